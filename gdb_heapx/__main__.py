@@ -1,0 +1,201 @@
+"""heapx: the same commands from a shell, through gdb in batch mode."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .command import find, load_commands, parse
+from .errors import HeapxError, UsageError
+
+BUG = 4
+
+USAGE = """\
+Usage: heapx -p PID [COMMAND ...]
+       heapx --core CORE [--exe PROGRAM] [COMMAND ...]
+       heapx --gdb-args "ARGUMENTS" [COMMAND ...]
+       heapx --help | --version | --loader
+       heapx COMMAND --help
+
+Show where the memory of a process sits inside glibc malloc. The process stands still for as long
+as it takes to read its heap, and runs on afterwards; nothing is written to it.
+
+  -p, --pid PID      attach to this process
+  --core CORE        open this core file
+  --exe PROGRAM      the program of the core, or of the process if it can't be found
+  --gdb PATH         the gdb to run (default: gdb, or $HEAPX_GDB)
+  --gdb-args ARGS    more arguments for gdb, such as "-iex 'set sysroot DIR'" or "-p PID"
+  --loader           print the file to source in gdb
+
+Exit status: 0; 1 the heap is damaged; 2 usage; 3 it can't be done; 4 a bug in heapx;
+130 interrupted.
+
+Commands (without one: the overview):
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UsageError(message, "See: heapx --help")
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(prog="heapx", add_help=False, allow_abbrev=False)
+    parser.add_argument("-p", "--pid")
+    parser.add_argument("--core")
+    parser.add_argument("--exe")
+    parser.add_argument("--gdb", default=os.environ.get("HEAPX_GDB", "gdb"))
+    parser.add_argument("--gdb-args", default="")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--loader", action="store_true")
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    return parser.parse_args(list(arguments))
+
+
+def help_text() -> str:
+    """Return the help of the shell command, with a line for each command."""
+    commands = load_commands()
+    names = sorted(name for name in commands if " " in name)
+    width = max(map(len, names)) - len("heapx ")
+    return USAGE + "".join(
+        f"  {n.partition(' ')[2]:{width}}  {commands[n].summary}\n" for n in names
+    )
+
+
+def loader() -> Path:
+    """Return the file to source in gdb: beside the package, or where pip installed it."""
+    beside = Path(__file__).resolve().parent.parent / "gdb_heapx.py"
+    if beside.exists():
+        return beside
+    installed = Path(sys.prefix) / "share" / "gdb_heapx" / "gdb_heapx.py"
+    if installed.exists():
+        return installed
+    raise HeapxError("gdb_heapx.py was not installed", "Reinstall heapx with pip.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the shell command; return its exit status."""
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except HeapxError as error:
+        print(f"heapx: {error}", file=sys.stderr)
+        return error.status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    if options.version or options.loader:
+        print(__version__ if options.version else loader())
+        return 0
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if options.help or words[-1:] == ["--help"]:
+        print(find(words[:-1])[0].help() if words[1:] else help_text(), end="\n" if words else "")
+        return 0
+    parse(*find(words))  # a wrong command line doesn't stop the process
+    return _through_gdb(options, words)
+
+
+def _request(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any]:
+    """Return what gdb's side is asked for; UsageError if it doesn't say what to look at."""
+    given = [o for o in (options.pid, options.core, options.gdb_args) if o]
+    if not given or (options.pid and options.core):
+        raise UsageError("say what to look at: -p PID or --core CORE", "See: heapx --help")
+    pid = None
+    if options.pid:
+        if not options.pid.isdigit():
+            raise UsageError(f"{options.pid!r} is not a process id")
+        pid = int(options.pid)
+        if not os.path.exists(f"/proc/{pid}"):
+            raise HeapxError(f"no process {pid}")
+    for path in filter(None, (options.core, options.exe)):
+        if not os.path.isfile(path):
+            raise HeapxError(f"no file {path}")
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in (None, "dumb")
+    terminal = sys.stdout.isatty()
+    return {
+        "pid": pid,
+        "core": options.core and os.path.abspath(options.core),
+        "exe": os.path.abspath(options.exe) if options.exe else pid and f"/proc/{pid}/exe",
+        "words": list(words),
+        "width": shutil.get_terminal_size().columns if terminal else None,
+        "colour": terminal and not plain,
+    }
+
+
+def _through_gdb(options: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run the command inside gdb, and hand on the answer that it leaves in a private file."""
+    request = _request(options, words)
+    if shutil.which(options.gdb) is None:
+        raise HeapxError(f"{options.gdb} was not found", "Install it: apt-get install gdb")
+    with tempfile.TemporaryDirectory(prefix="heapx-") as directory:
+        path = os.path.join(directory, "request.json")
+        Path(path).write_text(json.dumps(request), encoding="utf-8")
+        messages = _run_gdb(options, path)
+        result = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
+    if "status" not in result:
+        print(messages, file=sys.stderr)
+        print(
+            "heapx: this is a bug in heapx. Please report it with the messages above, "
+            f"version {__version__}, and your gdb's and glibc's versions.",
+            file=sys.stderr,
+        )
+        return BUG
+    if result["error"]:
+        print(f"heapx: {result['error']}", file=sys.stderr)
+    elif result["warning"]:
+        print(result["warning"], file=sys.stderr)
+    _print(result["text"])
+    return int(result["status"])
+
+
+def _run_gdb(options: argparse.Namespace, path: str) -> str:
+    """Run gdb in batch mode; return what it said, which is of interest only if it failed."""
+    before = ("set debuginfod enabled off", "set auto-load libthread-db off", "set confirm off")
+    command = [options.gdb, "-nx", "-q", "-batch"]
+    command += [word for line in before for word in ("-iex", line)]
+    command += shlex.split(options.gdb_args)
+    command += ["-ex", f"source {loader()}"]
+    command += ["-ex", f"python import gdb_heapx.gdbside; gdb_heapx.gdbside.serve({path!r})"]
+    # Ctrl-C reaches gdb as well: it detaches and answers 130; until then there is nothing to do.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=_default_sigint,
+        ) as gdb:
+            return gdb.communicate()[0]
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _default_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has what it wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""The free lists: the bins of arenas, and the thread caches."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import NamedTuple
+
+from .arenas import Arena
+from .errors import MemoryFault, Problem
+from .layout import FLAGS, LAST_BIN, NSMALLBINS, UNSORTED, Layout
+from .nptl import Block
+from .target import Record, Target
+
+BUCKET = 20  # an overlay's chunks are kept by 2 ** BUCKET bytes of address space
+TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
+
+
+class BinKind(Enum):
+    """The kinds of free lists, in the order in which malloc looks at them."""
+
+    TCACHE = "tcache"
+    FAST = "fast"
+    UNSORTED = "unsorted"
+    SMALL = "small"
+    LARGE = "large"
+
+
+BINNED = (BinKind.UNSORTED, BinKind.SMALL, BinKind.LARGE)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One free list that isn't empty. `max_size` None: no upper limit."""
+
+    kind: BinKind
+    index: int
+    min_size: int
+    max_size: int | None
+    chunks: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ArenaBins:
+    """One arena's bins that hold chunks. `address_sum` is over the chunks of the regular bins."""
+
+    bins: tuple[Bin, ...]
+    address_sum: int
+    problems: tuple[Problem, ...]
+
+    def chunks(self, *kinds: BinKind) -> int:
+        """Return how many chunks the bins of these kinds hold."""
+        return sum(b.chunks for b in self.bins if b.kind in kinds)
+
+    def bytes(self, *kinds: BinKind) -> int:
+        """Return how many bytes the bins of these kinds hold."""
+        return sum(b.bytes for b in self.bins if b.kind in kinds)
+
+
+@dataclass(frozen=True)
+class Tcache:
+    """One thread's cache. `address` is its struct's, `stored` what its counters claim."""
+
+    lwp: int
+    address: int
+    bins: tuple[Bin, ...]
+    stored: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def chunks(self) -> int:
+        return sum(b.chunks for b in self.bins)
+
+
+class Links:
+    """Words of the target, read page by page and kept for a while, for following lists."""
+
+    CAPACITY = 4096  # pages
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._pages: dict[int, Sequence[int]] = {}
+
+    def word(self, address: int) -> int:
+        """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
+        page, offset = divmod(address, self._target.page)
+        index, rest = divmod(offset, self._target.word)
+        if rest:
+            raise MemoryFault(address, self._target.word)
+        words = self._pages.get(page)
+        return (self._load(page) if words is None else words)[index]
+
+    def _load(self, page: int) -> Sequence[int]:
+        if len(self._pages) >= self.CAPACITY:
+            self._pages.clear()
+        size, word = self._target.page, self._target.word
+        self._pages[page] = words = self._target.words(page * size, size // word)
+        return words
+
+
+@dataclass
+class Overlay:
+    """Chunks that look in use and aren't the program's: in a tcache or fastbin, or a tcache itself.
+
+    Four bytes a chunk; the walk meets them again where they must lie.
+    """
+
+    _buckets: dict[int, array[int]] = field(default_factory=dict)
+
+    def add(self, chunk: int, size: int = 0) -> None:
+        bucket = self._buckets.get(chunk >> BUCKET)
+        if bucket is None:
+            bucket = self._buckets[chunk >> BUCKET] = array("I")
+        bucket.append(chunk & (1 << BUCKET) - 1)
+
+    def within(self, block: int) -> frozenset[int]:
+        """Return the chunks in the 2 ** BUCKET bytes from `block` on."""
+        return frozenset(map(block.__add__, self._buckets.get(block >> BUCKET, ())))
+
+
+class _BrokenError(Exception):
+    """A list can't be followed further."""
+
+    def __init__(self, code: str, statement: str, address: int) -> None:
+        super().__init__(statement)
+        self.problem = Problem(code, statement, address)
+
+
+class _Followed(NamedTuple):
+    """What a list held as far as it could be followed."""
+
+    chunks: int
+    bytes: int
+    address_sum: int
+    problems: tuple[Problem, ...]
+
+
+_Chunks = Iterator[tuple[int, int]]  # address and size of each chunk of a list
+
+
+def _follow(
+    name: str, chunks: _Chunks, limit: int, visit: Callable[[int, int], None] | None = None
+) -> _Followed:
+    """Fold a list; a list that is damaged, runs in a circle (Brent) or on and on ends there."""
+    count = total = address_sum = mark = 0
+    power = 1
+    problems: tuple[Problem, ...] = ()
+    try:
+        for chunk, size in chunks:
+            if chunk == mark:
+                raise _BrokenError("list_cycle", f"{name} runs in a circle at {chunk:#x}", chunk)
+            if count == limit:
+                raise _BrokenError("list_too_long", f"{name} has over {limit:,} chunks", chunk)
+            count, total, address_sum = count + 1, total + size, address_sum + chunk
+            if count == power:
+                mark, power = chunk, power * 2
+            if visit:
+                visit(chunk, size)
+    except _BrokenError as broken:
+        problems = (broken.problem,)
+    except MemoryFault as fault:
+        statement = f"{name} leads to {fault.address:#x}, which cannot be read"
+        problems = (Problem("bad_link", statement, fault.address),)
+    return _Followed(count, total, address_sum, problems)
+
+
+def _check_size(name: str, chunk: int, size: int, low: int, high: int | None) -> None:
+    if size < low or (high is not None and size > high):
+        raise _BrokenError("bad_size", f"{name}: chunk {chunk:#x} has size {size:#x}", chunk)
+
+
+def _fast_list(name: str, layout: Layout, links: Links, head: int, size: int) -> _Chunks:
+    chunk = head
+    while chunk:
+        _check_size(name, chunk, links.word(chunk + layout.word) & ~FLAGS, size, size)
+        yield chunk, size
+        link = chunk + layout.header
+        chunk = layout.reveal(links.word(link), link)
+
+
+def _regular_list(
+    name: str, layout: Layout, links: Links, pseudo: int, head: int, bounds: tuple[int, int | None]
+) -> _Chunks:
+    previous, chunk = pseudo, head
+    while chunk != pseudo:
+        size = links.word(chunk + layout.word) & ~FLAGS
+        _check_size(name, chunk, size, *bounds)
+        if links.word(chunk + layout.header + layout.word) != previous:
+            statement = f"{name}: chunk {chunk:#x} does not link back to {previous:#x}"
+            raise _BrokenError("bad_link", statement, chunk)
+        yield chunk, size
+        previous, chunk = chunk, links.word(chunk + layout.header)
+
+
+def _tcache_list(
+    name: str, layout: Layout, links: Links, head: int, bounds: tuple[int, int | None]
+) -> _Chunks:
+    user = head
+    while user:
+        chunk = user - layout.header
+        size = links.word(chunk + layout.word) & ~FLAGS
+        _check_size(name, chunk, size, *bounds)
+        yield chunk, size
+        user = layout.reveal(links.word(user), user)
+
+
+def read_bins(
+    target: Target, layout: Layout, arena: Arena, links: Links, overlay: Overlay
+) -> ArenaBins:
+    """Return an arena's fastbins and regular bins; fast chunks are added to `overlay`."""
+    bins: list[Bin] = []
+    problems: list[Problem] = []
+    address_sum, limit = 0, arena.system // layout.min_size + 1
+    fast = arena.record.array("fastbinsY", target.word) if layout.has_fastbins else ()
+    for index, head in enumerate(fast):
+        if not head:
+            continue
+        size, name = layout.fast_size(index), f"fastbin {index}"
+        chunks = _fast_list(name, layout, links, head, size)
+        followed = _follow(name, chunks, limit, overlay.add)
+        bins.append(Bin(BinKind.FAST, index, size, size, followed.chunks, followed.bytes))
+        problems += followed.problems
+    heads = arena.record.array("bins", target.word)
+    for index in range(UNSORTED, LAST_BIN + 1):
+        head = heads[2 * (index - 1)]
+        pseudo = arena.record.address_of("bins") + 2 * (index - 1) * target.word - layout.header
+        if head in (pseudo, 0):  # 0: never initialised
+            continue
+        kind, bounds = _kind(index), layout.bin_range(index)
+        name = f"{kind.value} bin {index}"
+        chunks = _regular_list(name, layout, links, pseudo, head, bounds)
+        followed = _follow(name, chunks, limit)
+        bins.append(Bin(kind, index, *bounds, followed.chunks, followed.bytes))
+        address_sum += followed.address_sum
+        problems += followed.problems
+    located = tuple(replace(problem, arena=arena.index) for problem in problems)
+    return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located)
+
+
+def _kind(index: int) -> BinKind:
+    if index == UNSORTED:
+        return BinKind.UNSORTED
+    return BinKind.SMALL if index < NSMALLBINS else BinKind.LARGE
+
+
+def read_tcache(
+    target: Target,
+    layout: Layout,
+    block: Block,
+    address: int,
+    fill: int,
+    links: Links,
+    visit: Callable[[int, int], None],
+) -> Tcache:
+    """Return the tcache at `address`; `visit` gets address and size of each cached chunk.
+
+    `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
+    """
+    assert layout.tcache is not None
+    record = target.read_struct(layout.tcache, address)
+    heads = record.array("entries", target.word)
+    bins: list[Bin] = []
+    problems: list[Problem] = []
+    stored = _stored(record, len(heads), fill)
+    for index, (head, claimed) in enumerate(zip(heads, stored)):
+        bounds = layout.tcache_range(index)
+        name = f"tcache bin {index} of thread {block.lwp}"
+        chunks = _tcache_list(name, layout, links, head, bounds)
+        followed = _follow(name, chunks, TCACHE_LIMIT, visit)
+        if followed.chunks:
+            bins.append(Bin(BinKind.TCACHE, index, *bounds, followed.chunks, followed.bytes))
+        problems += followed.problems
+        if followed.chunks != claimed and not followed.problems:
+            statement = f"{name} counts {claimed} chunks, its list holds {followed.chunks}"
+            problems.append(Problem("tcache_count", statement, address))
+    return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
+
+
+def _stored(record: Record, bins: int, fill: int) -> list[int]:
+    """Return how many chunks the tcache's own counters claim, by bin."""
+    if "num_slots" in record.struct:
+        size = record.struct["num_slots"].size // bins
+        return [max(fill - slots, 0) for slots in record.array("num_slots", size)]
+    return list(record.array("counts", record.struct["counts"].size // bins))

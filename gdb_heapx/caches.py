@@ -1,0 +1,114 @@
+"""The tcache of every thread, and the arenas that its chunks lie in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from .arenas import HeapIndex
+from .bins import Links, Overlay, Tcache, read_tcache
+from .errors import MemoryFault, Problem
+from .layout import FLAGS, IS_MMAPPED
+from .locate import Libc
+from .nptl import Block, thread_blocks
+from .target import Target
+
+
+@dataclass(frozen=True)
+class ThreadCache:
+    """One thread's tcache with the thread's name."""
+
+    name: str | None
+    tcache: Tcache
+
+
+@dataclass
+class Caches:
+    """All tcaches of one libc; by arena index what they hold there.
+
+    `structs` counts the bytes of the tcaches themselves, which are chunks too; `mmapped` are
+    mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches are missing.
+    """
+
+    how: str
+    missing: str | None = None
+    caches: tuple[ThreadCache, ...] = ()
+    thread_arena: dict[int, int] = field(default_factory=dict)
+    chunks: Counter[int] = field(default_factory=Counter)
+    bytes: Counter[int] = field(default_factory=Counter)
+    structs: list[tuple[int, int]] = field(default_factory=list)
+    mmapped: set[int] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_caches(
+    target: Target, libc: Libc, index: HeapIndex, links: Links, overlay: Overlay
+) -> Caches:
+    """Return the tcaches of every thread; their chunks are added to `overlay`."""
+    if libc.layout.tcache is None:
+        return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
+    blocks = thread_blocks(target, libc)
+    offset = libc.symbols.tls_offset("tcache")
+    if blocks.missing or offset is None:
+        why = blocks.missing or "no TLS offset of tcache in libc's symbols"
+        return Caches(blocks.how, f"Thread caches not read: {why}. Their chunks count as in use.")
+    caches = Caches(blocks.how)
+    names = {thread.lwp: thread.name for thread in target.threads}
+    found = []
+    for block in blocks.blocks:
+        try:
+            _note_thread_arena(target, libc, block, caches)
+            address = target.read_word(block.address + offset)
+            if _has_none(target, libc, address):
+                continue
+            tcache = _read(target, libc, block, address, index, links, overlay, caches)
+        except MemoryFault as fault:
+            statement = f"the tcache of thread {block.lwp} cannot be read at {fault.address:#x}"
+            caches.problems.append(
+                Problem("bad_tcache", statement, fault.address, thread=block.lwp)
+            )
+            continue
+        caches.problems += (replace(p, thread=block.lwp) for p in tcache.problems)
+        found.append(ThreadCache(names.get(block.lwp), tcache))
+    caches.caches = tuple(sorted(found, key=lambda cache: cache.tcache.lwp))
+    return caches
+
+
+def _note_thread_arena(target: Target, libc: Libc, block: Block, caches: Caches) -> None:
+    offset = libc.symbols.tls_offset("thread_arena")
+    if offset is not None:
+        caches.thread_arena[block.lwp] = target.read_word(block.address + offset)
+
+
+def _has_none(target: Target, libc: Libc, address: int) -> bool:
+    """Tell whether a thread has no tcache: from 2.43 it then points at libc's __tcache_dummy."""
+    dummy = libc.symbols.address("__tcache_dummy")
+    return not address or (dummy is not None and dummy <= address <= dummy + target.word)
+
+
+def _read(
+    target: Target,
+    libc: Libc,
+    block: Block,
+    address: int,
+    index: HeapIndex,
+    links: Links,
+    overlay: Overlay,
+    caches: Caches,
+) -> Tcache:
+    def visit(chunk: int, size: int) -> None:
+        heap = index.at(chunk)
+        if heap is not None:
+            caches.chunks[heap.arena] += 1
+            caches.bytes[heap.arena] += size
+            overlay.add(chunk)
+        elif links.word(chunk + target.word) & IS_MMAPPED:
+            caches.mmapped.add(chunk)
+
+    fill = libc.parameters["tcache_count"]
+    tcache = read_tcache(target, libc.layout, block, address, fill, links, visit)
+    chunk = address - libc.layout.header
+    if index.at(chunk) is not None:
+        caches.structs.append((chunk, links.word(chunk + target.word) & ~FLAGS))
+        overlay.add(chunk)
+    return tcache

@@ -1,0 +1,206 @@
+"""heapx, heapx arenas, heapx heaps, heapx top: what each arena holds."""
+
+from __future__ import annotations
+
+from ..command import ARENA, NO_WALK, command
+from ..errors import UsageError
+from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
+from ..snapshot import ArenaFigures, Snapshot
+from ..trim import free_would_trim
+
+LIBC = Column("libc", Kind.TEXT, DATA_ONLY)
+ADDITIVE = ("system", "in_use", "tcache", "fast", "binned", "top", "overhead")
+
+ARENA_COLUMNS = (
+    Column("arena", Kind.INDEX),
+    Column("address", Kind.ADDRESS, rank=5),
+    Column("main", Kind.BOOL, DATA_ONLY),
+    Column("threads", Kind.COUNT),
+    Column("heaps", Kind.COUNT, rank=1),
+    Column("locked", Kind.BOOL, DATA_ONLY),
+    Column("system", Kind.BYTES),
+    Column("max_system", Kind.BYTES, rank=2, title="peak"),
+    Column("in_use_chunks", Kind.COUNT, rank=3, title="in use #"),
+    Column("in_use", Kind.BYTES),
+    Column("tcache_chunks", Kind.COUNT, DATA_ONLY),
+    Column("tcache", Kind.BYTES),
+    Column("fast_chunks", Kind.COUNT, DATA_ONLY),
+    Column("fast", Kind.BYTES),
+    Column("binned_chunks", Kind.COUNT, rank=4, title="binned #"),
+    Column("binned", Kind.BYTES),
+    Column("top", Kind.BYTES),
+    Column("overhead", Kind.BYTES),
+    LIBC,
+)
+HEAP_COLUMNS = (
+    Column("arena", Kind.INDEX),
+    Column("address", Kind.ADDRESS),
+    Column("size", Kind.BYTES),
+    Column("committed", Kind.BYTES, rank=2),
+    Column("reserved", Kind.BYTES, rank=1),
+    Column("in_use", Kind.BYTES),
+    Column("free", Kind.BYTES),
+    LIBC,
+)
+TOP_COLUMNS = (
+    Column("arena", Kind.INDEX),
+    Column("address", Kind.ADDRESS),
+    Column("size", Kind.BYTES),
+    Column("last_in_use", Kind.ADDRESS, rank=1),
+    Column("free_would_trim", Kind.BYTES, title="free trims"),
+    Column("reason", Kind.TEXT),
+    LIBC,
+)
+TOTAL_COLUMNS = (Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES), LIBC)
+
+
+def select(snapshot: Snapshot, arena: int | None) -> tuple[ArenaFigures, ...]:
+    """Return the arenas that an ARENA argument means; all for None."""
+    arenas = snapshot.arenas()
+    if arena is None:
+        return arenas
+    chosen = tuple(a for a in arenas if arena in (a.index, a.address))
+    if not chosen:
+        last = max(a.index for a in arenas)
+        known = "only arena 0" if last == 0 else f"arenas 0 to {last}"
+        raise UsageError(f"no arena {arena if arena < 1 << 16 else hex(arena)}: there are {known}")
+    return chosen
+
+
+def _row(arena: ArenaFigures) -> dict[str, Value]:
+    names = [column.name for column in ARENA_COLUMNS if column.name not in ("arena", "heaps")]
+    figures = {name: getattr(arena, name) for name in names}
+    return {"arena": arena.index, "heaps": len(arena.heaps), **figures}
+
+
+def arena_table(name: str, arenas: tuple[ArenaFigures, ...]) -> Table:
+    """Return the table of arenas with its total."""
+    rows: list[Row] = [_row(arena) for arena in arenas]
+    names = [c.name for c in ARENA_COLUMNS if c.kind in (Kind.BYTES, Kind.COUNT)]
+    return Table(name, ARENA_COLUMNS, rows, total(ARENA_COLUMNS, rows, *names))
+
+
+def mmapped_total(snapshot: Snapshot) -> Table:
+    """Return number and bytes of the mmapped chunks, as mp_ counts them."""
+    rows: list[Row] = [
+        {
+            "chunks": malloc.parameters["n_mmaps"],
+            "bytes": malloc.parameters["mmapped_mem"],
+            "libc": malloc.libc,
+        }
+        for malloc in snapshot.mallocs
+    ]
+    return Table("mmapped_total", TOTAL_COLUMNS, rows)
+
+
+def notes_of(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...]) -> tuple[str, ...]:
+    """Return what the reader must know about the figures."""
+    notes = [note for malloc in snapshot.mallocs for note in malloc.notes]
+    if not snapshot.walked:
+        notes.append("In use is derived: what remains of system without a walk (--no-walk).")
+    locked = [str(arena.index) for arena in arenas if arena.locked]
+    if locked:
+        notes.append(
+            f"Locked by a thread: arena {', '.join(locked)}. Its figures may be in motion."
+        )
+    if len(snapshot.mallocs) > 1:
+        notes.append(
+            f"{len(snapshot.mallocs)} copies of libc are loaded, each with its own arenas."
+        )
+    return tuple(notes)
+
+
+@command("heapx", NO_WALK)
+def overview(snapshot: Snapshot) -> Report:
+    """Show where the memory of a process sits inside glibc malloc.
+
+    Totals of all arenas, one line per arena, and what to type next. Without an argument this
+    is the place to start.
+    """
+    arenas = snapshot.arenas()
+    target = snapshot.target
+    what = f"process {target.pid}" if target.live else "core"
+    malloc = snapshot.mallocs[0]
+    lead = f"{what}, {target.exe or 'unknown program'}, glibc {malloc.release}"
+    return Report(
+        tables=(arena_table("overview", arenas), mmapped_total(snapshot)),
+        problems=snapshot.problems,
+        lead=(lead,),
+        notes=notes_of(snapshot, arenas),
+        next_steps=(
+            ("heapx bins", "which free lists hold the free memory, by chunk size"),
+            ("heapx top", "what free() would give back by itself, and what stops it"),
+            ("heapx tcache", "what each thread keeps for itself"),
+            ("help heapx", "all commands"),
+        ),
+    )
+
+
+@command("heapx arenas", ARENA, NO_WALK)
+def arenas(snapshot: Snapshot, arena: int | None) -> Report:
+    """List the arenas with their memory by state.
+
+    system is what an arena has from the kernel: in use + tcache + fast + binned + top + overhead.
+    In use means held by the program or its libraries. A tcache's chunks count for the arena that
+    they lie in. Overhead is headers, fenceposts, the tcache structs themselves and the gaps that
+    another user of sbrk left. Chunks with a mapping of their own are in no arena: mmapped total.
+
+    Example: heapx arenas --sort binned --limit 5
+    """
+    chosen = select(snapshot, arena)
+    return Report(
+        tables=(arena_table("arenas", chosen), mmapped_total(snapshot)),
+        problems=snapshot.problems,
+        notes=notes_of(snapshot, chosen),
+    )
+
+
+@command("heapx heaps", ARENA, NO_WALK)
+def heaps(snapshot: Snapshot, arena: int | None) -> Report:
+    """List the heaps: the contiguous regions that arenas carve into chunks.
+
+    size is what malloc uses of a heap, committed what is readable (a heap that shrank keeps it),
+    reserved the address space. free is tcache, fast and binned chunks, and top.
+
+    Example: heapx heaps 1
+    """
+    rows = [
+        {**{c.name: getattr(heap, c.name) for c in HEAP_COLUMNS if c is not LIBC}, "libc": a.libc}
+        for a in select(snapshot, arena)
+        for heap in a.heaps
+    ]
+    names = [c.name for c in HEAP_COLUMNS if c.kind is Kind.BYTES]
+    table = Table("heaps", HEAP_COLUMNS, rows, total(HEAP_COLUMNS, rows, *names))
+    return Report((table,), snapshot.problems, notes=notes_of(snapshot, ()))
+
+
+@command("heapx top", ARENA, NO_WALK)
+def top(snapshot: Snapshot, arena: int | None) -> Report:
+    """Show each arena's top chunk, what free() would give back of it, and what stops it.
+
+    free() returns memory from the end of top only, when it frees (after merging) 64 KiB or more
+    and top is at least trim_threshold. "free trims" is what that free would return now. "last in
+    use" is the last chunk below top that the program holds: everything below it stays.
+
+    Example: heapx top --bytes
+    """
+    chosen = select(snapshot, arena)
+    rows: list[Row] = []
+    for malloc in snapshot.mallocs:
+        for each in malloc.arenas:
+            if each not in chosen:
+                continue
+            trim = free_would_trim(snapshot.target, malloc, each)
+            rows.append(
+                {
+                    "arena": each.index,
+                    "address": each.top_address,
+                    "size": each.top,
+                    "last_in_use": each.last_in_use,
+                    "free_would_trim": trim.bytes,
+                    "reason": trim.reason,
+                    "libc": each.libc,
+                }
+            )
+    table = Table("top", TOP_COLUMNS, rows, total(TOP_COLUMNS, rows, "size", "free_would_trim"))
+    return Report((table,), snapshot.problems, notes=notes_of(snapshot, ()))

@@ -1,0 +1,86 @@
+"""heapx check, heapx about: whether the figures agree, and where they come from."""
+
+from __future__ import annotations
+
+import sys
+
+from .. import __version__
+from ..command import command
+from ..report import Column, Kind, Report, Row, Table
+from ..snapshot import Snapshot
+from .arenas import LIBC
+
+CHECK_COLUMNS = (
+    Column("check", Kind.TEXT),
+    Column("arena", Kind.INDEX, absent=""),
+    Column("expected", Kind.COUNT),
+    Column("found", Kind.COUNT),
+    Column("ok", Kind.BOOL),
+    LIBC,
+)
+ABOUT_COLUMNS = (
+    Column("what", Kind.TEXT),
+    Column("value", Kind.TEXT),
+    Column("how", Kind.TEXT),
+    LIBC,
+)
+
+
+@command("heapx check")
+def check(snapshot: Snapshot) -> Report:
+    """Check that glibc's figures and the chunks agree.
+
+    Each arena's chunks must add up to its system_mem, its free chunks must be those in its bins,
+    and each tcache must hold as many chunks as it counts. Exit status 1 (in scripts) means damage.
+
+    Example: heapx check
+    """
+    rows: list[Row] = [
+        {
+            "check": each.name,
+            "arena": each.arena,
+            "expected": each.expected,
+            "found": each.found,
+            "ok": each.ok,
+            "libc": malloc.libc,
+        }
+        for malloc in snapshot.mallocs
+        for each in malloc.checks
+    ]
+    failed = sum(not row["ok"] for row in rows)
+    verdict = (
+        f"{failed} of {len(rows)} checks failed." if failed else f"All {len(rows)} checks hold."
+    )
+    return Report((Table("check", CHECK_COLUMNS, rows),), snapshot.problems, notes=(verdict,))
+
+
+@command("heapx about")
+def about(snapshot: Snapshot) -> Report:
+    """Say what was looked at, and how each thing was found.
+
+    Example: heapx about
+    """
+    target = snapshot.target
+    rows: list[Row] = [
+        {"what": what, "value": value, "how": how, "libc": None}
+        for what, value, how in (
+            ("heapx", __version__, "Python " + sys.version.split()[0]),
+            ("program", target.exe, f"process {target.pid}" if target.live else "core"),
+            ("architecture", target.architecture, f"{8 * target.word} bits, {target.page} B pages"),
+            ("untouched pages", "not read" if target.pagemap else "unknown", "/proc/PID/pagemap"),
+        )
+    ]
+    for malloc in snapshot.mallocs:
+        rows.append(
+            {
+                "what": "libc",
+                "value": malloc.libc,
+                "how": f"build-id {malloc.build_id}",
+                "libc": malloc.libc,
+            }
+        )
+        rows += (
+            {"what": found.what, "value": found.value, "how": found.how, "libc": malloc.libc}
+            for found in malloc.found
+        )
+    return Report((Table("about", ABOUT_COLUMNS, rows),), snapshot.problems)

@@ -1,0 +1,129 @@
+"""heapx bins, heapx tcache, heapx mmapped: free lists, and chunks outside of arenas."""
+
+from __future__ import annotations
+
+from ..bins import BinKind
+from ..command import NO_WALK, Arg, command
+from ..report import Column, Kind, Report, Row, Table, total
+from ..snapshot import Snapshot
+from .arenas import LIBC, notes_of, select
+
+SIZES = (Column("min_size", Kind.COUNT), Column("max_size", Kind.COUNT, absent="any"))
+TOTALS = (Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES))
+BIN_COLUMNS = (
+    Column("arena", Kind.INDEX),
+    Column("kind", Kind.TEXT),
+    Column("bin", Kind.INDEX),
+    *SIZES,
+    *TOTALS,
+    LIBC,
+)
+TCACHE_COLUMNS = (
+    Column("thread", Kind.INDEX),
+    Column("name", Kind.TEXT, absent=""),
+    Column("bin", Kind.INDEX),
+    *SIZES,
+    *TOTALS,
+    LIBC,
+)
+MMAPPED_COLUMNS = (
+    Column("address", Kind.ADDRESS),
+    Column("size", Kind.BYTES),
+    Column("mapping", Kind.BYTES),
+    Column("state", Kind.TEXT),
+    LIBC,
+)
+KINDS = tuple(kind.value for kind in BinKind if kind is not BinKind.TCACHE)
+
+
+@command(
+    "heapx bins",
+    Arg("--arena", "arena to show: its index or address; all if absent", "arena"),
+    Arg("--kind", "kind of bin to show", "choice", choices=KINDS),
+    NO_WALK,
+)
+def bins(snapshot: Snapshot, arena: int | None, kind: str | None) -> Report:
+    """List the free lists of the arenas that hold chunks.
+
+    fast: small chunks that look in use and aren't merged (to glibc 2.42). unsorted: freed, not yet
+    sorted in. small: one size each. large: a range of sizes each. Thread caches: heapx tcache.
+    Sizes are chunk sizes, with malloc's header. Bin numbers are glibc's; fastbins count from 0.
+
+    Example: heapx bins --sort bytes --limit 10
+    """
+    rows: list[Row] = [
+        {
+            "arena": each.index,
+            "kind": b.kind.value,
+            "bin": b.index,
+            "min_size": b.min_size,
+            "max_size": b.max_size,
+            "chunks": b.chunks,
+            "bytes": b.bytes,
+            "libc": each.libc,
+        }
+        for each in select(snapshot, arena)
+        for b in each.bins.bins
+        if kind in (None, b.kind.value)
+    ]
+    table = Table("bins", BIN_COLUMNS, rows, total(BIN_COLUMNS, rows, "chunks", "bytes"))
+    return Report((table,), snapshot.problems)
+
+
+@command("heapx tcache")
+def tcache(snapshot: Snapshot) -> Report:
+    """List what each thread's cache holds, by bin.
+
+    A tcache belongs to its thread: no other thread can use these chunks, and malloc_trim doesn't
+    give them back. The thread is its LWP, as ps -L and top -H show it.
+
+    Example: heapx tcache --sort bytes
+    """
+    rows: list[Row] = [
+        {
+            "thread": cache.tcache.lwp,
+            "name": cache.name,
+            "bin": b.index,
+            "min_size": b.min_size,
+            "max_size": b.max_size,
+            "chunks": b.chunks,
+            "bytes": b.bytes,
+            "libc": malloc.libc,
+        }
+        for malloc in snapshot.mallocs
+        for cache in malloc.caches
+        for b in cache.tcache.bins
+    ]
+    table = Table("tcache", TCACHE_COLUMNS, rows, total(TCACHE_COLUMNS, rows, "chunks", "bytes"))
+    return Report((table,), snapshot.problems, notes=notes_of(snapshot, ()))
+
+
+@command("heapx mmapped")
+def mmapped(snapshot: Snapshot) -> Report:
+    """List the chunks that have a mapping of their own.
+
+    malloc maps chunks of mmap_threshold and more; free unmaps them at once. glibc keeps no list of
+    them, so they are looked for; where number and bytes don't agree with glibc's own count, the
+    rows are candidates and mmapped total is what counts.
+
+    Example: heapx mmapped --sort mapping --limit 10
+    """
+    rows: list[Row] = []
+    notes = []
+    for malloc in snapshot.mallocs:
+        for chunk in malloc.mmapped:
+            cached = "tcache" if chunk.address in malloc.mmapped_cached else "in use"
+            rows.append(
+                {
+                    "address": chunk.address,
+                    "size": chunk.size,
+                    "mapping": chunk.mapping,
+                    "state": cached if malloc.mmapped_certain else "candidate",
+                    "libc": malloc.libc,
+                }
+            )
+        if not malloc.mmapped_certain:
+            number, size = malloc.parameters["n_mmaps"], malloc.parameters["mmapped_mem"]
+            notes.append(f"glibc counts {number:,} mmapped chunks of {size:,} bytes in all.")
+    table = Table("mmapped", MMAPPED_COLUMNS, rows, total(MMAPPED_COLUMNS, rows, "size", "mapping"))
+    return Report((table,), snapshot.problems, notes=tuple(notes))

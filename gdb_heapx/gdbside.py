@@ -1,0 +1,352 @@
+"""The edge to gdb: the only module that imports it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import gdb
+
+from . import snapshot
+from .command import Command, Terminal, execute, load_commands
+from .elf import Elf
+from .errors import HeapxError, MemoryFault
+from .layout import Member, Struct
+from .procfs import PageMap, QuietMemory, read_maps, thread_name
+from .render import missing_libraries
+from .snapshot import Snapshot
+from .target import ByteOrder, Mapping, Memory, Target, Thread
+
+FRAMES = 16  # how deep malloc may be below a system call
+
+
+class InferiorMemory:
+    """Memory of the selected inferior, whatever it is: process, core or remote."""
+
+    def __init__(self, inferior: gdb.Inferior) -> None:
+        self._inferior = inferior
+
+    def read(self, address: int, size: int) -> memoryview:
+        try:
+            return memoryview(self._inferior.read_memory(address, size)).cast("B")
+        except (gdb.MemoryError, gdb.error, OverflowError):
+            raise MemoryFault(address, size) from None
+
+
+class ObjectFile:
+    """Symbols and types of one object file, from it and its separate debug file."""
+
+    def __init__(self, objfile: gdb.Objfile, debug_files: list[str]) -> None:
+        self._objfile = objfile
+        self._debug_files = debug_files
+        self.path: str = objfile.filename
+        self.build_id: str | None = objfile.build_id
+
+    def _symbol(self, name: str) -> gdb.Symbol | None:
+        return self._objfile.lookup_static_symbol(name) or self._objfile.lookup_global_symbol(name)
+
+    def address(self, name: str) -> int | None:
+        symbol = self._symbol(name)
+        if symbol is None or symbol.addr_class not in (
+            gdb.SYMBOL_LOC_STATIC,
+            gdb.SYMBOL_LOC_UNRESOLVED,
+        ):
+            return None
+        try:
+            address = symbol.value().address
+        except gdb.error:  # declared, but not defined here
+            return None
+        return None if address is None else int(address)
+
+    def struct(self, name: str) -> Struct | None:
+        symbol = self._objfile.lookup_static_symbol(name, gdb.SYMBOL_STRUCT_DOMAIN)
+        if symbol is None or symbol.type is None:
+            return None
+        members = {
+            field.name: Member(field.bitpos // 8, field.type.strip_typedefs().sizeof)
+            for field in symbol.type.fields()
+            if field.name and hasattr(field, "bitpos")
+        }
+        return Struct(name, symbol.type.sizeof, members)
+
+    def tls_offset(self, name: str) -> int | None:
+        for path in (*self._debug_files, self.path):
+            try:
+                offset = Elf(path).tls_symbol(name)
+            except (OSError, ValueError):
+                continue
+            if offset is not None:
+                return offset
+        return None
+
+
+def current_target() -> Target:
+    """Return the selected inferior as a Target; HeapxError if there is nothing to look at."""
+    inferior = gdb.selected_inferior()
+    if not inferior.pid and not inferior.threads():
+        raise HeapxError(
+            "no process and no core to look at",
+            "Attach first: attach PID, or start gdb with -p PID, or gdb PROGRAM CORE.",
+        )
+    if any(thread.is_running() for thread in inferior.threads()):
+        raise HeapxError("the process is running", "Interrupt it first (Ctrl-C, or interrupt -a).")
+    native = _is_native(inferior)
+    core = _core_path()
+    word = gdb.lookup_type("long").sizeof
+    page = _page_size()
+    memory: Memory = InferiorMemory(inferior)
+    pid = inferior.pid or None
+    mappings = _mappings(pid, native, core)
+    quiet = False
+    if native and pid is not None:
+        try:
+            memory = QuietMemory(memory, PageMap(pid, page), pid, mappings, page)
+            quiet = True
+        except OSError:
+            pass  # not permitted: pages are then read whatever their state
+    return Target(
+        memory=memory,
+        word=word,
+        byteorder=_byteorder(),
+        architecture=_architecture(inferior),
+        page=page,
+        live=core is None,
+        pid=pid,
+        exe=gdb.current_progspace().filename,
+        mappings=mappings,
+        threads=tuple(_threads(inferior, pid if native else None)),
+        objects=tuple(_objects()),
+        inside_malloc=lambda: inside_malloc(inferior),
+        pagemap=quiet,
+    )
+
+
+def _is_native(inferior: gdb.Inferior) -> bool:
+    """Tell whether the inferior is a process of this machine, so that /proc/PID is its."""
+    return re.search(r"\bnative\b", _connection()) is not None
+
+
+def _connection() -> str:
+    """Return how gdb is connected: the third column of `info inferiors` ("1 (native)")."""
+    line = re.search(r"^\*.*", gdb.execute("info inferiors", to_string=True), re.M)
+    return line[0] if line else ""
+
+
+def _core_path() -> str | None:
+    match = re.search(
+        r"Local core dump file:\s+`(.*?)', file type", gdb.execute("info files", to_string=True)
+    )
+    return match[1] if match else None
+
+
+def _architecture(inferior: gdb.Inferior) -> str:
+    return str(inferior.architecture().name())
+
+
+def _byteorder() -> ByteOrder:
+    return "big" if "big endian" in gdb.execute("show endian", to_string=True) else "little"
+
+
+def _page_size() -> int:
+    """Return the page size from the auxiliary vector (AT_PAGESZ), 4096 if gdb can't tell."""
+    try:
+        text = gdb.execute("info auxv", to_string=True)
+    except gdb.error:
+        return 4096
+    match = re.search(r"AT_PAGESZ.*?(\d+)\s*$", text, re.M)
+    return int(match[1]) if match else 4096
+
+
+def _mappings(pid: int | None, native: bool, core: str | None) -> tuple[Mapping, ...]:
+    if core is not None:
+        try:
+            return Elf(core).core_mappings()
+        except (OSError, ValueError):
+            return ()
+    if not native or pid is None:
+        return ()
+    try:
+        return read_maps(pid)
+    except OSError as error:
+        raise HeapxError(f"cannot read /proc/{pid}/maps: {error.strerror}") from None
+
+
+def _threads(inferior: gdb.Inferior, pid: int | None) -> Iterator[Thread]:
+    for thread in inferior.threads():
+        lwp = thread.ptid[1] or thread.ptid[0]
+        yield Thread(lwp, thread.name or (thread_name(pid, lwp) if pid else None))
+
+
+def _objects() -> Iterator[ObjectFile]:
+    files = [objfile for objfile in gdb.objfiles() if objfile.is_valid() and objfile.filename]
+    for objfile in files:
+        if objfile.owner is None:
+            debug = [f.filename for f in files if f.owner is not None and f.owner == objfile]
+            yield ObjectFile(objfile, debug)
+
+
+MALLOC_FUNCTIONS = re.compile(
+    r"(__libc_|__GI___libc_|__)?(malloc|calloc|realloc|free|cfree|memalign|malloc_trim|mallopt"
+    r"|posix_memalign|aligned_alloc|valloc|pvalloc|mallinfo2?|malloc_info)(_check|2)?$"
+    r"|_int_(malloc|free|realloc|memalign).*|sysmalloc.*|systrim.*|heap_trim.*|malloc_consolidate"
+    r"|unlink_chunk.*|tcache_.*|arena_get.*|reused_arena|(grow|shrink|new|alloc_new)_heap.*"
+    r"|_mid_memalign.*|munmap_chunk|mremap_chunk|__malloc_arena_thread_freeres"
+)
+
+
+def inside_malloc(inferior: gdb.Inferior) -> dict[int, str]:
+    """Return the function by LWP of every thread that stands inside malloc or free."""
+    selected, inside = gdb.selected_thread(), {}
+    frame = gdb.selected_frame() if selected else None
+    try:
+        for thread in inferior.threads():
+            thread.switch()
+            for name in _function_names():
+                if MALLOC_FUNCTIONS.match(name):
+                    inside[thread.ptid[1] or thread.ptid[0]] = name
+    finally:
+        if selected and selected.is_valid():
+            selected.switch()
+            if frame and frame.is_valid():
+                frame.select()
+    return inside
+
+
+def _function_names() -> Iterator[str]:
+    """Yield the names of the selected thread's innermost frames, as far as they unwind."""
+    try:
+        frame = gdb.newest_frame()
+        for _ in range(FRAMES):
+            if frame is None:
+                return
+            yield frame.name() or ""
+            frame = frame.older()
+    except gdb.error:
+        return
+
+
+def take(walk: bool) -> Snapshot:
+    """Return a snapshot of the selected inferior."""
+    return snapshot.take(current_target(), walk)
+
+
+def _terminal() -> Terminal:
+    """Return gdb's terminal; through a pipe or to a string it has no width and no colour."""
+    width = gdb.parameter("width")
+    colour = bool(width is not None and gdb.parameter("style enabled"))
+    return Terminal(width or None, colour and sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+
+
+class _GdbCommand(gdb.Command):
+    """One declared command as gdb sees it."""
+
+    def __init__(self, declared: Command) -> None:
+        self.__doc__ = declared.help()
+        self._declared = declared
+        prefix = " " not in declared.name
+        super().__init__(declared.name, gdb.COMMAND_DATA, gdb.COMPLETE_NONE, prefix)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
+        try:
+            answer = execute(words, take, _terminal())
+        except HeapxError as error:
+            raise gdb.GdbError(str(error)) from None
+        missing = missing_libraries()
+        if missing and not _GdbCommand.warned:
+            gdb.write(missing + "\n", gdb.STDERR)
+            _GdbCommand.warned = True
+        with suppress(KeyboardInterrupt):  # `q` at the pager: stop printing
+            gdb.write(answer.text)
+
+    warned = False
+
+    def complete(self, text: str, word: str | None) -> list[str] | int:
+        """Complete the last word; gdb breaks words at `-` and replaces only what follows it."""
+        before, _, last = text.rpartition(" ")
+        matches = self._declared.complete(before.split(), last)
+        if word is None:  # asked where the word begins
+            return matches
+        done = len(last) - len(word)
+        return [match[done:] for match in matches]
+
+
+def register() -> None:
+    """Make the declared commands gdb's."""
+    commands = load_commands()
+    for name in sorted(commands):  # the prefix first
+        _GdbCommand(commands[name])
+
+
+def serve(path: str) -> None:
+    """Answer the request that the shell command left in a file, and write the answer there."""
+    with open(path, encoding="utf-8") as file:
+        request = json.load(file)
+    terminal = Terminal(request["width"], request["colour"])
+    try:
+        with _opened(request):
+            answer = execute(request["words"], take, terminal)
+        result = {"status": answer.status, "text": answer.text, "error": ""}
+    except HeapxError as error:
+        result = {"status": error.status, "text": "", "error": str(error)}
+    except KeyboardInterrupt:
+        result = {"status": 130, "text": "", "error": "interrupted"}
+    result["warning"] = missing_libraries() or ""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        json.dump(result, file)
+
+
+@contextmanager
+def _opened(request: dict[str, Any]) -> Iterator[None]:
+    """Attach to the process or open the core that a request names; detach in any case."""
+    pid, core = request["pid"], request["core"]
+    gdb.execute("set auto-solib-add off", to_string=True)
+    if request["exe"]:
+        _try(f"file {_quoted(request['exe'])}", f"cannot open the program {request['exe']}")
+    if core is not None:
+        _try(f"core-file {_quoted(core)}", f"cannot open the core {core}")
+    if pid is not None:
+        _attach(pid)
+    try:
+        for library in ("libc", "libpthread", "ld"):
+            gdb.execute(f"sharedlibrary /{library}[-.0-9][^/]*$", to_string=True)
+        yield
+    finally:
+        if pid is not None:
+            gdb.execute("detach", to_string=True)
+
+
+def _attach(pid: int) -> None:
+    try:
+        gdb.execute(f"attach {pid}", to_string=True)
+    except gdb.error as error:
+        if not os.path.exists(f"/proc/{pid}"):
+            raise HeapxError(f"no process {pid}") from None
+        if "not permitted" in str(error):
+            raise HeapxError(f"not permitted to attach to process {pid}", *_permissions()) from None
+        raise HeapxError(f"cannot attach to process {pid}: {error}") from None
+
+
+def _permissions() -> tuple[str, ...]:
+    return (
+        "Run heapx as root, or as the user of the process with",
+        "  sysctl kernel.yama.ptrace_scope=0",
+        "In a container: run it on the host, or start the container with --cap-add=SYS_PTRACE.",
+        "A process that another debugger (gdb, strace) traces can't be attached to.",
+    )
+
+
+def _try(line: str, failure: str) -> None:
+    try:
+        gdb.execute(line, to_string=True)
+    except gdb.error as error:
+        raise HeapxError(f"{failure}: {error}") from None
+
+
+def _quoted(path: str) -> str:
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,146 @@
+"""glibc's malloc structs and facts, release by release: the one place to add a new release.
+
+Sources: malloc/malloc.c and malloc/arena.c of the tags glibc-2.17 to glibc-2.44.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .layout import Field, Layout, Release, align_up, lay_out
+
+OLDEST: Release = (2, 23)
+NEWEST: Release = (2, 44)
+
+CHAR, SHORT, INT, WORD = 1, 2, 4, 0
+
+
+def malloc_state(word: int, alignment: int) -> tuple[Field, ...]:
+    """struct malloc_state: one arena."""
+    # NFASTBINS: 10, but 11 where chunks are aligned to four words (i386 from 2.26).
+    nfastbins = 11 if alignment > 2 * word else 10
+    return (
+        Field("mutex", INT),
+        Field("flags", INT),
+        # 2.27: its own word instead of an inverted bit in flags; 2.43 removed fastbins.
+        Field("have_fastchunks", INT, since=(2, 27), until=(2, 43)),
+        Field("fastbinsY", WORD, nfastbins, until=(2, 43)),
+        Field("top", WORD),
+        Field("last_remainder", WORD),
+        Field("bins", WORD, 254),
+        Field("binmap", INT, 4),
+        Field("next", WORD),
+        Field("next_free", WORD),
+        Field("attached_threads", WORD, since=(2, 23)),
+        Field("system_mem", WORD),
+        Field("max_system_mem", WORD),
+    )
+
+
+# struct malloc_par: the parameters, mp_.
+MALLOC_PAR = (
+    Field("trim_threshold", WORD),
+    Field("top_pad", WORD),
+    Field("mmap_threshold", WORD),
+    Field("arena_test", WORD),
+    Field("arena_max", WORD),
+    Field("thp_mode", INT, since=(2, 43)),
+    Field("thp_pagesize", WORD, since=(2, 35)),
+    Field("hp_pagesize", WORD, since=(2, 35)),
+    Field("hp_flags", INT, since=(2, 35)),
+    Field("n_mmaps", INT),
+    Field("n_mmaps_max", INT),
+    Field("max_n_mmaps", INT),
+    Field("no_dyn_threshold", INT),
+    Field("mmapped_mem", WORD),
+    Field("max_mmapped_mem", WORD),
+    Field("max_total_mem", WORD, until=(2, 24)),
+    Field("sbrk_base", WORD),
+    Field("tcache_bins", WORD, since=(2, 26), until=(2, 42)),
+    Field("tcache_small_bins", WORD, since=(2, 42)),
+    Field("tcache_max_bytes", WORD, since=(2, 26)),
+    Field("tcache_count", WORD, since=(2, 26)),
+    Field("tcache_unsorted_limit", WORD, since=(2, 26), until=(2, 44)),
+)
+
+# struct _heap_info: the head of a non-main arena's heap, without its padding.
+HEAP_INFO = (
+    Field("ar_ptr", WORD),
+    Field("prev", WORD),
+    Field("size", WORD),
+    Field("mprotect_size", WORD),
+    Field("pagesize", WORD, since=(2, 35)),
+)
+
+# struct tcache_perthread_struct. 2.42 counts free slots, downwards, and has 12 large bins more.
+TCACHE = (
+    Field("counts", CHAR, 64, since=(2, 26), until=(2, 30)),
+    Field("counts", SHORT, 64, since=(2, 30), until=(2, 42)),
+    Field("num_slots", SHORT, 76, since=(2, 42)),
+    Field("entries", WORD, 64, since=(2, 26), until=(2, 42)),
+    Field("entries", WORD, 76, since=(2, 42)),
+)
+
+# MALLOC_ALIGNMENT of 32-bit architectures where it is more than two words: alignof (long double).
+_WIDE_ALIGNMENT_32 = {"riscv": (2, 17), "powerpc": (2, 24), "i386:x64-32": (2, 17), "i386": (2, 26)}
+
+
+def malloc_alignment(word: int, architecture: str, release: Release) -> int:
+    """Return MALLOC_ALIGNMENT in bytes; `architecture` is gdb's name."""
+    if word == 8:
+        return 16
+    families = sorted(_WIDE_ALIGNMENT_32, key=len, reverse=True)
+    family = next((name for name in families if architecture.startswith(name)), None)
+    return 16 if family and release >= _WIDE_ALIGNMENT_32[family] else 8
+
+
+def default_heap_max(word: int) -> int:
+    """Return HEAP_MAX_SIZE in bytes: 2 * DEFAULT_MMAP_THRESHOLD_MAX."""
+    return 64 << 20 if word == 8 else 1 << 20
+
+
+def heap_max(word: int, release: Release, hp_pagesize: int) -> int:
+    """Return HEAP_MAX_SIZE of a running libc in bytes.
+
+    From 2.35 to 2.41 huge pages for arenas (tunable glibc.malloc.hugetlb=2) quadruple their size
+    (malloc/arena.c, heap_max_size); 2.42 made it a constant again (9f551e28a7).
+    """
+    if hp_pagesize and (2, 35) <= release < (2, 42):
+        return 4 * hp_pagesize
+    return default_heap_max(word)
+
+
+def safe_linking(release: Release) -> bool:
+    """Tell whether tcache and fastbin links are protected (2.32, a1a486d70ebc)."""
+    return release >= (2, 32)
+
+
+def page_sized_mmap_header(release: Release) -> bool:
+    """Tell whether an mmapped chunk's size excludes its header (2.43, 614cfd0f8a)."""
+    return release >= (2, 43)
+
+
+def thread_list_in_loader(release: Release) -> bool:
+    """Tell whether ld.so keeps the lists of threads (2.34, when libpthread moved into libc)."""
+    return release >= (2, 34)
+
+
+def annotated_layout(word: int, architecture: str, release: Release) -> Layout:
+    """Return the layout of `release` as this file describes it."""
+    alignment = malloc_alignment(word, architecture, release)
+    heap_info = lay_out("_heap_info", HEAP_INFO, word, release)
+    # Its padding puts the user memory of a chunk right behind it on MALLOC_ALIGNMENT (arena.c).
+    padded = align_up(heap_info.size + 2 * word, alignment) - 2 * word
+    return Layout(
+        release=release,
+        word=word,
+        alignment=alignment,
+        heap_max=default_heap_max(word),
+        safe_linking=safe_linking(release),
+        state=lay_out("malloc_state", malloc_state(word, alignment), word, release),
+        par=lay_out("malloc_par", MALLOC_PAR, word, release),
+        heap_info=replace(heap_info, size=padded),
+        tcache=lay_out("tcache_perthread_struct", TCACHE, word, release)
+        if release >= (2, 26)
+        else None,
+    )

@@ -1,0 +1,196 @@
+"""The heaps of an arena, walked: their chunks, fenceposts, and the gaps of a foreign sbrk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .arenas import Arena, Heap
+from .bins import Overlay
+from .chunks import Tally, walk
+from .errors import MemoryFault, Problem
+from .layout import FLAGS, PREV_INUSE, Layout, align_up
+from .target import Mapping, Target
+
+MAX_SEGMENTS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Walked:
+    """A heap and what the walk found in it.
+
+    `overhead` is what is neither chunk nor top: headers, alignment, fenceposts and the gap behind
+    the heap. `whole` is False where the walk could not reach the heap's end.
+    """
+
+    heap: Heap
+    tally: Tally
+    overhead: int
+    whole: bool
+
+
+def walk_arena(target: Target, layout: Layout, arena: Arena, overlay: Overlay) -> list[Walked]:
+    """Walk every heap of an arena up to its top."""
+    if arena.main:
+        heaps = arena.heaps or find_runs(target, layout, arena)
+        return [part for heap in heaps for part in _walk_main(target, layout, arena, heap, overlay)]
+    return [_walk_heap(target, layout, arena, heap, overlay) for heap in arena.heaps]
+
+
+def _walk_heap(
+    target: Target, layout: Layout, arena: Arena, heap: Heap, overlay: Overlay
+) -> Walked:
+    """Walk a non-main arena's heap: to top in the newest, to the fenceposts in older ones."""
+    holds_top = heap.address <= arena.top < heap.end
+    stop = arena.top if holds_top else heap.end
+    tally = walk(target, layout, heap.first, stop, False, overlay)
+    lead = heap.first - heap.address
+    if tally.end == stop or tally.problems:
+        slack = heap.end - arena.top - arena.top_size if holds_top else 0
+        return Walked(heap, tally, lead + slack, not tally.problems)
+    end = _fencepost(target, layout, tally)
+    # sysmalloc cuts MINSIZE off an old top; alignment may leave up to a word pair behind it.
+    if holds_top or end is None or heap.end - end >= layout.alignment:
+        return Walked(heap, _ended_early(tally, stop, arena), lead, False)
+    return Walked(heap, tally, lead + heap.end - tally.end, True)
+
+
+def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
+    """Return where the fenceposts at the walk's end are over, None if there are none.
+
+    They are HDR|1 (or HDR) and then 1 in a heap that was superseded, HDR|1 twice in the main arena
+    (malloc.c, sysmalloc). Where an old top smaller than MINSIZE was left, its own header is the
+    first fencepost and looks like a chunk: it is taken back from the tally.
+    """
+    try:
+        first = target.read_word(tally.end + target.word)
+        if first == PREV_INUSE and tally.used.get(layout.min_size):
+            tally.used[layout.min_size] -= 1
+            tally.end -= layout.min_size
+            return tally.end + layout.min_size + layout.header
+        second = target.read_word(tally.end + layout.header + target.word)
+    except MemoryFault:
+        return None
+    if first & ~PREV_INUSE == layout.header and second in (PREV_INUSE, layout.header | PREV_INUSE):
+        return tally.end + 2 * layout.header
+    return None
+
+
+def _ended_early(tally: Tally, stop: int, arena: Arena) -> Tally:
+    statement = (
+        f"the chunks of arena {arena.index} end at {tally.end:#x}, {stop - tally.end:,} bytes early"
+    )
+    tally.problems.append(Problem("walk_ended", statement, tally.end))
+    return tally
+
+
+def _walk_main(
+    target: Target, layout: Layout, arena: Arena, heap: Heap, overlay: Overlay
+) -> list[Walked]:
+    """Walk the main arena's run, segment by segment where another user of sbrk interrupted it."""
+    parts: list[Walked] = []
+    stop = min(arena.top, heap.end) if heap.address <= arena.top else heap.end
+    start, first = heap.address, heap.first
+    while len(parts) < MAX_SEGMENTS:
+        tally = walk(target, layout, first, stop, True, overlay)
+        end = None if tally.problems else _fencepost(target, layout, tally)
+        following = None
+        if tally.end < stop and end is not None:
+            following = end if end == heap.end else _next_segment(target, layout, end, stop)
+        if tally.end == stop or following is None:
+            whole = tally.end == stop and not tally.problems
+            if not whole and not tally.problems:
+                tally = _ended_early(tally, stop, arena)
+            segment = replace(heap, address=start, first=first, end=heap.end)
+            return [*parts, Walked(_sized(segment), tally, first - start, whole)]
+        segment = _sized(replace(heap, address=start, first=first, end=following))
+        overhead = first - start + following - tally.end
+        parts.append(Walked(segment, tally, overhead, True))
+        if following == heap.end:
+            return parts
+        start = first = following
+    return parts
+
+
+def _sized(heap: Heap) -> Heap:
+    return replace(heap, committed=heap.size, reserved=heap.size)
+
+
+def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int | None:
+    """Return the first chunk behind a gap that ends a foreign sbrk; None if none is found.
+
+    The address isn't recorded anywhere: it is the first from which a chain of sane chunks leads
+    exactly to top, or to the next fenceposts.
+    """
+    candidate = layout.first_chunk(start)
+    while candidate < stop:
+        page_end = min(align_up(candidate + 1, target.page), stop)
+        words = target.words(candidate, max((page_end - candidate) // target.word, 2))
+        if any(words):
+            step = layout.alignment // target.word
+            for index in range(1, len(words), step):
+                address = candidate + (index - 1) * target.word
+                if _sane(layout, words[index], stop - address) and _leads_on(
+                    target, layout, address, stop
+                ):
+                    return address
+        candidate = layout.first_chunk(page_end)
+    return None
+
+
+def _sane(layout: Layout, word: int, room: int) -> bool:
+    size = word & ~FLAGS
+    return (
+        word & FLAGS == PREV_INUSE
+        and layout.min_size <= size <= room
+        and not (size % layout.alignment)
+    )
+
+
+def _leads_on(target: Target, layout: Layout, address: int, stop: int) -> bool:
+    tally = walk(target, layout, address, stop, True, Overlay())
+    return not tally.problems and (
+        tally.end == stop or _fencepost(target, layout, tally) is not None
+    )
+
+
+def find_runs(target: Target, layout: Layout, arena: Arena) -> list[Heap]:
+    """Return the runs of a main arena that lives in mmaps (brk failed, or huge pages).
+
+    No list of them exists. Each begins a mapping or follows another region, and its chunks lead to
+    top or to fenceposts; together they are as large as system_mem.
+    """
+    runs: list[Heap] = []
+    for mapping in target.mappings:
+        if mapping.anonymous and sum(run.size for run in runs) < arena.system:
+            runs += _runs_in(target, layout, arena, mapping)
+    return runs
+
+
+def _runs_in(target: Target, layout: Layout, arena: Arena, mapping: Mapping) -> list[Heap]:
+    runs: list[Heap] = []
+    start = mapping.start
+    while start < mapping.end:
+        end = _run_end(target, layout, arena, start, mapping.end)
+        if end is None:
+            start += target.page
+            continue
+        first = layout.first_chunk(start)
+        runs.append(Heap(0, start, first, end, end - start, end - start))
+        start = align_up(end, target.page)
+    return runs
+
+
+def _run_end(target: Target, layout: Layout, arena: Arena, start: int, limit: int) -> int | None:
+    """Return the end of the run that begins at `start`, None if none does."""
+    first = layout.first_chunk(start)
+    if not _sane(layout, target.read_word(first + target.word), limit - first):
+        return None
+    top_end = arena.top + arena.top_size
+    stop = arena.top if start <= arena.top < limit else limit
+    tally = walk(target, layout, first, stop, True, Overlay())
+    if tally.problems:
+        return None
+    if tally.end == arena.top:
+        return top_end
+    end = _fencepost(target, layout, tally) if tally.end < stop else None
+    return end if end is not None and end % target.page == 0 else None

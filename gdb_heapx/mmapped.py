@@ -1,0 +1,115 @@
+"""Chunks with a mapping of their own: in no list, so they are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import eq
+from typing import NamedTuple
+
+from . import glibc
+from .errors import MemoryFault
+from .layout import FLAGS, IS_MMAPPED, Layout, align_down
+from .target import Mapping, Target
+
+HUGE = 1  # 2.43: bit 0 of prev_size says that the mapping has huge pages
+BLOCK = 1 << 20
+
+
+class MmappedChunk(NamedTuple):
+    """One chunk: its header's address, its size, and the size of its whole mapping in bytes."""
+
+    address: int
+    size: int
+    mapping: int
+
+
+def find_mmapped(
+    target: Target, layout: Layout, mappings: list[Mapping], number: int, total: int
+) -> tuple[MmappedChunk, ...]:
+    """Return the mmapped chunks in `mappings`: `number` of them, `total` bytes, if all goes well.
+
+    First at page boundaries, where malloc and large alignments put them; then, if they are too few,
+    anywhere in the pages that belong to none.
+    """
+    found: list[MmappedChunk] = []
+    if not number:
+        return ()
+    for deep in (False, True):
+        found = [c for m in mappings for c in _scan(target, layout, m, deep)]
+        if len(found) == number and sum(c.mapping for c in found) == total:
+            break
+    return tuple(found)
+
+
+def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Iterator[MmappedChunk]:
+    """Yield the chunks in one mapping of the kernel, which may be several of malloc's."""
+    address = free_from = mapping.start
+    while address < mapping.end:
+        size = min(BLOCK, mapping.end - address)
+        try:
+            words = target.words(address, size // target.word)
+        except MemoryFault:
+            address += size
+            free_from = address
+            continue
+        chunk = _first(target, layout, words, address, free_from, mapping.end, deep)
+        if chunk:
+            yield chunk
+            begin = chunk.address - (_offset(target, chunk))
+            address = free_from = begin + chunk.mapping
+        else:
+            address += size
+
+
+def _offset(target: Target, chunk: MmappedChunk) -> int:
+    return target.read_word(chunk.address) & ~HUGE
+
+
+def _first(
+    target: Target,
+    layout: Layout,
+    words: Sequence[int],
+    base: int,
+    free_from: int,
+    limit: int,
+    deep: bool,
+) -> MmappedChunk | None:
+    """Return the first chunk whose header is in this block."""
+    page = target.page // target.word
+    for index in range(0, len(words), page):
+        at = base + index * target.word
+        aligned = layout.header // target.word
+        candidates = [layout.first_chunk(at) - at, target.page - layout.header]
+        if deep:
+            prev_sizes = words[index : index + page : aligned]
+            offsets = range(0, target.page, layout.header)
+            same = map(eq, prev_sizes, offsets)
+            candidates += [o for o, hit in zip(offsets, same) if hit]
+        for offset in sorted(set(candidates)):
+            where = index + offset // target.word
+            if where + 1 >= len(words) or words[where + 1] & FLAGS != IS_MMAPPED:
+                continue
+            chunk = _chunk(target, layout, at + offset, words[where], words[where + 1])
+            if chunk and _fits(target, chunk, words[where], free_from, limit):
+                return chunk
+    return None
+
+
+def _chunk(
+    target: Target, layout: Layout, address: int, prev_size: int, size: int
+) -> MmappedChunk | None:
+    """Return the chunk that this header describes, None if it can't be one.
+
+    To 2.42 prev_size + size is the mapping; from 2.43 (614cfd0f8a) the header is not in `size`.
+    """
+    extra = layout.header if glibc.page_sized_mmap_header(layout.release) else 0
+    offset = prev_size & ~HUGE if extra else prev_size
+    total = offset + (size & ~FLAGS) + extra
+    if (address - offset) % target.page or total % target.page or not size & ~FLAGS:
+        return None
+    return MmappedChunk(address, (size & ~FLAGS), total)
+
+
+def _fits(target: Target, chunk: MmappedChunk, prev_size: int, free_from: int, limit: int) -> bool:
+    begin = chunk.address - (prev_size & ~HUGE)
+    return begin >= align_down(free_from, target.page) and begin + chunk.mapping <= limit

@@ -1,0 +1,122 @@
+"""Every thread's block of libc's thread-local variables, by walking nptl's own lists.
+
+No libthread_db is needed: the offsets come from the descriptors `_thread_db_*` that nptl keeps for
+debuggers (nptl_db/structs.def): in libc from 2.34, in libpthread before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from . import glibc
+from .errors import MemoryFault
+from .locate import Libc, find_variable, link_map_of
+from .target import Target
+
+UNALLOCATED = -1  # TLS_DTV_UNALLOCATED
+MAX_THREADS = 1 << 20
+
+
+class Block(NamedTuple):
+    """The thread-local variables of one thread: its LWP, and where libc's begin."""
+
+    lwp: int
+    address: int
+
+
+class Blocks(NamedTuple):
+    """The blocks that were found, how, and why the rest is missing (None: nothing is)."""
+
+    blocks: tuple[Block, ...]
+    how: str
+    missing: str | None
+
+
+def thread_blocks(target: Target, libc: Libc) -> Blocks:
+    """Return libc's TLS block of every thread that has one."""
+    try:
+        return _walk(target, libc)
+    except (MemoryFault, LookupError) as error:
+        return Blocks((), "thread list of nptl", str(error).strip("'"))
+
+
+def _walk(target: Target, libc: Libc) -> Blocks:
+    link_map = link_map_of(target, libc)
+    if link_map is None:
+        raise LookupError("ld.so's list of libraries was not found")
+    descriptors = _Descriptors(target, libc)
+    threads = list(_threads(target, libc, descriptors))
+    if not threads:
+        return _single_thread(target, libc)
+    modid = target.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
+    blocks = []
+    for lwp, dtv in threads:
+        address = target.read_word(dtv + modid * 2 * target.word)
+        if address not in (0, UNALLOCATED % (1 << 8 * target.word)):
+            blocks.append(Block(lwp, address))
+    return Blocks(tuple(blocks), "nptl's thread list, then each thread's DTV", None)
+
+
+class _Descriptors:
+    """nptl's descriptions of its own structs, for debuggers."""
+
+    def __init__(self, target: Target, libc: Libc) -> None:
+        self._target = target
+        self._libc = libc
+
+    def offset(self, name: str) -> int:
+        """Return a field's offset in bytes; LookupError where libc doesn't describe it."""
+        address = find_variable(self._target, self._libc.symbols, f"_thread_db_{name}")
+        if address is None:
+            raise LookupError(f"libc has no _thread_db_{name}")
+        return self._target.read_int(address + 8, 4)  # {bits, elements, offset}
+
+
+def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[tuple[int, int]]:
+    """Yield the LWP and the DTV of every thread in nptl's lists."""
+    heads = _list_heads(target, libc, descriptors)
+    if not heads:
+        return
+    node_offset = descriptors.offset("pthread_list")
+    tid_offset = descriptors.offset("pthread_tid")
+    dtv_offset = descriptors.offset("pthread_dtvp")
+    for head in heads:
+        node = target.read_word(head)
+        for _ in range(MAX_THREADS):
+            if node in (head, 0):
+                break
+            pthread = node - node_offset
+            lwp = target.read_int(pthread + tid_offset, 4)
+            if lwp:
+                yield lwp, target.read_word(pthread + dtv_offset)
+            node = target.read_word(node)
+
+
+def _list_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:
+    """Return the addresses of the list heads of threads: glibc's stacks, then the user's."""
+    rtld_global = find_variable(target, libc.symbols, "_rtld_global")
+    if glibc.thread_list_in_loader(libc.layout.release) and rtld_global is not None:
+        names = ("rtld_global__dl_stack_used", "rtld_global__dl_stack_user")
+        return [rtld_global + descriptors.offset(name) for name in names]
+    lists = ("stack_used", "__stack_user", "_dl_stack_used", "_dl_stack_user")
+    found = (find_variable(target, libc.symbols, name) for name in lists)
+    return [address for address in found if address is not None]
+
+
+def _single_thread(target: Target, libc: Libc) -> Blocks:
+    """Return the only thread's block where libpthread isn't loaded (to 2.33), from ld.so's DTV."""
+    how = "ld.so's initial DTV"
+    rtld_global = find_variable(target, libc.symbols, "_rtld_global")
+    structs = [o.struct("rtld_global") for o in target.objects]
+    described = next((s for s in structs if s and "_dl_initial_dtv" in s), None)
+    link_maps = [o.struct("link_map") for o in target.objects]
+    link = next((s for s in link_maps if s and "l_tls_modid" in s), None)
+    link_map = link_map_of(target, libc)
+    if rtld_global is None or described is None or link is None or link_map is None:
+        raise LookupError("neither a thread list nor ld.so's initial DTV was found")
+    modid = target.read_word(link_map + link["l_tls_modid"].offset)
+    dtv = target.read_word(rtld_global + described["_dl_initial_dtv"].offset)
+    block = target.read_word(dtv + modid * 2 * target.word)
+    lwp = target.threads[0].lwp if target.threads else target.pid or 0
+    return Blocks((Block(lwp, block),), how, None)

@@ -1,0 +1,299 @@
+"""Reports as text, colour, JSON and CSV: the only user of tabulate and pygments."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .report import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value
+
+try:
+    import tabulate as _tabulate
+except (ImportError, SyntaxError):  # a library for a newer Python than gdb's
+    _tabulate = None  # type: ignore[assignment]
+try:
+    import pygments.formatters as _formatters
+    from pygments.token import Token
+except (ImportError, SyntaxError):
+    _formatters = None  # type: ignore[assignment]
+    Token = None  # type: ignore[assignment]
+
+GAP = "  "
+UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+@dataclass(frozen=True)
+class Style:
+    """How text is laid out: width in columns (None: any), exact bytes, chosen columns."""
+
+    width: int | None = 80
+    exact: bool = False
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What JSON says besides the report: the command, heapx's version, the target's facts."""
+
+    command: str
+    version: str
+    target: dict[str, Value]
+
+
+# A token is the name of a pygments token type ("" for plain text) and its text.
+Tokens = Iterable["tuple[str, str]"]
+
+_KIND_TOKENS = {
+    Kind.BYTES: "Literal.Number",
+    Kind.COUNT: "Literal.Number",
+    Kind.INDEX: "Name.Label",
+    Kind.ADDRESS: "Literal.Number.Hex",
+    Kind.TEXT: "",
+    Kind.BOOL: "",
+}
+HEADING, TOTAL, ERROR, NOTE, COMMAND = (
+    "Generic.Heading",
+    "Generic.Strong",
+    "Generic.Error",
+    "Comment",
+    "Keyword",
+)
+
+
+def missing_libraries() -> str | None:
+    """Return the sentence that says how to get tabulate and pygments, None if both are there."""
+    missing = [n for n, m in (("tabulate", _tabulate), ("pygments", _formatters)) if m is None]
+    if not missing:
+        return None
+    names = " and ".join(missing)
+    return f"heapx: {names} not found: plain output. Install them: pip install {' '.join(missing)}"
+
+
+def render_text(report: Report, context: Context, style: Style) -> str:
+    """Return the report as plain text."""
+    return "".join(text for _, text in tokens(report, style))
+
+
+def render_ansi(report: Report, context: Context, style: Style) -> str:
+    """Return the report as text with colour; plain where pygments is missing."""
+    if _formatters is None:
+        return render_text(report, context, style)
+    out = io.StringIO()
+    stream = [(_token(kind), text) for kind, text in tokens(report, style)]
+    _formatters.TerminalFormatter().format(stream, out)
+    return out.getvalue()
+
+
+def _token(name: str) -> Any:
+    token = Token
+    for part in filter(None, name.split(".")):
+        token = getattr(token, part)
+    return token if name else Token.Text
+
+
+def render_json(report: Report, context: Context, style: Style) -> str:
+    """Return the report as one JSON object (docs/json.md)."""
+    return json.dumps(_as_data(report, context), indent=1, ensure_ascii=False) + "\n"
+
+
+def _as_data(report: Report, context: Context) -> dict[str, Any]:
+    return {
+        "heapx": context.version,
+        "command": context.command,
+        "target": context.target,
+        "tables": [
+            {
+                "name": table.name,
+                "columns": [{"name": c.name, "kind": c.kind.value} for c in table.columns],
+                "rows": [_data_row(table, row) for row in table.rows],
+                **({"total": _data_row(table, table.total)} if table.total else {}),
+            }
+            for table in report.tables
+        ],
+        "findings": [],
+        "problems": [
+            {
+                "code": problem.code,
+                "address": None if problem.address is None else f"{problem.address:#x}",
+                "arena": problem.arena,
+                "statement": problem.statement,
+                "in_motion": problem.in_motion,
+            }
+            for problem in report.problems
+        ],
+        "notes": list(report.notes),
+    }
+
+
+def _data_row(table: Table, row: Row) -> dict[str, Value]:
+    return {c.name: _data_value(c, row[c.name]) for c in table.columns if c.name in row}
+
+
+def _data_value(column: Column, value: Value) -> Value:
+    return f"{value:#x}" if column.kind is Kind.ADDRESS and value is not None else value
+
+
+def render_csv(report: Report, context: Context, style: Style) -> str:
+    """Return the report's first table as CSV, without the total."""
+    table = report.tables[0]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = style.columns or tuple(column.name for column in table.columns)
+    writer.writerow(names)
+    for row in table.rows:
+        data = _data_row(table, row)
+        writer.writerow(["" if data[name] is None else data[name] for name in names])
+    return out.getvalue()
+
+
+Renderer = Callable[[Report, Context, Style], str]
+FORMATS: dict[str, Renderer] = {
+    "text": render_text,
+    "ansi": render_ansi,
+    "json": render_json,
+    "csv": render_csv,
+}
+
+
+def tokens(report: Report, style: Style) -> Tokens:
+    """Yield the report as tokens; their texts, joined, are the plain text."""
+    for problem in report.problems:
+        motion = "in motion: " if problem.in_motion else "problem: "
+        yield (NOTE if problem.in_motion else ERROR), f"{motion}{escape(problem.statement)}\n"
+    if report.problems:
+        yield "", "\n"
+    for line in report.lead:
+        yield "", f"{escape(line)}\n"
+    for number, table in enumerate(report.tables):
+        if report.lead or number:
+            yield "", "\n"
+        yield from _table_tokens(table, style if number == 0 else Style(style.width, style.exact))
+    if report.notes:
+        yield "", "\n"
+    for note in report.notes:
+        yield NOTE, f"{escape(note)}\n"
+    if report.next_steps:
+        yield "", "\n"
+    width = max((len(step) for step, _ in report.next_steps), default=0)
+    for step, purpose in report.next_steps:
+        yield COMMAND, step.ljust(width)
+        yield NOTE, f"{GAP}{purpose}\n"
+
+
+def escape(text: str) -> str:
+    """Return text without control characters, whatever the target put into it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _table_tokens(table: Table, style: Style) -> Tokens:
+    if not table.rows:
+        yield NOTE, f"{table.name.replace('_', ' ')}: none\n"
+        return
+    unit, unit_name = _unit(table, style)
+    columns = _chosen(table, style, unit)
+    rows = [[_cell(column, row, unit) for column in columns] for row in table.rows]
+    if table.total:
+        rows.append([_cell(c, table.total, unit) if c.name in table.total else "" for c in columns])
+        rows[-1][0] = rows[-1][0] or "total"
+    grid = _pad([[column.heading for column in columns], *rows], columns)
+    if unit_name:
+        yield NOTE, f"{table.name.replace('_', ' ')}, sizes in {unit_name}\n"
+    yield from _line(grid[0], [HEADING] * len(columns))
+    kinds = [_KIND_TOKENS[column.kind] for column in columns]
+    body = grid[1:-1] if table.total else grid[1:]
+    for cells in body:
+        yield from _line(cells, kinds)
+    if table.total:
+        yield NOTE, "-" * (sum(map(len, grid[0])) + len(GAP) * (len(columns) - 1)) + "\n"
+        yield from _line(grid[-1], [TOTAL] * len(columns))
+
+
+def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
+    last = len(cells) - 1
+    for index, (cell, kind) in enumerate(zip(cells, kinds)):
+        yield kind, cell if index < last else cell.rstrip()
+        yield "", GAP if index < last else "\n"
+
+
+def _unit(table: Table, style: Style) -> tuple[int, str | None]:
+    """Return the one unit of a table, so that its rows and columns can be compared by eye."""
+    names = [column.name for column in table.columns if column.kind is Kind.BYTES]
+    rows = [*table.rows, *([table.total] if table.total else [])]
+    values = [row[name] for row in rows for name in names if name in row]
+    largest = max((abs(v) for v in values if isinstance(v, int)), default=0)
+    if not names:
+        return 1, None
+    if style.exact:
+        return 1, "bytes"
+    return next(((unit, name) for unit, name in UNITS if largest >= 100 * unit), (1, "bytes"))
+
+
+def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
+    """Return the columns to show: those asked for, else as many as fit, by rank."""
+    if style.columns:
+        return [column for name in style.columns if (column := table.column(name))]
+    chosen = [column for column in table.columns if column.rank == ALWAYS]
+    for column in sorted(table.columns, key=lambda column: column.rank):
+        if column.rank in (ALWAYS, DATA_ONLY):
+            continue
+        wider = [c for c in table.columns if c in chosen or c is column]
+        if style.width is None or _width(table, wider, unit) <= style.width:
+            chosen = wider
+    return chosen
+
+
+def _width(table: Table, columns: Sequence[Column], unit: int) -> int:
+    rows = [*table.rows, *([table.total] if table.total else [])]
+    widths = (
+        max(len(c.heading), *(len(_cell(c, row, unit)) for row in rows if c.name in row))
+        for c in columns
+    )
+    return sum(widths) + len(GAP) * (len(columns) - 1)
+
+
+def _cell(column: Column, row: Row, unit: int) -> str:
+    value = row.get(column.name)
+    if value is None:
+        return column.absent
+    if column.kind is Kind.BYTES and isinstance(value, int):
+        return format_bytes(value, unit)
+    if column.kind is Kind.ADDRESS:
+        return f"{value:#x}"
+    if column.kind is Kind.COUNT:
+        return f"{value:,}"
+    if column.kind is Kind.BOOL:
+        return "yes" if value else "no"
+    return escape(str(value))
+
+
+def format_bytes(value: int, unit: int) -> str:
+    """Return bytes in a unit with one decimal; exact where the unit is one byte."""
+    if unit == 1:
+        return f"{value:,}"
+    if value and abs(value) * 20 < unit:
+        return "<0.1" if value > 0 else ">-0.1"
+    return f"{value / unit:,.1f}" if value else "0"
+
+
+def _pad(grid: list[list[str]], columns: Sequence[Column]) -> list[list[str]]:
+    """Return the cells padded to their column's width, numbers to the right."""
+    left = [column.kind in (Kind.TEXT, Kind.BOOL) for column in columns]
+    if _tabulate is None:
+        widths = [max(map(len, cells)) for cells in zip(*grid)]
+        return [
+            [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(row, widths, left)]
+            for row in grid
+        ]
+    row_format = _tabulate.DataRow("", "\0", "")
+    table_format = _tabulate.TableFormat(None, None, None, None, row_format, row_format, 0, None)
+    text = _tabulate.tabulate(
+        grid,
+        tablefmt=table_format,
+        disable_numparse=True,
+        colalign=["left" if is_left else "right" for is_left in left],
+    )
+    return [line.split("\0") for line in text.split("\n")]

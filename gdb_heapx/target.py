@@ -1,0 +1,163 @@
+"""The seam: all that heapx needs of a process or a core, as plain values and small protocols."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from .errors import MemoryFault
+from .layout import Struct
+
+ByteOrder = Literal["little", "big"]
+
+
+class Memory(Protocol):
+    """Bytes of the target by address."""
+
+    def read(self, address: int, size: int) -> memoryview:
+        """Return `size` bytes at `address`; raise MemoryFault where they can't all be read."""
+
+
+class Symbols(Protocol):
+    """The symbols and types of one object file of the target."""
+
+    path: str
+    build_id: str | None
+
+    def address(self, name: str) -> int | None:
+        """Return the address of a variable of this object file, None if it has none so named."""
+
+    def struct(self, name: str) -> Struct | None:
+        """Return a struct's layout from debug info, None without."""
+
+    def tls_offset(self, name: str) -> int | None:
+        """Return a thread-local variable's offset in its module's block, None if unknown."""
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One mapping of the address space; `inode` is 0 where no file is behind it."""
+
+    start: int
+    end: int
+    permissions: str
+    inode: int
+    name: str
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it is private memory without a file, where malloc may have put chunks."""
+        return not self.inode and self.permissions.startswith("rw") and self.permissions[-1] == "p"
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One thread: its LWP (kernel thread id), and its name where known."""
+
+    lwp: int
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A stopped process or a core.
+
+    `inside_malloc` returns the LWPs of the threads that stand inside malloc or free; it unwinds
+    stacks, so it is called only when something must be explained. `pagemap` says whether memory is
+    read without touching pages that nobody has touched.
+    """
+
+    memory: Memory
+    word: int
+    byteorder: ByteOrder
+    architecture: str
+    page: int
+    live: bool
+    pid: int | None
+    exe: str | None
+    mappings: tuple[Mapping, ...]
+    threads: tuple[Thread, ...]
+    objects: tuple[Symbols, ...]
+    inside_malloc: Callable[[], dict[int, str]]
+    pagemap: bool
+
+    def words(self, address: int, count: int) -> Sequence[int]:
+        """Return `count` words at `address` as integers; MemoryFault where they can't be read."""
+        return self.as_words(self.memory.read(address, count * self.word))
+
+    def as_words(self, data: memoryview) -> Sequence[int]:
+        """Return raw bytes of the target as words."""
+        view = data.cast("Q" if self.word == 8 else "I")
+        if self.byteorder == sys.byteorder:
+            return view
+        swapped = array(view.format, view.tolist())
+        swapped.byteswap()
+        return swapped
+
+    def read_word(self, address: int) -> int:
+        """Return the word at `address`."""
+        return self.read_int(address, self.word)
+
+    def read_int(self, address: int, size: int) -> int:
+        """Return the unsigned integer of `size` bytes at `address`."""
+        return int.from_bytes(self.memory.read(address, size), self.byteorder)
+
+    def read_string(self, address: int, limit: int = 256) -> str:
+        """Return the C string at `address`, cut at `limit` bytes; read page by page."""
+        data = b""
+        while b"\0" not in data and len(data) < limit:
+            here = address + len(data)
+            data += bytes(self.memory.read(here, min(limit, self.page - here % self.page)))
+        return data.split(b"\0")[0].decode(errors="replace")
+
+    def read_struct(self, struct: Struct, address: int) -> Record:
+        """Return the members of the struct at `address`, read at once."""
+        return Record(self, struct, address, bytes(self.memory.read(address, struct.size)))
+
+    def readable(self, address: int, size: int = 1) -> bool:
+        """Tell whether memory can be read there."""
+        try:
+            self.memory.read(address, size)
+        except MemoryFault:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Record:
+    """One struct read from the target: its members as integers or tuples of integers."""
+
+    target: Target
+    struct: Struct
+    address: int
+    data: bytes
+
+    def __getitem__(self, name: str) -> int:
+        member = self.struct[name]
+        return int.from_bytes(
+            self.data[member.offset : member.offset + member.size], self.target.byteorder
+        )
+
+    def get(self, name: str, default: int = 0) -> int:
+        """Return a member that some releases lack, else `default`."""
+        return self[name] if name in self.struct else default
+
+    def array(self, name: str, size: int) -> tuple[int, ...]:
+        """Return an array member as integers of `size` bytes each."""
+        start, length = self.struct[name]
+        return tuple(
+            int.from_bytes(self.data[i : i + size], self.target.byteorder)
+            for i in range(start, start + length, size)
+        )
+
+    def address_of(self, name: str) -> int:
+        """Return the address of a member in the target."""
+        return self.address + self.struct[name].offset
