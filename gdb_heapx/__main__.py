@@ -129,7 +129,7 @@ def _request(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
         "core": options.core and os.path.abspath(options.core),
         "exe": os.path.abspath(options.exe) if options.exe else pid and f"/proc/{pid}/exe",
         "words": list(words),
-        "width": shutil.get_terminal_size().columns if terminal else None,
+        "width": shutil.get_terminal_size().columns,
         "colour": terminal and not plain,
     }
 

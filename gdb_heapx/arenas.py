@@ -120,7 +120,11 @@ def _read_arena(target: Target, libc: Libc, index: int, record: Record) -> Arena
         heap = Heap(0, base, layout.first_chunk(base), end, end - base, end - base)
         return Arena(0, record, top, top_size, (heap,))
     heaps, problems = _read_heaps(target, layout, index, record)
-    return Arena(index, record, top, top_size, tuple(heaps), tuple(problems))
+    room = heaps[-1].end - top if heaps else top_size
+    if top_size != room:
+        statement = f"top {top:#x} has size {top_size:#x}; its heap ends {room:#x} bytes behind it"
+        problems.append(Problem("bad_top", statement, top, index))
+    return Arena(index, record, top, room, tuple(heaps), tuple(problems))
 
 
 def _read_heaps(

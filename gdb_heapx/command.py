@@ -155,9 +155,9 @@ def parse(declared: Command, words: Sequence[str]) -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Terminal:
-    """Where text goes: its width (None: any) and whether it wants colour."""
+    """Where text goes: its width in columns and whether it wants colour."""
 
-    width: int | None
+    width: int
     colour: bool
 
 
@@ -192,8 +192,7 @@ def execute(words: Sequence[str], take: Callable[[bool], Snapshot], terminal: Te
     report = declared.run(snapshot, **own)
     report = _arrange(report, options["sort"], options["limit"], columns)
     context = Context(declared.name, __version__, target_facts(snapshot))
-    width = None if options["output"] else terminal.width
-    text = FORMATS[chosen](report, context, Style(width, options["bytes"], columns))
+    text = FORMATS[chosen](report, context, Style(terminal.width, options["bytes"], columns))
     if options["output"]:
         write_whole(options["output"], text)
         text = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -236,10 +237,12 @@ def take(walk: bool) -> Snapshot:
 
 
 def _terminal() -> Terminal:
-    """Return gdb's terminal; through a pipe or to a string it has no width and no colour."""
+    """Return gdb's terminal; through a pipe or to a string gdb has no width, and no colour."""
     width = gdb.parameter("width")
-    colour = bool(width is not None and gdb.parameter("style enabled"))
-    return Terminal(width or None, colour and sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    colour = width is not None and gdb.parameter("style enabled") and sys.stdout.isatty()
+    return Terminal(
+        width or shutil.get_terminal_size().columns, bool(colour and "NO_COLOR" not in os.environ)
+    )
 
 
 class _GdbCommand(gdb.Command):

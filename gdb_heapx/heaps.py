@@ -45,12 +45,11 @@ def _walk_heap(
     tally = walk(target, layout, heap.first, stop, False, overlay)
     lead = heap.first - heap.address
     if tally.end == stop or tally.problems:
-        slack = heap.end - arena.top - arena.top_size if holds_top else 0
-        return Walked(heap, tally, lead + slack, not tally.problems)
+        return Walked(heap, tally, lead, not tally.problems)
     end = _fencepost(target, layout, tally)
     # sysmalloc cuts MINSIZE off an old top; alignment may leave up to a word pair behind it.
     if holds_top or end is None or heap.end - end >= layout.alignment:
-        return Walked(heap, _ended_early(tally, stop, arena), lead, False)
+        return Walked(heap, _ended_early(tally, stop), lead, False)
     return Walked(heap, tally, lead + heap.end - tally.end, True)
 
 
@@ -75,10 +74,8 @@ def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
     return None
 
 
-def _ended_early(tally: Tally, stop: int, arena: Arena) -> Tally:
-    statement = (
-        f"the chunks of arena {arena.index} end at {tally.end:#x}, {stop - tally.end:,} bytes early"
-    )
+def _ended_early(tally: Tally, stop: int) -> Tally:
+    statement = f"the chunks end at {tally.end:#x}, {stop - tally.end:,} bytes before they should"
     tally.problems.append(Problem("walk_ended", statement, tally.end))
     return tally
 
@@ -99,7 +96,7 @@ def _walk_main(
         if tally.end == stop or following is None:
             whole = tally.end == stop and not tally.problems
             if not whole and not tally.problems:
-                tally = _ended_early(tally, stop, arena)
+                tally = _ended_early(tally, stop)
             segment = replace(heap, address=start, first=first, end=heap.end)
             return [*parts, Walked(_sized(segment), tally, first - start, whole)]
         segment = _sized(replace(heap, address=start, first=first, end=following))

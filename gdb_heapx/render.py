@@ -28,9 +28,9 @@ UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 @dataclass(frozen=True)
 class Style:
-    """How text is laid out: width in columns (None: any), exact bytes, chosen columns."""
+    """How text is laid out: width in columns, exact bytes, chosen columns."""
 
-    width: int | None = 80
+    width: int = 80
     exact: bool = False
     columns: tuple[str, ...] | None = None
 
@@ -162,8 +162,10 @@ FORMATS: dict[str, Renderer] = {
 def tokens(report: Report, style: Style) -> Tokens:
     """Yield the report as tokens; their texts, joined, are the plain text."""
     for problem in report.problems:
-        motion = "in motion: " if problem.in_motion else "problem: "
-        yield (NOTE if problem.in_motion else ERROR), f"{motion}{escape(problem.statement)}\n"
+        what = "in motion" if problem.in_motion else "problem"
+        where = "" if problem.arena is None else f" in arena {problem.arena}"
+        line = f"{what}{where}: {escape(problem.statement)}\n"
+        yield (NOTE if problem.in_motion else ERROR), line
     if report.problems:
         yield "", "\n"
     for line in report.lead:
@@ -241,7 +243,7 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
         if column.rank in (ALWAYS, DATA_ONLY):
             continue
         wider = [c for c in table.columns if c in chosen or c is column]
-        if style.width is None or _width(table, wider, unit) <= style.width:
+        if _width(table, wider, unit) <= style.width:
             chosen = wider
     return chosen
 

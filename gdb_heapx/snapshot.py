@@ -357,6 +357,6 @@ class _Part:
         for check in self.checks():
             if not check.ok:
                 figures = f"glibc says {check.expected:,}, the walk found {check.found or 0:,}"
-                statement = f"arena {index}: {check.name}: {figures}"
+                statement = f"{check.name}: {figures}"
                 problems.append(Problem("check_failed", statement, self.arena.address, index))
         return problems
