@@ -312,7 +312,7 @@ def _opened(request: dict[str, Any]) -> Iterator[None]:
     if request["exe"]:
         _try(f"file {_quoted(request['exe'])}", f"cannot open the program {request['exe']}")
     if core is not None:
-        _try(f"core-file {_quoted(core)}", f"cannot open the core {core}")
+        _try(f"core-file {core}", f"cannot open the core {core}")
     if pid is not None:
         _attach(pid)
     try:

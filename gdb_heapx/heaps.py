@@ -180,7 +180,11 @@ def _runs_in(target: Target, layout: Layout, arena: Arena, mapping: Mapping) -> 
 def _run_end(target: Target, layout: Layout, arena: Arena, start: int, limit: int) -> int | None:
     """Return the end of the run that begins at `start`, None if none does."""
     first = layout.first_chunk(start)
-    if not _sane(layout, target.read_word(first + target.word), limit - first):
+    try:
+        size = target.read_word(first + target.word)
+    except MemoryFault:  # the guard page of a stack
+        return None
+    if not _sane(layout, size, limit - first):
         return None
     top_end = arena.top + arena.top_size
     stop = arena.top if start <= arena.top < limit else limit

@@ -46,12 +46,7 @@ def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Itera
     address = free_from = mapping.start
     while address < mapping.end:
         size = min(BLOCK, mapping.end - address)
-        try:
-            words = target.words(address, size // target.word)
-        except MemoryFault:
-            address += size
-            free_from = address
-            continue
+        words = _readable_words(target, address, size)
         chunk = _first(target, layout, words, address, free_from, mapping.end, deep)
         if chunk:
             yield chunk
@@ -59,6 +54,21 @@ def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Itera
             address = free_from = begin + chunk.mapping
         else:
             address += size
+
+
+def _readable_words(target: Target, address: int, size: int) -> Sequence[int]:
+    """Return the words of a block; zeros where a page can't be read, such as a stack's guard."""
+    try:
+        return target.words(address, size // target.word)
+    except MemoryFault:
+        words: list[int] = []
+        for page in range(address, address + size, target.page):
+            count = min(target.page, address + size - page) // target.word
+            try:
+                words += target.words(page, count)
+            except MemoryFault:
+                words += [0] * count
+        return words
 
 
 def _offset(target: Target, chunk: MmappedChunk) -> int:
