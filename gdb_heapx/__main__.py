@@ -61,7 +61,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--loader", action="store_true")
     parser.add_argument("words", nargs=argparse.REMAINDER)
-    return parser.parse_args(list(arguments))
+    options, others = parser.parse_known_args(list(arguments))
+    if others:  # options of the overview, which needs no name
+        options.words = others + options.words
+    return options
 
 
 def help_text() -> str:

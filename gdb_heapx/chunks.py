@@ -11,7 +11,8 @@ from .errors import MemoryFault, Problem
 from .layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout
 from .target import Target
 
-BLOCK = 1 << BUCKET  # bytes read at once
+BLOCK = 1 << BUCKET  # bytes read at once at most
+SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
 
 
 @dataclass
@@ -98,21 +99,28 @@ class _Walker:
         # Flags that every chunk's size word must have, PREV_INUSE apart, and which bits to look at.
         # Free chunks of non-main arenas lack NON_MAIN_ARENA, so only the main arena's is checked.
         self._forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
+        self._window = SMALLEST_READ
+        self._block, self._block_overlay = -1, frozenset[int]()
         self._carried: tuple[int, int] | None = None
 
     def fold_block(self, address: int, stop: int) -> int:
-        """Fold the chunks that begin in the block of `address`; return the next chunk's address."""
-        block = address & -BLOCK
-        end = min(block + BLOCK, stop)
+        """Fold the chunks that begin in one read from `address` on; return where the next lies."""
+        end = min((address & -BLOCK) + BLOCK, stop, address + self._window)
         positions, words, following = self._scan(address, end)
         if not positions:
             return address
+        self._window = SMALLEST_READ if following > end else min(2 * self._window, BLOCK)
         self._check(positions, words)
-        overlay = self._overlay.within(block)
+        overlay = self._overlay_of(address & -BLOCK)
         if overlay:
             self._meet(overlay, dict(zip(positions, words)), following)
         self._fold(positions, words, overlay)
         return following
+
+    def _overlay_of(self, block: int) -> frozenset[int]:
+        if block != self._block:
+            self._block, self._block_overlay = block, self._overlay.within(block)
+        return self._block_overlay
 
     def _meet(self, overlay: frozenset[int], words: dict[int, int], following: int) -> None:
         """Count the overlay's chunks in a block; each must be one that the walk came by."""
@@ -195,6 +203,6 @@ class _Walker:
         """Fold the last chunk: the word after it (of top, or of a fencepost) tells its state."""
         if self._carried:
             word = self._target.read_word(address + self._target.word)
-            overlay = self._overlay.within(self._carried[0] & -BLOCK)
+            overlay = self._overlay_of(self._carried[0] & -BLOCK)
             self._fold([address], [word], overlay)
             self._carried = None
