@@ -13,7 +13,7 @@ from typing import Any
 
 import gdb
 
-from . import snapshot
+from . import glibc, snapshot
 from .command import Command, Terminal, execute, load_commands
 from .elf import Elf
 from .errors import HeapxError, MemoryFault
@@ -191,15 +191,6 @@ def _objects() -> Iterator[ObjectFile]:
             yield ObjectFile(objfile, debug)
 
 
-MALLOC_FUNCTIONS = re.compile(
-    r"(__libc_|__GI___libc_|__)?(malloc|calloc|realloc|free|cfree|memalign|malloc_trim|mallopt"
-    r"|posix_memalign|aligned_alloc|valloc|pvalloc|mallinfo2?|malloc_info)(_check|2)?$"
-    r"|_int_(malloc|free|realloc|memalign).*|sysmalloc.*|systrim.*|heap_trim.*|malloc_consolidate"
-    r"|unlink_chunk.*|tcache_.*|arena_get.*|reused_arena|(grow|shrink|new|alloc_new)_heap.*"
-    r"|_mid_memalign.*|munmap_chunk|mremap_chunk|__malloc_arena_thread_freeres"
-)
-
-
 def inside_malloc(inferior: gdb.Inferior) -> dict[int, str]:
     """Return the function by LWP of every thread that stands inside malloc or free."""
     selected, inside = gdb.selected_thread(), {}
@@ -208,7 +199,7 @@ def inside_malloc(inferior: gdb.Inferior) -> dict[int, str]:
         for thread in inferior.threads():
             thread.switch()
             for name in _function_names():
-                if MALLOC_FUNCTIONS.match(name):
+                if glibc.MALLOC_FUNCTIONS.match(name):
                     inside[thread.ptid[1] or thread.ptid[0]] = name
     finally:
         if selected and selected.is_valid():

@@ -5,6 +5,7 @@ Sources: malloc/malloc.c and malloc/arena.c of the tags glibc-2.17 to glibc-2.44
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from .layout import Field, Layout, Release, align_up, lay_out
@@ -13,6 +14,15 @@ OLDEST: Release = (2, 23)
 NEWEST: Release = (2, 44)
 
 CHAR, SHORT, INT, WORD = 1, 2, 4, 0
+
+# The functions of malloc.c, arena.c and hooks.c that change the heap, by any of their names.
+MALLOC_FUNCTIONS = re.compile(
+    r"(__libc_|__GI___libc_|__)?(malloc|calloc|realloc|free|cfree|memalign|malloc_trim|mallopt"
+    r"|posix_memalign|aligned_alloc|valloc|pvalloc|mallinfo2?|malloc_info)(_check|2)?$"
+    r"|_int_(malloc|free|realloc|memalign).*|sysmalloc.*|systrim.*|heap_trim.*|malloc_consolidate"
+    r"|unlink_chunk.*|tcache_.*|arena_get.*|reused_arena|(grow|shrink|new|alloc_new)_heap.*"
+    r"|_mid_memalign.*|munmap_chunk|mremap_chunk|__malloc_arena_thread_freeres"
+)
 
 
 def malloc_state(word: int, alignment: int) -> tuple[Field, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .arenas import Arena, Heap, HeapIndex, read_arenas
-from .bins import BINNED, ArenaBins, BinKind, Links, Overlay, read_bins
+from .arenas import Arena, HeapIndex, read_arenas
+from .bins import Links, Overlay, read_bins
 from .caches import Caches, ThreadCache, read_caches
 from .errors import Problem
-from .heaps import Walked, find_runs, walk_arena
+from .figures import ArenaFigures, ArenaReading, Check
+from .heaps import find_runs, walk_arena
 from .layout import Layout
 from .locate import Found, Libc, find_libcs, find_variable
 from .mmapped import MmappedChunk, find_mmapped
@@ -26,69 +27,6 @@ class TargetFacts:
     page: int
     live: bool
     pagemap: bool
-
-
-@dataclass(frozen=True)
-class HeapFigures:
-    """One heap in bytes; `in_use` and `free` are None where they weren't or couldn't be walked."""
-
-    arena: int
-    address: int
-    size: int
-    committed: int
-    reserved: int
-    in_use: int | None
-    free: int | None
-
-
-@dataclass(frozen=True)
-class ArenaFigures:
-    """One arena: its bytes by state, which add up to `system`.
-
-    `in_use` is None where a damaged heap could not be walked to its end; without a walk it is what
-    remains of `system`, and `in_use_chunks` is None.
-    """
-
-    libc: str
-    index: int
-    address: int
-    threads: int | None
-    locked: bool
-    system: int
-    max_system: int
-    in_use_chunks: int | None
-    in_use: int | None
-    tcache_chunks: int
-    tcache: int
-    fast_chunks: int
-    fast: int
-    binned_chunks: int
-    binned: int
-    top_address: int
-    top: int
-    overhead: int
-    last_in_use: int | None
-    contiguous: bool
-    heaps: tuple[HeapFigures, ...]
-    bins: ArenaBins
-
-    @property
-    def main(self) -> bool:
-        return self.index == 0
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that must agree: `expected` by glibc's own figure, `found` by ours, in bytes."""
-
-    name: str
-    arena: int | None
-    expected: int
-    found: int | None
-
-    @property
-    def ok(self) -> bool:
-        return self.expected == self.found
 
 
 @dataclass(frozen=True)
@@ -156,7 +94,7 @@ def _read_malloc(target: Target, libc: Libc, walk: bool) -> Malloc:
     caches = read_caches(target, libc, index, links, overlay)
     bins = [read_bins(target, layout, arena, links, overlay) for arena in arenas]
     walked = [walk_arena(target, layout, a, overlay) if walk else None for a in arenas]
-    parts = [_Part(*part, caches, layout) for part in zip(arenas, bins, walked)]
+    parts = [ArenaReading(*part, caches, layout) for part in zip(arenas, bins, walked)]
     mmapped, certain = _read_mmapped(target, libc, arenas)
     for part in parts:
         problems += part.problems()
@@ -235,128 +173,3 @@ def _mark_motion(
         problem.moving() if problem.arena in moving or problem.thread in inside else problem
         for problem in problems
     )
-
-
-@dataclass(frozen=True)
-class _Part:
-    """All that was read of one arena; `walked` is None where its chunks were not walked over."""
-
-    arena: Arena
-    bins: ArenaBins
-    walked: list[Walked] | None
-    caches: Caches
-    layout: Layout
-
-    def figures(self, libc: str) -> ArenaFigures:
-        """Return the arena's figures."""
-        arena, record = self.arena, self.arena.record
-        in_use_chunks, in_use = self._in_use()
-        return ArenaFigures(
-            libc=libc,
-            index=arena.index,
-            address=arena.address,
-            threads=record["attached_threads"] if "attached_threads" in record.struct else None,
-            locked=arena.locked,
-            system=arena.system,
-            max_system=record["max_system_mem"],
-            in_use_chunks=in_use_chunks,
-            in_use=in_use,
-            tcache_chunks=self.caches.chunks[arena.index],
-            tcache=self.caches.bytes[arena.index],
-            fast_chunks=self.bins.chunks(BinKind.FAST),
-            fast=self.bins.bytes(BinKind.FAST),
-            binned_chunks=self.bins.chunks(*BINNED),
-            binned=self.bins.bytes(*BINNED),
-            top_address=arena.top if arena.top_size else 0,
-            top=arena.top_size,
-            overhead=self._overhead(),
-            last_in_use=self._last_in_use(),
-            contiguous=arena.contiguous,
-            heaps=tuple(map(self._heap, self.walked or arena.heaps)),
-            bins=self.bins,
-        )
-
-    def _structs(self, start: int, end: int) -> int:
-        """Return the bytes of the tcaches that lie in [start, end)."""
-        return sum(size for chunk, size in self.caches.structs if start <= chunk < end)
-
-    def _overhead(self) -> int:
-        """Return headers, alignment, fenceposts, gaps of a foreign sbrk, and tcache structs.
-
-        Without a walk the gaps are not known; a superseded heap's fenceposts take MINSIZE.
-        """
-        structs = sum(self._structs(heap.address, heap.end) for heap in self.arena.heaps)
-        if self.walked is not None:
-            return structs + sum(part.overhead for part in self.walked)
-        leads = sum(heap.first - heap.address for heap in self.arena.heaps)
-        return structs + leads + self.layout.min_size * (len(self.arena.heaps[1:]))
-
-    def _in_use(self) -> tuple[int | None, int | None]:
-        if self.walked is None:
-            other = self.bins.bytes(BinKind.FAST, *BINNED) + self.caches.bytes[self.arena.index]
-            rest = self.arena.system - other - self.arena.top_size - self._overhead()
-            return None, rest
-        if not all(part.whole for part in self.walked):
-            return None, None
-        tallies = [part.tally for part in self.walked]
-        return (
-            sum(tally.used_chunks - tally.overlaid_chunks for tally in tallies),
-            sum(tally.used_bytes - tally.overlaid_bytes for tally in tallies),
-        )
-
-    def _last_in_use(self) -> int | None:
-        """Return the last chunk of the program's below top, in top's own heap."""
-        holders = [p for p in self.walked or () if p.heap.address <= self.arena.top < p.heap.end]
-        return holders[0].tally.last_in_use if holders else None
-
-    def _heap(self, part: Walked | Heap) -> HeapFigures:
-        heap = part if isinstance(part, Heap) else part.heap
-        in_use = free = None
-        if isinstance(part, Walked) and part.whole:
-            tally, structs = part.tally, self._structs(heap.address, heap.end)
-            in_use = tally.used_bytes - tally.overlaid_bytes
-            top = self.arena.top_size if heap.address <= self.arena.top < heap.end else 0
-            free = tally.free_bytes + tally.overlaid_bytes - structs + top
-        return HeapFigures(
-            heap.arena, heap.address, heap.size, heap.committed, heap.reserved, in_use, free
-        )
-
-    def checks(self) -> list[Check]:
-        """Return what must agree in this arena: sum of its chunks, and its free chunks."""
-        if self.walked is None:
-            return []
-        index, whole = self.arena.index, all(part.whole for part in self.walked)
-        tallies = [part.tally for part in self.walked]
-        total = self.arena.top_size + sum(p.tally.bytes + p.overhead for p in self.walked)
-        chunks, size = self.bins.chunks(*BINNED), self.bins.bytes(*BINNED)
-        free_chunks = sum(tally.free_chunks for tally in tallies)
-        free_bytes = sum(tally.free_bytes for tally in tallies)
-        addresses = sum(tally.free_address_sum for tally in tallies)
-        return [
-            Check(
-                "chunks add up to system_mem", index, self.arena.system, total if whole else None
-            ),
-            Check("free chunks are binned", index, chunks, free_chunks if whole else None),
-            Check("free bytes are binned", index, size, free_bytes if whole else None),
-            Check(
-                "free chunks are the binned ones (sum of addresses)",
-                index,
-                self.bins.address_sum,
-                addresses if whole else None,
-            ),
-        ]
-
-    def problems(self) -> list[Problem]:
-        """Return what is wrong in this arena; a check that fails for a known reason isn't told."""
-        index = self.arena.index
-        problems = [*self.arena.problems, *self.bins.problems]
-        for part in self.walked or ():
-            problems += (replace(problem, arena=index) for problem in part.tally.problems)
-        if problems:
-            return problems
-        for check in self.checks():
-            if not check.ok:
-                figures = f"glibc says {check.expected:,}, the walk found {check.found or 0:,}"
-                statement = f"{check.name}: {figures}"
-                problems.append(Problem("check_failed", statement, self.arena.address, index))
-        return problems

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .figures import ArenaFigures
 from .layout import align_down
-from .snapshot import ArenaFigures, Malloc, TargetFacts
+from .snapshot import Malloc, TargetFacts
 
 DEFAULT_MMAP_THRESHOLD = 128 << 10
 ATTEMPT_TRIMMING_THRESHOLD = 64 << 10  # to 2.42 FASTBIN_CONSOLIDATION_THRESHOLD

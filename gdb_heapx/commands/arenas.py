@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..command import ARENA, NO_WALK, command
 from ..errors import UsageError
+from ..figures import ArenaFigures
 from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
-from ..snapshot import ArenaFigures, Snapshot
+from ..snapshot import Snapshot
 from ..trim import free_would_trim
 
 LIBC = Column("libc", Kind.TEXT, DATA_ONLY)
@@ -62,8 +63,8 @@ def select(snapshot: Snapshot, arena: int | None) -> tuple[ArenaFigures, ...]:
     chosen = tuple(a for a in arenas if arena in (a.index, a.address))
     if not chosen:
         last = max(a.index for a in arenas)
-        known = "only arena 0" if last == 0 else f"arenas 0 to {last}"
-        raise UsageError(f"no arena {arena if arena < 1 << 16 else hex(arena)}: there are {known}")
+        known = "there is only arena 0" if last == 0 else f"there are arenas 0 to {last}"
+        raise UsageError(f"no arena {arena if arena < 1 << 16 else hex(arena)}: {known}")
     return chosen
 
 
