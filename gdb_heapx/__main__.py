@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from .command import find, load_commands, parse
 from .errors import HeapxError, UsageError
 
 BUG = 4
+INTERRUPTED = 130
+FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 USAGE = """\
 Usage: heapx -p PID [COMMAND ...]
@@ -95,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HeapxError as error:
         print(f"heapx: {error}", file=sys.stderr)
         return error.status
+    except KeyboardInterrupt:
+        print("heapx: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -171,25 +177,38 @@ def _run_gdb(options: argparse.Namespace, path: str) -> str:
     command += shlex.split(options.gdb_args)
     command += ["-ex", f"source {loader()}"]
     command += ["-ex", f"python import gdb_heapx.gdbside; gdb_heapx.gdbside.serve({path!r})"]
-    # Ctrl-C reaches gdb as well: it detaches and answers 130; until then there is nothing to do.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with subprocess.Popen(
+    with (
+        subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            preexec_fn=_default_sigint,
-        ) as gdb:
-            return gdb.communicate()[0]
+            start_new_session=True,  # a Ctrl-C reaches gdb once, from here
+        ) as gdb,
+        _forwarding(gdb),
+    ):
+        return gdb.communicate()[0]
+
+
+@contextmanager
+def _forwarding(gdb: subprocess.Popen[str]) -> Iterator[None]:
+    """Hand SIGINT and SIGTERM on to gdb, which then lets go of the process and ends."""
+
+    def forward(number: int, frame: object) -> None:
+        interrupted.append(number)
+        gdb.send_signal(number)
+
+    interrupted: list[int] = []
+    previous = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _default_sigint() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _print(text: str) -> None:

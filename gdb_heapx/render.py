@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .report import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value
+from .report import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Report, Row, Table, Value
 
 try:
     import tabulate as _tabulate
@@ -23,7 +23,6 @@ except (ImportError, SyntaxError):
     Token = None  # type: ignore[assignment]
 
 GAP = "  "
-UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 @dataclass(frozen=True)

@@ -78,3 +78,14 @@ def total(columns: Sequence[Column], rows: Sequence[Row], *names: str) -> dict[s
         known = [value for value in values if isinstance(value, int)]
         sums[name] = sum(known) if len(known) == len(values) else None
     return sums
+
+
+UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+def size_text(size: int) -> str:
+    """Return a size for use in a sentence: `128 KiB`, `1.9 GiB`."""
+    for unit, name in UNITS:
+        if size >= unit:
+            return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
+    return f"{size} B"

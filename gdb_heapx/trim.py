@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from .figures import ArenaFigures
 from .layout import align_down
+from .report import size_text
 from .snapshot import Malloc, TargetFacts
 
 DEFAULT_MMAP_THRESHOLD = 128 << 10
-ATTEMPT_TRIMMING_THRESHOLD = 64 << 10  # to 2.42 FASTBIN_CONSOLIDATION_THRESHOLD
+HEAP_INFO_AT_MOST = 64  # bytes; no release has a larger heap_info
 
 
 class FreeTrim(NamedTuple):
@@ -27,33 +28,43 @@ def free_would_trim(facts: TargetFacts, malloc: Malloc, arena: ArenaFigures) -> 
     """
     parameters = malloc.parameters
     if not arena.top:
-        return FreeTrim(0, "nothing allocated yet")
-    threshold, pad = parameters["trim_threshold"], parameters["top_pad"]
+        return FreeTrim(0, "nothing allocated")
     if arena.main and not arena.contiguous:
-        return FreeTrim(0, "main arena is not contiguous: the program break is not at top")
+        return FreeTrim(0, "not contiguous")
     if arena.main and malloc.program_break not in (None, arena.top_address + arena.top):
-        return FreeTrim(0, "foreign brk: the program break is not at the end of top")
-    if arena.top < threshold:
-        return FreeTrim(0, f"top < trim_threshold {_size(threshold)} ({_origin(parameters)})")
+        return FreeTrim(0, "foreign brk")
+    min_size, pad = 4 * facts.word, parameters["top_pad"]
+    if _heap_can_go(arena, pad + min_size + facts.page):
+        return FreeTrim(arena.heaps[-1].size, "waits for a free")
+    if arena.top < parameters["trim_threshold"]:
+        return FreeTrim(0, "below trim_threshold")
     step = (arena.main and parameters.get("thp_pagesize")) or facts.page
-    room = arena.top - 4 * facts.word - 1 - pad
-    extra = align_down(room, step) if room > 0 else 0
-    if not extra:
-        return FreeTrim(0, f"top_pad {_size(pad)} is kept")
-    return FreeTrim(extra, "waits for a free of 64 KiB or more")
+    extra = align_down(max(arena.top - min_size - 1 - pad, 0), step)
+    return FreeTrim(extra, "waits for a free") if extra else FreeTrim(0, "top_pad is kept")
+
+
+def _heap_can_go(arena: ArenaFigures, needed: int) -> bool:
+    """Tell whether top is all of a non-main arena's newest heap, and the one before has room."""
+    if arena.main or len(arena.heaps) < 2:
+        return False
+    previous, newest = arena.heaps[-2:]
+    nothing_before_top = arena.top_address - newest.address <= HEAP_INFO_AT_MOST
+    return nothing_before_top and previous.reserved - previous.size >= needed
+
+
+def thresholds(parameters: Mapping[str, int]) -> str:
+    """Return the sentence that says which limits are in force, and since when."""
+    threshold, pad = parameters["trim_threshold"], parameters["top_pad"]
+    return (
+        f"trim_threshold {size_text(threshold)} ({_origin(parameters)}), top_pad {size_text(pad)}. "
+        "free() trims top only when it frees 64 KiB or more."
+    )
 
 
 def _origin(parameters: Mapping[str, int]) -> str:
-    """Say where trim_threshold comes from."""
+    """Say where trim_threshold comes from (malloc.c: __libc_free adjusts it to twice a block)."""
     if parameters["no_dyn_threshold"]:
         return "fixed by the user"
     if parameters["mmap_threshold"] > DEFAULT_MMAP_THRESHOLD:
-        return f"raised by freeing a block of {_size(parameters['mmap_threshold'])}"
+        return f"raised by a free of {size_text(parameters['mmap_threshold'])}"
     return "default"
-
-
-def _size(size: int) -> str:
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size >= unit:
-            return f"{size / unit:.0f} {name}" if size % unit == 0 else f"{size / unit:.1f} {name}"
-    return f"{size} B"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..command import ARENA, NO_WALK, command
 from ..errors import UsageError
 from ..figures import ArenaFigures
-from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
+from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, size_text, total
 from ..snapshot import Snapshot
-from ..trim import free_would_trim
+from ..trim import free_would_trim, thresholds
 
 LIBC = Column("libc", Kind.TEXT, DATA_ONLY)
 ADDITIVE = ("system", "in_use", "tcache", "fast", "binned", "top", "overhead")
@@ -47,8 +47,8 @@ TOP_COLUMNS = (
     Column("arena", Kind.INDEX),
     Column("address", Kind.ADDRESS),
     Column("size", Kind.BYTES),
-    Column("last_in_use", Kind.ADDRESS, rank=1),
-    Column("free_would_trim", Kind.BYTES, title="free trims"),
+    Column("last_in_use", Kind.ADDRESS),
+    Column("free_would_trim", Kind.BYTES, title="trims"),
     Column("reason", Kind.TEXT),
     LIBC,
 )
@@ -122,11 +122,14 @@ def overview(snapshot: Snapshot) -> Report:
     target = snapshot.target
     what = f"process {target.pid}" if target.live else "core"
     malloc = snapshot.mallocs[0]
-    lead = f"{what}, {target.exe or 'unknown program'}, glibc {malloc.release}"
+    lead = (
+        f"{what}, {target.exe or 'unknown program'}, glibc {malloc.release}",
+        _headline(snapshot),
+    )
     return Report(
         tables=(arena_table("overview", arenas), mmapped_total(snapshot)),
         problems=snapshot.problems,
-        lead=(lead,),
+        lead=lead,
         notes=notes_of(snapshot, arenas),
         next_steps=(
             ("heapx bins", "which free lists hold the free memory, by chunk size"),
@@ -134,6 +137,21 @@ def overview(snapshot: Snapshot) -> Report:
             ("heapx tcache", "what each thread keeps for itself"),
             ("help heapx", "all commands"),
         ),
+    )
+
+
+def _headline(snapshot: Snapshot) -> str:
+    """Say in one sentence how much of malloc's memory is in use, and how much is free."""
+    arenas = snapshot.arenas()
+    system = sum(arena.system for arena in arenas)
+    mapped = sum(malloc.parameters["mmapped_mem"] for malloc in snapshot.mallocs)
+    free = sum(a.tcache + a.fast + a.binned + a.top for a in arenas)
+    known = [arena.in_use for arena in arenas if arena.in_use is not None]
+    in_use = size_text(sum(known) + mapped) if len(known) == len(arenas) else "an unknown part"
+    share = round(100 * free / (system + mapped)) if system + mapped else 0
+    return (
+        f"malloc has {size_text(system + mapped)} from the kernel: {in_use} in use, "
+        f"{size_text(free)} free ({share}%)."
     )
 
 
@@ -180,8 +198,8 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     """Show each arena's top chunk, what free() would give back of it, and what stops it.
 
     free() returns memory from the end of top only, when it frees (after merging) 64 KiB or more
-    and top is at least trim_threshold. "free trims" is what that free would return now. "last in
-    use" is the last chunk below top that the program holds: everything below it stays.
+    and top is at least trim_threshold. "trims" is what that free would return now. "last in use"
+    is the last chunk below top that the program holds: everything below it stays.
 
     Example: heapx top --bytes
     """
@@ -204,4 +222,5 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
                 }
             )
     table = Table("top", TOP_COLUMNS, rows, total(TOP_COLUMNS, rows, "size", "free_would_trim"))
-    return Report((table,), snapshot.problems, notes=notes_of(snapshot, ()))
+    limits = tuple(thresholds(malloc.parameters) for malloc in snapshot.mallocs)
+    return Report((table,), snapshot.problems, notes=(*limits, *notes_of(snapshot, ())))
