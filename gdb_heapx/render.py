@@ -214,8 +214,8 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
 
 
 def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
-    last = len(cells) - 1
-    for index, (cell, kind) in enumerate(zip(cells, kinds)):
+    last = max((index for index, cell in enumerate(cells) if cell.strip()), default=0)
+    for index, (cell, kind) in enumerate(zip(cells[: last + 1], kinds)):
         yield kind, cell if index < last else cell.rstrip()
         yield "", GAP if index < last else "\n"
 

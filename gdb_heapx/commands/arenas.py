@@ -148,7 +148,7 @@ def _headline(snapshot: Snapshot) -> str:
     free = sum(a.tcache + a.fast + a.binned + a.top for a in arenas)
     known = [arena.in_use for arena in arenas if arena.in_use is not None]
     in_use = size_text(sum(known) + mapped) if len(known) == len(arenas) else "an unknown part"
-    share = round(100 * free / (system + mapped)) if system + mapped else 0
+    share = 100 * free // (system + mapped) if system + mapped else 0
     return (
         f"malloc has {size_text(system + mapped)} from the kernel: {in_use} in use, "
         f"{size_text(free)} free ({share}%)."
