@@ -8,6 +8,7 @@ import inspect
 import os
 import pkgutil
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from .report import Column, Report, Table, Value
 from .snapshot import Snapshot
 
 DAMAGED = 1
+HELP_WIDTH = 79
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,24 @@ class Arg:
 
     @property
     def usage(self) -> str:
-        value = "|".join(self.choices) if self.choices else self.kind.upper()
-        if not self.name.startswith("-"):
+        if not self.name.startswith("-") or self.kind == "flag":
             return self.name
-        return self.name if self.kind == "flag" else f"{self.name} {value}"
+        return f"{self.name} {self.key.upper() if self.choices else self.kind.upper()}"
+
+    @property
+    def meaning(self) -> str:
+        return f"{self.help}: {', '.join(self.choices)}" if self.choices else self.help
 
 
-ARENA = Arg("ARENA", "arena to show: its index (0 = main) or its address; all if absent", "arena")
-NO_WALK = Arg("--no-walk", "don't walk over the chunks: in use is then what remains of system")
+ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
+NO_WALK = Arg("--no-walk", "read lists only: in use is then what remains")
 OUTPUT_ARGS = (
     Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
     Arg("--output", "write to this file, whole or not at all", "file"),
-    Arg("--sort", "sort by this column; largest first, text from a", "column"),
+    Arg("--sort", "sort by this column, largest first", "column"),
     Arg("--limit", "show this many rows at most", "count"),
     Arg("--bytes", "show sizes in bytes, exactly"),
-    Arg("--columns", "show these columns, separated by commas", "columns"),
+    Arg("--columns", "show these columns: NAME,NAME,…", "columns"),
 )
 
 
@@ -72,7 +77,8 @@ class Command:
 
     @property
     def doc(self) -> str:
-        return inspect.getdoc(self.run) or ""
+        paragraphs = (inspect.getdoc(self.run) or "").split("\n\n")
+        return "\n\n".join(textwrap.fill(paragraph, HELP_WIDTH) for paragraph in paragraphs)
 
     @property
     def summary(self) -> str:
@@ -80,9 +86,9 @@ class Command:
 
     def help(self) -> str:
         """Return the help text: summary line first, as gdb lists it."""
-        usage = " ".join([self.name, *(f"[{arg.usage}]" for arg in self.all_args)])
+        usage = " ".join([self.name, *(f"[{arg.usage}]" for arg in self.args), "[OUTPUT OPTIONS]"])
         width = max(len(arg.usage) for arg in self.all_args)
-        rows = [f"  {arg.usage:{width}}  {arg.help}" for arg in self.all_args]
+        rows = [f"  {arg.usage:{width}}  {arg.meaning}" for arg in self.all_args]
         return "\n".join([self.doc, "", f"Usage: {usage}", "", *rows])
 
     def complete(self, words: Sequence[str], last: str) -> list[str]:
@@ -150,6 +156,10 @@ def parse(declared: Command, words: Sequence[str]) -> argparse.Namespace:
         else:
             options["nargs"] = "?"
         parser.add_argument(arg.name if arg.name.startswith("-") else arg.key, **options)
+    known = {arg.name for arg in declared.all_args}
+    for word in words:
+        if word.startswith("--") and word.partition("=")[0] not in known:
+            parser.error(f"{declared.name} has no option {word}")
     return parser.parse_args(list(words))
 
 

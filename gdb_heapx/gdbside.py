@@ -243,7 +243,7 @@ class _GdbCommand(gdb.Command):
         self.__doc__ = declared.help()
         self._declared = declared
         prefix = " " not in declared.name
-        super().__init__(declared.name, gdb.COMMAND_DATA, gdb.COMPLETE_NONE, prefix)
+        super().__init__(declared.name, gdb.COMMAND_DATA, prefix=prefix)
 
     def invoke(self, argument: str, from_tty: bool) -> None:
         words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]

@@ -83,8 +83,15 @@ def render_ansi(report: Report, context: Context, style: Style) -> str:
         return render_text(report, context, style)
     out = io.StringIO()
     stream = [(_token(kind), text) for kind, text in tokens(report, style)]
-    _formatters.TerminalFormatter().format(stream, out)
+    _formatters.TerminalFormatter(colorscheme=_colours()).format(stream, out)
     return out.getvalue()
+
+
+def _colours() -> dict[Any, tuple[str, str]]:
+    """Return colours that read well on light and on dark terminals (for each, in that order)."""
+    chosen = {HEADING: "*bold*", TOTAL: "*bold*", ERROR: "*red*", COMMAND: "green"}
+    chosen[_KIND_TOKENS[Kind.ADDRESS]] = "cyan"
+    return {Token: ("", ""), **{_token(name): (colour,) * 2 for name, colour in chosen.items()}}
 
 
 def _token(name: str) -> Any:

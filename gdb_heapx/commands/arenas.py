@@ -115,8 +115,9 @@ def notes_of(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...]) -> tuple[str,
 def overview(snapshot: Snapshot) -> Report:
     """Show where the memory of a process sits inside glibc malloc.
 
-    Totals of all arenas, one line per arena, and what to type next. Without an argument this
-    is the place to start.
+    Totals of all arenas, one line per arena, and what to type next: the place to start.
+
+    Example: heapx --no-walk
     """
     arenas = snapshot.arenas()
     target = snapshot.target
@@ -176,7 +177,7 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
 
 @command("heapx heaps", ARENA, NO_WALK)
 def heaps(snapshot: Snapshot, arena: int | None) -> Report:
-    """List the heaps: the contiguous regions that arenas carve into chunks.
+    """List the heaps, the regions that arenas carve into chunks.
 
     size is what malloc uses of a heap, committed what is readable (a heap that shrank keeps it),
     reserved the address space. free is tcache, fast and binned chunks, and top.
@@ -195,7 +196,7 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
 
 @command("heapx top", ARENA, NO_WALK)
 def top(snapshot: Snapshot, arena: int | None) -> Report:
-    """Show each arena's top chunk, what free() would give back of it, and what stops it.
+    """Show each arena's top, and what free() would return of it.
 
     free() returns memory from the end of top only, when it frees (after merging) 64 KiB or more
     and top is at least trim_threshold. "trims" is what that free would return now. "last in use"

@@ -38,7 +38,7 @@ KINDS = tuple(kind.value for kind in BinKind if kind is not BinKind.TCACHE)
 
 @command(
     "heapx bins",
-    Arg("--arena", "arena to show: its index or address; all if absent", "arena"),
+    Arg("--arena", "its index (0 = main) or address; all if absent", "arena"),
     Arg("--kind", "kind of bin to show", "choice", choices=KINDS),
     NO_WALK,
 )
