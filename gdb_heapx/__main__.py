@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import shlex
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,10 @@ def loader() -> Path:
     beside = Path(__file__).resolve().parent.parent / "gdb_heapx.py"
     if beside.exists():
         return beside
-    installed = Path(sys.prefix) / "share" / "gdb_heapx" / "gdb_heapx.py"
-    if installed.exists():
-        return installed
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("gdb_heapx") or ():
+            if file.name == "gdb_heapx.py":
+                return Path(str(file.locate())).resolve()
     raise HeapxError("gdb_heapx.py was not installed", "Reinstall heapx with pip.")
 
 
