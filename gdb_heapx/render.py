@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .report import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Report, Row, Table, Value
@@ -170,26 +171,31 @@ def tokens(report: Report, style: Style) -> Tokens:
     for problem in report.problems:
         what = "in motion" if problem.in_motion else "problem"
         where = "" if problem.arena is None else f" in arena {problem.arena}"
-        line = f"{what}{where}: {escape(problem.statement)}\n"
-        yield (NOTE if problem.in_motion else ERROR), line
+        kind = NOTE if problem.in_motion else ERROR
+        yield from _sentence(kind, f"{what}{where}: {problem.statement}", style)
     if report.problems:
         yield "", "\n"
     for line in report.lead:
-        yield "", f"{escape(line)}\n"
+        yield from _sentence("", line, style)
     for number, table in enumerate(report.tables):
         if report.lead or number:
             yield "", "\n"
-        yield from _table_tokens(table, style if number == 0 else Style(style.width, style.exact))
+        yield from _table_tokens(table, style if number == 0 else replace(style, columns=None))
     if report.notes:
         yield "", "\n"
     for note in report.notes:
-        yield NOTE, f"{escape(note)}\n"
+        yield from _sentence(NOTE, note, style)
     if report.next_steps:
         yield "", "\n"
     width = max((len(step) for step, _ in report.next_steps), default=0)
     for step, purpose in report.next_steps:
         yield COMMAND, step.ljust(width)
         yield NOTE, f"{GAP}{purpose}\n"
+
+
+def _sentence(kind: str, text: str, style: Style) -> Tokens:
+    for line in textwrap.wrap(escape(text), max(style.width, 40), break_long_words=False):
+        yield kind, f"{line}\n"
 
 
 def escape(text: str) -> str:
