@@ -37,7 +37,10 @@ class Heap:
 
 @dataclass(frozen=True)
 class Arena:
-    """One malloc_state. `index` counts in ring order from 0, the main arena."""
+    """One malloc_state. `index` counts in ring order from 0, the main arena.
+
+    `complete` is False where the chain of heaps broke, so that some are missing.
+    """
 
     index: int
     record: Record
@@ -45,6 +48,7 @@ class Arena:
     top_size: int
     heaps: tuple[Heap, ...]
     problems: tuple[Problem, ...] = ()
+    complete: bool = True
 
     @property
     def address(self) -> int:
@@ -72,8 +76,11 @@ class Arena:
 def read_arenas(target: Target, libc: Libc) -> tuple[list[Arena], list[Problem]]:
     """Return the arenas in ring order; a broken ring ends the list with a problem."""
     arenas: list[Arena] = []
-    address = libc.main_arena
+    address, seen = libc.main_arena, set[int]()
     for index in range(MAX_ARENAS):
+        if address in seen:
+            return arenas, [_ring_problem(index, address, "runs in a circle past the main one")]
+        seen.add(address)
         try:
             record = target.read_struct(libc.layout.state, address)
         except MemoryFault:
@@ -120,11 +127,12 @@ def _read_arena(target: Target, libc: Libc, index: int, record: Record) -> Arena
         heap = Heap(0, base, layout.first_chunk(base), end, end - base, end - base)
         return Arena(0, record, top, top_size, (heap,))
     heaps, problems = _read_heaps(target, layout, index, record)
+    complete = not problems
     room = heaps[-1].end - top if heaps else top_size
     if top_size != room:
         statement = f"top {top:#x} has size {top_size:#x}; its heap ends {room:#x} bytes behind it"
         problems.append(Problem("bad_top", statement, top, index))
-    return Arena(index, record, top, room, tuple(heaps), tuple(problems))
+    return Arena(index, record, top, room, tuple(heaps), tuple(problems), complete)
 
 
 def _read_heaps(
@@ -132,15 +140,18 @@ def _read_heaps(
 ) -> tuple[list[Heap], list[Problem]]:
     """Return a non-main arena's heaps, oldest first, following heap_info.prev from top's heap."""
     heaps: list[Heap] = []
+    seen: set[int] = set()
     address = layout.heap_of(record["top"])
     while address and len(heaps) < MAX_HEAPS:
         try:
             info = target.read_struct(layout.heap_info, address)
         except MemoryFault:
             info = None
-        if info is None or info["ar_ptr"] != record.address or info["size"] > layout.heap_max:
+        sane = info is not None and info["ar_ptr"] == record.address
+        if info is None or not sane or info["size"] > layout.heap_max or address in seen:
             statement = f"heap {address:#x} does not belong to its arena: the chain of heaps ends"
             return heaps, [Problem("heap_chain", statement, address, index)]
+        seen.add(address)
         first = address + layout.heap_info.size
         if layout.heap_of(record.address) == address:
             first = layout.first_chunk(record.address + layout.state.size)

@@ -91,7 +91,12 @@ class Links:
         if rest:
             raise MemoryFault(address, self._target.word)
         words = self._pages.get(page)
-        return (self._load(page) if words is None else words)[index]
+        if words is None:
+            try:
+                words = self._load(page)
+            except MemoryFault:
+                raise MemoryFault(address, self._target.word) from None
+        return words[index]
 
     def _load(self, page: int) -> Sequence[int]:
         if len(self._pages) >= self.CAPACITY:

@@ -49,10 +49,13 @@ def read_caches(
         return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
     blocks = thread_blocks(target, libc)
     offset = libc.symbols.tls_offset("tcache")
-    if blocks.missing or offset is None:
-        why = blocks.missing or "no TLS offset of tcache in libc's symbols"
-        return Caches(blocks.how, f"Thread caches not read: {why}. Their chunks count as in use.")
-    caches = Caches(blocks.how)
+    why = blocks.missing or (
+        None if offset is not None else "no TLS offset of tcache in libc's symbols"
+    )
+    note = why and f"Thread caches are missing: {why}. Their chunks count as in use."
+    caches = Caches(blocks.how, note)
+    if offset is None:
+        return caches
     names = {thread.lwp: thread.name for thread in target.threads}
     found = []
     for block in blocks.blocks:
@@ -104,6 +107,10 @@ def _read(
             overlay.add(chunk)
         elif links.word(chunk + target.word) & IS_MMAPPED:
             caches.mmapped.add(chunk)
+        else:
+            statement = f"the tcache of thread {block.lwp} holds {chunk:#x}, which is in no heap"
+            stray = Problem("tcache_stray", statement, chunk, thread=block.lwp)
+            caches.problems.append(stray)
 
     fill = libc.parameters["tcache_count"]
     tcache = read_tcache(target, libc.layout, block, address, fill, links, visit)

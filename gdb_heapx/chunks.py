@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
 from .bins import BUCKET, Overlay
 from .errors import MemoryFault, Problem
@@ -70,7 +71,7 @@ def walk(
             if following == address:
                 break
             address = following
-        walker.close(address)
+        walker.close(address, stop)
     except MemoryFault as fault:
         statement = f"chunk header {fault.address:#x} cannot be read"
         walker.tally.problems.append(Problem("unreadable", statement, fault.address))
@@ -88,33 +89,52 @@ class _BadChunkError(Exception):
         self.problem = Problem(code, statement, address)
 
 
+class _Run(NamedTuple):
+    """Consecutive chunks of one read: word indexes of their headers, and their size words."""
+
+    start: int
+    word: int
+    indexes: list[int]
+    words: list[int]
+
+    def address(self, i: int) -> int:
+        return self.start + self.indexes[i] * self.word
+
+
+class _Carried(NamedTuple):
+    """The last chunk of a run; whether it is in use, the next run's first word tells."""
+
+    address: int
+    word: int
+    overlaid: bool
+
+
 class _Walker:
-    """Folds blocks of chunks; carries the last chunk of a block, whose state the next one tells."""
+    """Folds runs of chunks; carries the last one of each, whose state the next one tells."""
 
     def __init__(self, target: Target, layout: Layout, main: bool, overlay: Overlay) -> None:
         self.tally = Tally()
         self._target = target
         self._layout = layout
         self._overlay = overlay
-        # Flags that every chunk's size word must have, PREV_INUSE apart, and which bits to look at.
-        # Free chunks of non-main arenas lack NON_MAIN_ARENA, so only the main arena's is checked.
+        # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
         self._forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
         self._window = SMALLEST_READ
         self._block, self._block_overlay = -1, frozenset[int]()
-        self._carried: tuple[int, int] | None = None
+        self._carried: _Carried | None = None
 
     def fold_block(self, address: int, stop: int) -> int:
         """Fold the chunks that begin in one read from `address` on; return where the next lies."""
         end = min((address & -BLOCK) + BLOCK, stop, address + self._window)
-        positions, words, following = self._scan(address, end)
-        if not positions:
+        run, following = self._scan(address, end)
+        if not run.words:
             return address
         self._window = SMALLEST_READ if following > end else min(2 * self._window, BLOCK)
-        self._check(positions, words)
+        self._check(run)
         overlay = self._overlay_of(address & -BLOCK)
         if overlay:
-            self._meet(overlay, dict(zip(positions, words)), following)
-        self._fold(positions, words, overlay)
+            self._meet(overlay, run, following)
+        self._fold(run, overlay)
         return following
 
     def _overlay_of(self, block: int) -> frozenset[int]:
@@ -122,27 +142,14 @@ class _Walker:
             self._block, self._block_overlay = block, self._overlay.within(block)
         return self._block_overlay
 
-    def _meet(self, overlay: frozenset[int], words: dict[int, int], following: int) -> None:
-        """Count the overlay's chunks in a block; each must be one that the walk came by."""
-        start = next(iter(words))
-        for chunk in overlay:
-            if chunk in words:
-                self.tally.overlaid_chunks += 1
-                self.tally.overlaid_bytes += words[chunk] & ~FLAGS
-            elif start <= chunk < following:
-                statement = f"cached chunk {chunk:#x} does not lie where the walk finds chunks"
-                self.tally.problems.append(Problem("cached_misplaced", statement, chunk))
+    def _scan(self, address: int, end: int) -> tuple[_Run, int]:
+        """Return the chunks that begin in [address, end), and where the next one lies.
 
-    def _scan(self, address: int, end: int) -> tuple[list[int], list[int], int]:
-        """Return addresses and size words of the chunks that begin in [address, end).
-
-        This is the inner loop: one word a chunk, about 100 ns.
+        This is the inner loop: one word a chunk.
         """
         word = self._target.word
-        base = address + word
-        data = self._target.words(base, max((end - base) // word, 1))
-        index, count = 0, len(data)
-        smallest = self._layout.min_size
+        data = self._target.words(address + word, max((end - address) // word - 1, 1))
+        smallest, count, index = self._layout.min_size, len(data), 0
         indexes: list[int] = []
         append = indexes.append
         if word == 8:
@@ -159,50 +166,71 @@ class _Walker:
                     break
                 append(index)
                 index += size >> 3 << 1
-        sizes = [data[i] for i in indexes]
-        return [address + i * word for i in indexes], sizes, address + index * word
+        words = list(map(data.__getitem__, indexes))
+        return _Run(address, word, indexes, words), address + index * word
 
-    def _check(self, positions: list[int], words: list[int]) -> None:
-        """Raise at the first size word that no chunk can have."""
+    def _check(self, run: _Run) -> None:
+        """Raise at the first size word that no chunk can have; fold what is before it."""
         bad = self._forbidden | (self._layout.alignment - 1 & ~FLAGS)
-        if not any(word & bad for word in set(words)):
+        if not any(word & bad for word in set(run.words)):
             return
-        index = next(i for i, word in enumerate(words) if word & bad)
-        self._fold(positions[:index], words[:index], frozenset())
-        address = positions[index]
-        statement = f"chunk {address:#x} has the impossible size word {words[index]:#x}"
+        index = next(i for i, word in enumerate(run.words) if word & bad)
+        if index:
+            self._fold(run._replace(words=run.words[:index]), frozenset())
+        address = run.address(index)
+        statement = f"chunk {address:#x} has the impossible size word {run.words[index]:#x}"
         raise _BadChunkError("bad_size", address, statement)
 
-    def _fold(self, positions: list[int], words: list[int], overlay: frozenset[int]) -> None:
+    def _meet(self, overlay: frozenset[int], run: _Run, following: int) -> None:
+        """Count the overlay's chunks in a run; each must be one that the walk came by."""
+        words = {run.address(i): word for i, word in enumerate(run.words)}
+        for chunk in overlay:
+            if chunk in words:
+                self.tally.overlaid_chunks += 1
+                self.tally.overlaid_bytes += words[chunk] & ~FLAGS
+            elif run.start <= chunk < following:
+                statement = f"cached chunk {chunk:#x} does not lie where the walk finds chunks"
+                self.tally.problems.append(Problem("cached_misplaced", statement, chunk))
+
+    def _fold(self, run: _Run, overlay: frozenset[int]) -> None:
         """Count the chunks whose successor is known; the last one is carried over."""
-        if not positions:
-            return
-        if self._carried:
-            positions = [self._carried[0], *positions]
-            words = [self._carried[1], *words]
-        sizes = Counter(words[:-1])
+        words, last = run.words, len(run.words) - 1
+        self._settle(words[0])
         free = [i for i, word in enumerate(words) if not word & PREV_INUSE and i]
-        free_sizes = Counter(words[i - 1] for i in free)
-        for word, count in sizes.items():
-            self.tally.used[word & ~FLAGS] += count - free_sizes[word]
-        for word, count in free_sizes.items():
+        free_words = Counter([words[i - 1] for i in free])
+        counts = Counter(words)
+        counts[words[last]] -= 1
+        for word, count in counts.items():
+            self.tally.used[word & ~FLAGS] += count - free_words[word]
+        for word, count in free_words.items():
             self.tally.free[word & ~FLAGS] += count
-        self.tally.free_address_sum += sum(positions[i - 1] for i in free)
-        self._note_last_in_use(positions, words, overlay)
-        self._carried = positions[-1], words[-1]
+        self.tally.free_address_sum += sum(run.address(i - 1) for i in free)
+        for i in range(last, 0, -1):
+            if words[i] & PREV_INUSE and run.address(i - 1) not in overlay:
+                self.tally.last_in_use = run.address(i - 1)
+                break
+        address = run.address(last)
+        self._carried = _Carried(address, words[last], address in overlay)
 
-    def _note_last_in_use(
-        self, positions: list[int], words: list[int], overlay: frozenset[int]
-    ) -> None:
-        for i in range(len(words) - 1, 0, -1):
-            if words[i] & PREV_INUSE and positions[i - 1] not in overlay:
-                self.tally.last_in_use = positions[i - 1]
-                return
+    def _settle(self, following: int) -> None:
+        """Count the carried chunk: the size word of the one after it tells its state."""
+        if self._carried is None:
+            return
+        size = self._carried.word & ~FLAGS
+        if following & PREV_INUSE:
+            self.tally.used[size] += 1
+            if not self._carried.overlaid:
+                self.tally.last_in_use = self._carried.address
+        else:
+            self.tally.free[size] += 1
+            self.tally.free_address_sum += self._carried.address
 
-    def close(self, address: int) -> None:
-        """Fold the last chunk: the word after it (of top, or of a fencepost) tells its state."""
+    def close(self, address: int, stop: int) -> None:
+        """Count the last chunk by the word at `address`: top's, or a fencepost's."""
         if self._carried:
-            word = self._target.read_word(address + self._target.word)
-            overlay = self._overlay_of(self._carried[0] & -BLOCK)
-            self._fold([address], [word], overlay)
+            if address > stop:
+                chunk, size = self._carried.address, self._carried.word & ~FLAGS
+                statement = f"chunk {chunk:#x} of size {size:#x} reaches beyond its heap"
+                raise _BadChunkError("bad_size", chunk, statement)
+            self._settle(self._target.read_word(address + self._target.word))
             self._carried = None

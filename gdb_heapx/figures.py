@@ -85,6 +85,11 @@ class ArenaReading:
     caches: Caches
     layout: Layout
 
+    @property
+    def whole(self) -> bool:
+        """Whether every heap was found, and walked to its end if it was walked."""
+        return self.arena.complete and all(part.whole for part in self.walked or ())
+
     def figures(self, libc: str) -> ArenaFigures:
         """Return the arena's figures."""
         arena, record = self.arena, self.arena.record
@@ -118,6 +123,9 @@ class ArenaReading:
         """Return the bytes of the tcaches that lie in [start, end)."""
         return sum(size for chunk, size in self.caches.structs if start <= chunk < end)
 
+    def _in_heaps(self, address: int) -> bool:
+        return any(heap.address <= address < heap.end for heap in self.arena.heaps)
+
     def _overhead(self) -> int:
         """Return headers, alignment, fenceposts, gaps of a foreign sbrk, and tcache structs.
 
@@ -130,12 +138,12 @@ class ArenaReading:
         return structs + leads + self.layout.min_size * (len(self.arena.heaps[1:]))
 
     def _in_use(self) -> tuple[int | None, int | None]:
+        if not self.whole:
+            return None, None
         if self.walked is None:
             other = self.bins.bytes(BinKind.FAST, *BINNED) + self.caches.bytes[self.arena.index]
             rest = self.arena.system - other - self.arena.top_size - self._overhead()
             return None, rest
-        if not all(part.whole for part in self.walked):
-            return None, None
         tallies = [part.tally for part in self.walked]
         return (
             sum(tally.used_chunks - tally.overlaid_chunks for tally in tallies),
@@ -163,17 +171,21 @@ class ArenaReading:
         """Return what must agree in this arena: sum of its chunks, and its free chunks."""
         if self.walked is None:
             return []
-        index, whole = self.arena.index, all(part.whole for part in self.walked)
+        index, whole = self.arena.index, self.whole
         tallies = [part.tally for part in self.walked]
         total = self.arena.top_size + sum(p.tally.bytes + p.overhead for p in self.walked)
         chunks, size = self.bins.chunks(*BINNED), self.bins.bytes(*BINNED)
         free_chunks = sum(tally.free_chunks for tally in tallies)
         free_bytes = sum(tally.free_bytes for tally in tallies)
         addresses = sum(tally.free_address_sum for tally in tallies)
+        structs = sum(self._in_heaps(chunk) for chunk, _ in self.caches.structs)
+        cached = self.caches.chunks[index] + self.bins.chunks(BinKind.FAST) + structs
+        met = sum(tally.overlaid_chunks for tally in tallies)
         return [
             Check(
                 "chunks add up to system_mem", index, self.arena.system, total if whole else None
             ),
+            Check("cached chunks are met once", index, cached, met if whole else None),
             Check("free chunks are binned", index, chunks, free_chunks if whole else None),
             Check("free bytes are binned", index, size, free_bytes if whole else None),
             Check(

@@ -69,9 +69,13 @@ def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
         second = target.read_word(tally.end + layout.header + target.word)
     except MemoryFault:
         return None
-    if first & ~PREV_INUSE == layout.header and second in (PREV_INUSE, layout.header | PREV_INUSE):
-        return tally.end + 2 * layout.header
-    return None
+    fence = layout.header | PREV_INUSE
+    if first | PREV_INUSE != fence or second not in (PREV_INUSE, fence):
+        return None
+    end = tally.end + 2 * layout.header
+    # The main arena leaves the rest of an old top before them, even if it is only a header.
+    third = target.read_word(end + target.word) if target.readable(end, layout.header) else 0
+    return end + layout.header if second == third == fence else end
 
 
 def _ended_early(tally: Tally, stop: int) -> Tally:
@@ -112,11 +116,12 @@ def _sized(heap: Heap) -> Heap:
     return replace(heap, committed=heap.size, reserved=heap.size)
 
 
-def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int | None:
-    """Return the first chunk behind a gap that ends a foreign sbrk; None if none is found.
+def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int:
+    """Return the first chunk behind a gap that a foreign sbrk left.
 
     The address isn't recorded anywhere: it is the first from which a chain of sane chunks leads
-    exactly to top, or to the next fenceposts.
+    exactly to top, or to the next fenceposts. `stop` is top, which begins a segment by itself
+    where no other chunk does.
     """
     candidate = layout.first_chunk(start)
     while candidate < stop:
@@ -131,7 +136,7 @@ def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int 
                 ):
                     return address
         candidate = layout.first_chunk(page_end)
-    return None
+    return stop  # nothing but top is behind the gap
 
 
 def _sane(layout: Layout, word: int, room: int) -> bool:
@@ -194,4 +199,6 @@ def _run_end(target: Target, layout: Layout, arena: Arena, start: int, limit: in
     if tally.end == arena.top:
         return top_end
     end = _fencepost(target, layout, tally) if tally.end < stop else None
-    return end if end is not None and end % target.page == 0 else None
+    if end is None or -end % target.page >= layout.alignment:
+        return None
+    return align_up(end, target.page)

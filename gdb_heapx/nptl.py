@@ -15,7 +15,6 @@ from .locate import Libc, find_variable, link_map_of
 from .target import Target
 
 UNALLOCATED = -1  # TLS_DTV_UNALLOCATED
-MAX_THREADS = 1 << 20
 
 
 class Block(NamedTuple):
@@ -35,27 +34,23 @@ class Blocks(NamedTuple):
 
 def thread_blocks(target: Target, libc: Libc) -> Blocks:
     """Return libc's TLS block of every thread that has one."""
+    blocks: list[Block] = []
+    how = "nptl's thread list, then each thread's DTV"
     try:
-        return _walk(target, libc)
+        link_map = link_map_of(target, libc)
+        if link_map is None:
+            raise LookupError("ld.so's list of libraries was not found")
+        descriptors = _Descriptors(target, libc)
+        for lwp, dtv in _threads(target, libc, descriptors):
+            modid = target.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
+            address = target.read_word(dtv + modid * 2 * target.word)
+            if address not in (0, UNALLOCATED % (1 << 8 * target.word)):
+                blocks.append(Block(lwp, address))
+        if not blocks:
+            return _single_thread(target, libc)
     except (MemoryFault, LookupError) as error:
-        return Blocks((), "thread list of nptl", str(error).strip("'"))
-
-
-def _walk(target: Target, libc: Libc) -> Blocks:
-    link_map = link_map_of(target, libc)
-    if link_map is None:
-        raise LookupError("ld.so's list of libraries was not found")
-    descriptors = _Descriptors(target, libc)
-    threads = list(_threads(target, libc, descriptors))
-    if not threads:
-        return _single_thread(target, libc)
-    modid = target.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
-    blocks = []
-    for lwp, dtv in threads:
-        address = target.read_word(dtv + modid * 2 * target.word)
-        if address not in (0, UNALLOCATED % (1 << 8 * target.word)):
-            blocks.append(Block(lwp, address))
-    return Blocks(tuple(blocks), "nptl's thread list, then each thread's DTV", None)
+        return Blocks(tuple(blocks), how, str(error.args[0]))
+    return Blocks(tuple(blocks), how, None)
 
 
 class _Descriptors:
@@ -81,11 +76,13 @@ def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[
     node_offset = descriptors.offset("pthread_list")
     tid_offset = descriptors.offset("pthread_tid")
     dtv_offset = descriptors.offset("pthread_dtvp")
+    seen = set(heads)
     for head in heads:
         node = target.read_word(head)
-        for _ in range(MAX_THREADS):
-            if node in (head, 0):
-                break
+        while node != head:
+            if node in seen:
+                raise LookupError(f"nptl's thread list runs in a circle at {node:#x}")
+            seen.add(node)
             pthread = node - node_offset
             lwp = target.read_int(pthread + tid_offset, 4)
             if lwp:
