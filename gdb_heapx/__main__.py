@@ -138,7 +138,7 @@ def _request(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
     return {
         "pid": pid,
         "core": options.core and os.path.abspath(options.core),
-        "exe": os.path.abspath(options.exe) if options.exe else pid and f"/proc/{pid}/exe",
+        "exe": options.exe and os.path.abspath(options.exe),
         "words": list(words),
         "width": shutil.get_terminal_size().columns,
         "colour": terminal and not plain,

@@ -9,14 +9,14 @@ import os
 import pkgutil
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from . import __version__
 from .errors import HeapxError, UsageError
 from .render import FORMATS, Context, Style
-from .report import Column, Report, Table, Value
+from .report import Column, Report, Value
 from .snapshot import Snapshot
 
 DAMAGED = 1
@@ -267,21 +267,26 @@ def _check_output(path: str | None) -> None:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write a file whole or not at all."""
-    directory = os.path.dirname(os.path.abspath(path))
+    """Write a file whole or not at all; into a pipe or device, as it comes."""
+    temporary = None
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "w", encoding="utf-8") as device:
+                device.write(text)
+            return
+        directory = os.path.dirname(os.path.abspath(path))
         with tempfile.NamedTemporaryFile(
-            "w", dir=directory, delete=False, encoding="utf-8", errors="surrogateescape"
+            "w", dir=directory, delete=False, encoding="utf-8"
         ) as file:
+            temporary = file.name
             file.write(text)
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(file.name, 0o666 & ~mask)
-        os.replace(file.name, path)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+        temporary = None
     except OSError as error:
         raise HeapxError(f"cannot write {path}: {error.strerror}") from None
-
-
-def table_of(name: str, columns: Iterable[Column], rows: Sequence[Any], total: Any = None) -> Table:
-    """Return a table; a shorthand for the commands."""
-    return Table(name, tuple(columns), rows, total)
+    finally:
+        if temporary:
+            os.unlink(temporary)

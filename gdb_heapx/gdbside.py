@@ -302,6 +302,9 @@ def _opened(request: dict[str, Any]) -> Iterator[None]:
     gdb.execute("set auto-solib-add off", to_string=True)
     if request["exe"]:
         _try(f"file {_quoted(request['exe'])}", f"cannot open the program {request['exe']}")
+    elif pid is not None:
+        with suppress(gdb.error):  # not permitted: then the attach says so
+            gdb.execute(f"file /proc/{pid}/exe", to_string=True)
     if core is not None:
         _try(f"core-file {core}", f"cannot open the core {core}")
     if pid is not None:

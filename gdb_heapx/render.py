@@ -104,7 +104,7 @@ def _token(name: str) -> Any:
 
 def render_json(report: Report, context: Context, style: Style) -> str:
     """Return the report as one JSON object (docs/json.md)."""
-    return json.dumps(_as_data(report, context), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(_as_data(report, context), indent=1) + "\n"
 
 
 def _as_data(report: Report, context: Context) -> dict[str, Any]:
@@ -153,8 +153,14 @@ def render_csv(report: Report, context: Context, style: Style) -> str:
     writer.writerow(names)
     for row in table.rows:
         data = _data_row(table, row)
-        writer.writerow(["" if data[name] is None else data[name] for name in names])
+        writer.writerow([_csv_value(data[name]) for name in names])
     return out.getvalue()
+
+
+def _csv_value(value: Value) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else escape(str(value))
 
 
 Renderer = Callable[[Report, Context, Style], str]
@@ -204,7 +210,7 @@ def escape(text: str) -> str:
 
 
 def _table_tokens(table: Table, style: Style) -> Tokens:
-    if not table.rows:
+    if not table.rows and not any((table.total or {}).values()):
         yield NOTE, f"{table.name.replace('_', ' ')}: none\n"
         return
     unit, unit_name = _unit(table, style)
@@ -222,7 +228,8 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
     for cells in body:
         yield from _line(cells, kinds)
     if table.total:
-        yield NOTE, "-" * (sum(map(len, grid[0])) + len(GAP) * (len(columns) - 1)) + "\n"
+        widths = [max(map(len, cells)) for cells in zip(*grid)]
+        yield NOTE, "-" * (sum(widths) + len(GAP) * (len(widths) - 1)) + "\n"
         yield from _line(grid[-1], [TOTAL] * len(columns))
 
 
@@ -281,7 +288,7 @@ def _cell(column: Column, row: Row, unit: int) -> str:
         return f"{value:,}"
     if column.kind is Kind.BOOL:
         return "yes" if value else "no"
-    return escape(str(value))
+    return escape(str(value)).strip()  # tabulate strips, too
 
 
 def format_bytes(value: int, unit: int) -> str:

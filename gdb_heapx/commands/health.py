@@ -45,7 +45,7 @@ def check(snapshot: Snapshot) -> Report:
             "libc": malloc.libc,
         }
         for malloc in snapshot.mallocs
-        for each in malloc.checks
+        for each in sorted(malloc.checks, key=lambda check: check.ok)
     ]
     failed = sum(not row["ok"] for row in rows)
     verdict = (
