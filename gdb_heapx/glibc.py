@@ -135,6 +135,11 @@ def thread_list_in_loader(release: Release) -> bool:
     return release >= (2, 34)
 
 
+def tls_below_thread_pointer(architecture: str) -> bool:
+    """Tell whether static TLS lies below struct pthread (TLS_TCB_AT_TP: x86, s390, sparc)."""
+    return architecture.startswith(("i386", "s390", "sparc"))
+
+
 def annotated_layout(word: int, architecture: str, release: Release) -> Layout:
     """Return the layout of `release` as this file describes it."""
     alignment = malloc_alignment(word, architecture, release)

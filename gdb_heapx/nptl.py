@@ -41,12 +41,13 @@ def thread_blocks(target: Target, libc: Libc) -> Blocks:
         if link_map is None:
             raise LookupError("ld.so's list of libraries was not found")
         descriptors = _Descriptors(target, libc)
-        for lwp, dtv in _threads(target, libc, descriptors):
-            modid = target.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
-            address = target.read_word(dtv + modid * 2 * target.word)
-            if address not in (0, UNALLOCATED % (1 << 8 * target.word)):
-                blocks.append(Block(lwp, address))
-        if not blocks:
+        single = True
+        for thread in _threads(target, libc, descriptors):
+            single = False
+            address = _block(target, descriptors, link_map, thread)
+            if address:
+                blocks.append(Block(thread.lwp, address))
+        if single:
             return _single_thread(target, libc)
     except (MemoryFault, LookupError) as error:
         return Blocks(tuple(blocks), how, str(error.args[0]))
@@ -68,8 +69,32 @@ class _Descriptors:
         return self._target.read_int(address + 8, 4)  # {bits, elements, offset}
 
 
-def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[tuple[int, int]]:
-    """Yield the LWP and the DTV of every thread in nptl's lists."""
+class _Thread(NamedTuple):
+    lwp: int
+    pthread: int
+    dtv: int
+
+
+def _block(target: Target, descriptors: _Descriptors, link_map: int, thread: _Thread) -> int | None:
+    """Return where libc's variables of a thread begin, None if it has none yet.
+
+    A slot of the DTV that wasn't used yet is filled lazily; libc's block is then where the loader
+    reserved it, next to the thread pointer (l_tls_offset).
+    """
+    modid = target.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
+    slots = target.read_word(thread.dtv - 2 * target.word)
+    nothing = (0, UNALLOCATED % (1 << 8 * target.word))
+    if modid <= slots:
+        address = target.read_word(thread.dtv + modid * 2 * target.word)
+        if address not in nothing:
+            return address
+    offset = target.read_word(link_map + descriptors.offset("link_map_l_tls_offset"))
+    below = glibc.tls_below_thread_pointer(target.architecture)
+    return thread.pthread - offset if below and offset not in nothing else None
+
+
+def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[_Thread]:
+    """Yield every thread in nptl's lists."""
     heads = _list_heads(target, libc, descriptors)
     if not heads:
         return
@@ -86,7 +111,7 @@ def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[
             pthread = node - node_offset
             lwp = target.read_int(pthread + tid_offset, 4)
             if lwp:
-                yield lwp, target.read_word(pthread + dtv_offset)
+                yield _Thread(lwp, pthread, target.read_word(pthread + dtv_offset))
             node = target.read_word(node)
 
 

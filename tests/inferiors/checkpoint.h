@@ -41,6 +41,18 @@ static inline int oracle_file(const char *name)
 	return fd;
 }
 
+/* Like dprintf, which allocates a buffer up to glibc 2.36. */
+__attribute__((format(printf, 2, 3))) static inline void put(int fd, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	if (n < 0 || (size_t) n >= sizeof text || write(fd, text, n) != n)
+		abort();
+}
+
 /* Everything that allocates is done before main. */
 __attribute__((constructor)) static void oracle_open(void)
 {
@@ -88,7 +100,7 @@ static inline void figures(void)
 	malloc_info(0, oracle.malloc_info);
 	fflush(oracle.malloc_info);
 	__typeof__(mallinfo2()) m = mallinfo2();
-#define LINE(field) dprintf(oracle.mallinfo, #field " %zu\n", (size_t) (figure) m.field)
+#define LINE(field) put(oracle.mallinfo, #field " %zu\n", (size_t) (figure) m.field)
 	LINE(arena), LINE(ordblks), LINE(smblks), LINE(hblks), LINE(hblkhd);
 	LINE(usmblks), LINE(fsmblks), LINE(uordblks), LINE(fordblks), LINE(keepcost);
 #undef LINE
@@ -100,11 +112,11 @@ static inline void figures(void)
 static inline void publish(const char *name, long value)
 {
 	if (oracle.dir < 0) {
-		dprintf(STDOUT_FILENO, "%s %ld\n", name, value);
+		put(STDOUT_FILENO, "%s %ld\n", name, value);
 		return;
 	}
 	int fd = oracle_file(".part");
-	dprintf(fd, "%ld\n", value);
+	put(fd, "%ld\n", value);
 	close(fd);
 	renameat(oracle.dir, ".part", oracle.dir, name);
 }
@@ -112,7 +124,8 @@ static inline void publish(const char *name, long value)
 static inline void announce(void)
 {
 	if (oracle.dir >= 0)
-		dprintf(oracle.known, "%.*s", (int) oracle.length, oracle.lines);
+		if (write(oracle.known, oracle.lines, oracle.length) != (ssize_t) oracle.length)
+			abort();
 	publish("ready", getpid());
 }
 

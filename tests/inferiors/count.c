@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 void *__libc_malloc(size_t);
@@ -145,11 +146,23 @@ void *pvalloc(size_t n)
 	return memalign(mask + 1, bytes & ~mask);
 }
 
+/* Not dprintf: it allocates a buffer up to glibc 2.36. */
+static void line(int fd, const char *name, const struct count *c)
+{
+	char text[96];
+	int n = snprintf(text, sizeof text, "%s %zu %zu\n", name, c->chunks, c->bytes);
+	if (write(fd, text, n) != n)
+		abort();
+}
+
 void count_report(int fd)
 {
-	dprintf(fd, "main %zu %zu\n", in_main.chunks, in_main.bytes);
-	for (struct count *c = others; c < others + ARENAS; c++)
+	line(fd, "main", &in_main);
+	for (struct count *c = others; c < others + ARENAS; c++) {
+		char name[32];
+		snprintf(name, sizeof name, "0x%zx", (size_t) c->arena);
 		if (c->arena)
-			dprintf(fd, "0x%zx %zu %zu\n", (size_t) c->arena, c->chunks, c->bytes);
-	dprintf(fd, "mmapped %zu %zu\n", in_mappings.chunks, in_mappings.bytes);
+			line(fd, name, c);
+	}
+	line(fd, "mmapped", &in_mappings);
 }
