@@ -129,7 +129,8 @@ class _Walker:
         run, following = self._scan(address, end)
         if not run.words:
             return address
-        self._window = SMALLEST_READ if following > end else min(2 * self._window, BLOCK)
+        skipped = following - end > SMALLEST_READ
+        self._window = SMALLEST_READ if skipped else min(2 * self._window, BLOCK)
         self._check(run)
         overlay = self._overlay_of(address & -BLOCK)
         if overlay:

@@ -160,7 +160,9 @@ def parse(declared: Command, words: Sequence[str]) -> argparse.Namespace:
     for word in words:
         if word.startswith("--") and word.partition("=")[0] not in known:
             parser.error(f"{declared.name} has no option {word}")
-    return parser.parse_args(list(words))
+    parsed = parser.parse_args(list(words))
+    _check_output(parsed.output)
+    return parsed
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,6 @@ def execute(words: Sequence[str], take: Callable[[bool], Snapshot], terminal: Te
     options = vars(parse(declared, rest))
     columns = tuple(options["columns"].split(",")) if options["columns"] else None
     chosen = options["format"] or ("ansi" if terminal.colour and not options["output"] else "text")
-    _check_output(options["output"])
     snapshot = take(not options.get("no_walk", False))
     own = {arg.key: options[arg.key] for arg in declared.args if arg is not NO_WALK}
     report = declared.run(snapshot, **own)

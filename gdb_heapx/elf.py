@@ -32,17 +32,20 @@ class Elf:
     def __init__(self, path: str) -> None:
         with open(path, "rb") as file:
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if self._data[:4] != b"\x7fELF":
+        if self._data[:4] != b"\x7fELF" or len(self._data) < 52:
             raise ValueError(f"{path} is not an ELF file")
         self.word = 8 if self._data[4] == 2 else 4
         self.byteorder = "little" if self._data[5] == 1 else "big"
         self._order = "<" if self._data[5] == 1 else ">"
 
     def _unpack(self, layout: str, offset: int) -> tuple[int, ...]:
-        return struct.unpack_from(self._order + layout, self._data, offset)
+        try:
+            return struct.unpack_from(self._order + layout, self._data, offset)
+        except struct.error:
+            raise ValueError("the ELF file is cut short") from None
 
     def segments(self) -> Iterator[Segment]:
-        """Yield the program headers; struct.error where the file is cut short."""
+        """Yield the program headers; ValueError where the file is cut short."""
         if self.word == 8:
             (start,), (size, count) = self._unpack("Q", 32), self._unpack("HH", 54)
         else:

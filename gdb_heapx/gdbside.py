@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -230,7 +230,7 @@ def take(walk: bool) -> Snapshot:
 def _terminal() -> Terminal:
     """Return gdb's terminal; through a pipe or to a string gdb has no width, and no colour."""
     width = gdb.parameter("width")
-    colour = width is not None and gdb.parameter("style enabled") and sys.stdout.isatty()
+    colour = width is not None and gdb.parameter("style enabled")
     return Terminal(
         width or shutil.get_terminal_size().columns, bool(colour and "NO_COLOR" not in os.environ)
     )
@@ -320,6 +320,8 @@ def _opened(request: dict[str, Any]) -> Iterator[None]:
 
 def _attach(pid: int) -> None:
     try:
+        # gdb would hand a Ctrl-C on to the process: it waits until gdb has attached.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         gdb.execute(f"attach {pid}", to_string=True)
     except gdb.error as error:
         if not os.path.exists(f"/proc/{pid}"):
@@ -327,6 +329,8 @@ def _attach(pid: int) -> None:
         if "not permitted" in str(error):
             raise HeapxError(f"not permitted to attach to process {pid}", *_permissions()) from None
         raise HeapxError(f"cannot attach to process {pid}: {error}") from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _permissions() -> tuple[str, ...]:

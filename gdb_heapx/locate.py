@@ -37,12 +37,14 @@ class Libc:
 
 
 def find_libcs(target: Target) -> tuple[Libc, ...]:
-    """Return every glibc of the target; HeapxError with what to do where there is none."""
+    """Return every glibc, the program's own first; HeapxError with what to do where none is."""
     owners = [o for o in target.objects if "libc_malloc_debug" not in o.path]
-    libcs = tuple(_locate(target, o) for o in owners if o.address("__libc_version") is not None)
+    libcs = [_locate(target, o) for o in owners if o.address("__libc_version") is not None]
     if not libcs:
         raise _no_libc(target)
-    return libcs
+    if len(libcs) > 1:
+        libcs.sort(key=lambda libc: (link_map_of(target, libc) or LinkMap(0, 0, 0)).namespace)
+    return tuple(libcs)
 
 
 def _locate(target: Target, symbols: Symbols) -> Libc:
@@ -147,8 +149,16 @@ def find_variable(target: Target, first: Symbols, name: str) -> int | None:
     return next((address for address in found if address is not None), None)
 
 
-def link_map_of(target: Target, libc: Libc) -> int | None:
-    """Return the address of libc's struct link_map, None where ld.so's list can't be read.
+class LinkMap(NamedTuple):
+    """A library as ld.so lists it: its struct link_map, load address, and namespace (0: base)."""
+
+    address: int
+    base: int
+    namespace: int
+
+
+def link_map_of(target: Target, libc: Libc) -> LinkMap | None:
+    """Return libc's struct link_map, None where ld.so's list can't be read.
 
     It is the one with the highest load address (l_addr) below main_arena, in any namespace.
     """
@@ -157,15 +167,14 @@ def link_map_of(target: Target, libc: Libc) -> int | None:
         return None
     spaces = [o.struct("link_namespaces") for o in target.objects]
     step = next((space.size for space in spaces if space), 0)
-    best: tuple[int, int | None] = (0, None)
-    for space in range(16 if step else 1):  # DL_NNS
+    below: list[LinkMap] = []
+    for namespace in range(16 if step else 1):  # DL_NNS
         try:
-            for link_map, l_addr in _link_maps(target, rtld_global + space * step):
-                if best[0] < l_addr <= libc.main_arena:
-                    best = (l_addr, link_map)
+            maps = _link_maps(target, rtld_global + namespace * step)
         except MemoryFault:
             break
-    return best[1]
+        below += (LinkMap(*each, namespace) for each in maps if 0 < each[1] <= libc.main_arena)
+    return max(below, key=lambda link_map: link_map.base, default=None)
 
 
 def _link_maps(target: Target, head: int) -> list[tuple[int, int]]:

@@ -44,7 +44,7 @@ def thread_blocks(target: Target, libc: Libc) -> Blocks:
         single = True
         for thread in _threads(target, libc, descriptors):
             single = False
-            address = _block(target, descriptors, link_map, thread)
+            address = _block(target, descriptors, link_map.address, thread)
             if address:
                 blocks.append(Block(thread.lwp, address))
         if single:
@@ -137,7 +137,7 @@ def _single_thread(target: Target, libc: Libc) -> Blocks:
     link_map = link_map_of(target, libc)
     if rtld_global is None or described is None or link is None or link_map is None:
         raise LookupError("neither a thread list nor ld.so's initial DTV was found")
-    modid = target.read_word(link_map + link["l_tls_modid"].offset)
+    modid = target.read_word(link_map.address + link["l_tls_modid"].offset)
     dtv = target.read_word(rtld_global + described["_dl_initial_dtv"].offset)
     block = target.read_word(dtv + modid * 2 * target.word)
     lwp = target.threads[0].lwp if target.threads else target.pid or 0
