@@ -1,0 +1,61 @@
+"""Fixtures: the inferiors, built once, and a way to start them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live import Inferior, running
+
+
+@pytest.fixture(scope="session")
+def inferiors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of the built inferiors; $HEAPX_INFERIORS may name one."""
+    if built := os.environ.get("HEAPX_INFERIORS"):
+        return Path(built)
+    for tool in ("gdb", "make", "cc"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"live tests need {tool}")
+    out = tmp_path_factory.mktemp("inferiors")
+    sources = Path(__file__).parent / "inferiors"
+    subprocess.run(["make", "-s", "-C", sources, f"OUT={out}"], check=True, timeout=120)
+    return out
+
+
+Start = Callable[..., Inferior]
+
+
+@contextlib.contextmanager
+def _starter(inferiors: Path, base: Path) -> Iterator[Start]:
+    with contextlib.ExitStack() as stack:
+        number = iter(range(1000))
+
+        def start(program: str, *arguments: str, **options: Any) -> Inferior:
+            directory = base / f"{program}-{next(number)}"
+            return stack.enter_context(
+                running(inferiors / program, *arguments, directory=directory, **options)
+            )
+
+        yield start
+
+
+@pytest.fixture
+def start(inferiors: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start inferiors that end with the test."""
+    with _starter(inferiors, tmp_path) as starter:
+        yield starter
+
+
+@pytest.fixture(scope="module")
+def start_once(inferiors: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start inferiors that end with the module's tests."""
+    base = tmp_path_factory.mktemp("module")
+    with _starter(inferiors, base) as starter:
+        yield starter
+    shutil.rmtree(base, ignore_errors=True)

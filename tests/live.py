@@ -1,0 +1,255 @@
+"""Live processes to look at, and the ways to look: the heapx command, gdb, and /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from oracle import Oracle
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAPX = ROOT / "scripts" / "heapx"
+LOADER = ROOT / "gdb_heapx.py"
+PAGE = os.sysconf("SC_PAGESIZE")
+TIMEOUT = 120
+GONE = 1 << 30  # above any pid_max
+
+# What a user's environment may hold and would change what is tested.
+FOREIGN = ("NO_COLOR", "COLUMNS", "LINES", "HEAPX_GDB", "GLIBC_TUNABLES", "LD_PRELOAD")
+
+Report = dict[str, Any]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in FOREIGN and not name.startswith(("DEBUGINFOD", "MALLOC_", "COV"))
+    }
+    return {**kept, "TERM": "xterm", "LC_ALL": "C.UTF-8", **more}
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Return the condition's first true value; fail if there is none in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"{what}: not within {seconds} seconds")
+
+
+@dataclass(frozen=True)
+class Inferior:
+    """A program of tests/inferiors that has reached its checkpoint."""
+
+    pid: int
+    exe: Path
+    oracle: Oracle
+    process: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def running(
+    exe: Path,
+    *arguments: str,
+    directory: Path,
+    env: Mapping[str, str] | None = None,
+    counted: bool = False,
+) -> Iterator[Inferior]:
+    """Start a program, wait until it is ready and rests, and kill it at the end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    more = {"HEAPX_ORACLE": str(directory), **(env or {})}
+    if counted:
+        more["LD_PRELOAD"] = str(exe.parent / "libcount.so")
+    with subprocess.Popen(
+        [exe, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        cwd=directory,
+        env=environment(**more),
+    ) as process:
+        try:
+            if exe.name == "not_glibc":
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"ready\n"
+            else:
+                ready = directory / "ready"
+                eventually(lambda: ready.exists() or process.poll() is not None, exe.name)
+                assert process.poll() is None, f"{exe.name} ended with {process.returncode}"
+            if exe.name != "busy":
+                eventually(lambda: at_rest(process.pid), f"{exe.name} rests")
+            yield Inferior(process.pid, exe, Oracle(directory), process)
+        finally:
+            process.kill()
+
+
+class Result(NamedTuple):
+    """What a finished command left."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> Report:
+        """The report that it printed as JSON."""
+        return json.loads(self.out)
+
+
+def run(command: Sequence[Any], **options: Any) -> Result:
+    """Run a command with a time limit."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TIMEOUT,
+        check=False,
+        **{"env": environment(), **options},
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def heapx(*words: Any, **options: Any) -> Result:
+    """Run scripts/heapx."""
+    return run((HEAPX, *words), **options)
+
+
+def look(pid: int, *words: str) -> Report:
+    """Return the report of a heapx command on a process, which must succeed without a word."""
+    result = heapx("-p", pid, *words, "--format", "json")
+    assert (result.status, result.err) == (0, "")
+    return result.report
+
+
+def gdb(*lines: str, target: Sequence[Any] = (), sourced: bool = True, **options: Any) -> Result:
+    """Run gdb in batch mode on these lines."""
+    load = (f"source {LOADER}",) if sourced else ()
+    words = [word for line in (*load, *lines) for word in ("-ex", line)]
+    quiet = ("-iex", "set debuginfod enabled off")
+    return run(("gdb", "-nx", "-q", "-batch", *quiet, *target, *words), **options)
+
+
+def reports(commands: Sequence[str], directory: Path, target: Sequence[Any]) -> dict[str, Report]:
+    """Return the reports of several commands in one session of gdb."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = [directory / f"{number}.json" for number in range(len(commands))]
+    lines = [f"{c} --format json --output {file}" for c, file in zip(commands, files)]
+    result = gdb(*lines, target=target)
+    missing = [c for c, file in zip(commands, files) if not file.exists()]
+    assert not missing, result.err
+    return {c: json.loads(file.read_text()) for c, file in zip(commands, files)}
+
+
+def table(report: Report, name: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a report's table; of the first one without a name."""
+    tables = {each["name"]: each["rows"] for each in report["tables"]}
+    return tables[name] if name else report["tables"][0]["rows"]
+
+
+def gcore(pid: int, core: Path) -> Path:
+    """Save a core of a process with gdb; the process runs on."""
+    result = gdb(f"gcore {core}", target=("-p", pid), sourced=False)
+    assert core.exists(), result.err
+    return core
+
+
+# What /proc tells.
+
+
+def status(pid: int, name: str) -> str:
+    """Return a field of /proc/PID/status, its unit taken off."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return next(line.split()[1] for line in text.splitlines() if line.startswith(name + ":"))
+
+
+def at_rest(pid: int) -> bool:
+    """Tell whether every thread sleeps and none is traced."""
+    states = (
+        status_file.read_text().rpartition(")")[2].split()[0]
+        for status_file in Path(f"/proc/{pid}/task").glob("*/stat")
+    )
+    return set(states) == {"S"} and status(pid, "TracerPid") == "0"
+
+
+class Region(NamedTuple):
+    """One mapping of a process."""
+
+    start: int
+    end: int
+    permissions: str
+    name: str
+
+
+def regions(pid: int) -> list[Region]:
+    """Return the mappings of a process, but the kernel's own [vvar] and [vsyscall]."""
+    found = []
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        span, permissions, _offset, _device, _inode, *name = line.split(None, 5)
+        start, end = (int(part, 16) for part in span.split("-"))
+        found.append(Region(start, end, permissions, name[0] if name else ""))
+    return [r for r in found if not r.name.startswith(("[vvar", "[vsyscall"))]
+
+
+def present(pid: int, region: Region) -> bytes:
+    """Return a byte for each page: 1 present, 2 swapped, 0 neither."""
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
+        data = os.pread(
+            pagemap.fileno(), (region.end - region.start) // PAGE * 8, region.start // PAGE * 8
+        )
+    return bytes(entry >> 62 for entry in array("Q", data))
+
+
+def resident(pid: int) -> dict[str, int]:
+    """Return the Rss of each mapping in kB."""
+    rss = [
+        int(line.split()[1])
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines()
+        if line.startswith("Rss:")
+    ]
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    assert len(rss) == len(lines)
+    return dict(zip(lines, rss))
+
+
+def contents(pid: int) -> dict[Region, str]:
+    """Return a digest of each writable mapping; pages that aren't present are left alone."""
+    digests = {}
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for region in regions(pid):
+            if "w" not in region.permissions:
+                continue
+            digest = sha256()
+            for index, state in enumerate(present(pid, region)):
+                if state:
+                    address = region.start + index * PAGE
+                    digest.update(address.to_bytes(8, "little"))
+                    digest.update(os.pread(memory.fileno(), PAGE, address))
+            digests[region] = digest.hexdigest()
+    return digests
+
+
+def kernel_core(inferior: Inferior) -> Path:
+    """Make the kernel write a core of a process, which ends it; the core is in its directory."""
+    subprocess.run(
+        [shutil.which("prlimit") or "prlimit", "--core=unlimited", "--pid", str(inferior.pid)],
+        check=True,
+    )
+    os.kill(inferior.pid, signal.SIGABRT)
+    assert inferior.process.wait(TIMEOUT) == -signal.SIGABRT
+    cores = list(inferior.oracle.directory.glob("core*"))
+    assert len(cores) == 1
+    return cores[0]

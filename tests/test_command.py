@@ -1,0 +1,348 @@
+"""Declarations: parsing, completion, help, sorting, cutting and writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+from heapbuilder import USED, HeapBuilder, usual
+
+from gdb_heapx.command import Terminal, execute, find, load_commands, parse, write_whole
+from gdb_heapx.errors import HeapxError, UsageError
+from gdb_heapx.snapshot import take
+
+SNAPSHOT = take(usual().target())
+COMMANDS = load_commands()
+PLAIN = Terminal(80, False)
+every = pytest.mark.parametrize("declared", COMMANDS.values(), ids=COMMANDS)
+
+
+def run(line, snapshot=SNAPSHOT, terminal=PLAIN):
+    return execute(line.split(), lambda walk: snapshot, terminal)
+
+
+def run_json(line):
+    return json.loads(run(f"{line} --format json").text)
+
+
+def rows(line):
+    return run_json(line)["tables"][0]["rows"]
+
+
+def refused(line):
+    """Return the one error of a line that is refused before the target is read."""
+
+    def never(walk):
+        raise AssertionError("the target was read")
+
+    with pytest.raises(UsageError) as caught:
+        execute(line.split(), never, PLAIN)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("arenas --limit many", "'many' is not a number"),
+        ("arenas --limit -1", "limit"),
+        ("arenas --limit", "limit"),
+        ("arenas --limit ²", "limit"),
+        ("arenas --format yaml", "yaml"),
+        ("arenas abc", "'abc' is neither an arena's index nor an address"),
+        ("arenas 1 2", "2"),
+        ("arenas --nope", "--nope"),
+        ("arenas --form json", "--form"),
+        ("arenas --", "--"),
+        ("bins --kind tcache", "tcache"),
+        ("bins --arena", "arena"),
+        ("tcache 3", "3"),
+        ("nope", "heapx has no command 'nope'"),
+        ("--nope", "--nope"),
+    ],
+)
+def test_bad_input_is_one_usage_error(line, words):
+    error = refused(line)
+    assert words in error.statement
+    assert "\n" not in error.statement
+    assert error.status == 2
+
+
+@pytest.mark.parametrize("line", ["arenas 99", "arenas 0x1234560", "bins --arena 99", "top -1"])
+def test_an_unknown_arena_is_a_usage_error_that_says_which_there_are(line):
+    with pytest.raises(UsageError, match="arenas 0 to 2"):
+        run(line)
+
+
+@pytest.mark.parametrize("option", ["--sort", "--columns"])
+def test_an_unknown_column_is_a_usage_error_that_lists_them(option):
+    with pytest.raises(UsageError, match=r"(?s)no column 'nope'.*system"):
+        run(f"arenas {option} nope")
+
+
+@pytest.mark.parametrize("arena", ["1", "0x1", "address"])
+def test_an_arena_is_named_by_index_or_address(arena):
+    address = hex(SNAPSHOT.arenas()[1].address)
+    assert [r["arena"] for r in rows(f"arenas {arena.replace('address', address)}")] == [1]
+
+
+def test_options_may_come_before_and_after_the_arena():
+    assert rows("arenas --limit 1 1") == rows("arenas 1 --limit=1")
+
+
+def test_without_a_command_the_overview_is_shown():
+    assert run_json("")["command"] == "heapx"
+
+
+# Which command
+
+
+def test_find_returns_the_command_and_its_arguments():
+    declared, rest = find(["bins", "--limit", "1"])
+    assert (declared.name, rest) == ("heapx bins", ["--limit", "1"])
+    assert find([])[0].name == find(["--bytes"])[0].name == "heapx"
+
+
+def test_an_unknown_command_lists_the_commands():
+    assert "arenas" in refused("nope").remedies[0]
+
+
+# Help
+
+
+@every
+def test_the_summary_is_a_short_sentence_on_one_line(declared):
+    assert declared.summary.endswith(".")
+    assert len(declared.summary) < 80
+    assert declared.help().startswith(declared.summary + "\n")
+
+
+@every
+def test_the_help_has_an_example_that_parses(declared):
+    examples = [line for line in declared.doc.splitlines() if line.startswith("Example: ")]
+    assert examples
+    for example in examples:
+        named, rest = find(example.split()[2:])
+        assert named is declared
+        parse(named, rest)
+
+
+@every
+def test_the_help_names_every_argument(declared):
+    for arg in declared.all_args:
+        assert arg.name in declared.help()
+        assert arg.help in declared.help()
+
+
+@every
+def test_the_help_fits_in_80_columns(declared):
+    assert max(map(len, declared.help().splitlines())) <= 80
+
+
+@every
+def test_every_command_takes_the_output_options(declared):
+    names = {arg.name for arg in declared.all_args}
+    assert names >= {"--format", "--output", "--sort", "--limit", "--bytes", "--columns"}
+
+
+def test_the_commands_are_those_of_the_issue():
+    names = "arenas heaps bins tcache top mmapped check about"
+    assert set(COMMANDS) >= {"heapx", *(f"heapx {name}" for name in names.split())}
+
+
+@pytest.mark.parametrize(
+    "name", ["heapx", *(f"heapx {n}" for n in ("arenas", "heaps", "bins", "top"))]
+)
+def test_the_walk_can_be_left_out(name):
+    asked = []
+    words = [*name.split()[1:], "--no-walk"]
+    execute(words, lambda walk: asked.append(walk) or SNAPSHOT, PLAIN)
+    assert asked == [False]
+
+
+# Completion
+
+
+@pytest.mark.parametrize(
+    ("words", "last", "matches"),
+    [
+        ([], "--f", ["--format"]),
+        ([], "--no", ["--no-walk"]),
+        (["--format"], "", ["text", "ansi", "json", "csv"]),
+        (["--format"], "j", ["json"]),
+        (["--kind"], "s", ["small"]),
+        (["--limit"], "", []),
+        (["--bytes"], "--l", ["--limit"]),
+        ([], "x", []),
+    ],
+)
+def test_completion_knows_options_and_choices(words, last, matches):
+    assert COMMANDS["heapx bins"].complete(words, last) == matches
+
+
+def test_completion_of_nothing_offers_every_option():
+    declared = COMMANDS["heapx bins"]
+    assert declared.complete([], "") == [a.name for a in declared.all_args]
+
+
+# --sort, --limit, --columns, --bytes
+
+
+def test_sizes_are_sorted_largest_first():
+    sizes = [r["bytes"] for r in rows("bins --sort bytes")]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_text_is_sorted_from_a():
+    kinds = [r["kind"] for r in rows("bins --sort kind")]
+    assert kinds == sorted(kinds)
+
+
+def test_unknown_values_are_sorted_last():
+    values = [r["max_size"] for r in rows("bins --sort max_size")]
+    assert None not in values[: values.index(None)]
+    assert set(values[values.index(None) :]) == {None}
+
+
+def test_a_limit_cuts_the_rows_but_not_the_total():
+    whole, cut = run_json("bins"), run_json("bins --limit 2")
+    assert len(cut["tables"][0]["rows"]) == 2
+    assert cut["tables"][0]["total"] == whole["tables"][0]["total"]
+    assert "more rows" in run("bins --limit 2").text
+
+
+def test_a_limit_beyond_the_rows_says_nothing():
+    assert run("bins --limit 9999").text == run("bins").text
+
+
+def test_a_limit_of_nothing_does_not_claim_that_there_is_nothing():
+    assert "bins: none" not in run("bins --limit 0").text
+
+
+def test_columns_are_those_asked_for():
+    heading = run("arenas --columns top,arena").text.splitlines()[1]
+    assert heading.split() == ["top", "arena"]
+
+
+def test_bytes_are_exact():
+    system = SNAPSHOT.arenas()[0].system
+    assert f"{system:,}" in run("arenas --bytes").text
+
+
+def test_colour_is_for_terminals_that_want_it():
+    assert "\x1b[" in run("arenas", terminal=Terminal(80, True)).text
+    assert "\x1b[" not in run("arenas --format text", terminal=Terminal(80, True)).text
+    assert "\x1b[" in run("arenas --format ansi").text
+
+
+def test_a_sound_heap_is_status_0_and_a_damaged_one_1():
+    heap = HeapBuilder()
+    chunk = heap.main.add(USED, 64)
+    assert run("arenas", take(heap.target())).status == 0
+    heap.poke(chunk + 8, 0)
+    assert run("arenas", take(heap.target())).status == 1
+
+
+@every
+def test_every_command_shows_a_damaged_heap(declared):
+    heap = usual()
+    chunk = heap.main.add(USED, 64) if not heap.main.top else heap.brk + 0x290
+    heap.poke(chunk + 8, 0)
+    heap.poke(heap.arenas[1].address + heap.layout.state["next"].offset, 0x1230)
+    damaged = take(heap.target())
+    assert "problem" in run(declared.name.partition(" ")[2], damaged).text
+
+
+@every
+def test_every_command_works_without_a_walk(declared):
+    snapshot = take(usual().target(), walk=False)
+    for format_ in ("text", "ansi", "json", "csv"):
+        assert run(f"{declared.name.partition(' ')[2]} --format {format_}", snapshot).text
+
+
+@every
+def test_every_command_works_before_the_first_malloc(declared):
+    heap = HeapBuilder()
+    target = heap.target()
+    state, par = heap.layout.state, heap.layout.par
+    heap.field(state, heap.main.address, "top", heap.main.address + state["bins"].offset - 16)
+    heap.field(state, heap.main.address, "system_mem", 0)
+    heap.field(par, heap.symbols["mp_"], "sbrk_base", 0)
+    for format_ in ("text", "json", "csv"):
+        assert run(f"{declared.name.partition(' ')[2]} --format {format_}", take(target)).text
+
+
+# --output
+
+
+def test_output_goes_to_the_file_only(tmp_path):
+    path = tmp_path / "arenas.json"
+    assert run(f"arenas --format json --output {path}").text == ""
+    assert json.loads(path.read_text())["command"] == "heapx arenas"
+    assert os.listdir(tmp_path) == ["arenas.json"]
+
+
+def test_output_to_a_file_has_no_colour(tmp_path):
+    path = tmp_path / "arenas.txt"
+    run(f"arenas --output {path}", terminal=Terminal(80, True))
+    assert "\x1b" not in path.read_text()
+
+
+def test_output_replaces_a_file_whole(tmp_path):
+    path = tmp_path / "out"
+    path.write_text("x" * 100000)
+    write_whole(str(path), "short\n")
+    assert path.read_text() == "short\n"
+
+
+def test_output_into_a_missing_directory_is_refused_before_the_target_is_read(tmp_path):
+    assert "no directory" in refused(f"arenas --output {tmp_path}/missing/out").statement
+
+
+def test_output_has_the_permissions_of_a_new_file(tmp_path):
+    write_whole(str(tmp_path / "out"), "")
+    (tmp_path / "new").touch()
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "new").stat().st_mode
+    )
+
+
+def test_output_that_fails_leaves_nothing_behind(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(HeapxError, match="cannot write"):
+        write_whole(str(tmp_path / "out"), "text")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_output_that_cannot_be_finished_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "out"
+    path.write_text("old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(HeapxError, match="No space left"):
+        write_whole(str(path), "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_output_does_not_take_the_place_of_a_device_or_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(str(path), "text")
+    except HeapxError:
+        pass
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("line", ["arenas --limit 1", "heapx"])
+def test_parse_knows_every_argument_by_its_key(line):
+    declared, rest = find([w for w in line.split() if w != "heapx"])
+    assert set(vars(parse(declared, rest))) == {arg.key for arg in declared.all_args}

@@ -1,0 +1,94 @@
+"""The manual pages that follow from the declarations are fresh and complete."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from heapbuilder import usual
+
+from gdb_heapx.command import load_commands
+from gdb_heapx.snapshot import take
+
+ROOT = Path(__file__).parent.parent
+COMMANDS_PAGE, JSON_PAGE = ROOT / "docs" / "commands.md", ROOT / "docs" / "json.md"
+
+
+def every_table():
+    snapshot = take(usual().target())
+    for declared in load_commands().values():
+        keys = {arg.key: None for arg in declared.args if arg.key != "no_walk"}
+        yield from declared.run(snapshot, **keys).tables
+
+
+TABLES = {table.name: table for table in every_table()}
+
+
+def make_docs(root, *arguments):
+    command = [sys.executable, str(root / "scripts" / "make_docs"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_page_of_commands_is_fresh():
+    done = make_docs(ROOT, "--check")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Return a tree with the package and make_docs, to write in."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "make_docs").write_bytes((ROOT / "scripts" / "make_docs").read_bytes())
+    (tmp_path / "gdb_heapx").symlink_to(ROOT / "gdb_heapx")
+    return tmp_path
+
+
+def test_a_stale_page_is_told_with_what_to_run(copy):
+    assert make_docs(copy).returncode == 0
+    assert make_docs(copy, "--check").returncode == 0
+    with (copy / "docs" / "commands.md").open("a") as page:
+        page.write("more\n")
+    done = make_docs(copy, "--check")
+    assert done.returncode == 1
+    assert "scripts/make_docs" in done.stderr
+
+
+def test_a_missing_page_is_stale(copy):
+    assert make_docs(copy, "--check").returncode == 1
+
+
+@pytest.mark.parametrize("name", load_commands())
+def test_the_page_has_every_command_with_its_arguments(name):
+    section = COMMANDS_PAGE.read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
+    declared = load_commands()[name]
+    assert declared.summary in section
+    for arg in declared.args:
+        assert arg.name in section
+
+
+@pytest.mark.parametrize("name", load_commands())
+def test_the_page_has_the_columns_of_every_table(name):
+    section = COMMANDS_PAGE.read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
+    table = TABLES[name.partition(" ")[2] or "overview"]
+    for column in table.columns:
+        assert f"`{column.name}`" in section
+
+
+def test_the_tables_are_those_of_the_issue():
+    names = "arenas heaps bins tcache top mmapped check about overview mmapped_total"
+    assert set(TABLES) == set(names.split())
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_json_page_names_every_column(name):
+    sections = re.split(r"\n#{2,4} ", JSON_PAGE.read_text())
+    mine = [s for s in sections if name in re.findall(r"\w+", s.partition("\n")[0])]
+    words = set(re.findall(r"`([a-z_]+)`", "\n".join(mine)))
+    assert not {column.name for column in TABLES[name].columns} - words - {"libc"}
+
+
+def test_the_json_page_says_that_every_table_names_the_libc():
+    assert "`libc`" in JSON_PAGE.read_text()

@@ -1,0 +1,159 @@
+"""ELF files of both classes and byte orders, made by hand; and files that are none."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from gdb_heapx.elf import NT_FILE, PT_LOAD, PT_NOTE, Elf
+
+CLASSES = [(word, order) for word in (8, 4) for order in "<>"]
+every_class = pytest.mark.parametrize(("word", "order"), CLASSES)
+
+
+def header(word, order, phoff=0, phnum=0, shoff=0, shnum=0):
+    """Return an ELF header with its table offsets."""
+    ident = b"\x7fELF" + bytes([word // 4, 1 if order == "<" else 2, 1]) + bytes(9)
+    pointers = "QQQ" if word == 8 else "III"
+    sizes = (64, 56, phnum, 64, shnum, 0) if word == 8 else (52, 32, phnum, 40, shnum, 0)
+    rest = struct.pack(order + "HHI" + pointers + "IHHHHHH", 4, 62, 1, 0, phoff, shoff, 0, *sizes)
+    return ident + rest
+
+
+def program_header(word, order, kind, flags, offset, address, filesz, memsz):
+    if word == 8:
+        fields = (kind, flags, offset, address, 0, filesz, memsz, 4096)
+        return struct.pack(order + "IIQQQQQQ", *fields)
+    return struct.pack(order + "8I", kind, offset, address, 0, filesz, memsz, flags, 4096)
+
+
+def note(order, kind, body, name=b"CORE\0"):
+    padded = name.ljust((len(name) + 3) & ~3, b"\0") + body.ljust((len(body) + 3) & ~3, b"\0")
+    return struct.pack(order + "III", len(name), len(body), kind) + padded
+
+
+def file_note(word, order, *files):
+    pointer = order + ("Q" if word == 8 else "I")
+    numbers = [len(files), 4096]
+    for start, end, _ in files:
+        numbers += [start, end, 0]
+    packed = b"".join(struct.pack(pointer, number) for number in numbers)
+    return note(order, NT_FILE, packed + b"".join(name.encode() + b"\0" for *_, name in files))
+
+
+def core(word, order):
+    """Return a core: two other notes around NT_FILE, and three segments."""
+    notes = note(order, 1, b"12345") + file_note(
+        word, order, (0x10000, 0x12000, "/lib/libc.so.6"), (0x30000, 0x31000, "/bin/a b")
+    )
+    notes += note(order, 6, b"")
+    first = 64 if word == 8 else 52
+    start = first + 4 * (56 if word == 8 else 32)
+    headers = [
+        program_header(word, order, PT_NOTE, 0, start, 0, len(notes), 0),
+        program_header(word, order, PT_LOAD, 5, start, 0x10000, 0, 0x2000),
+        program_header(word, order, PT_LOAD, 6, start, 0x20000, 0x1000, 0x1000),
+        program_header(word, order, PT_LOAD, 4, start, 0x30000, 0x1000, 0x1000),
+    ]
+    return header(word, order, first, 4) + b"".join(headers) + notes
+
+
+def with_symbols(word, order, *symbols):
+    """Return a file whose .symtab has these (name, type, value); names may share their tails."""
+    text = b"\0" + b"".join(name.encode() + b"\0" for name, _, _ in symbols)
+    table = b""
+    for name, kind, value in symbols:
+        at = text.index(b"\0" + name.encode() + b"\0") + 1
+        if word == 8:
+            table += struct.pack(order + "IBBHQQ", at, kind, 0, 5, value, 8)
+        else:
+            table += struct.pack(order + "IIIBBH", at, value, 4, kind, 0, 5)
+    first = 64 if word == 8 else 52
+    layout = order + ("IIQQQQIIQQ" if word == 8 else "10I")
+    shoff = first + len(text) + len(table)
+    sections = [
+        (0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        (0, 2, 0, 0, first + len(text), len(table), 2, 0, 8, 24),
+        (0, 3, 0, 0, first, len(text), 0, 0, 1, 0),
+    ]
+    packed = b"".join(struct.pack(layout, *section) for section in sections)
+    return header(word, order, 0, 0, shoff, 3) + text + table + packed
+
+
+def elf(tmp_path, data):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    return Elf(str(path))
+
+
+@every_class
+def test_class_and_byte_order_are_read(tmp_path, word, order):
+    read = elf(tmp_path, core(word, order))
+    assert (read.word, read.byteorder) == (word, "little" if order == "<" else "big")
+
+
+@every_class
+def test_a_cores_segments_are_mappings_named_from_its_notes(tmp_path, word, order):
+    rows = elf(tmp_path, core(word, order)).core_mappings()
+    assert [(m.start, m.end, m.permissions, m.name) for m in rows] == [
+        (0x10000, 0x12000, "r-xp", "/lib/libc.so.6"),
+        (0x20000, 0x21000, "rw-p", ""),
+        (0x30000, 0x31000, "r--p", "/bin/a b"),
+    ]
+
+
+def test_only_writable_memory_without_a_file_is_anonymous(tmp_path):
+    rows = elf(tmp_path, core(8, "<")).core_mappings()
+    assert [m.anonymous for m in rows] == [False, True, False]
+
+
+@every_class
+def test_a_thread_local_symbol_is_found(tmp_path, word, order):
+    data = with_symbols(word, order, ("main_arena", 1, 64), ("tcache", 6, 0x28))
+    assert elf(tmp_path, data).tls_symbol("tcache") == 0x28
+
+
+def test_a_symbol_of_another_type_is_not_taken(tmp_path):
+    data = with_symbols(8, "<", ("tcache", 1, 64))
+    assert elf(tmp_path, data).tls_symbol("tcache") is None
+
+
+def test_a_symbol_whose_name_only_ends_so_is_not_taken(tmp_path):
+    data = with_symbols(8, "<", ("my_tcache", 6, 64), ("tcache", 6, 0x28))
+    assert elf(tmp_path, data).tls_symbol("tcache") == 0x28
+
+
+def test_a_file_without_symbols_has_none(tmp_path):
+    assert elf(tmp_path, core(8, "<")).tls_symbol("tcache") is None
+
+
+def test_no_file_is_an_os_error(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        Elf(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF\2\1" + bytes(4)])
+def test_a_file_that_is_no_elf_is_a_value_error(tmp_path, data):
+    with pytest.raises(ValueError):  # noqa: PT011
+        elf(tmp_path, data).core_mappings()
+
+
+@every_class
+def test_a_file_that_is_cut_short_is_a_value_error_or_still_read(tmp_path, word, order):
+    whole = core(word, order)
+    for length in range(16, len(whole)):
+        try:
+            elf(tmp_path, whole[:length]).core_mappings()
+        except ValueError:
+            continue
+
+
+@every_class
+def test_symbols_that_are_cut_short_are_a_value_error_or_none(tmp_path, word, order):
+    whole = with_symbols(word, order, ("main_arena", 1, 64), ("tcache", 6, 0x28))
+    for length in range(16, len(whole)):
+        try:
+            assert elf(tmp_path, whole[:length]).tls_symbol("tcache") in (None, 0x28)
+        except ValueError:
+            continue

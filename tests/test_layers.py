@@ -1,0 +1,96 @@
+"""The arrows between modules, read with ast: imports go down one list only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
+ORDER = (
+    *("__init__", "errors", "layout", "target", "procfs", "elf", "glibc", "locate", "nptl"),
+    *("arenas", "bins", "caches", "chunks", "heaps", "mmapped", "figures", "snapshot", "report"),
+    # The package `commands` itself is empty: `command` only lists its modules.
+    *("trim", "render", "commands", "command", "commands.__init__", "commands.arenas"),
+    *("commands.health", "commands.lists", "gdbside", "__main__"),
+)
+EDGE = ("gdbside", "__main__")
+
+
+def modules() -> dict[str, ast.Module]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    names = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths]
+    return {name: ast.parse(path.read_text()) for name, path in zip(names, paths)}
+
+
+MODULES = modules()
+
+
+def imports(tree: ast.Module, name: str) -> set[str]:
+    """Return what a module imports: the package's modules with a leading dot."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module or "")
+        elif isinstance(node, ast.ImportFrom):
+            parts = name.split(".")[: -node.level] + (node.module or "").split(".")
+            base = ".".join(filter(None, parts))
+            found |= {"." + _module(base, alias.name) for alias in node.names}
+    return found
+
+
+def _module(base: str, name: str) -> str:
+    inner = f"{base}.{name}" if base else name
+    return inner if inner in ORDER else base or "__init__"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_its_place(name):
+    assert name in ORDER
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_only_go_down(name):
+    inside = [i[1:] for i in imports(MODULES[name], name) if i.startswith(".")]
+    higher = [i for i in inside if ORDER.index(i) >= ORDER.index(name)]
+    assert not higher
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_commands_share_only_what_arenas_has(name):
+    if name.startswith("commands."):
+        siblings = {i for i in imports(MODULES[name], name) if i.startswith(".commands.")}
+        assert siblings <= {".commands.arenas"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_gdbside_imports_gdb(name):
+    assert ("gdb" in imports(MODULES[name], name)) == (name == "gdbside")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_render_imports_tabulate_and_pygments(name):
+    roots = {i.partition(".")[0] for i in imports(MODULES[name], name)}
+    assert roots.isdisjoint({"tabulate", "pygments"}) or name == "render"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_below_the_edge_prints_or_exits(name):
+    if name in EDGE:
+        return
+    called = [n.func for n in ast.walk(MODULES[name]) if isinstance(n, ast.Call)]
+    names = {f.id for f in called if isinstance(f, ast.Name)}
+    dotted = {ast.unparse(f) for f in called if isinstance(f, ast.Attribute)}
+    assert names.isdisjoint({"print", "exit", "quit"})
+    assert dotted.isdisjoint({"sys.exit", "sys.stdout.write", "sys.stderr.write", "os._exit"})
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_catches_everything(name):
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None
+            assert ast.unparse(node.type) not in ("Exception", "BaseException")

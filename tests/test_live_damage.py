@@ -1,0 +1,86 @@
+"""Damage costs only itself, and motion isn't damage."""
+
+from __future__ import annotations
+
+import pytest
+from live import gcore, heapx, reports, table
+
+pytestmark = pytest.mark.live
+
+KINDS = ("size", "tcache", "bin", "top")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def damaged(request, start_once):
+    return start_once("damaged", request.param, counted=True)
+
+
+@pytest.fixture(scope="module")
+def result(damaged):
+    return heapx("-p", damaged.pid, "arenas", "--format", "json")
+
+
+def test_a_damaged_heap_is_a_problem_at_its_place_and_status_1(damaged, result):
+    ((_, place),) = damaged.oracle.known
+    damage = [p for p in result.report["problems"] if not p["in_motion"]]
+    assert result.status == 1
+    assert result.err == ""
+    assert damage
+    near = [p for p in damage if p["address"] and abs(int(p["address"], 16) - int(place, 16)) <= 16]
+    assert near or any(p["arena"] == 1 for p in damage)
+
+
+def test_no_problem_is_in_the_sound_arena(result):
+    assert all(problem["arena"] != 0 for problem in result.report["problems"])
+
+
+def test_beside_damage_the_main_arena_is_exact(damaged, result):
+    row = table(result.report)[0]
+    theirs = damaged.oracle.arenas[0]
+    assert (row["in_use_chunks"], row["in_use"]) == damaged.oracle.counts["main"]
+    assert (row["fast_chunks"], row["fast"]) == theirs.fast
+    assert (row["binned_chunks"] + 1, row["binned"] + row["top"]) == theirs.rest
+    assert row["system"] == theirs.system
+
+
+def test_the_damaged_arena_is_still_listed(damaged, result):
+    rows = table(result.report)
+    assert len(rows) == len(damaged.oracle.arenas) == 2
+    assert rows[1]["system"] == damaged.oracle.arenas[1].system
+    assert rows[1]["heaps"] >= 1
+
+
+def test_in_use_is_right_or_null_but_for_chunks_that_a_broken_tcache_lost(damaged, result):
+    row = table(result.report)[1]
+    counted = damaged.oracle.counts[row["address"]]
+    held = (row["in_use_chunks"], row["in_use"])
+    if held not in ((None, None), counted):
+        assert (held[0] + row["tcache_chunks"], held[1] + row["tcache"]) == (
+            counted.chunks + 3,
+            counted.bytes + 3 * 112,
+        )
+
+
+def test_every_command_answers_on_a_damaged_heap(damaged):
+    for command in ("", "heaps", "bins", "tcache", "top", "mmapped", "check", "about"):
+        result = heapx("-p", damaged.pid, *command.split())
+        assert (result.status, result.err) == (1, ""), command
+        assert result.out.startswith("problem"), command
+
+
+def test_a_core_of_a_damaged_heap_gives_the_same(damaged, result, tmp_path):
+    core = gcore(damaged.pid, tmp_path / "core")
+    report = reports(["heapx arenas"], tmp_path, (damaged.exe, core))["heapx arenas"]
+    core.unlink()
+    assert table(report) == table(result.report)
+    assert report["problems"] == result.report["problems"]
+
+
+@pytest.mark.parametrize("threads", ["4", "0"])
+def test_a_busy_heap_is_at_most_in_motion(start, threads):
+    busy = start("busy", threads)
+    for _ in range(5):
+        result = heapx("-p", busy.pid, "arenas", "--format", "json")
+        assert (result.status, result.err) == (0, "")
+        assert all(problem["in_motion"] for problem in result.report["problems"])
+        assert table(result.report)

@@ -1,0 +1,307 @@
+"""What can't be done is said in one message on stderr, with what to do; stdout stays empty."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from live import GONE, HEAPX, at_rest, environment, gcore, gdb, heapx, run
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def mixed(start_once):
+    return start_once("mixed")
+
+
+@pytest.fixture(scope="module")
+def not_glibc(start_once):
+    return start_once("not_glibc")
+
+
+@pytest.fixture(scope="module")
+def core(mixed, tmp_path_factory):
+    file = gcore(mixed.pid, tmp_path_factory.mktemp("core") / "core")
+    yield file
+    file.unlink()
+
+
+def refused(result, status, *said):
+    """Check an error: nothing on stdout, one message, no traceback, and what it must say."""
+    assert (result.status, result.out) == (status, ""), result.err
+    lines = result.err.splitlines()
+    assert lines[0].startswith("heapx: ")
+    assert all(line.startswith("  ") for line in lines[1:]), result.err
+    assert "Traceback" not in result.err
+    for words in said:
+        assert words in result.err
+
+
+# Which process, which core.
+
+
+def test_no_such_process():
+    refused(heapx("-p", GONE, "arenas"), 3, f"no process {GONE}")
+
+
+def test_a_process_that_has_ended():
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    refused(heapx("-p", process.pid), 3, f"no process {process.pid}")
+
+
+def test_a_process_that_nobody_has_waited_for():
+    """A zombie still has a directory in /proc, and can't be attached to."""
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        refused(heapx("-p", process.pid), 3, str(process.pid))
+
+
+def test_a_process_that_is_killed_while_heapx_looks(start):
+    victim = start("fast", "400000", env={"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"})
+    with subprocess.Popen(
+        [HEAPX, "-p", str(victim.pid), "arenas"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        while at_rest(victim.pid) and process.poll() is None:
+            pass
+        victim.process.kill()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.startswith("heapx: ")
+
+
+def test_neither_process_nor_core():
+    refused(heapx("arenas"), 2, "-p PID or --core CORE")
+
+
+def test_both_process_and_core(mixed, core):
+    refused(heapx("-p", mixed.pid, "--core", core, "arenas"), 2, "-p PID or --core CORE")
+
+
+@pytest.mark.parametrize("pid", ["x", "-1", "1.5", ""])
+def test_a_pid_that_is_no_number(pid):
+    assert heapx("-p", pid, "arenas")[:2] == (2, "")
+
+
+def test_no_such_core(tmp_path):
+    refused(heapx("--core", tmp_path / "none"), 3, "no file")
+
+
+def test_a_text_file_is_no_core(tmp_path, mixed):
+    file = tmp_path / "notes"
+    file.write_text("not a core\n" * 100)
+    refused(heapx("--core", file, "--exe", mixed.exe), 3, str(file))
+
+
+def test_an_executable_is_no_core(mixed):
+    refused(heapx("--core", mixed.exe, "--exe", mixed.exe), 3, str(mixed.exe))
+
+
+@pytest.mark.parametrize("kept", ["100", "50000", "half", "all but a page"])
+def test_a_truncated_core_is_an_error_or_damage_never_a_guess(core, mixed, tmp_path, kept):
+    size = core.stat().st_size
+    keep = {"half": size // 2, "all but a page": size - 4096}.get(kept) or int(kept)
+    file = tmp_path / "core"
+    with open(core, "rb") as whole:
+        file.write_bytes(whole.read(keep))
+    result = heapx("--core", file, "--exe", mixed.exe, "arenas", "--format", "json")
+    assert "Traceback" not in result.err
+    if result.status == 3:
+        refused(result, 3)
+    elif result.status == 1:
+        assert [p for p in result.report["problems"] if not p["in_motion"]]
+    else:
+        assert result.status == 0
+        whole = heapx("--core", core, "--exe", mixed.exe, "arenas", "--format", "json")
+        assert result.report["tables"] == whole.report["tables"]
+
+
+def test_the_program_of_another_core(core, inferiors, not_glibc):
+    result = heapx("--core", core, "--exe", not_glibc.exe, "arenas")
+    assert result.status in (0, 3)
+    assert "Traceback" not in result.err
+
+
+# Which malloc.
+
+
+def test_a_program_without_glibc(not_glibc):
+    refused(heapx("-p", not_glibc.pid, "arenas"), 3, "no glibc found")
+    assert at_rest(not_glibc.pid)
+
+
+def test_a_core_without_glibc(not_glibc, tmp_path):
+    core = gcore(not_glibc.pid, tmp_path / "core")
+    refused(heapx("--core", core, "--exe", not_glibc.exe), 3, "no glibc found")
+    core.unlink()
+
+
+def test_a_program_without_glibc_in_an_own_gdb(not_glibc):
+    result = gdb("heapx arenas", target=("-p", not_glibc.pid))
+    assert "no glibc found" in result.err
+    assert "Traceback" not in result.err
+
+
+NO_SYMBOLS = "-iex 'set debug-file-directory /nonexistent'"
+
+
+def test_a_libc_without_debug_symbols_says_what_to_install(mixed, core):
+    """Release and build-id are in the message, for a package or debuginfod to be found by."""
+    build_id = _build_id(mixed.pid)
+    for what in (("-p", mixed.pid), ("--core", core, "--exe", mixed.exe)):
+        result = heapx("--gdb-args", NO_SYMBOLS, *what, "arenas")
+        refused(result, 3, os.confstr("CS_GNU_LIBC_VERSION"), build_id, "apt-get install libc6-dbg")
+        for tool in ("dnf debuginfo-install", "zypper install", "debuginfod-find"):
+            assert tool in result.err
+
+
+def _build_id(pid):
+    """Return the build-id of a process's libc: the last note in the file's .note.gnu.build-id."""
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    libc = next(line.split()[-1] for line in maps if "/libc.so.6" in line)
+    data = Path(libc).read_bytes()
+    note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"
+    at = data.index(note) + len(note)
+    return data[at : at + 20].hex()
+
+
+# Which command.
+
+
+@pytest.fixture
+def watched_gdb(tmp_path_factory):
+    """Return a gdb that leaves a file `ran` beside itself when it is started."""
+    directory = tmp_path_factory.mktemp("gdb")
+    file = directory / "gdb"
+    file.write_text(f'#!/bin/sh\ntouch {directory}/ran\nexec gdb "$@"\n')
+    file.chmod(0o755)
+    return file
+
+
+def _ran(watched_gdb):
+    return watched_gdb.with_name("ran").exists()
+
+
+def test_a_watched_gdb_tells_that_it_ran(mixed, watched_gdb):
+    assert heapx("--gdb", watched_gdb, "-p", mixed.pid, "arenas").status == 0
+    assert _ran(watched_gdb)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("arenas", "--format", "nosuch"),
+        ("arenas", "--limit", "x"),
+        ("arenas", "x"),
+        ("nosuch",),
+        ("arenas", "--output", "/nonexistent/file"),
+    ],
+)
+def test_a_wrong_command_line_does_not_stop_the_process(mixed, watched_gdb, words):
+    refused(heapx("--gdb", watched_gdb, "-p", mixed.pid, *words), 2, words[-1].replace("/file", ""))
+    assert not _ran(watched_gdb)
+
+
+def test_an_unknown_option_or_command(mixed):
+    refused(heapx("--nosuch"), 2, "--nosuch")
+    refused(heapx("-p", mixed.pid, "nosuch"), 2, "no command 'nosuch'", "arenas")
+
+
+def test_a_gdb_that_is_not_there(mixed):
+    refused(heapx("--gdb", "/nonexistent/gdb", "-p", mixed.pid), 3, "/nonexistent/gdb")
+
+
+# Output to a file.
+
+
+def test_output_is_written_whole_and_stdout_stays_empty(mixed, tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text("old")
+    result = heapx("-p", mixed.pid, "arenas", "--format", "json", "--output", file)
+    assert result == (0, "", "")
+    shown = heapx("-p", mixed.pid, "arenas", "--format", "json")
+    assert file.read_text() == shown.out
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_output_is_relative_to_where_the_user_is(mixed, tmp_path):
+    assert heapx("-p", mixed.pid, "arenas", "--output", "here", cwd=tmp_path).status == 0
+    assert (tmp_path / "here").read_text().startswith("arenas")
+
+
+def test_output_into_a_missing_directory_is_refused(mixed, tmp_path):
+    file = tmp_path / "none" / "report"
+    refused(heapx("-p", mixed.pid, "arenas", "--output", file), 2, str(file.parent))
+    assert not file.parent.exists()
+
+
+def test_output_onto_a_directory_leaves_nothing(mixed, tmp_path):
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    result = heapx("-p", mixed.pid, "arenas", "--output", directory)
+    assert result.status in (2, 3)
+    refused(result, result.status, str(directory))
+    assert list(tmp_path.iterdir()) == [directory]
+    assert list(directory.iterdir()) == []
+
+
+def test_after_an_error_the_old_file_is_still_there(not_glibc, tmp_path):
+    file = tmp_path / "report"
+    file.write_text("old")
+    assert heapx("-p", not_glibc.pid, "arenas", "--output", file).status == 3
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_full_pipe_s_reader_may_leave(mixed):
+    line = f"'{HEAPX}' -p {mixed.pid} bins --format json | head -1"
+    assert run(("sh", "-c", line)) == (0, "{\n", "")
+
+
+# Permission.
+
+
+def test_a_process_of_another_user_says_what_to_do(mixed):
+    """Looked at by an unprivileged user, from a copy that this user can read."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to look as another user")
+    nobody = 65534
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        os.chmod(home, 0o755)
+        package = Path(home) / "heapx"
+        root = HEAPX.parent.parent
+        shutil.copytree(root / "gdb_heapx", package / "gdb_heapx")
+        shutil.copy(root / "gdb_heapx.py", package)
+        python = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
+        env = environment(PYTHONPATH=str(package), HOME=home, TMPDIR="/tmp")
+        words = (python, "-m", "gdb_heapx", "-p", mixed.pid, "arenas")
+        result = run(words, env=env, cwd="/", user=nobody, group=nobody, extra_groups=())
+    refused(result, 3, "not permitted", "ptrace_scope", "container")
+    assert at_rest(mixed.pid)
+
+
+def test_a_traced_process_says_so(mixed):
+    tracer = ("gdb", "-nx", "-q", "-p", str(mixed.pid))
+    with subprocess.Popen(
+        tracer, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        process.stdin.write(b"echo >>>\\n\n")
+        process.stdin.flush()
+        while b">>>" not in process.stdout.readline():
+            pass
+        result = heapx("-p", mixed.pid, "arenas")
+        process.communicate(b"detach\nquit\n", timeout=60)
+    refused(result, 3, str(mixed.pid))
+    assert at_rest(mixed.pid)

@@ -1,0 +1,389 @@
+"""heapx inside gdb, as users type it, and the stable shape of its JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+from contextlib import suppress
+
+import pytest
+from live import LOADER, ROOT, TIMEOUT, environment, gdb, heapx, look, run, table
+
+pytestmark = pytest.mark.live
+
+ESCAPE = "\x1b["
+
+
+@pytest.fixture(scope="module")
+def mixed(start_once):
+    return start_once("mixed", counted=True)
+
+
+@pytest.fixture(scope="module")
+def arenas(start_once):
+    return start_once("arenas", "20")
+
+
+def attached(inferior, *lines, **options):
+    return gdb(*lines, target=("-p", inferior.pid), **options)
+
+
+def _arena_lines(text):
+    """Return the lines of main arenas in a text of tables."""
+    return re.findall(r"^ +0(?: +[\d.,]+){6,}$", text, re.M)
+
+
+# Sourcing.
+
+
+def test_it_works_from_a_fresh_clone(mixed):
+    words = ("gdb", "-nx", "-p", mixed.pid, "-batch", "-ex", "source gdb_heapx.py")
+    result = run((*words, "-ex", "heapx arenas", "-ex", "heapx"), cwd=ROOT)
+    assert len(_arena_lines(result.out)) == 2
+    assert "Error" not in result.err
+
+
+def test_sourcing_twice_is_the_same_as_once(mixed):
+    once = attached(mixed, "heapx arenas")
+    twice = attached(mixed, f"source {LOADER}", "heapx arenas")
+    assert (twice.out, twice.err) == (once.out, once.err)
+
+
+def test_sourced_before_the_program_runs_it_says_so_and_works_later(inferiors):
+    result = gdb(
+        "heapx",
+        "heapx arenas --format json",
+        "break pause",
+        "run",
+        "heapx arenas",
+        "kill",
+        "heapx arenas",
+        target=(inferiors / "mixed",),
+    )
+    assert len(_arena_lines(result.out)) == 1
+    assert result.err.count("no process and no core to look at") == 3
+    assert "Traceback" not in result.err
+
+
+def test_after_detach_and_attach_the_figures_are_the_new_process_s(mixed, arenas):
+    lines = ("detach", f"attach {arenas.pid}", "heapx arenas --format csv")
+    result = attached(mixed, "heapx arenas --format csv", *lines)
+    both = [line for line in result.out.splitlines() if re.match(r"\d+,0x", line)]
+    assert [line.split(",")[1] for line in both] == [
+        row["address"] for pid in (mixed.pid, arenas.pid) for row in table(look(pid, "arenas"))
+    ]
+
+
+def test_two_inferiors_are_told_apart(mixed, arenas):
+    lines = ("add-inferior", "inferior 2", f"attach {arenas.pid}", "heapx arenas --format csv")
+    result = attached(mixed, *lines, "inferior 1", "heapx arenas --format csv")
+    both = [line for line in result.out.splitlines() if re.match(r"\d+,0x", line)]
+    assert [line.split(",")[1] for line in both] == [
+        row["address"] for pid in (arenas.pid, mixed.pid) for row in table(look(pid, "arenas"))
+    ]
+
+
+# Help and completion.
+
+
+def test_help_begins_with_the_summary_line():
+    assert gdb("help heapx").out.startswith("Show where the memory")
+    assert gdb("help heapx arenas").out.startswith("List the arenas with their memory by state.\n")
+
+
+def test_help_lists_every_sub_command_with_its_summary():
+    lines = gdb("help heapx").out.splitlines()
+    names = ("about", "arenas", "bins", "check", "heaps", "mmapped", "tcache", "top")
+    for name in names:
+        assert any(re.match(rf"heapx {name} -- \w.*\.$", line) for line in lines), name
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("heapx ar", ["heapx arenas"]),
+        ("heapx arenas --fo", ["heapx arenas --format"]),
+        ("heapx arenas --no", ["heapx arenas --no-walk"]),
+        ("heapx bins --arena 0 --ki", ["heapx bins --arena 0 --kind"]),
+        (
+            "heapx bins --kind ",
+            [f"heapx bins --kind {k}" for k in ("fast", "large", "small", "unsorted")],
+        ),
+        ("heapx bins --kind s", ["heapx bins --kind small"]),
+        ("heapx arenas --format j", ["heapx arenas --format json"]),
+        ("heapx arenas --nosuch", []),
+    ],
+)
+def test_completion(typed, offered):
+    assert sorted(gdb(f"complete {typed}").out.splitlines()) == offered
+
+
+# Output.
+
+
+def test_a_pipe_gets_no_escape_sequence_and_a_terminal_does(mixed, tmp_path):
+    file = tmp_path / "piped"
+    _on_a_terminal(mixed, f"pipe heapx arenas | cat >{file}")
+    assert _arena_lines(file.read_text())
+    assert ESCAPE not in file.read_text()
+    assert f"{ESCAPE}01m" in _on_a_terminal(mixed, "heapx arenas")
+
+
+def _on_a_terminal(inferior, line):
+    """Return what gdb prints for a line on a terminal with style, between two marks."""
+    controller, terminal = pty.openpty()
+    settings = ("set pagination off", "set style enabled on", "set width 200", f"source {LOADER}")
+    lines = (*settings, "echo <<<", line, "echo >>>", "detach", "quit")
+    words = [word for each in lines for word in ("-ex", each)]
+    command = [
+        "gdb",
+        "-nx",
+        "-q",
+        "-iex",
+        "set debuginfod enabled off",
+        "-p",
+        str(inferior.pid),
+        *words,
+    ]
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment()
+    ) as process:
+        os.close(terminal)
+        text = b""
+        with suppress(OSError):  # the terminal's end
+            while data := os.read(controller, 1 << 16):
+                text += data
+        os.close(controller)
+        process.wait(TIMEOUT)
+    return text.decode().partition("<<<")[2].partition(">>>")[0]
+
+
+def test_text_fits_80_columns(arenas):
+    out = attached(arenas, "set width 80", "heapx arenas").out
+    lines = out[out.index("arenas, sizes in") :].splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_parts_add_up_in_text_too(mixed):
+    columns = "arena,system,in_use,tcache,fast,binned,top,overhead"
+    result = heapx("-p", mixed.pid, "arenas", "--bytes", "--columns", columns)
+    (line,) = _arena_lines(result.out)
+    _, system, *parts = (int(n.replace(",", "")) for n in line.split())
+    assert sum(parts) == system == mixed.oracle.mallinfo["arena"]
+
+
+def test_stdout_of_the_shell_command_holds_only_the_report(mixed):
+    assert heapx("-p", mixed.pid, "arenas").out.startswith("arenas, sizes in ")
+    assert heapx("-p", mixed.pid).out.startswith(f"process {mixed.pid}, ")
+    assert heapx("-p", mixed.pid, "bins", "--format", "csv").out.startswith("arena,kind,bin,")
+
+
+def test_sort_and_limit_take_the_largest_and_leave_the_total(arenas):
+    everything = look(arenas.pid, "arenas")
+    largest = sorted((row["binned"] for row in table(everything)), reverse=True)[:3]
+    cut = look(arenas.pid, "arenas", "--sort", "binned", "--limit", "3")
+    assert [row["binned"] for row in table(cut)] == largest
+    assert cut["tables"][0]["total"] == everything["tables"][0]["total"]
+
+
+def test_an_arena_is_chosen_by_index_or_address_and_bins_by_kind(arenas, mixed):
+    rows = table(look(arenas.pid, "arenas"))
+    assert table(look(arenas.pid, "arenas", "2")) == [rows[2]]
+    assert table(look(arenas.pid, "arenas", rows[3]["address"])) == [rows[3]]
+    assert {b["arena"] for b in table(look(arenas.pid, "bins", "--arena", "1"))} == {1}
+    assert {b["kind"] for b in table(look(mixed.pid, "bins", "--kind", "small"))} == {"small"}
+
+
+# Bad input.
+
+BAD = {
+    "heapx nosuch": "has no command 'nosuch'",
+    "heapx arenas 99": "no arena 99",
+    "heapx arenas 0x1234567890": "no arena 0x1234567890",
+    "heapx arenas x": "'x' is neither an arena's index nor an address",
+    "heapx arenas -1": "",
+    "heapx arenas 1 2": "2",
+    "heapx arenas --limit many": "'many' is not a number",
+    "heapx arenas --format nosuch": "'nosuch'",
+    "heapx arenas --sort nosuch": "no column 'nosuch'",
+    "heapx arenas --columns arena,nosuch": "no column 'nosuch'",
+    "heapx arenas --nosuch": "--nosuch",
+    "heapx arenas --limit": "--limit",
+    "heapx bins --kind nosuch": "'nosuch'",
+    "heapx arenas --output /nonexistent/file": "no directory /nonexistent",
+    "heapx 'open": "",
+}
+
+
+@pytest.fixture(scope="module")
+def answers(mixed):
+    """Return what gdb says to each bad line."""
+    marked = [(f'python gdb.write("=== {i}\\n", gdb.STDERR)', line) for i, line in enumerate(BAD)]
+    result = attached(mixed, *(line for pair in marked for line in pair))
+    said = re.split(r"^=== \d+\n", result.err, flags=re.M)[1:]
+    return dict(zip(BAD, said))
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_input_gets_one_error_with_its_cause(answers, line):
+    said = answers[line].splitlines()
+    assert len([each for each in said if not each.startswith("  ")]) == 1, said
+    assert BAD[line] in said[0]
+    assert "Traceback" not in answers[line]
+    assert "Python Exception" not in answers[line]
+
+
+@pytest.mark.parametrize("line", [line for line in BAD if "'open" not in line])
+def test_bad_input_in_a_shell_gets_the_same_error_and_status_2(mixed, answers, line):
+    result = heapx("-p", mixed.pid, *line.split()[1:])
+    assert (result.status, result.out) == (2, "")
+    assert result.err.splitlines()[0] == "heapx: " + answers[line].splitlines()[0]
+
+
+# JSON.
+
+COLUMNS = {
+    "arenas": {
+        "arena": "index",
+        "address": "address",
+        "main": "bool",
+        "threads": "count",
+        "heaps": "count",
+        "locked": "bool",
+        "system": "bytes",
+        "max_system": "bytes",
+        "in_use_chunks": "count",
+        "in_use": "bytes",
+        "tcache_chunks": "count",
+        "tcache": "bytes",
+        "fast_chunks": "count",
+        "fast": "bytes",
+        "binned_chunks": "count",
+        "binned": "bytes",
+        "top": "bytes",
+        "overhead": "bytes",
+        "libc": "text",
+    },
+    "heaps": {
+        "arena": "index",
+        "address": "address",
+        "size": "bytes",
+        "committed": "bytes",
+        "reserved": "bytes",
+        "in_use": "bytes",
+        "free": "bytes",
+        "libc": "text",
+    },
+    "bins": {
+        "arena": "index",
+        "kind": "text",
+        "bin": "index",
+        "min_size": "count",
+        "max_size": "count",
+        "chunks": "count",
+        "bytes": "bytes",
+        "libc": "text",
+    },
+    "tcache": {
+        "thread": "index",
+        "name": "text",
+        "bin": "index",
+        "min_size": "count",
+        "max_size": "count",
+        "chunks": "count",
+        "bytes": "bytes",
+    },
+    "top": {
+        "arena": "index",
+        "address": "address",
+        "size": "bytes",
+        "free_would_trim": "bytes",
+        "reason": "text",
+        "last_in_use": "address",
+        "libc": "text",
+    },
+    "mmapped": {"address": "address", "size": "bytes", "mapping": "bytes", "state": "text"},
+    "check": {
+        "check": "text",
+        "arena": "index",
+        "expected": "count",
+        "found": "count",
+        "ok": "bool",
+        "libc": "text",
+    },
+}
+TYPES = {
+    "bytes": int,
+    "count": int,
+    "index": int,
+    "bool": bool,
+    "text": str,
+    "address": str,
+}
+
+
+@pytest.fixture(scope="module", params=COLUMNS)
+def report(request, start_once):
+    """Return a command's report on a process with every kind of row."""
+    inferior = start_once("mmapped" if request.param == "mmapped" else "mixed")
+    return look(inferior.pid, request.param)
+
+
+def test_json_has_the_documented_keys(report):
+    keys = {"heapx", "command", "target", "tables", "findings", "problems"}
+    assert keys <= set(report) <= keys | {"notes"}
+    assert {"pid", "exe", "libc", "release", "word", "live"} <= set(report["target"])
+    target = report["target"]
+    assert re.fullmatch(r"\d+\.\d+", target["release"])
+    assert (target["word"], target["live"], type(target["pid"])) == (8, True, int)
+    assert report["findings"] == report["problems"] == []
+
+
+def test_a_command_s_first_table_bears_its_name_and_columns(report):
+    first = report["tables"][0]
+    assert report["command"] == f"heapx {first['name']}"
+    kinds = {column["name"]: column["kind"] for column in first["columns"]}
+    documented = COLUMNS[first["name"]]
+    assert kinds == {**documented, "libc": "text"}
+
+
+def test_every_value_is_of_its_column_s_kind(report):
+    for each in report["tables"]:
+        kinds = {column["name"]: column["kind"] for column in each["columns"]}
+        assert each["rows"]
+        for row in each["rows"]:
+            assert list(row) == list(kinds)
+            for name, value in row.items():
+                assert value is None or type(value) is TYPES[kinds[name]], (name, value)
+                if kinds[name] == "address" and value is not None:
+                    assert re.fullmatch("0x[0-9a-f]+", value)
+
+
+def test_arenas_have_the_mmapped_total(mixed):
+    total = look(mixed.pid, "arenas")["tables"][1]
+    assert total["name"] == "mmapped_total"
+    assert {"chunks": "count", "bytes": "bytes"}.items() <= {
+        column["name"]: column["kind"] for column in total["columns"]
+    }.items()
+
+
+def test_problems_have_the_documented_keys(start):
+    damaged = start("damaged", "size")
+    report = heapx("-p", damaged.pid, "arenas", "--format", "json").report
+    (problem, *_) = report["problems"]
+    assert set(problem) == {"code", "address", "arena", "statement", "in_motion"}
+    assert re.fullmatch("0x[0-9a-f]+", problem["address"])
+    assert problem["in_motion"] is False
+    assert table(report)[1]["in_use"] is None
+
+
+def test_csv_has_the_rows_of_the_json(arenas):
+    lines = heapx("-p", arenas.pid, "arenas", "--format", "csv").out.splitlines()
+    rows = table(look(arenas.pid, "arenas"))
+    assert lines[0].split(",") == list(rows[0])
+    assert [line.split(",") for line in lines[1:]] == [
+        [json.dumps(value).strip('"') for value in row.values()] for row in rows
+    ]

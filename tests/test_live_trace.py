@@ -1,0 +1,141 @@
+"""Looking leaves no trace: in the process's memory, its page tables, its state."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from live import (
+    HEAPX,
+    at_rest,
+    contents,
+    environment,
+    eventually,
+    gdb,
+    heapx,
+    look,
+    present,
+    regions,
+    resident,
+    status,
+    table,
+)
+
+pytestmark = pytest.mark.live
+
+NO_RSEQ = "glibc.pthread.rseq=0"  # the kernel writes to a thread's rseq area whenever it runs
+PROGRAMS = (("untouched_top",), ("arenas", "80"))
+BARE = ("arenas", "bins", "heaps", "tcache", "top", "mmapped", "check")
+
+
+@pytest.fixture(scope="module", params=PROGRAMS, ids=lambda words: words[0])
+def inferior(request, start_once):
+    return start_once(*request.param, env={"GLIBC_TUNABLES": NO_RSEQ})
+
+
+def test_the_writable_memory_is_the_same_byte_for_byte(inferior):
+    before = contents(inferior.pid)
+    for command in BARE:
+        look(inferior.pid, command)
+    after = contents(inferior.pid)
+    assert sum("w" in region.permissions for region in before) > 3
+    assert after == before
+
+
+def _pages(pid: int) -> dict[str, Any]:
+    return {
+        "rss": resident(pid),
+        "page tables": status(pid, "VmPTE"),
+        "present": {region: present(pid, region) for region in regions(pid)},
+    }
+
+
+@pytest.mark.parametrize("command", ["arenas", "bins", "mmapped", "top", "arenas --no-walk"])
+def test_residency_is_as_after_a_bare_attach(inferior, command):
+    assert gdb(target=("-p", inferior.pid), sourced=False).status == 0
+    before = _pages(inferior.pid)
+    look(inferior.pid, *command.split())
+    after = _pages(inferior.pid)
+    for what, pages in before.items():
+        assert after[what] == pages, what
+
+
+def test_residency_in_an_own_gdb_is_as_after_a_bare_attach(inferior):
+    assert gdb(target=("-p", inferior.pid), sourced=False).status == 0
+    before = _pages(inferior.pid)
+    assert "system" in gdb("heapx arenas", target=("-p", inferior.pid)).out
+    assert _pages(inferior.pid) == before
+
+
+def test_the_untouched_top_stays_untouched(start):
+    inferior = start("untouched_top")
+    (top,) = table(look(inferior.pid, "top"))
+    start_of_top = int(top["address"], 16)
+    (heap,) = (r for r in regions(inferior.pid) if r.start <= start_of_top < r.end)
+    assert top["size"] > 250 << 20
+    assert len(present(inferior.pid, heap).replace(b"\0", b"")) < 1000
+
+
+def test_the_process_runs_on(inferior):
+    assert heapx("-p", inferior.pid).status == 0
+    assert at_rest(inferior.pid)
+
+
+@pytest.fixture(scope="module")
+def large(start_once):
+    """Start a process that takes seconds to look at."""
+    return start_once("fast", env={"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"})
+
+
+def _interrupt(
+    pid: int, number: signal.Signals, everyone: bool, delay: float = 0
+) -> tuple[int, str, str]:
+    """Send heapx, or all that it started too, a signal as soon as it has stopped the process."""
+    with subprocess.Popen(
+        [HEAPX, "-p", str(pid), "arenas"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    ) as process:
+        try:
+            eventually(
+                lambda: process.poll() is not None or status(pid, "TracerPid") != "0",
+                "heapx attaches",
+            )
+            assert process.poll() is None, process.communicate()
+            time.sleep(delay)
+            (os.killpg if everyone else os.kill)(process.pid, number)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("delay", [0, 1], ids=["attaching", "walking"])
+def test_ctrl_c_ends_it_with_130_at_once_and_the_process_runs_on(large, delay):
+    begin = time.monotonic()
+    result = _interrupt(large.pid, signal.SIGINT, everyone=True, delay=delay)
+    assert result == (130, "", "heapx: interrupted\n")
+    assert at_rest(large.pid)
+    assert time.monotonic() - begin < delay + 4
+
+
+def test_a_sigint_to_heapx_alone_ends_it_with_130_or_lets_it_finish(large):
+    code, out, _ = _interrupt(large.pid, signal.SIGINT, everyone=False)
+    assert (code, bool(out)) in ((130, False), (0, True))
+    assert at_rest(large.pid)
+
+
+@pytest.mark.parametrize("everyone", [True, False], ids=["group", "alone"])
+def test_sigterm_lets_the_process_run_on(large, everyone):
+    code, out, _ = _interrupt(large.pid, signal.SIGTERM, everyone)
+    assert code != 0
+    assert out == ""
+    eventually(lambda: at_rest(large.pid), "the process runs on", 30)

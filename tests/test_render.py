@@ -1,0 +1,348 @@
+"""Reports as text, colour, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from heapbuilder import usual
+
+from gdb_heapx import render
+from gdb_heapx.command import load_commands
+from gdb_heapx.errors import Problem
+from gdb_heapx.render import FORMATS, Context, Style
+from gdb_heapx.report import Column, Kind, Report, Table, total
+from gdb_heapx.snapshot import take
+
+SNAPSHOT = take(usual().target())
+CONTEXT = Context("heapx arenas", "1.0", {"pid": 4711, "release": "2.36"})
+EVIL = "evil\x1b[31m\x07\nname\x9b31m\u202e\udcff"
+COLUMNS = (
+    Column("thread", Kind.INDEX),
+    Column("name", Kind.TEXT),
+    Column("address", Kind.ADDRESS),
+    Column("chunks", Kind.COUNT),
+    Column("bytes", Kind.BYTES),
+    Column("locked", Kind.BOOL),
+)
+
+
+def row(thread, name="worker", address=0x7F1000000000, chunks=1, size=32, locked=False):
+    values = (thread, name, address, chunks, size, locked)
+    return dict(zip((c.name for c in COLUMNS), values))
+
+
+def report(*rows, **rest):
+    return Report(
+        (Table("things", COLUMNS, rows, total(COLUMNS, rows, "chunks", "bytes")),), **rest
+    )
+
+
+FULL = report(
+    row(1, size=5 << 20, chunks=1234567),
+    row(22, "x", None, 3, None),
+    problems=(Problem("bad_size", "chunk 0x10 is bad", 0x10, 0), Problem("x", "y", in_motion=True)),
+    lead=("process 1",),
+    notes=("A note.",),
+    next_steps=(("heapx bins", "which lists"), ("heapx top", "what of top")),
+)
+
+
+def text_of(shown, format_="text", **style):
+    return FORMATS[format_](shown, CONTEXT, Style(**style))
+
+
+def every_report():
+    for name, declared in sorted(load_commands().items()):
+        keys = {arg.key: None for arg in declared.args if arg.key != "no_walk"}
+        yield name, declared.run(SNAPSHOT, **keys)
+
+
+REPORTS = {**dict(every_report()), "made up": FULL}
+every = pytest.mark.parametrize("shown", REPORTS.values(), ids=REPORTS)
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@every
+def test_text_is_the_concatenation_of_the_tokens(shown):
+    style = Style()
+    assert "".join(text for _, text in render.tokens(shown, style)) == text_of(shown)
+
+
+@every
+def test_colour_without_its_escapes_is_the_text(shown):
+    assert plain(text_of(shown, "ansi")) == text_of(shown)
+
+
+def test_colour_has_escapes():
+    assert "\x1b[" in text_of(FULL, "ansi")
+
+
+@every
+def test_text_is_the_same_without_the_libraries(shown, monkeypatch):
+    with_libraries = text_of(shown)
+    monkeypatch.setattr(render, "_tabulate", None)
+    monkeypatch.setattr(render, "_formatters", None)
+    assert text_of(shown) == with_libraries
+    assert text_of(shown, "ansi") == with_libraries
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", " left", "right ", "1e5", "0x10", "a|b", EVIL, "\t", "日本"]
+)
+def test_any_name_is_the_same_without_the_libraries(name, monkeypatch):
+    shown = report(row(1, name), row(2, "other"))
+    with_libraries = text_of(shown)
+    monkeypatch.setattr(render, "_tabulate", None)
+    assert text_of(shown) == with_libraries
+
+
+def test_missing_libraries_are_named(monkeypatch):
+    assert render.missing_libraries() is None
+    monkeypatch.setattr(render, "_tabulate", None)
+    assert "pip install tabulate" in render.missing_libraries()
+    monkeypatch.setattr(render, "_formatters", None)
+    assert "pip install tabulate pygments" in render.missing_libraries()
+
+
+def sixteen_arenas():
+    """Return the snapshot of a process of 2 GiB with 16 arenas."""
+    (malloc,) = SNAPSHOT.mallocs
+    big = replace(
+        malloc.arenas[0],
+        threads=12,
+        system=2047 << 20,
+        max_system=2047 << 20,
+        in_use=1999 << 20,
+        in_use_chunks=12345678,
+        tcache=1999 << 10,
+        fast=1999 << 10,
+        binned=1999 << 20,
+        binned_chunks=12345678,
+        top=1999 << 20,
+        overhead=1999 << 10,
+        heaps=malloc.arenas[0].heaps * 32,
+    )
+    arenas = tuple(replace(big, index=index) for index in range(16))
+    return replace(SNAPSHOT, mallocs=(replace(malloc, arenas=arenas),))
+
+
+@pytest.mark.parametrize(
+    "name", ["heapx", "heapx arenas", "heapx heaps", "heapx top", "heapx bins"]
+)
+def test_sixteen_arenas_of_two_gibibytes_fit_in_80_columns(name):
+    declared = load_commands()[name]
+    keys = {arg.key: None for arg in declared.args if arg.key != "no_walk"}
+    text = text_of(declared.run(sixteen_arenas(), **keys))
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", sorted(REPORTS.keys() - {"heapx about"}))  # it shows paths
+def test_text_fits_in_80_columns(name):
+    shown = REPORTS[name]
+    assert max(map(len, text_of(shown).splitlines())) <= 80
+
+
+def test_a_wider_terminal_shows_more_columns():
+    shown = REPORTS["heapx arenas"]
+    narrow, wide = text_of(shown, width=80), text_of(shown, width=200)
+    assert "address" not in narrow.splitlines()[1]
+    assert "address" in wide.splitlines()[1]
+
+
+def lines_of(shown, **style):
+    return text_of(shown, **style).splitlines()
+
+
+def test_numbers_are_aligned_to_the_right():
+    table = lines_of(report(row(1, chunks=5, size=32), row(22, chunks=1234567, size=1 << 16)))
+    _, heading, first, second, _, sums = table
+    for column in ("chunks", "bytes"):
+        end = heading.index(column) + len(column)
+        for line in (first, second, sums):
+            assert line[end - 1].isdigit()
+            assert line[end : end + 1] in ("", " ")
+
+
+def test_text_is_aligned_to_the_left():
+    _, heading, first, second, *_ = lines_of(report(row(1, "a"), row(2, "long name")))
+    at = heading.index("name")
+    assert first[at:].startswith("a ")
+    assert second[at:].startswith("long name")
+
+
+def test_an_address_is_hexadecimal_without_padding():
+    assert " 0x7f1000000000 " in text_of(report(row(1)))
+
+
+def test_unknown_is_a_question_mark():
+    lines = lines_of(report(row(1, size=None)))
+    assert "?" in lines[2]
+
+
+def test_a_total_of_unknown_parts_is_unknown():
+    assert total(COLUMNS, [row(1, size=None), row(2)], "bytes") == {"bytes": None}
+
+
+def test_one_unit_holds_for_a_whole_table():
+    lines = lines_of(report(row(1, size=5 << 30), row(2, size=200 << 30)))
+    assert lines[0].endswith("sizes in GiB")
+    assert lines[2].split()[4] == "5.0"
+    assert lines[3].split()[4] == "200.0"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0, 1 << 20, "0"),
+        (1, 1 << 20, "<0.1"),
+        (1 << 20, 1 << 20, "1.0"),
+        (1234 << 20, 1 << 20, "1,234.0"),
+        (1234567, 1, "1,234,567"),
+    ],
+)
+def test_bytes_in_a_unit(value, unit, text):
+    assert render.format_bytes(value, unit) == text
+
+
+def test_totals_add_up_with_exact_bytes():
+    lines = lines_of(
+        REPORTS["heapx arenas"], exact=True, columns=("arena", "system", "in_use", "top")
+    )
+    cells = [[int(c.replace(",", "")) for c in line.split()[1:]] for line in lines[2:5]]
+    sums = [int(cell.replace(",", "")) for cell in lines[6].split()[1:]]
+    assert lines[6].startswith("total")
+    assert [sum(column) for column in zip(*cells)] == sums
+
+
+def test_chosen_columns_come_in_the_order_asked_for():
+    heading = lines_of(FULL, columns=("bytes", "thread"))[6]
+    assert heading.split() == ["bytes", "thread"]
+
+
+def test_an_empty_table_says_none():
+    assert text_of(report()) == "things: none\n"
+
+
+def test_problems_come_first():
+    assert text_of(FULL).splitlines()[0] == "problem in arena 0: chunk 0x10 is bad"
+    assert text_of(FULL).splitlines()[1] == "in motion: y"
+
+
+# What the target says can't reach the terminal.
+
+
+def evil_report():
+    return report(row(1, EVIL), problems=(Problem("c", EVIL),), lead=(EVIL,), notes=(EVIL,))
+
+
+@pytest.mark.parametrize("format_", ["text", "ansi"])
+def test_control_characters_from_the_target_are_escaped(format_):
+    text = plain(text_of(evil_report(), format_)).replace("\n", "")
+    assert text.isprintable()
+    assert "\\x1b[31m" in text
+
+
+def test_escape_keeps_what_is_printable():
+    assert render.escape("Zürich 日本") == "Zürich 日本"
+    assert render.escape("\x1b\n\udcff") == "\\x1b\\n\\udcff"
+
+
+@pytest.mark.parametrize("format_", ["json", "csv"])
+def test_data_formats_can_be_encoded_whatever_the_names(format_):
+    text_of(evil_report(), format_).encode()
+
+
+@pytest.mark.parametrize("format_", ["json", "csv"])
+def test_data_formats_hold_no_escape_sequences(format_):
+    assert not {"\x1b", "\x9b", "\x07"} & set(text_of(evil_report(), format_))
+
+
+# JSON and CSV.
+
+
+@every
+def test_json_has_the_documented_shape(shown):
+    data = json.loads(text_of(shown, "json"))
+    assert set(data) >= {"heapx", "command", "target", "tables", "findings", "problems"}
+    assert data["heapx"] == "1.0"
+    for table in data["tables"]:
+        names = [column["name"] for column in table["columns"]]
+        for values in table["rows"]:
+            assert list(values) == names
+        assert set(table.get("total", ())) <= set(names)
+
+
+@every
+def test_json_values_are_of_their_columns_kind(shown):
+    types = {"bytes": int, "count": int, "index": int, "address": str, "text": str, "bool": bool}
+    for table in json.loads(text_of(shown, "json"))["tables"]:
+        for column in table["columns"]:
+            for values in table["rows"]:
+                value = values[column["name"]]
+                assert value is None or type(value) is types[column["kind"]]
+                if value is not None and column["kind"] == "address":
+                    assert re.fullmatch(r"0x[0-9a-f]+", value)
+
+
+def test_json_has_all_columns_whatever_was_chosen():
+    narrow = text_of(FULL, "json", columns=("name",), exact=True)
+    assert narrow == text_of(FULL, "json")
+
+
+def test_json_problems_name_code_address_and_motion():
+    assert json.loads(text_of(FULL, "json"))["problems"] == [
+        {
+            "code": "bad_size",
+            "address": "0x10",
+            "arena": 0,
+            "statement": "chunk 0x10 is bad",
+            "in_motion": False,
+        },
+        {"code": "x", "address": None, "arena": None, "statement": "y", "in_motion": True},
+    ]
+
+
+def test_json_unknown_is_null():
+    rows = json.loads(text_of(FULL, "json"))["tables"][0]["rows"]
+    assert rows[1]["address"] is None
+    assert rows[1]["bytes"] is None
+
+
+@pytest.mark.parametrize("name", sorted(REPORTS.keys() - {"heapx", "made up"}))
+def test_a_commands_first_table_bears_its_name(name):
+    assert REPORTS[name].tables[0].name == name.partition(" ")[2]
+
+
+@every
+def test_every_row_with_an_arena_has_its_libc(shown):
+    for table in shown.tables:
+        if table.name != "things" and table.column("arena"):
+            assert all(values["libc"] for values in table.rows)
+
+
+def read_csv(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_csv_is_the_first_table_without_its_total():
+    rows = read_csv(text_of(FULL, "csv"))
+    assert rows[0] == [column.name for column in COLUMNS]
+    assert rows[1] == ["1", "worker", "0x7f1000000000", "1234567", str(5 << 20), "false"]
+    assert rows[2][2] == rows[2][4] == ""
+    assert len(rows) == 3
+
+
+def test_csv_has_the_columns_asked_for():
+    assert read_csv(text_of(FULL, "csv", columns=("bytes", "thread")))[0] == ["bytes", "thread"]
+
+
+def test_csv_quotes_what_needs_it():
+    assert read_csv(text_of(report(row(1, 'a,"b"')), "csv"))[1][1] == 'a,"b"'

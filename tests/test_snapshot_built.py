@@ -1,0 +1,416 @@
+"""Whole snapshots of built heaps: sums, byte orders, rings and chains, mmapped chunks, top."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from heapbuilder import (
+    AMD64,
+    FREE,
+    I386,
+    MACHINES,
+    PAGE,
+    S390X,
+    STRUCT,
+    TCACHE,
+    UNSORTED,
+    USED,
+    HeapBuilder,
+    at_random,
+    usual,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdb_heapx.errors import HeapxError, MemoryFault
+from gdb_heapx.layout import Member
+from gdb_heapx.snapshot import take
+from gdb_heapx.trim import free_would_trim, thresholds
+
+every_machine = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+RELEASES = [(2, 23), (2, 26), (2, 31), (2, 33), (2, 36), (2, 42), (2, 43), (2, 44)]
+
+
+def figures_of(arena):
+    """Return an arena's figures without its addresses."""
+    names = "system in_use_chunks in_use tcache_chunks tcache fast_chunks fast binned_chunks"
+    return {n: getattr(arena, n) for n in (*names.split(), "binned", "top", "overhead")}
+
+
+def booked(arena):
+    """Return what the builder's own book says an arena's figures are."""
+    book = arena.book
+    return {
+        "system": arena.system,
+        "in_use_chunks": book[USED],
+        "in_use": book[USED, "bytes"],
+        "tcache_chunks": book[TCACHE],
+        "tcache": book[TCACHE, "bytes"],
+        "fast_chunks": book["fast"],
+        "fast": book["fast", "bytes"],
+        "binned_chunks": book[FREE] + book[UNSORTED],
+        "binned": book[FREE, "bytes"] + book[UNSORTED, "bytes"],
+        "top": arena.top_size,
+        "overhead": arena.overhead + book[STRUCT, "bytes"],
+    }
+
+
+def assert_as_booked(heap):
+    snapshot = take(heap.target())
+    assert not snapshot.problems
+    assert [figures_of(a) for a in snapshot.arenas()] == [booked(a) for a in heap.arenas]
+    return snapshot
+
+
+@every_machine
+@pytest.mark.parametrize("release", RELEASES, ids=str)
+def test_the_figures_are_those_of_the_book(machine, release):
+    assert_as_booked(usual(machine, release))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.randoms(use_true_random=False),
+    st.sampled_from(list(MACHINES.values())),
+    st.sampled_from(RELEASES),
+)
+def test_the_figures_of_random_heaps_are_those_of_the_book(seed, machine, release):
+    heap = at_random(seed, machine, release)
+    snapshot = assert_as_booked(heap)
+    last = [arena.last_in_use for arena in snapshot.arenas()]
+    # The builder's last chunk in use is below top: a chunk in use ends every arena.
+    assert last == [arena.last_in_use for arena in heap.arenas]
+
+
+def test_big_endian_equals_little_endian():
+    seeds = [random.Random(number) for number in range(20)]
+    for number, seed in enumerate(seeds):
+        little = take(at_random(random.Random(number), AMD64, (2, 36)).target())
+        big = take(at_random(seed, S390X, (2, 36)).target())
+        assert [figures_of(a) for a in big.arenas()] == [figures_of(a) for a in little.arenas()]
+
+
+@every_machine
+def test_the_parts_of_an_arena_add_up_to_system(machine):
+    for arena in take(usual(machine).target()).arenas():
+        parts = (arena.in_use, arena.tcache, arena.fast, arena.binned, arena.top, arena.overhead)
+        assert sum(parts) == arena.system
+
+
+@every_machine
+def test_without_a_walk_the_lists_are_the_same(machine):
+    heap = usual(machine)
+    walked, listed = take(heap.target()), take(heap.target(), walk=False)
+    assert not listed.walked
+    for one, other in zip(walked.arenas(), listed.arenas()):
+        assert other.in_use_chunks is None
+        assert (other.binned, other.fast, other.tcache) == (one.binned, one.fast, one.tcache)
+
+
+def test_without_a_walk_in_use_is_what_remains():
+    heap = HeapBuilder()
+    heap.thread(heap.main, 1)
+    heap.main.add(USED, 640)
+    heap.main.add(FREE, 1280)
+    heap.main.add(USED, 640)
+    assert take(heap.target(), walk=False).arenas()[0].in_use == 1280
+
+
+def test_without_a_walk_no_chunk_is_read():
+    heap = HeapBuilder()
+    heap.main.add(USED, 8 << 20)
+    target = heap.target()
+    heap.memory.reads.clear()
+    take(target, walk=False)
+    inside = [a for a, _ in heap.memory.reads if heap.brk <= a < heap.main.top - PAGE]
+    assert not inside
+
+
+def test_every_check_holds_in_a_sound_heap():
+    (malloc,) = take(usual().target()).mallocs
+    assert malloc.checks
+    assert all(check.ok for check in malloc.checks)
+
+
+def test_a_process_before_its_first_malloc_has_an_empty_arena():
+    heap = HeapBuilder()
+    target = heap.target()
+    state, par = heap.layout.state, heap.layout.par
+    bins = heap.main.address + state["bins"].offset
+    heap.field(state, heap.main.address, "top", bins - 16)
+    heap.field(state, heap.main.address, "system_mem", 0)
+    heap.field(par, heap.symbols["mp_"], "sbrk_base", 0)
+    snapshot = take(target)
+    assert not snapshot.problems
+    assert snapshot.arenas()[0].in_use == snapshot.arenas()[0].top == 0
+
+
+# The ring of arenas and the chains of heaps.
+
+
+def three_arenas():
+    heap = HeapBuilder()
+    for arena in (heap.main, heap.arena(), heap.arena()):
+        arena.add(USED, 640)
+    heap.target()
+    return heap
+
+
+def test_arenas_come_in_ring_order():
+    heap = three_arenas()
+    arenas = take(heap.target()).arenas()
+    assert [a.address for a in arenas] == [a.address for a in heap.arenas]
+    assert [a.index for a in arenas] == [0, 1, 2]
+    assert [a.main for a in arenas] == [True, False, False]
+
+
+@pytest.mark.parametrize("to", [0, 0x666600001230, 0x7F7000000000, 3])
+def test_a_broken_ring_ends_the_list_of_arenas(to):
+    heap = three_arenas()
+    heap.field(heap.layout.state, heap.arenas[1].address, "next", to)
+    snapshot = take(heap.target())
+    assert [a.in_use for a in snapshot.arenas()] == [640, 640]
+    assert [(p.code, p.address) for p in snapshot.problems] == [("ring_broken", to)]
+
+
+def test_a_ring_that_does_not_lead_back_shows_no_arena_twice(monkeypatch):
+    monkeypatch.setattr("gdb_heapx.arenas.MAX_ARENAS", 64)
+    heap = three_arenas()
+    heap.field(heap.layout.state, heap.arenas[2].address, "next", heap.arenas[1].address)
+    snapshot = take(heap.target())
+    assert "ring_broken" in {p.code for p in snapshot.problems}
+    assert len(snapshot.arenas()) == 3
+
+
+def two_heaps():
+    heap = HeapBuilder()
+    arena = heap.arena()
+    arena.add(USED, 640)
+    arena.supersede(512)
+    arena.add(USED, 640)
+    heap.main.add(USED, 640)
+    heap.target()
+    return heap, arena
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("prev", 0x666600001230), ("prev", 0x7F7000000000), ("ar_ptr", 0), ("size", 1 << 40)],
+)
+def test_a_broken_chain_of_heaps_costs_only_its_arena(name, value):
+    heap, arena = two_heaps()
+    heap.field(heap.layout.heap_info, arena.heaps[1][0], name, value)
+    snapshot = take(heap.target())
+    assert snapshot.arenas()[0].in_use == 640
+    problems = [p for p in snapshot.problems if p.code == "heap_chain"]
+    assert [p.arena for p in problems] == [1]
+    assert problems[0].address in (value, arena.heaps[1][0])
+
+
+def test_a_circle_of_heaps_is_a_problem(monkeypatch):
+    monkeypatch.setattr("gdb_heapx.arenas.MAX_HEAPS", 64)
+    heap, arena = two_heaps()
+    heap.field(heap.layout.heap_info, arena.heaps[0][0], "prev", arena.heaps[1][0])
+    snapshot = take(heap.target())
+    assert "heap_chain" in {p.code for p in snapshot.problems}
+    assert len(snapshot.arenas()[1].heaps) == 2
+
+
+@pytest.mark.parametrize("top", [0, 0x666600001230, 0x7F7000000100, 5])
+def test_a_damaged_top_costs_only_its_arena(top):
+    heap = three_arenas()
+    heap.field(heap.layout.state, heap.arenas[1].address, "top", top)
+    snapshot = take(heap.target())
+    assert [a.in_use for a in snapshot.arenas()][::2] == [640, 640]
+    assert {p.arena for p in snapshot.problems} == {1}
+
+
+def test_an_arena_whose_chain_broke_has_no_false_figures():
+    heap, arena = two_heaps()
+    heap.field(heap.layout.heap_info, arena.heaps[1][0], "prev", 0x666600001230)
+    assert take(heap.target()).arenas()[1].in_use is None
+
+
+def test_a_top_of_the_wrong_size_is_a_problem():
+    heap = three_arenas()
+    heap.poke(heap.main.top + 8, (heap.main.top_size + 64) | 1)
+    assert {p.arena for p in take(heap.target()).problems} == {0}
+
+
+def test_a_system_mem_of_the_wrong_size_is_a_problem():
+    heap = three_arenas()
+    heap.field(heap.layout.state, heap.main.address, "system_mem", heap.main.system + PAGE)
+    (problem,) = take(heap.target()).problems
+    assert (problem.code, problem.arena) == ("check_failed", 0)
+
+
+def test_a_problem_in_a_locked_arena_is_in_motion():
+    heap = three_arenas()
+    heap.field(heap.layout.state, heap.main.address, "system_mem", heap.main.system + PAGE)
+    heap.field(heap.layout.state, heap.main.address, "mutex", 1)
+    snapshot = take(heap.target())
+    assert snapshot.arenas()[0].locked
+    assert [p.in_motion for p in snapshot.problems] == [True]
+
+
+# Chunks with a mapping of their own.
+
+
+@every_machine
+@pytest.mark.parametrize("release", [(2, 36), (2, 43)], ids=str)
+@pytest.mark.parametrize("apart", [False, True])
+def test_mmapped_chunks_are_found(machine, release, apart):
+    heap = HeapBuilder(machine, release)
+    aligned = PAGE - heap.layout.header
+    chunks = [heap.mmapped(35 * PAGE, apart=apart), heap.mmapped(500 * PAGE, aligned, apart)]
+    (malloc,) = take(heap.target()).mallocs
+    assert malloc.mmapped_certain
+    assert [c.address for c in malloc.mmapped] == chunks
+    assert [c.mapping for c in malloc.mmapped] == [35 * PAGE, 500 * PAGE]
+
+
+def test_an_aligned_mmapped_chunk_inside_its_first_page_is_found():
+    heap = HeapBuilder()
+    chunk = heap.mmapped(40 * PAGE, 240)
+    (malloc,) = take(heap.target()).mallocs
+    assert malloc.mmapped_certain
+    assert [c.address for c in malloc.mmapped] == [chunk]
+
+
+def test_mmapped_chunks_that_do_not_add_up_are_not_certain():
+    heap = HeapBuilder()
+    heap.mmapped(35 * PAGE)
+    heap.target()
+    heap.field(heap.layout.par, heap.symbols["mp_"], "n_mmaps", 2)
+    (malloc,) = take(heap.target()).mallocs
+    assert not malloc.mmapped_certain
+
+
+# What free() gives back by itself.
+
+
+def top_reason(heap, arena=0):
+    snapshot = take(heap.target())
+    malloc = snapshot.mallocs[0]
+    return free_would_trim(snapshot.target, malloc, malloc.arenas[arena])
+
+
+def with_top(size, threshold=128 << 10):
+    heap = HeapBuilder()
+    heap.main.add(USED, 640)
+    heap.main.close(size)
+    heap.target()
+    heap.field(heap.layout.par, heap.symbols["mp_"], "trim_threshold", threshold)
+    return heap
+
+
+def test_a_small_top_is_kept():
+    trim = top_reason(with_top(64 << 10))
+    assert trim.bytes == 0
+    assert "trim_threshold" in trim.reason
+
+
+def test_a_large_top_is_cut_to_top_pad():
+    heap = with_top(4 << 20)
+    # systrim: (top - MINSIZE - 1 - top_pad), rounded down to pages
+    assert top_reason(heap).bytes == (heap.main.top_size - 33 - (128 << 10)) // PAGE * PAGE
+
+
+def test_a_top_below_a_raised_threshold_is_kept():
+    heap = with_top(4 << 20, threshold=40 << 20)
+    heap.field(heap.layout.par, heap.symbols["mp_"], "mmap_threshold", 20 << 20)
+    snapshot = take(heap.target())
+    assert top_reason(heap) == (0, "below trim_threshold")
+    sentence = thresholds(snapshot.mallocs[0].parameters)
+    assert "trim_threshold 40 MiB" in sentence
+    assert "20 MiB" in sentence
+
+
+def test_a_top_below_a_foreign_brk_is_kept():
+    heap = with_top(4 << 20)
+    heap.poke(heap.symbols["__curbrk"], heap.main.top + heap.main.top_size + PAGE)
+    trim = top_reason(heap)
+    assert trim.bytes == 0
+    assert "brk" in trim.reason
+
+
+# What is refused, and what is compared.
+
+
+def test_a_target_without_libc_is_refused():
+    target = replace(usual().target(), objects=())
+    with pytest.raises(HeapxError, match="no glibc"):
+        take(target)
+
+
+def test_a_libc_without_symbols_is_refused_with_what_to_install():
+    heap = usual()
+    target = heap.target()
+    del heap.symbols["main_arena"]
+    with pytest.raises(HeapxError, match=r"(?s)build-id 0123abcd.*libc6-dbg"):
+        take(target)
+
+
+def test_debug_info_wins_over_the_annotated_structs():
+    heap = usual()
+    target = heap.target()
+    (libc,) = target.objects
+    state = libc.structs["malloc_state"]
+    members = {**state.members, "extra": Member(state.size, 8)}
+    libc.structs["malloc_state"] = replace(state, members=members)
+    problems = take(target).problems
+    assert [p.code for p in problems] == ["layout_differs"]
+    assert "extra" in problems[0].statement
+
+
+def test_another_copy_of_malloc_in_the_debug_library_is_ignored():
+    heap = usual()
+    target = heap.target()
+    other = replace(target.objects[0], path="/lib/libc_malloc_debug.so.0")
+    assert len(take(replace(target, objects=(other, *target.objects))).mallocs) == 1
+
+
+def test_a_32_bit_heap_has_heaps_of_one_mebibyte():
+    heap = usual(I386)
+    assert {h.reserved for h in take(heap.target()).arenas()[1].heaps} == {1 << 20}
+
+
+# Whatever a word is overwritten with, there is an answer.
+
+
+def places(heap):
+    """Return words that matter: of the arenas, heap_infos, thread lists, tcaches and chunks."""
+    starts = [(arena.address, 300) for arena in heap.arenas]
+    starts += [(base, 600) for arena in heap.arenas for base, _ in arena.heaps]
+    starts += [(cache.pthread, 40) for cache in heap.caches]
+    starts += [(cache.address, 80) for cache in heap.caches]
+    starts += [(heap.symbols[name], 16) for name in ("mp_", "_rtld_global", "_link_map")]
+    return [start + index * heap.word for start, count in starts for index in range(count)]
+
+
+@settings(max_examples=300, deadline=2000)
+@given(
+    st.randoms(use_true_random=False),
+    st.sampled_from([(AMD64, (2, 36)), (I386, (2, 31)), (S390X, (2, 44))]),
+)
+def test_any_word_may_be_damaged_and_there_is_an_answer(seed, kind):
+    heap = usual(*kind)
+    heap.target()
+    where = places(heap)
+    for _ in range(seed.choice([1, 1, 2, 5])):
+        bits = 8 * heap.word
+        values = [0, 1, 3, 0x21, 1 << 20, (1 << bits) - 1, seed.getrandbits(bits)]
+        values += [seed.choice(where), seed.choice(where) + 16, heap.main.top]
+        heap.poke(seed.choice(where), seed.choice(values) % (1 << bits))
+    try:
+        snapshot = take(heap.target())
+    except MemoryFault as fault:
+        pytest.fail(f"this address ended all: {fault}")
+    except HeapxError:
+        return  # refused: libc's own variables make no sense
+    for arena in snapshot.arenas():
+        parts = (arena.tcache, arena.fast, arena.binned, arena.top, arena.overhead)
+        if arena.in_use is not None and arena.in_use + sum(parts) != arena.system:
+            assert snapshot.problems

@@ -1,0 +1,324 @@
+"""The walk over chunks: what it folds, where it ends, and what damage costs."""
+
+from __future__ import annotations
+
+import pytest
+from heapbuilder import AMD64, ARM, FAST, FREE, I386, PAGE, TCACHE, UNSORTED, USED, HeapBuilder
+
+from gdb_heapx.bins import Overlay
+from gdb_heapx.chunks import BLOCK, walk
+from gdb_heapx.snapshot import take
+from gdb_heapx.target import Mapping
+
+MIB = 1 << 20
+
+
+def heap_with(*chunks, machine=AMD64, release=(2, 36)):
+    """Return a heap whose main arena has these (state, size), and their addresses."""
+    heap = HeapBuilder(machine, release)
+    return heap, [heap.main.add(state, size) for state, size in chunks]
+
+
+def walked(heap, overlay=None):
+    target, arena = heap.target(), heap.main
+    first = heap.layout.first_chunk(arena.heaps[0][0])
+    return walk(target, heap.layout, first, arena.top, True, overlay or Overlay())
+
+
+def main_of(heap):
+    snapshot = take(heap.target())
+    return snapshot.arenas()[0], snapshot.problems
+
+
+def assert_book(heap):
+    """The figures of every arena are those of the builder's book."""
+    snapshot = take(heap.target())
+    assert not snapshot.problems
+    for figures, arena in zip(snapshot.arenas(), heap.arenas):
+        assert figures.in_use == arena.book[USED, "bytes"]
+        assert figures.overhead == arena.overhead + arena.book["struct", "bytes"]
+        assert figures.system == arena.system
+
+
+def test_a_chunk_is_in_use_if_its_successor_says_so():
+    tally = walked(heap_with((USED, 64), (FREE, 256), (USED, 96))[0])
+    assert dict(tally.used) == {64: 1, 96: 1, 256: 0}
+    assert dict(tally.free) == {256: 1}
+
+
+def test_chunks_are_counted_by_size():
+    tally = walked(heap_with((USED, 64), (USED, 64), (FREE, 64), (USED, 32))[0])
+    assert (tally.used[64], tally.used[32], tally.free[64]) == (2, 1, 1)
+    assert tally.bytes == 224
+
+
+def test_the_walk_ends_at_top():
+    heap, _ = heap_with((USED, 64))
+    assert (walked(heap).end == heap.target() and False) or walked(heap).end == heap.main.top
+
+
+def test_the_sum_of_addresses_identifies_the_free_chunks():
+    heap, (_, first, _, second, _) = heap_with(
+        (USED, 64), (FREE, 256), (USED, 32), (UNSORTED, 512), (USED, 32)
+    )
+    assert walked(heap).free_address_sum == first + second
+
+
+def test_an_arena_without_chunks_has_only_top():
+    heap = HeapBuilder()
+    assert main_of(heap)[0].in_use == 0
+    assert_book(heap)
+
+
+@pytest.mark.parametrize("before", [32, 16 * 3, 4096])
+@pytest.mark.parametrize("state", [USED, FREE])
+def test_a_chunk_that_begins_at_a_block_boundary_is_counted(before, state):
+    heap = HeapBuilder()
+    boundary = heap.brk // BLOCK * BLOCK + 3 * BLOCK
+    heap.main.used_up_to(boundary - before)
+    heap.main.add(state, before)
+    heap.main.add(USED, 64)
+    heap.main.add(FREE, 640)
+    heap.main.add(USED, 64)
+    assert_book(heap)
+
+
+@pytest.mark.parametrize("header", [16, 32, 48])
+def test_a_chunk_that_crosses_a_block_boundary_is_counted_once(header):
+    heap = HeapBuilder()
+    heap.main.used_up_to(heap.brk // BLOCK * BLOCK + BLOCK - header)
+    heap.main.add(FREE, 4096)
+    heap.main.add(USED, 4096)
+    assert_book(heap)
+
+
+@pytest.mark.parametrize("state", [USED, FREE])
+def test_a_chunk_bigger_than_blocks_is_stepped_over(state):
+    heap, _ = heap_with((USED, 64), (state, 5 * MIB + 48), (USED, 64), (FREE, 64), (USED, 32))
+    assert_book(heap)
+
+
+def test_the_inside_of_a_big_chunk_is_not_read():
+    heap, (_, big, _) = heap_with((USED, 64), (USED, 8 * MIB), (USED, 64))
+    target = heap.target()
+    heap.memory.reads.clear()
+    walked(heap)
+    inside = [(a, n) for a, n in heap.memory.reads if big + 2 * MIB <= a and a + n < big + 7 * MIB]
+    assert target
+    assert not inside
+
+
+def test_top_is_not_read():
+    heap, _ = heap_with((USED, 64))
+    heap.main.close(64 * MIB)
+    walked(heap)
+    assert sum(size for _, size in heap.memory.reads) < 2 * MIB
+
+
+def test_the_last_chunk_in_use_is_the_one_below_the_free_ones():
+    heap, chunks = heap_with((USED, 64), (USED, 96), (FREE, 512), (FAST, 48))
+    assert main_of(heap)[0].last_in_use == chunks[1]
+
+
+def test_the_last_chunk_in_use_is_not_a_cached_one_in_another_block():
+    heap = HeapBuilder()
+    cache = heap.thread(heap.main, 1)
+    boundary = heap.brk // BLOCK * BLOCK + BLOCK
+    heap.main.used_up_to(boundary - 512)
+    last = heap.main.add(USED, 512 - 64)
+    heap.main.add(TCACHE, 64, cache)
+    heap.main.add(FREE, 4096)
+    heap.main.add(TCACHE, 64, cache)
+    assert main_of(heap)[0].last_in_use == last
+
+
+# Damage: the walk ends there, with a problem that names the place.
+
+
+def damaged(index, word):
+    """Damage one size word of eight chunks; return the arena's figures, its problem, and place."""
+    heap, chunks = heap_with(*[(USED, 64)] * 8)
+    other = heap.arena()
+    other.add(USED, 640)
+    heap.poke(chunks[index] + 8, word)
+    snapshot = take(heap.target())
+    assert snapshot.arenas()[1].in_use == 640
+    assert [p.arena for p in snapshot.problems] == [0]
+    return snapshot.arenas()[0], snapshot.problems[0], chunks[index]
+
+
+@pytest.mark.parametrize("index", [0, 3, 7])
+@pytest.mark.parametrize(
+    "word", [0, 1, 0x11, 0x43, 0x45, 0x49], ids=["zero", "bare", "small", "mmapped", "arena", "odd"]
+)
+def test_an_impossible_size_word_costs_only_its_arena(index, word):
+    figures, problem, chunk = damaged(index, word)
+    assert figures.in_use is None
+    assert problem.address == chunk
+
+
+def test_a_damaged_arena_still_has_its_other_figures():
+    figures, _, _ = damaged(3, 0)
+    assert figures.top
+    assert figures.system
+
+
+@pytest.mark.parametrize("size", [PAGE * 4, MIB, 1 << 40, (1 << 64) - 16])
+def test_a_size_beyond_the_heap_is_told_at_the_chunk_that_has_it(size):
+    figures, problem, chunk = damaged(3, size | 1)
+    assert figures.in_use is None
+    assert problem.address == chunk
+    assert "-" not in problem.statement
+
+
+def test_a_wrong_but_possible_size_does_not_go_unnoticed():
+    heap, chunks = heap_with((USED, 64), (USED, 64), (FREE, 256), (USED, 64))
+    heap.poke(chunks[1] + 8, (64 + 256) | 1)
+    _, problems = main_of(heap)
+    assert problems
+
+
+def test_a_hole_in_the_heap_is_a_problem_with_its_address():
+    heap, _ = heap_with(*[(USED, 4096)] * 1000)
+    target = heap.target()
+    data = heap.memory.regions.pop(heap.brk)
+    heap.memory.regions[heap.brk] = data[: 2 * MIB]
+    heap.memory.regions[heap.brk + 3 * MIB] = data[3 * MIB :]
+    snapshot = take(target)
+    assert snapshot.arenas()[0].in_use is None
+    assert [p.code for p in snapshot.problems] == ["unreadable"]
+    assert snapshot.problems[0].address == pytest.approx(heap.brk + 2 * MIB, abs=2 * MIB)
+
+
+# The end of a heap that was superseded.
+
+
+@pytest.mark.parametrize("machine", [AMD64, I386, ARM], ids=["64", "i386", "32"])
+@pytest.mark.parametrize("room", [32, 48, 64, 80, 512])
+def test_the_fenceposts_of_an_older_heap_are_overhead(machine, room):
+    heap = HeapBuilder(machine)
+    arena = heap.arena()
+    arena.add(USED, 64)
+    arena.supersede(room)
+    arena.add(USED, 96)
+    arena.supersede(room)
+    arena.add(USED, 96)
+    assert_book(heap)
+
+
+def test_an_older_top_that_was_smaller_than_a_chunk_is_no_users_chunk():
+    heap = HeapBuilder()
+    arena = heap.arena()
+    arena.add(USED, 64)
+    arena.supersede(48)  # old_size is 16: its header becomes 0x21, right before raw 1
+    _, end = arena.heaps[0]
+    assert heap.peek(end - 48 + 8) == 0x21
+    assert heap.peek(end - 16 + 8) == 1
+    assert_book(heap)
+
+
+def test_the_heaps_of_an_arena_add_up():
+    heap = HeapBuilder()
+    arena = heap.arena()
+    for _ in range(3):
+        arena.add(USED, 640)
+        arena.add(FREE, 1280)
+        arena.supersede(512)
+    arena.add(USED, 640)
+    figures = take(heap.target()).arenas()[1]
+    assert [h.address for h in figures.heaps] == [base for base, _ in arena.heaps]
+    assert sum(h.size for h in figures.heaps) == figures.system
+    assert sum(h.in_use for h in figures.heaps) == figures.in_use
+    assert sum(h.free for h in figures.heaps) == figures.binned + figures.top
+
+
+# Another user of sbrk.
+
+
+@pytest.mark.parametrize("machine", [AMD64, I386, ARM], ids=["64", "i386", "32"])
+@pytest.mark.parametrize("gap", [PAGE, 123, 5 * PAGE + 8, 3 * MIB])
+@pytest.mark.parametrize("room", [32, 48, 512])
+def test_the_gap_of_a_foreign_sbrk_is_overhead(machine, gap, room):
+    heap = HeapBuilder(machine)
+    heap.main.add(USED, 64)
+    heap.main.foreign_sbrk(gap, room)
+    heap.main.add(USED, 256)
+    heap.main.add(FREE, 512)
+    heap.main.add(USED, 64)
+    assert_book(heap)
+
+
+def test_two_foreign_sbrks_make_three_segments():
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    for gap in (PAGE, 333):
+        heap.main.foreign_sbrk(gap)
+        heap.main.add(USED, 256)
+    assert_book(heap)
+    assert len(take(heap.target()).arenas()[0].heaps) == 3
+
+
+def test_what_the_other_user_keeps_is_not_taken_for_chunks():
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    gap = heap.main.foreign_sbrk(2 * PAGE)
+    for offset in range(0, 2 * PAGE, 64):
+        heap.put(gap + offset + 8, 0x41)
+    heap.put(gap + 2 * PAGE - 56, 0x51)
+    heap.main.add(USED, 256)
+    assert_book(heap)
+
+
+def test_a_segment_behind_a_gap_may_be_all_top():
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    heap.main.foreign_sbrk(2 * PAGE)
+    assert_book(heap)
+
+
+def test_a_gap_that_cannot_be_read_costs_only_its_arena():
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    gap = heap.main.foreign_sbrk(16 * PAGE)
+    heap.main.add(USED, 256)
+    target = heap.target()
+    data = heap.memory.regions.pop(heap.brk)
+    heap.memory.regions[heap.brk] = data[: gap - heap.brk]
+    heap.memory.regions[gap + 8 * PAGE] = data[gap - heap.brk + 8 * PAGE :]
+    assert take(target).arenas()
+
+
+# A main arena that lives in mmaps.
+
+
+def in_mmaps(machine=AMD64, room=512):
+    heap = HeapBuilder(machine)
+    heap.main.add(USED, 64)
+    heap.main.add(FREE, 640)
+    places = (0x7F2000000000, 0x7F1F00000000) if heap.word == 8 else (0xB0000000, 0xA8000000)
+    for place in places:
+        heap.main.next_region(place, room)
+        heap.main.add(USED, 96)
+        heap.main.add(FREE, 4096)
+        heap.main.add(USED, 96)
+    heap.main.close(MIB)
+    return heap
+
+
+@pytest.mark.parametrize("room", [32, 64, 512])
+def test_a_main_arena_in_mmaps_is_found(room):
+    assert_book(in_mmaps(room=room))
+
+
+def test_a_main_arena_in_mmaps_is_found_where_an_old_top_left_no_chunk():
+    assert_book(in_mmaps(room=48))
+
+
+def test_a_main_arena_in_mmaps_is_found_on_i386():
+    assert_book(in_mmaps(I386))
+
+
+def test_a_mapping_that_cannot_be_read_does_not_hide_the_main_arena():
+    heap = in_mmaps()
+    heap.unreadable.append(Mapping(0x7F0000000000, 0x7F0000100000, "rw-p", 0, ""))
+    assert_book(heap)
