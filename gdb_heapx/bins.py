@@ -86,23 +86,34 @@ class Links:
 
     def word(self, address: int) -> int:
         """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
-        page, offset = divmod(address, self._target.page)
-        index, rest = divmod(offset, self._target.word)
-        if rest:
-            raise MemoryFault(address, self._target.word)
-        words = self._pages.get(page)
+        words, index = self._at(address)
+        return words[index]
+
+    def chunk(self, address: int) -> Sequence[int]:
+        """Return a chunk's first four words: prev_size, size, fd and bk."""
+        words, index = self._at(address)
+        if index + 4 <= len(words):
+            return words[index : index + 4]
+        return [self.word(address + i * self._target.word) for i in range(4)]
+
+    def _at(self, address: int) -> tuple[Sequence[int], int]:
+        """Return the words of the page that holds `address`, and the word's index there."""
+        offset = address % self._target.page
+        words = self._pages.get(address - offset)
         if words is None:
             try:
-                words = self._load(page)
+                words = self._load(address - offset)
             except MemoryFault:
                 raise MemoryFault(address, self._target.word) from None
-        return words[index]
+        if offset % self._target.word:
+            raise MemoryFault(address, self._target.word)
+        return words, offset // self._target.word
 
     def _load(self, page: int) -> Sequence[int]:
         if len(self._pages) >= self.CAPACITY:
             self._pages.clear()
-        size, word = self._target.page, self._target.word
-        self._pages[page] = words = self._target.words(page * size, size // word)
+        words = self._target.words(page, self._target.page // self._target.word)
+        self._pages[page] = words
         return words
 
 
@@ -180,10 +191,10 @@ def _check_size(name: str, chunk: int, size: int, low: int, high: int | None) ->
 def _fast_list(name: str, layout: Layout, links: Links, head: int, size: int) -> _Chunks:
     chunk = head
     while chunk:
-        _check_size(name, chunk, links.word(chunk + layout.word) & ~FLAGS, size, size)
+        _, found, link, _ = links.chunk(chunk)
+        _check_size(name, chunk, found & ~FLAGS, size, size)
         yield chunk, size
-        link = chunk + layout.header
-        chunk = layout.reveal(links.word(link), link)
+        chunk = layout.reveal(link, chunk + layout.header)
 
 
 def _regular_list(
@@ -191,13 +202,14 @@ def _regular_list(
 ) -> _Chunks:
     previous, chunk = pseudo, head
     while chunk != pseudo:
-        size = links.word(chunk + layout.word) & ~FLAGS
+        _, size, following, back = links.chunk(chunk)
+        size &= ~FLAGS
         _check_size(name, chunk, size, *bounds)
-        if links.word(chunk + layout.header + layout.word) != previous:
+        if back != previous:
             statement = f"{name}: chunk {chunk:#x} does not link back to {previous:#x}"
             raise _BrokenError("bad_link", statement, chunk)
         yield chunk, size
-        previous, chunk = chunk, links.word(chunk + layout.header)
+        previous, chunk = chunk, following
 
 
 def _tcache_list(

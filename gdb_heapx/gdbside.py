@@ -18,7 +18,7 @@ from .command import Command, Terminal, execute, load_commands
 from .elf import Elf
 from .errors import HeapxError, MemoryFault
 from .layout import Member, Struct
-from .procfs import PageMap, QuietMemory, read_maps, thread_name
+from .procfs import PageMap, ProcessMemory, QuietMemory, read_maps, thread_name
 from .render import missing_libraries
 from .snapshot import Snapshot
 from .target import ByteOrder, Mapping, Memory, Target, Thread
@@ -106,7 +106,8 @@ def current_target() -> Target:
     quiet = False
     if native and pid is not None:
         try:
-            memory = QuietMemory(memory, PageMap(pid, page), pid, mappings, page)
+            pagemap = PageMap(pid, page)
+            memory = QuietMemory(ProcessMemory(pid), pagemap, pid, mappings, page)
             quiet = True
         except OSError:
             pass  # not permitted: pages are then read whatever their state

@@ -30,20 +30,64 @@ def read_maps(pid: int) -> tuple[Mapping, ...]:
         return parse_maps(maps.read())
 
 
+class ProcessMemory:
+    """Memory of a stopped process, from /proc/PID/mem; OSError if not permitted.
+
+    A small read takes half the time of gdb's own, and lists of free chunks need many.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._file = open(f"/proc/{pid}/mem", "rb", buffering=0)  # noqa: SIM115
+        self._descriptor = self._file.fileno()
+
+    def read(self, address: int, size: int) -> memoryview:
+        try:
+            data = os.pread(self._descriptor, size, address)
+        except (OSError, OverflowError):
+            raise MemoryFault(address, size) from None
+        if len(data) < size:
+            raise MemoryFault(address + len(data), size - len(data))
+        return memoryview(data)
+
+
 class PageMap:
-    """The page states of a living process, from /proc/PID/pagemap; OSError if not permitted."""
+    """The page states of a stopped process, from /proc/PID/pagemap; OSError if not permitted."""
+
+    BLOCK = 4096  # entries read, and kept, at once
+    CAPACITY = 256  # blocks
 
     def __init__(self, pid: int, page: int) -> None:
         self._page = page
         self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)  # noqa: SIM115
+        self._blocks: dict[int, array[int]] = {}
 
     def entries(self, address: int, size: int) -> array[int]:
         """Return the 64-bit entries of the pages that hold [address, address + size)."""
         first, last = address // self._page, (address + size - 1) // self._page
         entries = array("Q")
-        entries.frombytes(os.pread(self._file.fileno(), (last - first + 1) * 8, first * 8))
-        entries.extend([0] * (last - first + 1 - len(entries)))
+        while first <= last:
+            number, index = divmod(first, self.BLOCK)
+            part = self._block(number)[index : index + last - first + 1]
+            entries += part
+            first += len(part)
         return entries
+
+    def touched(self, address: int) -> bool:
+        """Tell whether the page at `address` is resident or swapped."""
+        number, index = divmod(address // self._page, self.BLOCK)
+        return self._block(number)[index] >= TOUCHED
+
+    def _block(self, number: int) -> array[int]:
+        block = self._blocks.get(number)
+        if block is None:
+            if len(self._blocks) >= self.CAPACITY:
+                self._blocks.clear()
+            block = array("Q")
+            data = os.pread(self._file.fileno(), self.BLOCK * 8, number * self.BLOCK * 8)
+            block.frombytes(data)
+            block.extend([0] * (self.BLOCK - len(block)))
+            self._blocks[number] = block
+        return block
 
 
 class QuietMemory:
@@ -64,6 +108,8 @@ class QuietMemory:
         self._page = page
 
     def read(self, address: int, size: int) -> memoryview:
+        if address % self._page + size <= self._page and self._pagemap.touched(address):
+            return self._memory.read(address, size)
         entries = self._pagemap.entries(address, size)
         if min(entries) >= TOUCHED:
             return self._memory.read(address, size)

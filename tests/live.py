@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
+import resource
 import signal
 import subprocess
 import time
@@ -244,10 +244,8 @@ def contents(pid: int) -> dict[Region, str]:
 
 def kernel_core(inferior: Inferior) -> Path:
     """Make the kernel write a core of a process, which ends it; the core is in its directory."""
-    subprocess.run(
-        [shutil.which("prlimit") or "prlimit", "--core=unlimited", "--pid", str(inferior.pid)],
-        check=True,
-    )
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(inferior.pid, resource.RLIMIT_CORE, unlimited)
     os.kill(inferior.pid, signal.SIGABRT)
     assert inferior.process.wait(TIMEOUT) == -signal.SIGABRT
     cores = list(inferior.oracle.directory.glob("core*"))

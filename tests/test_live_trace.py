@@ -29,7 +29,7 @@ pytestmark = pytest.mark.live
 
 NO_RSEQ = "glibc.pthread.rseq=0"  # the kernel writes to a thread's rseq area whenever it runs
 PROGRAMS = (("untouched_top",), ("arenas", "80"))
-BARE = ("arenas", "bins", "heaps", "tcache", "top", "mmapped", "check")
+COMMANDS = ("arenas", "bins", "heaps", "tcache", "top", "mmapped", "check")
 
 
 @pytest.fixture(scope="module", params=PROGRAMS, ids=lambda words: words[0])
@@ -39,7 +39,7 @@ def inferior(request, start_once):
 
 def test_the_writable_memory_is_the_same_byte_for_byte(inferior):
     before = contents(inferior.pid)
-    for command in BARE:
+    for command in COMMANDS:
         look(inferior.pid, command)
     after = contents(inferior.pid)
     assert sum("w" in region.permissions for region in before) > 3
@@ -54,21 +54,33 @@ def _pages(pid: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("command", ["arenas", "bins", "mmapped", "top", "arenas --no-walk"])
-def test_residency_is_as_after_a_bare_attach(inferior, command):
-    assert gdb(target=("-p", inferior.pid), sourced=False).status == 0
-    before = _pages(inferior.pid)
-    look(inferior.pid, *command.split())
-    after = _pages(inferior.pid)
-    for what, pages in before.items():
-        assert after[what] == pages, what
+def _looks_leave_no_page(pid: int) -> None:
+    """Check that nothing becomes resident that a bare attach has not made so."""
+    assert gdb(target=("-p", pid), sourced=False).status == 0
+    before = _pages(pid)
+    for command in (*COMMANDS, "arenas --no-walk"):
+        look(pid, *command.split())
+        after = _pages(pid)
+        for what, pages in before.items():
+            assert after[what] == pages, (command, what)
+    assert "system" in gdb("heapx arenas", "heapx mmapped", target=("-p", pid)).out
+    assert _pages(pid) == before
 
 
-def test_residency_in_an_own_gdb_is_as_after_a_bare_attach(inferior):
-    assert gdb(target=("-p", inferior.pid), sourced=False).status == 0
-    before = _pages(inferior.pid)
-    assert "system" in gdb("heapx arenas", target=("-p", inferior.pid)).out
-    assert _pages(inferior.pid) == before
+@pytest.mark.parametrize("words", [*PROGRAMS, ("mmapped",)], ids=lambda words: words[0])
+def test_residency_is_as_after_a_bare_attach(start, words):
+    _looks_leave_no_page(start(*words, env={"GLIBC_TUNABLES": NO_RSEQ}).pid)
+
+
+def test_pages_that_malloc_trim_gave_back_stay_given_back(start):
+    inferior = start("mixed", env={"GLIBC_TUNABLES": NO_RSEQ, "HEAPX_THEN": "1"})
+    untrimmed = int(status(inferior.pid, "VmRSS"))
+    os.kill(inferior.pid, signal.SIGUSR1)
+    trimmed = inferior.oracle.directory / "trimmed"
+    eventually(lambda: trimmed.exists() and at_rest(inferior.pid), "malloc_trim")
+    assert int(status(inferior.pid, "VmRSS")) < untrimmed
+    _looks_leave_no_page(inferior.pid)
+    assert all(row["ok"] for row in table(look(inferior.pid, "check")))
 
 
 def test_the_untouched_top_stays_untouched(start):

@@ -74,6 +74,9 @@ class Entries:
         first, last = (address - BASE) // PAGE, (address + size - 1 - BASE) // PAGE
         return array("Q", [*self._entries, *[0] * 100][first : last + 1])
 
+    def touched(self, address):
+        return self.entries(address, 1)[0] >= 1 << 62
+
 
 class Recorder:
     """Memory of ones that notes which bytes are read."""
