@@ -30,7 +30,7 @@ Usage: heapx -p PID [COMMAND ...]
        heapx --core CORE [--exe PROGRAM] [COMMAND ...]
        heapx --gdb-args "ARGUMENTS" [COMMAND ...]
        heapx --help | --version | --loader
-       heapx COMMAND --help
+       heapx help COMMAND
 
 Show where the memory of a process sits inside glibc malloc. The process stands still for as long
 as it takes to read its heap, and runs on afterwards; nothing is written to it.
@@ -111,8 +111,9 @@ def _run(arguments: Sequence[str]) -> int:
         print(__version__ if options.version else loader())
         return 0
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
-    if options.help or words[-1:] == ["--help"]:
-        print(find(words[:-1])[0].help() if words[1:] else help_text(), end="\n" if words else "")
+    if options.help or words[:1] == ["help"] or words[-1:] == ["--help"]:
+        topic = [word for word in words if word not in ("help", "heapx", "--help")]
+        print(find(topic)[0].help() if topic else help_text().rstrip())
         return 0
     parse(*find(words))  # a wrong command line doesn't stop the process
     return _through_gdb(options, words)
