@@ -54,6 +54,9 @@ def read_caches(
     )
     note = why and f"Thread caches are missing: {why}. Their chunks count as in use."
     caches = Caches(blocks.how, note)
+    if blocks.damaged is not None:
+        statement = f"{blocks.missing} at {blocks.damaged:#x}"
+        caches.problems.append(Problem("thread_list", statement, blocks.damaged))
     if offset is None:
         return caches
     names = {thread.lwp: thread.name for thread in target.threads}

@@ -25,11 +25,15 @@ class Block(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """The blocks that were found, how, and why the rest is missing (None: nothing is)."""
+    """The blocks that were found, how, and why the rest is missing (None: nothing is).
+
+    `damaged` is the address where a list of threads or a thread's own data is broken.
+    """
 
     blocks: tuple[Block, ...]
     how: str
     missing: str | None
+    damaged: int | None = None
 
 
 def thread_blocks(target: Target, libc: Libc) -> Blocks:
@@ -49,9 +53,19 @@ def thread_blocks(target: Target, libc: Libc) -> Blocks:
                 blocks.append(Block(thread.lwp, address))
         if single:
             return _single_thread(target, libc)
-    except (MemoryFault, LookupError) as error:
+    except _CircleError as circle:
+        return Blocks(tuple(blocks), how, "nptl's thread list runs in a circle", circle.address)
+    except MemoryFault as fault:
+        return Blocks(tuple(blocks), how, "nptl's thread list is broken", fault.address)
+    except LookupError as error:
         return Blocks(tuple(blocks), how, str(error.args[0]))
     return Blocks(tuple(blocks), how, None)
+
+
+class _CircleError(Exception):
+    def __init__(self, address: int) -> None:
+        super().__init__(address)
+        self.address = address
 
 
 class _Descriptors:
@@ -106,7 +120,7 @@ def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[
         node = target.read_word(head)
         while node != head:
             if node in seen:
-                raise LookupError(f"nptl's thread list runs in a circle at {node:#x}")
+                raise _CircleError(node)
             seen.add(node)
             pthread = node - node_offset
             lwp = target.read_int(pthread + tid_offset, 4)

@@ -323,6 +323,7 @@ def test_a_broken_thread_list_keeps_the_threads_before_it():
     heap.poke(cache.pthread + 64, 0x666600001230)
     malloc = take(heap.target()).mallocs[0]
     assert [c.tcache.lwp for c in malloc.caches] == [1234]
+    assert "thread_list" in {problem.code for problem in malloc.problems}
 
 
 def test_a_circle_in_the_thread_list_shows_no_thread_twice(monkeypatch):
