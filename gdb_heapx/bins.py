@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -51,6 +52,14 @@ class ArenaBins:
     address_sum: int
     problems: tuple[Problem, ...]
 
+    def joined(self, other: ArenaBins) -> ArenaBins:
+        """Return these bins and then the other ones."""
+        return ArenaBins(
+            self.bins + other.bins,
+            self.address_sum + other.address_sum,
+            self.problems + other.problems,
+        )
+
     def chunks(self, *kinds: BinKind) -> int:
         """Return how many chunks the bins of these kinds hold."""
         return sum(b.chunks for b in self.bins if b.kind in kinds)
@@ -73,6 +82,15 @@ class Tcache:
     @property
     def chunks(self) -> int:
         return sum(b.chunks for b in self.bins)
+
+
+class FreeChunks(NamedTuple):
+    """All chunks that a walk found free in an arena: by size, and sums of addresses and links."""
+
+    sizes: Counter[int]
+    address_sum: int
+    fd_sum: int
+    bk_sum: int
 
 
 class Links:
@@ -198,10 +216,10 @@ def _fast_list(name: str, layout: Layout, links: Links, head: int, size: int) ->
 
 
 def _regular_list(
-    name: str, layout: Layout, links: Links, pseudo: int, head: int, bounds: tuple[int, int | None]
+    name: str, layout: Layout, links: Links, head: _Head, bounds: tuple[int, int | None]
 ) -> _Chunks:
-    previous, chunk = pseudo, head
-    while chunk != pseudo:
+    previous, chunk = head.pseudo, head.fd
+    while chunk != head.pseudo:
         _, size, following, back = links.chunk(chunk)
         size &= ~FLAGS
         _check_size(name, chunk, size, *bounds)
@@ -224,37 +242,138 @@ def _tcache_list(
         user = layout.reveal(links.word(user), user)
 
 
-def read_bins(
+def read_fast(
     target: Target, layout: Layout, arena: Arena, links: Links, overlay: Overlay
 ) -> ArenaBins:
-    """Return an arena's fastbins and regular bins; fast chunks are added to `overlay`."""
+    """Return an arena's fastbins; their chunks are added to `overlay`."""
     bins: list[Bin] = []
     problems: list[Problem] = []
-    address_sum, limit = 0, arena.system // layout.min_size + 1
-    fast = arena.record.array("fastbinsY", target.word) if layout.has_fastbins else ()
-    for index, head in enumerate(fast):
-        if not head:
-            continue
-        size, name = layout.fast_size(index), f"fastbin {index}"
-        chunks = _fast_list(name, layout, links, head, size)
-        followed = _follow(name, chunks, limit, overlay.add)
-        bins.append(Bin(BinKind.FAST, index, size, size, followed.chunks, followed.bytes))
-        problems += followed.problems
-    heads = arena.record.array("bins", target.word)
-    for index in range(UNSORTED, LAST_BIN + 1):
-        head = heads[2 * (index - 1)]
-        pseudo = arena.record.address_of("bins") + 2 * (index - 1) * target.word - layout.header
-        if head in (pseudo, 0):  # 0: never initialised
-            continue
-        kind, bounds = _kind(index), layout.bin_range(index)
-        name = f"{kind.value} bin {index}"
-        chunks = _regular_list(name, layout, links, pseudo, head, bounds)
-        followed = _follow(name, chunks, limit)
-        bins.append(Bin(kind, index, *bounds, followed.chunks, followed.bytes))
+    heads = arena.record.array("fastbinsY", target.word) if layout.has_fastbins else ()
+    for index, head in enumerate(heads):
+        if head:
+            size, name = layout.fast_size(index), f"fastbin {index}"
+            chunks = _fast_list(name, layout, links, head, size)
+            followed = _follow(name, chunks, arena.system // layout.min_size + 1, overlay.add)
+            bins.append(Bin(BinKind.FAST, index, size, size, followed.chunks, followed.bytes))
+            problems += followed.problems
+    return _bins_of(arena, bins, 0, problems)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """A regular bin that isn't empty: its pseudo-chunk's address and its links."""
+
+    index: int
+    pseudo: int
+    fd: int
+    bk: int
+
+
+def _heads(target: Target, layout: Layout, arena: Arena) -> list[_Head]:
+    links = arena.record.array("bins", target.word)
+    first = arena.record.address_of("bins") - layout.header
+    heads = [
+        _Head(index, first + 2 * (index - 1) * target.word, *links[2 * index - 2 : 2 * index])
+        for index in range(UNSORTED, LAST_BIN + 1)
+    ]
+    return [head for head in heads if head.fd not in (head.pseudo, 0)]  # 0: never initialised
+
+
+def read_regular(
+    target: Target, layout: Layout, arena: Arena, links: Links, free: FreeChunks | None
+) -> ArenaBins:
+    """Return an arena's unsorted, small and large bins.
+
+    `free` is what a walk found free. If all of it hangs in closed lists, only the shorter of the
+    unsorted list and the sorted ones is followed, and the other is the rest; following a list costs
+    a read per chunk. Otherwise every list is followed, and shows where it breaks.
+    """
+    heads = _heads(target, layout, arena)
+    limit = arena.system // layout.min_size + 1
+    if free is not None and _closed(heads, free, target.word):
+        sizes = _unsorted_sizes(layout, links, heads, free, limit)
+        derived = _derive(layout, heads, free, sizes) if sizes is not None else None
+        if derived is not None:
+            return _bins_of(arena, derived, free.address_sum, [])
+    bins: list[Bin] = []
+    problems: list[Problem] = []
+    address_sum = 0
+    for head in heads:
+        kind, bounds = _kind(head.index), layout.bin_range(head.index)
+        name = f"{kind.value} bin {head.index}"
+        followed = _follow(name, _regular_list(name, layout, links, head, bounds), limit)
+        bins.append(Bin(kind, head.index, *bounds, followed.chunks, followed.bytes))
         address_sum += followed.address_sum
         problems += followed.problems
+    return _bins_of(arena, bins, address_sum, problems)
+
+
+def _bins_of(arena: Arena, bins: list[Bin], address_sum: int, problems: list[Problem]) -> ArenaBins:
     located = tuple(replace(problem, arena=arena.index) for problem in problems)
     return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located)
+
+
+def _closed(heads: list[_Head], free: FreeChunks, word: int) -> bool:
+    """Tell whether the links of all free chunks and bins lead to all free chunks and bins.
+
+    In circular lists each member is some member's fd once and some member's bk once, so the sums
+    agree; a link that leads elsewhere, or to a chunk in use, makes them differ.
+    """
+    members = free.address_sum + sum(head.pseudo for head in heads)
+    fds = free.fd_sum + sum(head.fd for head in heads)
+    bks = free.bk_sum + sum(head.bk for head in heads)
+    return (members - fds) % (1 << 8 * word) == 0 == (members - bks) % (1 << 8 * word)
+
+
+def _unsorted_sizes(
+    layout: Layout, links: Links, heads: list[_Head], free: FreeChunks, limit: int
+) -> Counter[int] | None:
+    """Return the unsorted chunks by size; None where a list can't be followed to its end.
+
+    The unsorted list and the sorted ones are followed in turn until one of the two ends.
+    """
+    unsorted = [head for head in heads if head.index == UNSORTED]
+    sorted_ = [head for head in heads if head.index != UNSORTED]
+    sides = [_sizes_of(layout, links, side) for side in (unsorted, sorted_)]
+    found: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
+    try:
+        for _ in range(limit):
+            for side, sizes, counts in zip((0, 1), sides, found):
+                size = next(sizes, None)
+                if size is None:
+                    return counts if side == 0 else free.sizes - counts
+                counts[size] += 1
+    except (_BrokenError, MemoryFault):
+        pass
+    return None
+
+
+def _sizes_of(layout: Layout, links: Links, heads: list[_Head]) -> Iterator[int]:
+    for head in heads:
+        bounds = layout.bin_range(head.index)
+        for _, size in _regular_list("", layout, links, head, bounds):
+            yield size
+
+
+def _derive(
+    layout: Layout, heads: list[_Head], free: FreeChunks, unsorted: Counter[int]
+) -> list[Bin] | None:
+    """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
+    counts: Counter[int] = Counter()
+    totals: Counter[int] = Counter()
+    for size, number in free.sizes.items():
+        index = layout.bin_index(size)
+        for where, part in ((UNSORTED, unsorted[size]), (index, number - unsorted[size])):
+            if part < 0:
+                return None
+            counts[where] += part
+            totals[where] += part * size
+    if {index for index, number in counts.items() if number} != {head.index for head in heads}:
+        return None
+    return [
+        Bin(_kind(i), i, *layout.bin_range(i), counts[i], totals[i])
+        for i in sorted(head.index for head in heads)
+    ]
 
 
 def _kind(index: int) -> BinKind:

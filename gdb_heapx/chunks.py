@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
@@ -21,13 +22,16 @@ class Tally:
     """What a walk found: chunks by size, those in use and those free by the boundary tags.
 
     The overlaid chunks are those of `used` that an Overlay names. `free_address_sum` identifies the
-    set of free chunks without keeping it. `end` is where the walk ended: at its stop, or at what is
-    no chunk. `last_in_use` is the last chunk in use that the program holds.
+    set of free chunks without keeping it; the sums of their links tell whether their lists close.
+    `end` is where the walk ended: at its stop, or at what is no chunk. `last_in_use` is the last
+    chunk in use that the program holds.
     """
 
     used: Counter[int] = field(default_factory=Counter)
     free: Counter[int] = field(default_factory=Counter)
     free_address_sum: int = 0
+    free_fd_sum: int = 0
+    free_bk_sum: int = 0
     overlaid_chunks: int = 0
     overlaid_bytes: int = 0
     last_in_use: int | None = None
@@ -90,10 +94,13 @@ class _BadChunkError(Exception):
 
 
 class _Run(NamedTuple):
-    """Consecutive chunks of one read: word indexes of their headers, and their size words."""
+    """Consecutive chunks of one read: the words from the first size word on, the indexes there of
+    each chunk's size word, and those size words.
+    """
 
     start: int
     word: int
+    data: Sequence[int]
     indexes: list[int]
     words: list[int]
 
@@ -106,6 +113,7 @@ class _Carried(NamedTuple):
 
     address: int
     word: int
+    links: Sequence[int]
     overlaid: bool
 
 
@@ -168,7 +176,7 @@ class _Walker:
                 append(index)
                 index += size >> 3 << 1
         words = list(map(data.__getitem__, indexes))
-        return _Run(address, word, indexes, words), address + index * word
+        return _Run(address, word, data, indexes, words), address + index * word
 
     def _check(self, run: _Run) -> None:
         """Raise at the first size word that no chunk can have; fold what is before it."""
@@ -205,13 +213,19 @@ class _Walker:
             self.tally.used[word & ~FLAGS] += count - free_words[word]
         for word, count in free_words.items():
             self.tally.free[word & ~FLAGS] += count
-        self.tally.free_address_sum += sum(run.address(i - 1) for i in free)
+        at = [run.indexes[i - 1] for i in free]
+        self.tally.free_address_sum += run.start * len(at) + sum(at) * run.word
+        self.tally.free_fd_sum += sum([run.data[i + 1] for i in at])
+        self.tally.free_bk_sum += sum([run.data[i + 2] for i in at])
         for i in range(last, 0, -1):
             if words[i] & PREV_INUSE and run.address(i - 1) not in overlay:
                 self.tally.last_in_use = run.address(i - 1)
                 break
         address = run.address(last)
-        self._carried = _Carried(address, words[last], address in overlay)
+        links = run.data[run.indexes[last] + 1 : run.indexes[last] + 3]
+        if len(links) < 2:
+            links = self._target.words(address + 2 * run.word, 2)
+        self._carried = _Carried(address, words[last], links, address in overlay)
 
     def _settle(self, following: int) -> None:
         """Count the carried chunk: the size word of the one after it tells its state."""
@@ -225,6 +239,8 @@ class _Walker:
         else:
             self.tally.free[size] += 1
             self.tally.free_address_sum += self._carried.address
+            self.tally.free_fd_sum += self._carried.links[0]
+            self.tally.free_bk_sum += self._carried.links[1]
 
     def close(self, address: int, stop: int) -> None:
         """Count the last chunk by the word at `address`: top's, or a fencepost's."""

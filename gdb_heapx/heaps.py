@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from .arenas import Arena, Heap
-from .bins import Overlay
+from .bins import FreeChunks, Overlay
 from .chunks import Tally, walk
 from .errors import MemoryFault, Problem
 from .layout import FLAGS, PREV_INUSE, Layout, align_up
@@ -34,6 +35,19 @@ def walk_arena(target: Target, layout: Layout, arena: Arena, overlay: Overlay) -
         heaps = arena.heaps or find_runs(target, layout, arena)
         return [part for heap in heaps for part in _walk_main(target, layout, arena, heap, overlay)]
     return [_walk_heap(target, layout, arena, heap, overlay) for heap in arena.heaps]
+
+
+def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
+    """Return what the walk found free; None where it did not see all of the arena."""
+    if walked is None or not arena.complete or not all(part.whole for part in walked):
+        return None
+    tallies = [part.tally for part in walked]
+    return FreeChunks(
+        sum((tally.free for tally in tallies), Counter()),
+        sum(tally.free_address_sum for tally in tallies),
+        sum(tally.free_fd_sum for tally in tallies),
+        sum(tally.free_bk_sum for tally in tallies),
+    )
 
 
 def _walk_heap(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .arenas import Arena, HeapIndex, read_arenas
-from .bins import Links, Overlay, read_bins
+from .bins import ArenaBins, Links, Overlay, read_fast, read_regular
 from .caches import Caches, ThreadCache, read_caches
 from .errors import Problem
 from .figures import ArenaFigures, ArenaReading, Check
-from .heaps import find_runs, walk_arena
+from .heaps import find_runs, free_chunks, walk_arena
 from .layout import Layout
 from .locate import Found, Libc, find_libcs, find_variable
 from .mmapped import MmappedChunk, find_mmapped
@@ -92,8 +92,13 @@ def _read_malloc(target: Target, libc: Libc, walk: bool) -> Malloc:
     arenas = [_with_runs(target, layout, arena) for arena in arenas]
     index = HeapIndex([heap for arena in arenas for heap in arena.heaps])
     caches = read_caches(target, libc, index, links, overlay)
-    bins = [read_bins(target, layout, arena, links, overlay) for arena in arenas]
+    fast = [read_fast(target, layout, arena, links, overlay) for arena in arenas]
     walked = [walk_arena(target, layout, a, overlay) if walk else None for a in arenas]
+    regular = [
+        read_regular(target, layout, arena, links, free_chunks(arena, part))
+        for arena, part in zip(arenas, walked)
+    ]
+    bins = map(ArenaBins.joined, fast, regular)
     parts = [ArenaReading(*part, caches, layout) for part in zip(arenas, bins, walked)]
     mmapped, certain = _read_mmapped(target, libc, arenas)
     for part in parts:
