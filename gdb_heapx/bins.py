@@ -1,22 +1,18 @@
-"""The free lists: the bins of arenas, and the thread caches."""
+"""The bins of an arena: what its lists of free chunks hold."""
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
 from .arenas import Arena
 from .errors import MemoryFault, Problem
-from .layout import FLAGS, LAST_BIN, NSMALLBINS, UNSORTED, Layout
-from .nptl import Block
-from .target import Record, Target
-
-BUCKET = 20  # an overlay's chunks are kept by 2 ** BUCKET bytes of address space
-TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
+from .layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
+from .lists import BinHead, BrokenError, Links, Overlay, fast_list, follow, regular_list
+from .target import Target
 
 
 class BinKind(Enum):
@@ -69,21 +65,6 @@ class ArenaBins:
         return sum(b.bytes for b in self.bins if b.kind in kinds)
 
 
-@dataclass(frozen=True)
-class Tcache:
-    """One thread's cache. `address` is its struct's, `stored` what its counters claim."""
-
-    lwp: int
-    address: int
-    bins: tuple[Bin, ...]
-    stored: int
-    problems: tuple[Problem, ...]
-
-    @property
-    def chunks(self) -> int:
-        return sum(b.chunks for b in self.bins)
-
-
 class FreeChunks(NamedTuple):
     """All chunks that a walk found free in an arena: by size, and sums of addresses and links."""
 
@@ -91,155 +72,6 @@ class FreeChunks(NamedTuple):
     address_sum: int
     fd_sum: int
     bk_sum: int
-
-
-class Links:
-    """Words of the target, read page by page and kept for a while, for following lists."""
-
-    CAPACITY = 4096  # pages
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._pages: dict[int, Sequence[int]] = {}
-
-    def word(self, address: int) -> int:
-        """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
-        words, index = self._at(address)
-        return words[index]
-
-    def chunk(self, address: int) -> Sequence[int]:
-        """Return a chunk's first four words: prev_size, size, fd and bk."""
-        words, index = self._at(address)
-        if index + 4 <= len(words):
-            return words[index : index + 4]
-        return [self.word(address + i * self._target.word) for i in range(4)]
-
-    def _at(self, address: int) -> tuple[Sequence[int], int]:
-        """Return the words of the page that holds `address`, and the word's index there."""
-        offset = address % self._target.page
-        words = self._pages.get(address - offset)
-        if words is None:
-            try:
-                words = self._load(address - offset)
-            except MemoryFault:
-                raise MemoryFault(address, self._target.word) from None
-        if offset % self._target.word:
-            raise MemoryFault(address, self._target.word)
-        return words, offset // self._target.word
-
-    def _load(self, page: int) -> Sequence[int]:
-        if len(self._pages) >= self.CAPACITY:
-            self._pages.clear()
-        words = self._target.words(page, self._target.page // self._target.word)
-        self._pages[page] = words
-        return words
-
-
-@dataclass
-class Overlay:
-    """Chunks that look in use and aren't the program's: in a tcache or fastbin, or a tcache itself.
-
-    Four bytes a chunk; the walk meets them again where they must lie.
-    """
-
-    _buckets: dict[int, array[int]] = field(default_factory=dict)
-
-    def add(self, chunk: int, size: int = 0) -> None:
-        bucket = self._buckets.get(chunk >> BUCKET)
-        if bucket is None:
-            bucket = self._buckets[chunk >> BUCKET] = array("I")
-        bucket.append(chunk & (1 << BUCKET) - 1)
-
-    def within(self, block: int) -> frozenset[int]:
-        """Return the chunks in the 2 ** BUCKET bytes from `block` on."""
-        return frozenset(map(block.__add__, self._buckets.get(block >> BUCKET, ())))
-
-
-class _BrokenError(Exception):
-    """A list can't be followed further."""
-
-    def __init__(self, code: str, statement: str, address: int) -> None:
-        super().__init__(statement)
-        self.problem = Problem(code, statement, address)
-
-
-class _Followed(NamedTuple):
-    """What a list held as far as it could be followed."""
-
-    chunks: int
-    bytes: int
-    address_sum: int
-    problems: tuple[Problem, ...]
-
-
-_Chunks = Iterator[tuple[int, int]]  # address and size of each chunk of a list
-
-
-def _follow(
-    name: str, chunks: _Chunks, limit: int, visit: Callable[[int, int], None] | None = None
-) -> _Followed:
-    """Fold a list; a list that is damaged, runs in a circle (Brent) or on and on ends there."""
-    count = total = address_sum = mark = 0
-    power = 1
-    problems: tuple[Problem, ...] = ()
-    try:
-        for chunk, size in chunks:
-            if chunk == mark:
-                raise _BrokenError("list_cycle", f"{name} runs in a circle at {chunk:#x}", chunk)
-            if count == limit:
-                raise _BrokenError("list_too_long", f"{name} has over {limit:,} chunks", chunk)
-            count, total, address_sum = count + 1, total + size, address_sum + chunk
-            if count == power:
-                mark, power = chunk, power * 2
-            if visit:
-                visit(chunk, size)
-    except _BrokenError as broken:
-        problems = (broken.problem,)
-    except MemoryFault as fault:
-        statement = f"{name} leads to {fault.address:#x}, which cannot be read"
-        problems = (Problem("bad_link", statement, fault.address),)
-    return _Followed(count, total, address_sum, problems)
-
-
-def _check_size(name: str, chunk: int, size: int, low: int, high: int | None) -> None:
-    if size < low or (high is not None and size > high):
-        raise _BrokenError("bad_size", f"{name}: chunk {chunk:#x} has size {size:#x}", chunk)
-
-
-def _fast_list(name: str, layout: Layout, links: Links, head: int, size: int) -> _Chunks:
-    chunk = head
-    while chunk:
-        _, found, link, _ = links.chunk(chunk)
-        _check_size(name, chunk, found & ~FLAGS, size, size)
-        yield chunk, size
-        chunk = layout.reveal(link, chunk + layout.header)
-
-
-def _regular_list(
-    name: str, layout: Layout, links: Links, head: _Head, bounds: tuple[int, int | None]
-) -> _Chunks:
-    previous, chunk = head.pseudo, head.fd
-    while chunk != head.pseudo:
-        _, size, following, back = links.chunk(chunk)
-        size &= ~FLAGS
-        _check_size(name, chunk, size, *bounds)
-        if back != previous:
-            statement = f"{name}: chunk {chunk:#x} does not link back to {previous:#x}"
-            raise _BrokenError("bad_link", statement, chunk)
-        yield chunk, size
-        previous, chunk = chunk, following
-
-
-def _tcache_list(
-    name: str, layout: Layout, links: Links, head: int, bounds: tuple[int, int | None]
-) -> _Chunks:
-    user = head
-    while user:
-        chunk = user - layout.header
-        size = links.word(chunk + layout.word) & ~FLAGS
-        _check_size(name, chunk, size, *bounds)
-        yield chunk, size
-        user = layout.reveal(links.word(user), user)
 
 
 def read_fast(
@@ -252,28 +84,18 @@ def read_fast(
     for index, head in enumerate(heads):
         if head:
             size, name = layout.fast_size(index), f"fastbin {index}"
-            chunks = _fast_list(name, layout, links, head, size)
-            followed = _follow(name, chunks, arena.system // layout.min_size + 1, overlay.add)
+            chunks = fast_list(name, layout, links, head, size)
+            followed = follow(name, chunks, arena.system // layout.min_size + 1, overlay.add)
             bins.append(Bin(BinKind.FAST, index, size, size, followed.chunks, followed.bytes))
             problems += followed.problems
     return _bins_of(arena, bins, 0, problems)
 
 
-@dataclass(frozen=True)
-class _Head:
-    """A regular bin that isn't empty: its pseudo-chunk's address and its links."""
-
-    index: int
-    pseudo: int
-    fd: int
-    bk: int
-
-
-def _heads(target: Target, layout: Layout, arena: Arena) -> list[_Head]:
+def _heads(target: Target, layout: Layout, arena: Arena) -> list[BinHead]:
     links = arena.record.array("bins", target.word)
     first = arena.record.address_of("bins") - layout.header
     heads = [
-        _Head(index, first + 2 * (index - 1) * target.word, *links[2 * index - 2 : 2 * index])
+        BinHead(index, first + 2 * (index - 1) * target.word, *links[2 * index - 2 : 2 * index])
         for index in range(UNSORTED, LAST_BIN + 1)
     ]
     return [head for head in heads if head.fd not in (head.pseudo, 0)]  # 0: never initialised
@@ -301,7 +123,7 @@ def read_regular(
     for head in heads:
         kind, bounds = _kind(head.index), layout.bin_range(head.index)
         name = f"{kind.value} bin {head.index}"
-        followed = _follow(name, _regular_list(name, layout, links, head, bounds), limit)
+        followed = follow(name, regular_list(name, layout, links, head, bounds), limit)
         bins.append(Bin(kind, head.index, *bounds, followed.chunks, followed.bytes))
         address_sum += followed.address_sum
         problems += followed.problems
@@ -313,7 +135,7 @@ def _bins_of(arena: Arena, bins: list[Bin], address_sum: int, problems: list[Pro
     return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located)
 
 
-def _closed(heads: list[_Head], free: FreeChunks, word: int) -> bool:
+def _closed(heads: list[BinHead], free: FreeChunks, word: int) -> bool:
     """Tell whether the links of all free chunks and bins lead to all free chunks and bins.
 
     In circular lists each member is some member's fd once and some member's bk once, so the sums
@@ -326,7 +148,7 @@ def _closed(heads: list[_Head], free: FreeChunks, word: int) -> bool:
 
 
 def _unsorted_sizes(
-    layout: Layout, links: Links, heads: list[_Head], free: FreeChunks, limit: int
+    layout: Layout, links: Links, heads: list[BinHead], free: FreeChunks, limit: int
 ) -> Counter[int] | None:
     """Return the unsorted chunks by size; None where a list can't be followed to its end.
 
@@ -343,20 +165,20 @@ def _unsorted_sizes(
                 if size is None:
                     return counts if side == 0 else free.sizes - counts
                 counts[size] += 1
-    except (_BrokenError, MemoryFault):
+    except (BrokenError, MemoryFault):
         pass
     return None
 
 
-def _sizes_of(layout: Layout, links: Links, heads: list[_Head]) -> Iterator[int]:
+def _sizes_of(layout: Layout, links: Links, heads: list[BinHead]) -> Iterator[int]:
     for head in heads:
         bounds = layout.bin_range(head.index)
-        for _, size in _regular_list("", layout, links, head, bounds):
+        for _, size in regular_list("", layout, links, head, bounds):
             yield size
 
 
 def _derive(
-    layout: Layout, heads: list[_Head], free: FreeChunks, unsorted: Counter[int]
+    layout: Layout, heads: list[BinHead], free: FreeChunks, unsorted: Counter[int]
 ) -> list[Bin] | None:
     """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
     counts: Counter[int] = Counter()
@@ -380,44 +202,3 @@ def _kind(index: int) -> BinKind:
     if index == UNSORTED:
         return BinKind.UNSORTED
     return BinKind.SMALL if index < NSMALLBINS else BinKind.LARGE
-
-
-def read_tcache(
-    target: Target,
-    layout: Layout,
-    block: Block,
-    address: int,
-    fill: int,
-    links: Links,
-    visit: Callable[[int, int], None],
-) -> Tcache:
-    """Return the tcache at `address`; `visit` gets address and size of each cached chunk.
-
-    `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
-    """
-    assert layout.tcache is not None
-    record = target.read_struct(layout.tcache, address)
-    heads = record.array("entries", target.word)
-    bins: list[Bin] = []
-    problems: list[Problem] = []
-    stored = _stored(record, len(heads), fill)
-    for index, (head, claimed) in enumerate(zip(heads, stored)):
-        bounds = layout.tcache_range(index)
-        name = f"tcache bin {index} of thread {block.lwp}"
-        chunks = _tcache_list(name, layout, links, head, bounds)
-        followed = _follow(name, chunks, TCACHE_LIMIT, visit)
-        if followed.chunks:
-            bins.append(Bin(BinKind.TCACHE, index, *bounds, followed.chunks, followed.bytes))
-        problems += followed.problems
-        if followed.chunks != claimed and not followed.problems:
-            statement = f"{name} counts {claimed} chunks, its list holds {followed.chunks}"
-            problems.append(Problem("tcache_count", statement, address))
-    return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
-
-
-def _stored(record: Record, bins: int, fill: int) -> list[int]:
-    """Return how many chunks the tcache's own counters claim, by bin."""
-    if "num_slots" in record.struct:
-        size = record.struct["num_slots"].size // bins
-        return [max(fill - slots, 0) for slots in record.array("num_slots", size)]
-    return list(record.array("counts", record.struct["counts"].size // bins))

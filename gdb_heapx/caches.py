@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from .arenas import HeapIndex
-from .bins import Links, Overlay, Tcache, read_tcache
+from .bins import Bin, BinKind
 from .errors import MemoryFault, Problem
-from .layout import FLAGS, IS_MMAPPED
+from .layout import FLAGS, IS_MMAPPED, Layout
+from .lists import Links, Overlay, follow, tcache_list
 from .locate import Libc
 from .nptl import Block, thread_blocks
-from .target import Target
+from .target import Record, Target
+
+TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
+
+
+@dataclass(frozen=True)
+class Tcache:
+    """One thread's cache. `address` is its struct's, `stored` what its counters claim."""
+
+    lwp: int
+    address: int
+    bins: tuple[Bin, ...]
+    stored: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def chunks(self) -> int:
+        return sum(b.chunks for b in self.bins)
 
 
 @dataclass(frozen=True)
@@ -122,3 +141,44 @@ def _read(
         caches.structs.append((chunk, links.word(chunk + target.word) & ~FLAGS))
         overlay.add(chunk)
     return tcache
+
+
+def read_tcache(
+    target: Target,
+    layout: Layout,
+    block: Block,
+    address: int,
+    fill: int,
+    links: Links,
+    visit: Callable[[int, int], None],
+) -> Tcache:
+    """Return the tcache at `address`; `visit` gets address and size of each cached chunk.
+
+    `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
+    """
+    assert layout.tcache is not None
+    record = target.read_struct(layout.tcache, address)
+    heads = record.array("entries", target.word)
+    bins: list[Bin] = []
+    problems: list[Problem] = []
+    stored = _stored(record, len(heads), fill)
+    for index, (head, claimed) in enumerate(zip(heads, stored)):
+        bounds = layout.tcache_range(index)
+        name = f"tcache bin {index} of thread {block.lwp}"
+        chunks = tcache_list(name, layout, links, head, bounds)
+        followed = follow(name, chunks, TCACHE_LIMIT, visit)
+        if followed.chunks:
+            bins.append(Bin(BinKind.TCACHE, index, *bounds, followed.chunks, followed.bytes))
+        problems += followed.problems
+        if followed.chunks != claimed and not followed.problems:
+            statement = f"{name} counts {claimed} chunks, its list holds {followed.chunks}"
+            problems.append(Problem("tcache_count", statement, address))
+    return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
+
+
+def _stored(record: Record, bins: int, fill: int) -> list[int]:
+    """Return how many chunks the tcache's own counters claim, by bin."""
+    if "num_slots" in record.struct:
+        size = record.struct["num_slots"].size // bins
+        return [max(fill - slots, 0) for slots in record.array("num_slots", size)]
+    return list(record.array("counts", record.struct["counts"].size // bins))

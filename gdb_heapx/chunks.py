@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from .bins import BUCKET, Overlay
 from .errors import MemoryFault, Problem
 from .layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout
+from .lists import BUCKET, Overlay
 from .target import Target
 
 BLOCK = 1 << BUCKET  # bytes read at once at most

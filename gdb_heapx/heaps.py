@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from .arenas import Arena, Heap
-from .bins import FreeChunks, Overlay
+from .bins import FreeChunks
 from .chunks import Tally, walk
 from .errors import MemoryFault, Problem
 from .layout import FLAGS, PREV_INUSE, Layout, align_up
+from .lists import Overlay
 from .target import Mapping, Target
 
 MAX_SEGMENTS = 1 << 16

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .arenas import Arena, HeapIndex, read_arenas
-from .bins import ArenaBins, Links, Overlay, read_fast, read_regular
+from .bins import ArenaBins, read_fast, read_regular
 from .caches import Caches, ThreadCache, read_caches
 from .errors import Problem
 from .figures import ArenaFigures, ArenaReading, Check
 from .heaps import find_runs, free_chunks, walk_arena
 from .layout import Layout
+from .lists import Links, Overlay
 from .locate import Found, Libc, find_libcs, find_variable
 from .mmapped import MmappedChunk, find_mmapped
 from .target import Target

@@ -10,7 +10,18 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
 ORDER = (
     *("__init__", "errors", "layout", "target", "procfs", "elf", "glibc", "locate", "nptl"),
-    *("arenas", "bins", "caches", "chunks", "heaps", "mmapped", "figures", "snapshot", "report"),
+    *(
+        "lists",
+        "arenas",
+        "bins",
+        "caches",
+        "chunks",
+        "heaps",
+        "mmapped",
+        "figures",
+        "snapshot",
+        "report",
+    ),
     # The package `commands` itself is empty: `command` only lists its modules.
     *("trim", "render", "commands", "command", "commands.__init__", "commands.arenas"),
     *("commands.health", "commands.lists", "gdbside", "__main__"),

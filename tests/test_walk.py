@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from heapbuilder import AMD64, ARM, FAST, FREE, I386, PAGE, TCACHE, UNSORTED, USED, HeapBuilder
 
-from gdb_heapx.bins import Overlay
 from gdb_heapx.chunks import BLOCK, walk
+from gdb_heapx.lists import Overlay
 from gdb_heapx.snapshot import take
 from gdb_heapx.target import Mapping
 

@@ -1,0 +1,176 @@
+"""Following glibc's lists of free chunks, link by link, however damaged they are."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .errors import MemoryFault, Problem
+from .layout import FLAGS, Layout
+from .target import Target
+
+BUCKET = 20  # an overlay's chunks are kept by 2 ** BUCKET bytes of address space
+
+
+class Links:
+    """Words of the target, read page by page and kept for a while, for following lists."""
+
+    CAPACITY = 4096  # pages
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._pages: dict[int, Sequence[int]] = {}
+
+    def word(self, address: int) -> int:
+        """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
+        words, index = self._at(address)
+        return words[index]
+
+    def chunk(self, address: int) -> Sequence[int]:
+        """Return a chunk's first four words: prev_size, size, fd and bk."""
+        words, index = self._at(address)
+        if index + 4 <= len(words):
+            return words[index : index + 4]
+        return [self.word(address + i * self._target.word) for i in range(4)]
+
+    def _at(self, address: int) -> tuple[Sequence[int], int]:
+        """Return the words of the page that holds `address`, and the word's index there."""
+        offset = address % self._target.page
+        words = self._pages.get(address - offset)
+        if words is None:
+            try:
+                words = self._load(address - offset)
+            except MemoryFault:
+                raise MemoryFault(address, self._target.word) from None
+        if offset % self._target.word:
+            raise MemoryFault(address, self._target.word)
+        return words, offset // self._target.word
+
+    def _load(self, page: int) -> Sequence[int]:
+        if len(self._pages) >= self.CAPACITY:
+            self._pages.clear()
+        words = self._target.words(page, self._target.page // self._target.word)
+        self._pages[page] = words
+        return words
+
+
+@dataclass
+class Overlay:
+    """Chunks that look in use and aren't the program's: in a tcache or fastbin, or a tcache itself.
+
+    Four bytes a chunk; the walk meets them again where they must lie.
+    """
+
+    _buckets: dict[int, array[int]] = field(default_factory=dict)
+
+    def add(self, chunk: int, size: int = 0) -> None:
+        bucket = self._buckets.get(chunk >> BUCKET)
+        if bucket is None:
+            bucket = self._buckets[chunk >> BUCKET] = array("I")
+        bucket.append(chunk & (1 << BUCKET) - 1)
+
+    def within(self, block: int) -> frozenset[int]:
+        """Return the chunks in the 2 ** BUCKET bytes from `block` on."""
+        return frozenset(map(block.__add__, self._buckets.get(block >> BUCKET, ())))
+
+
+@dataclass(frozen=True)
+class BinHead:
+    """A regular bin that isn't empty: its pseudo-chunk's address and its links."""
+
+    index: int
+    pseudo: int
+    fd: int
+    bk: int
+
+
+class BrokenError(Exception):
+    """A list can't be followed further."""
+
+    def __init__(self, code: str, statement: str, address: int) -> None:
+        super().__init__(statement)
+        self.problem = Problem(code, statement, address)
+
+
+class Followed(NamedTuple):
+    """What a list held as far as it could be followed."""
+
+    chunks: int
+    bytes: int
+    address_sum: int
+    problems: tuple[Problem, ...]
+
+
+Chunks = Iterator[tuple[int, int]]  # address and size of each chunk of a list
+
+
+def follow(
+    name: str, chunks: Chunks, limit: int, visit: Callable[[int, int], None] | None = None
+) -> Followed:
+    """Fold a list; a list that is damaged, runs in a circle (Brent) or on and on ends there."""
+    count = total = address_sum = mark = 0
+    power = 1
+    problems: tuple[Problem, ...] = ()
+    try:
+        for chunk, size in chunks:
+            if chunk == mark:
+                raise BrokenError("list_cycle", f"{name} runs in a circle at {chunk:#x}", chunk)
+            if count == limit:
+                raise BrokenError("list_too_long", f"{name} has over {limit:,} chunks", chunk)
+            count, total, address_sum = count + 1, total + size, address_sum + chunk
+            if count == power:
+                mark, power = chunk, power * 2
+            if visit:
+                visit(chunk, size)
+    except BrokenError as broken:
+        problems = (broken.problem,)
+    except MemoryFault as fault:
+        statement = f"{name} leads to {fault.address:#x}, which cannot be read"
+        problems = (Problem("bad_link", statement, fault.address),)
+    return Followed(count, total, address_sum, problems)
+
+
+def _check_size(name: str, chunk: int, size: int, low: int, high: int | None) -> None:
+    if size < low or (high is not None and size > high):
+        raise BrokenError("bad_size", f"{name}: chunk {chunk:#x} has size {size:#x}", chunk)
+
+
+def fast_list(name: str, layout: Layout, links: Links, head: int, size: int) -> Chunks:
+    """Yield a fastbin's chunks with their size."""
+    chunk = head
+    while chunk:
+        _, found, link, _ = links.chunk(chunk)
+        _check_size(name, chunk, found & ~FLAGS, size, size)
+        yield chunk, size
+        chunk = layout.reveal(link, chunk + layout.header)
+
+
+def regular_list(
+    name: str, layout: Layout, links: Links, head: BinHead, bounds: tuple[int, int | None]
+) -> Chunks:
+    """Yield a regular bin's chunks with their sizes; each must link back."""
+    previous, chunk = head.pseudo, head.fd
+    while chunk != head.pseudo:
+        _, size, following, back = links.chunk(chunk)
+        size &= ~FLAGS
+        _check_size(name, chunk, size, *bounds)
+        if back != previous:
+            statement = f"{name}: chunk {chunk:#x} does not link back to {previous:#x}"
+            raise BrokenError("bad_link", statement, chunk)
+        yield chunk, size
+        previous, chunk = chunk, following
+
+
+def tcache_list(
+    name: str, layout: Layout, links: Links, head: int, bounds: tuple[int, int | None]
+) -> Chunks:
+    """Yield a tcache bin's chunks with their sizes; its links lead to user memory."""
+    user = head
+    while user:
+        chunk = user - layout.header
+        size = links.word(chunk + layout.word) & ~FLAGS
+        _check_size(name, chunk, size, *bounds)
+        yield chunk, size
+        user = layout.reveal(links.word(user), user)
