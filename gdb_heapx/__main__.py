@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import shlex
@@ -86,6 +85,8 @@ def loader() -> Path:
     beside = Path(__file__).resolve().parent.parent / "gdb_heapx.py"
     if beside.exists():
         return beside
+    import importlib.metadata  # takes a while, and is needed only here
+
     with suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("gdb_heapx") or ():
             if file.name == "gdb_heapx.py":
@@ -165,9 +166,7 @@ def _through_gdb(options: argparse.Namespace, words: Sequence[str]) -> int:
         )
         return BUG
     if result["error"]:
-        print(f"heapx: {result['error']}", file=sys.stderr)
-    elif result["warning"]:
-        print(result["warning"], file=sys.stderr)
+        print(result["error"], file=sys.stderr)
     _print(result["text"])
     return int(result["status"])
 

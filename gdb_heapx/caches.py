@@ -169,7 +169,12 @@ def read_tcache(
         followed = follow(name, chunks, TCACHE_LIMIT, visit)
         if followed.chunks:
             bins.append(Bin(BinKind.TCACHE, index, *bounds, followed.chunks, followed.bytes))
-        problems += followed.problems
+        lost = max(claimed - followed.chunks, 0)
+        behind = f"; {lost} chunks that it counts were not reached, and count as in use"
+        problems += (
+            replace(problem, statement=problem.statement + behind if lost else problem.statement)
+            for problem in followed.problems
+        )
         if followed.chunks != claimed and not followed.problems:
             statement = f"{name} counts {claimed} chunks, its list holds {followed.chunks}"
             problems.append(Problem("tcache_count", statement, address))

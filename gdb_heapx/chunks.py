@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from .errors import MemoryFault, Problem
@@ -14,6 +14,7 @@ from .lists import BUCKET, Overlay
 from .target import Target
 
 BLOCK = 1 << BUCKET  # bytes read at once at most
+GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture
 SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
 
 
@@ -94,18 +95,21 @@ class _BadChunkError(Exception):
 
 
 class _Run(NamedTuple):
-    """Consecutive chunks of one read: the words from the first size word on, the indexes there of
-    each chunk's size word, and those size words.
+    """Consecutive chunks of one read.
+
+    `sizes`, `fds` and `bks` are what lies every GRAIN bytes from the first size word, fd and bk on;
+    `words` is each chunk's size word, and `freed` the index of each free chunk in grains from
+    `start`; -1 is the chunk before the run. The last chunk's state isn't known yet. `end` is where
+    the next chunk lies.
     """
 
     start: int
-    word: int
-    data: Sequence[int]
-    indexes: list[int]
+    end: int
+    sizes: Sequence[int]
+    fds: Sequence[int]
+    bks: Sequence[int]
     words: list[int]
-
-    def address(self, i: int) -> int:
-        return self.start + self.indexes[i] * self.word
+    freed: list[int]
 
 
 class _Carried(NamedTuple):
@@ -126,106 +130,106 @@ class _Walker:
         self._layout = layout
         self._overlay = overlay
         # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
-        self._forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
+        forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
+        self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
         self._window = SMALLEST_READ
-        self._block, self._block_overlay = -1, frozenset[int]()
         self._carried: _Carried | None = None
 
     def fold_block(self, address: int, stop: int) -> int:
         """Fold the chunks that begin in one read from `address` on; return where the next lies."""
         end = min((address & -BLOCK) + BLOCK, stop, address + self._window)
-        run, following = self._scan(address, end)
+        run = self._scan(address, end)
         if not run.words:
             return address
-        skipped = following - end > SMALLEST_READ
+        skipped = run.end - end > SMALLEST_READ
         self._window = SMALLEST_READ if skipped else min(2 * self._window, BLOCK)
-        self._check(run)
-        overlay = self._overlay_of(address & -BLOCK)
-        if overlay:
-            self._meet(overlay, run, following)
-        self._fold(run, overlay)
-        return following
+        counts = Counter(run.words)
+        bad = [word for word in counts if word & self._bad]
+        if bad:
+            raise self._bad_chunk(run, bad)
+        self._fold(run, counts, self._met(run))
+        return run.end
 
-    def _overlay_of(self, block: int) -> frozenset[int]:
-        if block != self._block:
-            self._block, self._block_overlay = block, self._overlay.within(block)
-        return self._block_overlay
-
-    def _scan(self, address: int, end: int) -> tuple[_Run, int]:
-        """Return the chunks that begin in [address, end), and where the next one lies.
+    def _scan(self, address: int, end: int) -> _Run:
+        """Return the chunks that begin in [address, end).
 
         This is the inner loop: one word a chunk.
         """
         word = self._target.word
         data = self._target.words(address + word, max((end - address) // word - 1, 1))
-        smallest, count, index = self._layout.min_size, len(data), 0
-        indexes: list[int] = []
-        append = indexes.append
-        if word == 8:
-            while index < count:
-                size = data[index]
-                if size < smallest:
-                    break
-                append(index)
-                index += size >> 3
-        else:
-            while index < count:
-                size = data[index]
-                if size < smallest:
-                    break
-                append(index)
-                index += size >> 3 << 1
-        words = list(map(data.__getitem__, indexes))
-        return _Run(address, word, data, indexes, words), address + index * word
+        step = GRAIN // word
+        sizes = data[::step]
+        smallest, count, index, previous = self._layout.min_size, len(sizes), 0, -1
+        words: list[int] = []
+        freed: list[int] = []
+        append = words.append
+        while index < count:
+            size = sizes[index]
+            if size < smallest:
+                break
+            append(size)
+            if not size & PREV_INUSE:
+                freed.append(previous)
+            previous = index
+            index += size >> 3
+        following = address + index * GRAIN
+        return _Run(address, following, sizes, data[1::step], data[2::step], words, freed)
 
-    def _check(self, run: _Run) -> None:
-        """Raise at the first size word that no chunk can have; fold what is before it."""
-        bad = self._forbidden | (self._layout.alignment - 1 & ~FLAGS)
-        if not any(word & bad for word in set(run.words)):
-            return
-        index = next(i for i, word in enumerate(run.words) if word & bad)
-        if index:
-            self._fold(run._replace(words=run.words[:index]), frozenset())
-        address = run.address(index)
-        statement = f"chunk {address:#x} has the impossible size word {run.words[index]:#x}"
-        raise _BadChunkError("bad_size", address, statement)
+    def _bad_chunk(self, run: _Run, bad: list[int]) -> _BadChunkError:
+        """Fold what is before the first size word that no chunk can have; return the error."""
+        index = min(map(run.words.index, bad))
+        words, wrong = run.words[:index], run.words[index]
+        address = run.start + sum(word & ~FLAGS for word in words)
+        if words:
+            last = address - (words[-1] & ~FLAGS)
+            freed = [i for i in run.freed if run.start + i * GRAIN < last]
+            run = run._replace(end=address, words=words, freed=freed)
+            self._fold(run, Counter(words), frozenset())
+        statement = f"chunk {address:#x} has the impossible size word {wrong:#x}"
+        return _BadChunkError("bad_size", address, statement)
 
-    def _meet(self, overlay: frozenset[int], run: _Run, following: int) -> None:
-        """Count the overlay's chunks in a run; each must be one that the walk came by."""
-        words = {run.address(i): word for i, word in enumerate(run.words)}
-        for chunk in overlay:
-            if chunk in words:
-                self.tally.overlaid_chunks += 1
-                self.tally.overlaid_bytes += words[chunk] & ~FLAGS
-            elif run.start <= chunk < following:
-                statement = f"cached chunk {chunk:#x} does not lie where the walk finds chunks"
-                self.tally.problems.append(Problem("cached_misplaced", statement, chunk))
+    def _met(self, run: _Run) -> frozenset[int]:
+        """Return the overlay's chunks in a run, counted; each must be one that the walk came by."""
+        expected = self._overlay.between(run.start, run.end)
+        if not expected:
+            return frozenset()
+        sizes = map((~FLAGS).__and__, run.words)
+        met = expected.intersection(accumulate(sizes, initial=run.start)) - {run.end}
+        self.tally.overlaid_chunks += len(met)
+        words = [run.sizes[(chunk - run.start) // GRAIN] for chunk in met]
+        self.tally.overlaid_bytes += sum([word & ~FLAGS for word in words])
+        for chunk in sorted(expected - met):
+            statement = f"cached chunk {chunk:#x} does not lie where the walk finds chunks"
+            self.tally.problems.append(Problem("cached_misplaced", statement, chunk))
+        return met
 
-    def _fold(self, run: _Run, overlay: frozenset[int]) -> None:
+    def _fold(self, run: _Run, counts: Counter[int], overlay: frozenset[int]) -> None:
         """Count the chunks whose successor is known; the last one is carried over."""
-        words, last = run.words, len(run.words) - 1
+        words = run.words
         self._settle(words[0])
-        free = [i for i, word in enumerate(words) if not word & PREV_INUSE and i]
-        free_words = Counter([words[i - 1] for i in free])
-        counts = Counter(words)
-        counts[words[last]] -= 1
+        at = run.freed[1:] if run.freed[:1] == [-1] else run.freed
+        free_words = Counter([run.sizes[i] for i in at])
+        counts[words[-1]] -= 1
         for word, count in counts.items():
             self.tally.used[word & ~FLAGS] += count - free_words[word]
         for word, count in free_words.items():
             self.tally.free[word & ~FLAGS] += count
-        at = [run.indexes[i - 1] for i in free]
-        self.tally.free_address_sum += run.start * len(at) + sum(at) * run.word
-        self.tally.free_fd_sum += sum([run.data[i + 1] for i in at])
-        self.tally.free_bk_sum += sum([run.data[i + 2] for i in at])
-        for i in range(last, 0, -1):
-            if words[i] & PREV_INUSE and run.address(i - 1) not in overlay:
-                self.tally.last_in_use = run.address(i - 1)
-                break
-        address = run.address(last)
-        links = run.data[run.indexes[last] + 1 : run.indexes[last] + 3]
-        if len(links) < 2:
-            links = self._target.words(address + 2 * run.word, 2)
-        self._carried = _Carried(address, words[last], links, address in overlay)
+        self.tally.free_address_sum += run.start * len(at) + sum(at) * GRAIN
+        self.tally.free_fd_sum += sum([run.fds[i] for i in at])
+        self.tally.free_bk_sum += sum([run.bks[i] for i in at])
+        last = run.end - (words[-1] & ~FLAGS)
+        self._note_last_in_use(run, last, overlay)
+        links = self._target.words(last + 2 * self._target.word, 2)
+        self._carried = _Carried(last, words[-1], links, last in overlay)
+
+    def _note_last_in_use(self, run: _Run, last: int, overlay: frozenset[int]) -> None:
+        """Note the last chunk before `last` that the program holds."""
+        address = last
+        for i in range(len(run.words) - 1, 0, -1):
+            address -= run.words[i - 1] & ~FLAGS
+            if run.words[i] & PREV_INUSE and address not in overlay:
+                self.tally.last_in_use = address
+                return
 
     def _settle(self, following: int) -> None:
         """Count the carried chunk: the size word of the one after it tells its state."""

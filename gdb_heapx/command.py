@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .errors import HeapxError, UsageError
-from .render import FORMATS, Context, Style
+from .render import FORMATS, Context, Style, missing_libraries
 from .report import Column, Report, Value
 from .snapshot import Snapshot
 
@@ -52,7 +52,7 @@ class Arg:
 
 
 ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
-NO_WALK = Arg("--no-walk", "read lists only: in use is then what remains")
+NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains")
 OUTPUT_ARGS = (
     Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
     Arg("--output", "write to this file, whole or not at all", "file"),
@@ -175,10 +175,11 @@ class Terminal:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to print ("" if it went to a file), and the exit status."""
+    """What to print ("" if it went to a file), the exit status, and what to say on stderr."""
 
     text: str
     status: int
+    warning: str | None = None
 
 
 def find(words: Sequence[str]) -> tuple[Command, list[str]]:
@@ -198,6 +199,8 @@ def execute(words: Sequence[str], take: Callable[[bool], Snapshot], terminal: Te
     options = vars(parse(declared, rest))
     columns = tuple(options["columns"].split(",")) if options["columns"] else None
     chosen = options["format"] or ("ansi" if terminal.colour and not options["output"] else "text")
+    # Imports the libraries, if need be, while the process isn't stopped yet.
+    warning = missing_libraries() if chosen in ("text", "ansi") else None
     snapshot = take(not options.get("no_walk", False))
     own = {arg.key: options[arg.key] for arg in declared.args if arg is not NO_WALK}
     report = declared.run(snapshot, **own)
@@ -210,7 +213,7 @@ def execute(words: Sequence[str], take: Callable[[bool], Snapshot], terminal: Te
     damaged = any(
         not problem.in_motion and problem.code != "layout_differs" for problem in snapshot.problems
     )
-    return Answer(text, DAMAGED if damaged else 0)
+    return Answer(text, DAMAGED if damaged else 0, warning)
 
 
 def target_facts(snapshot: Snapshot) -> dict[str, Value]:

@@ -19,7 +19,6 @@ from .elf import Elf
 from .errors import HeapxError, MemoryFault
 from .layout import Member, Struct
 from .procfs import PageMap, ProcessMemory, QuietMemory, read_maps, thread_name
-from .render import missing_libraries
 from .snapshot import Snapshot
 from .target import ByteOrder, Mapping, Memory, Target, Thread
 
@@ -252,9 +251,8 @@ class _GdbCommand(gdb.Command):
             answer = execute(words, take, _terminal())
         except HeapxError as error:
             raise gdb.GdbError(str(error)) from None
-        missing = missing_libraries()
-        if missing and not _GdbCommand.warned:
-            gdb.write(missing + "\n", gdb.STDERR)
+        if answer.warning and not _GdbCommand.warned:
+            gdb.write(answer.warning + "\n", gdb.STDERR)
             _GdbCommand.warned = True
         with suppress(KeyboardInterrupt):  # `q` at the pager: stop printing
             gdb.write(answer.text)
@@ -283,15 +281,18 @@ def serve(path: str) -> None:
     with open(path, encoding="utf-8") as file:
         request = json.load(file)
     terminal = Terminal(request["width"], request["colour"])
-    try:
+
+    def take_and_let_go(walk: bool) -> Snapshot:
         with _opened(request):
-            answer = execute(request["words"], take, terminal)
-        result = {"status": answer.status, "text": answer.text, "error": ""}
+            return take(walk)
+
+    try:
+        answer = execute(request["words"], take_and_let_go, terminal)
+        result = {"status": answer.status, "text": answer.text, "error": answer.warning or ""}
     except HeapxError as error:
-        result = {"status": error.status, "text": "", "error": str(error)}
+        result = {"status": error.status, "text": "", "error": f"heapx: {error}"}
     except KeyboardInterrupt:
-        result = {"status": 130, "text": "", "error": "interrupted"}
-    result["warning"] = missing_libraries() or ""
+        result = {"status": 130, "text": "", "error": "heapx: interrupted"}
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(result, file)
 

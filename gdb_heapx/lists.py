@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,6 +22,9 @@ class Links:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._offset = target.page - 1  # mask of the offset in a page
+        self._shift = 3 if target.word == 8 else 2
+        self._count = target.page >> self._shift
         self._pages: dict[int, Sequence[int]] = {}
 
     def word(self, address: int) -> int:
@@ -28,30 +32,31 @@ class Links:
         words, index = self._at(address)
         return words[index]
 
-    def chunk(self, address: int) -> Sequence[int]:
-        """Return a chunk's first four words: prev_size, size, fd and bk."""
-        words, index = self._at(address)
-        if index + 4 <= len(words):
-            return words[index : index + 4]
-        return [self.word(address + i * self._target.word) for i in range(4)]
+    def chunk(self, address: int) -> tuple[int, int, int]:
+        """Return a chunk's size word, fd and bk."""
+        words, i = self._at(address)
+        if i + 4 <= self._count:
+            return words[i + 1], words[i + 2], words[i + 3]
+        size, fd, bk = (self.word(address + (at << self._shift)) for at in (1, 2, 3))
+        return size, fd, bk
 
     def _at(self, address: int) -> tuple[Sequence[int], int]:
         """Return the words of the page that holds `address`, and the word's index there."""
-        offset = address % self._target.page
+        offset = address & self._offset
         words = self._pages.get(address - offset)
         if words is None:
-            try:
-                words = self._load(address - offset)
-            except MemoryFault:
-                raise MemoryFault(address, self._target.word) from None
-        if offset % self._target.word:
+            words = self._load(address, address - offset)
+        if offset & (1 << self._shift) - 1:
             raise MemoryFault(address, self._target.word)
-        return words, offset // self._target.word
+        return words, offset >> self._shift
 
-    def _load(self, page: int) -> Sequence[int]:
+    def _load(self, address: int, page: int) -> Sequence[int]:
         if len(self._pages) >= self.CAPACITY:
             self._pages.clear()
-        words = self._target.words(page, self._target.page // self._target.word)
+        try:
+            words = self._target.words(page, self._count)
+        except MemoryFault:
+            raise MemoryFault(address, self._target.word) from None
         self._pages[page] = words
         return words
 
@@ -64,6 +69,7 @@ class Overlay:
     """
 
     _buckets: dict[int, array[int]] = field(default_factory=dict)
+    _sorted: set[int] = field(default_factory=set)
 
     def add(self, chunk: int, size: int = 0) -> None:
         bucket = self._buckets.get(chunk >> BUCKET)
@@ -71,9 +77,23 @@ class Overlay:
             bucket = self._buckets[chunk >> BUCKET] = array("I")
         bucket.append(chunk & (1 << BUCKET) - 1)
 
-    def within(self, block: int) -> frozenset[int]:
-        """Return the chunks in the 2 ** BUCKET bytes from `block` on."""
-        return frozenset(map(block.__add__, self._buckets.get(block >> BUCKET, ())))
+    def between(self, start: int, end: int) -> frozenset[int]:
+        """Return the chunks in [start, end)."""
+        found: list[int] = []
+        numbers = range(start >> BUCKET, (end - 1 >> BUCKET) + 1)
+        fewer = numbers if len(numbers) < len(self._buckets) else self._buckets
+        for number in fewer:
+            if number in numbers and number in self._buckets:
+                bucket, base = self._in_order(number), number << BUCKET
+                first, last = (bisect_left(bucket, at - base) for at in (max(start, base), end))
+                found += map(base.__add__, bucket[first:last])
+        return frozenset(found)
+
+    def _in_order(self, number: int) -> array[int]:
+        if number not in self._sorted:
+            self._buckets[number] = array("I", sorted(self._buckets[number]))
+            self._sorted.add(number)
+        return self._buckets[number]
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,7 @@ def fast_list(name: str, layout: Layout, links: Links, head: int, size: int) -> 
     """Yield a fastbin's chunks with their size."""
     chunk = head
     while chunk:
-        _, found, link, _ = links.chunk(chunk)
+        found, link, _ = links.chunk(chunk)
         _check_size(name, chunk, found & ~FLAGS, size, size)
         yield chunk, size
         chunk = layout.reveal(link, chunk + layout.header)
@@ -153,7 +173,7 @@ def regular_list(
     """Yield a regular bin's chunks with their sizes; each must link back."""
     previous, chunk = head.pseudo, head.fd
     while chunk != head.pseudo:
-        _, size, following, back = links.chunk(chunk)
+        size, following, back = links.chunk(chunk)
         size &= ~FLAGS
         _check_size(name, chunk, size, *bounds)
         if back != previous:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import functools
+import importlib
 import io
 import json
 import textwrap
@@ -12,17 +14,7 @@ from typing import Any
 
 from .report import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Report, Row, Table, Value
 
-try:
-    import tabulate as _tabulate
-except (ImportError, SyntaxError):  # a library for a newer Python than gdb's
-    _tabulate = None  # type: ignore[assignment]
-try:
-    import pygments.formatters as _formatters
-    from pygments.token import Token
-except (ImportError, SyntaxError):
-    _formatters = None  # type: ignore[assignment]
-    Token = None  # type: ignore[assignment]
-
+TEXT_LIBRARIES = ("tabulate", "pygments")
 GAP = "  "
 
 
@@ -64,9 +56,18 @@ HEADING, TOTAL, ERROR, NOTE, COMMAND = (
 )
 
 
+@functools.cache
+def library(name: str) -> Any:
+    """Return a library that gdb's Python may lack, None without it. Only text needs any."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, SyntaxError):  # a library for a newer Python than gdb's
+        return None
+
+
 def missing_libraries() -> str | None:
     """Return the sentence that says how to get tabulate and pygments, None if both are there."""
-    missing = [n for n, m in (("tabulate", _tabulate), ("pygments", _formatters)) if m is None]
+    missing = [name for name in TEXT_LIBRARIES if library(name) is None]
     if not missing:
         return None
     names = " and ".join(missing)
@@ -80,11 +81,12 @@ def render_text(report: Report, context: Context, style: Style) -> str:
 
 def render_ansi(report: Report, context: Context, style: Style) -> str:
     """Return the report as text with colour; plain where pygments is missing."""
-    if _formatters is None:
+    formatters = library("pygments.formatters")
+    if formatters is None:
         return render_text(report, context, style)
     out = io.StringIO()
     stream = [(_token(kind), text) for kind, text in tokens(report, style)]
-    _formatters.TerminalFormatter(colorscheme=_colours()).format(stream, out)
+    formatters.TerminalFormatter(colorscheme=_colours()).format(stream, out)
     return out.getvalue()
 
 
@@ -92,14 +94,17 @@ def _colours() -> dict[Any, tuple[str, str]]:
     """Return colours that read well on light and on dark terminals (for each, in that order)."""
     chosen = {HEADING: "*bold*", TOTAL: "*bold*", ERROR: "*red*", COMMAND: "green"}
     chosen[_KIND_TOKENS[Kind.ADDRESS]] = "cyan"
-    return {Token: ("", ""), **{_token(name): (colour,) * 2 for name, colour in chosen.items()}}
+    return {
+        _token(""): ("", ""),
+        **{_token(name): (colour,) * 2 for name, colour in chosen.items()},
+    }
 
 
 def _token(name: str) -> Any:
-    token = Token
+    token = library("pygments.token").Token
     for part in filter(None, name.split(".")):
         token = getattr(token, part)
-    return token if name else Token.Text
+    return token
 
 
 def render_json(report: Report, context: Context, style: Style) -> str:
@@ -303,15 +308,16 @@ def format_bytes(value: int, unit: int) -> str:
 def _pad(grid: list[list[str]], columns: Sequence[Column]) -> list[list[str]]:
     """Return the cells padded to their column's width, numbers to the right."""
     left = [column.kind in (Kind.TEXT, Kind.BOOL) for column in columns]
-    if _tabulate is None:
+    tabulate = library("tabulate")
+    if tabulate is None:
         widths = [max(map(len, cells)) for cells in zip(*grid)]
         return [
             [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(row, widths, left)]
             for row in grid
         ]
-    row_format = _tabulate.DataRow("", "\0", "")
-    table_format = _tabulate.TableFormat(None, None, None, None, row_format, row_format, 0, None)
-    text = _tabulate.tabulate(
+    row_format = tabulate.DataRow("", "\0", "")
+    table_format = tabulate.TableFormat(None, None, None, None, row_format, row_format, 0, None)
+    text = tabulate.tabulate(
         grid,
         tablefmt=table_format,
         disable_numparse=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import re
@@ -85,11 +86,18 @@ def test_colour_has_escapes():
     assert "\x1b[" in text_of(FULL, "ansi")
 
 
+def without(monkeypatch, *names):
+    """Make libraries, with all of their modules, impossible to import."""
+    real = importlib.import_module
+    monkeypatch.setattr(
+        render, "library", lambda name: None if name.split(".")[0] in names else real(name)
+    )
+
+
 @every
 def test_text_is_the_same_without_the_libraries(shown, monkeypatch):
     with_libraries = text_of(shown)
-    monkeypatch.setattr(render, "_tabulate", None)
-    monkeypatch.setattr(render, "_formatters", None)
+    without(monkeypatch, "tabulate", "pygments")
     assert text_of(shown) == with_libraries
     assert text_of(shown, "ansi") == with_libraries
 
@@ -100,15 +108,15 @@ def test_text_is_the_same_without_the_libraries(shown, monkeypatch):
 def test_any_name_is_the_same_without_the_libraries(name, monkeypatch):
     shown = report(row(1, name), row(2, "other"))
     with_libraries = text_of(shown)
-    monkeypatch.setattr(render, "_tabulate", None)
+    without(monkeypatch, "tabulate")
     assert text_of(shown) == with_libraries
 
 
 def test_missing_libraries_are_named(monkeypatch):
     assert render.missing_libraries() is None
-    monkeypatch.setattr(render, "_tabulate", None)
+    without(monkeypatch, "tabulate")
     assert "pip install tabulate" in render.missing_libraries()
-    monkeypatch.setattr(render, "_formatters", None)
+    without(monkeypatch, "tabulate", "pygments")
     assert "pip install tabulate pygments" in render.missing_libraries()
 
 
