@@ -116,7 +116,9 @@ def _run(arguments: Sequence[str]) -> int:
         topic = [word for word in words if word not in ("help", "heapx", "--help")]
         print(find(topic)[0].help() if topic else help_text().rstrip())
         return 0
-    parse(*find(words))  # a wrong command line doesn't stop the process
+    parsed = parse(*find(words))  # a wrong command line doesn't stop the process
+    if options.pid and getattr(parsed, "now", False):
+        print(f"heapx: will call malloc_trim({parsed.pad or 0}) in the process", file=sys.stderr)
     return _through_gdb(options, words)
 
 

@@ -121,14 +121,20 @@ def _read_arena(target: Target, libc: Libc, index: int, record: Record) -> Arena
         base = libc.parameters["sbrk_base"]
         if not base or not top_size:  # nothing was allocated yet: top is a bin's pseudo-chunk
             return Arena(0, record, top, 0, ())
-        end = top + top_size
-        if record["flags"] & NONCONTIGUOUS or not base <= top:
-            return Arena(0, record, top, top_size, ())  # its regions must be looked for
+        wrong: tuple[Problem, ...] = ()
+        limit = base + record["system_mem"]
+        contiguous = base <= top and not record["flags"] & NONCONTIGUOUS
+        if top_size > record["system_mem"] or (contiguous and top + top_size > limit):
+            statement = f"top {top:#x} has size {top_size:#x}: the arena ends at {limit:#x}"
+            wrong, top_size = (Problem("bad_top", statement, top, 0),), max(limit - top, 0)
+        if not contiguous:
+            return Arena(0, record, top, top_size, (), wrong)  # its regions must be found
+        end = limit if wrong else top + top_size
         heap = Heap(0, base, layout.first_chunk(base), end, end - base, end - base)
-        return Arena(0, record, top, top_size, (heap,))
+        return Arena(0, record, top, top_size, (heap,), wrong)
     heaps, problems = _read_heaps(target, layout, index, record)
     complete = not problems
-    room = heaps[-1].end - top if heaps else top_size
+    room = max(heaps[-1].end - top, 0) if heaps else top_size
     if top_size != room:
         statement = f"top {top:#x} has size {top_size:#x}; its heap ends {room:#x} bytes behind it"
         problems.append(Problem("bad_top", statement, top, index))
@@ -147,14 +153,14 @@ def _read_heaps(
             info = target.read_struct(layout.heap_info, address)
         except MemoryFault:
             info = None
-        sane = info is not None and info["ar_ptr"] == record.address
-        if info is None or not sane or info["size"] > layout.heap_max or address in seen:
-            statement = f"heap {address:#x} does not belong to its arena: the chain of heaps ends"
-            return heaps, [Problem("heap_chain", statement, address, index)]
-        seen.add(address)
         first = address + layout.heap_info.size
         if layout.heap_of(record.address) == address:
             first = layout.first_chunk(record.address + layout.state.size)
+        sane = info is not None and info["ar_ptr"] == record.address and address not in seen
+        if info is None or not sane or not first - address <= info["size"] <= layout.heap_max:
+            statement = f"heap {address:#x} does not belong to its arena: the chain of heaps ends"
+            return heaps, [Problem("heap_chain", statement, address, index)]
+        seen.add(address)
         end = address + info["size"]
         committed = info["mprotect_size"]
         heaps.insert(0, Heap(index, address, first, end, committed, layout.heap_max))

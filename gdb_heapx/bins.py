@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
 from .arenas import Arena
 from .errors import MemoryFault, Problem
+from .holes import missing
 from .layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
-from .lists import BinHead, BrokenError, Links, Overlay, fast_list, follow, regular_list
+from .lists import (
+    BinHead,
+    BrokenError,
+    Chunks,
+    Followed,
+    Links,
+    Places,
+    fast_list,
+    follow,
+    regular_list,
+)
 from .target import Target
 
 
@@ -30,7 +40,10 @@ BINNED = (BinKind.UNSORTED, BinKind.SMALL, BinKind.LARGE)
 
 @dataclass(frozen=True)
 class Bin:
-    """One free list that isn't empty. `max_size` None: no upper limit."""
+    """One free list that isn't empty. `max_size` None: no upper limit.
+
+    `resident` and `swapped` bytes are None where the target can't say.
+    """
 
     kind: BinKind
     index: int
@@ -38,6 +51,8 @@ class Bin:
     max_size: int | None
     chunks: int
     bytes: int
+    resident: int | None
+    swapped: int | None
 
 
 @dataclass(frozen=True)
@@ -66,18 +81,27 @@ class ArenaBins:
 
 
 class FreeChunks(NamedTuple):
-    """All chunks that a walk found free in an arena: by size, and sums of addresses and links."""
+    """All chunks that a walk found free in an arena: by size, and sums of addresses and links.
+
+    `absent` bytes by chunk size are not resident, `swapped` of them are swapped.
+    """
 
     sizes: Counter[int]
+    absent: Counter[int]
+    swapped: Counter[int]
     address_sum: int
     fd_sum: int
     bk_sum: int
 
 
 def read_fast(
-    target: Target, layout: Layout, arena: Arena, links: Links, overlay: Overlay
+    target: Target, layout: Layout, arena: Arena, links: Links, places: Places
 ) -> ArenaBins:
-    """Return an arena's fastbins; their chunks are added to `overlay`."""
+    """Return an arena's fastbins; their chunks are added to `places`."""
+
+    def visit(chunk: int, size: int, absent: int, swapped: int) -> None:
+        places.add(chunk)
+
     bins: list[Bin] = []
     problems: list[Problem] = []
     heads = arena.record.array("fastbinsY", target.word) if layout.has_fastbins else ()
@@ -85,10 +109,21 @@ def read_fast(
         if head:
             size, name = layout.fast_size(index), f"fastbin {index}"
             chunks = fast_list(name, layout, links, head, size)
-            followed = follow(name, chunks, arena.system // layout.min_size + 1, overlay.add)
-            bins.append(Bin(BinKind.FAST, index, size, size, followed.chunks, followed.bytes))
+            limit = arena.system // layout.min_size + 1
+            followed = follow(name, chunks, limit, target.residency, visit)
+            bins.append(bin_of(target, BinKind.FAST, index, (size, size), followed))
             problems += followed.problems
     return _bins_of(arena, bins, 0, problems)
+
+
+def bin_of(
+    target: Target, kind: BinKind, index: int, bounds: tuple[int, int | None], followed: Followed
+) -> Bin:
+    """Return a bin with what its list was found to hold."""
+    resident, swapped = (
+        (followed.bytes - followed.absent, followed.swapped) if target.residency else (None, None)
+    )
+    return Bin(kind, index, *bounds, followed.chunks, followed.bytes, resident, swapped)
 
 
 def _heads(target: Target, layout: Layout, arena: Arena) -> list[BinHead]:
@@ -113,8 +148,8 @@ def read_regular(
     heads = _heads(target, layout, arena)
     limit = arena.system // layout.min_size + 1
     if free is not None and _closed(heads, free, target.word):
-        sizes = _unsorted_sizes(layout, links, heads, free, limit)
-        derived = _derive(layout, heads, free, sizes) if sizes is not None else None
+        unsorted = _unsorted(target, layout, links, heads, free, arena.system)
+        derived = unsorted and _derive(target, layout, heads, free, unsorted)
         if derived is not None:
             return _bins_of(arena, derived, free.address_sum, [])
     bins: list[Bin] = []
@@ -123,8 +158,9 @@ def read_regular(
     for head in heads:
         kind, bounds = _kind(head.index), layout.bin_range(head.index)
         name = f"{kind.value} bin {head.index}"
-        followed = follow(name, regular_list(name, layout, links, head, bounds), limit)
-        bins.append(Bin(kind, head.index, *bounds, followed.chunks, followed.bytes))
+        chunks = regular_list(name, layout, links, head, (bounds[0], bounds[1] or arena.system))
+        followed = follow(name, chunks, limit, target.residency)
+        bins.append(bin_of(target, kind, head.index, bounds, followed))
         address_sum += followed.address_sum
         problems += followed.problems
     return _bins_of(arena, bins, address_sum, problems)
@@ -147,55 +183,74 @@ def _closed(heads: list[BinHead], free: FreeChunks, word: int) -> bool:
     return (members - fds) % (1 << 8 * word) == 0 == (members - bks) % (1 << 8 * word)
 
 
-def _unsorted_sizes(
-    layout: Layout, links: Links, heads: list[BinHead], free: FreeChunks, limit: int
-) -> Counter[int] | None:
+class _Sizes(NamedTuple):
+    """Some chunks by size: their number, and their bytes that are absent and swapped."""
+
+    number: Counter[int]
+    absent: Counter[int]
+    swapped: Counter[int]
+
+
+def _unsorted(
+    target: Target,
+    layout: Layout,
+    links: Links,
+    heads: list[BinHead],
+    free: FreeChunks,
+    system: int,
+) -> _Sizes | None:
     """Return the unsorted chunks by size; None where a list can't be followed to its end.
 
     The unsorted list and the sorted ones are followed in turn until one of the two ends.
     """
     unsorted = [head for head in heads if head.index == UNSORTED]
     sorted_ = [head for head in heads if head.index != UNSORTED]
-    sides = [_sizes_of(layout, links, side) for side in (unsorted, sorted_)]
-    found: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
+    sides = [_chunks_of(layout, links, side, system) for side in (unsorted, sorted_)]
+    found = [_Sizes(Counter(), Counter(), Counter()) for _ in sides]
     try:
-        for _ in range(limit):
-            for side, sizes, counts in zip((0, 1), sides, found):
-                size = next(sizes, None)
-                if size is None:
-                    return counts if side == 0 else free.sizes - counts
-                counts[size] += 1
+        for _ in range(system // layout.min_size + 1):
+            for side, (chunks, sizes) in enumerate(zip(sides, found)):
+                following = next(chunks, None)
+                if following is None:
+                    return sizes if side == 0 else _rest(free, sizes)
+                chunk, size = following
+                sizes.number[size] += 1
+                absent, swapped = missing(target.residency, chunk, chunk + size)
+                sizes.absent[size] += absent
+                sizes.swapped[size] += swapped
     except (BrokenError, MemoryFault):
         pass
     return None
 
 
-def _sizes_of(layout: Layout, links: Links, heads: list[BinHead]) -> Iterator[int]:
+def _rest(free: FreeChunks, part: _Sizes) -> _Sizes:
+    return _Sizes(free.sizes - part.number, free.absent - part.absent, free.swapped - part.swapped)
+
+
+def _chunks_of(layout: Layout, links: Links, heads: list[BinHead], system: int) -> Chunks:
     for head in heads:
-        bounds = layout.bin_range(head.index)
-        for _, size in regular_list("", layout, links, head, bounds):
-            yield size
+        low, high = layout.bin_range(head.index)
+        yield from regular_list("", layout, links, head, (low, high or system))
 
 
 def _derive(
-    layout: Layout, heads: list[BinHead], free: FreeChunks, unsorted: Counter[int]
+    target: Target, layout: Layout, heads: list[BinHead], free: FreeChunks, unsorted: _Sizes
 ) -> list[Bin] | None:
     """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
-    counts: Counter[int] = Counter()
-    totals: Counter[int] = Counter()
+    found = {head.index: Followed(0, 0, 0, 0, 0, ()) for head in heads}
     for size, number in free.sizes.items():
-        index = layout.bin_index(size)
-        for where, part in ((UNSORTED, unsorted[size]), (index, number - unsorted[size])):
-            if part < 0:
+        apart = (unsorted.number[size], unsorted.absent[size], unsorted.swapped[size])
+        whole = (number, free.absent[size], free.swapped[size])
+        rest = tuple(a - b for a, b in zip(whole, apart))
+        for index, (count, absent, swapped) in ((UNSORTED, apart), (layout.bin_index(size), rest)):
+            if not count:
+                continue
+            if count < 0 or index not in found:
                 return None
-            counts[where] += part
-            totals[where] += part * size
-    if {index for index, number in counts.items() if number} != {head.index for head in heads}:
+            found[index] = found[index].plus(count, count * size, absent, swapped)
+    if any(not followed.chunks for followed in found.values()):
         return None
-    return [
-        Bin(_kind(i), i, *layout.bin_range(i), counts[i], totals[i])
-        for i in sorted(head.index for head in heads)
-    ]
+    return [bin_of(target, _kind(i), i, layout.bin_range(i), found[i]) for i in sorted(found)]
 
 
 def _kind(index: int) -> BinKind:

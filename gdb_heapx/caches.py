@@ -7,15 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from .arenas import HeapIndex
-from .bins import Bin, BinKind
-from .errors import MemoryFault, Problem
+from .bins import Bin, BinKind, bin_of
+from .errors import MemoryFault, Problem, SwappedOutError
 from .layout import FLAGS, IS_MMAPPED, Layout
-from .lists import Links, Overlay, follow, tcache_list
+from .lists import Links, Places, follow, swapped_out, tcache_list
 from .locate import Libc
 from .nptl import Block, thread_blocks
 from .target import Record, Target
 
 TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
+LARGEST = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,17 @@ class Caches:
     thread_arena: dict[int, int] = field(default_factory=dict)
     chunks: Counter[int] = field(default_factory=Counter)
     bytes: Counter[int] = field(default_factory=Counter)
+    absent: Counter[int] = field(default_factory=Counter)
+    swapped: Counter[int] = field(default_factory=Counter)
     structs: list[tuple[int, int]] = field(default_factory=list)
     mmapped: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
 
 def read_caches(
-    target: Target, libc: Libc, index: HeapIndex, links: Links, overlay: Overlay
+    target: Target, libc: Libc, index: HeapIndex, links: Links, places: Places
 ) -> Caches:
-    """Return the tcaches of every thread; their chunks are added to `overlay`."""
+    """Return the tcaches of every thread; they and their chunks are added to `places`."""
     if libc.layout.tcache is None:
         return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
     blocks = thread_blocks(target, libc)
@@ -86,7 +89,10 @@ def read_caches(
             address = target.read_word(block.address + offset)
             if _has_none(target, libc, address):
                 continue
-            tcache = _read(target, libc, block, address, index, links, overlay, caches)
+            tcache = _read(target, libc, block, address, index, links, places, caches)
+        except SwappedOutError as fault:
+            caches.problems.append(swapped_out(f"the tcache of thread {block.lwp}", fault.address))
+            continue
         except MemoryFault as fault:
             statement = f"the tcache of thread {block.lwp} cannot be read at {fault.address:#x}"
             caches.problems.append(
@@ -118,15 +124,17 @@ def _read(
     address: int,
     index: HeapIndex,
     links: Links,
-    overlay: Overlay,
+    places: Places,
     caches: Caches,
 ) -> Tcache:
-    def visit(chunk: int, size: int) -> None:
+    def visit(chunk: int, size: int, absent: int, swapped: int) -> None:
         heap = index.at(chunk)
         if heap is not None:
             caches.chunks[heap.arena] += 1
             caches.bytes[heap.arena] += size
-            overlay.add(chunk)
+            caches.absent[heap.arena] += absent
+            caches.swapped[heap.arena] += swapped
+            places.add(chunk)
         elif links.word(chunk + target.word) & IS_MMAPPED:
             caches.mmapped.add(chunk)
         else:
@@ -138,9 +146,20 @@ def _read(
     tcache = read_tcache(target, libc.layout, block, address, fill, links, visit)
     chunk = address - libc.layout.header
     if index.at(chunk) is not None:
-        caches.structs.append((chunk, links.word(chunk + target.word) & ~FLAGS))
-        overlay.add(chunk)
+        size = links.word(chunk + target.word) & ~FLAGS
+        least = libc.layout.chunk_size(tcache_size(libc.layout))
+        if not least <= size < least + libc.layout.min_size:  # malloc may leave it a bit more
+            statement = f"the tcache of thread {block.lwp} is a chunk of size {size:#x}"
+            caches.problems.append(Problem("bad_tcache", statement, chunk, thread=block.lwp))
+            size = least
+        caches.structs.append((chunk, size))
+        places.add(chunk)
     return tcache
+
+
+def tcache_size(layout: Layout) -> int:
+    """Return the bytes of tcache_perthread_struct, 0 where there is none."""
+    return layout.tcache.size if layout.tcache else 0
 
 
 def read_tcache(
@@ -150,9 +169,9 @@ def read_tcache(
     address: int,
     fill: int,
     links: Links,
-    visit: Callable[[int, int], None],
+    visit: Callable[[int, int, int, int], None],
 ) -> Tcache:
-    """Return the tcache at `address`; `visit` gets address and size of each cached chunk.
+    """Return the tcache at `address`; `visit` gets each cached chunk (lists.follow).
 
     `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
     """
@@ -165,10 +184,10 @@ def read_tcache(
     for index, (head, claimed) in enumerate(zip(heads, stored)):
         bounds = layout.tcache_range(index)
         name = f"tcache bin {index} of thread {block.lwp}"
-        chunks = tcache_list(name, layout, links, head, bounds)
-        followed = follow(name, chunks, TCACHE_LIMIT, visit)
+        chunks = tcache_list(name, layout, links, head, (bounds[0], bounds[1] or LARGEST))
+        followed = follow(name, chunks, TCACHE_LIMIT, target.residency, visit)
         if followed.chunks:
-            bins.append(Bin(BinKind.TCACHE, index, *bounds, followed.chunks, followed.bytes))
+            bins.append(bin_of(target, BinKind.TCACHE, index, bounds, followed))
         lost = max(claimed - followed.chunks, 0)
         behind = f"; {lost} chunks that it counts were not reached, and count as in use"
         problems += (

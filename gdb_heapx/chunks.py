@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import NamedTuple
 
-from .errors import MemoryFault, Problem
-from .layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout
-from .lists import BUCKET, Overlay
+from .errors import MemoryFault, Problem, SwappedOutError
+from .holes import Holes, missing
+from .layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout, align_up
+from .lists import BUCKET, Overlay, Places, swapped_out
 from .target import Target
 
 BLOCK = 1 << BUCKET  # bytes read at once at most
@@ -24,6 +25,8 @@ class Tally:
 
     The overlaid chunks are those of `used` that an Overlay names. `free_address_sum` identifies the
     set of free chunks without keeping it; the sums of their links tell whether their lists close.
+    `free_absent` are those bytes of the free chunks, by size, that aren't resident, `free_swapped`
+    those that are swapped.
     `end` is where the walk ended: at its stop, or at what is no chunk. `last_in_use` is the last
     chunk in use that the program holds.
     """
@@ -33,6 +36,8 @@ class Tally:
     free_address_sum: int = 0
     free_fd_sum: int = 0
     free_bk_sum: int = 0
+    free_absent: Counter[int] = field(default_factory=Counter)
+    free_swapped: Counter[int] = field(default_factory=Counter)
     overlaid_chunks: int = 0
     overlaid_bytes: int = 0
     last_in_use: int | None = None
@@ -62,13 +67,20 @@ class Tally:
 
 
 def walk(
-    target: Target, layout: Layout, start: int, stop: int, main: bool, overlay: Overlay
+    target: Target,
+    layout: Layout,
+    start: int,
+    stop: int,
+    main: bool,
+    overlay: Overlay | None = None,
+    holes: Holes | None = None,
 ) -> Tally:
     """Fold the chunks from `start` up to `stop`, the top chunk or the end of a heap.
 
     A word smaller than MINSIZE ends the walk quietly (`end` < `stop`): the caller knows fenceposts.
+    Without `holes` pages are not looked at.
     """
-    walker = _Walker(target, layout, main, overlay)
+    walker = _Walker(target, layout, main, overlay or Overlay.empty(), holes)
     address = start
     try:
         while address < stop:
@@ -77,6 +89,8 @@ def walk(
                 break
             address = following
         walker.close(address, stop)
+    except SwappedOutError as fault:
+        walker.tally.problems.append(swapped_out("the heap", fault.address))
     except MemoryFault as fault:
         statement = f"chunk header {fault.address:#x} cannot be read"
         walker.tally.problems.append(Problem("unreadable", statement, fault.address))
@@ -111,6 +125,9 @@ class _Run(NamedTuple):
     words: list[int]
     freed: list[int]
 
+    def size_at(self, chunk: int) -> int:
+        return self.sizes[(chunk - self.start) // GRAIN] & ~FLAGS
+
 
 class _Carried(NamedTuple):
     """The last chunk of a run; whether it is in use, the next run's first word tells."""
@@ -124,11 +141,14 @@ class _Carried(NamedTuple):
 class _Walker:
     """Folds runs of chunks; carries the last one of each, whose state the next one tells."""
 
-    def __init__(self, target: Target, layout: Layout, main: bool, overlay: Overlay) -> None:
+    def __init__(
+        self, target: Target, layout: Layout, main: bool, overlay: Overlay, holes: Holes | None
+    ) -> None:
         self.tally = Tally()
         self._target = target
         self._layout = layout
         self._overlay = overlay
+        self._holes = holes
         # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
         forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
         self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
@@ -138,6 +158,9 @@ class _Walker:
     def fold_block(self, address: int, stop: int) -> int:
         """Fold the chunks that begin in one read from `address` on; return where the next lies."""
         end = min((address & -BLOCK) + BLOCK, stop, address + self._window)
+        if self._holes and missing(self._holes.residency, address, end)[1]:
+            # Reading brings swapped pages back: only those where a header lies.
+            end = min(end, align_up(address + 1, self._target.page))
         run = self._scan(address, end)
         if not run.words:
             return address
@@ -146,8 +169,16 @@ class _Walker:
         counts = Counter(run.words)
         bad = [word for word in counts if word & self._bad]
         if bad:
-            raise self._bad_chunk(run, bad)
-        self._fold(run, counts, self._met(run))
+            index = min(map(run.words.index, bad))
+            statement = f"has the impossible size word {run.words[index]:#x}"
+            raise self._bad_chunk(run, index, statement)
+        if run.end > stop:
+            statement = f"of size {run.words[-1] & ~FLAGS:#x} reaches beyond its heap"
+            raise self._bad_chunk(run, len(run.words) - 1, statement)
+        fast = self._met(run, self._overlay.fast)
+        self._fold(run, counts, fast | self._met(run, self._overlay.cached))
+        if self._holes:
+            self._note_holes(self._holes, run, fast)
         return run.end
 
     def _scan(self, address: int, end: int) -> _Run:
@@ -156,7 +187,7 @@ class _Walker:
         This is the inner loop: one word a chunk.
         """
         word = self._target.word
-        data = self._target.words(address + word, max((end - address) // word - 1, 1))
+        data = self._target.bulk_words(address + word, max((end - address) // word - 1, 1))
         step = GRAIN // word
         sizes = data[::step]
         smallest, count, index, previous = self._layout.min_size, len(sizes), 0, -1
@@ -175,29 +206,26 @@ class _Walker:
         following = address + index * GRAIN
         return _Run(address, following, sizes, data[1::step], data[2::step], words, freed)
 
-    def _bad_chunk(self, run: _Run, bad: list[int]) -> _BadChunkError:
-        """Fold what is before the first size word that no chunk can have; return the error."""
-        index = min(map(run.words.index, bad))
-        words, wrong = run.words[:index], run.words[index]
+    def _bad_chunk(self, run: _Run, index: int, statement: str) -> _BadChunkError:
+        """Fold what is before a chunk of the run that can't be one; return the error."""
+        words = run.words[:index]
         address = run.start + sum(word & ~FLAGS for word in words)
         if words:
             last = address - (words[-1] & ~FLAGS)
             freed = [i for i in run.freed if run.start + i * GRAIN < last]
             run = run._replace(end=address, words=words, freed=freed)
             self._fold(run, Counter(words), frozenset())
-        statement = f"chunk {address:#x} has the impossible size word {wrong:#x}"
-        return _BadChunkError("bad_size", address, statement)
+        return _BadChunkError("bad_size", address, f"chunk {address:#x} {statement}")
 
-    def _met(self, run: _Run) -> frozenset[int]:
+    def _met(self, run: _Run, places: Places) -> frozenset[int]:
         """Return the overlay's chunks in a run, counted; each must be one that the walk came by."""
-        expected = self._overlay.between(run.start, run.end)
+        expected = places.between(run.start, run.end)
         if not expected:
             return frozenset()
         sizes = map((~FLAGS).__and__, run.words)
         met = expected.intersection(accumulate(sizes, initial=run.start)) - {run.end}
         self.tally.overlaid_chunks += len(met)
-        words = [run.sizes[(chunk - run.start) // GRAIN] for chunk in met]
-        self.tally.overlaid_bytes += sum([word & ~FLAGS for word in words])
+        self.tally.overlaid_bytes += sum(map(run.size_at, met))
         for chunk in sorted(expected - met):
             statement = f"cached chunk {chunk:#x} does not lie where the walk finds chunks"
             self.tally.problems.append(Problem("cached_misplaced", statement, chunk))
@@ -222,6 +250,28 @@ class _Walker:
         links = self._target.words(last + 2 * self._target.word, 2)
         self._carried = _Carried(last, words[-1], links, last in overlay)
 
+    def _note_holes(self, holes: Holes, run: _Run, fast: frozenset[int]) -> None:
+        """Add a run's free space to the holes, and what of its free chunks isn't resident.
+
+        Chunks too small for a page matter only beside fast ones.
+        """
+        at = run.freed[1:] if run.freed[:1] == [-1] else run.freed
+        if missing(holes.residency, run.start, run.end)[0]:
+            for i in at:
+                self._note_absent(holes, run.start + i * GRAIN, run.sizes[i] & ~FLAGS)
+        if not fast:
+            smallest = holes.trimmer.smallest
+            beside = [i for i in at[:1] if run.start + i * GRAIN == holes.end]
+            at = beside + [i for i in at[len(beside) :] if run.sizes[i] >= smallest]
+        for chunk in sorted(fast.union([run.start + i * GRAIN for i in at])):
+            holes.add(chunk, run.size_at(chunk), chunk in fast)
+
+    def _note_absent(self, holes: Holes, chunk: int, size: int) -> None:
+        absent, swapped = missing(holes.residency, chunk, chunk + size)
+        if absent:
+            self.tally.free_absent[size] += absent
+            self.tally.free_swapped[size] += swapped
+
     def _note_last_in_use(self, run: _Run, last: int, overlay: frozenset[int]) -> None:
         """Note the last chunk before `last` that the program holds."""
         address = last
@@ -245,13 +295,14 @@ class _Walker:
             self.tally.free_address_sum += self._carried.address
             self.tally.free_fd_sum += self._carried.links[0]
             self.tally.free_bk_sum += self._carried.links[1]
+            if self._holes:
+                self._note_absent(self._holes, self._carried.address, size)
+                self._holes.add(self._carried.address, size, False)
 
     def close(self, address: int, stop: int) -> None:
         """Count the last chunk by the word at `address`: top's, or a fencepost's."""
         if self._carried:
-            if address > stop:
-                chunk, size = self._carried.address, self._carried.word & ~FLAGS
-                statement = f"chunk {chunk:#x} of size {size:#x} reaches beyond its heap"
-                raise _BadChunkError("bad_size", chunk, statement)
             self._settle(self._target.read_word(address + self._target.word))
             self._carried = None
+        if self._holes:
+            self._holes.close(stop)

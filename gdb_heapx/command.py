@@ -7,17 +7,19 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from . import __version__
 from .errors import HeapxError, UsageError
 from .render import FORMATS, Context, Style, missing_libraries
 from .report import Column, Report, Value
-from .snapshot import Snapshot
+from .snapshot import Scope, Snapshot
 
 DAMAGED = 1
 HELP_WIDTH = 79
@@ -27,7 +29,7 @@ HELP_WIDTH = 79
 class Arg:
     """One argument: `--name` or, without dashes, a positional one that may be absent.
 
-    `kind` is what its value is: flag, text, count, choice, arena or file.
+    `kind` is what its value is: flag, text, count, bytes, choice, arena or file.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Arg:
 
 ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
 NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains")
+PAD = Arg("--pad", "leave this much at top, as malloc_trim(BYTES) would", "bytes")
+SCOPE_ARGS = (NO_WALK, PAD)  # what take is told
 OUTPUT_ARGS = (
     Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
     Arg("--output", "write to this file, whole or not at all", "file"),
@@ -60,16 +64,31 @@ OUTPUT_ARGS = (
     Arg("--limit", "show this many rows at most", "count"),
     Arg("--bytes", "show sizes in bytes, exactly"),
     Arg("--columns", "show these columns: NAME,NAME,…", "columns"),
+    Arg("--swap-in", "bring this much back from swap at most, such as 100M", "bytes"),
 )
+
+
+class Session(Protocol):
+    """A target that is stopped, to read and, where the user asks for exactly that, to change."""
+
+    def take(self, scope: Scope) -> Snapshot:
+        """Return a snapshot; HeapxError where there is no glibc malloc to read."""
+
+    def malloc_trim(self, pad: int) -> int:
+        """Call malloc_trim(pad) in the process and return its result; HeapxError if it can't be."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A declared command: `run` maps a snapshot and its own arguments to a Report."""
+    """A declared command: `run` maps a snapshot and its own arguments to a Report.
+
+    A command that `acts` gets the session, too.
+    """
 
     name: str
     args: tuple[Arg, ...]
     run: Callable[..., Report]
+    acts: bool = False
 
     @property
     def all_args(self) -> tuple[Arg, ...]:
@@ -102,11 +121,14 @@ class Command:
 REGISTRY: dict[str, Command] = {}
 
 
-def command(name: str, *args: Arg) -> Callable[[Callable[..., Report]], Callable[..., Report]]:
+Run = Callable[..., Report]
+
+
+def command(name: str, *args: Arg, acts: bool = False) -> Callable[[Run], Run]:
     """Declare a function as a command: its docstring is the help, its arguments `args`."""
 
-    def declare(function: Callable[..., Report]) -> Callable[..., Report]:
-        REGISTRY[name] = Command(name, args, function)
+    def declare(function: Run) -> Run:
+        REGISTRY[name] = Command(name, args, function, acts)
         return function
 
     return declare
@@ -132,6 +154,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMGT]?)(iB|B)?", text, re.I)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 4096, 64K or 100M")
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
 def _arena(text: str) -> int:
     try:
         return int(text, 0)
@@ -143,7 +172,7 @@ def _arena(text: str) -> int:
 def parse(declared: Command, words: Sequence[str]) -> argparse.Namespace:
     """Return a command's arguments by key; UsageError with one clear message."""
     parser = _Parser(prog=declared.name, add_help=False, allow_abbrev=False)
-    types: dict[str, Callable[[str], Any]] = {"count": _count, "arena": _arena}
+    types: dict[str, Callable[[str], Any]] = {"count": _count, "bytes": _bytes, "arena": _arena}
     for arg in declared.all_args:
         if arg.kind == "flag":
             parser.add_argument(arg.name, dest=arg.key, action="store_true")
@@ -193,7 +222,11 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
     return commands["heapx"], list(words)
 
 
-def execute(words: Sequence[str], take: Callable[[bool], Snapshot], terminal: Terminal) -> Answer:
+def execute(
+    words: Sequence[str],
+    opened: Callable[[], AbstractContextManager[Session]],
+    terminal: Terminal,
+) -> Answer:
     """Run one command line; HeapxError for everything that the user can mend."""
     declared, rest = find(words)
     options = vars(parse(declared, rest))
@@ -201,18 +234,20 @@ def execute(words: Sequence[str], take: Callable[[bool], Snapshot], terminal: Te
     chosen = options["format"] or ("ansi" if terminal.colour and not options["output"] else "text")
     # Imports the libraries, if need be, while the process isn't stopped yet.
     warning = missing_libraries() if chosen in ("text", "ansi") else None
-    snapshot = take(not options.get("no_walk", False))
-    own = {arg.key: options[arg.key] for arg in declared.args if arg is not NO_WALK}
-    report = declared.run(snapshot, **own)
+    walk = not options.get("no_walk", False)
+    scope = Scope(walk, options["swap_in"], options.get("pad") or 0)
+    own = {arg.key: options[arg.key] for arg in declared.args if arg not in SCOPE_ARGS}
+    with opened() as session:
+        snapshot = session.take(scope)
+        acting = {"session": session, "scope": scope} if declared.acts else {}
+        report = declared.run(snapshot, **acting, **own)
     report = _arrange(report, options["sort"], options["limit"], columns)
     context = Context(declared.name, __version__, target_facts(snapshot))
     text = FORMATS[chosen](report, context, Style(terminal.width, options["bytes"], columns))
     if options["output"]:
         write_whole(options["output"], text)
         text = ""
-    damaged = any(
-        not problem.in_motion and problem.code != "layout_differs" for problem in snapshot.problems
-    )
+    damaged = any(problem.damage for problem in snapshot.problems)
     return Answer(text, DAMAGED if damaged else 0, warning)
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from .target import Mapping
 
-SHT_SYMTAB = 2
+SHT_SYMTAB, SHT_DYNSYM = 2, 11
+STT_OBJECT, STT_FUNC, STT_TLS = 1, 2, 6
 PT_LOAD, PT_NOTE = 1, 4
 PF_X, PF_W, PF_R = 1, 2, 4
 NT_FILE = 0x46494C45
@@ -59,16 +60,34 @@ class Elf:
 
     def tls_symbol(self, name: str) -> int | None:
         """Return the value of a thread-local symbol of .symtab, None without."""
+        return self._symbol(name, SHT_SYMTAB, STT_TLS)
+
+    def dynamic_symbol(self, name: str) -> int | None:
+        """Return the value of a variable of .dynsym, None without."""
+        return self._symbol(name, SHT_DYNSYM, STT_OBJECT)
+
+    def has_function(self, name: str) -> bool:
+        """Tell whether .symtab or .dynsym defines a function."""
+        tables = (SHT_SYMTAB, SHT_DYNSYM)
+        return any(self._symbol(name, section, STT_FUNC) for section in tables)
+
+    def _symbol(self, name: str, section: int, wanted: int) -> int | None:
         layout = "IIIIIIIIII" if self.word == 4 else "IIQQQQIIQQ"
         (start,) = self._unpack("Q", 40) if self.word == 8 else self._unpack("I", 32)
         size, count = self._unpack("HH", 58 if self.word == 8 else 46)
         sections = [self._unpack(layout, start + i * size) for i in range(count)]
         for _, kind, _, _, offset, length, link, *_ in sections:
-            if kind == SHT_SYMTAB:
-                return self._find(name, offset, length, sections[link][4], sections[link][5])
+            if kind == section:
+                strings, size = sections[link][4:6]
+                for value, info in self._named(name, offset, length, strings, size):
+                    if info & 15 == wanted:
+                        return value
         return None
 
-    def _find(self, name: str, start: int, length: int, strings: int, size: int) -> int | None:
+    def _named(
+        self, name: str, start: int, length: int, strings: int, size: int
+    ) -> Iterator[tuple[int, int]]:
+        """Yield value and info of the symbols of one table that have this name."""
         text, wanted = self._data[strings : strings + size], set()
         at = text.find(name.encode() + b"\0")
         while at >= 0:  # names may share their tails, so only the symbols tell which one it is
@@ -77,9 +96,10 @@ class Elf:
         table = self._data[start : start + length]
         if self.word == 8:
             symbols = struct.iter_unpack(self._order + "IBBHQQ", table)
-            return next((s[4] for s in symbols if s[0] in wanted and s[1] & 15 == 6), None)
-        symbols = struct.iter_unpack(self._order + "IIIBBH", table)
-        return next((s[1] for s in symbols if s[0] in wanted and s[3] & 15 == 6), None)
+            yield from ((s[4], s[1]) for s in symbols if s[0] in wanted)
+        else:
+            symbols = struct.iter_unpack(self._order + "IIIBBH", table)
+            yield from ((s[1], s[3]) for s in symbols if s[0] in wanted)
 
     def core_mappings(self) -> tuple[Mapping, ...]:
         """Return a core's PT_LOAD segments as mappings, named from its NT_FILE note.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+# Codes of problems that are no damage.
+SWAPPED_OUT, LAYOUT_DIFFERS = "swapped_out", "layout_differs"
+
 
 class HeapxError(Exception):
     """Something the user can act on: one statement, then what to do about it."""
@@ -33,6 +36,15 @@ class MemoryFault(HeapxError):  # noqa: N818
         self.address = address
 
 
+class SwappedOutError(MemoryFault):
+    """Memory that is swapped out, where bringing more of it back isn't allowed."""
+
+    def __init__(self, address: int) -> None:
+        super().__init__(address)
+        self.statement = f"memory that is needed, at {address:#x}, is swapped out"
+        self.remedies = ("--swap-in BYTES allows to bring so much of it back.",)
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something in the heap that isn't as glibc leaves it.
@@ -47,6 +59,11 @@ class Problem:
     arena: int | None = None
     thread: int | None = None
     in_motion: bool = False
+
+    @property
+    def damage(self) -> bool:
+        """Whether the heap is damaged: neither in motion nor merely hard to read."""
+        return not self.in_motion and self.code not in (SWAPPED_OUT, LAYOUT_DIFFERS)
 
     def moving(self) -> Problem:
         """Return the same problem, marked as in motion."""

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .arenas import Arena, Heap
 from .bins import BINNED, ArenaBins, BinKind
 from .caches import Caches
 from .errors import Problem
 from .heaps import Walked
+from .holes import Holes, Trimmer
 from .layout import Layout
+from .target import Residency
+from .trim import Free, Part, Top, Trim, trim_arena
+
+
+class Presence(NamedTuple):
+    """Bytes that are in RAM, and that are in swap; None where the target can't say."""
+
+    resident: int | None
+    swapped: int | None
+
+
+UNKNOWN = Presence(None, None)
+
+
+def presence_of(residency: Residency | None, start: int, end: int) -> Presence:
+    """Return what of [start, end) is in memory."""
+    if residency is None:
+        return UNKNOWN
+    absent, swapped = residency.missing(start, end)
+    return Presence(end - start - absent, swapped)
+
+
+def added(parts: Iterable[Presence]) -> Presence:
+    """Return the sum; unknown if a part is."""
+    resident = swapped = 0
+    for part in parts:
+        if part.resident is None or part.swapped is None:
+            return UNKNOWN
+        resident, swapped = resident + part.resident, swapped + part.swapped
+    return Presence(resident, swapped)
 
 
 @dataclass(frozen=True)
@@ -23,6 +57,7 @@ class HeapFigures:
     reserved: int
     in_use: int | None
     free: int | None
+    presence: Presence
 
 
 @dataclass(frozen=True)
@@ -30,7 +65,10 @@ class ArenaFigures:
     """One arena: its bytes by state, which add up to `system`.
 
     `in_use` is None where a damaged heap could not be walked to its end; without a walk it is what
-    remains of `system`, and `in_use_chunks` is None.
+    remains of `system`, and `in_use_chunks` is None. `presence` tells by the name of each of these
+    figures what of it is in memory. `trim` is None where not all chunks were walked over, or where
+    they and the lists don't agree. `used_by_size` (with cached chunks) and `free_by_size` (without
+    what is known to be absent from memory) are bytes by the chunk size's highest power of two.
     """
 
     libc: str
@@ -55,6 +93,10 @@ class ArenaFigures:
     contiguous: bool
     heaps: tuple[HeapFigures, ...]
     bins: ArenaBins
+    presence: Mapping[str, Presence]
+    trim: Trim | None
+    used_by_size: Mapping[int, int]
+    free_by_size: Mapping[int, int]
 
     @property
     def main(self) -> bool:
@@ -82,16 +124,18 @@ class ArenaReading:
     arena: Arena
     bins: ArenaBins
     walked: list[Walked] | None
+    holes: Holes
     caches: Caches
     layout: Layout
+    residency: Residency | None
 
     @property
     def whole(self) -> bool:
         """Whether every heap was found, and walked to its end if it was walked."""
         return self.arena.complete and all(part.whole for part in self.walked or ())
 
-    def figures(self, libc: str) -> ArenaFigures:
-        """Return the arena's figures."""
+    def figures(self, libc: str, trim: Trim | None) -> ArenaFigures:
+        """Return the arena's figures, with what malloc_trim would make of it."""
         arena, record = self.arena, self.arena.record
         in_use_chunks, in_use = self._in_use()
         return ArenaFigures(
@@ -117,7 +161,78 @@ class ArenaReading:
             contiguous=arena.contiguous,
             heaps=tuple(map(self._heap, self.walked or arena.heaps)),
             bins=self.bins,
+            presence=self._presence(in_use is not None),
+            trim=trim,
+            used_by_size=_by_power((p.tally.used, Counter()) for p in self.walked or ()),
+            free_by_size=_by_power((p.tally.free, p.tally.free_absent) for p in self.walked or ()),
         )
+
+    def _presence(self, whole: bool) -> dict[str, Presence]:
+        """Return what is in memory of each state, and of `system`."""
+        top, caches, index = self._top(), self.caches, self.arena.index
+        cached = Presence(caches.bytes[index] - caches.absent[index], caches.swapped[index])
+        presence = {
+            "system": added(presence_of(self.residency, h.address, h.end) for h in self._heaps()),
+            "tcache": cached if self.residency else UNKNOWN,
+            "fast": self._binned_presence(BinKind.FAST),
+            "binned": self._binned_presence(*BINNED),
+            "top": presence_of(self.residency, *top),
+            "overhead": added(presence_of(self.residency, *span) for span in self._overheads()),
+        }
+        known = [p for p in presence.values() if p.resident is not None and p.swapped is not None]
+        if not whole or len(known) < len(presence):
+            return {**presence, "in_use": UNKNOWN}
+        system, *others = presence.values()
+        rest = added(others)
+        presence["in_use"] = Presence(
+            (system.resident or 0) - (rest.resident or 0),
+            (system.swapped or 0) - (rest.swapped or 0),
+        )
+        return presence
+
+    def _top(self) -> tuple[int, int]:
+        return self.arena.top, self.arena.top + self.arena.top_size
+
+    def _heaps(self) -> list[Heap]:
+        return [p.heap for p in self.walked] if self.walked is not None else [*self.arena.heaps]
+
+    def _binned_presence(self, *kinds: BinKind) -> Presence:
+        found = (Presence(b.resident, b.swapped) for b in self.bins.bins if b.kind in kinds)
+        return added(found) if self.residency else UNKNOWN
+
+    def trim(
+        self, trimmer: Trimmer, parameters: dict[str, int], program_break: int | None, pad: int
+    ) -> Trim | None:
+        """Return what malloc_trim(pad) would do to this arena; None if that isn't sure."""
+        if self.walked is None or not all(check.ok for check in self.checks()):
+            return None
+        presence, index = self._presence(True), self.arena.index
+        sizes = {
+            "binned": self.bins.bytes(*BINNED),
+            "fast": self.bins.bytes(BinKind.FAST),
+            "tcache": self.caches.bytes[index],
+            "top": self.arena.top_size,
+        }
+        free = Free(**{name: Part(size, presence[name].resident) for name, size in sizes.items()})
+        start, end = self._top()
+        # systrim asks where the break is, and not whether the arena was ever interrupted.
+        at_break = self.arena.contiguous if program_break is None else program_break == end
+        top = Top(start, end - start, self.arena.main, at_break)
+        return trim_arena(trimmer, self.layout, free, self.holes, top, parameters, pad)
+
+    def _overheads(self) -> Iterator[tuple[int, int]]:
+        """Yield where the overhead lies; without a walk, as far as _overhead counts it."""
+        for chunk, size in self.caches.structs:
+            if self._in_heaps(chunk):
+                yield chunk, chunk + size
+        for part in self.walked or ():
+            yield from part.overhead_spans(self.arena.top)
+        if self.walked is None:
+            last = len(self.arena.heaps) - 1
+            for number, heap in enumerate(self.arena.heaps):
+                yield heap.address, heap.first
+                if number < last:
+                    yield heap.end - self.layout.min_size, heap.end
 
     def _structs(self, start: int, end: int) -> int:
         """Return the bytes of the tcaches that lie in [start, end)."""
@@ -143,7 +258,7 @@ class ArenaReading:
         if self.walked is None:
             other = self.bins.bytes(BinKind.FAST, *BINNED) + self.caches.bytes[self.arena.index]
             rest = self.arena.system - other - self.arena.top_size - self._overhead()
-            return None, rest
+            return None, rest if rest >= 0 else None
         tallies = [part.tally for part in self.walked]
         return (
             sum(tally.used_chunks - tally.overlaid_chunks for tally in tallies),
@@ -164,7 +279,14 @@ class ArenaReading:
             top = self.arena.top_size if heap.address <= self.arena.top < heap.end else 0
             free = tally.free_bytes + tally.overlaid_bytes - structs + top
         return HeapFigures(
-            heap.arena, heap.address, heap.size, heap.committed, heap.reserved, in_use, free
+            heap.arena,
+            heap.address,
+            heap.size,
+            heap.committed,
+            heap.reserved,
+            in_use,
+            free,
+            presence_of(self.residency, heap.address, heap.end),
         )
 
     def checks(self) -> list[Check]:
@@ -191,6 +313,16 @@ class ArenaReading:
             Check("same free chunks (checksum)", index, _checksum(self.bins.address_sum), same),
         ]
 
+    def _unwalked_problems(self) -> list[Problem]:
+        """Return what must agree where the chunks were not walked over."""
+        heaps, system = sum(heap.size for heap in self.arena.heaps), self.arena.system
+        statement = f"heaps add up to system_mem: glibc says {system:,}, the heaps have {heaps:,}"
+        if heaps == system and self._in_use()[1] is None:
+            statement = f"system_mem {system:,} is less than what is free in the arena"
+        elif heaps == system:
+            return []
+        return [Problem("check_failed", statement, self.arena.address, self.arena.index)]
+
     def problems(self) -> list[Problem]:
         """Return what is wrong in this arena; a check that fails for a known reason isn't told."""
         index = self.arena.index
@@ -199,12 +331,23 @@ class ArenaReading:
             problems += (replace(problem, arena=index) for problem in part.tally.problems)
         if problems:
             return problems
+        if self.walked is None:
+            return self._unwalked_problems()
         for check in self.checks():
             if not check.ok:
                 figures = f"glibc says {check.expected:,}, the walk found {check.found or 0:,}"
                 statement = f"{check.name}: {figures}"
                 problems.append(Problem("check_failed", statement, self.arena.address, index))
         return problems
+
+
+def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int, int]:
+    """Return bytes by the highest power of two in the chunk size, without those absent."""
+    found: Counter[int] = Counter()
+    for numbers, absent in counters:
+        for size, count in numbers.items():
+            found[1 << size.bit_length() - 1] += size * count - absent[size]
+    return dict(sorted(found.items()))
 
 
 def _checksum(address_sum: int) -> int:

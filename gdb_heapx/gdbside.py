@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import gdb
@@ -18,8 +18,9 @@ from .command import Command, Terminal, execute, load_commands
 from .elf import Elf
 from .errors import HeapxError, MemoryFault
 from .layout import Member, Struct
-from .procfs import PageMap, ProcessMemory, QuietMemory, read_maps, thread_name
-from .snapshot import Snapshot
+from .pages import PageStates
+from .procfs import ProcessMemory, QuietMemory, read_maps, swap_allowance, thread_name
+from .snapshot import Scope, Snapshot
 from .target import ByteOrder, Mapping, Memory, Target, Thread
 
 FRAMES = 16  # how deep malloc may be below a system call
@@ -63,6 +64,13 @@ class ObjectFile:
             return None
         return None if address is None else int(address)
 
+    def function(self, name: str) -> int | None:
+        """Return the address of a function of this object file, None if it has none so named."""
+        symbol = self._symbol(name)
+        if symbol is None or symbol.addr_class != gdb.SYMBOL_LOC_BLOCK:
+            return None
+        return int(symbol.value().address)
+
     def struct(self, name: str) -> Struct | None:
         symbol = self._objfile.lookup_static_symbol(name, gdb.SYMBOL_STRUCT_DOMAIN)
         if symbol is None or symbol.type is None:
@@ -73,6 +81,12 @@ class ObjectFile:
             if field.name and hasattr(field, "bitpos")
         }
         return Struct(name, symbol.type.sizeof, members)
+
+    def dynamic_symbol(self, name: str) -> int | None:
+        try:
+            return Elf(self.path).dynamic_symbol(name)
+        except (OSError, ValueError):
+            return None
 
     def tls_offset(self, name: str) -> int | None:
         for path in (*self._debug_files, self.path):
@@ -85,7 +99,7 @@ class ObjectFile:
         return None
 
 
-def current_target() -> Target:
+def current_target(swap_in: int | None = None) -> Target:
     """Return the selected inferior as a Target; HeapxError if there is nothing to look at."""
     inferior = gdb.selected_inferior()
     if not inferior.pid and not inferior.threads():
@@ -100,16 +114,19 @@ def current_target() -> Target:
     word = gdb.lookup_type("long").sizeof
     page = _page_size()
     memory: Memory = InferiorMemory(inferior)
+    bulk: Memory | None = None
     pid = inferior.pid or None
     mappings = _mappings(pid, native, core)
-    quiet = False
+    residency: PageStates | None = None
+    no_residency: str | None = "a core doesn't tell" if core else "the process is remote"
     if native and pid is not None:
         try:
-            pagemap = PageMap(pid, page)
-            memory = QuietMemory(ProcessMemory(pid), pagemap, pid, mappings, page)
-            quiet = True
-        except OSError:
-            pass  # not permitted: pages are then read whatever their state
+            residency, no_residency = PageStates(pid, page, mappings), None
+            allowed = swap_allowance() if swap_in is None else swap_in
+            of_process = (ProcessMemory(pid), residency, pid, mappings)
+            memory, bulk = QuietMemory(*of_process), QuietMemory(*of_process, allowed)
+        except OSError as error:  # pages are then read whatever their state
+            no_residency = f"/proc/{pid}/pagemap: {error.strerror}"
     return Target(
         memory=memory,
         word=word,
@@ -123,8 +140,19 @@ def current_target() -> Target:
         threads=tuple(_threads(inferior, pid if native else None)),
         objects=tuple(_objects()),
         inside_malloc=lambda: inside_malloc(inferior),
-        pagemap=quiet,
+        residency=residency,
+        no_residency=no_residency,
+        defines=_defines,
+        bulk=bulk,
     )
+
+
+def _defines(function: str) -> bool:
+    """Tell whether the program's own file has this function."""
+    try:
+        return Elf(gdb.current_progspace().filename or "").has_function(function)
+    except (OSError, ValueError):
+        return False
 
 
 def _is_native(inferior: gdb.Inferior) -> bool:
@@ -222,9 +250,79 @@ def _function_names() -> Iterator[str]:
         return
 
 
-def take(walk: bool) -> Snapshot:
-    """Return a snapshot of the selected inferior."""
-    return snapshot.take(current_target(), walk)
+class GdbSession:
+    """The selected inferior, while it is stopped."""
+
+    def take(self, scope: Scope) -> Snapshot:
+        return snapshot.take(current_target(scope.swap_in), scope)
+
+    def malloc_trim(self, pad: int) -> int:
+        """Call malloc_trim of every libc in the first thread, while all others stand still."""
+        inferior = gdb.selected_inferior()
+        if _core_path() is not None:
+            raise HeapxError("a core can't be trimmed", "malloc_trim needs a living process.")
+        for lwp, function in inside_malloc(inferior).items():
+            raise HeapxError(
+                f"thread {lwp} is inside {function}: malloc_trim could wait for it forever",
+                "Let the process run on, and try again.",
+            )
+        # glibc defines it as __malloc_trim, with malloc_trim as an alias.
+        found = (each.function("__malloc_trim") for each in _objects())
+        addresses = [address for address in found if address is not None]
+        if not addresses:
+            raise HeapxError("libc has no function __malloc_trim")
+        thread = inferior.threads()[0]
+        gdb.write(f"heapx: calling malloc_trim({pad}) in thread {thread.num}\n", gdb.STDERR)
+        calls = (f"((int (*)(unsigned long)) {address})({pad})" for address in addresses)
+        with _selected(thread), _setting("scheduler-locking", "on"), _signals_passed():
+            try:
+                return max([int(gdb.parse_and_eval(call)) for call in calls])
+            except gdb.error as error:
+                raise HeapxError(f"malloc_trim did not return: {error}") from None
+
+
+@contextmanager
+def _selected(thread: gdb.InferiorThread) -> Iterator[None]:
+    """Select a thread for a while; afterwards the thread and frame from before are again."""
+    before, frame = gdb.selected_thread(), gdb.selected_frame()
+    level = frame.level()
+    thread.switch()
+    try:
+        yield
+    finally:
+        if before is not None and before.is_valid():
+            before.switch()
+            gdb.execute(f"frame {level}", to_string=True)
+
+
+@contextmanager
+def _signals_passed() -> Iterator[None]:
+    """Let waiting signals reach the program, instead of stopping a called function half-way."""
+    table = re.findall(
+        r"^(SIG\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)",
+        gdb.execute("info signals", to_string=True),
+        re.M,
+    )
+    gdb.execute("handle all nostop noprint pass", to_string=True)
+    try:
+        yield
+    finally:
+        for name, *values in table:
+            words = zip(values, ("stop", "print", "pass"))
+            actions = " ".join(word if value == "Yes" else f"no{word}" for value, word in words)
+            if actions != "nostop noprint pass" and name not in ("SIGTRAP", "SIGINT"):
+                gdb.execute(f"handle {name} {actions}", to_string=True)
+
+
+@contextmanager
+def _setting(name: str, value: str) -> Iterator[None]:
+    """Set a parameter of gdb for a while."""
+    before = gdb.parameter(name)
+    gdb.execute(f"set {name} {value}", to_string=True)
+    try:
+        yield
+    finally:
+        gdb.execute(f"set {name} {before}", to_string=True)
 
 
 def _terminal() -> Terminal:
@@ -248,7 +346,7 @@ class _GdbCommand(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:
         words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
         try:
-            answer = execute(words, take, _terminal())
+            answer = execute(words, lambda: nullcontext(GdbSession()), _terminal())
         except HeapxError as error:
             raise gdb.GdbError(str(error)) from None
         if answer.warning and not _GdbCommand.warned:
@@ -281,13 +379,8 @@ def serve(path: str) -> None:
     with open(path, encoding="utf-8") as file:
         request = json.load(file)
     terminal = Terminal(request["width"], request["colour"])
-
-    def take_and_let_go(walk: bool) -> Snapshot:
-        with _opened(request):
-            return take(walk)
-
     try:
-        answer = execute(request["words"], take_and_let_go, terminal)
+        answer = execute(request["words"], lambda: _opened(request), terminal)
         result = {"status": answer.status, "text": answer.text, "error": answer.warning or ""}
     except HeapxError as error:
         result = {"status": error.status, "text": "", "error": f"heapx: {error}"}
@@ -298,7 +391,7 @@ def serve(path: str) -> None:
 
 
 @contextmanager
-def _opened(request: dict[str, Any]) -> Iterator[None]:
+def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
     """Attach to the process or open the core that a request names; detach in any case."""
     pid, core = request["pid"], request["core"]
     gdb.execute("set auto-solib-add off", to_string=True)
@@ -314,7 +407,7 @@ def _opened(request: dict[str, Any]) -> Iterator[None]:
     try:
         for library in ("libc", "libpthread", "ld"):
             gdb.execute(f"sharedlibrary /{library}[-.0-9][^/]*$", to_string=True)
-        yield
+        yield GdbSession()
     finally:
         if pid is not None:
             gdb.execute("detach", to_string=True)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from .arenas import Arena, Heap
 from .bins import FreeChunks
 from .chunks import Tally, walk
 from .errors import MemoryFault, Problem
+from .holes import Holes
 from .layout import FLAGS, PREV_INUSE, Layout, align_up
 from .lists import Overlay
 from .target import Mapping, Target
 
 MAX_SEGMENTS = 1 << 16
+
+Walk = Callable[..., Tally]  # chunks.walk of one arena
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,23 @@ class Walked:
     overhead: int
     whole: bool
 
+    def overhead_spans(self, top: int) -> tuple[tuple[int, int], ...]:
+        """Return where its overhead lies: before the first chunk, and behind the last one."""
+        heap = self.heap
+        behind = heap.end if top != self.tally.end else self.tally.end
+        return ((heap.address, heap.first), (self.tally.end, behind))
 
-def walk_arena(target: Target, layout: Layout, arena: Arena, overlay: Overlay) -> list[Walked]:
-    """Walk every heap of an arena up to its top."""
+
+def walk_arena(
+    target: Target, layout: Layout, arena: Arena, overlay: Overlay, holes: Holes
+) -> list[Walked]:
+    """Walk every heap of an arena up to its top; its free space is added to `holes`."""
+    walk_heap = partial(walk, target, layout, main=arena.main, overlay=overlay, holes=holes)
     if arena.main:
         heaps = arena.heaps or find_runs(target, layout, arena)
-        return [part for heap in heaps for part in _walk_main(target, layout, arena, heap, overlay)]
-    return [_walk_heap(target, layout, arena, heap, overlay) for heap in arena.heaps]
+        parts = (_walk_main(target, layout, arena, heap, walk_heap) for heap in heaps)
+        return [part for each in parts for part in each]
+    return [_walk_heap(target, layout, arena, heap, walk_heap) for heap in arena.heaps]
 
 
 def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
@@ -45,19 +60,19 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
     tallies = [part.tally for part in walked]
     return FreeChunks(
         sum((tally.free for tally in tallies), Counter()),
+        sum((tally.free_absent for tally in tallies), Counter()),
+        sum((tally.free_swapped for tally in tallies), Counter()),
         sum(tally.free_address_sum for tally in tallies),
         sum(tally.free_fd_sum for tally in tallies),
         sum(tally.free_bk_sum for tally in tallies),
     )
 
 
-def _walk_heap(
-    target: Target, layout: Layout, arena: Arena, heap: Heap, overlay: Overlay
-) -> Walked:
+def _walk_heap(target: Target, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk) -> Walked:
     """Walk a non-main arena's heap: to top in the newest, to the fenceposts in older ones."""
     holds_top = heap.address <= arena.top < heap.end
     stop = arena.top if holds_top else heap.end
-    tally = walk(target, layout, heap.first, stop, False, overlay)
+    tally = walk_heap(start=heap.first, stop=stop)
     lead = heap.first - heap.address
     if tally.end == stop or tally.problems:
         return Walked(heap, tally, lead, not tally.problems)
@@ -100,14 +115,14 @@ def _ended_early(tally: Tally, stop: int) -> Tally:
 
 
 def _walk_main(
-    target: Target, layout: Layout, arena: Arena, heap: Heap, overlay: Overlay
+    target: Target, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk
 ) -> list[Walked]:
     """Walk the main arena's run, segment by segment where another user of sbrk interrupted it."""
     parts: list[Walked] = []
     stop = min(arena.top, heap.end) if heap.address <= arena.top else heap.end
     start, first = heap.address, heap.first
     while len(parts) < MAX_SEGMENTS:
-        tally = walk(target, layout, first, stop, True, overlay)
+        tally = walk_heap(start=first, stop=stop)
         end = None if tally.problems else _fencepost(target, layout, tally)
         following = None
         if tally.end < stop and end is not None:
@@ -141,7 +156,7 @@ def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int:
     candidate = layout.first_chunk(start)
     while candidate < stop:
         page_end = min(align_up(candidate + 1, target.page), stop)
-        words = target.words(candidate, max((page_end - candidate) // target.word, 2))
+        words = target.bulk_words(candidate, max((page_end - candidate) // target.word, 2))
         if any(words):
             step = layout.alignment // target.word
             for index in range(1, len(words), step):
@@ -164,7 +179,7 @@ def _sane(layout: Layout, word: int, room: int) -> bool:
 
 
 def _leads_on(target: Target, layout: Layout, address: int, stop: int) -> bool:
-    tally = walk(target, layout, address, stop, True, Overlay())
+    tally = walk(target, layout, address, stop, True)
     return not tally.problems and (
         tally.end == stop or _fencepost(target, layout, tally) is not None
     )
@@ -208,7 +223,7 @@ def _run_end(target: Target, layout: Layout, arena: Arena, start: int, limit: in
         return None
     top_end = arena.top + arena.top_size
     stop = arena.top if start <= arena.top < limit else limit
-    tally = walk(target, layout, first, stop, True, Overlay())
+    tally = walk(target, layout, first, stop, True)
     if tally.problems:
         return None
     if tally.end == arena.top:

@@ -118,6 +118,10 @@ class Layout:
         """MINSIZE: bytes of the smallest chunk."""
         return align_up(4 * self.word, self.alignment)
 
+    def chunk_size(self, request: int) -> int:
+        """Return the size of the chunk for a request of this many bytes (request2size)."""
+        return max(align_up(request + self.word, self.alignment), self.min_size)
+
     @property
     def has_fastbins(self) -> bool:
         """Whether this libc has fastbins at all (glibc 2.43 removed them)."""

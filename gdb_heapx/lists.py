@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .errors import MemoryFault, Problem
+from .errors import SWAPPED_OUT, MemoryFault, Problem, SwappedOutError
 from .layout import FLAGS, Layout
-from .target import Target
+from .target import Residency, Target
 
 BUCKET = 20  # an overlay's chunks are kept by 2 ** BUCKET bytes of address space
 
@@ -54,7 +54,9 @@ class Links:
         if len(self._pages) >= self.CAPACITY:
             self._pages.clear()
         try:
-            words = self._target.words(page, self._count)
+            words = self._target.bulk_words(page, self._count)
+        except SwappedOutError:
+            raise
         except MemoryFault:
             raise MemoryFault(address, self._target.word) from None
         self._pages[page] = words
@@ -62,16 +64,13 @@ class Links:
 
 
 @dataclass
-class Overlay:
-    """Chunks that look in use and aren't the program's: in a tcache or fastbin, or a tcache itself.
-
-    Four bytes a chunk; the walk meets them again where they must lie.
-    """
+class Places:
+    """A set of chunks' addresses: four bytes each."""
 
     _buckets: dict[int, array[int]] = field(default_factory=dict)
     _sorted: set[int] = field(default_factory=set)
 
-    def add(self, chunk: int, size: int = 0) -> None:
+    def add(self, chunk: int) -> None:
         bucket = self._buckets.get(chunk >> BUCKET)
         if bucket is None:
             bucket = self._buckets[chunk >> BUCKET] = array("I")
@@ -96,6 +95,20 @@ class Overlay:
         return self._buckets[number]
 
 
+class Overlay(NamedTuple):
+    """Chunks that look in use and aren't the program's; the walk meets them where they must lie.
+
+    `fast` are those in fastbins, `cached` those in tcaches and the tcaches themselves.
+    """
+
+    fast: Places
+    cached: Places
+
+    @classmethod
+    def empty(cls) -> Overlay:
+        return cls(Places(), Places())
+
+
 @dataclass(frozen=True)
 class BinHead:
     """A regular bin that isn't empty: its pseudo-chunk's address and its links."""
@@ -115,22 +128,40 @@ class BrokenError(Exception):
 
 
 class Followed(NamedTuple):
-    """What a list held as far as it could be followed."""
+    """What a list held as far as it could be followed; `absent` bytes of it are not resident."""
 
     chunks: int
     bytes: int
+    absent: int
+    swapped: int
     address_sum: int
     problems: tuple[Problem, ...]
+
+    def plus(self, chunks: int, size: int, absent: int, swapped: int) -> Followed:
+        return self._replace(
+            chunks=self.chunks + chunks,
+            bytes=self.bytes + size,
+            absent=self.absent + absent,
+            swapped=self.swapped + swapped,
+        )
 
 
 Chunks = Iterator[tuple[int, int]]  # address and size of each chunk of a list
 
 
 def follow(
-    name: str, chunks: Chunks, limit: int, visit: Callable[[int, int], None] | None = None
+    name: str,
+    chunks: Chunks,
+    limit: int,
+    residency: Residency | None,
+    visit: Callable[[int, int, int, int], None] | None = None,
 ) -> Followed:
-    """Fold a list; a list that is damaged, runs in a circle (Brent) or on and on ends there."""
-    count = total = address_sum = mark = 0
+    """Fold a list; a list that is damaged, runs in a circle (Brent) or on and on ends there.
+
+    `visit` gets each chunk's address and size, and how many bytes are absent and swapped.
+    """
+    count = total = absent = swapped = address_sum = mark = 0
+    gone = out = 0
     power = 1
     problems: tuple[Problem, ...] = ()
     try:
@@ -142,14 +173,38 @@ def follow(
             count, total, address_sum = count + 1, total + size, address_sum + chunk
             if count == power:
                 mark, power = chunk, power * 2
+            if residency:
+                gone, out = residency.missing(chunk, chunk + size)
+                absent, swapped = absent + gone, swapped + out
             if visit:
-                visit(chunk, size)
+                visit(chunk, size, gone, out)
     except BrokenError as broken:
         problems = (broken.problem,)
+    except SwappedOutError as fault:
+        problems = (swapped_out(name, fault.address),)
     except MemoryFault as fault:
         statement = f"{name} leads to {fault.address:#x}, which cannot be read"
         problems = (Problem("bad_link", statement, fault.address),)
-    return Followed(count, total, address_sum, problems)
+    return Followed(count, total, absent, swapped, address_sum, problems)
+
+
+def swapped_out(what: str, address: int) -> Problem:
+    """Return the problem that reading ends where memory is swapped out; it is no damage."""
+    statement = f"{what} is swapped out at {address:#x}: --swap-in BYTES brings more of it back"
+    return Problem(SWAPPED_OUT, statement, address)
+
+
+def gathered(problems: Sequence[Problem]) -> list[Problem]:
+    """Return the problems, with those of swapped memory, which may be many, made one."""
+    swapped = [problem for problem in problems if problem.code == SWAPPED_OUT]
+    others = [problem for problem in problems if problem.code != SWAPPED_OUT]
+    if len(swapped) < 2:
+        return list(problems)
+    statement = (
+        f"{len(swapped)} lists and heaps are swapped out, the first one at "
+        f"{swapped[0].address or 0:#x}: what they hold is unknown. --swap-in BYTES brings more back"
+    )
+    return [Problem(SWAPPED_OUT, statement, swapped[0].address), *others]
 
 
 def _check_size(name: str, chunk: int, size: int, low: int, high: int | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from . import glibc
-from .errors import HeapxError, MemoryFault, Problem
+from .errors import LAYOUT_DIFFERS, HeapxError, MemoryFault, Problem
 from .layout import Layout, Release, Struct
 from .target import Record, Symbols, Target
 
@@ -104,13 +104,50 @@ def _differences(ours: Struct, theirs: Struct, release: Release) -> list[Problem
         f"struct {ours.name} differs from glibc {release[0]}.{release[1]}'s source "
         f"({', '.join(differ) or 'size'}): debug info is used"
     )
-    return [Problem("layout_differs", statement)]
+    return [Problem(LAYOUT_DIFFERS, statement)]
+
+
+RTLD_GLOBAL = "_rtld_global"  # ld.so's data
+# By allocator: a function that only it has.
+ALLOCATORS = {"jemalloc": "mallctl", "tcmalloc": "tc_malloc", "mimalloc": "mi_malloc"}
+
+
+def other_allocators(target: Target, libc: Libc) -> tuple[str, ...]:
+    """Return the allocators that stand in for glibc malloc.
+
+    They are linked into the program, or a library that ld.so searches before libc: preloaded, or
+    linked. What was loaded later by dlopen serves nobody's malloc.
+    """
+    loaded = {
+        allocator
+        for name in _before(target, libc)
+        for allocator in ALLOCATORS
+        if name.startswith(f"lib{allocator}")
+    }
+    own = target.defines("malloc")
+    linked = {a for a, name in ALLOCATORS.items() if own and target.defines(name)}
+    return tuple(sorted(loaded | linked))
+
+
+def _before(target: Target, libc: Libc) -> list[str]:
+    """Return the file names of the objects that ld.so searches before libc."""
+    own, rtld_global = link_map_of(target, libc), find_variable(target, libc.symbols, RTLD_GLOBAL)
+    if own is None or rtld_global is None:
+        return [mapping.name.rpartition("/")[2] for mapping in target.mappings]
+    names = {mapping.start: mapping.name.rpartition("/")[2] for mapping in target.mappings}
+    maps = _link_maps(target, rtld_global)
+    bases = [base for node, base in maps]
+    nodes = [node for node, base in maps]
+    last = nodes.index(own.address) if own.address in nodes else len(nodes)
+    return [names.get(base, "") for base in bases[:last]]
 
 
 def _no_libc(target: Target) -> HeapxError:
     suspects = [o for o in target.objects if re.search(r"/libc[.-][^/]*$", o.path)]
     if suspects:
         return _no_symbols(target, suspects[0])
+    if any("/ld-musl-" in mapping.name for mapping in target.mappings):
+        return HeapxError("this program uses musl, which has a malloc of its own, not glibc's")
     return HeapxError(
         "no glibc found in this target",
         "Is the program loaded? (gdb -p PID, or gdb PROGRAM CORE)",
@@ -162,7 +199,7 @@ def link_map_of(target: Target, libc: Libc) -> LinkMap | None:
 
     It is the one with the highest load address (l_addr) below main_arena, in any namespace.
     """
-    rtld_global = find_variable(target, libc.symbols, "_rtld_global")
+    rtld_global = find_variable(target, libc.symbols, RTLD_GLOBAL)
     if rtld_global is None:
         return None
     spaces = [o.struct("link_namespaces") for o in target.objects]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from . import glibc
 from .errors import MemoryFault
+from .holes import missing
 from .layout import FLAGS, IS_MMAPPED, Layout, align_down
 from .target import Mapping, Target
 
@@ -16,11 +17,17 @@ BLOCK = 1 << 20
 
 
 class MmappedChunk(NamedTuple):
-    """One chunk: its header's address, its size, and the size of its whole mapping in bytes."""
+    """One chunk: its header's address, its size, and where its whole mapping begins and ends."""
 
     address: int
     size: int
-    mapping: int
+    start: int
+    end: int
+
+    @property
+    def mapping(self) -> int:
+        """Bytes of the whole mapping."""
+        return self.end - self.start
 
 
 def find_mmapped(
@@ -46,12 +53,13 @@ def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Itera
     address = free_from = mapping.start
     while address < mapping.end:
         size = min(BLOCK, mapping.end - address)
+        if missing(target.residency, address, address + size)[1]:
+            size = target.page  # reading brings swapped pages back
         words = _readable_words(target, address, size)
         chunk = _first(target, layout, words, address, free_from, mapping.end, deep)
         if chunk:
             yield chunk
-            begin = chunk.address - (_offset(target, chunk))
-            address = free_from = begin + chunk.mapping
+            address = free_from = chunk.end
         else:
             address += size
 
@@ -59,20 +67,16 @@ def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Itera
 def _readable_words(target: Target, address: int, size: int) -> Sequence[int]:
     """Return the words of a block; zeros where a page can't be read, such as a stack's guard."""
     try:
-        return target.words(address, size // target.word)
+        return target.bulk_words(address, size // target.word)
     except MemoryFault:
         words: list[int] = []
         for page in range(address, address + size, target.page):
             count = min(target.page, address + size - page) // target.word
             try:
-                words += target.words(page, count)
+                words += target.bulk_words(page, count)
             except MemoryFault:
                 words += [0] * count
         return words
-
-
-def _offset(target: Target, chunk: MmappedChunk) -> int:
-    return target.read_word(chunk.address) & ~HUGE
 
 
 def _first(
@@ -100,7 +104,8 @@ def _first(
             if where + 1 >= len(words) or words[where + 1] & FLAGS != IS_MMAPPED:
                 continue
             chunk = _chunk(target, layout, at + offset, words[where], words[where + 1])
-            if chunk and _fits(target, chunk, words[where], free_from, limit):
+            begin = align_down(free_from, target.page)
+            if chunk and begin <= chunk.start and chunk.end <= limit:
                 return chunk
     return None
 
@@ -117,9 +122,5 @@ def _chunk(
     total = offset + (size & ~FLAGS) + extra
     if (address - offset) % target.page or total % target.page or not size & ~FLAGS:
         return None
-    return MmappedChunk(address, (size & ~FLAGS), total)
-
-
-def _fits(target: Target, chunk: MmappedChunk, prev_size: int, free_from: int, limit: int) -> bool:
-    begin = chunk.address - (prev_size & ~HUGE)
-    return begin >= align_down(free_from, target.page) and begin + chunk.mapping <= limit
+    start = address - offset
+    return MmappedChunk(address, size & ~FLAGS, start, start + total)

@@ -140,6 +140,48 @@ def _list_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[i
     return [address for address in found if address is not None]
 
 
+class Stack(NamedTuple):
+    """The memory that nptl gave a thread: stack, guard and struct pthread. LWP 0: it has ended."""
+
+    start: int
+    end: int
+    lwp: int
+
+
+def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
+    """Return the stacks that nptl mapped, with those it keeps for threads to come.
+
+    Empty where they can't be found. Stacks that the program brought itself are its own memory.
+    """
+    pthread = next((s for o in target.objects if (s := o.struct("pthread"))), None)
+    if pthread is None or "stackblock" not in pthread or "list" not in pthread:
+        return ()
+    stacks: dict[int, Stack] = {}
+    try:
+        for head in _stack_heads(target, libc):
+            node = target.read_word(head)
+            while node != head and node not in stacks:
+                record = target.read_struct(pthread, node - pthread["list"].offset)
+                start, size = record["stackblock"], record["stackblock_size"]
+                stacks[node] = Stack(start, start + size, record["tid"])
+                node = target.read_word(node)
+    except MemoryFault:
+        pass  # the walk over the threads has told already
+    return tuple(sorted(stack for stack in stacks.values() if stack.start < stack.end))
+
+
+def _stack_heads(target: Target, libc: Libc) -> list[int]:
+    """Return the list heads of the stacks that nptl mapped: those in use, and those kept."""
+    rtld_global = find_variable(target, libc.symbols, "_rtld_global")
+    if glibc.thread_list_in_loader(libc.layout.release) and rtld_global is not None:
+        described = next((s for o in target.objects if (s := o.struct("rtld_global"))), None)
+        names = ("_dl_stack_used", "_dl_stack_cache")
+        return [rtld_global + described[n].offset for n in names if described and n in described]
+    lists = ("stack_used", "stack_cache", "_dl_stack_used", "_dl_stack_cache")
+    found = (find_variable(target, libc.symbols, name) for name in lists)
+    return [address for address in found if address is not None]
+
+
 def _single_thread(target: Target, libc: Libc) -> Blocks:
     """Return the only thread's block where libpthread isn't loaded (to 2.33), from ld.so's DTV."""
     how = "ld.so's initial DTV"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from array import array
+import re
 from bisect import bisect_right
+from dataclasses import replace
 from itertools import groupby
 
-from .errors import MemoryFault
-from .target import Mapping, Memory
-
-TOUCHED = 1 << 62  # pagemap: bit 63 present, bit 62 swapped (Documentation/admin-guide/mm/pagemap)
+from .errors import MemoryFault, SwappedOutError
+from .pages import RESIDENT, SWAPPED, UNTOUCHED, PageStates
+from .target import Mapping, Memory, Usage
 
 
 def parse_maps(text: str) -> tuple[Mapping, ...]:
     """Return the mappings that /proc/PID/maps lists."""
     mappings = []
-    for line in text.splitlines():
+    for line in filter(None, text.split("\n")):
         span, permissions, offset, _device, inode, *name = line.split(None, 5)
         start, end = (int(part, 16) for part in span.split("-"))
         title = name[0] if name else ""
@@ -24,10 +24,56 @@ def parse_maps(text: str) -> tuple[Mapping, ...]:
     return tuple(mappings)
 
 
+def parse_smaps(text: str) -> tuple[Mapping, ...]:
+    """Return the mappings that /proc/PID/smaps lists, with what the kernel says of each."""
+    lines = text.rstrip("\n").split("\n")
+    heads = [i for i, line in enumerate(lines) if "-" in line.split(" ", 1)[0]]
+    mappings = []
+    for first, end in zip(heads, [*heads[1:], len(lines)]):
+        usage = _usage(dict(line.split(":", 1) for line in lines[first + 1 : end]))
+        mappings += [replace(mapping, usage=usage) for mapping in parse_maps(lines[first])]
+    return tuple(mappings)
+
+
+def _usage(fields: dict[str, str]) -> Usage:
+    """Return one mapping's figures; a field that this kernel lacks counts as 0."""
+
+    def size(*names: str) -> int:
+        return sum(int(fields.get(name, "0 kB").split()[0]) << 10 for name in names)
+
+    flags = fields.get("VmFlags", "").split()
+    # Documentation/filesystems/proc.rst: ht hugetlb, pf pure PFN range, io memory-mapped I/O.
+    apart = "hugetlb" if "ht" in flags else "device" if {"pf", "io"} & set(flags) else None
+    return Usage(
+        resident=size("Rss"),
+        proportional=size("Pss"),
+        swapped=size("Swap"),
+        shared=size("Shared_Clean", "Shared_Dirty"),
+        huge=size("AnonHugePages"),
+        hugetlb=size("Shared_Hugetlb", "Private_Hugetlb"),
+        locked="lo" in flags,
+        apart=apart,
+    )
+
+
 def read_maps(pid: int) -> tuple[Mapping, ...]:
-    """Return the mappings of a living process; OSError if /proc doesn't tell."""
-    with open(f"/proc/{pid}/maps", errors="surrogateescape") as maps:
-        return parse_maps(maps.read())
+    """Return the mappings of a living process; OSError if /proc doesn't tell.
+
+    A kernel without smaps gives them without `usage`.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps", errors="surrogateescape", newline="\n") as smaps:
+            return parse_smaps(smaps.read())
+    except OSError:
+        with open(f"/proc/{pid}/maps", errors="surrogateescape", newline="\n") as maps:
+            return parse_maps(maps.read())
+
+
+def swap_allowance() -> int:
+    """Return how many bytes may be swapped in: 64 MiB, but at most a tenth of MemAvailable."""
+    with open("/proc/meminfo") as meminfo:
+        available = re.search(r"^MemAvailable:\s+(\d+)", meminfo.read(), re.M)
+    return min(64 << 20, (int(available[1]) << 10) // 10) if available else 0
 
 
 class ProcessMemory:
@@ -50,78 +96,56 @@ class ProcessMemory:
         return memoryview(data)
 
 
-class PageMap:
-    """The page states of a stopped process, from /proc/PID/pagemap; OSError if not permitted."""
-
-    BLOCK = 4096  # entries read, and kept, at once
-    CAPACITY = 256  # blocks
-
-    def __init__(self, pid: int, page: int) -> None:
-        self._page = page
-        self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)  # noqa: SIM115
-        self._blocks: dict[int, array[int]] = {}
-
-    def entries(self, address: int, size: int) -> array[int]:
-        """Return the 64-bit entries of the pages that hold [address, address + size)."""
-        first, last = address // self._page, (address + size - 1) // self._page
-        entries = array("Q")
-        while first <= last:
-            number, index = divmod(first, self.BLOCK)
-            part = self._block(number)[index : index + last - first + 1]
-            entries += part
-            first += len(part)
-        return entries
-
-    def touched(self, address: int) -> bool:
-        """Tell whether the page at `address` is resident or swapped."""
-        number, index = divmod(address // self._page, self.BLOCK)
-        return self._block(number)[index] >= TOUCHED
-
-    def _block(self, number: int) -> array[int]:
-        block = self._blocks.get(number)
-        if block is None:
-            if len(self._blocks) >= self.CAPACITY:
-                self._blocks.clear()
-            block = array("Q")
-            data = os.pread(self._file.fileno(), self.BLOCK * 8, number * self.BLOCK * 8)
-            block.frombytes(data)
-            block.extend([0] * (self.BLOCK - len(block)))
-            self._blocks[number] = block
-        return block
-
-
 class QuietMemory:
     """Memory of a living process, read without touching pages that nobody has touched.
 
     Reading such a page would map it, and show in the process's page tables. What it holds is known
-    anyway: zeros, or its file's contents.
+    anyway: zeros, or its file's contents. Of swapped pages `swap_in` bytes are read at most, all if
+    None: reading brings them back into memory.
     """
 
     def __init__(
-        self, memory: Memory, pagemap: PageMap, pid: int, mappings: tuple[Mapping, ...], page: int
+        self,
+        memory: Memory,
+        pages: PageStates,
+        pid: int,
+        mappings: tuple[Mapping, ...],
+        swap_in: int | None = None,
     ) -> None:
         self._memory = memory
-        self._pagemap = pagemap
+        self._pages = pages
         self._pid = pid
         self._mappings = mappings
         self._starts = [mapping.start for mapping in mappings]
-        self._page = page
+        self._swap_in = swap_in
+        self._swapped_in: set[int] = set()
 
     def read(self, address: int, size: int) -> memoryview:
-        if address % self._page + size <= self._page and self._pagemap.touched(address):
+        page = self._pages.page
+        if address % page + size <= page and self._pages.state(address) == RESIDENT:
             return self._memory.read(address, size)
-        entries = self._pagemap.entries(address, size)
-        if min(entries) >= TOUCHED:
+        states = self._pages.states(address, address + size)
+        if self._swap_in is not None and SWAPPED in states:
+            self._count_swapped(address // page, states)
+        if UNTOUCHED not in states:
             return self._memory.read(address, size)
         data = bytearray(size)
-        page_start, end = address - address % self._page, address + size
-        for touched, run in groupby(entries, TOUCHED.__le__):
+        page_start, end = address - address % page, address + size
+        for untouched, run in groupby(states, UNTOUCHED.__eq__):
             start = max(page_start, address)
-            page_start += sum(1 for _ in run) * self._page
+            page_start += sum(1 for _ in run) * page
             stop = min(page_start, end)
-            read = self._memory.read if touched else self._read_untouched
+            read = self._read_untouched if untouched else self._memory.read
             data[start - address : stop - address] = read(start, stop - start)
         return memoryview(data)
+
+    def _count_swapped(self, first: int, states: bytes) -> None:
+        """Count the swapped pages that a read will bring back; SwappedOutError if too many."""
+        pages = {first + i for i, state in enumerate(states) if state == SWAPPED}
+        wanted = self._swapped_in | pages
+        if len(wanted) * self._pages.page > (self._swap_in or 0):
+            raise SwappedOutError(min(pages) * self._pages.page)
+        self._swapped_in = wanted
 
     def _read_untouched(self, address: int, size: int) -> memoryview | bytes:
         """Return what pages hold that were never touched, or were given back to the kernel."""
@@ -142,7 +166,7 @@ class QuietMemory:
     def _original(self, mapping: Mapping, address: int, size: int) -> memoryview | bytes:
         if not mapping.permissions.startswith("r"):
             raise MemoryFault(address, size)
-        if mapping.anonymous:
+        if mapping.anonymous or (mapping.usage is not None and mapping.usage.apart == "hugetlb"):
             return bytes(size)
         offset = mapping.offset + address - mapping.start
         for path in (

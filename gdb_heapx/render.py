@@ -12,7 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .report import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Report, Row, Table, Value
+from .report import (
+    ALWAYS,
+    DATA_ONLY,
+    UNITS,
+    Bar,
+    Column,
+    Finding,
+    Kind,
+    Report,
+    Row,
+    Table,
+    Value,
+    size_text,
+)
 
 TEXT_LIBRARIES = ("tabulate", "pygments")
 GAP = "  "
@@ -47,6 +60,8 @@ _KIND_TOKENS = {
     Kind.TEXT: "",
     Kind.BOOL: "",
 }
+# The tokens of a stacked bar's letters.
+BARS = {".": "Name.Builtin", "#": "Generic.Deleted", "+": "Name.Attribute", "o": "Comment"}
 HEADING, TOTAL, ERROR, NOTE, COMMAND = (
     "Generic.Heading",
     "Generic.Strong",
@@ -94,6 +109,7 @@ def _colours() -> dict[Any, tuple[str, str]]:
     """Return colours that read well on light and on dark terminals (for each, in that order)."""
     chosen = {HEADING: "*bold*", TOTAL: "*bold*", ERROR: "*red*", COMMAND: "green"}
     chosen[_KIND_TOKENS[Kind.ADDRESS]] = "cyan"
+    chosen.update({BARS["."]: "green", BARS["#"]: "red", BARS["+"]: "yellow"})
     return {
         _token(""): ("", ""),
         **{_token(name): (colour,) * 2 for name, colour in chosen.items()},
@@ -126,7 +142,16 @@ def _as_data(report: Report, context: Context) -> dict[str, Any]:
             }
             for table in report.tables
         ],
-        "findings": [],
+        "findings": [
+            {
+                "code": finding.code,
+                "bytes": finding.bytes,
+                "statement": finding.statement,
+                "evidence": list(finding.evidence),
+                "remedy": finding.remedy,
+            }
+            for finding in report.findings
+        ],
         "problems": [
             {
                 "code": problem.code,
@@ -137,7 +162,7 @@ def _as_data(report: Report, context: Context) -> dict[str, Any]:
             }
             for problem in report.problems
         ],
-        "notes": list(report.notes),
+        "notes": [*report.lead, *report.notes],
     }
 
 
@@ -188,10 +213,19 @@ def tokens(report: Report, style: Style) -> Tokens:
         yield "", "\n"
     for line in report.lead:
         yield from _sentence("", line, style)
+    above = bool(report.lead)
     for number, table in enumerate(report.tables):
-        if report.lead or number:
+        text = list(_table_tokens(table, style if number == 0 else replace(style, columns=None)))
+        if text and above:
             yield "", "\n"
-        yield from _table_tokens(table, style if number == 0 else replace(style, columns=None))
+        yield from text
+        above = above or bool(text)
+    if report.bar:
+        yield from _bar_tokens(report.bar, style)
+    for number, finding in enumerate(report.findings, 1):
+        if number == 1 or not report.brief:
+            yield "", "\n"
+        yield from _finding_tokens(number, finding, report.brief, style)
     if report.notes:
         yield "", "\n"
     for note in report.notes:
@@ -204,9 +238,48 @@ def tokens(report: Report, style: Style) -> Tokens:
         yield NOTE, f"{GAP}{purpose}\n"
 
 
-def _sentence(kind: str, text: str, style: Style) -> Tokens:
-    for line in textwrap.wrap(escape(text), max(style.width, 40), break_long_words=False):
+def _sentence(kind: str, text: str, style: Style, first: str = "", rest: str = "") -> Tokens:
+    for line in textwrap.wrap(
+        escape(text),
+        max(style.width, 40),
+        break_long_words=False,
+        break_on_hyphens=False,
+        initial_indent=first,
+        subsequent_indent=rest,
+    ):
         yield kind, f"{line}\n"
+
+
+def _bar_tokens(bar: Bar, style: Style) -> Tokens:
+    """Yield a stacked bar; every part that isn't empty gets a letter, large ones their share."""
+    width, whole = min(style.width, 100) - 2, sum(size for _, size in bar.parts)
+    parts = [(letter, size) for letter, size in bar.parts if size > 0]
+    if not parts:
+        return
+    cells = [max(1, size * width // whole) for _, size in parts]
+    cells[cells.index(max(cells))] += width - sum(cells)
+    yield "", "["
+    for (letter, _), count in zip(parts, cells):
+        yield BARS.get(letter, ""), letter * count
+    yield "", "]\n"
+
+
+def _finding_tokens(number: int, finding: Finding, brief: bool, style: Style) -> Tokens:
+    """Yield a finding: how much, what, the evidence, and what to do."""
+    size = "" if finding.bytes is None else f"{size_text(finding.bytes)}: "
+    statement, remedy = finding.statement, finding.remedy or ""
+    if brief:
+        statement, remedy = _first_sentence(statement), _first_sentence(remedy)
+    indent = " " * len(f"{number}. ")
+    yield from _sentence(HEADING, f"{size}{statement}", style, f"{number}. ", indent)
+    for line in () if brief else finding.evidence:
+        yield from _sentence(NOTE, line, style, indent + "- ", indent + "  ")
+    yield from _sentence(COMMAND, remedy, style, indent + "> ", indent + "  ")
+
+
+def _first_sentence(text: str) -> str:
+    first, stop, _ = text.partition(". ")
+    return first + stop.strip()
 
 
 def escape(text: str) -> str:
@@ -220,6 +293,8 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
         return
     unit, unit_name = _unit(table, style)
     columns = _chosen(table, style, unit)
+    if not columns:
+        return  # a table for scripts
     rows = [[_cell(column, row, unit) for column in columns] for row in table.rows]
     if table.total:
         rows.append([_cell(c, table.total, unit) if c.name in table.total else "" for c in columns])
@@ -249,7 +324,8 @@ def _unit(table: Table, style: Style) -> tuple[int, str | None]:
     """Return the one unit of a table, so that its rows and columns can be compared by eye."""
     names = [column.name for column in table.columns if column.kind is Kind.BYTES]
     rows = [*table.rows, *([table.total] if table.total else [])]
-    values = [row[name] for row in rows for name in names if name in row]
+    scaling = [table.scale] if table.scale else names
+    values = [row[name] for row in rows for name in scaling if name in row]
     largest = max((abs(v) for v in values if isinstance(v, int)), default=0)
     if not names:
         return 1, None
@@ -264,7 +340,8 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
         return [column for name in style.columns if (column := table.column(name))]
     chosen = [column for column in table.columns if column.rank == ALWAYS]
     for column in sorted(table.columns, key=lambda column: column.rank):
-        if column.rank in (ALWAYS, DATA_ONLY):
+        empty = not any(row.get(column.name) for row in table.rows)
+        if empty or column.rank in (ALWAYS, DATA_ONLY):  # zeros tell nothing
             continue
         wider = [c for c in table.columns if c in chosen or c is column]
         if _width(table, wider, unit) <= style.width:

@@ -43,37 +43,70 @@ class Column:
 
     @property
     def heading(self) -> str:
-        return self.title or self.name.replace("_", " ")
+        return self.name.replace("_", " ") if self.title is None else self.title
 
 
 @dataclass(frozen=True)
 class Table:
-    """A named table; `total` has values for the columns that can be added up."""
+    """A named table; `total` has values for the columns that can be added up.
+
+    Text has one unit for all sizes: that of the largest one, or of the largest in the column
+    `scale`.
+    """
 
     name: str
     columns: tuple[Column, ...]
     rows: Sequence[Row]
     total: Row | None = None
+    scale: str | None = None
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something learnt: a stable code, the bytes at stake, and what to do about it.
+
+    `bytes` are bytes of RAM, None where they can't be told. `evidence` are addresses and figures.
+    The first sentence of `statement` says it all, that of `remedy` is what to do; more explain.
+    """
+
+    code: str
+    bytes: int | None
+    statement: str
+    evidence: tuple[str, ...] = ()
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A whole cut into parts: each has its letter, and its size."""
+
+    parts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Report:
-    """The answer of a command. `lead` goes above the tables, `notes` and `next_steps` below."""
+    """The answer of a command, in the order in which text shows it.
+
+    `brief` findings come in a sentence, without their evidence.
+    """
 
     tables: tuple[Table, ...]
     problems: tuple[Problem, ...] = ()
     lead: tuple[str, ...] = ()
+    bar: Bar | None = None
+    findings: tuple[Finding, ...] = ()
+    brief: bool = False
     notes: tuple[str, ...] = ()
     next_steps: tuple[tuple[str, str], ...] = ()
 
 
-def total(columns: Sequence[Column], rows: Sequence[Row], *names: str) -> dict[str, Value]:
-    """Return the sums of these columns; None where a value is unknown."""
+def total(columns: Sequence[Column], rows: Sequence[Row], *counts: str) -> dict[str, Value]:
+    """Return the sums of all sizes, and of these counts; None where a value is unknown."""
     sums: dict[str, Value] = {}
-    for name in names:
+    for name in (*counts, *(c.name for c in columns if c.kind is Kind.BYTES)):
         values = [row[name] for row in rows]
         known = [value for value in values if isinstance(value, int)]
         sums[name] = sum(known) if len(known) == len(values) else None
@@ -84,8 +117,14 @@ UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def size_text(size: int) -> str:
-    """Return a size for use in a sentence: `128 KiB`, `1.9 GiB`."""
+    """Return a size for use in a sentence: `128 KiB`, `25.5 MiB`, `2.05 GiB`."""
     for unit, name in UNITS:
         if size >= unit:
-            return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
+            text = f"{size / unit:.{2 if unit >= 1 << 30 else 1}f}"
+            return f"{text.rstrip('0').rstrip('.')} {name}"
     return f"{size} B"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 chunk`, `2,000 chunks`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .arenas import Arena, HeapIndex, read_arenas
 from .bins import ArenaBins, read_fast, read_regular
 from .caches import Caches, ThreadCache, read_caches
 from .errors import Problem
-from .figures import ArenaFigures, ArenaReading, Check
+from .figures import ArenaFigures, ArenaReading, Check, Presence, presence_of
 from .heaps import find_runs, free_chunks, walk_arena
+from .holes import Holes, Trimmer
 from .layout import Layout
-from .lists import Links, Overlay
-from .locate import Found, Libc, find_libcs, find_variable
+from .lists import Links, Overlay, gathered
+from .locate import Found, Libc, find_libcs, link_map_of, other_allocators
 from .mmapped import MmappedChunk, find_mmapped
+from .nptl import thread_stacks
+from .regions import Owner, Region, Span, tile
 from .target import Target
 
 
 @dataclass(frozen=True)
 class TargetFacts:
-    """What was looked at; `live` is False for a core."""
+    """What was looked at; `live` is False for a core.
+
+    `rss` is the kernel's sum of all mappings in bytes, None if unknown; `no_residency` says why it
+    isn't known which pages are in memory, None where it is.
+    """
 
     pid: int | None
     exe: str | None
@@ -27,7 +35,13 @@ class TargetFacts:
     architecture: str
     page: int
     live: bool
-    pagemap: bool
+    rss: int | None
+    no_residency: str | None
+
+    @property
+    def name(self) -> str:
+        """What was looked at, for a sentence."""
+        return f"process {self.pid}" if self.live else "core"
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,8 @@ class Malloc:
     """The malloc of one libc.
 
     `mmapped_certain` is False where the chunks that were found are not those that mp_ counts;
-    `mmapped_cached` are those in a tcache. `program_break` is libc's view of brk.
+    `mmapped_cached` are those in a tcache, `mmapped_presence` what of each is in memory.
+    `program_break` is libc's view of brk.
     """
 
     libc: str
@@ -46,6 +61,7 @@ class Malloc:
     mmapped: tuple[MmappedChunk, ...]
     mmapped_certain: bool
     mmapped_cached: frozenset[int]
+    mmapped_presence: tuple[Presence, ...]
     parameters: dict[str, int]
     program_break: int | None
     found: tuple[Found, ...]
@@ -56,10 +72,17 @@ class Malloc:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All mallocs of a target. `walked` is False where the chunks were not walked over."""
+    """All mallocs of a target, and the address space around them.
+
+    `allocators` are other ones that serve the program's malloc.
+
+    `walked` is False where the chunks were not walked over.
+    """
 
     target: TargetFacts
     mallocs: tuple[Malloc, ...]
+    regions: tuple[Region, ...]
+    allocators: tuple[str, ...]
     walked: bool
 
     @property
@@ -71,8 +94,22 @@ class Snapshot:
         return tuple(arena for malloc in self.mallocs for arena in malloc.arenas)
 
 
-def take(target: Target, walk: bool = True) -> Snapshot:
+@dataclass(frozen=True)
+class Scope:
+    """How much of a target to read.
+
+    `walk` over the chunks, or follow lists only; bring back `swap_in` bytes of swap at most (None:
+    procfs.swap_allowance); `pad` is what malloc_trim is asked to leave.
+    """
+
+    walk: bool = True
+    swap_in: int | None = None
+    pad: int = 0
+
+
+def take(target: Target, scope: Scope = Scope()) -> Snapshot:
     """Read a stopped target; HeapxError where it has no glibc malloc that can be read."""
+    usages = [m.usage.resident for m in target.mappings if m.usage is not None]
     facts = TargetFacts(
         target.pid,
         target.exe,
@@ -80,27 +117,74 @@ def take(target: Target, walk: bool = True) -> Snapshot:
         target.architecture,
         target.page,
         target.live,
-        target.pagemap,
+        sum(usages) if usages else None,
+        target.no_residency,
     )
-    mallocs = tuple(_read_malloc(target, libc, walk) for libc in find_libcs(target))
-    return Snapshot(facts, mallocs, walk)
+    libcs = find_libcs(target)
+    mallocs = tuple(_read_malloc(target, libc, scope) for libc in libcs)
+    spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
+    stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
+    loose = [Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks)]
+    loose += (span for malloc in mallocs for span in _unreadable(target, malloc))
+    for span in loose:  # a damaged record may claim what isn't its own
+        if not any(span.start < other.end and other.start < span.end for other in spans):
+            spans.append(span)
+    return Snapshot(
+        facts, mallocs, tile(target, spans), other_allocators(target, libcs[0]), scope.walk
+    )
 
 
-def _read_malloc(target: Target, libc: Libc, walk: bool) -> Malloc:
+def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:
+    """Yield what one malloc owns of the address space, where it is sure."""
+    for arena in malloc.arenas:
+        owner = Owner.HEAP if arena.in_use is not None else Owner.UNKNOWN
+        whose = (arena.index, libc.path, arena.address)
+        for heap in arena.heaps:
+            end, reserved = heap.address + heap.size, heap.address + heap.reserved
+            if arena.in_use is not None or not arena.main:
+                yield Span(heap.address, end, owner, *whose)
+            if end < reserved:
+                yield Span(end, reserved, Owner.RESERVED, *whose)
+    if malloc.mmapped_certain:
+        for chunk in malloc.mmapped:
+            yield Span(chunk.start, chunk.end, Owner.MMAPPED, None, libc.path)
+
+
+def _unreadable(target: Target, malloc: Malloc) -> Iterator[Span]:
+    """Yield the mapping of a main arena that couldn't be read to its end, from its base on."""
+    for arena in malloc.arenas:
+        for heap in arena.heaps if arena.main and arena.in_use is None else ():
+            for mapping in target.mappings:
+                if mapping.start <= heap.address < mapping.end:
+                    whose = (arena.index, malloc.libc, arena.address)
+                    yield Span(heap.address, mapping.end, Owner.UNKNOWN, *whose)
+
+
+def _read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
     """Read one libc's malloc: the lists first, then the walk, then what both must agree on."""
-    layout, links, overlay = libc.layout, Links(target), Overlay()
+    layout, links, overlay = libc.layout, Links(target), Overlay.empty()
+    trimmer = Trimmer(target)
     arenas, problems = read_arenas(target, libc)
     arenas = [_with_runs(target, layout, arena) for arena in arenas]
     index = HeapIndex([heap for arena in arenas for heap in arena.heaps])
-    caches = read_caches(target, libc, index, links, overlay)
-    fast = [read_fast(target, layout, arena, links, overlay) for arena in arenas]
-    walked = [walk_arena(target, layout, a, overlay) if walk else None for a in arenas]
+    caches = read_caches(target, libc, index, links, overlay.cached)
+    fast = [read_fast(target, layout, arena, links, overlay.fast) for arena in arenas]
+    holes = [Holes(trimmer, target.residency) for _ in arenas]
+    walked = [
+        walk_arena(target, layout, arena, overlay, hole) if scope.walk else None
+        for arena, hole in zip(arenas, holes)
+    ]
     regular = [
         read_regular(target, layout, arena, links, free_chunks(arena, part))
         for arena, part in zip(arenas, walked)
     ]
     bins = map(ArenaBins.joined, fast, regular)
-    parts = [ArenaReading(*part, caches, layout) for part in zip(arenas, bins, walked)]
+    parts = [
+        ArenaReading(*part, caches, layout, target.residency)
+        for part in zip(arenas, bins, walked, holes)
+    ]
+    parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
+    program_break = _program_break(target, libc)
     mmapped, certain = _read_mmapped(target, libc, arenas)
     for part in parts:
         problems += part.problems()
@@ -113,17 +197,23 @@ def _read_malloc(target: Target, libc: Libc, walk: bool) -> Malloc:
         libc=libc.path,
         build_id=libc.symbols.build_id,
         release="{}.{}".format(*layout.release),
-        arenas=tuple(part.figures(libc.path) for part in parts),
+        arenas=tuple(
+            part.figures(libc.path, part.trim(trimmer, parameters, program_break, scope.pad))
+            for part in parts
+        ),
         caches=caches.caches,
         mmapped=mmapped,
         mmapped_certain=certain,
         mmapped_cached=frozenset(caches.mmapped),
-        parameters={name: libc.parameters[name] for name in libc.parameters.struct.members},
-        program_break=_program_break(target, libc),
+        mmapped_presence=tuple(
+            presence_of(target.residency, chunk.start, chunk.end) for chunk in mmapped
+        ),
+        parameters=parameters,
+        program_break=program_break,
         found=(*libc.found, Found("tcaches", f"{len(caches.caches)}", caches.how)),
         checks=tuple(checks),
         problems=_mark_motion(
-            target, arenas, caches, [*libc.problems, *caches.problems, *problems]
+            target, arenas, caches, gathered([*libc.problems, *caches.problems, *problems])
         ),
         notes=() if caches.missing is None else (caches.missing,),
     )
@@ -137,7 +227,14 @@ def _with_runs(target: Target, layout: Layout, arena: Arena) -> Arena:
 
 
 def _program_break(target: Target, libc: Libc) -> int | None:
-    address = find_variable(target, libc.symbols, "__curbrk")
+    """Return the program break as sbrk(0) of this libc would (misc/sbrk.c), None if unknown.
+
+    ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means.
+    """
+    value, link_map = libc.symbols.dynamic_symbol("__curbrk"), link_map_of(target, libc)
+    address = libc.symbols.address("__curbrk")
+    if value is not None and link_map is not None:
+        address = link_map.base + value
     return None if address is None else target.read_word(address)
 
 

@@ -6,7 +6,7 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from .errors import MemoryFault
 from .layout import Struct
@@ -33,13 +33,47 @@ class Symbols(Protocol):
     def struct(self, name: str) -> Struct | None:
         """Return a struct's layout from debug info, None without."""
 
+    def dynamic_symbol(self, name: str) -> int | None:
+        """Return a variable's value in the file's .dynsym, where its load address is 0."""
+
     def tls_offset(self, name: str) -> int | None:
         """Return a thread-local variable's offset in its module's block, None if unknown."""
 
 
+class Residency(Protocol):
+    """Which bytes of the target are in memory; `page` is the page size in bytes."""
+
+    page: int
+
+    def missing(self, start: int, end: int) -> tuple[int, int]:
+        """Return how many bytes of [start, end) are not resident, and how many are swapped."""
+
+    def states(self, start: int, end: int) -> bytes:
+        """Return the states of the pages that hold [start, end), a byte each (pages.py)."""
+
+
+class Usage(NamedTuple):
+    """What the kernel says of one mapping (smaps), in bytes.
+
+    `apart` is "hugetlb" or "device" for what Rss doesn't count; `locked` tells of mlock.
+    """
+
+    resident: int
+    proportional: int
+    swapped: int
+    shared: int
+    huge: int
+    hugetlb: int
+    locked: bool
+    apart: str | None
+
+
 @dataclass(frozen=True)
 class Mapping:
-    """One mapping of the address space; `inode` is 0 where no file is behind it."""
+    """One mapping of the address space; `inode` is 0 where no file is behind it.
+
+    `usage` is None where the kernel's figures aren't known, as in a core.
+    """
 
     start: int
     end: int
@@ -47,6 +81,7 @@ class Mapping:
     inode: int
     name: str
     offset: int = 0
+    usage: Usage | None = None
 
     @property
     def size(self) -> int:
@@ -71,8 +106,10 @@ class Target:
     """A stopped process or a core.
 
     `inside_malloc` returns the LWPs of the threads that stand inside malloc or free; it unwinds
-    stacks, so it is called only when something must be explained. `pagemap` says whether memory is
-    read without touching pages that nobody has touched.
+    stacks, so it is called only when something must be explained. `residency` is None where it
+    isn't known, for the reason that `no_residency` gives; where it is known, pages that nobody has
+    touched aren't read. `defines` tells whether the program itself has a function so named.
+    `bulk` reads chunks and links, which may be many: it refuses to bring back too much from swap.
     """
 
     memory: Memory
@@ -87,11 +124,18 @@ class Target:
     threads: tuple[Thread, ...]
     objects: tuple[Symbols, ...]
     inside_malloc: Callable[[], dict[int, str]]
-    pagemap: bool
+    residency: Residency | None
+    no_residency: str | None = None
+    defines: Callable[[str], bool] = lambda name: False
+    bulk: Memory | None = None
 
     def words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""
         return self.as_words(self.memory.read(address, count * self.word))
+
+    def bulk_words(self, address: int, count: int) -> Sequence[int]:
+        """Return `count` words of chunks or links; SwappedOutError where that is too much."""
+        return self.as_words((self.bulk or self.memory).read(address, count * self.word))
 
     def as_words(self, data: memoryview) -> Sequence[int]:
         """Return raw bytes of the target as words."""

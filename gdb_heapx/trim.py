@@ -1,70 +1,143 @@
-"""What free() would return to the kernel by itself, and what stops it."""
+"""What malloc_trim would give back to the kernel, to the page, without calling it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from .figures import ArenaFigures
-from .layout import align_down
-from .report import size_text
-from .snapshot import Malloc, TargetFacts
-
-DEFAULT_MMAP_THRESHOLD = 128 << 10
-HEAP_INFO_AT_MOST = 64  # bytes; no release has a larger heap_info
+from .holes import Holes, Pages, Trimmer
+from .layout import Layout, align_down, align_up
 
 
-class FreeTrim(NamedTuple):
-    """How many bytes of top the next free of 64 KiB or more would return, and why not more."""
+class Part(NamedTuple):
+    """Bytes of address space, and those of them in RAM; None where the target can't say."""
 
-    bytes: int
-    reason: str
+    bytes: int | None
+    resident: int | None
 
 
-def free_would_trim(facts: TargetFacts, malloc: Malloc, arena: ArenaFigures) -> FreeTrim:
-    """Return what the next free of a large enough chunk would give back from top's end.
+@dataclass(frozen=True)
+class Trim:
+    """The free memory of one arena by what malloc_trim does with it.
 
-    malloc.c: _int_free, systrim; arena.c: heap_trim (glibc 2.23 and later).
+    Together the parts are binned + fast + tcache + top. `returned_…` pages go; they are resident
+    or swapped now. `already_returned` pages would go, too, but aren't there any more. `kept_top` is
+    what systrim leaves of the main arena's top, and all of another arena's. `kept_small_bins` are
+    chunks too small to hold a whole page, `kept_partial_page` what is around the whole pages of
+    larger ones. `kept_locked` pages are locked in memory, `kept_foreign_brk` would go if the
+    program break were still at the end of top.
     """
-    parameters = malloc.parameters
-    if not arena.top:
-        return FreeTrim(0, "nothing allocated")
-    if arena.main and not arena.contiguous:
-        return FreeTrim(0, "not contiguous")
-    if arena.main and malloc.program_break not in (None, arena.top_address + arena.top):
-        return FreeTrim(0, "foreign brk")
-    min_size, pad = 4 * facts.word, parameters["top_pad"]
-    if _heap_can_go(arena, pad + min_size + facts.page):
-        return FreeTrim(arena.heaps[-1].size, "waits for a free")
-    if arena.top < parameters["trim_threshold"]:
-        return FreeTrim(0, "below trim_threshold")
-    step = (arena.main and parameters.get("thp_pagesize")) or facts.page
-    extra = align_down(max(arena.top - min_size - 1 - pad, 0), step)
-    return FreeTrim(extra, "waits for a free") if extra else FreeTrim(0, "top_pad is kept")
+
+    returned_below_top: Part
+    returned_top: Part
+    already_returned: Part
+    kept_top: Part
+    kept_tcache: Part
+    kept_partial_page: Part
+    kept_small_bins: Part
+    kept_locked: Part
+    kept_foreign_brk: Part
+
+    @property
+    def returned(self) -> int | None:
+        """Bytes of RAM that malloc_trim would give back; None where residency is unknown."""
+        below, top = self.returned_below_top.resident, self.returned_top.resident
+        return None if below is None or top is None else below + top
 
 
-def _heap_can_go(arena: ArenaFigures, needed: int) -> bool:
-    """Tell whether top is all of a non-main arena's newest heap, and the one before has room."""
-    if arena.main or len(arena.heaps) < 2:
-        return False
-    previous, newest = arena.heaps[-2:]
-    nothing_before_top = arena.top_address - newest.address <= HEAP_INFO_AT_MOST
-    return nothing_before_top and previous.reserved - previous.size >= needed
+class Free(NamedTuple):
+    """The free memory of an arena by state, each with what of it is resident."""
+
+    binned: Part
+    fast: Part
+    tcache: Part
+    top: Part
 
 
-def thresholds(parameters: Mapping[str, int]) -> str:
-    """Return the sentence that says which limits are in force, and since when."""
-    threshold, pad = parameters["trim_threshold"], parameters["top_pad"]
-    return (
-        f"trim_threshold {size_text(threshold)} ({_origin(parameters)}), top_pad {size_text(pad)}. "
-        "free() trims top only when it frees 64 KiB or more."
+@dataclass(frozen=True)
+class Top:
+    """An arena's top, as systrim looks at it; `main` top can go only if it ends at the break."""
+
+    address: int
+    size: int
+    main: bool
+    at_break: bool
+
+
+def trim_arena(
+    trimmer: Trimmer,
+    layout: Layout,
+    free: Free,
+    holes: Holes,
+    top: Top,
+    parameters: dict[str, int],
+    pad: int,
+) -> Trim:
+    """Return what malloc_trim(pad) would do to one arena (malloc.c: mtrim, systrim)."""
+    known = free.top.resident is not None
+    into_top = Part(holes.into_top, holes.into_top - holes.into_top_absent)
+    all_top = _plus(free.top, into_top)
+    size = top.size + holes.into_top
+    extra = _systrim(layout, trimmer.page, size, parameters, pad) if top.main else 0
+    end = top.address + top.size
+    tail = Pages()
+    if extra and top.at_break:
+        aligned = align_up(end, trimmer.page)
+        tail = trimmer.unmap(aligned - extra, aligned)
+    foreign = extra if extra and not top.at_break else 0
+    foreign_resident = trimmer.resident(end - foreign, end)
+    gone = tail.returned + tail.gone
+    pages = holes.pages
+    partial = Part(holes.partial, holes.partial - holes.partial_absent)
+    whole = pages.returned + pages.gone + pages.kept
+    small = _minus(
+        _plus(free.binned, free.fast),
+        Part(whole, pages.returned_resident + pages.kept_resident),
+        partial,
+        into_top,
     )
+    parts = Trim(
+        returned_below_top=Part(pages.returned, pages.returned_resident),
+        returned_top=Part(tail.returned, tail.returned_resident),
+        already_returned=Part(pages.gone + tail.gone, 0),
+        kept_top=_minus(
+            all_top, Part(gone, tail.returned_resident), Part(foreign, foreign_resident)
+        ),
+        kept_tcache=free.tcache,
+        kept_partial_page=partial,
+        kept_small_bins=small,
+        kept_locked=Part(pages.kept, pages.kept_resident),
+        kept_foreign_brk=Part(foreign, foreign_resident),
+    )
+    return parts if known else _without_residency(parts)
 
 
-def _origin(parameters: Mapping[str, int]) -> str:
-    """Say where trim_threshold comes from (malloc.c: __libc_free adjusts it to twice a block)."""
-    if parameters["no_dyn_threshold"]:
-        return "fixed by the user"
-    if parameters["mmap_threshold"] > DEFAULT_MMAP_THRESHOLD:
-        return f"raised by a free of {size_text(parameters['mmap_threshold'])}"
-    return "default"
+def _without_residency(trim: Trim) -> Trim:
+    """Forget what depends on which pages are resident."""
+    parts = {name: Part(getattr(trim, name).bytes, None) for name in Trim.__dataclass_fields__}
+    for name in ("returned_below_top", "returned_top", "already_returned"):
+        parts[name] = Part(None, None)
+    return Trim(**parts)
+
+
+def _systrim(layout: Layout, page: int, top: int, parameters: dict[str, int], pad: int) -> int:
+    """Return how many bytes systrim would take off a top chunk of this size.
+
+    2.35 rounds to the size of a huge page where the tunable glibc.malloc.hugetlb is set.
+    """
+    area = top - layout.min_size - 1
+    return align_down(area - pad, parameters.get("thp_pagesize") or page) if area > pad else 0
+
+
+def _plus(*parts: Part) -> Part:
+    residents = [part.resident for part in parts]
+    known = [value for value in residents if value is not None]
+    resident = sum(known) if len(known) == len(parts) else None
+    return Part(sum(part.bytes or 0 for part in parts), resident)
+
+
+def _minus(whole: Part, *parts: Part) -> Part:
+    rest = _plus(*parts)
+    unknown = whole.resident is None or rest.resident is None
+    resident = None if unknown else (whole.resident or 0) - (rest.resident or 0)
+    return Part((whole.bytes or 0) - (rest.bytes or 0), resident)

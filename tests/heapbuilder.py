@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gdb_heapx import glibc
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.layout import Layout, Struct
-from gdb_heapx.target import Mapping, Target, Thread
+from gdb_heapx.layout import Layout, Member, Struct
+from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
+from gdb_heapx.target import Mapping, Target, Thread, Usage
 
 PAGE = 4096
 USED, FREE, UNSORTED, FAST, TCACHE, STRUCT = "used", "free", "unsorted", "fast", "tcache", "struct"
+PAGE_STATES = (UNTOUCHED, RESIDENT, SWAPPED, ZERO)
 
 
 class Machine(NamedTuple):
@@ -26,12 +28,14 @@ class Machine(NamedTuple):
     word: int
     byteorder: str
     architecture: str
+    page: int = PAGE
 
 
 AMD64 = Machine(8, "little", "i386:x86-64")
 I386 = Machine(4, "little", "i386")  # MALLOC_ALIGNMENT is four words
 ARM = Machine(4, "little", "armv7")  # MALLOC_ALIGNMENT is two words
 S390X = Machine(8, "big", "s390:64-bit")
+ARM64 = Machine(8, "little", "aarch64", 64 << 10)
 MACHINES = {"amd64": AMD64, "i386": I386, "arm": ARM, "s390x": S390X}
 
 
@@ -49,6 +53,50 @@ def bin_index(word: int, alignment: int, size: int) -> int:
         if size >> shift <= last:
             return base + (size >> shift)
     return 124 + (size >> 18) if size >> 18 <= 2 else 126
+
+
+class Pages:
+    """A Residency of the states it is told; every other page is resident.
+
+    Nobody may ask for more at once than a process of this builder has.
+    """
+
+    LIMIT = 1 << 32
+
+    def __init__(self, page: int = PAGE) -> None:
+        self.page = page
+        self._states: dict[int, int] = {}
+
+    def mark(self, start: int, end: int, state: int) -> None:
+        """Give the pages that hold [start, end) a state."""
+        self._states.update(dict.fromkeys(self._numbers(start, end), state))
+
+    def mark_at_random(self, seed: random.Random, start: int, end: int) -> None:
+        """Give [start, end) runs of a few pages of every state."""
+        while start < end:
+            stop = min(start + self.page * seed.choice([1, 1, 2, 3, 10]), end)
+            self.mark(start, stop, seed.choice(PAGE_STATES))
+            start = stop
+
+    def state(self, address: int) -> int:
+        return self._states.get(address // self.page, RESIDENT)
+
+    def states(self, start: int, end: int) -> bytes:
+        return bytes(self._states.get(number, RESIDENT) for number in self._numbers(start, end))
+
+    def held(self, start: int, end: int, state: int) -> int:
+        """Return how many bytes of [start, end) lie in pages of this state."""
+        numbers = [n for n in self._numbers(start, end) if self._states.get(n, RESIDENT) == state]
+        page = self.page
+        return sum(min(end, (n + 1) * page) - max(start, n * page) for n in numbers)
+
+    def missing(self, start: int, end: int) -> tuple[int, int]:
+        resident, swapped = (self.held(start, end, state) for state in (RESIDENT, SWAPPED))
+        return end - start - resident, swapped
+
+    def _numbers(self, start: int, end: int) -> range:
+        assert 0 <= end - start <= self.LIMIT, "that range comes from damaged memory"
+        return range(start // self.page, -(-end // self.page))
 
 
 class Memory:
@@ -87,6 +135,9 @@ class Symbols:
     def address(self, name: str) -> int | None:
         return self.addresses.get(name)
 
+    def dynamic_symbol(self, name: str) -> int | None:
+        return None
+
     def struct(self, name: str) -> Struct | None:
         return self.structs.get(name)
 
@@ -103,12 +154,16 @@ class Cache:
     arena: ArenaBuilder
     address: int = 0
     pthread: int = 0
+    stack: tuple[int, int] = (0, 0)
     entries: dict[int, list[int]] = field(default_factory=dict)
 
 
 @dataclass
 class ArenaBuilder:
-    """One arena. `book` counts chunks, and bytes under (state, "bytes")."""
+    """One arena: its `chunks` (address, size, state) in order.
+
+    `book` counts them by state, and their bytes under (state, "bytes").
+    """
 
     heap: HeapBuilder
     index: int
@@ -124,6 +179,7 @@ class ArenaBuilder:
     heaps: list[tuple[int, int]] = field(default_factory=list)
     bins: dict[int, list[int]] = field(default_factory=dict)
     fast: dict[int, list[int]] = field(default_factory=dict)
+    chunks: list[tuple[int, int, str]] = field(default_factory=list)
     book: Counter = field(default_factory=Counter)
     last_in_use: int | None = None
 
@@ -145,6 +201,7 @@ class ArenaBuilder:
         self.heap.put(address + self.heap.word, size | self._prev_inuse() | flags)
         self._foot()
         self.previous, self.cursor = (state, address, size), address + size
+        self.chunks.append((address, size, state))
         self.book[state] += 1
         self.book[state, "bytes"] += size
         if state == USED:
@@ -177,13 +234,13 @@ class ArenaBuilder:
 
     def leave(self, room: int) -> None:
         """Add a chunk in use so that `room` bytes remain up to the end of a page."""
-        self.used_up_to(up(self.cursor + room + self.layout.min_size, PAGE) - room)
+        self.used_up_to(up(self.cursor + room + self.layout.min_size, self.heap.page) - room)
 
     def close(self, size: int = PAGE) -> None:
         """Put top at the end: at least `size` bytes, up to the end of a page."""
         assert not self._after_free(), "glibc merges a free chunk into top"
         self.top = self.cursor
-        end = up(self.cursor + size, PAGE)
+        end = up(self.cursor + size, self.heap.page)
         self.top_size = end - self.cursor
         self.heap.put(self.top + self.heap.word, self.top_size | 1)
         self._end_region(end)
@@ -262,18 +319,22 @@ class ArenaBuilder:
 
 
 class HeapBuilder:
-    """A process with one libc. Add chunks to `main` and to `arena()`s, then ask for `target()`."""
+    """A process with one libc. Add chunks to `main` and to `arena()`s, then ask for `target()`.
+
+    `residency` tells the pages' states, None that nobody can; `locked` are ranges of whole pages.
+    `program_break` is where brk stands; None: where the main arena's first region ends.
+    """
 
     def __init__(self, machine: Machine = AMD64, release: tuple[int, int] = (2, 36)) -> None:
         self.machine, self.release = machine, release
-        self.word = machine.word
+        self.word, self.page = machine.word, machine.page
         self.layout = glibc.annotated_layout(machine.word, machine.architecture, release)
         self.memory = Memory()
         wide = machine.word == 8
         self.libc = 0x7F7000000000 if wide else 0xF7000000
         self._next_heap = 0x7F1000000000 if wide else 0xA0000000
         self._next_mmap = 0x7F6000000000 if wide else 0xE0000000
-        self.brk = 0x555555559000 if wide else 0x0804D000
+        self.brk = up(0x555555559000 if wide else 0x0804D000, self.page)
         self._cursor = self.libc + 0x1000
         self._words: dict[int, int] = {}
         self._built: Target | None = None
@@ -282,6 +343,9 @@ class HeapBuilder:
         self.symbols: dict[str, int] = {}
         self.inside: dict[int, str] = {}
         self.unreadable: list[Mapping] = []
+        self.residency: Pages | None = None
+        self.locked: list[tuple[int, int]] = []
+        self.program_break: int | None = None
         self.main = ArenaBuilder(self, 0)
         self.main.begin_region(self.brk)
         self.arenas = [self.main]
@@ -313,9 +377,15 @@ class HeapBuilder:
         self.caches.append(cache)
         return cache
 
+    def stack(self, cache: Cache, size: int) -> tuple[int, int]:
+        """Give a thread a stack of its own, with a guard below it; return where it is."""
+        cache.stack = self._next_mmap, self._next_mmap + size
+        self._next_mmap = cache.stack[1] + self.page
+        return cache.stack
+
     def mmapped(self, size: int, offset: int = 0, apart: bool = False) -> int:
         """Add a chunk with a mapping of `size` bytes, `offset` bytes into it."""
-        self._next_mmap += PAGE if apart else 0
+        self._next_mmap += self.page if apart else 0
         start, self._next_mmap = self._next_mmap, self._next_mmap + size
         own = self.layout.header if self.release >= (2, 43) else 0
         chunk = start + (offset or self.layout.first_chunk(start) - start)
@@ -358,7 +428,7 @@ class HeapBuilder:
         regions += [(base, end - base) for arena in self.arenas for base, end in arena.heaps]
         regions += _merged(self.mmaps)
         for start, size in regions:
-            self.memory.regions[start] = bytearray(up(size, PAGE))
+            self.memory.regions[start] = bytearray(up(size, self.page))
         for address, value in self._words.items():
             self.memory.write(address, value.to_bytes(self.word, self.machine.byteorder))
         for arena in self.arenas:
@@ -398,8 +468,9 @@ class HeapBuilder:
         for name, value in values.items():
             if name in par:
                 self.field(par, mp, name, value)
-        end = self.main.heaps[-1][1]
-        self.memory.write(self.symbols["__curbrk"], end.to_bytes(self.word, self.machine.byteorder))
+        if self.program_break is None:
+            self.program_break = self.main.heaps[0][1]  # the others are mmaps
+        self._write(self.symbols["__curbrk"], self.program_break)
 
     def _write_arena(self, arena: ArenaBuilder) -> None:
         state, address = self.layout.state, arena.address
@@ -455,7 +526,7 @@ class HeapBuilder:
         self.memory.write(address, value.to_bytes(size or self.word, self.machine.byteorder))
 
     def _write_threads(self, addresses: dict[str, int]) -> None:
-        """Write nptl's list; a pthread is {dtv 8, tid 32, list 64, DTV 128, TLS 256}."""
+        """Write nptl's list; a pthread is {dtv 8, tid 32, list 64, stack 96, DTV 128, TLS 256}."""
         word, offsets = self.word, {"pthread_list": 64, "pthread_tid": 32, "pthread_dtvp": 8}
         offsets.update(link_map_l_tls_modid=64, link_map_l_tls_offset=96)
         offsets["rtld_global__dl_stack_used"] = 32
@@ -473,6 +544,8 @@ class HeapBuilder:
         for cache in self.caches:
             self._write(cache.pthread + 8, cache.pthread + 128)
             self._write(cache.pthread + 32, cache.lwp, 4)
+            self._write(cache.pthread + 96, cache.stack[0])
+            self._write(cache.pthread + 104, cache.stack[1] - cache.stack[0])
             self._write(cache.pthread + 128 - 2 * word, 8)  # the DTV's length
             self._write(cache.pthread + 128 + 4 * word, cache.pthread + 256)
             self._write(cache.pthread + 256 + 16, cache.address)
@@ -503,24 +576,53 @@ class HeapBuilder:
     def _mappings(self) -> tuple[Mapping, ...]:
         heaps = [(base, end) for arena in self.arenas[1:] for base, end in arena.heaps]
         rows = [Mapping(base, end, "rw-p", 0, "") for base, end in heaps]
+        reserve = self.layout.heap_max
+        rows += [Mapping(end, base + reserve, "---p", 0, "") for base, end in heaps]
         name = "[heap]" if self.main.contiguous else ""
         rows += [Mapping(base, end, "rw-p", 0, name) for base, end in self.main.heaps]
         rows += [Mapping(s, s + size, "rw-p", 0, "") for s, size in _merged(self.mmaps)]
-        rows.append(Mapping(self.libc, up(self._cursor, PAGE), "rw-p", 7, "/lib/libc.so.6"))
-        return tuple(sorted([*rows, *self.unreadable], key=lambda row: row.start))
+        for start, end in (cache.stack for cache in self.caches if cache.stack[1]):
+            rows.append(Mapping(start, start + self.page, "---p", 0, ""))
+            rows.append(Mapping(start + self.page, end, "rw-p", 0, ""))
+        rows.append(Mapping(self.libc, up(self._cursor, self.page), "rw-p", 7, "/lib/libc.so.6"))
+        parts = [part for row in rows if row.size for part in self._cut(row)]
+        return tuple(sorted([*parts, *self.unreadable], key=lambda row: row.start))
+
+    def _cut(self, row: Mapping) -> list[Mapping]:
+        """Cut a mapping where a locked range begins or ends, as mlock does."""
+        inside = {at for span in self.locked for at in span if row.start < at < row.end}
+        edges = sorted({row.start, row.end, *inside})
+        parts = [replace(row, start=start, end=end) for start, end in zip(edges, edges[1:])]
+        return [replace(part, usage=self._usage(part)) for part in parts]
+
+    def _usage(self, part: Mapping) -> Usage | None:
+        if self.residency is None:
+            return None
+        mapped, readable = (part.start, part.end), part.permissions.startswith("r")
+        resident, swapped = (
+            self.residency.held(*mapped, state) if readable else 0 for state in (RESIDENT, SWAPPED)
+        )
+        locked = any(start <= part.start < end for start, end in self.locked)
+        return Usage(resident, resident, swapped, 0, 0, 0, locked, None)
 
     def _as_target(self) -> Target:
         layout = self.layout
         structs = {
             s.name: s for s in (layout.state, layout.par, layout.heap_info, layout.tcache) if s
         }
+        if any(cache.stack[1] for cache in self.caches):
+            names = {"tid": (32, 4), "list": (64, 16), "stackblock": (96, self.word)}
+            names["stackblock_size"] = (104, self.word)
+            structs["pthread"] = _struct("pthread", names)
+            lists = {"_dl_stack_used": (32, 16), "_dl_stack_cache": (64, 16)}
+            structs["rtld_global"] = _struct("rtld_global", lists)
         libc = Symbols("/lib/libc.so.6", self.symbols, structs, {"tcache": 16, "thread_arena": 32})
         return Target(
             memory=self.memory,
             word=self.word,
             byteorder=self.machine.byteorder,
             architecture=self.machine.architecture,
-            page=PAGE,
+            page=self.page,
             live=True,
             pid=4711,
             exe="/usr/bin/server",
@@ -528,8 +630,13 @@ class HeapBuilder:
             threads=tuple(Thread(cache.lwp, cache.name) for cache in self.caches),
             objects=(libc,),
             inside_malloc=lambda: self.inside,
-            pagemap=False,
+            residency=self.residency,
+            no_residency=None if self.residency else "nobody told the builder",
         )
+
+
+def _struct(name: str, members: dict[str, tuple[int, int]]) -> Struct:
+    return Struct(name, 128, {member: Member(*where) for member, where in members.items()})
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -594,8 +701,26 @@ def at_random(seed: random.Random, machine: Machine, release: tuple[int, int]) -
                     arena.add(USED, 128)
                 else:
                     arena.supersede(room)
+            if not arena.main and arena.cursor - arena.base > arena.layout.heap_max // 2:
+                arena.supersede(512)
         arena.add(USED, 64)
+        if arena.layout.has_fastbins:
+            for state in seed.choice([(), (FAST,), (FREE, FAST), (FAST, FREE, FAST)]):
+                arena.add(state, 48)
         arena.close(seed.randrange(32, 300000))
+    return heap
+
+
+def with_pages_at_random(seed: random.Random, heap: HeapBuilder) -> HeapBuilder:
+    """Return a heap whose pages are in every state, some of them locked in memory."""
+    heap.residency, page = Pages(heap.page), heap.page
+    spans = [span for arena in heap.arenas for span in arena.heaps]
+    spans += [(start, start + size) for start, size in heap.mmaps]
+    for start, end in spans:
+        heap.residency.mark_at_random(seed, start, end)
+        if seed.random() < 0.3:
+            first, last = sorted(seed.choices(range(start // page, end // page + 1), k=2))
+            heap.locked += [(first * page, last * page)] if first < last else []
     return heap
 
 

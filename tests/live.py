@@ -160,6 +160,23 @@ def table(report: Report, name: str | None = None) -> list[dict[str, Any]]:
     return tables[name] if name else report["tables"][0]["rows"]
 
 
+def without_residency(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tables without what a core can't tell: which pages were in memory."""
+    return [
+        {
+            "name": each["name"],
+            "columns": each["columns"],
+            "rows": list(map(_without_residency, each["rows"])),
+            "total": _without_residency(each.get("total", {})),
+        }
+        for each in tables
+    ]
+
+
+def _without_residency(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if not k.endswith(("resident", "swapped"))}
+
+
 def gcore(pid: int, core: Path) -> Path:
     """Save a core of a process with gdb; the process runs on."""
     result = gdb(f"gcore {core}", target=("-p", pid), sourced=False)

@@ -7,11 +7,13 @@ import os
 import stat
 
 import pytest
-from heapbuilder import USED, HeapBuilder, usual
+from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
+from sessions import Taken
 
 from gdb_heapx.command import Terminal, execute, find, load_commands, parse, write_whole
 from gdb_heapx.errors import HeapxError, UsageError
-from gdb_heapx.snapshot import take
+from gdb_heapx.pages import RESIDENT, UNTOUCHED
+from gdb_heapx.snapshot import Scope, take
 
 SNAPSHOT = take(usual().target())
 COMMANDS = load_commands()
@@ -20,7 +22,7 @@ every = pytest.mark.parametrize("declared", COMMANDS.values(), ids=COMMANDS)
 
 
 def run(line, snapshot=SNAPSHOT, terminal=PLAIN):
-    return execute(line.split(), lambda walk: snapshot, terminal)
+    return execute(line.split(), Taken(snapshot).opened, terminal)
 
 
 def run_json(line):
@@ -34,7 +36,7 @@ def rows(line):
 def refused(line):
     """Return the one error of a line that is refused before the target is read."""
 
-    def never(walk):
+    def never():
         raise AssertionError("the target was read")
 
     with pytest.raises(UsageError) as caught:
@@ -155,10 +157,68 @@ def test_the_commands_are_those_of_the_issue():
     "name", ["heapx", *(f"heapx {n}" for n in ("arenas", "heaps", "bins", "top"))]
 )
 def test_the_walk_can_be_left_out(name):
-    asked = []
-    words = [*name.split()[1:], "--no-walk"]
-    execute(words, lambda walk: asked.append(walk) or SNAPSHOT, PLAIN)
-    assert asked == [False]
+    session = Taken(SNAPSHOT)
+    execute([*name.split()[1:], "--no-walk"], session.opened, PLAIN)
+    assert session.asked == [Scope(walk=False)]
+
+
+@pytest.mark.parametrize(
+    ("line", "scope"),
+    [
+        ("arenas", Scope()),
+        ("arenas --no-walk --swap-in 0", Scope(walk=False, swap_in=0)),
+        ("trim --pad 131072", Scope(pad=128 << 10)),
+        ("ledger --swap-in 1048576", Scope(swap_in=1 << 20)),
+    ],
+)
+def test_a_line_says_how_much_of_the_target_to_read(line, scope):
+    session = Taken(SNAPSHOT)
+    execute(line.split(), session.opened, PLAIN)
+    assert session.asked == [scope]
+
+
+@every
+def test_only_trim_may_change_the_process(declared):
+    assert declared.acts == (declared.name == "heapx trim")
+
+
+class Trimming(Taken):
+    """A session where malloc_trim gives back what the main arena's top has in memory."""
+
+    def __init__(self, heap):
+        super().__init__(take(heap.target()))
+        self._heap = heap
+
+    def malloc_trim(self, pad):
+        top = self._heap.main.top
+        self._heap.residency.mark(top + PAGE, top + self._heap.main.top_size, UNTOUCHED)
+        self.snapshot = take(self._heap.target(), Scope(walk=False))
+        return 1
+
+
+def resident_heap():
+    heap = HeapBuilder()
+    heap.residency = Pages()
+    heap.main.used_up_to(heap.brk + PAGE)
+    heap.main.close(16 * PAGE)
+    heap.target()
+    return heap
+
+
+def test_trim_now_shows_what_was_predicted_beside_what_was_measured():
+    session = Trimming(resident_heap())
+    answer = execute(["trim", "--now", "--format", "json"], session.opened, PLAIN)
+    (row,) = json.loads(answer.text)["tables"][0]["rows"]
+    assert row["returned"] == row["measured"] == 15 * PAGE
+    assert session.asked == [Scope(), Scope(walk=False)]
+
+
+def test_trim_now_refuses_where_a_thread_holds_an_arenas_lock():
+    heap = resident_heap()
+    heap.field(heap.layout.state, heap.main.address, "mutex", 1)
+    with pytest.raises(HeapxError, match="holds the lock of arena 0"):
+        execute(["trim", "--now"], Trimming(heap).opened, PLAIN)
+    assert heap.residency.state(heap.main.top + PAGE) == RESIDENT
 
 
 # Completion
@@ -256,7 +316,7 @@ def test_every_command_shows_a_damaged_heap(declared):
 
 @every
 def test_every_command_works_without_a_walk(declared):
-    snapshot = take(usual().target(), walk=False)
+    snapshot = take(usual().target(), Scope(walk=False))
     for format_ in ("text", "ansi", "json", "csv"):
         assert run(f"{declared.name.partition(' ')[2]} --format {format_}", snapshot).text
 

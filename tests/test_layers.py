@@ -9,22 +9,23 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
 ORDER = (
-    *("__init__", "errors", "layout", "target", "procfs", "elf", "glibc", "locate", "nptl"),
+    *("__init__", "errors", "layout", "target", "pages", "procfs", "elf", "glibc", "locate"),
+    *("nptl", "holes", "lists", "arenas", "bins", "caches", "chunks", "heaps", "mmapped"),
     *(
-        "lists",
-        "arenas",
-        "bins",
-        "caches",
-        "chunks",
-        "heaps",
-        "mmapped",
+        "trim",
         "figures",
+        "regions",
         "snapshot",
+        "ledger",
         "report",
+        "thresholds",
+        "case",
+        "causes",
+        "render",
     ),
     # The package `commands` itself is empty: `command` only lists its modules.
-    *("trim", "render", "commands", "command", "commands.__init__", "commands.arenas"),
-    *("commands.health", "commands.lists", "gdbside", "__main__"),
+    *("commands", "command", "commands.__init__", "commands.arenas", "commands.health"),
+    *("commands.lists", "commands.verdict", "gdbside", "__main__"),
 )
 EDGE = ("gdbside", "__main__")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from live import gcore, heapx, reports, table
+from live import gcore, heapx, reports, table, without_residency
 
 pytestmark = pytest.mark.live
 
@@ -72,7 +72,8 @@ def test_a_core_of_a_damaged_heap_gives_the_same(damaged, result, tmp_path):
     core = gcore(damaged.pid, tmp_path / "core")
     report = reports(["heapx arenas"], tmp_path, (damaged.exe, core))["heapx arenas"]
     core.unlink()
-    assert table(report) == table(result.report)
+    seen, theirs = (without_residency(r["tables"]) for r in (report, result.report))
+    assert seen == theirs
     assert report["problems"] == result.report["problems"]
 
 

@@ -42,7 +42,8 @@ def _arena_lines(text):
 def test_it_works_from_a_fresh_clone(mixed):
     words = ("gdb", "-nx", "-p", mixed.pid, "-batch", "-ex", "source gdb_heapx.py")
     result = run((*words, "-ex", "heapx arenas", "-ex", "heapx"), cwd=ROOT)
-    assert len(_arena_lines(result.out)) == 2
+    assert len(_arena_lines(result.out)) == 1
+    assert "\nRSS " in result.out
     assert "Error" not in result.err
 
 
@@ -90,13 +91,14 @@ def test_two_inferiors_are_told_apart(mixed, arenas):
 
 
 def test_help_begins_with_the_summary_line():
-    assert gdb("help heapx").out.startswith("Show where the memory")
+    assert gdb("help heapx").out.startswith("Say where the memory")
     assert gdb("help heapx arenas").out.startswith("List the arenas with their memory by state.\n")
 
 
 def test_help_lists_every_sub_command_with_its_summary():
     lines = gdb("help heapx").out.splitlines()
-    names = ("about", "arenas", "bins", "check", "heaps", "mmapped", "tcache", "top")
+    names = ("about", "arenas", "bins", "check", "heaps", "ledger", "mmapped", "tcache", "top")
+    names += ("trim", "why")
     for name in names:
         assert any(re.match(rf"heapx {name} -- \w.*\.$", line) for line in lines), name
 
@@ -245,6 +247,11 @@ def test_bad_input_in_a_shell_gets_the_same_error_and_status_2(mixed, answers, l
 
 # JSON.
 
+IN_MEMORY = {"resident": "bytes", "swapped": "bytes"}
+PARTS = (
+    *("returned_below_top", "returned_top", "already_returned", "kept_top", "kept_tcache"),
+    *("kept_partial_page", "kept_small_bins", "kept_locked", "kept_foreign_brk"),
+)
 COLUMNS = {
     "arenas": {
         "arena": "index",
@@ -265,6 +272,8 @@ COLUMNS = {
         "binned": "bytes",
         "top": "bytes",
         "overhead": "bytes",
+        **{f"{s}_{w}": "bytes" for s in ("in_use", "binned", "top") for w in IN_MEMORY},
+        **IN_MEMORY,
         "libc": "text",
     },
     "heaps": {
@@ -275,6 +284,7 @@ COLUMNS = {
         "reserved": "bytes",
         "in_use": "bytes",
         "free": "bytes",
+        **IN_MEMORY,
         "libc": "text",
     },
     "bins": {
@@ -285,6 +295,7 @@ COLUMNS = {
         "max_size": "count",
         "chunks": "count",
         "bytes": "bytes",
+        **IN_MEMORY,
         "libc": "text",
     },
     "tcache": {
@@ -295,6 +306,7 @@ COLUMNS = {
         "max_size": "count",
         "chunks": "count",
         "bytes": "bytes",
+        **IN_MEMORY,
     },
     "top": {
         "arena": "index",
@@ -303,9 +315,23 @@ COLUMNS = {
         "free_would_trim": "bytes",
         "reason": "text",
         "last_in_use": "address",
+        **IN_MEMORY,
         "libc": "text",
     },
-    "mmapped": {"address": "address", "size": "bytes", "mapping": "bytes", "state": "text"},
+    "mmapped": {
+        "address": "address",
+        "size": "bytes",
+        "mapping": "bytes",
+        **IN_MEMORY,
+        "state": "text",
+    },
+    "ledger": {"owner": "text", "arena": "index", "virtual": "bytes", **IN_MEMORY},
+    "trim": {
+        "arena": "index",
+        "returned": "bytes",
+        "measured": "bytes",
+        **{f"{part}{suffix}": "bytes" for part in PARTS for suffix in ("", "_resident")},
+    },
     "check": {
         "check": "text",
         "arena": "index",

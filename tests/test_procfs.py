@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from array import array
+from dataclasses import replace
 
 import pytest
+from heapbuilder import PAGE, Pages, usual
+from sessions import answer
 
-from gdb_heapx.errors import MemoryFault
-from gdb_heapx.procfs import PageMap, QuietMemory, parse_maps, read_maps, thread_name
-from gdb_heapx.target import Mapping
+from gdb_heapx import pages, procfs
+from gdb_heapx.errors import MemoryFault, SwappedOutError
+from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
+from gdb_heapx.procfs import QuietMemory, parse_maps, parse_smaps, read_maps, thread_name
+from gdb_heapx.snapshot import take
+from gdb_heapx.target import Mapping, Usage
 
-PAGE = 4096
 BASE = 0x10000
-PRESENT, SWAPPED, SHARED = 1 << 63, 1 << 62, 1 << 61
 
 MAPS = """\
 55d0c0000000-55d0c0021000 rw-p 00000000 00:00 0                          [heap]
@@ -43,11 +46,107 @@ def test_only_private_writable_memory_without_a_file_is_anonymous():
 
 
 def test_no_maps_are_no_mappings():
-    assert parse_maps("") == ()
+    assert parse_maps("") == parse_smaps("") == ()
+
+
+SMAPS = """\
+55d0c0000000-55d0c0021000 rw-p 00000000 00:00 0                          [heap]
+Size:                132 kB
+KernelPageSize:        4 kB
+MMUPageSize:           4 kB
+Rss:                  72 kB
+Pss:                  40 kB
+Pss_Dirty:            40 kB
+Shared_Clean:          8 kB
+Shared_Dirty:         24 kB
+Private_Clean:         0 kB
+Private_Dirty:        40 kB
+Referenced:           72 kB
+Anonymous:            72 kB
+KSM:                   0 kB
+LazyFree:              0 kB
+AnonHugePages:         0 kB
+ShmemPmdMapped:        0 kB
+FilePmdMapped:         0 kB
+Shared_Hugetlb:        0 kB
+Private_Hugetlb:       0 kB
+Swap:                 20 kB
+SwapPss:              12 kB
+Locked:               72 kB
+THPeligible:           0
+VmFlags: rd wr mr mw me ac lo
+7f0000000000-7f0000400000 rw-p 00000000 00:0f 77                         /anon_hugepage (deleted)
+Size:               4096 kB
+Rss:                   0 kB
+Pss:                   0 kB
+Shared_Hugetlb:     2048 kB
+Private_Hugetlb:    2048 kB
+Swap:                  0 kB
+THPeligible:           0
+ProtectionKey:         0
+VmFlags: rd wr mr mw me de ht sd
+7f0000600000-7f0000604000 r--p 00000000 00:00 0                          [vvar]
+Rss:                   0 kB
+Pss:                   0 kB
+VmFlags: rd mr pf io de dd
+7f0000800000-7f0000a00000 rw-p 00000000 00:00 0
+Rss:                2048 kB
+Pss:                2048 kB
+AnonHugePages:      2048 kB
+7f0000c00000-7f0000c01000 r--p 00001000 fe:01 12                         /tmp/a-b: c d
+Rss:                   4 kB
+Pss:                   0 kB
+"""
+
+
+def test_smaps_tell_of_each_mapping_what_the_kernel_counts():
+    heap, hugetlb, device, huge, file = (m.usage for m in parse_smaps(SMAPS))
+    assert heap == Usage(72 << 10, 40 << 10, 20 << 10, 32 << 10, 0, 0, True, None)
+    assert hugetlb == Usage(0, 0, 0, 0, 0, 4 << 20, False, "hugetlb")
+    assert device == Usage(0, 0, 0, 0, 0, 0, False, "device")
+    assert huge == Usage(2 << 20, 2 << 20, 0, 0, 2 << 20, 0, False, None)
+    assert file == Usage(4 << 10, 0, 0, 0, 0, 0, False, None)
+
+
+def test_smaps_give_the_mappings_of_maps():
+    heads = [line for line in SMAPS.splitlines() if "-" in line.split()[0]]
+    mappings = parse_smaps(SMAPS)
+    assert tuple(replace(m, usage=None) for m in mappings) == parse_maps("\n".join(heads))
+    assert mappings[-1].name == "/tmp/a-b: c d"
+
+
+@pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_files_name_may_hold_what_unicode_calls_a_line_end(separator):
+    line = f"1000-2000 r--p 00000000 fe:01 12    /tmp/a{separator}b\n"
+    assert parse_smaps(f"{line}Rss:     4 kB\n")[0].name == f"/tmp/a{separator}b"
+
+
+@pytest.mark.parametrize("name", ["/tmp/\\012Rss: 99 kB", "/tmp/7f00-7f01 rw-p", "/tmp/Rss: 5 kB"])
+def test_a_files_name_is_not_taken_for_a_figure(name):
+    (mapping,) = parse_smaps(f"1000-2000 r--p 00000000 fe:01 12    {name}\nRss:     4 kB\n")
+    assert (mapping.name, mapping.usage.resident) == (name, 4 << 10)
 
 
 def test_the_maps_of_a_living_process_are_read():
     assert any("python" in m.name or m.name == "[stack]" for m in read_maps(os.getpid()))
+
+
+def test_the_kernel_has_the_same_sum_of_all_mappings():
+    mappings = read_maps(os.getpid())
+    with open("/proc/self/smaps_rollup") as rollup:
+        fields = dict(line.split(":", 1) for line in rollup if line[0].isalpha())
+    rss = int(fields["Rss"].split()[0]) << 10
+    assert sum(m.usage.resident for m in mappings) == pytest.approx(rss, rel=0.02)
+
+
+def test_a_kernel_without_smaps_gives_mappings_without_usage(monkeypatch):
+    def without(path, **rest):
+        if path.endswith("smaps"):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return open(path, **rest)
+
+    monkeypatch.setattr(procfs, "open", without, raising=False)
+    assert {m.usage for m in read_maps(os.getpid())} == {None}
 
 
 def test_the_maps_of_no_process_are_an_os_error():
@@ -64,20 +163,6 @@ def test_a_thread_that_is_gone_has_no_name():
     assert thread_name(os.getpid(), 1 << 30) is None
 
 
-class Entries:
-    """A page map of given entries, one a page from BASE on."""
-
-    def __init__(self, *entries):
-        self._entries = entries
-
-    def entries(self, address, size):
-        first, last = (address - BASE) // PAGE, (address + size - 1 - BASE) // PAGE
-        return array("Q", [*self._entries, *[0] * 100][first : last + 1])
-
-    def touched(self, address):
-        return self.entries(address, 1)[0] >= 1 << 62
-
-
 class Recorder:
     """Memory of ones that notes which bytes are read."""
 
@@ -89,27 +174,35 @@ class Recorder:
         return memoryview(b"\1" * size)
 
 
-def quiet(*entries, permissions="rw-p", inode=0, name="", offset=0):
-    memory = Recorder()
+def quiet(*states, permissions="rw-p", inode=0, name="", offset=0, swap_in=64 << 20):
+    """Return a QuietMemory of eight pages from BASE on, and what is read below it."""
+    memory, residency = Recorder(), Pages()
+    for number, state in enumerate((*states, *[UNTOUCHED] * (100 - len(states)))):
+        residency.mark(BASE + number * PAGE, BASE + (number + 1) * PAGE, state)
     mappings = (Mapping(BASE, BASE + 8 * PAGE, permissions, inode, name, offset),)
-    return QuietMemory(memory, Entries(*entries), os.getpid(), mappings, PAGE), memory
+    return QuietMemory(memory, residency, os.getpid(), mappings, swap_in), memory
 
 
-def test_touched_pages_are_read_at_once():
-    reader, memory = quiet(PRESENT, PRESENT, SWAPPED)
+def test_pages_in_memory_and_in_swap_are_read_at_once():
+    reader, memory = quiet(RESIDENT, ZERO, SWAPPED)
     assert bytes(reader.read(BASE, 3 * PAGE)) == b"\1" * 3 * PAGE
     assert memory.reads == [(BASE, 3 * PAGE)]
 
 
-@pytest.mark.parametrize("entry", [0, SHARED, 1 << 55, 1 << 56])
-def test_a_page_that_was_never_touched_is_zeros_and_not_read(entry):
-    reader, memory = quiet(entry)
+def test_a_page_that_was_never_touched_is_zeros_and_not_read():
+    reader, memory = quiet(UNTOUCHED)
     assert bytes(reader.read(BASE + 8, 64)) == bytes(64)
     assert memory.reads == []
 
 
+def test_a_zero_page_is_mapped_already_so_reading_it_leaves_no_trace():
+    reader, memory = quiet(ZERO)
+    reader.read(BASE + 8, 64)
+    assert memory.reads == [(BASE + 8, 64)]
+
+
 def test_only_touched_pages_of_a_range_are_read():
-    reader, memory = quiet(PRESENT, 0, 0, PRESENT, SWAPPED, 0)
+    reader, memory = quiet(RESIDENT, UNTOUCHED, UNTOUCHED, RESIDENT, SWAPPED, UNTOUCHED)
     data = bytes(reader.read(BASE + 100, 5 * PAGE))
     expected = b"\1" * PAGE + bytes(2 * PAGE) + b"\1" * 2 * PAGE + bytes(PAGE)
     assert data == expected[100 : 100 + 5 * PAGE]
@@ -118,14 +211,14 @@ def test_only_touched_pages_of_a_range_are_read():
 
 @pytest.mark.parametrize("permissions", ["---p", "-w-p"])
 def test_an_untouched_page_without_permission_cannot_be_read(permissions):
-    reader, memory = quiet(0, permissions=permissions)
+    reader, memory = quiet(UNTOUCHED, permissions=permissions)
     with pytest.raises(MemoryFault):
         reader.read(BASE, 8)
     assert memory.reads == []
 
 
 def test_an_untouched_address_outside_of_every_mapping_cannot_be_read():
-    reader, _ = quiet(0)
+    reader, _ = quiet(UNTOUCHED)
     with pytest.raises(MemoryFault) as caught:
         reader.read(BASE + 7 * PAGE, 2 * PAGE)
     assert caught.value.address == BASE + 8 * PAGE
@@ -135,7 +228,7 @@ def test_an_untouched_page_of_a_file_is_read_from_the_file(tmp_path):
     path = tmp_path / "library"
     path.write_bytes(b"a" * PAGE + b"b" * PAGE)
     inode = path.stat().st_ino
-    reader, memory = quiet(0, inode=inode, name=str(path), permissions="r--p", offset=PAGE)
+    reader, memory = quiet(UNTOUCHED, inode=inode, name=str(path), permissions="r--p", offset=PAGE)
     assert bytes(reader.read(BASE, 16)) == b"b" * 16
     assert memory.reads == []
 
@@ -143,32 +236,130 @@ def test_an_untouched_page_of_a_file_is_read_from_the_file(tmp_path):
 def test_what_is_behind_a_files_end_is_zeros(tmp_path):
     path = tmp_path / "library"
     path.write_bytes(b"a" * 100)
-    reader, _ = quiet(0, inode=path.stat().st_ino, name=str(path), permissions="r--p")
+    reader, _ = quiet(UNTOUCHED, inode=path.stat().st_ino, name=str(path), permissions="r--p")
     assert bytes(reader.read(BASE + 96, 8)) == b"aaaa" + bytes(4)
 
 
 def test_a_file_that_was_replaced_is_not_taken(tmp_path):
     path = tmp_path / "library"
     path.write_bytes(b"new")
-    reader, memory = quiet(0, inode=path.stat().st_ino + 1, name=str(path), permissions="r--p")
+    reader, memory = quiet(
+        UNTOUCHED, inode=path.stat().st_ino + 1, name=str(path), permissions="r--p"
+    )
     assert bytes(reader.read(BASE, 4)) == b"\1" * 4
     assert memory.reads == [(BASE, 4)]
 
 
-def test_the_page_map_of_this_process_has_an_entry_a_page():
-    mapping = next(m for m in read_maps(os.getpid()) if m.name == "[stack]")
-    try:
-        pages = PageMap(os.getpid(), PAGE)
-    except OSError as error:
-        pytest.skip(f"/proc/PID/pagemap: {error.strerror}")
-    entries = pages.entries(mapping.end - 2 * PAGE + 8, PAGE)
-    assert len(entries) == 2
-    assert max(entries) >= SWAPPED
+def test_a_huge_page_of_a_pool_is_read_though_no_rss_counts_it(tmp_path, monkeypatch):
+    (tmp_path / "pagemap").write_bytes((5 << 61).to_bytes(8, "little") * (BASE // PAGE + 1))
+    pool = tmp_path / "pool"
+    pool.write_bytes(bytes(PAGE))  # what a private mapping wrote isn't in its file
+    usage = Usage(0, 0, 0, 0, 0, PAGE, False, "hugetlb")
+    mapping = Mapping(BASE, BASE + PAGE, "rw-p", pool.stat().st_ino, str(pool), 0, usage)
+    opened = (tmp_path / "pagemap").open("rb", buffering=0)
+    monkeypatch.setattr(pages, "open", lambda *_, **__: opened, raising=False)
+    states, memory = PageStates(0, PAGE, (mapping,)), Recorder()
+    assert bytes(QuietMemory(memory, states, os.getpid(), (mapping,), 0).read(BASE, 8)) == b"\1" * 8
+    assert memory.reads == [(BASE, 8)]
 
 
-def test_entries_that_the_kernel_does_not_give_are_untouched():
-    try:
-        pages = PageMap(os.getpid(), PAGE)
-    except OSError as error:
-        pytest.skip(f"/proc/PID/pagemap: {error.strerror}")
-    assert list(pages.entries((1 << 47) - PAGE, 3 * PAGE))[1:] == [0, 0]
+# What may be brought back from swap.
+
+
+def test_swapped_pages_are_read_up_to_the_allowance():
+    reader, memory = quiet(*[SWAPPED] * 4, swap_in=3 * PAGE)
+    reader.read(BASE, 3 * PAGE)
+    with pytest.raises(SwappedOutError) as caught:
+        reader.read(BASE + 3 * PAGE + 8, 8)
+    assert caught.value.address == BASE + 3 * PAGE
+    assert memory.reads == [(BASE, 3 * PAGE)]
+
+
+def test_a_page_counts_once_however_often_it_is_read():
+    reader, _ = quiet(SWAPPED, SWAPPED, swap_in=PAGE)
+    for offset in (0, 8, PAGE - 8):
+        reader.read(BASE + offset, 8)
+
+
+def test_a_read_that_is_refused_costs_nothing():
+    reader, _ = quiet(*[SWAPPED] * 3, swap_in=PAGE)
+    with pytest.raises(SwappedOutError):
+        reader.read(BASE, 3 * PAGE)
+    reader.read(BASE + 2 * PAGE, 8)
+
+
+@pytest.mark.parametrize("state", [RESIDENT, UNTOUCHED, ZERO])
+def test_without_an_allowance_all_that_is_not_swapped_is_read(state):
+    reader, _ = quiet(state, SWAPPED, swap_in=0)
+    reader.read(BASE, PAGE)
+    with pytest.raises(SwappedOutError):
+        reader.read(BASE + PAGE - 8, 16)
+
+
+@pytest.mark.parametrize(
+    ("available", "allowance"),
+    [
+        ("MemAvailable:   24105000 kB\n", 64 << 20),
+        ("MemAvailable:     102400 kB\n", 10 << 20),
+        ("", 0),
+    ],
+)
+def test_the_allowance_is_64_mib_but_a_tenth_of_what_is_available(
+    tmp_path, monkeypatch, available, allowance
+):
+    path = tmp_path / "meminfo"
+    path.write_text(f"MemTotal: 99999999 kB\n{available}SwapTotal: 0 kB\n")
+    monkeypatch.setattr(procfs, "open", lambda _: path.open(), raising=False)
+    assert procfs.swap_allowance() == allowance
+
+
+# A whole heap, of which a part is swapped out.
+
+
+def swapped_heap(start, end, swap_in=0):
+    """Return the target of a heap with a range swapped out, and `swap_in` bytes of allowance."""
+    heap = usual()
+    heap.residency = Pages()
+    target = heap.target()
+    heap.residency.mark(start(heap), end(heap), SWAPPED)
+    bulk = QuietMemory(heap.memory, heap.residency, 0, target.mappings, swap_in)
+    return heap, replace(target, bulk=bulk)
+
+
+def middle(arena):
+    return lambda heap: heap.arenas[arena].heaps[0][0] + 16 * PAGE
+
+
+def test_a_heap_that_is_swapped_out_is_a_problem_and_no_damage():
+    heap, target = swapped_heap(middle(0), lambda heap: heap.main.top - PAGE)
+    snapshot = take(target)
+    (problem,) = snapshot.problems
+    assert (problem.code, problem.damage) == ("swapped_out", False)
+    assert middle(0)(heap) <= problem.address < heap.main.top
+    assert "--swap-in" in problem.statement
+    main, *others = snapshot.arenas()
+    assert main.in_use is None
+    assert all(arena.in_use for arena in others)
+    assert answer("check", snapshot).status == 0
+
+
+def test_with_an_allowance_a_swapped_heap_is_read_whole():
+    heap, target = swapped_heap(middle(0), lambda heap: heap.main.top - PAGE, 1 << 20)
+    snapshot = take(target)
+    assert not snapshot.problems
+    assert snapshot.arenas()[0].in_use == heap.main.book["used", "bytes"]
+
+
+LISTS = {
+    "bin": lambda heap: heap.arenas[1].bins[1][0],
+    "fastbin": lambda heap: heap.arenas[1].fast[0][0],
+    "tcache": lambda heap: heap.caches[1].entries[2][0],
+}
+
+
+@pytest.mark.parametrize("place", LISTS.values(), ids=LISTS)
+def test_nothing_that_is_swapped_out_is_damage(place):
+    _, target = swapped_heap(lambda heap: place(heap) & -PAGE, lambda heap: place(heap) + 8)
+    problems = take(target).problems
+    assert problems
+    assert [p for p in problems if p.damage] == []

@@ -6,20 +6,26 @@ import csv
 import importlib
 import io
 import json
+import random
 import re
 from dataclasses import replace
 
 import pytest
-from heapbuilder import usual
+from heapbuilder import usual, with_pages_at_random
+from sessions import report_of
 
 from gdb_heapx import render
 from gdb_heapx.command import load_commands
 from gdb_heapx.errors import Problem
+from gdb_heapx.figures import UNKNOWN, Presence
+from gdb_heapx.regions import Owner, Region, Span
 from gdb_heapx.render import FORMATS, Context, Style
 from gdb_heapx.report import Column, Kind, Report, Table, total
 from gdb_heapx.snapshot import take
+from gdb_heapx.trim import Part, Trim
 
 SNAPSHOT = take(usual().target())
+KNOWN = take(with_pages_at_random(random.Random(1), usual()).target())
 CONTEXT = Context("heapx arenas", "1.0", {"pid": 4711, "release": "2.36"})
 EVIL = "evil\x1b[31m\x07\nname\x9b31m\u202e\udcff"
 COLUMNS = (
@@ -38,9 +44,7 @@ def row(thread, name="worker", address=0x7F1000000000, chunks=1, size=32, locked
 
 
 def report(*rows, **rest):
-    return Report(
-        (Table("things", COLUMNS, rows, total(COLUMNS, rows, "chunks", "bytes")),), **rest
-    )
+    return Report((Table("things", COLUMNS, rows, total(COLUMNS, rows, "chunks")),), **rest)
 
 
 FULL = report(
@@ -57,13 +61,12 @@ def text_of(shown, format_="text", **style):
     return FORMATS[format_](shown, CONTEXT, Style(**style))
 
 
-def every_report():
-    for name, declared in sorted(load_commands().items()):
-        keys = {arg.key: None for arg in declared.args if arg.key != "no_walk"}
-        yield name, declared.run(SNAPSHOT, **keys)
-
-
-REPORTS = {**dict(every_report()), "made up": FULL}
+COMMANDS = dict(sorted(load_commands().items()))
+REPORTS = {
+    **{name: report_of(declared, SNAPSHOT) for name, declared in COMMANDS.items()},
+    **{f"{name}, known": report_of(declared, KNOWN) for name, declared in COMMANDS.items()},
+    "made up": FULL,
+}
 every = pytest.mark.parametrize("shown", REPORTS.values(), ids=REPORTS)
 
 
@@ -120,39 +123,45 @@ def test_missing_libraries_are_named(monkeypatch):
     assert "pip install tabulate pygments" in render.missing_libraries()
 
 
-def sixteen_arenas():
-    """Return the snapshot of a process of 2 GiB with 16 arenas."""
-    (malloc,) = SNAPSHOT.mallocs
+def sixteen_arenas(snapshot):
+    """Return the snapshot of a process with 16 arenas of 2 GiB."""
+    (malloc,) = snapshot.mallocs
+    states = {"in_use": 1000 << 20, "tcache": 1999 << 10, "fast": 1999 << 10}
+    states.update(binned=1000 << 20, top=43 << 20, overhead=1999 << 10)
+    system = sum(states.values())
+    sizes = {**states, "system": system}
+    known = snapshot.target.no_residency is None
+    part = Part(1000 << 20, 1000 << 20 if known else None)
     big = replace(
         malloc.arenas[0],
+        **sizes,
         threads=12,
-        system=2047 << 20,
-        max_system=2047 << 20,
-        in_use=1999 << 20,
+        max_system=system,
         in_use_chunks=12345678,
-        tcache=1999 << 10,
-        fast=1999 << 10,
-        binned=1999 << 20,
         binned_chunks=12345678,
-        top=1999 << 20,
-        overhead=1999 << 10,
         heaps=malloc.arenas[0].heaps * 32,
+        trim=Trim(**dict.fromkeys(Trim.__dataclass_fields__, part)),
+        presence={name: Presence(n, 0) if known else UNKNOWN for name, n in sizes.items()},
     )
-    arenas = tuple(replace(big, index=index) for index in range(16))
-    return replace(SNAPSHOT, mallocs=(replace(malloc, arenas=arenas),))
+    arenas = tuple(replace(big, index=index, address=index) for index in range(16))
+    regions = tuple(
+        Region(Span(0, system, Owner.HEAP, n, arena.libc, n), row, arena.presence["system"])
+        for n, (row, arena) in enumerate(zip([snapshot.regions[0].mapping] * 16, arenas))
+    )
+    return replace(snapshot, mallocs=(replace(malloc, arenas=arenas),), regions=regions)
 
 
-@pytest.mark.parametrize(
-    "name", ["heapx", "heapx arenas", "heapx heaps", "heapx top", "heapx bins"]
-)
-def test_sixteen_arenas_of_two_gibibytes_fit_in_80_columns(name):
-    declared = load_commands()[name]
-    keys = {arg.key: None for arg in declared.args if arg.key != "no_walk"}
-    text = text_of(declared.run(sixteen_arenas(), **keys))
+WIDE = ("heapx", *(f"heapx {n}" for n in ("arenas", "heaps", "top", "bins", "trim", "ledger")))
+
+
+@pytest.mark.parametrize("name", [*WIDE, "heapx why"])
+@pytest.mark.parametrize("snapshot", [SNAPSHOT, KNOWN], ids=["unknown", "known"])
+def test_sixteen_arenas_of_two_gibibytes_fit_in_80_columns(name, snapshot):
+    text = text_of(report_of(COMMANDS[name], sixteen_arenas(snapshot)))
     assert max(map(len, text.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("name", sorted(REPORTS.keys() - {"heapx about"}))  # it shows paths
+@pytest.mark.parametrize("name", [name for name in REPORTS if "about" not in name])  # paths
 def test_text_fits_in_80_columns(name):
     shown = REPORTS[name]
     assert max(map(len, text_of(shown).splitlines())) <= 80
@@ -196,7 +205,7 @@ def test_unknown_is_a_question_mark():
 
 
 def test_a_total_of_unknown_parts_is_unknown():
-    assert total(COLUMNS, [row(1, size=None), row(2)], "bytes") == {"bytes": None}
+    assert total(COLUMNS, [row(1, size=None), row(2)]) == {"bytes": None}
 
 
 def test_one_unit_holds_for_a_whole_table():
@@ -324,7 +333,7 @@ def test_json_unknown_is_null():
     assert rows[1]["bytes"] is None
 
 
-@pytest.mark.parametrize("name", sorted(REPORTS.keys() - {"heapx", "made up"}))
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"heapx"}))
 def test_a_commands_first_table_bears_its_name(name):
     assert REPORTS[name].tables[0].name == name.partition(" ")[2]
 
@@ -333,7 +342,7 @@ def test_a_commands_first_table_bears_its_name(name):
 def test_every_row_with_an_arena_has_its_libc(shown):
     for table in shown.tables:
         if table.name != "things" and table.column("arena"):
-            assert all(values["libc"] for values in table.rows)
+            assert all(row["libc"] or row["arena"] is None for row in table.rows)
 
 
 def read_csv(text):

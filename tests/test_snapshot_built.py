@@ -18,16 +18,20 @@ from heapbuilder import (
     UNSORTED,
     USED,
     HeapBuilder,
+    Pages,
     at_random,
     usual,
+    with_pages_at_random,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.layout import Member
-from gdb_heapx.snapshot import take
-from gdb_heapx.trim import free_would_trim, thresholds
+from gdb_heapx.ledger import account
+from gdb_heapx.snapshot import Scope, take
+from gdb_heapx.thresholds import free_would_trim, thresholds
+from gdb_heapx.trim import Trim
 
 every_machine = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
 RELEASES = [(2, 23), (2, 26), (2, 31), (2, 33), (2, 36), (2, 42), (2, 43), (2, 44)]
@@ -102,7 +106,7 @@ def test_the_parts_of_an_arena_add_up_to_system(machine):
 @every_machine
 def test_without_a_walk_the_lists_are_the_same(machine):
     heap = usual(machine)
-    walked, listed = take(heap.target()), take(heap.target(), walk=False)
+    walked, listed = take(heap.target()), take(heap.target(), Scope(walk=False))
     assert not listed.walked
     for one, other in zip(walked.arenas(), listed.arenas()):
         assert other.in_use_chunks is None
@@ -115,7 +119,7 @@ def test_without_a_walk_in_use_is_what_remains():
     heap.main.add(USED, 640)
     heap.main.add(FREE, 1280)
     heap.main.add(USED, 640)
-    assert take(heap.target(), walk=False).arenas()[0].in_use == 1280
+    assert take(heap.target(), Scope(walk=False)).arenas()[0].in_use == 1280
 
 
 def test_without_a_walk_no_chunk_is_read():
@@ -123,7 +127,7 @@ def test_without_a_walk_no_chunk_is_read():
     heap.main.add(USED, 8 << 20)
     target = heap.target()
     heap.memory.reads.clear()
-    take(target, walk=False)
+    take(target, Scope(walk=False))
     inside = [a for a, _ in heap.memory.reads if heap.brk <= a < heap.main.top - PAGE]
     assert not inside
 
@@ -390,13 +394,8 @@ def places(heap):
     return [start + index * heap.word for start, count in starts for index in range(count)]
 
 
-@settings(max_examples=300, deadline=2000)
-@given(
-    st.randoms(use_true_random=False),
-    st.sampled_from([(AMD64, (2, 36)), (I386, (2, 31)), (S390X, (2, 44))]),
-)
-def test_any_word_may_be_damaged_and_there_is_an_answer(seed, kind):
-    heap = usual(*kind)
+def damage(seed, heap):
+    """Overwrite a few words that matter with values that may look right."""
     heap.target()
     where = places(heap)
     for _ in range(seed.choice([1, 1, 2, 5])):
@@ -404,6 +403,17 @@ def test_any_word_may_be_damaged_and_there_is_an_answer(seed, kind):
         values = [0, 1, 3, 0x21, 1 << 20, (1 << bits) - 1, seed.getrandbits(bits)]
         values += [seed.choice(where), seed.choice(where) + 16, heap.main.top]
         heap.poke(seed.choice(where), seed.choice(values) % (1 << bits))
+
+
+SEEDS = st.randoms(use_true_random=True)  # hypothesis' own prefers the first of all choices
+KINDS = st.sampled_from([(AMD64, (2, 36)), (I386, (2, 31)), (S390X, (2, 44))])
+
+
+@settings(max_examples=300, deadline=2000)
+@given(SEEDS, KINDS)
+def test_any_word_may_be_damaged_and_there_is_an_answer(seed, kind):
+    heap = usual(*kind)
+    damage(seed, heap)
     try:
         snapshot = take(heap.target())
     except MemoryFault as fault:
@@ -414,3 +424,60 @@ def test_any_word_may_be_damaged_and_there_is_an_answer(seed, kind):
         parts = (arena.tcache, arena.fast, arena.binned, arena.top, arena.overhead)
         if arena.in_use is not None and arena.in_use + sum(parts) != arena.system:
             assert snapshot.problems
+
+
+def assert_nothing_is_absurd(heap, walk):
+    """No part of trim is negative or more than whole; the ledger fills every mapping."""
+    snapshot = take(heap.target(), Scope(walk))
+    trims = [arena.trim for arena in snapshot.arenas() if arena.trim]
+    sizes = [getattr(trim, name) for trim in trims for name in Trim.__dataclass_fields__]
+    assert all(0 <= part.resident <= part.bytes for part in sizes)
+    entries = account(snapshot).entries
+    assert sum(e.virtual for e in entries) == sum(m.size for m in heap.target().mappings)
+    assert snapshot.problems or all(e.virtual >= 0 for e in entries)
+
+
+def struct_size(heap):
+    return heap.caches[0].address - heap.word
+
+
+def heap_size(heap):
+    return heap.arenas[1].heaps[0][0] + heap.layout.heap_info["size"].offset
+
+
+def system_mem(heap):
+    return heap.arenas[1].address + heap.layout.state["system_mem"].offset
+
+
+SIZES = [
+    (struct_size, 1 << 60, True),
+    (struct_size, 1 << 60, False),
+    (struct_size, 1 << 20, False),
+    (struct_size, 1 << 20, True),
+    (heap_size, 0, True),
+    (heap_size, 0, False),
+    (system_mem, PAGE, True),
+    (system_mem, PAGE, False),
+]
+
+
+@pytest.mark.parametrize(("place", "size", "walk"), SIZES)
+def test_a_damaged_size_makes_neither_the_ledger_nor_trim_absurd(place, size, walk):
+    heap = usual()
+    heap.residency = Pages()
+    heap.target()
+    heap.poke(place(heap), size)
+    assert_nothing_is_absurd(heap, walk)
+
+
+@settings(max_examples=300, deadline=2000)
+@given(SEEDS, KINDS, st.booleans())
+@example(random.Random(3599), (S390X, (2, 44)), False)
+@example(random.Random(43580), (AMD64, (2, 36)), False)
+def test_damage_makes_neither_the_ledger_nor_trim_absurd(seed, kind, walk):
+    heap = with_pages_at_random(seed, usual(*kind))
+    damage(seed, heap)
+    try:
+        assert_nothing_is_absurd(heap, walk)
+    except HeapxError:
+        return  # refused

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from heapbuilder import AMD64, ARM, FAST, FREE, I386, PAGE, TCACHE, UNSORTED, USED, HeapBuilder
+from heapbuilder import (
+    AMD64,
+    ARM,
+    FAST,
+    FREE,
+    I386,
+    PAGE,
+    TCACHE,
+    UNSORTED,
+    USED,
+    HeapBuilder,
+    Pages,
+    usual,
+)
 
 from gdb_heapx.chunks import BLOCK, walk
 from gdb_heapx.lists import Overlay
@@ -22,7 +35,7 @@ def heap_with(*chunks, machine=AMD64, release=(2, 36)):
 def walked(heap, overlay=None):
     target, arena = heap.target(), heap.main
     first = heap.layout.first_chunk(arena.heaps[0][0])
-    return walk(target, heap.layout, first, arena.top, True, overlay or Overlay())
+    return walk(target, heap.layout, first, arena.top, True, overlay or Overlay.empty())
 
 
 def main_of(heap):
@@ -169,6 +182,23 @@ def test_a_size_beyond_the_heap_is_told_at_the_chunk_that_has_it(size):
     assert figures.in_use is None
     assert problem.address == chunk
     assert "-" not in problem.statement
+
+
+DAMAGED_SIZES = {
+    "used": lambda heap: heap.main.chunks[1][0] + heap.word,
+    "unsorted": lambda heap: heap.main.bins[1][0] + heap.word,
+    "large": lambda heap: heap.main.bins[121][0] + heap.word,
+    "top": lambda heap: heap.main.top + heap.word,
+}
+
+
+@pytest.mark.parametrize("place", DAMAGED_SIZES.values(), ids=DAMAGED_SIZES)
+def test_a_damaged_size_does_not_ask_for_the_pages_of_all_memory(place):
+    heap = usual()
+    heap.residency = Pages()
+    heap.target()
+    heap.poke(place(heap), (1 << 60) | 1)
+    assert take(heap.target()).problems
 
 
 def test_a_wrong_but_possible_size_does_not_go_unnoticed():

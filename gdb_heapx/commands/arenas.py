@@ -1,52 +1,76 @@
-"""heapx, heapx arenas, heapx heaps, heapx top: what each arena holds."""
+"""heapx arenas, heapx heaps, heapx top: what each arena holds."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ..bins import Bin
 from ..command import ARENA, NO_WALK, command
 from ..errors import UsageError
-from ..figures import ArenaFigures
-from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, size_text, total
+from ..figures import ArenaFigures, Presence
+from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
 from ..snapshot import Snapshot
-from ..trim import free_would_trim, thresholds
+from ..thresholds import free_would_trim, thresholds
 
 LIBC = Column("libc", Kind.TEXT, DATA_ONLY)
-ADDITIVE = ("system", "in_use", "tcache", "fast", "binned", "top", "overhead")
+PRESENCE = (Column("resident", Kind.BYTES, rank=1), Column("swapped", Kind.BYTES, rank=4))
+
+
+def presence_columns(state: str) -> tuple[Column, ...]:
+    """Return the columns for what of a state is in memory; text shows them only when asked for."""
+    return tuple(
+        Column(f"{state}_{where}", Kind.BYTES, DATA_ONLY) for where in ("resident", "swapped")
+    )
+
+
+def presence_of(presence: Presence | Bin, state: str = "") -> dict[str, Value]:
+    """Return the values of these columns."""
+    prefix = f"{state}_" if state else ""
+    return {f"{prefix}resident": presence.resident, f"{prefix}swapped": presence.swapped}
+
 
 ARENA_COLUMNS = (
     Column("arena", Kind.INDEX),
     Column("address", Kind.ADDRESS, rank=5),
     Column("main", Kind.BOOL, DATA_ONLY),
     Column("threads", Kind.COUNT),
-    Column("heaps", Kind.COUNT, rank=1),
+    Column("heaps", Kind.COUNT, rank=3),
     Column("locked", Kind.BOOL, DATA_ONLY),
     Column("system", Kind.BYTES),
-    Column("max_system", Kind.BYTES, rank=2, title="peak"),
-    Column("in_use_chunks", Kind.COUNT, rank=3, title="in use #"),
+    Column("max_system", Kind.BYTES, rank=6, title="peak"),
+    Column("in_use_chunks", Kind.COUNT, rank=4, title="in use #"),
     Column("in_use", Kind.BYTES),
     Column("tcache_chunks", Kind.COUNT, DATA_ONLY),
     Column("tcache", Kind.BYTES),
     Column("fast_chunks", Kind.COUNT, DATA_ONLY),
     Column("fast", Kind.BYTES),
-    Column("binned_chunks", Kind.COUNT, rank=4, title="binned #"),
+    Column("binned_chunks", Kind.COUNT, rank=5, title="binned #"),
     Column("binned", Kind.BYTES),
     Column("top", Kind.BYTES),
     Column("overhead", Kind.BYTES),
+    Column("resident", Kind.BYTES, rank=1),
+    Column("swapped", Kind.BYTES, rank=1),
+    *presence_columns("in_use"),
+    *presence_columns("binned"),
+    *presence_columns("top"),
     LIBC,
 )
 HEAP_COLUMNS = (
     Column("arena", Kind.INDEX),
     Column("address", Kind.ADDRESS),
     Column("size", Kind.BYTES),
-    Column("committed", Kind.BYTES, rank=2),
-    Column("reserved", Kind.BYTES, rank=1),
+    Column("committed", Kind.BYTES, rank=3),
+    Column("reserved", Kind.BYTES, rank=2),
     Column("in_use", Kind.BYTES),
     Column("free", Kind.BYTES),
+    *PRESENCE,
     LIBC,
 )
 TOP_COLUMNS = (
     Column("arena", Kind.INDEX),
     Column("address", Kind.ADDRESS),
     Column("size", Kind.BYTES),
+    *PRESENCE,
     Column("last_in_use", Kind.ADDRESS),
     Column("free_would_trim", Kind.BYTES, title="trims"),
     Column("reason", Kind.TEXT),
@@ -69,16 +93,19 @@ def select(snapshot: Snapshot, arena: int | None) -> tuple[ArenaFigures, ...]:
 
 
 def _row(arena: ArenaFigures) -> dict[str, Value]:
-    names = [column.name for column in ARENA_COLUMNS if column.name not in ("arena", "heaps")]
-    figures = {name: getattr(arena, name) for name in names}
-    return {"arena": arena.index, "heaps": len(arena.heaps), **figures}
+    presence = presence_of(arena.presence["system"])
+    for state in ("in_use", "binned", "top"):
+        presence.update(presence_of(arena.presence[state], state))
+    row: dict[str, Value] = {"arena": arena.index, "heaps": len(arena.heaps), **presence}
+    others = [column.name for column in ARENA_COLUMNS if column.name not in row]
+    return {**row, **{name: getattr(arena, name) for name in others}}
 
 
 def arena_table(name: str, arenas: tuple[ArenaFigures, ...]) -> Table:
     """Return the table of arenas with its total."""
     rows: list[Row] = [_row(arena) for arena in arenas]
-    names = [c.name for c in ARENA_COLUMNS if c.kind in (Kind.BYTES, Kind.COUNT)]
-    return Table(name, ARENA_COLUMNS, rows, total(ARENA_COLUMNS, rows, *names))
+    counts = [c.name for c in ARENA_COLUMNS if c.kind is Kind.COUNT]
+    return Table(name, ARENA_COLUMNS, rows, total(ARENA_COLUMNS, rows, *counts))
 
 
 def mmapped_total(snapshot: Snapshot) -> Table:
@@ -94,9 +121,16 @@ def mmapped_total(snapshot: Snapshot) -> Table:
     return Table("mmapped_total", TOTAL_COLUMNS, rows)
 
 
+def residency_note(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return why it isn't known what is resident; nothing where it is."""
+    why = snapshot.target.no_residency
+    return (f"What is resident is unknown: {why}.",) if why else ()
+
+
 def notes_of(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...]) -> tuple[str, ...]:
     """Return what the reader must know about the figures."""
     notes = [note for malloc in snapshot.mallocs for note in malloc.notes]
+    notes += residency_note(snapshot)
     if not snapshot.walked:
         notes.append("In use is derived: what remains of system without a walk (--no-walk).")
     locked = [str(arena.index) for arena in arenas if arena.locked]
@@ -109,51 +143,6 @@ def notes_of(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...]) -> tuple[str,
             f"{len(snapshot.mallocs)} copies of libc are loaded, each with its own arenas."
         )
     return tuple(notes)
-
-
-@command("heapx", NO_WALK)
-def overview(snapshot: Snapshot) -> Report:
-    """Show where the memory of a process sits inside glibc malloc.
-
-    Totals of all arenas, one line per arena, and what to type next: the place to start.
-
-    Example: heapx --no-walk
-    """
-    arenas = snapshot.arenas()
-    target = snapshot.target
-    what = f"process {target.pid}" if target.live else "core"
-    malloc = snapshot.mallocs[0]
-    lead = (
-        f"{what}, {target.exe or 'unknown program'}, glibc {malloc.release}",
-        _headline(snapshot),
-    )
-    return Report(
-        tables=(arena_table("overview", arenas), mmapped_total(snapshot)),
-        problems=snapshot.problems,
-        lead=lead,
-        notes=notes_of(snapshot, arenas),
-        next_steps=(
-            ("heapx bins", "which free lists hold the free memory, by chunk size"),
-            ("heapx top", "what free() would give back by itself, and what stops it"),
-            ("heapx tcache", "what each thread keeps for itself"),
-            ("help heapx", "all commands"),
-        ),
-    )
-
-
-def _headline(snapshot: Snapshot) -> str:
-    """Say in one sentence how much of malloc's memory is in use, and how much is free."""
-    arenas = snapshot.arenas()
-    system = sum(arena.system for arena in arenas)
-    mapped = sum(malloc.parameters["mmapped_mem"] for malloc in snapshot.mallocs)
-    free = sum(a.tcache + a.fast + a.binned + a.top for a in arenas)
-    known = [arena.in_use for arena in arenas if arena.in_use is not None]
-    in_use = size_text(sum(known) + mapped) if len(known) == len(arenas) else "an unknown part"
-    share = 100 * free // (system + mapped) if system + mapped else 0
-    return (
-        f"malloc has {size_text(system + mapped)} from the kernel: {in_use} in use, "
-        f"{size_text(free)} free ({share}%)."
-    )
 
 
 @command("heapx arenas", ARENA, NO_WALK)
@@ -184,13 +173,22 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
 
     Example: heapx heaps 1
     """
-    rows = [
-        {**{c.name: getattr(heap, c.name) for c in HEAP_COLUMNS if c is not LIBC}, "libc": a.libc}
-        for a in select(snapshot, arena)
-        for heap in a.heaps
+    rows: list[Row] = [
+        {
+            "arena": heap.arena,
+            "address": heap.address,
+            "size": heap.size,
+            "committed": heap.committed,
+            "reserved": heap.reserved,
+            "in_use": heap.in_use,
+            "free": heap.free,
+            **presence_of(heap.presence),
+            "libc": each.libc,
+        }
+        for each in select(snapshot, arena)
+        for heap in each.heaps
     ]
-    names = [c.name for c in HEAP_COLUMNS if c.kind is Kind.BYTES]
-    table = Table("heaps", HEAP_COLUMNS, rows, total(HEAP_COLUMNS, rows, *names))
+    table = Table("heaps", HEAP_COLUMNS, rows, total(HEAP_COLUMNS, rows))
     return Report((table,), snapshot.problems, notes=notes_of(snapshot, ()))
 
 
@@ -216,12 +214,16 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
                     "arena": each.index,
                     "address": each.top_address,
                     "size": each.top,
+                    **presence_of(each.presence["top"]),
                     "last_in_use": each.last_in_use,
                     "free_would_trim": trim.bytes,
                     "reason": trim.reason,
                     "libc": each.libc,
                 }
             )
-    table = Table("top", TOP_COLUMNS, rows, total(TOP_COLUMNS, rows, "size", "free_would_trim"))
+    # Where every chunk was seen, None means that there is no such chunk.
+    none = "?" if any(each.in_use_chunks is None for each in chosen) else "none"
+    columns = tuple(replace(c, absent=none) if c.name == "last_in_use" else c for c in TOP_COLUMNS)
+    table = Table("top", columns, rows, total(columns, rows))
     limits = tuple(thresholds(malloc.parameters) for malloc in snapshot.mallocs)
     return Report((table,), snapshot.problems, notes=(*limits, *notes_of(snapshot, ())))

@@ -67,7 +67,11 @@ def about(snapshot: Snapshot) -> Report:
             ("heapx", __version__, "Python " + sys.version.split()[0]),
             ("program", target.exe, f"process {target.pid}" if target.live else "core"),
             ("architecture", target.architecture, f"{8 * target.word} bits, {target.page} B pages"),
-            ("untouched pages", "not read" if target.pagemap else "unknown", "/proc/PID/pagemap"),
+            (
+                "residency",
+                "unknown" if target.no_residency else "known",
+                target.no_residency or "/proc/PID/pagemap",
+            ),
         )
     ]
     for malloc in snapshot.mallocs:

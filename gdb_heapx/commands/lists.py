@@ -6,7 +6,7 @@ from ..bins import BinKind
 from ..command import NO_WALK, Arg, command
 from ..report import Column, Kind, Report, Row, Table, total
 from ..snapshot import Snapshot
-from .arenas import LIBC, notes_of, select
+from .arenas import LIBC, PRESENCE, notes_of, presence_of, residency_note, select
 
 SIZES = (Column("min_size", Kind.COUNT), Column("max_size", Kind.COUNT, absent="any"))
 TOTALS = (Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES))
@@ -16,6 +16,7 @@ BIN_COLUMNS = (
     Column("bin", Kind.INDEX),
     *SIZES,
     *TOTALS,
+    *PRESENCE,
     LIBC,
 )
 TCACHE_COLUMNS = (
@@ -24,12 +25,14 @@ TCACHE_COLUMNS = (
     Column("bin", Kind.INDEX),
     *SIZES,
     *TOTALS,
+    *PRESENCE,
     LIBC,
 )
 MMAPPED_COLUMNS = (
     Column("address", Kind.ADDRESS),
     Column("size", Kind.BYTES),
     Column("mapping", Kind.BYTES),
+    *PRESENCE,
     Column("state", Kind.TEXT),
     LIBC,
 )
@@ -60,14 +63,20 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None) -> Report:
             "max_size": b.max_size,
             "chunks": b.chunks,
             "bytes": b.bytes,
+            **presence_of(b),
             "libc": each.libc,
         }
         for each in select(snapshot, arena)
         for b in each.bins.bins
         if kind in (None, b.kind.value)
     ]
-    table = Table("bins", BIN_COLUMNS, rows, total(BIN_COLUMNS, rows, "chunks", "bytes"))
-    return Report((table,), snapshot.problems)
+    table = Table(
+        "bins",
+        BIN_COLUMNS,
+        rows,
+        total(BIN_COLUMNS, rows, "chunks"),
+    )
+    return Report((table,), snapshot.problems, notes=residency_note(snapshot))
 
 
 @command("heapx tcache")
@@ -88,13 +97,19 @@ def tcache(snapshot: Snapshot) -> Report:
             "max_size": b.max_size,
             "chunks": b.chunks,
             "bytes": b.bytes,
+            **presence_of(b),
             "libc": malloc.libc,
         }
         for malloc in snapshot.mallocs
         for cache in malloc.caches
         for b in cache.tcache.bins
     ]
-    table = Table("tcache", TCACHE_COLUMNS, rows, total(TCACHE_COLUMNS, rows, "chunks", "bytes"))
+    table = Table(
+        "tcache",
+        TCACHE_COLUMNS,
+        rows,
+        total(TCACHE_COLUMNS, rows, "chunks"),
+    )
     return Report((table,), snapshot.problems, notes=notes_of(snapshot, ()))
 
 
@@ -111,13 +126,14 @@ def mmapped(snapshot: Snapshot) -> Report:
     rows: list[Row] = []
     notes = []
     for malloc in snapshot.mallocs:
-        for chunk in malloc.mmapped:
+        for chunk, presence in zip(malloc.mmapped, malloc.mmapped_presence):
             cached = "tcache" if chunk.address in malloc.mmapped_cached else "in use"
             rows.append(
                 {
                     "address": chunk.address,
                     "size": chunk.size,
                     "mapping": chunk.mapping,
+                    **presence_of(presence),
                     "state": cached if malloc.mmapped_certain else "candidate",
                     "libc": malloc.libc,
                 }
@@ -125,5 +141,10 @@ def mmapped(snapshot: Snapshot) -> Report:
         if not malloc.mmapped_certain:
             number, size = malloc.parameters["n_mmaps"], malloc.parameters["mmapped_mem"]
             notes.append(f"glibc counts {number:,} mmapped chunks of {size:,} bytes in all.")
-    table = Table("mmapped", MMAPPED_COLUMNS, rows, total(MMAPPED_COLUMNS, rows, "size", "mapping"))
-    return Report((table,), snapshot.problems, notes=tuple(notes))
+    table = Table(
+        "mmapped",
+        MMAPPED_COLUMNS,
+        rows,
+        total(MMAPPED_COLUMNS, rows),
+    )
+    return Report((table,), snapshot.problems, notes=(*notes, *residency_note(snapshot)))

@@ -1,0 +1,111 @@
+"""One owner for every byte of the address space, and the sum that the kernel's RSS must be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .figures import UNKNOWN, ArenaFigures, Presence, added
+from .regions import APART, Owner, Region
+from .snapshot import Snapshot
+
+STATES = (Owner.IN_USE, Owner.TCACHE, Owner.FAST, Owner.BINNED, Owner.TOP, Owner.OVERHEAD)
+MALLOC = (*STATES, Owner.MMAPPED, Owner.RESERVED)
+
+
+class Entry(NamedTuple):
+    """What one owner has: bytes of address space, and what of them is in memory."""
+
+    owner: Owner
+    arena: int | None
+    libc: str | None
+    virtual: int
+    presence: Presence
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Every byte of the address space by owner.
+
+    `rss` is the kernel's sum (smaps), None if unknown. `shared` is private memory that a forked
+    process shares, `pss` what this process has if each page is divided by those that share it.
+    """
+
+    entries: tuple[Entry, ...]
+    rss: int | None
+    shared: int
+    pss: int
+
+    @property
+    def sum(self) -> int | None:
+        """Resident bytes of all entries that RSS counts; None if unknown."""
+        return added(e.presence for e in self.entries if e.owner not in APART).resident
+
+    @property
+    def difference(self) -> int | None:
+        """What the kernel's RSS is more than the sum, where pages moved between two readings."""
+        return None if self.rss is None or self.sum is None else self.rss - self.sum
+
+    def of(self, *owners: Owner) -> tuple[int, Presence]:
+        """Return what these owners have together: virtual bytes, and what is in memory."""
+        chosen = [entry for entry in self.entries if entry.owner in owners]
+        return sum(e.virtual for e in chosen), added(e.presence for e in chosen)
+
+
+def account(snapshot: Snapshot) -> Ledger:
+    """Return the ledger of a snapshot."""
+    arenas = {arena.address: arena for arena in snapshot.arenas()}
+    groups: dict[tuple[Owner, int | None, str | None, int | None], list[Region]] = defaultdict(list)
+    for region in snapshot.regions:
+        span = region.span
+        groups[span.owner, span.arena, span.libc, span.state].append(region)
+    entries: list[Entry] = []
+    for (owner, index, libc, state), regions in groups.items():
+        virtual = sum(region.size for region in regions)
+        presence = added(region.presence for region in regions)
+        if owner is Owner.HUGETLB:  # in RAM, though RSS doesn't count it
+            presence = Presence(sum(r.mapping.usage.hugetlb for r in regions if r.mapping.usage), 0)
+        entry = Entry(owner, index, libc, virtual, presence)
+        if owner is Owner.HEAP:
+            entries += _by_state(arenas[state or 0], entry)
+        else:
+            entries.append(entry)
+    order = list(Owner)
+    entries.sort(
+        key=lambda e: (order.index(e.owner), e.libc or "", -1 if e.arena is None else e.arena)
+    )
+    entries = [entry for entry in entries if entry.virtual]
+    return Ledger(tuple(entries), snapshot.target.rss, *_shared(snapshot))
+
+
+def _shared(snapshot: Snapshot) -> tuple[int, int]:
+    """Return how much private memory is shared with forked processes, and the Pss of all."""
+    usages = {r.mapping: r.mapping.usage for r in snapshot.regions if r.mapping.usage is not None}
+    shared = sum(usage.shared for mapping, usage in usages.items() if mapping.anonymous)
+    return shared, sum(usage.proportional for usage in usages.values())
+
+
+def _by_state(arena: ArenaFigures, heaps: Entry) -> list[Entry]:
+    """Divide an arena's heaps by the state of their bytes; what can't be told is unknown."""
+    entries = []
+    rest, presence = heaps.virtual, heaps.presence
+    for owner in STATES:
+        name = owner.name.lower()
+        size = getattr(arena, name)
+        if size is not None:
+            rest -= size
+            entries.append(heaps._replace(owner=owner, virtual=size, presence=arena.presence[name]))
+    if rest:
+        known = [e.presence for e in entries]
+        entries.append(
+            heaps._replace(owner=Owner.UNKNOWN, virtual=rest, presence=_minus(presence, known))
+        )
+    return entries
+
+
+def _minus(whole: Presence, parts: list[Presence]) -> Presence:
+    rest = added(parts)
+    if None in (*whole, *rest):
+        return UNKNOWN
+    return Presence(*(a - b for a, b in zip(whole, rest)))  # type: ignore[operator]

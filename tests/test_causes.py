@@ -1,0 +1,772 @@
+"""Why memory stays: each cause on a heap that has it, with its bytes added up by hand."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import textwrap
+from dataclasses import replace
+
+import pytest
+from heapbuilder import (
+    AMD64,
+    FAST,
+    FREE,
+    PAGE,
+    TCACHE,
+    USED,
+    HeapBuilder,
+    Pages,
+    at_random,
+    up,
+    usual,
+    with_pages_at_random,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sessions import answer
+
+from gdb_heapx import causes
+from gdb_heapx.case import Case
+from gdb_heapx.causes import find_causes
+from gdb_heapx.pages import SWAPPED, UNTOUCHED
+from gdb_heapx.regions import Owner
+from gdb_heapx.report import Finding, size_text
+from gdb_heapx.snapshot import Scope, take
+from gdb_heapx.target import Mapping, Usage
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+BLOCK = 20 * MIB + PAGE  # what malloc(20 MiB) maps
+FAR = 1 << 40  # nothing is there
+STRUCT = 656  # the chunk of a tcache's counters and list heads
+EVERYTHING = Scope()
+KIND = (AMD64, (2, 36))
+WHOLE = MIB - PAGE  # whole pages in a chunk of 1 MiB that begins a page: the first has its header
+CACHED = 7 * sum(range(32, 1041, 16))  # seven chunks of every size that a tcache takes
+
+
+class Scene:
+    """A built heap that is all resident, and what is set in mp_; `more` are other mappings."""
+
+    def __init__(self, resident: bool = True, **parameters: int) -> None:
+        self.heap, self.parameters = HeapBuilder(), {"n_mmaps_max": 65536, **parameters}
+        self.heap.residency = Pages() if resident else None
+        self.main, self.arenas = self.heap.main, [self.heap.main]
+        self.cache = self.heap.thread(self.main, 4712, "reader")
+        self.idle, self.moved, self.huge = False, 0, 0
+        self.linked: frozenset[str] = frozenset()  # functions of the program's own file
+        self.before_libc: list[int] = []  # where libraries are, as ld.so searches them
+        self.after_libc: list[int] = []
+
+    def more(self, size: int, name: str = "", inode: int = 0) -> Scene:
+        """Map what isn't malloc's."""
+        start = FAR + GIB * len(self.heap.unreadable)
+        usage = Usage(size, size, 0, 0, 0, 0, False, None) if self.heap.residency else None
+        self.heap.unreadable.append(Mapping(start, start + size, "rw-p", inode, name, 0, usage))
+        return self
+
+    def preloaded(self, name: str) -> Scene:
+        """Map a library that ld.so searches before libc."""
+        self.more(512 * KIB, f"/usr/lib/{name}", inode=9)
+        self.before_libc.append(self.heap.unreadable[-1].start)
+        return self
+
+    def opened(self, name: str) -> Scene:
+        """Map a library that the program loaded by itself, with dlopen."""
+        self.more(512 * KIB, f"/usr/lib/{name}", inode=9)
+        self.after_libc.append(self.heap.unreadable[-1].start)
+        return self
+
+    def threads(self, count: int) -> Scene:
+        """Add arenas."""
+        self.arenas += (self.heap.arena() for _ in range(count))
+        return self
+
+    def holes(self, size: int = MIB) -> Scene:
+        """Give each thread arena a free chunk that begins a page, or the main one if alone."""
+        for arena in self.arenas[1:] or self.arenas:
+            arena.used_up_to(up(arena.cursor + 32, PAGE))
+            arena.add(FREE, size)
+            arena.add(USED, 64)
+        return self
+
+    def tops(self, size: int) -> Scene:
+        """Give each thread arena a top of this size, or the main one if alone."""
+        for arena in self.arenas[1:] or self.arenas:
+            self._end(arena, size)
+        return self
+
+    def _end(self, arena, size: int) -> None:
+        arena.used_up_to(up(arena.cursor + 32, PAGE))
+        arena.close(size)
+        assert arena.top_size == size
+
+    def target(self):
+        heap = self.heap
+        for arena in self.arenas:
+            if not arena.top:
+                self._end(arena, PAGE)
+        target = heap.target()
+        for name, value in self.parameters.items():
+            heap.field(heap.layout.par, heap.symbols["mp_"], name, value)
+        if self.moved:
+            heap.poke(heap.symbols["__curbrk"], self.main.top + self.main.top_size + self.moved)
+        for arena in self.arenas[1:] if self.idle else ():
+            heap.field(heap.layout.state, arena.address, "attached_threads", 0)
+        self._link_maps()
+        return replace(
+            target,
+            mappings=tuple(map(self._mapping, target.mappings)),
+            defines=self.linked.__contains__,
+        )
+
+    def _link_maps(self) -> None:
+        """Put the libraries into ld.so's list, in front of libc's struct link_map and behind it."""
+        heap, word = self.heap, self.heap.word
+        libc = heap.symbols["_link_map"]
+        nodes, free = [libc], libc + 128  # the builder's is shorter
+        for base in (*self.before_libc, *self.after_libc):
+            heap.poke(free, base)  # l_addr
+            nodes.insert(len(nodes) - 1 if base in self.before_libc else len(nodes), free)
+            free += 5 * word
+        heap.poke(heap.symbols["_rtld_global"], nodes[0])
+        for node, following in zip(nodes, [*nodes[1:], 0]):
+            heap.poke(node + 3 * word, following)  # l_next
+
+    def _mapping(self, mapping: Mapping) -> Mapping:
+        if mapping.usage is None or mapping.name != "[heap]":
+            return mapping
+        return replace(mapping, usage=mapping.usage._replace(huge=self.huge))
+
+    def snapshot(self, scope: Scope = EVERYTHING):
+        snapshot = take(self.target(), scope)
+        assert not snapshot.problems
+        return snapshot
+
+
+LIBC = sum(m.size for m in Scene().target().mappings if m.name == "/lib/libc.so.6")
+
+
+def raised(**more):
+    """Return a scene in which a free of 20 MiB raised the thresholds."""
+    return Scene(mmap_threshold=BLOCK, trim_threshold=2 * BLOCK, **more)
+
+
+def fixed(**parameters):
+    """Return a scene in which the user set something."""
+    return Scene(no_dyn_threshold=1, **parameters)
+
+
+def live(size=MIB):
+    scene = Scene()
+    scene.main.used_up_to(scene.heap.brk + size)
+    scene.main.close(PAGE)
+    return scene
+
+
+def mmapped():
+    scene = live(16 * KIB)
+    scene.heap.mmapped(2 * MIB)
+    return scene
+
+
+def small_pieces(largest=32):
+    """Free chunks of 2 KiB, 80 KiB of them, each below a live one; and one as large as asked."""
+    scene = Scene()
+    scene.main.add(USED, largest)
+    for _ in range(40):
+        scene.main.add(FREE, 2 * KIB)
+        scene.main.add(USED, 32)
+    return scene
+
+
+def edges():
+    """Holes of 6 KiB that hold one whole page each, and 2 KiB around it."""
+    scene = Scene()
+    for _ in range(40):
+        scene.main.used_up_to(up(scene.main.cursor + 32, PAGE) - KIB)
+        scene.main.add(FREE, 6 * KIB)
+        scene.main.add(USED, 32)
+    return scene
+
+
+def fast():
+    scene = Scene()
+    for _ in range(600):
+        scene.main.add(FAST, 128)
+        scene.main.add(USED, 32)
+    return scene
+
+
+def tcache():
+    scene = Scene()
+    for size in range(32, 1041, 16):
+        for _ in range(7):
+            scene.main.add(TCACHE, size, scene.cache)
+    return scene
+
+
+def moved():
+    scene = Scene().tops(MIB)
+    scene.moved = PAGE
+    return scene
+
+
+def crowded():
+    """Two arenas beside the main one; of four free bytes more than three are in the first."""
+    scene = Scene().threads(1).holes(4 * MIB)
+    scene.arenas.append(scene.heap.arena())
+    return scene
+
+
+def idle():
+    scene = Scene().threads(1).holes()
+    scene.idle = True
+    return scene
+
+
+def huge():
+    scene = Scene().holes()
+    scene.huge = 2 * MIB
+    return scene
+
+
+def locked():
+    scene = Scene().holes()
+    (start,) = scene.main.bins[bin_ := next(iter(scene.main.bins))]
+    assert bin_ >= 64
+    scene.heap.locked.append((start, start + MIB))
+    return scene
+
+
+def swapped():
+    scene = live()
+    scene.heap.residency.mark(scene.heap.brk, scene.heap.brk + MIB, SWAPPED)
+    return scene
+
+
+def jemalloc():
+    return Scene().preloaded("libjemalloc.so.2").more(4 * MIB)
+
+
+# By scene: each code that must be found there, in this order, with its bytes. No other may be.
+SCENES = {
+    "nothing": (Scene, {}),
+    "a hole": (lambda: Scene().holes(), {"returnable": WHOLE, "pinned": WHOLE}),
+    "a top": (lambda: Scene().tops(MIB), {"returnable": WHOLE}),
+    "live": (live, {"live": MIB - STRUCT}),
+    "mmapped": (mmapped, {"live": 2 * MIB + 16 * KIB - STRUCT, "mmapped": 2 * MIB}),
+    "jemalloc": (jemalloc, {"other_allocator": 4 * MIB}),
+    "outside": (lambda: Scene().more(MIB), {"outside": MIB + LIBC}),
+    "raised, a top": (
+        lambda: raised().tops(MIB),
+        {"returnable": WHOLE, "trim_threshold": MIB},
+    ),
+    "raised, a thread's top": (
+        lambda: raised().threads(1).tops(MIB),
+        {"trim_threshold": MIB + PAGE, "other_tops": MIB},  # the main arena's top is a page
+    ),
+    "raised, a hole": (
+        lambda: raised().holes(),
+        {"returnable": WHOLE, "pinned": WHOLE, "mmap_threshold_raised": MIB},
+    ),
+    "raised, a hole of several blocks": (
+        lambda: raised().holes(64 * MIB),
+        {
+            "returnable": 64 * MIB - PAGE,
+            "pinned": 64 * MIB - PAGE,
+            "mmap_threshold_raised": 64 * MIB,
+        },
+    ),
+    "raised, a hole that was no mapping": (
+        lambda: raised().holes(127 * KIB),
+        {"returnable": 124 * KIB - PAGE, "pinned": 124 * KIB - PAGE},
+    ),
+    "trim_threshold set": (
+        lambda: fixed(trim_threshold=64 * MIB).tops(MIB),
+        {"returnable": WHOLE, "trim_threshold": MIB},
+    ),
+    "mmap_threshold set": (
+        lambda: fixed(mmap_threshold=32 * MIB).holes(),
+        {"returnable": WHOLE, "pinned": WHOLE, "mmap_threshold_set": MIB},
+    ),
+    "mmap_threshold set low": (
+        lambda: fixed(mmap_threshold=0).holes(),
+        {"returnable": WHOLE, "pinned": WHOLE},
+    ),
+    "no mmap": (
+        lambda: fixed(n_mmaps_max=0).holes(),
+        {"returnable": WHOLE, "pinned": WHOLE, "mmap_disabled": MIB},
+    ),
+    "top_pad set": (
+        lambda: fixed(top_pad=MIB).tops(2 * MIB),
+        {"returnable": 2 * MIB - PAGE, "top_pad_set": MIB},
+    ),
+    "top_pad set, a small top": (
+        lambda: fixed(top_pad=64 * MIB).tops(MIB),
+        {"returnable": WHOLE, "top_pad_set": MIB},
+    ),
+    "one thread's arena": (
+        lambda: Scene().threads(1).holes(),
+        {"returnable": WHOLE, "pinned": WHOLE},
+    ),
+    "arenas": (
+        lambda: Scene().threads(2).holes(),
+        {"returnable": 2 * WHOLE, "pinned": 2 * WHOLE, "many_arenas": 2 * (WHOLE + PAGE)},
+    ),
+    "arenas, all in one": (
+        crowded,
+        {"returnable": 4 * MIB - PAGE, "pinned": 4 * MIB - PAGE},
+    ),
+    "as many mappings as may be": (
+        lambda: Scene(max_n_mmaps=65536).holes(),
+        {"returnable": WHOLE, "pinned": WHOLE, "mmaps_exhausted": MIB},
+    ),
+    "as many mappings as may be, a hole that was no mapping": (
+        lambda: Scene(max_n_mmaps=65536).holes(127 * KIB),
+        {"returnable": 124 * KIB - PAGE, "pinned": 124 * KIB - PAGE},
+    ),
+    "an idle arena": (
+        idle,
+        {"returnable": WHOLE, "pinned": WHOLE, "idle_arenas": MIB + PAGE},
+    ),
+    "a thread's top": (lambda: Scene().threads(1).tops(MIB), {"other_tops": MIB}),
+    "small pieces": (small_pieces, {"fragmented": 80 * KIB}),
+    "small pieces, large requests": (
+        lambda: small_pieces(64 * KIB),
+        {"fragmented": 80 * KIB, "too_small": 80 * KIB},
+    ),
+    "edges": (edges, {"returnable": 40 * PAGE, "pinned": 40 * PAGE, "fragmented": 80 * KIB}),
+    "tcache": (tcache, {"tcaches": CACHED}),
+    "fast": (fast, {"fragmented": 600 * 128, "fast": 600 * 128}),
+    "the break moved": (moved, {"foreign_brk": MIB}),
+    "huge pages": (huge, {"huge_pages": 2 * MIB, "returnable": WHOLE, "pinned": WHOLE}),
+    "locked": (locked, {"locked": WHOLE}),
+    "swapped": (swapped, {"swapped": MIB}),
+}
+every_scene = pytest.mark.parametrize("name", SCENES)
+
+
+FIRST = ("other_allocator", "live")
+
+
+def findings_of(scene, scope=EVERYTHING):
+    return find_causes(scene.snapshot(scope))
+
+
+def finding(name, code):
+    """Return what is found in a scene under a code."""
+    (found,) = (each for each in findings_of(SCENES[name][0]()) if each.code == code)
+    return found
+
+
+def codes_in_source():
+    """Return the codes in the order in which causes.py writes them, those of CAUSES sorted."""
+    calls = (node for node in ast.walk(ast.parse(inspect.getsource(causes))))
+    found = [
+        call.args[0].value
+        for call in calls
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Finding"
+    ]
+    assert len(found) == len(set(found))
+    return found
+
+
+@every_scene
+def test_a_cause_is_found_where_it_is_and_nowhere_else(name):
+    build, expected = SCENES[name]
+    found = findings_of(build())
+    assert [(each.code, each.bytes) for each in found] == list(expected.items())
+
+
+def test_every_code_has_a_scene():
+    assert {code for _, expected in SCENES.values() for code in expected} == {*codes_in_source()}
+
+
+@pytest.mark.parametrize(("size", "codes"), [(64 * KIB, ["tcaches"]), (64 * KIB - 16, [])])
+def test_what_is_less_than_64_kib_is_not_worth_a_sentence(size, codes):
+    scene = Scene()
+    for _ in range(63):
+        scene.main.add(TCACHE, 1024, scene.cache)
+    scene.main.add(TCACHE, size - 63 * 1024, scene.cache)
+    assert [each.code for each in findings_of(scene)] == codes
+
+
+# What is said first.
+
+
+def test_live_memory_is_no_finding_where_malloc_retains_more():
+    scene = live().threads(1).tops(MIB)
+    assert scene.snapshot().arenas()[0].in_use == MIB - STRUCT
+    assert [each.code for each in findings_of(scene)] == ["other_tops"]
+
+
+def test_live_memory_is_no_finding_where_more_is_outside():
+    assert [each.code for each in findings_of(live().more(2 * MIB))] == ["outside"]
+
+
+def test_another_allocator_comes_before_live_memory_and_both_before_all_others():
+    scene = live(8 * MIB).preloaded("libtcmalloc.so.4").more(4 * MIB)
+    found = [(each.code, each.bytes) for each in findings_of(scene)]
+    assert found == [("other_allocator", 4 * MIB), ("live", 8 * MIB - STRUCT)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "order"),
+    [
+        ({"a": 1, "b": 2, "c": 3}, "cba"),
+        ({"a": 100, "b": 100, "c": 100}, "abc"),
+        ({"a": 80, "b": 100}, "ab"),
+        ({"a": 79, "b": 100}, "ba"),
+        ({"a": 70, "b": 80, "c": 100}, "bca"),  # a is nearly b's, and not nearly c's
+        ({"a": 70, "b": 60, "c": 100}, "cab"),
+        ({"a": 0, "b": 5, "c": 4}, "bc"),
+    ],
+)
+def test_most_bytes_come_first_and_of_nearly_equal_ones_the_first_cause(sizes, order, monkeypatch):
+    def cause(code, size):
+        return lambda case: iter([Finding(code, size * 64 * KIB, "It stays.")])
+
+    monkeypatch.setattr(causes, "CAUSES", tuple(cause(*each) for each in sizes.items()))
+    assert "".join(each.code for each in findings_of(Scene())) == order
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_no_finding_comes_before_one_of_a_quarter_more_bytes(seed):
+    found = find_causes(take(with_pages_at_random(seed, at_random(seed, *KIND)).target()))
+    rest = [each.bytes for each in found if each.code not in FIRST]
+    assert [each.code for each in found[: len(found) - len(rest)]] == [
+        code for code in FIRST if code in {each.code for each in found}
+    ]
+    assert all(4 * later <= 5 * size for at, size in enumerate(rest) for later in rest[at + 1 :])
+
+
+# Sums.
+
+
+def amounts(case):
+    own = case.amount(Owner.OVERHEAD, Owner.RESERVED)
+    return case.live, case.retained, own, case.outside
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_live_retained_malloc_s_own_and_the_rest_are_the_rss(seed):
+    heap = with_pages_at_random(seed, at_random(seed, *KIND))
+    case = Case(take(heap.target()))
+    rss = sum(m.usage.resident for m in heap.target().mappings if m.usage)
+    assert sum(amounts(case)) == case.whole == rss
+    for each in find_causes(case.snapshot):
+        assert 64 * KIB <= each.bytes <= rss or each.code == "swapped"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_where_residency_is_unknown_they_are_the_address_space(seed):
+    heap = at_random(seed, *KIND)
+    case = Case(take(heap.target()))
+    mapped = [m.size for m in heap.target().mappings if m.permissions != "---p"]
+    assert case.whole == sum(mapped)
+    assert sum(amounts(case)) == case.whole + case.amount(Owner.RESERVED)
+    assert case.returnable is None
+    retained = (a.tcache + a.fast + a.binned + a.top for a in case.snapshot.arenas())
+    assert case.retained == sum(retained)
+
+
+UNKNOWABLE = {"returnable", "fragmented"}  # without knowing which pages are there
+
+
+@pytest.mark.parametrize("name", ["fast", "tcache", "arenas", "a thread's top", "raised, a hole"])
+def test_where_residency_is_unknown_sizes_are_of_address_space_and_say_so(name):
+    build, expected = SCENES[name]
+    scene = build()
+    scene.heap.residency = None
+    found = {each.code: each for each in findings_of(scene) if each.code not in UNKNOWABLE}
+    assert found.keys() == expected.keys() - UNKNOWABLE
+    assert {each.bytes for each in found.values()} == {None}
+    for code, each in found.items():
+        # Of a free chunk the part of its first page counts, too: it may all be there.
+        holes = len(scene.arenas) - 1 or 1 if code in ("pinned", "many_arenas") else 0
+        size = size_text(expected[code] + holes * PAGE)
+        assert each.statement.startswith(f"{size} of address space: ")
+
+
+# What only pages tell.
+RAM_ONLY = {"returnable", "locked", "swapped", "huge_pages"}
+
+
+@every_scene
+def test_where_residency_is_unknown_nothing_is_said_of_ram(name):
+    scene = SCENES[name][0]()
+    scene.heap.residency = None
+    assert not RAM_ONLY & {each.code for each in findings_of(scene)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["arenas", "raised, a hole", "mmap_threshold set", "no mmap", "as many mappings as may be"],
+)
+def test_free_chunks_that_were_given_back_are_no_bytes_at_stake(name):
+    """The holes are free and nobody's RAM: as after a malloc_trim(0)."""
+    scene = SCENES[name][0]()
+    scene.main.used_up_to(up(scene.main.cursor + 32, PAGE))
+    scene.main.close(2 * MIB)  # so that malloc does retain something
+    for arena in scene.arenas:
+        for start, size, state in arena.chunks:
+            if state == FREE:
+                scene.heap.residency.mark(start + PAGE, start + size, UNTOUCHED)
+    found = {each.code: each.bytes for each in findings_of(scene)}
+    assert found.pop("returnable") == 2 * MIB - PAGE
+    assert found.pop("trim_threshold", 2 * MIB) == 2 * MIB
+    assert found == {}
+
+
+# What can't be known is not guessed.
+
+
+def texts(found):
+    return [text for each in found for text in (each.statement, *each.evidence, each.remedy)]
+
+
+def test_without_a_walk_the_number_of_chunks_is_not_said_to_be_0():
+    (found,) = findings_of(live(), Scope(walk=False))
+    assert found.code == "live"
+    assert not [text for text in texts([found]) if re.search(r"\b0 chunks", text)]
+
+
+def test_the_memory_of_a_damaged_arena_is_not_said_to_be_outside_malloc():
+    heap = damaged()
+    case = Case(take(heap.target()))
+    sound = sum(m.size for m in heap.target().mappings if m.name == "/lib/libc.so.6")
+    assert case.snapshot.problems
+    assert case.outside == sound
+
+
+# Texts.
+
+
+@every_scene
+def test_a_finding_has_a_sentence_that_stands_alone_and_a_remedy(name):
+    for each in findings_of(SCENES[name][0]()):
+        first = sentence(each.statement)
+        assert each.statement.endswith(".")
+        assert len(first.split()) > 3
+        assert each.remedy
+        assert each.remedy.endswith(".")
+        assert first.count("(") == first.count(")")
+        assert not [text for text in texts([each]) if re.search("None|null|nan|\n|  ", text)]
+
+
+def sentence(text):
+    """Return the first sentence, which is all that the overview shows."""
+    return text.partition(". ")[0].rstrip(".") + "."
+
+
+def brief(each):
+    """Return the lines that a finding takes in the overview."""
+    size = f"1. {size_text(each.bytes)}: "
+    parts = (size + sentence(each.statement), f"   > {sentence(each.remedy)}")
+    return [line for text in parts for line in textwrap.wrap(text, 77)]
+
+
+@every_scene
+@pytest.mark.parametrize("scope", [Scope(), Scope(walk=False)], ids=["walk", "no walk"])
+def test_the_overview_is_a_screen_of_24_lines_at_80_columns(name, scope):
+    lines = answer("", SCENES[name][0]().snapshot(scope)).text.splitlines()
+    assert len(lines) <= 24, "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_any_three_findings_fit_on_that_screen(monkeypatch):
+    found = {each.code: each for build, _ in SCENES.values() for each in findings_of(build())}
+    longest = sorted(found.values(), key=lambda each: -len(brief(each)))[:3]
+    monkeypatch.setattr(causes, "CAUSES", (lambda case: iter(longest),))
+    lines = answer("", Scene().snapshot()).text.splitlines()
+    assert len(lines) <= 24, "\n".join(lines)
+
+
+EVIDENCE = [
+    ("a hole", "returnable", "arena 0: 1020 KiB of RAM"),
+    ("a top", "returnable", "arena 0: 1020 KiB of RAM"),
+    ("live", "live", "arena 0: 1023.4 KiB in use in "),
+    ("live", "live", "in 1 chunk,"),
+    ("live", "live", "most in chunks of 512 KiB to 1 MiB"),
+    ("raised, a hole", "mmap_threshold_raised", "1 MiB"),
+    ("mmap_threshold set", "mmap_threshold_set", "1 MiB"),
+    ("small pieces", "fragmented", "in chunks too small for a page: 80 KiB"),
+    ("edges", "fragmented", "at the edges of larger free chunks: 80 KiB"),
+    ("tcache", "tcaches", "thread 4712 (reader): 234.5 KiB in 448 chunks"),
+    ("arenas", "many_arenas", "arena 1: 1 MiB free, 1 thread attached"),
+    ("arenas", "many_arenas", "arena 2: 1 MiB free, 1 thread attached"),
+    ("outside", "outside", f"anonymous memory at {FAR:#x}: 1 MiB (other anonymous memory)"),
+    ("jemalloc", "other_allocator", f"anonymous memory at {FAR + GIB:#x}: 4 MiB (other anonymous"),
+]
+
+
+@pytest.mark.parametrize(("name", "code", "line"), EVIDENCE)
+def test_the_evidence_names_figures_and_addresses(name, code, line):
+    assert [each for each in finding(name, code).evidence if line in each]
+
+
+def test_pinned_names_the_live_chunk_below_top():
+    scene = Scene().holes()
+    snapshot = scene.snapshot()
+    (found,) = (each for each in find_causes(snapshot) if each.code == "pinned")
+    assert f"{scene.main.last_in_use:#x}" in found.evidence[0]
+    assert "1020 KiB" in found.evidence[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("raised, a top", "trim_threshold", ("40 MiB", "raised by the free of a 20 MiB block")),
+        ("raised, a hole", "mmap_threshold_raised", ("the free of a 20 MiB block",)),
+        ("trim_threshold set", "trim_threshold", ("64 MiB", "set by the user")),
+        ("mmap_threshold set", "mmap_threshold_set", ("32 MiB", "wrong way round")),
+        ("top_pad set", "top_pad_set", ("1 MiB",)),
+        ("jemalloc", "other_allocator", ("jemalloc serves malloc", "says nothing about it")),
+        ("arenas", "many_arenas", ("3 arenas",)),
+        ("fast", "fast", ("600 chunks",)),
+        ("mmapped", "mmapped", ("1 block",)),
+        ("tcache", "tcaches", ("1 thread",)),
+        ("an idle arena", "idle_arenas", ("1 arena",)),
+    ],
+)
+def test_the_statement_says_the_figures(name, code, words):
+    statement = finding(name, code).statement
+    assert [word for word in words if word not in statement] == []
+
+
+def test_a_top_pad_of_the_user_s_does_not_make_raised_thresholds_the_user_s():
+    """mallopt(M_TOP_PAD) after a free of 20 MiB: trim_threshold is still twice the block."""
+    found = findings_of(raised(no_dyn_threshold=1, top_pad=0).tops(MIB))
+    (kept,) = (each for each in found if each.code == "trim_threshold")
+    assert "set by the user" not in kept.statement
+
+
+@pytest.mark.parametrize("code", ["trim_threshold", "mmap_threshold_raised"])
+def test_thresholds_that_the_user_set_to_2_and_4_mib_are_not_said_to_be_raised_by_a_free(code):
+    """Which of both it was can't be known: no_dyn_threshold is set, and may have been before."""
+    scene = fixed(mmap_threshold=2 * MIB, trim_threshold=4 * MIB).threads(1).holes()
+    found = [each.statement for each in findings_of(scene.tops(MIB)) if each.code == code]
+    assert not [statement for statement in found if "the free of" in statement]
+
+
+def test_an_mmap_threshold_that_a_free_raised_is_not_the_user_s_where_trim_threshold_is():
+    """The remedy of heapx itself, once the thresholds were raised."""
+    found = findings_of(fixed(mmap_threshold=BLOCK, trim_threshold=128 * KIB).holes())
+    assert not [each.statement for each in found if "is set to" in each.statement]
+
+
+def test_for_live_memory_in_swap_malloc_trim_is_no_remedy():
+    assert "malloc_trim" not in finding("swapped", "swapped").remedy
+
+
+def test_the_size_of_a_huge_page_is_not_guessed():
+    assert "2 MiB" not in finding("huge pages", "huge_pages").statement
+
+
+# The overview.
+
+
+def overview_of(scene, scope=EVERYTHING):
+    return json.loads(answer("--format json", scene.snapshot(scope)).text)
+
+
+@every_scene
+def test_the_parts_of_the_overview_are_the_rss(name):
+    scene = SCENES[name][0]()
+    report = overview_of(scene)
+    (table,) = report["tables"]
+    rss = sum(m.usage.resident for m in scene.heap.target().mappings if m.usage)
+    assert sum(row["resident"] for row in table["rows"]) == rss
+    assert [each["code"] for each in report["findings"]] == list(SCENES[name][1])[:3]
+
+
+def test_where_residency_is_unknown_the_overview_calls_nothing_resident():
+    scene = Scene().holes()
+    scene.heap.residency = None
+    rows = overview_of(scene)["tables"][0]["rows"]
+    assert {row.get("resident") for row in rows} == {None}
+
+
+def test_where_another_allocator_serves_malloc_what_glibc_malloc_holds_is_not_the_answer():
+    text = answer("", jemalloc().snapshot()).text
+    assert "jemalloc, not glibc, serves malloc here" in text
+    assert "in use" not in text
+    assert "malloc_trim(0)" not in text
+
+
+def test_what_another_allocator_holds_is_not_said_to_be_no_malloc_s():
+    found = findings_of(jemalloc())
+    assert not [each.statement for each in found if "isn't malloc's" in each.statement]
+
+
+# Which allocator serves malloc.
+
+
+def allocators(scene):
+    return scene.snapshot().allocators
+
+
+@pytest.mark.parametrize(
+    ("name", "allocator"),
+    [
+        ("libjemalloc.so.2", "jemalloc"),
+        ("libtcmalloc_minimal.so.4", "tcmalloc"),
+        ("libmimalloc.so.2.0", "mimalloc"),
+    ],
+)
+def test_what_ld_so_searches_before_libc_serves_malloc_and_nothing_behind_it(name, allocator):
+    assert allocators(Scene().preloaded("libz.so.1").preloaded(name)) == (allocator,)
+    assert allocators(Scene().preloaded("libz.so.1").opened(name)) == ()
+
+
+@pytest.mark.parametrize(
+    ("function", "allocator"),
+    [("mallctl", "jemalloc"), ("tc_malloc", "tcmalloc"), ("mi_malloc", "mimalloc")],
+)
+def test_what_is_linked_into_the_program_with_its_malloc_serves_malloc(function, allocator):
+    scene = Scene()
+    scene.linked = frozenset({function, "malloc"})
+    assert allocators(scene) == (allocator,)
+
+
+def test_what_is_linked_into_the_program_beside_glibc_malloc_does_not_serve_malloc():
+    """mi_malloc by its own name, as in a Rust program: malloc is glibc's."""
+    scene = Scene()
+    scene.linked = frozenset({"mi_malloc"})
+    assert allocators(scene) == ()
+
+
+# Damage.
+
+
+def damaged():
+    heap = usual()
+    heap.residency = Pages()
+    heap.poke(heap.arenas[1].chunks[5][0] + 8, 0)
+    return heap
+
+
+def test_the_overview_of_a_damaged_heap_has_a_part_that_is_unknown_and_is_the_rss():
+    target = damaged().target()
+    report = json.loads(answer("--format json", take(target)).text)
+    rows = {row["key"]: row["resident"] for row in report["tables"][0]["rows"]}
+    assert rows["unknown"] > 0
+    assert sum(rows.values()) == sum(m.usage.resident for m in target.mappings if m.usage)
+
+
+def test_no_more_of_a_damaged_heap_is_pinned_than_is_known_to_be_free():
+    snapshot = take(damaged().target())
+    (pinned,) = (each for each in find_causes(snapshot) if each.code == "pinned")
+    assert pinned.bytes <= Case(snapshot).amount(Owner.BINNED)
+
+
+@every_scene
+def test_the_overview_of_a_sound_heap_has_no_part_that_is_unknown(name):
+    rows = overview_of(SCENES[name][0]())["tables"][0]["rows"]
+    assert "unknown" not in {row["key"] for row in rows}

@@ -1,0 +1,206 @@
+"""The ledger: all memory of a process by owner, and its sum."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from heapbuilder import (
+    AMD64,
+    ARM64,
+    FREE,
+    I386,
+    PAGE,
+    S390X,
+    USED,
+    HeapBuilder,
+    Pages,
+    at_random,
+    usual,
+    with_pages_at_random,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdb_heapx.figures import Presence
+from gdb_heapx.ledger import MALLOC, STATES, account
+from gdb_heapx.pages import RESIDENT, SWAPPED
+from gdb_heapx.regions import APART, Owner
+from gdb_heapx.snapshot import Scope, take
+from gdb_heapx.target import Mapping, Usage
+
+MACHINES = [(AMD64, (2, 36)), (AMD64, (2, 44)), (I386, (2, 31)), (S390X, (2, 42)), (ARM64, (2, 36))]
+
+
+def known(heap):
+    """Return a heap whose pages are all resident."""
+    heap.residency = Pages(heap.page)
+    return heap
+
+
+def ledger_of(heap, walk=True):
+    return account(take(heap.target(), Scope(walk)))
+
+
+def entry(ledger, owner, arena=None):
+    (found,) = (e for e in ledger.entries if (e.owner, e.arena) == (owner, arena))
+    return found
+
+
+# Sums.
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from(MACHINES), st.booleans())
+def test_the_entries_add_up_to_all_mappings_and_to_the_kernels_rss(seed, kind, walk):
+    heap = at_random(seed, *kind)
+    for _ in range(seed.randrange(3)):
+        heap.mmapped(heap.page * seed.randrange(2, 50), apart=seed.random() < 0.5)
+    target = with_pages_at_random(seed, heap).target()
+    ledger = ledger_of(heap, walk)
+    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in target.mappings)
+    resident = sum(e.presence.resident for e in ledger.entries)
+    assert resident == ledger.rss == sum(m.usage.resident for m in target.mappings)
+    swapped = sum(e.presence.swapped for e in ledger.entries)
+    assert swapped == sum(m.usage.swapped for m in target.mappings)
+    assert ledger.difference == 0
+    for each in ledger.entries:
+        assert 0 <= each.presence.resident + each.presence.swapped <= each.virtual
+
+
+def test_a_heap_is_divided_by_the_state_of_its_bytes():
+    heap = known(usual())
+    snapshot = take(heap.target())
+    ledger = account(snapshot)
+    for arena in snapshot.arenas():
+        found = {owner: entry(ledger, owner, arena.index) for owner in STATES}
+        assert {o: e.virtual for o, e in found.items()} == {
+            o: getattr(arena, o.name.lower()) for o in STATES
+        }
+        assert all(e.presence == (e.virtual, 0) for e in found.values())
+    assert ledger.of(Owner.HEAP, Owner.UNKNOWN) == (0, (0, 0))
+
+
+def test_each_state_has_what_its_own_pages_say():
+    heap = HeapBuilder()
+    heap.residency = Pages()
+    heap.main.used_up_to(heap.brk + 4 * PAGE)
+    heap.main.add(FREE, 2 * PAGE)
+    heap.main.add(USED, 2 * PAGE)
+    heap.main.close(3 * PAGE)
+    heap.residency.mark(heap.brk, heap.main.top + 3 * PAGE, SWAPPED)
+    heap.residency.mark(heap.brk + 5 * PAGE, heap.brk + 9 * PAGE, RESIDENT)
+    ledger = ledger_of(heap)
+    assert entry(ledger, Owner.BINNED, 0).presence == (PAGE, PAGE)
+    assert entry(ledger, Owner.IN_USE, 0).presence == (2 * PAGE, 4 * PAGE)
+    assert entry(ledger, Owner.TOP, 0).presence == (PAGE, 2 * PAGE)
+
+
+def test_of_adds_up_owners():
+    ledger = ledger_of(known(usual()))
+    owners = (Owner.TOP, Owner.BINNED)
+    chosen = [e for e in ledger.entries if e.owner in owners]
+    assert len(chosen) == 6
+    virtual = sum(e.virtual for e in chosen)
+    assert ledger.of(*owners) == (virtual, Presence(virtual, 0))
+    assert ledger.of() == (0, (0, 0))
+
+
+def test_entries_come_in_the_order_of_owners_and_then_of_arenas():
+    entries = ledger_of(known(usual())).entries
+    order = list(Owner)
+    keys = [(order.index(e.owner), -1 if e.arena is None else e.arena) for e in entries]
+    assert keys == sorted(keys)
+    assert len(set(keys)) == len(keys)
+
+
+# Kinds of memory.
+
+
+def test_all_that_malloc_has_is_named():
+    heap = known(HeapBuilder())
+    heap.main.add(USED, 640)
+    arena = heap.arena()
+    arena.add(USED, 640)
+    heap.mmapped(35 * PAGE)
+    ledger = ledger_of(heap)
+    assert entry(ledger, Owner.MMAPPED).virtual == 35 * PAGE
+    (base, end) = arena.heaps[0]
+    assert entry(ledger, Owner.RESERVED, 1).virtual == heap.layout.heap_max - (end - base)
+    libc = entry(ledger, Owner.FILES).virtual
+    total = sum(e.virtual for e in ledger.entries)
+    assert ledger.of(*MALLOC)[0] == total - libc
+
+
+@pytest.mark.parametrize("owner", APART)
+def test_what_is_in_no_rss_is_listed_and_not_added(owner):
+    heap = known(HeapBuilder())
+    heap.main.add(USED, 640)
+    kind = "hugetlb" if owner is Owner.HUGETLB else "device"
+    usage = Usage(0, 0, 0, 0, 0, 4 << 20, False, kind)
+    heap.unreadable.append(Mapping(1 << 30, 2 << 30, "rw-s", 7, "/dev/x", 0, usage))
+    ledger = ledger_of(heap)
+    assert entry(ledger, owner).virtual == 1 << 30
+    assert ledger.difference == 0
+
+
+def test_pages_that_moved_between_two_readings_are_a_difference():
+    heap = known(usual())
+    target = heap.target()
+    for name, difference in (("[heap]", -2 * PAGE), ("/lib/libc.so.6", 0)):  # cut, and whole
+        rows = [
+            replace(row, usage=row.usage._replace(resident=row.usage.resident - 2 * PAGE))
+            if row.name == name
+            else row
+            for row in target.mappings
+        ]
+        ledger = account(take(replace(target, mappings=tuple(rows))))
+        assert ledger.difference == difference
+
+
+def test_what_a_forked_process_shares_is_told_once_for_each_mapping():
+    heap = known(usual())
+    target = heap.target()
+    rows = [
+        replace(row, usage=row.usage._replace(shared=3 * PAGE, proportional=5 * PAGE))
+        for row in target.mappings
+    ]
+    ledger = account(take(replace(target, mappings=tuple(rows))))
+    assert ledger.shared == 3 * PAGE * sum(row.anonymous for row in rows)  # a file isn't private
+    assert ledger.pss == 5 * PAGE * len(rows)
+
+
+# What isn't known.
+
+
+def test_where_residency_is_unknown_only_virtual_sizes_are_known():
+    heap = usual()
+    ledger = ledger_of(heap)
+    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in heap.target().mappings)
+    assert {e.presence for e in ledger.entries} == {(None, None)}
+    assert (ledger.rss, ledger.difference) == (None, None)
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_the_memory_of_a_damaged_arena_is_unknown_and_the_rest_stays(index):
+    heap = known(usual())
+    sound = ledger_of(heap)
+    heap.poke(heap.arenas[index].chunks[5][0] + 8, 0)
+    damaged = ledger_of(heap)
+    size = heap.arenas[index].system
+    assert entry(damaged, Owner.UNKNOWN, index).virtual == size
+    assert entry(damaged, Owner.UNKNOWN, index).presence == (size, 0)
+    others = [e for e in sound.entries if e.arena != index or e.owner not in STATES]
+    assert Counter(others) <= Counter(damaged.entries)
+    assert damaged.difference == 0
+
+
+def test_bytes_that_the_figures_do_not_explain_are_unknown():
+    heap = known(usual())
+    heap.target()
+    arena = heap.arenas[1]
+    heap.field(heap.layout.state, arena.address, "system_mem", arena.system - PAGE)
+    ledger = ledger_of(heap, walk=False)
+    assert entry(ledger, Owner.UNKNOWN, 1).virtual == PAGE
+    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in heap.target().mappings)

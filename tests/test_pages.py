@@ -1,0 +1,334 @@
+"""Page states: by the entries of a made-up pagemap, and against the kernel's own Rss."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import signal
+import subprocess
+import sys
+from array import array
+
+import pytest
+from heapbuilder import PAGE, Pages
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gdb_heapx import pages
+from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
+from gdb_heapx.procfs import parse_maps, read_maps
+from gdb_heapx.target import Mapping, Usage
+
+BASE = 0x10000
+# Documentation/admin-guide/mm/pagemap.rst
+PRESENT, SWAP, FILE, GUARD, EXCLUSIVE = 1 << 63, 1 << 62, 1 << 61, 1 << 58, 1 << 56
+SOFT_DIRTY, WRITE_PROTECTED = 1 << 55, 1 << 57
+OPEN = PRESENT | SOFT_DIRTY  # neither file nor exclusive: the zero page, or shared after fork
+
+
+def usage(resident=0, swapped=0, locked=False, apart=None):
+    return Usage(resident, resident, swapped, 0, 0, 0, locked, apart)
+
+
+def mapped(start, number, **kernel):
+    """Return a mapping of so many pages, as smaps describes it."""
+    return Mapping(start, start + number * PAGE, "rw-p", 0, "", 0, usage(**kernel))
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """Return a maker of PageStates: of mappings, and entries from BASE on."""
+    path = tmp_path / "pagemap"
+    monkeypatch.setattr(pages, "open", lambda *_, **__: path.open("rb", buffering=0), raising=False)
+
+    def make(mappings, *entries):
+        with path.open("wb") as file:
+            file.seek(BASE // PAGE * 8)
+            file.write(array("Q", entries).tobytes())
+        return PageStates(4711, PAGE, tuple(mappings))
+
+    return make
+
+
+# By the entry alone.
+
+
+@pytest.mark.parametrize(
+    ("entry", "state"),
+    [
+        (0, UNTOUCHED),
+        (SOFT_DIRTY, UNTOUCHED),
+        (FILE, UNTOUCHED),  # of a file, and not in memory
+        (PRESENT | EXCLUSIVE, RESIDENT),
+        (PRESENT | EXCLUSIVE | SOFT_DIRTY | WRITE_PROTECTED, RESIDENT),
+        (PRESENT | EXCLUSIVE | 0x1234567, RESIDENT),  # root sees the frame's number
+        (PRESENT | FILE, RESIDENT),
+        (PRESENT | FILE | EXCLUSIVE, RESIDENT),
+        (SWAP, SWAPPED),
+        (SWAP | 0x1234567, SWAPPED),  # type and offset
+        (SWAP | FILE, SWAPPED),  # shared anonymous memory
+        (SWAP | GUARD, UNTOUCHED),  # from Linux 6.15 on
+        (GUARD, UNTOUCHED),
+    ],
+)
+def test_an_entry_has_its_state(made_up, entry, state):
+    states = made_up([mapped(BASE, 1, resident=PAGE, swapped=PAGE)], entry)
+    assert states.state(BASE + 8) == state
+
+
+@pytest.mark.parametrize(("swapped", "state"), [(0, UNTOUCHED), (PAGE, SWAPPED)])
+def test_a_guard_before_linux_6_15_looks_swapped_and_smaps_knows_better(made_up, swapped, state):
+    assert made_up([mapped(BASE, 1, swapped=swapped)], SWAP).state(BASE) == state
+
+
+@pytest.mark.parametrize("apart", ["hugetlb", "device"])
+@pytest.mark.parametrize(
+    ("entry", "state"),
+    [(PRESENT | FILE, ZERO), (PRESENT | EXCLUSIVE, ZERO), (OPEN, ZERO), (SWAP, UNTOUCHED)],
+)
+def test_what_is_not_in_rss_is_mapped_at_most(made_up, apart, entry, state):
+    states = made_up([mapped(BASE, 2, apart=apart)], entry, entry, 0)
+    assert states.states(BASE, BASE + 3 * PAGE) == bytes([state, state, UNTOUCHED])
+    assert states.missing(BASE, BASE + 2 * PAGE) == (2 * PAGE, 0)
+
+
+def test_a_mapping_apart_does_not_change_its_neighbours(made_up):
+    mappings = [
+        mapped(BASE, 1),
+        mapped(BASE + PAGE, 1, apart="hugetlb"),
+        mapped(BASE + 2 * PAGE, 1),
+    ]
+    states = made_up(mappings, *[PRESENT | EXCLUSIVE] * 3)
+    assert states.states(BASE, BASE + 3 * PAGE) == bytes([RESIDENT, ZERO, RESIDENT])
+
+
+def test_what_pagemap_does_not_give_is_untouched(made_up):
+    states = made_up([mapped(BASE, 1)], PRESENT | EXCLUSIVE)
+    assert states.states(BASE, BASE + 3 * PAGE) == bytes([RESIDENT, UNTOUCHED, UNTOUCHED])
+
+
+# The zero page, or one shared after fork. Before Linux 6.7 (a plain file knows no ioctl either).
+
+
+@pytest.mark.parametrize(
+    ("resident", "state"), [(0, ZERO), (1, ZERO), (2, RESIDENT), (3, RESIDENT), (None, RESIDENT)]
+)
+def test_open_entries_are_what_most_of_them_must_be_by_the_mappings_rss(made_up, resident, state):
+    mapping = mapped(BASE, 4, resident=((resident or 0) + 1) * PAGE)
+    if resident is None:  # without smaps
+        mapping = parse_maps(f"{BASE:x}-{BASE + 4 * PAGE:x} rw-p 0 00:00 0")[0]
+    states = made_up([mapping], OPEN, PRESENT | EXCLUSIVE, OPEN, OPEN)
+    assert states.states(BASE, BASE + 4 * PAGE) == bytes([state, RESIDENT, state, state])
+
+
+def test_each_mapping_has_its_own_rss(made_up):
+    states = made_up([mapped(BASE, 2), mapped(BASE + 2 * PAGE, 1, resident=PAGE)], *[OPEN] * 3)
+    assert states.states(BASE, BASE + 3 * PAGE) == bytes([ZERO, ZERO, RESIDENT])
+
+
+# Ranges.
+
+
+def test_states_are_those_of_the_pages_that_hold_a_range(made_up):
+    states = made_up([mapped(BASE, 3, swapped=PAGE)], PRESENT | EXCLUSIVE, SWAP, 0)
+    assert states.states(BASE + PAGE - 1, BASE + PAGE + 1) == bytes([RESIDENT, SWAPPED])
+    assert states.states(BASE + PAGE, BASE + PAGE + 1) == bytes([SWAPPED])
+    assert states.states(BASE + PAGE, BASE + PAGE) == b""
+
+
+ENTRY = {UNTOUCHED: 0, RESIDENT: PRESENT | EXCLUSIVE, SWAPPED: SWAP, ZERO: OPEN}
+edges = st.tuples(st.integers(0, 20 * PAGE), st.integers(0, 20 * PAGE)).map(sorted)
+
+
+@pytest.mark.parametrize("block", [1, 3, 4096])
+def test_missing_counts_every_byte_by_its_page(made_up, monkeypatch, block):
+    monkeypatch.setattr(PageStates, "BLOCK", block)
+    monkeypatch.setattr(PageStates, "CAPACITY", 4)
+
+    @given(st.lists(st.sampled_from(list(ENTRY)), min_size=20, max_size=20), edges)
+    def agrees(wanted, edge):
+        start, end = (BASE + offset for offset in edge)
+        model = Pages()
+        for number, state in enumerate(wanted):
+            model.mark(BASE + number * PAGE, BASE + (number + 1) * PAGE, state)
+        resident, swapped = (PAGE * wanted.count(state) for state in (RESIDENT, SWAPPED))
+        mapping = mapped(BASE, 20, resident=resident, swapped=swapped)
+        states = made_up([mapping], *(ENTRY[state] for state in wanted))
+        assert states.missing(start, end) == model.missing(start, end)
+        assert states.states(start, end) == model.states(start, end)
+
+    agrees()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "missing"),
+    [
+        (100, 200, (100, 0)),
+        (PAGE - 100, PAGE + 100, (100, 0)),
+        (PAGE - 100, 2 * PAGE + 7, (107, 7)),
+        (2 * PAGE + 8, 2 * PAGE + 9, (1, 1)),
+        (3 * PAGE - 16, 4 * PAGE, (PAGE + 16, 16)),
+        (PAGE, 2 * PAGE, (0, 0)),
+        (100, 100, (0, 0)),
+    ],
+)
+def test_missing_at_unaligned_ends(made_up, start, end, missing):
+    mapping = mapped(BASE, 4, resident=PAGE, swapped=PAGE)
+    states = made_up([mapping], 0, PRESENT | EXCLUSIVE, SWAP, OPEN)
+    assert states.missing(BASE + start, BASE + end) == missing
+
+
+def test_states_stay_what_they_were_when_first_asked_for(made_up):
+    states = made_up([mapped(BASE, 1)], 0)
+    assert states.state(BASE) == UNTOUCHED
+    made_up([], PRESENT | EXCLUSIVE)
+    assert states.state(BASE) == UNTOUCHED
+
+
+# A real kernel: this process, and a child of it.
+
+
+class Private:
+    """Private anonymous memory of this process."""
+
+    def __init__(self, size, advice=mmap.MADV_NOHUGEPAGE):
+        # Two more pages keep it apart from other mappings.
+        self._map = mmap.mmap(-1, size + 4 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self.start, self.end = self._base + 2 * PAGE, self._base + 2 * PAGE + size
+        for guard in (0, size + 3 * PAGE):
+            ctypes.CDLL(None).mprotect(ctypes.c_void_p(self._base + guard), PAGE, 0)
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            self._advise(advice, 0, size)
+
+    def _advise(self, advice, offset, size):
+        self._map.madvise(advice, 2 * PAGE + offset, size)
+
+    def advise(self, advice, page):
+        self._advise(advice, page * PAGE, PAGE)
+
+    def write(self, page):
+        self._map[(page + 2) * PAGE] = 1
+
+    def read(self, page):
+        return self._map[(page + 2) * PAGE]
+
+    def states(self):
+        return own_states(read_maps(os.getpid())).states(self.start, self.end)
+
+
+def own_states(mappings, pid=None):
+    if mmap.PAGESIZE != PAGE:
+        pytest.skip(f"written for pages of {PAGE} bytes")
+    try:
+        return PageStates(pid or os.getpid(), PAGE, mappings)
+    except OSError as error:
+        pytest.skip(f"/proc/PID/pagemap: {error.strerror}")
+
+
+def by_either_way(states):
+    """Return what `states` gives by PAGEMAP_SCAN, and by the mapping's Rss."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def unknown(*_):
+            raise OSError(25, "Inappropriate ioctl for device")
+
+        patch.setattr(pages.fcntl, "ioctl", unknown)
+        by_rss = states()
+    return states(), by_rss
+
+
+def test_the_kernel_tells_read_written_and_returned_pages_apart():
+    memory = Private(8 * PAGE)
+    for page in (1, 2, 3):
+        memory.write(page)
+    memory.read(5)
+    memory.advise(mmap.MADV_DONTNEED, 2)
+    expected = bytes(
+        [UNTOUCHED, RESIDENT, UNTOUCHED, RESIDENT, UNTOUCHED, ZERO, UNTOUCHED, UNTOUCHED]
+    )
+    assert by_either_way(memory.states) == (expected, expected)
+
+
+def test_a_page_that_a_child_shares_is_resident():
+    memory = Private(4 * PAGE)
+    for page in range(4):
+        memory.write(page)
+    ready, hold = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(hold[1])
+        os.write(ready[1], b"x")
+        os.read(hold[0], 1)
+        os._exit(0)
+    try:
+        os.read(ready[0], 1)
+        assert by_either_way(memory.states) == (bytes([RESIDENT] * 4),) * 2
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for end in (*ready, *hold):
+            os.close(end)
+
+
+def test_more_zero_pages_than_one_scan_returns_are_all_found():
+    memory, number = Private(2400 * PAGE), 2400
+    for page in range(number):
+        memory.read(page) if page % 2 else memory.write(page)
+    states = memory.states()
+    assert number // 2 > pages._REGIONS
+    # Without PAGEMAP_SCAN a mix can't be told apart: half of the open ones would be too many.
+    assert states == bytes([RESIDENT, ZERO] * (number // 2))
+
+
+def test_the_huge_zero_page_is_no_memory():
+    huge = 2 << 20
+    memory = Private(2 * huge, mmap.MADV_HUGEPAGE)
+    first = -memory.start % huge // PAGE
+    memory.read(first)
+    states = memory.states()
+    if states.count(UNTOUCHED) == len(states) - 1:
+        pytest.skip("transparent huge pages are off, or are not of 2 MiB")
+    assert RESIDENT not in states
+
+
+def test_a_guard_region_is_untouched():
+    memory = Private(3 * PAGE)
+    memory.write(0)
+    memory.write(2)
+    try:
+        memory.advise(102, 1)  # MADV_GUARD_INSTALL, Linux 6.13
+    except OSError as error:
+        pytest.skip(f"MADV_GUARD_INSTALL: {error.strerror}")
+    assert memory.states() == bytes([RESIDENT, UNTOUCHED, RESIDENT])
+
+
+CHILD = """
+import mmap, sys
+private = mmap.mmap(-1, 64 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+shared = mmap.mmap(-1, 64 * 4096)
+for page in range(0, 64, 3):
+    private[page * 4096] = shared[page * 4096] = 1
+    private[page * 4096 + 4096 if page < 63 else 0]
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_resident_pages_of_every_mapping_add_up_to_its_rss():
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        child.stdout.readline()
+        os.kill(child.pid, signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        try:
+            mappings = read_maps(child.pid)
+            states = own_states(mappings, child.pid)
+            found = {m: PAGE * states.states(m.start, m.end).count(RESIDENT) for m in mappings}
+        finally:
+            child.kill()
+    assert {m.name: size for m, size in found.items() if size != m.usage.resident} == {}
+    assert sum(found.values()) > 1 << 20
