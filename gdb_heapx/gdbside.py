@@ -219,21 +219,29 @@ def _objects() -> Iterator[ObjectFile]:
             yield ObjectFile(objfile, debug)
 
 
+@contextmanager
+def _selection_kept() -> Iterator[None]:
+    """Afterwards the thread and frame that were selected before are so again."""
+    thread = gdb.selected_thread()
+    frame = gdb.selected_frame() if thread else None
+    try:
+        yield
+    finally:
+        if thread and thread.is_valid():
+            thread.switch()
+            if frame and frame.is_valid():
+                frame.select()
+
+
 def inside_malloc(inferior: gdb.Inferior) -> dict[int, str]:
     """Return the function by LWP of every thread that stands inside malloc or free."""
-    selected, inside = gdb.selected_thread(), {}
-    frame = gdb.selected_frame() if selected else None
-    try:
+    inside = {}
+    with _selection_kept():
         for thread in inferior.threads():
             thread.switch()
             for name in _function_names():
                 if glibc.MALLOC_FUNCTIONS.match(name):
                     inside[thread.ptid[1] or thread.ptid[0]] = name
-    finally:
-        if selected and selected.is_valid():
-            selected.switch()
-            if frame and frame.is_valid():
-                frame.select()
     return inside
 
 
@@ -274,25 +282,12 @@ class GdbSession:
         thread = inferior.threads()[0]
         gdb.write(f"heapx: calling malloc_trim({pad}) in thread {thread.num}\n", gdb.STDERR)
         calls = (f"((int (*)(unsigned long)) {address})({pad})" for address in addresses)
-        with _selected(thread), _setting("scheduler-locking", "on"), _signals_passed():
+        with _selection_kept(), _setting("scheduler-locking", "on"), _signals_passed():
+            thread.switch()
             try:
                 return max([int(gdb.parse_and_eval(call)) for call in calls])
             except gdb.error as error:
                 raise HeapxError(f"malloc_trim did not return: {error}") from None
-
-
-@contextmanager
-def _selected(thread: gdb.InferiorThread) -> Iterator[None]:
-    """Select a thread for a while; afterwards the thread and frame from before are again."""
-    before, frame = gdb.selected_thread(), gdb.selected_frame()
-    level = frame.level()
-    thread.switch()
-    try:
-        yield
-    finally:
-        if before is not None and before.is_valid():
-            before.switch()
-            gdb.execute(f"frame {level}", to_string=True)
 
 
 @contextmanager
