@@ -312,7 +312,13 @@ def _other_tops(case: Case) -> Iterator[Finding]:
         "other_tops",
         sum(amount for amount, _ in tops),
         "malloc_trim never returns the tops of arenas but the main one.",
-        _each_arena(tops, lambda amount, arena: f"top {arena.top_address:#x}, {size_text(amount)}"),
+        _each_arena(
+            tops,
+            lambda amount, arena: (
+                f"top {arena.top_address:#x}, {size_text(amount)}"
+                + (" with the fast chunks that merge into it" if amount > arena.top else "")
+            ),
+        ),
         "MALLOC_TOP_PAD_=0 and MALLOC_TRIM_THRESHOLD_=4096 when it starts. A free at the end of "
         "such an arena then leaves a page of its top, for more system calls. MALLOC_ARENA_MAX "
         "bounds their number.",

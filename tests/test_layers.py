@@ -25,7 +25,14 @@ ORDER = (
     ),
     # The package `commands` itself is empty: `command` only lists its modules.
     *("commands", "command", "commands.__init__", "commands.arenas", "commands.health"),
-    *("commands.lists", "commands.verdict", "gdbside", "__main__"),
+    *(
+        "commands.lists",
+        "commands.overview",
+        "commands.ledger",
+        "commands.trim",
+        "gdbside",
+        "__main__",
+    ),
 )
 EDGE = ("gdbside", "__main__")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..bins import Bin
+from ..case import Case
 from ..command import ARENA, NO_WALK, command
 from ..errors import UsageError
 from ..figures import ArenaFigures, Presence
-from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
+from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, counted, size_text, total
 from ..snapshot import Snapshot
 from ..thresholds import free_would_trim, thresholds
 
@@ -125,6 +126,29 @@ def residency_note(snapshot: Snapshot) -> tuple[str, ...]:
     """Return why it isn't known what is resident; nothing where it is."""
     why = snapshot.target.no_residency
     return (f"What is resident is unknown: {why}.",) if why else ()
+
+
+def equation(case: Case) -> str:
+    """Return the sum that RSS is, in words."""
+    sizes = {"in use": case.live, "free in malloc": case.retained}
+    if case.snapshot.allocators:
+        sizes = {"glibc malloc": case.whole - case.outside}
+    if case.unknown:
+        sizes["not readable"] = case.unknown
+    sizes["other"] = case.whole - sum(sizes.values())
+    whole = f"{'RSS' if case.resident_known else 'Address space'} {size_text(case.whole)}"
+    return f"{whole} = {' + '.join(f'{size_text(size)} {name}' for name, size in sizes.items())}"
+
+
+def lost_mmapped(snapshot: Snapshot) -> tuple[str, ...]:
+    """Say where mmapped chunks were not all found, so that they have no owner of their own."""
+    return tuple(
+        f"glibc counts {counted(malloc.parameters['n_mmaps'], 'mmapped chunk')} of "
+        f"{size_text(malloc.parameters['mmapped_mem'])}, which were not found for certain: they "
+        "are part of the other anonymous memory."
+        for malloc in snapshot.mallocs
+        if not malloc.mmapped_certain
+    )
 
 
 def notes_of(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...]) -> tuple[str, ...]:

@@ -1,0 +1,151 @@
+"""heapx, heapx why: where the memory of a process is, why it stays, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..case import Case
+from ..causes import find_causes
+from ..command import NO_WALK, command
+from ..regions import Owner
+from ..report import DATA_ONLY, Bar, Column, Kind, Report, Row, Table
+from ..snapshot import Snapshot
+from .arenas import equation, lost_mmapped, notes_of
+
+# For scripts; text shows the findings themselves.
+WHY_COLUMNS = (
+    Column("code", Kind.TEXT, DATA_ONLY),
+    Column("bytes", Kind.BYTES, DATA_ONLY),
+    Column("statement", Kind.TEXT, DATA_ONLY),
+)
+
+
+OVERVIEW_COLUMNS = (
+    Column("key", Kind.TEXT, DATA_ONLY),
+    Column("mark", Kind.TEXT, title=""),
+    Column("part", Kind.TEXT),
+    Column("resident", Kind.BYTES),
+    Column("virtual", Kind.BYTES),
+    Column("share", Kind.COUNT, title="%"),
+)
+
+
+@command("heapx", NO_WALK)
+def overview(snapshot: Snapshot) -> Report:
+    """Say where the memory of a process sits, why it stays, and what to do.
+
+    Its resident memory (RSS), divided: what the program holds, what it freed and glibc malloc
+    keeps, and what isn't malloc's. Then what matters most, with the remedy, and what to type next.
+
+    Example: heapx --no-walk
+    """
+    case = Case(snapshot)
+    return Report(
+        tables=(overview_table(case, OVERVIEW_COLUMNS),),
+        problems=snapshot.problems,
+        lead=(_what(snapshot), equation(case), verdict(case)),
+        bar=Bar(tuple((mark, size) for _, mark, _, size in overview_parts(case))),
+        findings=find_causes(snapshot)[:3],
+        brief=True,
+        notes=(*lost_mmapped(snapshot), *notes_of(snapshot, ()), *_without_walk(snapshot)),
+        next_steps=(
+            ("heapx why", "all findings, with evidence; also: trim, ledger, arenas, bins, top"),
+        ),
+    )
+
+
+def _without_walk(snapshot: Snapshot) -> tuple[str, ...]:
+    return () if snapshot.walked else ("What malloc_trim would return is known after a walk only.",)
+
+
+def _what(snapshot: Snapshot) -> str:
+    releases = " and ".join(sorted({malloc.release for malloc in snapshot.mallocs}))
+    program = snapshot.target.exe or "unknown program"
+    return f"{snapshot.target.name}, {program}, glibc {releases}"
+
+
+def verdict(case: Case) -> str:
+    """Say in one sentence what the memory is."""
+    if case.snapshot.allocators:
+        names = " and ".join(case.snapshot.allocators)
+        return f"{names}, not glibc, serves malloc here: its memory is part of the other."
+    most, sentence = max(
+        (case.retained, "was freed by the program: glibc malloc keeps it."),
+        (case.live, "is in use: the program holds it, and no malloc setting gives it back."),
+        (case.outside, "isn't malloc's."),
+    )
+    return f"{'Most of it' if 2 * most > case.whole else 'The largest part'} {sentence}"
+
+
+def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
+    """Return what the whole consists of: key, letter, name and size of each part."""
+    own = case.whole - case.live - case.retained - case.outside - case.unknown
+    if case.snapshot.allocators:
+        anonymous, names = case.amount(Owner.ANONYMOUS), ", ".join(case.snapshot.allocators)
+        return [
+            ("malloc", "-", "glibc malloc", case.whole - case.outside),
+            (
+                "anonymous",
+                "#",
+                f"anonymous: {names} is here",
+                anonymous,
+            ),
+            ("outside", "o", "code, stacks, files, and the rest", case.outside - anonymous),
+        ]
+    returnable = case.returnable
+    retained = [("free", "#", "free, malloc keeps it", case.retained)]
+    if returnable is not None:
+        retained = [
+            ("returnable", "#", "free, malloc_trim(0) would return it", returnable),
+            ("kept", "+", "free, stays in malloc", case.retained - returnable),
+        ]
+    return [
+        ("in_use", ".", "in use by the program", case.live),
+        *retained,
+        ("overhead", "-", "malloc's own: headers, unused ends of heaps", own),
+        *([("unknown", "?", "malloc's, not readable", case.unknown)] if case.unknown else ()),
+        ("outside", "o", "outside malloc: code, stacks, other mappings", case.outside),
+    ]
+
+
+def overview_table(case: Case, columns: tuple[Column, ...]) -> Table:
+    """Return the parts of the whole: in RAM, or in address space where that is unknown."""
+    parts = overview_parts(case)
+    rows: list[Row] = [
+        {
+            "key": key,
+            "mark": mark,
+            "part": part,
+            "resident": size if case.resident_known else None,
+            "virtual": None if case.resident_known else size,
+            "share": 100 * size // (case.whole or 1),
+        }
+        for key, mark, part, size in parts
+    ]
+    hidden = "virtual" if case.resident_known else "resident"
+    shown = (replace(c, rank=DATA_ONLY) if c.name == hidden else c for c in columns)
+    return Table("overview", tuple(shown), rows)
+
+
+@command("heapx why")
+def why(snapshot: Snapshot) -> Report:
+    """Say why memory stays in the process, with the evidence, and what to do.
+
+    Each finding: the bytes at stake, what keeps them, addresses and figures that show it, and the
+    setting or call that helps, with its price. Findings may be about the same bytes. The
+    findings with most bytes come first; live memory, where it is most, before all others.
+
+    Example: heapx why --format json
+    """
+    case = Case(snapshot)
+    findings = find_causes(snapshot)
+    rows: list[Row] = [
+        {"code": each.code, "bytes": each.bytes, "statement": each.statement} for each in findings
+    ]
+    return Report(
+        tables=(Table("why", WHY_COLUMNS, rows),),
+        problems=snapshot.problems,
+        lead=(equation(case), verdict(case)),
+        findings=findings,
+        notes=(*lost_mmapped(snapshot), *notes_of(snapshot, ())),
+    )
