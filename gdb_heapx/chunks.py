@@ -125,6 +125,11 @@ class _Run(NamedTuple):
     words: list[int]
     freed: list[int]
 
+    @property
+    def free(self) -> list[int]:
+        """The indexes of the free chunks of this run, without the one before it."""
+        return self.freed[1:] if self.freed[:1] == [-1] else self.freed
+
     def size_at(self, chunk: int) -> int:
         return self.sizes[(chunk - self.start) // GRAIN] & ~FLAGS
 
@@ -235,7 +240,7 @@ class _Walker:
         """Count the chunks whose successor is known; the last one is carried over."""
         words = run.words
         self._settle(words[0])
-        at = run.freed[1:] if run.freed[:1] == [-1] else run.freed
+        at = run.free
         free_words = Counter([run.sizes[i] for i in at])
         counts[words[-1]] -= 1
         for word, count in counts.items():
@@ -255,7 +260,7 @@ class _Walker:
 
         Chunks too small for a page matter only beside fast ones.
         """
-        at = run.freed[1:] if run.freed[:1] == [-1] else run.freed
+        at = run.free
         if missing(holes.residency, run.start, run.end)[0]:
             for i in at:
                 self._note_absent(holes, run.start + i * GRAIN, run.sizes[i] & ~FLAGS)

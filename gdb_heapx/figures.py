@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from .arenas import Arena, Heap
@@ -161,14 +162,15 @@ class ArenaReading:
             contiguous=arena.contiguous,
             heaps=tuple(map(self._heap, self.walked or arena.heaps)),
             bins=self.bins,
-            presence=self._presence(in_use is not None),
+            presence=self.presence,
             trim=trim,
             used_by_size=_by_power((p.tally.used, Counter()) for p in self.walked or ()),
             free_by_size=_by_power((p.tally.free, p.tally.free_absent) for p in self.walked or ()),
         )
 
-    def _presence(self, whole: bool) -> dict[str, Presence]:
-        """Return what is in memory of each state, and of `system`."""
+    @cached_property
+    def presence(self) -> dict[str, Presence]:
+        """What is in memory of each state, and of `system`."""
         top, caches, index = self._top(), self.caches, self.arena.index
         cached = Presence(caches.bytes[index] - caches.absent[index], caches.swapped[index])
         presence = {
@@ -180,7 +182,7 @@ class ArenaReading:
             "overhead": added(presence_of(self.residency, *span) for span in self._overheads()),
         }
         known = [p for p in presence.values() if p.resident is not None and p.swapped is not None]
-        if not whole or len(known) < len(presence):
+        if self._in_use()[1] is None or len(known) < len(presence):
             return {**presence, "in_use": UNKNOWN}
         system, *others = presence.values()
         rest = added(others)
@@ -206,14 +208,13 @@ class ArenaReading:
         """Return what malloc_trim(pad) would do to this arena; None if that isn't sure."""
         if self.walked is None or not all(check.ok for check in self.checks()):
             return None
-        presence, index = self._presence(True), self.arena.index
         sizes = {
             "binned": self.bins.bytes(*BINNED),
             "fast": self.bins.bytes(BinKind.FAST),
-            "tcache": self.caches.bytes[index],
+            "tcache": self.caches.bytes[self.arena.index],
             "top": self.arena.top_size,
         }
-        free = Free(**{name: Part(size, presence[name].resident) for name, size in sizes.items()})
+        free = Free(**{name: Part(n, self.presence[name].resident) for name, n in sizes.items()})
         start, end = self._top()
         # systrim asks where the break is, and not whether the arena was ever interrupted.
         at_break = self.arena.contiguous if program_break is None else program_break == end
