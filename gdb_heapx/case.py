@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from .ledger import MALLOC, Ledger, account
 from .regions import APART, Owner, Region
 from .snapshot import Snapshot
 
+SHOWN = 4  # arenas, mappings or threads named as evidence
 FREE = (Owner.TCACHE, Owner.FAST, Owner.BINNED, Owner.TOP)
 
 
@@ -92,3 +94,11 @@ class Case:
         """Return what malloc_trim leaves at top, with the fast chunks that it merges into it."""
         known = arena.trim.kept_top.resident if arena.trim else None
         return self.of(arena, "top") if known is None else known
+
+
+def each_arena(
+    amounts: Iterable[tuple[int, ArenaFigures]], say: Callable[[int, ArenaFigures], str]
+) -> tuple[str, ...]:
+    """Return a sentence for each of the arenas with most bytes."""
+    ordered = sorted((pair for pair in amounts if pair[0]), key=lambda pair: -pair[0])
+    return tuple(f"arena {a.index}: {say(amount, a)}" for amount, a in ordered[:SHOWN])

@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from .case import Case
+from . import settings
+from .case import SHOWN, Case, each_arena
 from .figures import ArenaFigures
 from .ledger import MALLOC
 from .regions import APART, Owner
 from .report import Finding, counted, size_text
-from .snapshot import Malloc, Snapshot
-from .thresholds import (
-    DEFAULT_MMAP_THRESHOLD,
-    DEFAULT_TRIM_THRESHOLD,
-    adjusted_by_free,
-    free_would_trim,
-    origin_unless_adjusted,
-    set_by_user,
-)
+from .snapshot import Snapshot
 
 SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
-SHOWN = 4  # arenas named as evidence
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]
@@ -113,7 +105,7 @@ def _returnable(case: Case) -> Iterator[Finding]:
         case.returnable or 0,
         "malloc_trim(0) would give this back now. glibc never does so by itself below the top "
         "of an arena.",
-        _each_arena(trims, lambda amount, arena: f"{size_text(amount)} of RAM"),
+        each_arena(trims, lambda amount, arena: f"{size_text(amount)} of RAM"),
         "heapx trim --now, or malloc_trim(0) in the program at a quiet moment. It locks each "
         "arena in turn, and memory that is used again is faulted in again.",
     )
@@ -126,7 +118,7 @@ def _pinned(case: Case) -> Iterator[Finding]:
         sum(amount for amount, _ in pinned),
         "chunks in use lie above free memory, and pin it. free() returns only the end of top, so "
         "one live chunk keeps all that is beneath it.",
-        _each_arena(
+        each_arena(
             pinned, lambda amount, arena: f"{_pin(arena)} below top pins {size_text(amount)}"
         ),
         "Free the long-lived chunks, or allocate them before the load. How much that helps can't "
@@ -139,129 +131,6 @@ def _pin(arena: ArenaFigures) -> str:
     if arena.last_in_use is not None:
         return f"chunk {arena.last_in_use:#x}"
     return "a chunk" if arena.in_use_chunks is None else "a chunk in a tcache or fastbin"
-
-
-def _each_arena(
-    amounts: Iterable[tuple[int, ArenaFigures]], say: Callable[[int, ArenaFigures], str]
-) -> tuple[str, ...]:
-    """Return a sentence for each of the arenas with most bytes."""
-    ordered = sorted((pair for pair in amounts if pair[0]), key=lambda pair: -pair[0])
-    return tuple(f"arena {a.index}: {say(amount, a)}" for amount, a in ordered[:SHOWN])
-
-
-def _top(case: Case) -> Iterator[Finding]:
-    """What trim_threshold keeps at the top of the arenas."""
-    for malloc in case.snapshot.mallocs:
-        threshold = malloc.parameters["trim_threshold"]
-        kept = [a for a in malloc.arenas if _kept_by_threshold(case, malloc, a)]
-        if threshold <= DEFAULT_TRIM_THRESHOLD or not kept:
-            continue
-        origin = origin_unless_adjusted(malloc.parameters)
-        remedy = f"Remove M_TRIM_THRESHOLD, or set it to {DEFAULT_TRIM_THRESHOLD}."
-        if adjusted_by_free(malloc.parameters):
-            block = size_text(malloc.parameters["mmap_threshold"])
-            origin = f"raised by the free of a {block} block"
-            remedy = (
-                f"MALLOC_TRIM_THRESHOLD_={DEFAULT_TRIM_THRESHOLD} when it starts. Or mallopt("
-                f"M_TRIM_THRESHOLD, {DEFAULT_TRIM_THRESHOLD}). It also stops glibc from raising "
-                "mmap_threshold."
-            )
-        yield Finding(
-            "trim_threshold",
-            sum(case.of(arena, "top") for arena in kept),
-            f"free() keeps tops below trim_threshold, {size_text(threshold)}: {origin}.",
-            _each_arena(
-                ((case.of(arena, "top"), arena) for arena in kept),
-                lambda amount, arena: f"top {arena.top_address:#x}, {size_text(amount)}",
-            ),
-            f"{remedy} Worth this much at most: 128 KiB and top_pad stay in each arena. The price "
-            "is more system calls.",
-        )
-
-
-def _kept_by_threshold(case: Case, malloc: Malloc, arena: ArenaFigures) -> bool:
-    trim = free_would_trim(case.snapshot.target, malloc, arena)
-    return bool(arena.top) and trim.reason == "below trim_threshold"
-
-
-def _settings(case: Case) -> Iterator[Finding]:
-    """Settings of the user that work against giving memory back."""
-    for malloc in case.snapshot.mallocs:
-        parameters = malloc.parameters
-        large = _large_free(malloc, DEFAULT_MMAP_THRESHOLD)
-        evidence = (f"free chunks of 128 KiB and more: {size_text(large)}",)
-        threshold, pad = parameters["mmap_threshold"], parameters["top_pad"]
-        if threshold > DEFAULT_MMAP_THRESHOLD and set_by_user(parameters):
-            yield Finding(
-                "mmap_threshold_set",
-                large,
-                f"mmap_threshold is {size_text(threshold)}: smaller blocks come from arenas. Those "
-                "keep them: it is the wrong way round for this problem.",
-                (*evidence, "set, or raised by a free before another limit was set"),
-                f"Remove M_MMAP_THRESHOLD, or set it to {DEFAULT_MMAP_THRESHOLD}. From there on "
-                "blocks get a mapping of their own, and free() unmaps them, for a system call.",
-            )
-        if parameters["n_mmaps_max"] == 0:
-            yield Finding(
-                "mmap_disabled",
-                large,
-                "M_MMAP_MAX is 0: all blocks come from arenas, which keep them.",
-                evidence,
-                "Remove M_MMAP_MAX, or MALLOC_MMAP_MAX_. Large blocks then get a mapping of their "
-                "own, and free() unmaps them.",
-            )
-        if pad > DEFAULT_TRIM_THRESHOLD:
-            tops = [(min(case.of(arena, "top"), pad), arena) for arena in malloc.arenas]
-            yield Finding(
-                "top_pad_set",
-                sum(amount for amount, _ in tops),
-                f"top_pad is set to {size_text(pad)}: every arena keeps that much at its top.",
-                _each_arena(tops, lambda amount, arena: f"{size_text(amount)} at its top"),
-                "Remove M_TOP_PAD, or MALLOC_TOP_PAD_. The price is more system calls.",
-            )
-
-
-def _large_free(malloc: Malloc, smallest: int) -> int:
-    """Return the bytes of free chunks from the next power of two on."""
-    return sum(
-        size
-        for arena in malloc.arenas
-        for power, size in arena.free_by_size.items()
-        if power >= smallest
-    )
-
-
-def _mmap_threshold_raised(case: Case) -> Iterator[Finding]:
-    for malloc in case.snapshot.mallocs:
-        threshold = malloc.parameters["mmap_threshold"]
-        if threshold <= DEFAULT_MMAP_THRESHOLD or not adjusted_by_free(malloc.parameters):
-            continue
-        large = _large_free(malloc, DEFAULT_MMAP_THRESHOLD)
-        yield Finding(
-            "mmap_threshold_raised",
-            large,
-            f"the free of a {size_text(threshold)} block raised mmap_threshold to its size. Since "
-            "then blocks up to that size come from arenas, which keep them.",
-            (f"free chunks of 128 KiB and more: {size_text(large)}",),
-            f"MALLOC_MMAP_THRESHOLD_={DEFAULT_MMAP_THRESHOLD} when it starts. Such blocks get a "
-            "mapping of their own again, and free() unmaps them, for a system call each.",
-        )
-
-
-def _mmaps_exhausted(case: Case) -> Iterator[Finding]:
-    """Blocks that came from arenas because no more mappings were allowed."""
-    for malloc in case.snapshot.mallocs:
-        limit, threshold = malloc.parameters["n_mmaps_max"], malloc.parameters["mmap_threshold"]
-        if limit and malloc.parameters["max_n_mmaps"] >= limit:
-            yield Finding(
-                "mmaps_exhausted",
-                _large_free(malloc, threshold),
-                f"{limit:,} blocks had mappings of their own at once, which is the limit. Any "
-                "further one comes from an arena, which keeps it.",
-                (f"mmap_threshold: {size_text(threshold)}",),
-                "A higher MALLOC_MMAP_THRESHOLD_ when it starts. Fewer blocks are mapped then; how "
-                "much it saves can't be computed.",
-            )
 
 
 def _arenas(case: Case) -> Iterator[Finding]:
@@ -280,7 +149,7 @@ def _arenas(case: Case) -> Iterator[Finding]:
             free,
             f"{len(malloc.arenas)} arenas: what is free in one is of no use to the threads of "
             "others.",
-            _each_arena(
+            each_arena(
                 others,
                 lambda amount, arena: f"{size_text(amount)} free{_attached(arena)}",
             ),
@@ -300,7 +169,7 @@ def _idle_arenas(case: Case) -> Iterator[Finding]:
         "idle_arenas",
         sum(amount for amount, _ in amounts),
         f"{counted(len(idle), 'arena')} without a thread: what is free there waits for a new one.",
-        _each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
+        each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
         "Keep worker threads instead of ending them. Or bound the arenas with MALLOC_ARENA_MAX. "
         "malloc_trim(0) returns what is below their tops.",
     )
@@ -312,7 +181,7 @@ def _other_tops(case: Case) -> Iterator[Finding]:
         "other_tops",
         sum(amount for amount, _ in tops),
         "malloc_trim never returns the tops of arenas but the main one.",
-        _each_arena(
+        each_arena(
             tops,
             lambda amount, arena: (
                 f"top {arena.top_address:#x}, {size_text(amount)}"
@@ -401,7 +270,7 @@ def _fast(case: Case) -> Iterator[Finding]:
         "fast",
         case.amount(Owner.FAST),
         f"{counted(number, 'chunk')} in fastbins: freed, but not merged with what is around them.",
-        _each_arena(chunks, lambda amount, arena: f"{size_text(amount)} in {arena.fast_chunks:,}"),
+        each_arena(chunks, lambda amount, arena: f"{size_text(amount)} in {arena.fast_chunks:,}"),
         "malloc_trim(0) merges them. So does any free that makes 64 KiB. mallopt(M_MXFAST, 0) "
         "turns fastbins off.",
     )
@@ -448,7 +317,7 @@ def _locked(case: Case) -> Iterator[Finding]:
         sum(amount for amount, _ in kept),
         "free pages locked in memory (mlock, mlockall): malloc_trim can't return them. It says "
         "that it did.",
-        _each_arena(kept, lambda amount, arena: size_text(amount)),
+        each_arena(kept, lambda amount, arena: size_text(amount)),
         "munlockall() before malloc_trim(0), or don't lock the heap.",
     )
 
@@ -520,7 +389,8 @@ def _largest(case: Case) -> tuple[str, ...]:
 
 
 CAUSES: tuple[Cause, ...] = (
-    *(_returnable, _pinned, _top, _settings, _mmap_threshold_raised, _mmaps_exhausted, _arenas),
+    *(_returnable, _pinned, settings.trim_threshold, settings.limits_set),
+    *(settings.mmap_threshold_raised, settings.mmaps_exhausted, _arenas),
     *(_idle_arenas, _other_tops, _fragmented, _too_small, _tcaches, _fast, _foreign_brk),
     *(_huge_pages, _locked, _swapped, _mmapped, _outside),
 )

@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from sessions import answer
 
 from gdb_heapx import causes
+from gdb_heapx import settings as settings_of_malloc
 from gdb_heapx.case import Case
 from gdb_heapx.causes import find_causes
 from gdb_heapx.pages import SWAPPED, UNTOUCHED
@@ -363,8 +364,9 @@ def finding(name, code):
 
 
 def codes_in_source():
-    """Return the codes in the order in which causes.py writes them, those of CAUSES sorted."""
-    calls = (node for node in ast.walk(ast.parse(inspect.getsource(causes))))
+    """Return the codes of all findings that causes.py and settings.py make."""
+    sources = map(inspect.getsource, (causes, settings_of_malloc))
+    calls = (node for source in sources for node in ast.walk(ast.parse(source)))
     found = [
         call.args[0].value
         for call in calls

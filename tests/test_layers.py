@@ -20,6 +20,7 @@ ORDER = (
         "report",
         "thresholds",
         "case",
+        "settings",
         "causes",
         "render",
     ),
