@@ -52,9 +52,9 @@ def _load(here):
     module = importlib.util.module_from_spec(spec)
     sys.modules["gdb_heapx"] = module
     spec.loader.exec_module(module)
-    from gdb_heapx import gdbside
+    from gdb_heapx.gdbside import commands
 
-    gdbside.register()
+    commands.register()
 
 
 if sys.version_info < (3, 9) or int(gdb.VERSION.split(".")[0]) < 10:

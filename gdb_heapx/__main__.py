@@ -180,7 +180,7 @@ def _run_gdb(options: argparse.Namespace, path: str) -> str:
     command += [word for line in before for word in ("-iex", line)]
     command += shlex.split(options.gdb_args)
     command += ["-ex", f"source {loader()}"]
-    command += ["-ex", f"python import gdb_heapx.gdbside; gdb_heapx.gdbside.serve({path!r})"]
+    command += ["-ex", f"python from gdb_heapx.gdbside.batch import serve; serve({path!r})"]
     with (
         subprocess.Popen(
             command,

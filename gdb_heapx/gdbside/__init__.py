@@ -1,0 +1,1 @@
+"""The edge to gdb: the only rooms that import it."""

@@ -1,0 +1,62 @@
+"""The declared commands as gdb's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import nullcontext, suppress
+
+import gdb
+
+from ..command import Command, Terminal, execute, load_commands
+from ..errors import HeapxError
+from .session import GdbSession
+
+
+def _terminal() -> Terminal:
+    """Return gdb's terminal; through a pipe or to a string gdb has no width, and no colour."""
+    width = gdb.parameter("width")
+    colour = width is not None and gdb.parameter("style enabled")
+    return Terminal(
+        width or shutil.get_terminal_size().columns, bool(colour and "NO_COLOR" not in os.environ)
+    )
+
+
+class _GdbCommand(gdb.Command):
+    """One declared command as gdb sees it."""
+
+    def __init__(self, declared: Command) -> None:
+        self.__doc__ = declared.help()
+        self._declared = declared
+        prefix = " " not in declared.name
+        super().__init__(declared.name, gdb.COMMAND_DATA, prefix=prefix)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
+        try:
+            answer = execute(words, lambda: nullcontext(GdbSession()), _terminal())
+        except HeapxError as error:
+            raise gdb.GdbError(str(error)) from None
+        if answer.warning and not _GdbCommand.warned:
+            gdb.write(answer.warning + "\n", gdb.STDERR)
+            _GdbCommand.warned = True
+        with suppress(KeyboardInterrupt):  # `q` at the pager: stop printing
+            gdb.write(answer.text)
+
+    warned = False
+
+    def complete(self, text: str, word: str | None) -> list[str] | int:
+        """Complete the last word; gdb breaks words at `-` and replaces only what follows it."""
+        before, _, last = text.rpartition(" ")
+        matches = self._declared.complete(before.split(), last)
+        if word is None:  # asked where the word begins
+            return matches
+        done = len(last) - len(word)
+        return [match[done:] for match in matches]
+
+
+def register() -> None:
+    """Make the declared commands gdb's."""
+    commands = load_commands()
+    for name in sorted(commands):  # the prefix first
+        _GdbCommand(commands[name])

@@ -1,0 +1,51 @@
+"""Threads and their frames: what is selected, and who stands inside malloc."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gdb
+
+from .. import glibc
+
+FRAMES = 16  # how deep malloc may be below a system call
+
+
+@contextmanager
+def selection_kept() -> Iterator[None]:
+    """Afterwards the thread and frame that were selected before are so again."""
+    thread = gdb.selected_thread()
+    frame = gdb.selected_frame() if thread else None
+    try:
+        yield
+    finally:
+        if thread and thread.is_valid():
+            thread.switch()
+            if frame and frame.is_valid():
+                frame.select()
+
+
+def inside_malloc(inferior: gdb.Inferior) -> dict[int, str]:
+    """Return the function by LWP of every thread that stands inside malloc or free."""
+    inside = {}
+    with selection_kept():
+        for thread in inferior.threads():
+            thread.switch()
+            for name in _function_names():
+                if glibc.MALLOC_FUNCTIONS.match(name):
+                    inside[thread.ptid[1] or thread.ptid[0]] = name
+    return inside
+
+
+def _function_names() -> Iterator[str]:
+    """Yield the names of the selected thread's innermost frames, as far as they unwind."""
+    try:
+        frame = gdb.newest_frame()
+        for _ in range(FRAMES):
+            if frame is None:
+                return
+            yield frame.name() or ""
+            frame = frame.older()
+    except gdb.error:
+        return

@@ -1,0 +1,77 @@
+"""What commands run in: the selected inferior, to read and, if asked for, to trim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gdb
+
+from .. import snapshot
+from ..errors import HeapxError
+from ..snapshot import Scope, Snapshot
+from .frames import inside_malloc, selection_kept
+from .inferior import core_path, current_target, objects
+
+
+class GdbSession:
+    """The selected inferior, while it is stopped."""
+
+    def take(self, scope: Scope) -> Snapshot:
+        return snapshot.take(current_target(scope.swap_in), scope)
+
+    def malloc_trim(self, pad: int) -> int:
+        """Call malloc_trim of every libc in the first thread, while all others stand still."""
+        inferior = gdb.selected_inferior()
+        if core_path() is not None:
+            raise HeapxError("a core can't be trimmed", "malloc_trim needs a living process.")
+        for lwp, function in inside_malloc(inferior).items():
+            raise HeapxError(
+                f"thread {lwp} is inside {function}: malloc_trim could wait for it forever",
+                "Let the process run on, and try again.",
+            )
+        # glibc defines it as __malloc_trim, with malloc_trim as an alias.
+        found = (each.function("__malloc_trim") for each in objects())
+        addresses = [address for address in found if address is not None]
+        if not addresses:
+            raise HeapxError("libc has no function __malloc_trim")
+        thread = inferior.threads()[0]
+        gdb.write(f"heapx: calling malloc_trim({pad}) in thread {thread.num}\n", gdb.STDERR)
+        calls = (f"((int (*)(unsigned long)) {address})({pad})" for address in addresses)
+        with selection_kept(), _setting("scheduler-locking", "on"), _signals_passed():
+            thread.switch()
+            try:
+                return max([int(gdb.parse_and_eval(call)) for call in calls])
+            except gdb.error as error:
+                raise HeapxError(f"malloc_trim did not return: {error}") from None
+
+
+@contextmanager
+def _signals_passed() -> Iterator[None]:
+    """Let waiting signals reach the program, instead of stopping a called function half-way."""
+    table = re.findall(
+        r"^(SIG\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)",
+        gdb.execute("info signals", to_string=True),
+        re.M,
+    )
+    gdb.execute("handle all nostop noprint pass", to_string=True)
+    try:
+        yield
+    finally:
+        for name, *values in table:
+            words = zip(values, ("stop", "print", "pass"))
+            actions = " ".join(word if value == "Yes" else f"no{word}" for value, word in words)
+            if actions != "nostop noprint pass" and name not in ("SIGTRAP", "SIGINT"):
+                gdb.execute(f"handle {name} {actions}", to_string=True)
+
+
+@contextmanager
+def _setting(name: str, value: str) -> Iterator[None]:
+    """Set a parameter of gdb for a while."""
+    before = gdb.parameter(name)
+    gdb.execute(f"set {name} {value}", to_string=True)
+    try:
+        yield
+    finally:
+        gdb.execute(f"set {name} {before}", to_string=True)
