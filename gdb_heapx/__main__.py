@@ -19,6 +19,7 @@ from typing import Any
 from . import __version__
 from .command import find, load_commands, parse
 from .errors import HeapxError, UsageError
+from .preferences import PREFERENCES
 
 BUG = 4
 INTERRUPTED = 130
@@ -37,6 +38,7 @@ as it takes to read its heap, and runs on afterwards; nothing is written to it.
   -p, --pid PID      attach to this process
   --core CORE        open this core file
   --exe PROGRAM      the program of the core, or of the process if it can't be found
+  --set NAME=VALUE   as `set heapx NAME VALUE` in gdb: {preferences}
   --gdb PATH         the gdb to run (default: gdb, or $HEAPX_GDB)
   --gdb-args ARGS    more arguments for gdb, such as "-iex 'set sysroot DIR'" or "-p PID"
   --loader           print the file to source in gdb
@@ -58,6 +60,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-p", "--pid")
     parser.add_argument("--core")
     parser.add_argument("--exe")
+    parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--gdb", default=os.environ.get("HEAPX_GDB", "gdb"))
     parser.add_argument("--gdb-args", default="")
     parser.add_argument("--help", "-h", action="store_true")
@@ -75,7 +78,8 @@ def help_text() -> str:
     commands = load_commands()
     names = sorted(name for name in commands if " " in name)
     width = max(map(len, names)) - len("heapx ")
-    return USAGE + "".join(
+    preferences = ", ".join(preference.name for preference in PREFERENCES)
+    return USAGE.format(preferences=preferences) + "".join(
         f"  {n.partition(' ')[2]:{width}}  {commands[n].summary}\n" for n in names
     )
 
@@ -143,10 +147,21 @@ def _request(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
         "pid": pid,
         "core": options.core and os.path.abspath(options.core),
         "exe": options.exe and os.path.abspath(options.exe),
+        "set": [_setting(text) for text in options.set],
         "words": list(words),
         "width": shutil.get_terminal_size().columns,
         "colour": terminal and not plain,
     }
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """Return name and value of one --set."""
+    name, equals, value = text.partition("=")
+    names = [preference.name for preference in PREFERENCES]
+    if not equals or name not in names:
+        known = ", ".join(names)
+        raise UsageError(f"--set {text}: NAME=VALUE is needed, NAME one of {known}")
+    return name, value
 
 
 def _through_gdb(options: argparse.Namespace, words: Sequence[str]) -> int:

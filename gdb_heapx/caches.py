@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from .arenas import HeapIndex
+from .arenas import Arena, HeapIndex
 from .bins import Bin, BinKind, bin_of
 from .errors import MemoryFault, Problem, SwappedOutError
 from .layout import FLAGS, IS_MMAPPED, Layout
 from .lists import Links, Places, follow, swapped_out, tcache_list
 from .locate import Libc
-from .nptl import Block, thread_blocks
-from .target import Record, Target
+from .nptl import Block, Blocks, thread_blocks
+from .target import Target
+from .threadvars import find_offsets, has_no_tcache, stored_counts
 
 TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
 LARGEST = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
@@ -64,30 +65,33 @@ class Caches:
 
 
 def read_caches(
-    target: Target, libc: Libc, index: HeapIndex, links: Links, places: Places
+    target: Target,
+    libc: Libc,
+    arenas: Sequence[Arena],
+    index: HeapIndex,
+    links: Links,
+    places: Places,
 ) -> Caches:
     """Return the tcaches of every thread; they and their chunks are added to `places`."""
     if libc.layout.tcache is None:
         return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
     blocks = thread_blocks(target, libc)
-    offset = libc.symbols.tls_offset("tcache")
-    why = blocks.missing or (
-        None if offset is not None else "no TLS offset of tcache in libc's symbols"
-    )
-    note = why and f"Thread caches are missing: {why}. Their chunks count as in use."
-    caches = Caches(blocks.how, note)
+    offsets = find_offsets(target, libc, blocks, arenas, index)
+    caches = Caches(f"{blocks.how}; their offset: {offsets.how}", _missing(target, blocks))
     if blocks.damaged is not None:
         statement = f"{blocks.missing} at {blocks.damaged:#x}"
         caches.problems.append(Problem("thread_list", statement, blocks.damaged))
-    if offset is None:
-        return caches
     names = {thread.lwp: thread.name for thread in target.threads}
     found = []
     for block in blocks.blocks:
         try:
-            _note_thread_arena(target, libc, block, caches)
-            address = target.read_word(block.address + offset)
-            if _has_none(target, libc, address):
+            if offsets.thread_arena is not None:
+                arena = target.read_word(block.address + offsets.thread_arena)
+                caches.thread_arena[block.lwp] = arena
+            if offsets.tcache is None:
+                continue
+            address = target.read_word(block.address + offsets.tcache)
+            if has_no_tcache(libc, address):
                 continue
             tcache = _read(target, libc, block, address, index, links, places, caches)
         except SwappedOutError as fault:
@@ -105,16 +109,14 @@ def read_caches(
     return caches
 
 
-def _note_thread_arena(target: Target, libc: Libc, block: Block, caches: Caches) -> None:
-    offset = libc.symbols.tls_offset("thread_arena")
-    if offset is not None:
-        caches.thread_arena[block.lwp] = target.read_word(block.address + offset)
-
-
-def _has_none(target: Target, libc: Libc, address: int) -> bool:
-    """Tell whether a thread has no tcache: from 2.43 it then points at libc's __tcache_dummy."""
-    dummy = libc.symbols.address("__tcache_dummy")
-    return not address or (dummy is not None and dummy <= address <= dummy + target.word)
+def _missing(target: Target, blocks: Blocks) -> str | None:
+    """Say of how many threads the tcaches are missing, and why; None where of none."""
+    if blocks.missing is None:
+        return None
+    known = {block.lwp for block in blocks.blocks}
+    lost = sum(thread.lwp not in known for thread in target.threads)
+    whose = f"of {lost} of {len(target.threads)} threads" if target.threads else "of all threads"
+    return f"The tcaches {whose} are missing: {blocks.missing}. Their chunks count as in use."
 
 
 def _read(
@@ -180,7 +182,7 @@ def read_tcache(
     heads = record.array("entries", target.word)
     bins: list[Bin] = []
     problems: list[Problem] = []
-    stored = _stored(record, len(heads), fill)
+    stored = stored_counts(record, len(heads), fill)
     for index, (head, claimed) in enumerate(zip(heads, stored)):
         bounds = layout.tcache_range(index)
         name = f"tcache bin {index} of thread {block.lwp}"
@@ -198,11 +200,3 @@ def read_tcache(
             statement = f"{name} counts {claimed} chunks, its list holds {followed.chunks}"
             problems.append(Problem("tcache_count", statement, address))
     return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
-
-
-def _stored(record: Record, bins: int, fill: int) -> list[int]:
-    """Return how many chunks the tcache's own counters claim, by bin."""
-    if "num_slots" in record.struct:
-        size = record.struct["num_slots"].size // bins
-        return [max(fill - slots, 0) for slots in record.array("num_slots", size)]
-    return list(record.array("counts", record.struct["counts"].size // bins))

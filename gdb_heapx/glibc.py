@@ -140,6 +140,19 @@ def tls_below_thread_pointer(architecture: str) -> bool:
     return architecture.startswith(("i386", "s390", "sparc"))
 
 
+def releases() -> list[Release]:
+    """Return every release that this file describes, the oldest first."""
+    return [(2, minor) for minor in range(OLDEST[1], NEWEST[1] + 1)]
+
+
+def same_layout(word: int, architecture: str, one: Release, other: Release) -> bool:
+    """Tell whether two releases can't be told apart by what their malloc has in memory."""
+    ours, theirs = (annotated_layout(word, architecture, release) for release in (one, other))
+    return replace(ours, release=other) == theirs and all(
+        rule(one) == rule(other) for rule in (page_sized_mmap_header, thread_list_in_loader)
+    )
+
+
 def annotated_layout(word: int, architecture: str, release: Release) -> Layout:
     """Return the layout of `release` as this file describes it."""
     alignment = malloc_alignment(word, architecture, release)

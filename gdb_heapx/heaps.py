@@ -14,7 +14,8 @@ from .errors import MemoryFault, Problem
 from .holes import Holes
 from .layout import FLAGS, PREV_INUSE, Layout, align_up
 from .lists import Overlay
-from .target import Mapping, Target
+from .space import Mapping
+from .target import Target
 
 MAX_SEGMENTS = 1 << 16
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from . import glibc
 from .errors import LAYOUT_DIFFERS, HeapxError, MemoryFault, Problem
+from .images import Image
 from .layout import Layout, Release, Struct
-from .target import Record, Symbols, Target
+from .loader import glibc_files, link_map_of
+from .structure import find_main_arena, find_mp, is_main_arena, is_mp_at
+from .target import Record, Target
+
+PREFERENCE = {"main_arena": "main-arena", "mp_": "mp"}
+DEBUG_MALLOC = "libc_malloc_debug"  # a second copy of malloc, which stands before libc's own
+BANNER = rb"GNU C Library [^\n]*version (\d+\.\d+)"  # csu/version.c
 
 
 class Found(NamedTuple):
@@ -22,70 +30,230 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Libc:
-    """One glibc of the target whose malloc can be read."""
+    """One glibc of the target whose malloc can be read.
 
-    symbols: Symbols
+    `proven` is False where something was guessed or given by hand, so that only the chunks can
+    prove it.
+    """
+
+    image: Image
     layout: Layout
     main_arena: int
     parameters: Record
     found: tuple[Found, ...]
     problems: tuple[Problem, ...]
+    proven: bool
 
     @property
     def path(self) -> str:
-        return self.symbols.path
+        return self.image.path
 
 
-def find_libcs(target: Target) -> tuple[Libc, ...]:
-    """Return every glibc, the program's own first; HeapxError with what to do where none is."""
-    owners = [o for o in target.objects if "libc_malloc_debug" not in o.path]
-    libcs = [_locate(target, o) for o in owners if o.address("__libc_version") is not None]
-    if not libcs:
-        raise _no_libc(target)
+class Place(NamedTuple):
+    """Where to look for something: `main_arena` is known when mp_ is searched."""
+
+    target: Target
+    image: Image
+    layout: Layout
+    main_arena: int | None = None
+
+
+class Strategy(NamedTuple):
+    """One way to find main_arena or mp_; `certain` needs no proof."""
+
+    how: str
+    find: Callable[[Place, str], int | None]
+    certain: bool
+
+
+def _by_hand(place: Place, name: str) -> int | None:
+    """Return what the user has set, if it is this file's; HeapxError if it can't be right."""
+    target, image, layout, main_arena = place
+    address = target.given.main_arena if name == "main_arena" else target.given.mp
+    if address is None or (image.mappings and address not in image):
+        return None
+    if name == "main_arena":
+        right = is_main_arena(target, image, layout, address)
+    else:
+        right = main_arena is not None and is_mp_at(target, layout, main_arena, address)
+    if not right:
+        raise HeapxError(
+            f"{name} was set to {address:#x} by hand: what is there can't be it",
+            f"set heapx {PREFERENCE[name]} (without a value) lets heapx look for it.",
+            "set heapx release 2.NN tells glibc's release, if that is wrong.",
+        )
+    return address
+
+
+def _by_debug_info(place: Place, name: str) -> int | None:
+    return place.image.debug.address(name) if place.image.debug else None
+
+
+def _by_symbol_table(place: Place, name: str) -> int | None:
+    return place.image.address(name)
+
+
+def _by_structure(place: Place, name: str) -> int | None:
+    target, image, layout, main_arena = place
+    if name == "main_arena" or main_arena is None:
+        return find_main_arena(target, image, layout)
+    return find_mp(target, image, layout, main_arena)
+
+
+STRATEGIES = (
+    Strategy("set by hand", _by_hand, False),
+    Strategy("debug symbols of libc", _by_debug_info, True),
+    Strategy("the file's symbol table", _by_symbol_table, True),
+    Strategy("structure", _by_structure, False),
+)
+
+
+def _locate(place: Place, name: str) -> tuple[int, Strategy] | None:
+    """Return a variable's address and how it was found."""
+    for strategy in STRATEGIES:
+        address = strategy.find(place, name)
+        if address is not None:
+            return address, strategy
+    return None
+
+
+def find_libcs(target: Target) -> tuple[tuple[Libc, ...], ...]:
+    """Return every glibc, the program's own first; () without one.
+
+    Each is a tuple of what it may be, the likeliest first: of several only one can be proven.
+    HeapxError where there is a glibc whose malloc can't be found.
+    """
+    images = glibc_images(target)
+    for address in (target.given.main_arena, target.given.mp):
+        if address is not None and not any(i for i in images if not i.mappings or address in i):
+            raise HeapxError(f"{address:#x}, set by hand, is not in the data of any libc")
+    found = (tuple(_candidates(target, image)) for image in images)
+    libcs = [candidates for candidates in found if candidates]
     if len(libcs) > 1:
-        libcs.sort(key=lambda libc: (link_map_of(target, libc) or LinkMap(0, 0, 0)).namespace)
+        libcs.sort(key=lambda candidates: _namespace(target, candidates[0]))
     return tuple(libcs)
 
 
-def _locate(target: Target, symbols: Symbols) -> Libc:
-    """Read the release, layout and addresses of the libc that `symbols` belongs to."""
-    by_symbol = "debug symbols of libc"
-    addresses = {name: symbols.address(name) for name in ("__libc_version", "main_arena", "mp_")}
-    version, main_arena, mp = addresses.values()
-    if version is None or main_arena is None or mp is None:
-        raise _no_symbols(target, symbols)
-    text = target.read_string(version, 32)
-    release = _parse_release(text)
-    layout, how, problems = _layout(target, symbols, release)
-    parameters = target.read_struct(layout.par, mp)
+def _namespace(target: Target, libc: Libc) -> int:
+    link_map = link_map_of(target, libc.image, libc.main_arena)
+    return link_map.namespace if link_map else 0
+
+
+def glibc_images(target: Target) -> list[Image]:
+    """Return the files that bring glibc's malloc, or may do so."""
+    likely = [i for i in glibc_files(target) if DEBUG_MALLOC not in i.path]
+    certain = [image for image in likely if _is_libc(image)]
+    if certain:
+        return certain
+    others = [i for i in target.objects if i not in likely and DEBUG_MALLOC not in i.path]
+    renamed = [image for image in others if _is_libc(image)]
+    return renamed or [i for i in likely if i.static or (i.elf is None and "libc" in i.path)]
+
+
+def _is_libc(image: Image) -> bool:
+    return (
+        image.address("__libc_version") is not None
+        or image.address("main_arena") is not None
+        or image.function("gnu_get_libc_version") is not None
+    )
+
+
+def _candidates(target: Target, image: Image) -> Iterator[Libc]:
+    """Yield what the malloc of a file may be: by its release, else by each that fits."""
+    known = find_release(target, image)
+    wrong: list[HeapxError] = []
+    fit = False
+    for release, found in (known,) if known else _possible_releases(target):
+        try:
+            libc = _read(target, image, release, found, known is not None)
+        except HeapxError as error:
+            wrong.append(error)
+            continue
+        if libc is not None:
+            fit = True
+            yield libc
+    if wrong and not fit:
+        raise wrong[0]
+
+
+def find_release(target: Target, image: Image) -> tuple[Release, Found] | None:
+    """Return a libc's release and how it is known, None if nothing tells."""
+    if target.given.release is not None:
+        release = target.given.release
+        return release, Found("release", "{}.{}".format(*release), "set by hand")
+    version = image.address("__libc_version")
+    named = re.search(r"libc-(\d+\.\d+)\.so", image.path)
+    for text, how in (
+        (version and target.read_string(version, 32), "__libc_version"),
+        (image.text(BANNER), f"the banner in {image.how}"),
+        (named and named[1], "the file's name"),
+    ):
+        match = re.match(r"(\d+)\.(\d+)", text or "")
+        if text and match:
+            return (int(match[1]), int(match[2])), Found("release", text, how)
+    return None
+
+
+def _possible_releases(target: Target) -> Iterator[tuple[Release, Found]]:
+    """Yield the newest release of every layout that heapx knows."""
+    spans: list[tuple[Release, Release]] = []  # oldest and newest of one layout
+    for release in glibc.releases():
+        if spans and glibc.same_layout(target.word, target.architecture, release, spans[-1][1]):
+            spans[-1] = spans[-1][0], release
+        else:
+            spans.append((release, release))
+    for oldest, newest in reversed(spans):
+        text = "{}.{}".format(*oldest)
+        if oldest != newest:
+            text += " to {}.{}".format(*newest)
+        yield newest, Found("release", text, "structure: the newest whose chunks add up")
+
+
+def _read(
+    target: Target, image: Image, release: Release, found: Found, release_told: bool
+) -> Libc | None:
+    """Return a file's malloc, if it is where glibc of this release would have it."""
+    layout, how, problems = _layout(target, image, release)
+    arena = _locate(Place(target, image, layout), "main_arena")
+    if arena is None:
+        return None
+    mp = _locate(Place(target, image, layout, arena[0]), "mp_")
+    if mp is None:
+        return None
+    told = release_told and target.given.release is None
+    if not told and not is_main_arena(target, image, layout, arena[0]):
+        return None
+    try:
+        parameters = target.read_struct(layout.par, mp[0])
+    except MemoryFault:
+        return None
     hp_pagesize = parameters.get("hp_pagesize")
     layout = replace(layout, heap_max=glibc.heap_max(target.word, release, hp_pagesize))
-    found = (
-        Found("release", text, f"__libc_version, {by_symbol}"),
-        Found("main_arena", f"{main_arena:#x}", by_symbol),
-        Found("mp_", f"{mp:#x}", by_symbol),
-        Found("layout", f"malloc_state of {layout.state.size} bytes", how),
+    certain = arena[1].certain and mp[1].certain and told
+    return Libc(
+        image,
+        layout,
+        arena[0],
+        parameters,
+        (
+            found,
+            Found("main_arena", f"{arena[0]:#x}", arena[1].how),
+            Found("mp_", f"{mp[0]:#x}", mp[1].how),
+            Found("layout", f"malloc_state of {layout.state.size} bytes", how),
+        ),
+        tuple(problems),
+        certain,
     )
-    return Libc(symbols, layout, main_arena, parameters, found, tuple(problems))
 
 
-def _parse_release(text: str) -> Release:
-    match = re.match(r"(\d+)\.(\d+)", text)
-    if not match:
-        raise HeapxError(f"cannot tell glibc's release from {text!r}", "Is this memory damaged?")
-    return int(match[1]), int(match[2])
-
-
-def _layout(
-    target: Target, symbols: Symbols, release: Release
-) -> tuple[Layout, str, list[Problem]]:
+def _layout(target: Target, image: Image, release: Release) -> tuple[Layout, str, list[Problem]]:
     """Return the layout from debug info, compared with the annotated structs of this release."""
     ours = glibc.annotated_layout(target.word, target.architecture, release)
-    state, par = symbols.struct("malloc_state"), symbols.struct("malloc_par")
-    heap_info = symbols.struct("_heap_info")
+    state, par = image.struct("malloc_state"), image.struct("malloc_par")
+    heap_info = image.struct("_heap_info")
     if state is None or par is None or heap_info is None:
-        raise _no_symbols(target, symbols)
-    tcache = symbols.struct("tcache_perthread_struct")
+        return ours, "glibc's source", []
+    tcache = image.struct("tcache_perthread_struct")
     theirs = replace(ours, state=state, par=par, heap_info=heap_info, tcache=tcache)
     pairs = [(ours.state, state), (ours.par, par), (ours.heap_info, heap_info)]
     if ours.tcache and tcache:
@@ -105,121 +273,3 @@ def _differences(ours: Struct, theirs: Struct, release: Release) -> list[Problem
         f"({', '.join(differ) or 'size'}): debug info is used"
     )
     return [Problem(LAYOUT_DIFFERS, statement)]
-
-
-RTLD_GLOBAL = "_rtld_global"  # ld.so's data
-# By allocator: a function that only it has.
-ALLOCATORS = {"jemalloc": "mallctl", "tcmalloc": "tc_malloc", "mimalloc": "mi_malloc"}
-
-
-def other_allocators(target: Target, libc: Libc) -> tuple[str, ...]:
-    """Return the allocators that stand in for glibc malloc.
-
-    They are linked into the program, or a library that ld.so searches before libc: preloaded, or
-    linked. What was loaded later by dlopen serves nobody's malloc.
-    """
-    loaded = {
-        allocator
-        for name in _before(target, libc)
-        for allocator in ALLOCATORS
-        if name.startswith(f"lib{allocator}")
-    }
-    own = target.defines("malloc")
-    linked = {a for a, name in ALLOCATORS.items() if own and target.defines(name)}
-    return tuple(sorted(loaded | linked))
-
-
-def _before(target: Target, libc: Libc) -> list[str]:
-    """Return the file names of the objects that ld.so searches before libc."""
-    own, rtld_global = link_map_of(target, libc), find_variable(target, libc.symbols, RTLD_GLOBAL)
-    if own is None or rtld_global is None:
-        return [mapping.name.rpartition("/")[2] for mapping in target.mappings]
-    names = {mapping.start: mapping.name.rpartition("/")[2] for mapping in target.mappings}
-    maps = _link_maps(target, rtld_global)
-    bases = [base for node, base in maps]
-    nodes = [node for node, base in maps]
-    last = nodes.index(own.address) if own.address in nodes else len(nodes)
-    return [names.get(base, "") for base in bases[:last]]
-
-
-def _no_libc(target: Target) -> HeapxError:
-    suspects = [o for o in target.objects if re.search(r"/libc[.-][^/]*$", o.path)]
-    if suspects:
-        return _no_symbols(target, suspects[0])
-    if any("/ld-musl-" in mapping.name for mapping in target.mappings):
-        return HeapxError("this program uses musl, which has a malloc of its own, not glibc's")
-    return HeapxError(
-        "no glibc found in this target",
-        "Is the program loaded? (gdb -p PID, or gdb PROGRAM CORE)",
-        "A static program, or another libc such as musl, can't be read yet.",
-    )
-
-
-def _no_symbols(target: Target, symbols: Symbols) -> HeapxError:
-    """Say what to install, with the release and the build-id of the libc at hand."""
-    build_id = symbols.build_id or "unknown"
-    return HeapxError(
-        f"no debug symbols for {symbols.path} (glibc {release_in_file(symbols.path)}, "
-        f"build-id {build_id})",
-        "Debian, Ubuntu:  apt-get install libc6-dbg",
-        "Fedora, RHEL:    dnf debuginfo-install glibc",
-        "openSUSE:        zypper install glibc-debuginfo",
-        "Arch and others: export DEBUGINFOD_URLS=…, then debuginfod-find debuginfo " + build_id,
-        "Then attach again.",
-    )
-
-
-def release_in_file(path: str) -> str:
-    """Return the release that libc's file states in its banner, "unknown" if it can't be read."""
-    try:
-        with open(path, "rb") as file:
-            banner = re.search(rb"GNU C Library [^\n]*version (\d+\.\d+)", file.read())
-    except OSError:
-        return "unknown"
-    return banner[1].decode() if banner else "unknown"
-
-
-def find_variable(target: Target, first: Symbols, name: str) -> int | None:
-    """Return a variable's address, looked for in `first` and then in the other objects."""
-    others = (o for o in target.objects if o is not first)
-    found = (o.address(name) for o in (first, *others))
-    return next((address for address in found if address is not None), None)
-
-
-class LinkMap(NamedTuple):
-    """A library as ld.so lists it: its struct link_map, load address, and namespace (0: base)."""
-
-    address: int
-    base: int
-    namespace: int
-
-
-def link_map_of(target: Target, libc: Libc) -> LinkMap | None:
-    """Return libc's struct link_map, None where ld.so's list can't be read.
-
-    It is the one with the highest load address (l_addr) below main_arena, in any namespace.
-    """
-    rtld_global = find_variable(target, libc.symbols, RTLD_GLOBAL)
-    if rtld_global is None:
-        return None
-    spaces = [o.struct("link_namespaces") for o in target.objects]
-    step = next((space.size for space in spaces if space), 0)
-    below: list[LinkMap] = []
-    for namespace in range(16 if step else 1):  # DL_NNS
-        try:
-            maps = _link_maps(target, rtld_global + namespace * step)
-        except MemoryFault:
-            break
-        below += (LinkMap(*each, namespace) for each in maps if 0 < each[1] <= libc.main_arena)
-    return max(below, key=lambda link_map: link_map.base, default=None)
-
-
-def _link_maps(target: Target, head: int) -> list[tuple[int, int]]:
-    """Return address and l_addr of every link_map in one namespace (elf/link.h, public part)."""
-    maps: list[tuple[int, int]] = []
-    node = target.read_word(head)
-    while node and len(maps) < 4096:
-        l_addr, _name, _ld, following, _previous = target.words(node, 5)
-        maps.append((node, l_addr))
-        node = following
-    return maps

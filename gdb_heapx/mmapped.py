@@ -10,7 +10,8 @@ from . import glibc
 from .errors import MemoryFault
 from .holes import missing
 from .layout import FLAGS, IS_MMAPPED, Layout, align_down
-from .target import Mapping, Target
+from .space import Mapping
+from .target import Target
 
 HUGE = 1  # 2.43: bit 0 of prev_size says that the mapping has huge pages
 BLOCK = 1 << 20

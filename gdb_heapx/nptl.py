@@ -1,7 +1,8 @@
 """Every thread's block of libc's thread-local variables, by walking nptl's own lists.
 
 No libthread_db is needed: the offsets come from the descriptors `_thread_db_*` that nptl keeps for
-debuggers (nptl_db/structs.def): in libc from 2.34, in libpthread before.
+debuggers (nptl_db/structs.def): in libc's .dynsym from 2.34, in libpthread's .symtab before. Where
+they can't be had, the variables are somewhere beside each thread's pointer.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ from typing import NamedTuple
 
 from . import glibc
 from .errors import MemoryFault
-from .locate import Libc, find_variable, link_map_of
+from .loader import RTLD_GLOBAL, find_variable, link_map_of
+from .locate import Libc
 from .target import Target
 
 UNALLOCATED = -1  # TLS_DTV_UNALLOCATED
+BESIDE = (4096, 2048, 1024, 512, 256)  # bytes beside the thread pointer that may hold a block
+PTHREAD_WORDS = 256  # of struct pthread that hold stackblock in every release
+AT_END = 1 << 16  # bytes of a stack that follow its struct pthread at most
+TCB_HEAD = 2  # words between the thread pointer and the first block, where TLS lies above it
 
 
 class Block(NamedTuple):
@@ -27,21 +33,32 @@ class Block(NamedTuple):
 class Blocks(NamedTuple):
     """The blocks that were found, how, and why the rest is missing (None: nothing is).
 
-    `damaged` is the address where a list of threads or a thread's own data is broken.
+    `damaged` is the address where a list of threads or a thread's own data is broken. Where it is
+    not `exact`, libc's variables lie anywhere in the `size` bytes of a block, as in all others.
     """
 
     blocks: tuple[Block, ...]
     how: str
     missing: str | None
     damaged: int | None = None
+    size: int = 0
+    exact: bool = True
 
 
 def thread_blocks(target: Target, libc: Libc) -> Blocks:
     """Return libc's TLS block of every thread that has one."""
+    by_nptl = _by_nptl(target, libc)
+    if by_nptl.missing is None or by_nptl.damaged is not None:
+        return by_nptl
+    return _by_thread_pointer(target) or by_nptl
+
+
+def _by_nptl(target: Target, libc: Libc) -> Blocks:
     blocks: list[Block] = []
-    how = "nptl's thread list, then each thread's DTV"
+    how, size = "nptl's thread list, then each thread's DTV", libc.image.tls_size or BESIDE[-1]
+    outer = {thread.inner: thread.lwp for thread in target.threads if thread.inner is not None}
     try:
-        link_map = link_map_of(target, libc)
+        link_map = link_map_of(target, libc.image, libc.main_arena)
         if link_map is None:
             raise LookupError("ld.so's list of libraries was not found")
         descriptors = _Descriptors(target, libc)
@@ -50,16 +67,28 @@ def thread_blocks(target: Target, libc: Libc) -> Blocks:
             single = False
             address = _block(target, descriptors, link_map.address, thread)
             if address:
-                blocks.append(Block(thread.lwp, address))
+                blocks.append(Block(outer.get(thread.lwp, thread.lwp), address))
         if single:
-            return _single_thread(target, libc)
+            return _single_thread(target, libc)._replace(size=size)
     except _CircleError as circle:
         return Blocks(tuple(blocks), how, "nptl's thread list runs in a circle", circle.address)
     except MemoryFault as fault:
         return Blocks(tuple(blocks), how, "nptl's thread list is broken", fault.address)
     except LookupError as error:
         return Blocks(tuple(blocks), how, str(error.args[0]))
-    return Blocks(tuple(blocks), how, None)
+    return Blocks(tuple(blocks), how, None, size=size)
+
+
+def _by_thread_pointer(target: Target) -> Blocks | None:
+    """Return what lies beside each thread's pointer, None where the pointers aren't known."""
+    pointers = target.thread_pointers()
+    below = glibc.tls_below_thread_pointer(target.architecture)
+    for size in BESIDE if pointers else ():
+        start = -size if below else TCB_HEAD * target.word
+        blocks = tuple(Block(lwp, pointer + start) for lwp, pointer in pointers.items())
+        if all(target.readable(block.address, size) for block in blocks):
+            return Blocks(blocks, "each thread's pointer", None, size=size, exact=False)
+    return None
 
 
 class _CircleError(Exception):
@@ -77,7 +106,7 @@ class _Descriptors:
 
     def offset(self, name: str) -> int:
         """Return a field's offset in bytes; LookupError where libc doesn't describe it."""
-        address = find_variable(self._target, self._libc.symbols, f"_thread_db_{name}")
+        address = find_variable(self._target, self._libc.image, f"_thread_db_{name}")
         if address is None:
             raise LookupError(f"libc has no _thread_db_{name}")
         return self._target.read_int(address + 8, 4)  # {bits, elements, offset}
@@ -131,12 +160,12 @@ def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[
 
 def _list_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:
     """Return the addresses of the list heads of threads: glibc's stacks, then the user's."""
-    rtld_global = find_variable(target, libc.symbols, "_rtld_global")
+    rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
     if glibc.thread_list_in_loader(libc.layout.release) and rtld_global is not None:
         names = ("rtld_global__dl_stack_used", "rtld_global__dl_stack_user")
         return [rtld_global + descriptors.offset(name) for name in names]
     lists = ("stack_used", "__stack_user", "_dl_stack_used", "_dl_stack_user")
-    found = (find_variable(target, libc.symbols, name) for name in lists)
+    found = (find_variable(target, libc.image, name) for name in lists)
     return [address for address in found if address is not None]
 
 
@@ -153,44 +182,71 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
 
     Empty where they can't be found. Stacks that the program brought itself are its own memory.
     """
-    pthread = next((s for o in target.objects if (s := o.struct("pthread"))), None)
-    if pthread is None or "stackblock" not in pthread or "list" not in pthread:
-        return ()
-    stacks: dict[int, Stack] = {}
+    nodes: dict[int, int] = {}  # struct pthread's list node, and the thread's LWP
     try:
-        for head in _stack_heads(target, libc):
+        descriptors = _Descriptors(target, libc)
+        to_node, to_tid = descriptors.offset("pthread_list"), descriptors.offset("pthread_tid")
+        for head in _stack_heads(target, libc, descriptors):
             node = target.read_word(head)
-            while node != head and node not in stacks:
-                record = target.read_struct(pthread, node - pthread["list"].offset)
-                start, size = record["stackblock"], record["stackblock_size"]
-                stacks[node] = Stack(start, start + size, record["tid"])
+            while node != head and node not in nodes:
+                nodes[node] = target.read_int(node - to_node + to_tid, 4)
                 node = target.read_word(node)
-    except MemoryFault:
+    except (MemoryFault, LookupError):
         pass  # the walk over the threads has told already
-    return tuple(sorted(stack for stack in stacks.values() if stack.start < stack.end))
+    pthreads = {node - to_node: lwp for node, lwp in nodes.items()}
+    offset = _stackblock(target, libc, list(pthreads)) if pthreads else None
+    if offset is None:
+        return ()
+    blocks = ((target.words(pthread + offset, 2), lwp) for pthread, lwp in pthreads.items())
+    stacks = (Stack(start, start + size, lwp) for (start, size), lwp in blocks)
+    return tuple(sorted(stack for stack in stacks if stack.start < stack.end))
 
 
-def _stack_heads(target: Target, libc: Libc) -> list[int]:
+def _stackblock(target: Target, libc: Libc, pthreads: list[int]) -> int | None:
+    """Return where struct pthread has stackblock and, behind it, stackblock_size.
+
+    Without debug info it is the one place that in every thread holds a block of pages around the
+    struct itself: nptl puts it at the end of the stack.
+    """
+    described = next((s for o in target.objects if (s := o.struct("pthread"))), None)
+    if described is not None and "stackblock" in described:
+        return described["stackblock"].offset
+    found: set[int] | None = None
+    for pthread in pthreads:
+        words = target.words(pthread, PTHREAD_WORDS)
+        pairs = enumerate(zip(words, words[1:]))
+        here = {i for i, (start, size) in pairs if _holds(target, start, size, pthread)}
+        found = here if found is None else found & here
+    return min(found) * target.word if found else None
+
+
+def _holds(target: Target, start: int, size: int, pthread: int) -> bool:
+    whole_pages = not start % target.page and not size % target.page
+    return whole_pages and start < pthread < start + size < pthread + AT_END
+
+
+def _stack_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:
     """Return the list heads of the stacks that nptl mapped: those in use, and those kept."""
-    rtld_global = find_variable(target, libc.symbols, "_rtld_global")
+    rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
     if glibc.thread_list_in_loader(libc.layout.release) and rtld_global is not None:
-        described = next((s for o in target.objects if (s := o.struct("rtld_global"))), None)
-        names = ("_dl_stack_used", "_dl_stack_cache")
-        return [rtld_global + described[n].offset for n in names if described and n in described]
+        used = descriptors.offset("rtld_global__dl_stack_used")
+        user = descriptors.offset("rtld_global__dl_stack_user")
+        # sysdeps/generic/ldsodefs.h: three list heads in a row: used, user, cache.
+        return [rtld_global + used, rtld_global + 2 * user - used]
     lists = ("stack_used", "stack_cache", "_dl_stack_used", "_dl_stack_cache")
-    found = (find_variable(target, libc.symbols, name) for name in lists)
+    found = (find_variable(target, libc.image, name) for name in lists)
     return [address for address in found if address is not None]
 
 
 def _single_thread(target: Target, libc: Libc) -> Blocks:
     """Return the only thread's block where libpthread isn't loaded (to 2.33), from ld.so's DTV."""
     how = "ld.so's initial DTV"
-    rtld_global = find_variable(target, libc.symbols, "_rtld_global")
+    rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
     structs = [o.struct("rtld_global") for o in target.objects]
     described = next((s for s in structs if s and "_dl_initial_dtv" in s), None)
     link_maps = [o.struct("link_map") for o in target.objects]
     link = next((s for s in link_maps if s and "l_tls_modid" in s), None)
-    link_map = link_map_of(target, libc)
+    link_map = link_map_of(target, libc.image, libc.main_arena)
     if rtld_global is None or described is None or link is None or link_map is None:
         raise LookupError("neither a thread list nor ld.so's initial DTV was found")
     modid = target.read_word(link_map.address + link["l_tls_modid"].offset)

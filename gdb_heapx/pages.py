@@ -8,7 +8,7 @@ import struct
 import sys
 from array import array
 
-from .target import Mapping
+from .space import Mapping
 
 # What a byte of `states` says. A zero page is mapped, but holds no memory: Rss doesn't count it.
 UNTOUCHED, RESIDENT, SWAPPED, ZERO = range(4)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
+from typing import BinaryIO
 
+from .elf import Elf
 from .errors import MemoryFault, SwappedOutError
+from .images import DELETED
 from .pages import RESIDENT, SWAPPED, UNTOUCHED, PageStates
-from .target import Mapping, Memory, Usage
+from .space import Mapping, Memory, Usage
 
 
 def parse_maps(text: str) -> tuple[Mapping, ...]:
@@ -169,17 +174,53 @@ class QuietMemory:
         if mapping.anonymous or (mapping.usage is not None and mapping.usage.apart == "hugetlb"):
             return bytes(size)
         offset = mapping.offset + address - mapping.start
-        for path in (
-            f"/proc/{self._pid}/map_files/{mapping.start:x}-{mapping.end:x}",
-            f"/proc/{self._pid}/root{mapping.name}",
-        ):
-            try:
-                with open(path, "rb") as file:
-                    if os.fstat(file.fileno()).st_ino == mapping.inode:
-                        return os.pread(file.fileno(), size, offset).ljust(size, b"\0")
-            except OSError:
-                continue
+        for file in open_mapped(self._pid, mapping):
+            return os.pread(file.fileno(), size, offset).ljust(size, b"\0")
         return self._memory.read(address, size)
+
+
+def open_mapped(pid: int, mapping: Mapping) -> Iterator[BinaryIO]:
+    """Yield the file behind a mapping, open, if it can be had: through map_files or the root.
+
+    The name alone may lead to another file: in another mount namespace, or after an upgrade.
+    """
+    for path in _paths(pid, mapping):
+        with suppress(OSError), open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_ino == mapping.inode:
+                yield file
+                return
+
+
+def _paths(pid: int, mapping: Mapping) -> tuple[str, ...]:
+    """Return the ways to a mapped file: the kernel's own, then by name.
+
+    Names are as seen from the reader's root, or from that of the other mount namespace.
+    """
+    name = mapping.name.removesuffix(DELETED)
+    kernel = f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+    return kernel, f"/proc/{pid}/root{name}", name
+
+
+def open_elf(pid: int, mapping: Mapping, build_id: str | None) -> Elf | None:
+    """Return the ELF file behind a mapping, by its inode or its build-id; None if it's gone.
+
+    The inode that a mapping has isn't always that of its file: on overlayfs.
+    """
+    for path in _paths(pid, mapping):
+        with suppress(OSError, ValueError):
+            elf = Elf.open(path)
+            same = os.stat(path).st_ino == mapping.inode
+            if same or (build_id is not None and elf.build_id() == build_id):
+                return elf
+    return None
+
+
+def inner_lwp(pid: int, lwp: int) -> int | None:
+    """Return a thread's LWP in its own pid namespace (NSpid), None if the kernel doesn't tell."""
+    with suppress(OSError), open(f"/proc/{pid}/task/{lwp}/status") as status:
+        numbers = re.search(r"^NSpid:.*\s(\d+)$", status.read(), re.M)
+        return int(numbers[1]) if numbers else None
+    return None
 
 
 def thread_name(pid: int, lwp: int) -> str | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from .figures import UNKNOWN, Presence, presence_of
-from .target import Mapping, Residency, Target
+from .space import Mapping
+from .target import Residency, Target
 
 
 class Owner(Enum):

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from .allocators import no_glibc, other_allocators, refused
 from .arenas import Arena, HeapIndex, read_arenas
 from .bins import ArenaBins, read_fast, read_regular
 from .caches import Caches, ThreadCache, read_caches
-from .errors import Problem
+from .errors import MemoryFault, Problem
 from .figures import ArenaFigures, ArenaReading, Check, Presence, presence_of
 from .heaps import find_runs, free_chunks, walk_arena
 from .holes import Holes, Trimmer
 from .layout import Layout
 from .lists import Links, Overlay, gathered
-from .locate import Found, Libc, find_libcs, link_map_of, other_allocators
+from .loader import link_map_of
+from .locate import Found, Libc, find_libcs
 from .mmapped import MmappedChunk, find_mmapped
 from .nptl import thread_stacks
 from .regions import Owner, Region, Span, tile
@@ -37,6 +39,7 @@ class TargetFacts:
     live: bool
     rss: int | None
     no_residency: str | None
+    exe_how: str = ""
 
     @property
     def name(self) -> str:
@@ -68,6 +71,11 @@ class Malloc:
     checks: tuple[Check, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+
+    @property
+    def held(self) -> int:
+        """Bytes that this malloc has from the system."""
+        return sum(arena.system for arena in self.arenas) + self.parameters["mmapped_mem"]
 
 
 @dataclass(frozen=True)
@@ -119,9 +127,12 @@ def take(target: Target, scope: Scope = Scope()) -> Snapshot:
         target.live,
         sum(usages) if usages else None,
         target.no_residency,
+        target.exe_how,
     )
-    libcs = find_libcs(target)
-    mallocs = tuple(_read_malloc(target, libc, scope) for libc in libcs)
+    read = [_read_proven(target, candidates, scope) for candidates in find_libcs(target)]
+    if not read:
+        raise no_glibc(target)
+    libcs, mallocs = zip(*read)
     spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
     stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
     loose = [Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks)]
@@ -129,9 +140,45 @@ def take(target: Target, scope: Scope = Scope()) -> Snapshot:
     for span in loose:  # a damaged record may claim what isn't its own
         if not any(span.start < other.end and other.start < span.end for other in spans):
             spans.append(span)
-    return Snapshot(
-        facts, mallocs, tile(target, spans), other_allocators(target, libcs[0]), scope.walk
-    )
+    unused = not any(malloc.held for malloc in mallocs)
+    allocators = other_allocators(target, libcs[0], unused)
+    walked = scope.walk or not all(libc.proven for libc in libcs)
+    return Snapshot(facts, mallocs, tile(target, spans), allocators, walked)
+
+
+def _read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> tuple[Libc, Malloc]:
+    """Return what a libc is and has, by debug symbols or proven by its chunks.
+
+    Guesses are always walked over. Of several that add up, the first is taken with which every
+    list holds and tcaches are found, else the one that comes closest. HeapxError if none adds up.
+    """
+    proven: list[tuple[Libc, Malloc]] = []
+    for libc in candidates:
+        if libc.proven:
+            return libc, _read_malloc(target, libc, scope)
+        try:
+            malloc = _read_malloc(target, libc, replace(scope, walk=True))
+        except MemoryFault:
+            continue
+        if _adds_up(malloc):
+            proven.append((libc, malloc))
+            if all(_fit(malloc)):
+                break
+    if not proven:
+        raise refused(target, candidates[0])
+    return max(proven, key=lambda each: _fit(each[1]))  # the first of equals
+
+
+def _adds_up(malloc: Malloc) -> bool:
+    """Tell whether the chunks of some arena add up, or none has any: others may be damaged."""
+    wrong = {check.arena for check in malloc.checks if not check.ok}
+    used = {arena.index for arena in malloc.arenas if arena.system}
+    return not used or bool(used - wrong)
+
+
+def _fit(malloc: Malloc) -> tuple[bool, bool, bool]:
+    sound = not any(problem.damage for problem in malloc.problems)
+    return sound, malloc.mmapped_certain, bool(malloc.caches)
 
 
 def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:
@@ -167,7 +214,7 @@ def _read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
     arenas, problems = read_arenas(target, libc)
     arenas = [_with_runs(target, layout, arena) for arena in arenas]
     index = HeapIndex([heap for arena in arenas for heap in arena.heaps])
-    caches = read_caches(target, libc, index, links, overlay.cached)
+    caches = read_caches(target, libc, arenas, index, links, overlay.cached)
     fast = [read_fast(target, layout, arena, links, overlay.fast) for arena in arenas]
     holes = [Holes(trimmer, target.residency) for _ in arenas]
     walked = [
@@ -195,8 +242,8 @@ def _read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
     ]
     return Malloc(
         libc=libc.path,
-        build_id=libc.symbols.build_id,
-        release="{}.{}".format(*layout.release),
+        build_id=libc.image.build_id,
+        release=libc.found[0].value,
         arenas=tuple(
             part.figures(libc.path, part.trim(trimmer, parameters, program_break, scope.pad))
             for part in parts
@@ -215,7 +262,18 @@ def _read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
         problems=_mark_motion(
             target, arenas, caches, gathered([*libc.problems, *caches.problems, *problems])
         ),
-        notes=() if caches.missing is None else (caches.missing,),
+        notes=(*_notes(libc), *([caches.missing] if caches.missing else [])),
+    )
+
+
+def _notes(libc: Libc) -> tuple[str, ...]:
+    """Say what wasn't found by debug symbols: the chunks have proven it."""
+    how = {found.what: found.how for found in libc.found}
+    if libc.proven:
+        return ()
+    return (
+        f"No debug symbols for {libc.path}: main_arena was found by {how['main_arena']}, mp_ by "
+        f"{how['mp_']}; their chunks add up (heapx about).",
     )
 
 
@@ -229,13 +287,18 @@ def _with_runs(target: Target, layout: Layout, arena: Arena) -> Arena:
 def _program_break(target: Target, libc: Libc) -> int | None:
     """Return the program break as sbrk(0) of this libc would (misc/sbrk.c), None if unknown.
 
-    ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means.
+    ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means: .dynsym does.
+    Without it, the break is where the mapping of the main heap ends.
     """
-    value, link_map = libc.symbols.dynamic_symbol("__curbrk"), link_map_of(target, libc)
-    address = libc.symbols.address("__curbrk")
-    if value is not None and link_map is not None:
-        address = link_map.base + value
-    return None if address is None else target.read_word(address)
+    link_map = link_map_of(target, libc.image, libc.main_arena)
+    address = libc.image.exported("__curbrk", link_map.base if link_map else None)
+    if address is None:
+        address = libc.image.address("__curbrk")
+    if address is not None:
+        return target.read_word(address)
+    base = libc.parameters["sbrk_base"]
+    heaps = (m.end for m in target.mappings if m.start <= base < m.end)
+    return next(heaps, None)
 
 
 def _read_mmapped(

@@ -6,38 +6,14 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 from .errors import MemoryFault
-from .layout import Struct
+from .images import Image
+from .layout import Release, Struct
+from .space import Mapping, Memory
 
 ByteOrder = Literal["little", "big"]
-
-
-class Memory(Protocol):
-    """Bytes of the target by address."""
-
-    def read(self, address: int, size: int) -> memoryview:
-        """Return `size` bytes at `address`; raise MemoryFault where they can't all be read."""
-
-
-class Symbols(Protocol):
-    """The symbols and types of one object file of the target."""
-
-    path: str
-    build_id: str | None
-
-    def address(self, name: str) -> int | None:
-        """Return the address of a variable of this object file, None if it has none so named."""
-
-    def struct(self, name: str) -> Struct | None:
-        """Return a struct's layout from debug info, None without."""
-
-    def dynamic_symbol(self, name: str) -> int | None:
-        """Return a variable's value in the file's .dynsym, where its load address is 0."""
-
-    def tls_offset(self, name: str) -> int | None:
-        """Return a thread-local variable's offset in its module's block, None if unknown."""
 
 
 class Residency(Protocol):
@@ -52,53 +28,25 @@ class Residency(Protocol):
         """Return the states of the pages that hold [start, end), a byte each (pages.py)."""
 
 
-class Usage(NamedTuple):
-    """What the kernel says of one mapping (smaps), in bytes.
-
-    `apart` is "hugetlb" or "device" for what Rss doesn't count; `locked` tells of mlock.
-    """
-
-    resident: int
-    proportional: int
-    swapped: int
-    shared: int
-    huge: int
-    hugetlb: int
-    locked: bool
-    apart: str | None
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """One mapping of the address space; `inode` is 0 where no file is behind it.
-
-    `usage` is None where the kernel's figures aren't known, as in a core.
-    """
-
-    start: int
-    end: int
-    permissions: str
-    inode: int
-    name: str
-    offset: int = 0
-    usage: Usage | None = None
-
-    @property
-    def size(self) -> int:
-        return self.end - self.start
-
-    @property
-    def anonymous(self) -> bool:
-        """Whether it is private memory without a file, where malloc may have put chunks."""
-        return not self.inode and self.permissions.startswith("rw") and self.permissions[-1] == "p"
-
-
 @dataclass(frozen=True)
 class Thread:
-    """One thread: its LWP (kernel thread id), and its name where known."""
+    """One thread: its LWP (kernel thread id), and its name where known.
+
+    `inner` is its LWP in its own pid namespace, which is all that the process knows.
+    """
 
     lwp: int
     name: str | None
+    inner: int | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says of glibc malloc, where it can't be found; None where nothing."""
+
+    main_arena: int | None = None
+    mp: int | None = None
+    release: Release | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +56,10 @@ class Target:
     `inside_malloc` returns the LWPs of the threads that stand inside malloc or free; it unwinds
     stacks, so it is called only when something must be explained. `residency` is None where it
     isn't known, for the reason that `no_residency` gives; where it is known, pages that nobody has
-    touched aren't read. `defines` tells whether the program itself has a function so named.
-    `bulk` reads chunks and links, which may be many: it refuses to bring back too much from swap.
+    touched aren't read. `objects` are the ELF files that it maps, `exe_how` tells how
+    the program is known. `bulk` reads chunks and links,
+    which may be many: it refuses to bring back too much from swap. `thread_pointers` returns the
+    thread pointers by LWP, {} where the debugger doesn't know them.
     """
 
     memory: Memory
@@ -122,12 +72,14 @@ class Target:
     exe: str | None
     mappings: tuple[Mapping, ...]
     threads: tuple[Thread, ...]
-    objects: tuple[Symbols, ...]
+    objects: tuple[Image, ...]
     inside_malloc: Callable[[], dict[int, str]]
     residency: Residency | None
     no_residency: str | None = None
-    defines: Callable[[str], bool] = lambda name: False
     bulk: Memory | None = None
+    given: Given = Given()
+    exe_how: str = ""
+    thread_pointers: Callable[[], dict[int, int]] = dict
 
     def words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""

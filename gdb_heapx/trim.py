@@ -125,8 +125,9 @@ def _systrim(layout: Layout, page: int, top: int, parameters: dict[str, int], pa
 
     2.35 rounds to the size of a huge page where the tunable glibc.malloc.hugetlb is set.
     """
-    area = top - layout.min_size - 1
-    return align_down(area - pad, parameters.get("thp_pagesize") or page) if area > pad else 0
+    area, step = top - layout.min_size - 1, parameters.get("thp_pagesize", 0)
+    whole_pages = step >= page and not step & (step - 1)  # else unset, or damaged
+    return align_down(area - pad, step if whole_pages else page) if area > pad else 0
 
 
 def _plus(*parts: Part) -> Part:

@@ -7,15 +7,20 @@ own book of what it made. Chunks are laid out in the order in which they are add
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gdb_heapx import glibc
+from gdb_heapx.elf import PT_LOAD, Segment
 from gdb_heapx.errors import MemoryFault
+from gdb_heapx.images import Image
 from gdb_heapx.layout import Layout, Member, Struct
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
-from gdb_heapx.target import Mapping, Target, Thread, Usage
+from gdb_heapx.space import Mapping, Usage
+from gdb_heapx.target import Target, Thread
 
 PAGE = 4096
 USED, FREE, UNSORTED, FAST, TCACHE, STRUCT = "used", "free", "unsorted", "fast", "tcache", "struct"
@@ -122,6 +127,34 @@ class Memory:
         region[offset : offset + len(data)] = data
 
 
+@dataclass(frozen=True)
+class File:
+    """An ELF file that has nothing but functions, and words among its constants."""
+
+    functions: frozenset[str] = frozenset()
+    words: bytes = b""
+
+    def segments(self) -> Iterator[Segment]:
+        yield Segment(PT_LOAD, 5, 0, 0, PAGE, PAGE)
+
+    def segment(self, kind: int) -> Segment | None:
+        return next((s for s in self.segments() if s.kind == kind), None)
+
+    def build_id(self) -> str | None:
+        return None
+
+    def function(self, name: str) -> int | None:
+        return 64 if name in self.functions else None
+
+    def search(self, pattern: bytes) -> re.Match[bytes] | None:
+        return re.search(pattern, self.words)
+
+    def variable(self, name: str) -> int | None:
+        return None
+
+    exported = thread_local = variable
+
+
 @dataclass
 class Symbols:
     """The fake libc's symbols: addresses by name, structs, offsets of thread-local variables."""
@@ -134,9 +167,6 @@ class Symbols:
 
     def address(self, name: str) -> int | None:
         return self.addresses.get(name)
-
-    def dynamic_symbol(self, name: str) -> int | None:
-        return None
 
     def struct(self, name: str) -> Struct | None:
         return self.structs.get(name)
@@ -540,7 +570,8 @@ class HeapBuilder:
             nodes = [used, *(cache.pthread + 64 for cache in self.caches), used]
             for node, following in zip(nodes, nodes[1:]):
                 self._write(node, following)
-            self._write(user, user)
+            for head in (user, 2 * user - used):  # the user's stacks, and those kept
+                self._write(head, head)
         for cache in self.caches:
             self._write(cache.pthread + 8, cache.pthread + 128)
             self._write(cache.pthread + 32, cache.lwp, 4)
@@ -616,7 +647,8 @@ class HeapBuilder:
             structs["pthread"] = _struct("pthread", names)
             lists = {"_dl_stack_used": (32, 16), "_dl_stack_cache": (64, 16)}
             structs["rtld_global"] = _struct("rtld_global", lists)
-        libc = Symbols("/lib/libc.so.6", self.symbols, structs, {"tcache": 16, "thread_arena": 32})
+        known = Symbols("/lib/libc.so.6", self.symbols, structs, {"tcache": 16, "thread_arena": 32})
+        libc = Image(known.path, (), self.memory, lambda build_id: None, known)
         return Target(
             memory=self.memory,
             word=self.word,

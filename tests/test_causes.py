@@ -17,6 +17,7 @@ from heapbuilder import (
     PAGE,
     TCACHE,
     USED,
+    File,
     HeapBuilder,
     Pages,
     at_random,
@@ -32,11 +33,12 @@ from gdb_heapx import causes
 from gdb_heapx import settings as settings_of_malloc
 from gdb_heapx.case import Case
 from gdb_heapx.causes import find_causes
+from gdb_heapx.images import find_images
 from gdb_heapx.pages import SWAPPED, UNTOUCHED
 from gdb_heapx.regions import Owner
 from gdb_heapx.report import Finding, size_text
 from gdb_heapx.snapshot import Scope, take
-from gdb_heapx.target import Mapping, Usage
+from gdb_heapx.space import Mapping, Usage
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BLOCK = 20 * MIB + PAGE  # what malloc(20 MiB) maps
@@ -57,7 +59,7 @@ class Scene:
         self.main, self.arenas = self.heap.main, [self.heap.main]
         self.cache = self.heap.thread(self.main, 4712, "reader")
         self.idle, self.moved, self.huge = False, 0, 0
-        self.linked: frozenset[str] = frozenset()  # functions of the program's own file
+        self.files: dict[str, File] = {}  # by path
         self.before_libc: list[int] = []  # where libraries are, as ld.so searches them
         self.after_libc: list[int] = []
 
@@ -73,6 +75,11 @@ class Scene:
         self.more(512 * KIB, f"/usr/lib/{name}", inode=9)
         self.before_libc.append(self.heap.unreadable[-1].start)
         return self
+
+    def linked(self, *functions: str, words: bytes = b"") -> Scene:
+        """Map the program's own file, with functions and constants."""
+        self.files["/usr/lib/server"] = File(frozenset(functions), words)
+        return self.preloaded("server")
 
     def opened(self, name: str) -> Scene:
         """Map a library that the program loaded by itself, with dlopen."""
@@ -120,8 +127,15 @@ class Scene:
         return replace(
             target,
             mappings=tuple(map(self._mapping, target.mappings)),
-            defines=self.linked.__contains__,
+            objects=(*target.objects, *self._images(target)),
         )
+
+    def _images(self, target):
+        def opened(mapping, build_id):
+            return self.files.get(mapping.name, File())
+
+        libraries = [m for m in target.mappings if m.name.startswith("/usr/lib/")]
+        return find_images(libraries, target.memory, opened)
 
     def _link_maps(self) -> None:
         """Put the libraries into ld.so's list, in front of libc's struct link_map and behind it."""
@@ -732,15 +746,13 @@ def test_what_ld_so_searches_before_libc_serves_malloc_and_nothing_behind_it(nam
     [("mallctl", "jemalloc"), ("tc_malloc", "tcmalloc"), ("mi_malloc", "mimalloc")],
 )
 def test_what_is_linked_into_the_program_with_its_malloc_serves_malloc(function, allocator):
-    scene = Scene()
-    scene.linked = frozenset({function, "malloc"})
+    scene = Scene().linked(function, "malloc")
     assert allocators(scene) == (allocator,)
 
 
 def test_what_is_linked_into_the_program_beside_glibc_malloc_does_not_serve_malloc():
     """mi_malloc by its own name, as in a Rust program: malloc is glibc's."""
-    scene = Scene()
-    scene.linked = frozenset({"mi_malloc"})
+    scene = Scene().linked("mi_malloc")
     assert allocators(scene) == ()
 
 

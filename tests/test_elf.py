@@ -84,7 +84,7 @@ def with_symbols(word, order, *symbols):
 def elf(tmp_path, data):
     path = tmp_path / "file"
     path.write_bytes(data)
-    return Elf(str(path))
+    return Elf.open(str(path))
 
 
 @every_class
@@ -111,26 +111,26 @@ def test_only_writable_memory_without_a_file_is_anonymous(tmp_path):
 @every_class
 def test_a_thread_local_symbol_is_found(tmp_path, word, order):
     data = with_symbols(word, order, ("main_arena", 1, 64), ("tcache", 6, 0x28))
-    assert elf(tmp_path, data).tls_symbol("tcache") == 0x28
+    assert elf(tmp_path, data).thread_local("tcache") == 0x28
 
 
 def test_a_symbol_of_another_type_is_not_taken(tmp_path):
     data = with_symbols(8, "<", ("tcache", 1, 64))
-    assert elf(tmp_path, data).tls_symbol("tcache") is None
+    assert elf(tmp_path, data).thread_local("tcache") is None
 
 
 def test_a_symbol_whose_name_only_ends_so_is_not_taken(tmp_path):
     data = with_symbols(8, "<", ("my_tcache", 6, 64), ("tcache", 6, 0x28))
-    assert elf(tmp_path, data).tls_symbol("tcache") == 0x28
+    assert elf(tmp_path, data).thread_local("tcache") == 0x28
 
 
 def test_a_file_without_symbols_has_none(tmp_path):
-    assert elf(tmp_path, core(8, "<")).tls_symbol("tcache") is None
+    assert elf(tmp_path, core(8, "<")).thread_local("tcache") is None
 
 
 def test_no_file_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="No such file"):
-        Elf(str(tmp_path / "missing"))
+        Elf.open(str(tmp_path / "missing"))
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF\2\1" + bytes(4)])
@@ -154,6 +154,6 @@ def test_symbols_that_are_cut_short_are_a_value_error_or_none(tmp_path, word, or
     whole = with_symbols(word, order, ("main_arena", 1, 64), ("tcache", 6, 0x28))
     for length in range(16, len(whole)):
         try:
-            assert elf(tmp_path, whole[:length]).tls_symbol("tcache") in (None, 0x28)
+            assert elf(tmp_path, whole[:length]).thread_local("tcache") in (None, 0x28)
         except ValueError:
             continue

@@ -9,8 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
 ORDER = (
-    *("__init__", "errors", "layout", "target", "pages", "procfs", "elf", "glibc", "locate"),
-    *("nptl", "holes", "lists", "arenas", "bins", "caches", "chunks", "heaps", "mmapped"),
+    *("__init__", "errors", "layout", "space", "elf", "images", "target", "pages", "procfs"),
+    *("glibc", "loader", "structure", "locate", "allocators"),
+    *("nptl", "holes", "lists", "arenas", "bins", "threadvars", "caches", "chunks", "heaps"),
+    "mmapped",
     *(
         "trim",
         "figures",
@@ -23,6 +25,7 @@ ORDER = (
         "settings",
         "causes",
         "render",
+        "preferences",
     ),
     # The package `commands` itself is empty: `command` only lists its modules.
     *("commands", "command", "commands.__init__", "commands.arenas", "commands.health"),
@@ -34,6 +37,7 @@ ORDER = (
         "gdbside.__init__",
         "gdbside.frames",
         "gdbside.inferior",
+        "gdbside.parameters",
         "gdbside.session",
         "gdbside.commands",
         "gdbside.batch",

@@ -138,43 +138,48 @@ def test_the_program_of_another_core(core, inferiors, not_glibc):
 
 
 def test_a_program_without_glibc(not_glibc):
-    refused(heapx("-p", not_glibc.pid, "arenas"), 3, "no glibc found")
+    refused(heapx("-p", not_glibc.pid, "arenas"), 3, "no glibc malloc found")
     assert at_rest(not_glibc.pid)
 
 
 def test_a_core_without_glibc(not_glibc, tmp_path):
     core = gcore(not_glibc.pid, tmp_path / "core")
-    refused(heapx("--core", core, "--exe", not_glibc.exe), 3, "no glibc found")
+    refused(heapx("--core", core, "--exe", not_glibc.exe), 3, "no glibc malloc found")
     core.unlink()
 
 
 def test_a_program_without_glibc_in_an_own_gdb(not_glibc):
     result = gdb("heapx arenas", target=("-p", not_glibc.pid))
-    assert "no glibc found" in result.err
+    assert "no glibc malloc found" in result.err
     assert "Traceback" not in result.err
 
 
-NO_SYMBOLS = "-iex 'set debug-file-directory /nonexistent'"
+@pytest.mark.parametrize("name", ["main-arena", "mp"])
+def test_an_address_set_by_hand_that_is_in_no_libc(mixed, name):
+    result = heapx("-p", mixed.pid, "--set", f"{name}=0x1000", "arenas")
+    refused(result, 3, "0x1000, set by hand, is not in the data of any libc")
 
 
-def test_a_libc_without_debug_symbols_says_what_to_install(mixed, core):
-    """Release and build-id are in the message, for a package or debuginfod to be found by."""
-    build_id = _build_id(mixed.pid)
-    for what in (("-p", mixed.pid), ("--core", core, "--exe", mixed.exe)):
-        result = heapx("--gdb-args", NO_SYMBOLS, *what, "arenas")
-        refused(result, 3, os.confstr("CS_GNU_LIBC_VERSION"), build_id, "apt-get install libc6-dbg")
-        for tool in ("dnf debuginfo-install", "zypper install", "debuginfod-find"):
-            assert tool in result.err
+def test_an_address_set_by_hand_where_main_arena_is_not(mixed):
+    """libc's first page: readable, in libc, and no arena."""
+    result = heapx("-p", mixed.pid, "--set", f"main-arena={_libc(mixed.pid):#x}", "arenas")
+    refused(result, 3, "main_arena was set to", "what is there can't be it")
 
 
-def _build_id(pid):
-    """Return the build-id of a process's libc: the last note in the file's .note.gnu.build-id."""
+def _libc(pid):
+    """Return where a process's libc begins."""
     maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    libc = next(line.split()[-1] for line in maps if "/libc.so.6" in line)
-    data = Path(libc).read_bytes()
-    note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"
-    at = data.index(note) + len(note)
-    return data[at : at + 20].hex()
+    return int(next(line for line in maps if "/libc.so.6" in line).partition("-")[0], 16)
+
+
+@pytest.mark.parametrize("setting", ["nosuch=1", "main-arena", "=1"])
+def test_a_setting_that_heapx_has_not(mixed, setting):
+    refused(heapx("-p", mixed.pid, "--set", setting, "arenas"), 2, "main-arena, mp, release")
+
+
+def test_a_release_that_is_none(mixed):
+    result = heapx("-p", mixed.pid, "--set", "release=new", "arenas")
+    refused(result, 3, "'new' is not a release of glibc")
 
 
 # Which command.

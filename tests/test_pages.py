@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gdb_heapx import pages
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
 from gdb_heapx.procfs import parse_maps, read_maps
-from gdb_heapx.target import Mapping, Usage
+from gdb_heapx.space import Mapping, Usage
 
 BASE = 0x10000
 # Documentation/admin-guide/mm/pagemap.rst

@@ -13,7 +13,7 @@ from gdb_heapx.figures import UNKNOWN, Presence
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED
 from gdb_heapx.regions import OverlapError, Owner, Span, owner_of, tile
 from gdb_heapx.snapshot import take
-from gdb_heapx.target import Mapping, Usage
+from gdb_heapx.space import Mapping, Usage
 
 
 def usage(resident=0, swapped=0, apart=None):

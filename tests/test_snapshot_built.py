@@ -27,6 +27,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gdb_heapx.errors import HeapxError, MemoryFault
+from gdb_heapx.images import Image
 from gdb_heapx.layout import Member
 from gdb_heapx.ledger import account
 from gdb_heapx.snapshot import Scope, take
@@ -360,7 +361,7 @@ def test_a_libc_without_symbols_is_refused_with_what_to_install():
 def test_debug_info_wins_over_the_annotated_structs():
     heap = usual()
     target = heap.target()
-    (libc,) = target.objects
+    libc = target.objects[0].debug
     state = libc.structs["malloc_state"]
     members = {**state.members, "extra": Member(state.size, 8)}
     libc.structs["malloc_state"] = replace(state, members=members)
@@ -372,7 +373,8 @@ def test_debug_info_wins_over_the_annotated_structs():
 def test_another_copy_of_malloc_in_the_debug_library_is_ignored():
     heap = usual()
     target = heap.target()
-    other = replace(target.objects[0], path="/lib/libc_malloc_debug.so.0")
+    known = replace(target.objects[0].debug, path="/lib/libc_malloc_debug.so.0")
+    other = Image(known.path, (), target.memory, lambda build_id: None, known)
     assert len(take(replace(target, objects=(other, *target.objects))).mallocs) == 1
 
 

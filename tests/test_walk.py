@@ -21,7 +21,7 @@ from heapbuilder import (
 from gdb_heapx.chunks import BLOCK, walk
 from gdb_heapx.lists import Overlay
 from gdb_heapx.snapshot import take
-from gdb_heapx.target import Mapping
+from gdb_heapx.space import Mapping
 
 MIB = 1 << 20
 

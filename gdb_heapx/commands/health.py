@@ -65,7 +65,8 @@ def about(snapshot: Snapshot) -> Report:
         {"what": what, "value": value, "how": how, "libc": None}
         for what, value, how in (
             ("heapx", __version__, "Python " + sys.version.split()[0]),
-            ("program", target.exe, f"process {target.pid}" if target.live else "core"),
+            ("target", target.name, "stopped by gdb" if target.live else "as it was dumped"),
+            ("program", target.exe, target.exe_how),
             ("architecture", target.architecture, f"{8 * target.word} bits, {target.page} B pages"),
             (
                 "residency",

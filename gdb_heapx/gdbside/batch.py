@@ -13,6 +13,7 @@ import gdb
 
 from ..command import Terminal, execute
 from ..errors import HeapxError
+from .inferior import core_program
 from .session import GdbSession
 
 
@@ -36,12 +37,17 @@ def serve(path: str) -> None:
 def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
     """Attach to the process or open the core that a request names; detach in any case."""
     pid, core = request["pid"], request["core"]
+    program = core_program(core) if core else None
+    for name, value in request["set"]:
+        _try(f"set heapx {name} {value}", f"--set {name}={value}")
     gdb.execute("set auto-solib-add off", to_string=True)
     if request["exe"]:
         _try(f"file {_quoted(request['exe'])}", f"cannot open the program {request['exe']}")
     elif pid is not None:
         with suppress(gdb.error):  # not permitted: then the attach says so
             gdb.execute(f"file /proc/{pid}/exe", to_string=True)
+    elif program:
+        gdb.execute(f"file {_quoted(program)}", to_string=True)
     if core is not None:
         _try(f"core-file {core}", f"cannot open the core {core}")
     if pid is not None:

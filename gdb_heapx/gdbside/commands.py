@@ -10,6 +10,7 @@ import gdb
 
 from ..command import Command, Terminal, execute, load_commands
 from ..errors import HeapxError
+from . import parameters
 from .session import GdbSession
 
 
@@ -56,7 +57,8 @@ class _GdbCommand(gdb.Command):
 
 
 def register() -> None:
-    """Make the declared commands gdb's."""
+    """Make the declared commands and preferences gdb's."""
+    parameters.register()
     commands = load_commands()
     for name in sorted(commands):  # the prefix first
         _GdbCommand(commands[name])

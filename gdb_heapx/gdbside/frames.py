@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import gdb
 
@@ -49,3 +49,20 @@ def _function_names() -> Iterator[str]:
             frame = frame.older()
     except gdb.error:
         return
+
+
+# gdb's names of the registers that point at a thread's own variables, by gdb's architecture.
+THREAD_POINTERS = {"i386:x86-64": "fs_base", "aarch64": "tpidr"}
+
+
+def thread_pointers(inferior: gdb.Inferior) -> dict[int, int]:
+    """Return the thread pointer of every thread by LWP, {} where gdb has no register for it."""
+    register = THREAD_POINTERS.get(inferior.architecture().name())
+    pointers = {}
+    with selection_kept():
+        for thread in inferior.threads() if register else ():
+            thread.switch()
+            with suppress(gdb.error, ValueError):
+                pointer = int(gdb.newest_frame().read_register(register))
+                pointers[thread.ptid[1] or thread.ptid[0]] = pointer % (1 << 64)
+    return pointers

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import gdb
 
-from ..elf import Elf
+from ..elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
 from ..errors import HeapxError, MemoryFault
+from ..images import Image, find_images
 from ..layout import Member, Struct
 from ..pages import PageStates
-from ..procfs import ProcessMemory, QuietMemory, read_maps, swap_allowance, thread_name
-from ..target import ByteOrder, Mapping, Memory, Target, Thread
-from .frames import inside_malloc
+from ..procfs import (
+    ProcessMemory,
+    QuietMemory,
+    inner_lwp,
+    open_elf,
+    read_maps,
+    swap_allowance,
+    thread_name,
+)
+from ..space import Mapping, Memory
+from ..target import ByteOrder, Given, Target, Thread
+from .frames import inside_malloc, thread_pointers
 
 
 class InferiorMemory:
@@ -30,7 +45,7 @@ class InferiorMemory:
 
 
 class ObjectFile:
-    """Symbols and types of one object file, from it and its separate debug file."""
+    """What gdb knows of one file, by the file itself and its separate debug file."""
 
     def __init__(self, objfile: gdb.Objfile, debug_files: list[str]) -> None:
         self._objfile = objfile
@@ -54,13 +69,6 @@ class ObjectFile:
             return None
         return None if address is None else int(address)
 
-    def function(self, name: str) -> int | None:
-        """Return the address of a function of this object file, None if it has none so named."""
-        symbol = self._symbol(name)
-        if symbol is None or symbol.addr_class != gdb.SYMBOL_LOC_BLOCK:
-            return None
-        return int(symbol.value().address)
-
     def struct(self, name: str) -> Struct | None:
         symbol = self._objfile.lookup_static_symbol(name, gdb.SYMBOL_STRUCT_DOMAIN)
         if symbol is None or symbol.type is None:
@@ -72,16 +80,10 @@ class ObjectFile:
         }
         return Struct(name, symbol.type.sizeof, members)
 
-    def dynamic_symbol(self, name: str) -> int | None:
-        try:
-            return Elf(self.path).dynamic_symbol(name)
-        except (OSError, ValueError):
-            return None
-
     def tls_offset(self, name: str) -> int | None:
         for path in (*self._debug_files, self.path):
             try:
-                offset = Elf(path).tls_symbol(name)
+                offset = Elf.open(path).thread_local(name)
             except (OSError, ValueError):
                 continue
             if offset is not None:
@@ -89,7 +91,7 @@ class ObjectFile:
         return None
 
 
-def current_target(swap_in: int | None = None) -> Target:
+def current_target(swap_in: int | None, given: Given) -> Target:
     """Return the selected inferior as a Target; HeapxError if there is nothing to look at."""
     inferior = gdb.selected_inferior()
     if not inferior.pid and not inferior.threads():
@@ -99,50 +101,141 @@ def current_target(swap_in: int | None = None) -> Target:
         )
     if any(thread.is_running() for thread in inferior.threads()):
         raise HeapxError("the process is running", "Interrupt it first (Ctrl-C, or interrupt -a).")
-    native = _is_native(inferior)
     core = core_path()
-    word = gdb.lookup_type("long").sizeof
-    page = _page_size()
-    memory: Memory = InferiorMemory(inferior)
-    bulk: Memory | None = None
     pid = inferior.pid or None
-    mappings = _mappings(pid, native, core)
-    residency: PageStates | None = None
-    no_residency: str | None = "a core doesn't tell" if core else "the process is remote"
+    native = _is_native(inferior)
+    page = _page_size()
+    space = _core_space(inferior, core) if core else _remote_space(inferior)
     if native and pid is not None:
-        try:
-            residency, no_residency = PageStates(pid, page, mappings), None
-            allowed = swap_allowance() if swap_in is None else swap_in
-            of_process = (ProcessMemory(pid), residency, pid, mappings)
-            memory, bulk = QuietMemory(*of_process), QuietMemory(*of_process, allowed)
-        except OSError as error:  # pages are then read whatever their state
-            no_residency = f"/proc/{pid}/pagemap: {error.strerror}"
+        space = _process_space(inferior, pid, page, swap_in)
+    exe, how = _program(space.images)
     return Target(
-        memory=memory,
-        word=word,
+        memory=space.memory,
+        word=gdb.lookup_type("long").sizeof,
         byteorder=_byteorder(),
         architecture=_architecture(inferior),
         page=page,
         live=core is None,
         pid=pid,
-        exe=gdb.current_progspace().filename,
-        mappings=mappings,
+        exe=exe,
+        exe_how=how,
+        mappings=space.mappings,
         threads=tuple(_threads(inferior, pid if native else None)),
-        objects=tuple(objects()),
+        objects=space.images,
         inside_malloc=lambda: inside_malloc(inferior),
-        residency=residency,
-        no_residency=no_residency,
-        defines=_defines,
-        bulk=bulk,
+        residency=space.residency,
+        no_residency=space.no_residency,
+        bulk=space.bulk,
+        given=given,
+        thread_pointers=lambda: thread_pointers(inferior),
     )
 
 
-def _defines(function: str) -> bool:
-    """Tell whether the program's own file has this function."""
+class _Space(NamedTuple):
+    """The address space of a process, a core, or a remote target."""
+
+    memory: Memory
+    bulk: Memory | None
+    mappings: tuple[Mapping, ...]
+    images: tuple[Image, ...]
+    residency: PageStates | None
+    no_residency: str | None
+
+
+def _process_space(inferior: gdb.Inferior, pid: int, page: int, swap_in: int | None) -> _Space:
     try:
-        return Elf(gdb.current_progspace().filename or "").has_function(function)
+        mappings = read_maps(pid)
+    except OSError as error:
+        raise HeapxError(f"cannot read /proc/{pid}/maps: {error.strerror}") from None
+    open_file = partial(open_elf, pid)
+    try:
+        pages = PageStates(pid, page, mappings)
+        of_process = (ProcessMemory(pid), pages, pid, mappings)
+        memory = QuietMemory(*of_process)
+        bulk = QuietMemory(*of_process, swap_allowance() if swap_in is None else swap_in)
+    except OSError as error:  # pages are then read whatever their state
+        plain = InferiorMemory(inferior)
+        images = find_images(mappings, plain, open_file, _debug_info())
+        why = f"/proc/{pid}/pagemap: {error.strerror}"
+        return _Space(plain, None, mappings, images, None, why)
+    images = find_images(mappings, memory, open_file, _debug_info())
+    return _Space(memory, bulk, mappings, images, pages, None)
+
+
+def _core_space(inferior: gdb.Inferior, path: str) -> _Space:
+    debug = tuple(_debug_info())
+    memory, why = InferiorMemory(inferior), "a core doesn't tell"
+    try:
+        core = Elf.open(path)
+        mappings, dumped = core.core_mappings(), CoreMemory(core)
     except (OSError, ValueError):
-        return False
+        return _Space(memory, None, (), _unmapped(debug), None, why)
+
+    def open_file(mapping: Mapping, build_id: str | None) -> Elf | None:
+        """Return a file of the core if this host has it; the build-id tells."""
+        known = [info.path for info in debug if build_id and info.build_id == build_id]
+        found = (_if_same(replace(mapping, name=file), build_id) for file in (*known, mapping.name))
+        return next((elf for elf in found if elf), None)
+
+    images = find_images(mappings, dumped, open_file, debug)
+    return _Space(memory, None, mappings, images, None, why)
+
+
+def _remote_space(inferior: gdb.Inferior) -> _Space:
+    images, why = _unmapped(_debug_info()), "the process is remote"
+    return _Space(InferiorMemory(inferior), None, (), images, None, why)
+
+
+def _unmapped(debug: Iterable[ObjectFile]) -> tuple[Image, ...]:
+    """Return gdb's files as images whose place in memory isn't known."""
+
+    def opener(path: str, _build_id: str | None) -> Elf | None:
+        try:
+            return Elf.open(path)
+        except (OSError, ValueError):
+            return None
+
+    memory = InferiorMemory(gdb.selected_inferior())
+    return tuple(Image(info.path, (), memory, partial(opener, info.path), info) for info in debug)
+
+
+def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
+    """Return the program's path, and how it is known: its entry point (AT_ENTRY) lies in it."""
+    entry = _auxiliary("AT_ENTRY")
+    own = next((image for image in images if entry and entry in image), None)
+    if own is None:
+        return gdb.current_progspace().filename, "gdb"
+    if own.file is None:
+        return own.path, "the mapping of its entry point; the file isn't the one on this host"
+    same = f"build-id {own.build_id} agrees" if own.build_id else "it has no build-id"
+    return own.path, f"the mapping of its entry point; {same}"
+
+
+def core_program(core: str) -> str | None:
+    """Return a core's program, if this host has it: the file that its program headers lie in.
+
+    By NT_FILE and AT_PHDR; by its name (AT_EXECFN) where the core doesn't list its mappings.
+    """
+    try:
+        elf = Elf.open(core)
+        auxiliary, memory = elf.auxiliary(), CoreMemory(elf)
+        images = find_images(elf.core_mappings(), memory, _if_same)
+        own = next((i for i in images if auxiliary.get(AT_PHDR, 0) in i), None)
+        if own is not None:
+            return own.path if own.file else None
+        name = bytes(memory.read(auxiliary.get(AT_EXECFN, 0), 256)).split(b"\0")[0]
+        return os.fsdecode(name) if os.path.isfile(name) else None
+    except (OSError, ValueError, MemoryFault):
+        return None
+
+
+def _if_same(mapping: Mapping, build_id: str | None) -> Elf | None:
+    """Return the file of a core's mapping if this host has the same one, by its build-id."""
+    with suppress(OSError, ValueError):
+        elf = Elf.open(mapping.name)
+        if build_id is None or elf.build_id() == build_id:
+            return elf
+    return None
 
 
 def _is_native(inferior: gdb.Inferior) -> bool:
@@ -171,37 +264,30 @@ def _byteorder() -> ByteOrder:
     return "big" if "big endian" in gdb.execute("show endian", to_string=True) else "little"
 
 
-def _page_size() -> int:
-    """Return the page size from the auxiliary vector (AT_PAGESZ), 4096 if gdb can't tell."""
+def _auxiliary(name: str) -> int | None:
+    """Return a value of the auxiliary vector, None if gdb can't tell."""
     try:
         text = gdb.execute("info auxv", to_string=True)
     except gdb.error:
-        return 4096
-    match = re.search(r"AT_PAGESZ.*?(\d+)\s*$", text, re.M)
-    return int(match[1]) if match else 4096
+        return None
+    match = re.search(rf"{name}\s.*?(0x[0-9a-f]+|\d+)\s*$", text, re.M)
+    return int(match[1], 0) if match else None
 
 
-def _mappings(pid: int | None, native: bool, core: str | None) -> tuple[Mapping, ...]:
-    if core is not None:
-        try:
-            return Elf(core).core_mappings()
-        except (OSError, ValueError):
-            return ()
-    if not native or pid is None:
-        return ()
-    try:
-        return read_maps(pid)
-    except OSError as error:
-        raise HeapxError(f"cannot read /proc/{pid}/maps: {error.strerror}") from None
+def _page_size() -> int:
+    """Return the page size in bytes; 4096 if gdb can't tell."""
+    return _auxiliary("AT_PAGESZ") or 4096
 
 
 def _threads(inferior: gdb.Inferior, pid: int | None) -> Iterator[Thread]:
     for thread in inferior.threads():
         lwp = thread.ptid[1] or thread.ptid[0]
-        yield Thread(lwp, thread.name or (thread_name(pid, lwp) if pid else None))
+        name = thread.name or (thread_name(pid, lwp) if pid else None)
+        yield Thread(lwp, name, inner_lwp(pid, lwp) if pid else None)
 
 
-def objects() -> Iterator[ObjectFile]:
+def _debug_info() -> Iterator[ObjectFile]:
+    """Yield what gdb knows of each file, with its separate debug files."""
     files = [objfile for objfile in gdb.objfiles() if objfile.is_valid() and objfile.filename]
     for objfile in files:
         if objfile.owner is None:

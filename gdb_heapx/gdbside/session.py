@@ -10,16 +10,18 @@ import gdb
 
 from .. import snapshot
 from ..errors import HeapxError
+from ..locate import glibc_images
 from ..snapshot import Scope, Snapshot
 from .frames import inside_malloc, selection_kept
-from .inferior import core_path, current_target, objects
+from .inferior import core_path, current_target
+from .parameters import given
 
 
 class GdbSession:
     """The selected inferior, while it is stopped."""
 
     def take(self, scope: Scope) -> Snapshot:
-        return snapshot.take(current_target(scope.swap_in), scope)
+        return snapshot.take(current_target(scope.swap_in, given()), scope)
 
     def malloc_trim(self, pad: int) -> int:
         """Call malloc_trim of every libc in the first thread, while all others stand still."""
@@ -31,11 +33,11 @@ class GdbSession:
                 f"thread {lwp} is inside {function}: malloc_trim could wait for it forever",
                 "Let the process run on, and try again.",
             )
-        # glibc defines it as __malloc_trim, with malloc_trim as an alias.
-        found = (each.function("__malloc_trim") for each in objects())
+        target = current_target(None, given())
+        found = (image.function("malloc_trim") for image in glibc_images(target))
         addresses = [address for address in found if address is not None]
         if not addresses:
-            raise HeapxError("libc has no function __malloc_trim")
+            raise HeapxError("libc has no function malloc_trim")
         thread = inferior.threads()[0]
         gdb.write(f"heapx: calling malloc_trim({pad}) in thread {thread.num}\n", gdb.STDERR)
         calls = (f"((int (*)(unsigned long)) {address})({pad})" for address in addresses)
