@@ -1,4 +1,4 @@
-"""What the user sets once for all commands: set heapx NAME VALUE, or --set NAME=VALUE in a shell."""
+"""What the user sets once for all commands: set heapx NAME VALUE, in a shell --set NAME=VALUE."""
 
 from __future__ import annotations
 
