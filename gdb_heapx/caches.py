@@ -77,7 +77,7 @@ def read_caches(
         return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
     blocks = thread_blocks(target, libc)
     offsets = find_offsets(target, libc, blocks, arenas, index)
-    caches = Caches(f"{blocks.how}; their offset: {offsets.how}", _missing(target, blocks))
+    caches = Caches(f"{blocks.how}; offset by {offsets.how}", _missing(target, blocks))
     if blocks.damaged is not None:
         statement = f"{blocks.missing} at {blocks.damaged:#x}"
         caches.problems.append(Problem("thread_list", statement, blocks.damaged))

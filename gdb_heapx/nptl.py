@@ -55,7 +55,7 @@ def thread_blocks(target: Target, libc: Libc) -> Blocks:
 
 def _by_nptl(target: Target, libc: Libc) -> Blocks:
     blocks: list[Block] = []
-    how, size = "nptl's thread list, then each thread's DTV", libc.image.tls_size or BESIDE[-1]
+    how, size = "nptl's list of threads", libc.image.tls_size or BESIDE[-1]
     outer = {thread.inner: thread.lwp for thread in target.threads if thread.inner is not None}
     try:
         link_map = link_map_of(target, libc.image, libc.main_arena)

@@ -257,13 +257,24 @@ def _read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
         ),
         parameters=parameters,
         program_break=program_break,
-        found=(*libc.found, Found("tcaches", f"{len(caches.caches)}", caches.how)),
+        found=(
+            *_identity(libc),
+            *libc.found,
+            Found("tcaches", f"{len(caches.caches)}", caches.how),
+        ),
         checks=tuple(checks),
         problems=_mark_motion(
             target, arenas, caches, gathered([*libc.problems, *caches.problems, *problems])
         ),
         notes=(*_notes(libc), *([caches.missing] if caches.missing else [])),
     )
+
+
+def _identity(libc: Libc) -> tuple[Found, ...]:
+    """Return which libc it is."""
+    image = libc.image
+    read = f"its symbols: from {image.how}"
+    return Found("libc", image.path, read), Found("build-id", image.build_id or "none", "its note")
 
 
 def _notes(libc: Libc) -> tuple[str, ...]:

@@ -76,14 +76,6 @@ def about(snapshot: Snapshot) -> Report:
         )
     ]
     for malloc in snapshot.mallocs:
-        rows.append(
-            {
-                "what": "libc",
-                "value": malloc.libc,
-                "how": f"build-id {malloc.build_id}",
-                "libc": malloc.libc,
-            }
-        )
         rows += (
             {"what": found.what, "value": found.value, "how": found.how, "libc": malloc.libc}
             for found in malloc.found

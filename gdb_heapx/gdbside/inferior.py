@@ -206,9 +206,9 @@ def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
     if own is None:
         return gdb.current_progspace().filename, "gdb"
     if own.file is None:
-        return own.path, "the mapping of its entry point; the file isn't the one on this host"
-    same = f"build-id {own.build_id} agrees" if own.build_id else "it has no build-id"
-    return own.path, f"the mapping of its entry point; {same}"
+        return own.path, "AT_ENTRY is in it; this host hasn't that file"
+    same = "the file has the same build-id" if own.build_id else "it has no build-id"
+    return own.path, f"AT_ENTRY is in it; {same}"
 
 
 def core_program(core: str) -> str | None:
