@@ -38,6 +38,7 @@ ORDER = (
         "gdbside.frames",
         "gdbside.inferior",
         "gdbside.parameters",
+        "gdbside.printers",
         "gdbside.session",
         "gdbside.commands",
         "gdbside.batch",

@@ -10,7 +10,7 @@ import gdb
 
 from ..command import Command, Terminal, execute, load_commands
 from ..errors import HeapxError
-from . import parameters
+from . import parameters, printers
 from .session import GdbSession
 
 
@@ -59,6 +59,7 @@ class _GdbCommand(gdb.Command):
 def register() -> None:
     """Make the declared commands and preferences gdb's."""
     parameters.register()
+    printers.register()
     commands = load_commands()
     for name in sorted(commands):  # the prefix first
         _GdbCommand(commands[name])
