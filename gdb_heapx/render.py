@@ -29,6 +29,7 @@ from .report import (
 
 TEXT_LIBRARIES = ("tabulate", "pygments")
 GAP = "  "
+NARROWEST = 16  # columns of text that is broken into lines
 
 
 @dataclass(frozen=True)
@@ -299,6 +300,8 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
     if table.total:
         rows.append([_cell(c, table.total, unit) if c.name in table.total else "" for c in columns])
         rows[-1][0] = rows[-1][0] or "total"
+    if columns[-1].kind is Kind.TEXT:
+        rows = _broken(rows, columns, style.width)
     grid = _pad([[column.heading for column in columns], *rows], columns)
     if unit_name:
         yield NOTE, f"{table.name.replace('_', ' ')}, sizes in {unit_name}\n"
@@ -311,6 +314,20 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
         widths = [max(map(len, cells)) for cells in zip(*grid)]
         yield NOTE, "-" * (sum(widths) + len(GAP) * (len(widths) - 1)) + "\n"
         yield from _line(grid[-1], [TOTAL] * len(columns))
+
+
+def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> list[list[str]]:
+    """Return the rows with the text of the last column broken into lines, so that they fit."""
+    widths = [max(len(c.heading), *map(len, cells)) for c, cells in zip(columns, zip(*rows))]
+    room = width - sum(widths[:-1]) - len(GAP) * (len(columns) - 1)
+    if widths[-1] <= room or room < NARROWEST:
+        return rows
+    broken = []
+    for row in rows:
+        lines = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]
+        broken.append([*row[:-1], lines[0]])
+        broken += ([""] * (len(columns) - 1) + [line] for line in lines[1:])
+    return broken
 
 
 def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:

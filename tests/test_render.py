@@ -363,3 +363,12 @@ def test_csv_has_the_columns_asked_for():
 
 def test_csv_quotes_what_needs_it():
     assert read_csv(text_of(report(row(1, 'a,"b"')), "csv"))[1][1] == 'a,"b"'
+
+
+def test_a_last_column_of_text_is_broken_into_lines_that_fit():
+    columns = (Column("what", Kind.TEXT), Column("how", Kind.TEXT))
+    words = "the chunks add up to the byte, " * 5
+    shown = Report((Table("about", columns, [{"what": "main_arena", "how": words}]),))
+    lines = text_of(shown, width=40).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(" ".join(lines).split()) == "what how main_arena " + words.strip()
