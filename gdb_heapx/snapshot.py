@@ -20,6 +20,7 @@ from .locate import Found, Libc, find_libcs
 from .mmapped import MmappedChunk, find_mmapped
 from .nptl import thread_stacks
 from .regions import Owner, Region, Span, tile
+from .structure import is_arena
 from .target import Target
 
 
@@ -160,7 +161,7 @@ def _read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> 
             malloc = _read_malloc(target, libc, replace(scope, walk=True))
         except MemoryFault:
             continue
-        if _adds_up(malloc):
+        if _adds_up(malloc) and _all_possible(target, libc, malloc):
             proven.append((libc, malloc))
             if all(_fit(malloc)):
                 break
@@ -174,6 +175,12 @@ def _adds_up(malloc: Malloc) -> bool:
     wrong = {check.arena for check in malloc.checks if not check.ok}
     used = {arena.index for arena in malloc.arenas if arena.system}
     return not used or bool(used - wrong)
+
+
+def _all_possible(target: Target, libc: Libc, malloc: Malloc) -> bool:
+    """Tell whether every arena can be one: damaged chunks leave their malloc_state alone."""
+    records = (target.read_struct(libc.layout.state, arena.address) for arena in malloc.arenas)
+    return all(is_arena(libc.layout, record) for record in records)
 
 
 def _fit(malloc: Malloc) -> tuple[bool, bool, bool]:

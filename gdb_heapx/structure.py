@@ -54,9 +54,14 @@ def is_main_arena(target: Target, image: Image, layout: Layout, address: int) ->
     """Tell whether what lies at an address can be main_arena."""
     try:
         arena = target.read_struct(layout.state, address)
-        return _sane(arena) and _bins_hold(layout, arena) and _linked(target, image, layout, arena)
+        return is_arena(layout, arena) and _linked(target, image, layout, arena)
     except MemoryFault:
         return False
+
+
+def is_arena(layout: Layout, arena: Record) -> bool:
+    """Tell whether a malloc_state holds possible values."""
+    return _sane(arena) and _bins_hold(layout, arena)
 
 
 def _sane(arena: Record) -> bool:

@@ -67,14 +67,18 @@ def running(
     directory: Path,
     env: Mapping[str, str] | None = None,
     counted: bool = False,
+    command: Sequence[str] = (),
 ) -> Iterator[Inferior]:
-    """Start a program, wait until it is ready and rests, and kill it at the end."""
+    """Start a program, wait until it is ready and rests, and kill it at the end.
+
+    `command` starts it where it isn't started by its name.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     more = {"HEAPX_ORACLE": str(directory), **(env or {})}
     if counted:
         more["LD_PRELOAD"] = str(exe.parent / "libcount.so")
     with subprocess.Popen(
-        [exe, *arguments],
+        [*(command or [exe]), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd=directory,
