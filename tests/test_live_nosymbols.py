@@ -6,15 +6,21 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from live import (
+    HEAPX,
+    LOADER,
+    ROOT,
     gcore,
     heapx,
     kernel_core,
     look,
     reports,
+    run,
     running,
     table,
     without_residency,
@@ -161,10 +167,8 @@ def test_a_libc_that_was_deleted_or_replaced(elsewhere, inferiors, tmp_path):
 def test_a_core_whose_files_are_not_on_this_host(elsewhere, inferiors, tmp_path, kind, replaced):
     with launched(elsewhere, inferiors, "arenas", tmp_path / "run") as inferior:
         report = equal_to_the_oracle(inferior, "-p", inferior.pid)
-        if kind == "gcore":
-            core = gcore(inferior.pid, tmp_path / "core")
-        else:
-            core = kernel_core(inferior)
+        by_gdb = kind == "gcore"
+        core = gcore(inferior.pid, tmp_path / "core") if by_gdb else kernel_core(inferior)
         host = next(file for file in _libraries(inferiors / "mixed") if file.name == "libc.so.6")
         shutil.rmtree(elsewhere.root)
         if replaced:
@@ -233,15 +237,99 @@ def test_a_chroot_with_another_libc(elsewhere, inferiors, tmp_path):
     assert found["build-id"][0] == bytes(range(20)).hex()
 
 
+NAMESPACES = {
+    "pid": ("--pid", "--fork", "--mount-proc", "--kill-child"),
+    "user": ("--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"),
+    "mount": ("--mount",),
+}
+
+
+@pytest.fixture(params=NAMESPACES)
+def unshared(request, inferiors, tmp_path):
+    """Return a program in other namespaces, and the PID that it has outside."""
+    prefix = ("unshare", *NAMESPACES[request.param])
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("not permitted to make namespaces here")
+    exe = inferiors / "arenas"
+    command = (*prefix, str(exe))
+    with running(exe, "20", directory=tmp_path, command=command) as inferior:
+        children = Path(f"/proc/{inferior.pid}/task/{inferior.pid}/children").read_text().split()
+        yield replace(inferior, pid=int(children[0]) if children else inferior.pid)
+
+
+@pytest.mark.parametrize("hidden", [(), BARE], ids=["symbols", "none"])
+def test_from_outside_of_its_namespaces_a_process_has_the_outer_threads(unshared, hidden):
+    equal_to_the_oracle(unshared, *hidden, "-p", unshared.pid)
+    rows = table(heapx(*hidden, "-p", unshared.pid, "tcache", "--format", "json").report)
+    threads = {int(task.name) for task in Path(f"/proc/{unshared.pid}/task").iterdir()}
+    assert {row["thread"] for row in rows} <= threads
+    assert {row["name"] for row in rows} == {"arenas"}
+    assert not heapx(*hidden, "-p", unshared.pid, "check").status
+
+
+def test_inside_of_its_namespaces(unshared, tmp_path):
+    namespaces = ("nsenter", "--target", str(unshared.pid), "--all", "--wd=.")
+    inner = Path(f"/proc/{unshared.pid}/status").read_text()
+    pid = re.search(r"NSpid:.*\s(\d+)", inner)[1]
+    result = run((*namespaces, HEAPX, "-p", pid, "arenas", "--format", "json"))
+    assert (result.status, result.err) == (0, "")
+    outside = heapx("-p", unshared.pid, "arenas", "--format", "json").report
+    assert result.report["tables"] == outside["tables"]
+
+
+# Not root.
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def as_nobody(tmp_path_factory, inferiors):
+    """Return what starts a command as another user, with a copy of heapx that it may read."""
+    if os.geteuid() or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv")
+    place = Path(tempfile.mkdtemp(prefix="heapx-"))
+    place.chmod(0o755)
+    shutil.copytree(ROOT / "gdb_heapx", place / "gdb_heapx")
+    shutil.copytree(ROOT / "scripts", place / "scripts")
+    shutil.copy(LOADER, place)
+    shutil.copy(inferiors / "mixed", place)
+    (place / "run").mkdir()
+    os.chown(place / "run", NOBODY, NOBODY)
+    yield place, ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    shutil.rmtree(place)
+
+
+def test_as_the_same_user_who_is_not_root(as_nobody):
+    """With yama's ptrace_scope at 1 only root may; then it says so."""
+    place, prefix = as_nobody
+    command = (*prefix, str(place / "mixed"))
+    with running(place / "mixed", directory=place / "run", command=command) as inferior:
+        look_at = (*prefix, place / "scripts/heapx", *BARE, "-p", inferior.pid, "arenas")
+        result = run((*look_at, "--format", "json"))
+        if result.status:
+            assert "not permitted to attach" in result.err
+            assert "ptrace_scope" in result.err
+            return
+        assert table(result.report) == table(look(inferior.pid, "arenas"))
+
+
+def test_another_users_process_is_refused_with_what_to_do(as_nobody, start):
+    place, prefix = as_nobody
+    inferior = start("mixed")
+    result = run((*prefix, place / "scripts/heapx", "-p", inferior.pid, "arenas"))
+    assert (result.status, result.out) == (3, "")
+    assert "not permitted to attach" in result.err
+    assert "Run heapx as root" in result.err
+
+
 # What the user gives.
 
 
 def test_right_values_by_hand_give_the_same_figures(start):
     inferior = start("mixed")
     found = how_found("-p", inferior.pid)
-    given = [
-        f"{name}={found[what][0]}" for name, what in (("main-arena", "main_arena"), ("mp", "mp_"))
-    ]
+    given = (f"main-arena={found['main_arena'][0]}", f"mp={found['mp_'][0]}")
     settings = [word for text in given for word in ("--set", text)]
     seen = heapx("-p", inferior.pid, *BARE, *settings, "arenas", "--format", "json")
     assert seen.report["tables"] == look(inferior.pid, "arenas")["tables"]
