@@ -13,25 +13,40 @@ from .target import Target
 
 
 class Allocator(NamedTuple):
-    """How an allocator is told: a library's name, a function that only it has, its own words."""
+    """How an allocator is told: a library's name, a function that only it has, its own words.
+
+    `statistics` tells about its memory.
+    """
 
     name: str
     library: str
     function: str
     words: bytes
+    statistics: str
 
 
 ALLOCATORS = (
-    Allocator("jemalloc", "libjemalloc", "mallctl", rb"(<jemalloc>)"),
-    Allocator("tcmalloc", "libtcmalloc", "tc_malloc", rb"(tcmalloc: |google_malloc)"),
-    Allocator("mimalloc", "libmimalloc", "mi_malloc", rb"(mimalloc: )"),
+    Allocator(
+        *("jemalloc", "libjemalloc", "mallctl", rb"(<jemalloc>)"),
+        "malloc_stats_print(NULL, NULL, NULL), or MALLOC_CONF=stats_print:true",
+    ),
+    Allocator(
+        *("tcmalloc", "libtcmalloc", "tc_malloc", rb"(tcmalloc: |google_malloc)"),
+        "MallocExtension::GetStats, or MALLOCSTATS=1",
+    ),
+    Allocator(
+        *("mimalloc", "libmimalloc", "mi_malloc", rb"(mimalloc: )"),
+        "mi_stats_print(NULL), or MIMALLOC_SHOW_STATS=1",
+    ),
 )
 
 # What a program without glibc is made with, by words that only it has in its constants.
+MUSL = "musl, which has a malloc of its own"
 RUNTIMES = (
-    (rb"(musl libc|No error information)", "musl, which has a malloc of its own"),
+    (rb"(musl libc|MUSL_LOCPATH|No error information|-0X\+0X 0X-0x\+0x 0x)", MUSL),
     (rb"(Go buildinf:)", "Go's runtime, which manages its memory itself"),
 )
+GLIBC_MALLOC, GLIBC = rb"(malloc\(\): )", rb"(glibc)"  # in malloc.c, and in any program with glibc
 
 
 def other_allocators(target: Target, libc: Libc, unused: bool) -> tuple[str, ...]:
@@ -61,12 +76,27 @@ def _known(image: Image) -> str | None:
     return None
 
 
+def what_to_ask(name: str) -> str:
+    """Return what tells more about an allocator."""
+    known = next((each for each in ALLOCATORS if each.name == name), None)
+    return f"Ask {name}: {known.statistics}." if known else f"Ask the program about {name}."
+
+
+def not_glibc(names: tuple[str, ...]) -> HeapxError:
+    """Say that glibc malloc serves nothing, since others do."""
+    return HeapxError(
+        f"{' and '.join(names)}, not glibc, serves malloc here: glibc malloc holds nothing",
+        *map(what_to_ask, names),
+        "heapx ledger shows the whole address space.",
+    )
+
+
 def no_glibc(target: Target) -> HeapxError:
     """Say whose malloc this is, or what to do where glibc's can't be found."""
-    libcs = [image for image in glibc_images(target) if not image.static]
-    if libcs:
-        return _not_found(target, libcs[0])
     named = next(_runtimes(target), None)
+    libcs = [image for image in glibc_images(target) if not image.static]
+    if libcs and not named:
+        return _not_found(target, libcs[0])
     if named:
         return HeapxError(f"this program's malloc is not glibc's: it uses {named}")
     return HeapxError(
@@ -77,16 +107,25 @@ def no_glibc(target: Target) -> HeapxError:
 
 
 def _runtimes(target: Target) -> Iterator[str]:
+    """Yield what the program may use instead of glibc's malloc, the surest first."""
     if any("/ld-musl-" in mapping.name for mapping in target.mappings):
-        yield RUNTIMES[0][1]
-    program = next((image for image in target.objects if image.path == target.exe), None)
-    for image in (program,) if program else target.objects[:1]:
+        yield MUSL
+    for image in sorted(target.objects, key=lambda image: image.path != target.exe):
         allocator = _known(image)
         if allocator:
             yield allocator
         yield from (name for words, name in RUNTIMES if image.text(words))
-        if image.function("malloc") is not None:
-            yield "a malloc of its own"
+    program = next((image for image in target.objects if image.path == target.exe), None)
+    if program is None or not program.elf:
+        return
+    if program.function("__malloc_donate") is not None:  # ldso/dynlink.c gives it gaps
+        yield MUSL
+    if program.function("malloc") is not None:
+        yield "a malloc of its own"
+    if program.static and not program.text(GLIBC):
+        yield "another C library, such as musl, or none"
+    if program.static and not program.text(GLIBC_MALLOC):
+        yield "a malloc of its own, and glibc's isn't in it"
 
 
 def _not_found(target: Target, libc: Image) -> HeapxError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from . import settings
+from .allocators import what_to_ask
 from .case import SHOWN, Case, each_arena
 from .figures import ArenaFigures
 from .ledger import MALLOC
@@ -45,14 +46,6 @@ def _of_address_space(finding: Finding) -> Finding:
     return replace(finding, bytes=None, statement=f"{size} of address space: {finding.statement}")
 
 
-# By allocator: what tells about its memory.
-STATISTICS = {
-    "jemalloc": "malloc_stats_print(NULL, NULL, NULL), or MALLOC_CONF=stats_print:true",
-    "tcmalloc": "MallocExtension::GetStats, or MALLOCSTATS=1",
-    "mimalloc": "mi_stats_print(NULL), or MIMALLOC_SHOW_STATS=1",
-}
-
-
 def _other_allocator(case: Case) -> Iterator[Finding]:
     for name in case.snapshot.allocators:
         yield Finding(
@@ -61,7 +54,7 @@ def _other_allocator(case: Case) -> Iterator[Finding]:
             f"{name} serves malloc: its memory is in here. What heapx says of glibc malloc says "
             "nothing about it.",
             _largest(case),
-            f"Ask {name}: {STATISTICS[name]}.",
+            what_to_ask(name),
         )
 
 

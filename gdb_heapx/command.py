@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol
 
 from . import __version__
+from .allocators import not_glibc
 from .errors import HeapxError, UsageError
 from .render import FORMATS, Context, Style, missing_libraries
 from .report import Column, Report, Value
@@ -82,13 +83,15 @@ class Session(Protocol):
 class Command:
     """A declared command: `run` maps a snapshot and its own arguments to a Report.
 
-    A command that `acts` gets the session, too.
+    A command that `acts` gets the session, too. One about the `whole` memory has an answer even if
+    glibc malloc holds nothing, because another allocator serves the program.
     """
 
     name: str
     args: tuple[Arg, ...]
     run: Callable[..., Report]
     acts: bool = False
+    whole: bool = False
 
     @property
     def all_args(self) -> tuple[Arg, ...]:
@@ -124,11 +127,11 @@ REGISTRY: dict[str, Command] = {}
 Run = Callable[..., Report]
 
 
-def command(name: str, *args: Arg, acts: bool = False) -> Callable[[Run], Run]:
+def command(name: str, *args: Arg, acts: bool = False, whole: bool = False) -> Callable[[Run], Run]:
     """Declare a function as a command: its docstring is the help, its arguments `args`."""
 
     def declare(function: Run) -> Run:
-        REGISTRY[name] = Command(name, args, function, acts)
+        REGISTRY[name] = Command(name, args, function, acts, whole)
         return function
 
     return declare
@@ -239,6 +242,9 @@ def execute(
     own = {arg.key: options[arg.key] for arg in declared.args if arg not in SCOPE_ARGS}
     with opened() as session:
         snapshot = session.take(scope)
+        other = not_glibc(snapshot.allocators) if _is_foreign(snapshot) else None
+        if other and not declared.whole:
+            raise other
         acting = {"session": session, "scope": scope} if declared.acts else {}
         report = declared.run(snapshot, **acting, **own)
     report = _arrange(report, options["sort"], options["limit"], columns)
@@ -247,8 +253,15 @@ def execute(
     if options["output"]:
         write_whole(options["output"], text)
         text = ""
+    if other:
+        return Answer(text, other.status, "\n".join(filter(None, (warning, other.statement))))
     damaged = any(problem.damage for problem in snapshot.problems)
     return Answer(text, DAMAGED if damaged else 0, warning)
+
+
+def _is_foreign(snapshot: Snapshot) -> bool:
+    """Tell whether the program's malloc is another one, and glibc's serves nobody."""
+    return snapshot.unused and bool(snapshot.allocators)
 
 
 def target_facts(snapshot: Snapshot) -> dict[str, Value]:

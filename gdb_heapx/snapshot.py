@@ -83,9 +83,8 @@ class Malloc:
 class Snapshot:
     """All mallocs of a target, and the address space around them.
 
-    `allocators` are other ones that serve the program's malloc.
-
-    `walked` is False where the chunks were not walked over.
+    `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
+    were not walked over.
     """
 
     target: TargetFacts
@@ -93,6 +92,11 @@ class Snapshot:
     regions: tuple[Region, ...]
     allocators: tuple[str, ...]
     walked: bool
+
+    @property
+    def unused(self) -> bool:
+        """Whether glibc malloc holds nothing at all."""
+        return not any(malloc.held for malloc in self.mallocs)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

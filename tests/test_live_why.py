@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -326,8 +327,11 @@ void *realloc(void *block, size_t size)
 """
 
 
+MALLOC_COMMANDS = ("arenas", "heaps", "top", "bins", "tcache", "mmapped", "trim", "check")
+
+
 def other_allocator(inferior: Inferior, seen: Seen, name: str) -> None:
-    """Check that an allocator is found, and that glibc's figures aren't given as the answer."""
+    """Check that an allocator is named, and that glibc's malloc isn't given as the answer."""
     ((_, held),) = inferior.oracle.known
     first = seen.overview["findings"][0]
     assert first["code"] == "other_allocator"
@@ -337,9 +341,98 @@ def other_allocator(inferior: Inferior, seen: Seen, name: str) -> None:
     assert "returnable" not in codes(seen.why)
     assert sum(row["resident"] for row in table(seen.overview)) == rss(inferior.pid)
     one_screen(seen.text)
-    assert f"{name}, not glibc, serves malloc here" in seen.text
+    assert " ".join(seen.text.split()).count(f"{name}, not glibc, serves malloc here") == 1
     assert "in use" not in seen.text
     assert "malloc_trim(0)" not in seen.text
+    assert "glibc malloc" not in seen.text
+    for words, prints in (((), True), (("ledger",), True), (("arenas",), False)):
+        result = heapx("-p", inferior.pid, *words)
+        assert (result.status, bool(result.out)) == (3, prints)
+        assert f"{name}, not glibc, serves malloc here: glibc malloc holds nothing" in result.err
+
+
+def test_every_command_about_glibc_malloc_refuses_another_s(looked, stand_in, tmp_path):
+    inferior, _ = looked("leak", LD_PRELOAD=stand_in)
+    core = gcore(inferior.pid, tmp_path / "core")
+    for target in (("-p", inferior.pid), (inferior.exe, core)):
+        result = gdb(*(f"heapx {name}" for name in MALLOC_COMMANDS), target=target)
+        said = "jemalloc, not glibc, serves malloc here: glibc malloc holds nothing"
+        assert result.err.count(said) == len(MALLOC_COMMANDS)
+    core.unlink()
+
+
+def built(directory: Path, name: str, source: str, *flags: str) -> Path:
+    file = directory / name
+    file.with_suffix(".c").write_text(source)
+    words = ("cc", "-O1", "-fno-builtin", "-o", file, file.with_suffix(".c"), *flags)
+    subprocess.run(words, check=True, timeout=TIMEOUT)
+    return file
+
+
+OWN = STAND_IN.replace("mallctl", "own_control")
+ASLEEP = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(void)
+{
+    for (int i = 0; i < 1000; i++)
+        malloc(1000);
+    puts("ready");
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+"""
+OWN_MALLOCS = {  # by what is said
+    "the malloc of libown.so": ("libown.so", OWN, ("-shared", "-fPIC")),
+    "the malloc of own": ("own", OWN + ASLEEP, ()),
+    "jemalloc": ("linked", STAND_IN + ASLEEP, ()),
+    "a malloc of its own": ("alone", OWN + ASLEEP, ("-static",)),
+    "and glibc's isn't in it": ("stripped", OWN + ASLEEP, ("-static", "-s")),
+}
+
+
+@pytest.mark.parametrize("said", OWN_MALLOCS)
+def test_a_malloc_of_the_program_s_own_is_named(said, tmp_path):
+    name, source, flags = OWN_MALLOCS[said]
+    file = built(tmp_path, name, source, *flags)
+    program = built(tmp_path, "asleep", ASLEEP) if name.endswith(".so") else file
+    env = environment(LD_PRELOAD=str(file)) if name.endswith(".so") else environment()
+    with subprocess.Popen([program], stdout=subprocess.PIPE, env=env) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            result = heapx("-p", process.pid, "arenas")
+        finally:
+            process.kill()
+    assert (result.status, result.out) == (3, "")
+    assert said in result.err
+    assert "glibc" in result.err
+
+
+def test_a_library_that_only_hands_on_to_glibc_s_malloc_is_no_allocator(start):
+    assert heapx("-p", start("mixed", counted=True).pid, "arenas").status == 0
+
+
+@pytest.mark.parametrize("flags", [("-static", "-s"), ("-static",), ()])
+def test_musl_is_named(tmp_path, flags):
+    if shutil.which("musl-gcc") is None:
+        pytest.skip("musl-gcc is not installed")
+    source = tmp_path / "asleep.c"
+    source.write_text(ASLEEP.replace("puts", 'printf("%f\\n", 1.5);puts'))
+    program = tmp_path / "asleep"
+    subprocess.run(["musl-gcc", *flags, "-o", program, source], check=True, timeout=TIMEOUT)
+    with subprocess.Popen([program], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            eventually(lambda: at_rest(process.pid), "the program rests")
+            result = heapx("-p", process.pid, "arenas")
+        finally:
+            process.kill()
+    assert (result.status, result.out) == (3, "")
+    assert "musl" in result.err
 
 
 @pytest.fixture(scope="module")

@@ -132,11 +132,13 @@ def equation(case: Case) -> str:
     """Return the sum that RSS is, in words."""
     sizes = {"in use": case.live, "free in malloc": case.retained}
     if case.snapshot.allocators:
-        sizes = {"glibc malloc": case.whole - case.outside}
+        sizes = {} if case.snapshot.unused else {"glibc malloc": case.whole - case.outside}
     if case.unknown:
         sizes["not readable"] = case.unknown
-    sizes["other"] = case.whole - sum(sizes.values())
     whole = f"{'RSS' if case.resident_known else 'Address space'} {size_text(case.whole)}"
+    if not sizes:
+        return whole
+    sizes["other"] = case.whole - sum(sizes.values())
     return f"{whole} = {' + '.join(f'{size_text(size)} {name}' for name, size in sizes.items())}"
 
 

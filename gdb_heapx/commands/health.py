@@ -54,7 +54,7 @@ def check(snapshot: Snapshot) -> Report:
     return Report((Table("check", CHECK_COLUMNS, rows),), snapshot.problems, notes=(verdict,))
 
 
-@command("heapx about")
+@command("heapx about", whole=True)
 def about(snapshot: Snapshot) -> Report:
     """Say what was looked at, and how each thing was found.
 

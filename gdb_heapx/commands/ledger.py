@@ -20,7 +20,7 @@ LEDGER_COLUMNS = (
 )
 
 
-@command("heapx ledger")
+@command("heapx ledger", whole=True)
 def ledger(snapshot: Snapshot) -> Report:
     """Show the owner of every byte of the process, and what of it is resident.
 

@@ -30,7 +30,7 @@ OVERVIEW_COLUMNS = (
 )
 
 
-@command("heapx", NO_WALK)
+@command("heapx", NO_WALK, whole=True)
 def overview(snapshot: Snapshot) -> Report:
     """Say where the memory of a process sits, why it stays, and what to do.
 
@@ -82,14 +82,10 @@ def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
     own = case.whole - case.live - case.retained - case.outside - case.unknown
     if case.snapshot.allocators:
         anonymous, names = case.amount(Owner.ANONYMOUS), ", ".join(case.snapshot.allocators)
+        glibc = ("malloc", "-", "glibc malloc", case.whole - case.outside)
         return [
-            ("malloc", "-", "glibc malloc", case.whole - case.outside),
-            (
-                "anonymous",
-                "#",
-                f"anonymous: {names} is here",
-                anonymous,
-            ),
+            *([] if case.snapshot.unused else [glibc]),
+            ("anonymous", "#", f"anonymous: {names} is here", anonymous),
             ("outside", "o", "code, stacks, files, and the rest", case.outside - anonymous),
         ]
     returnable = case.returnable
@@ -127,7 +123,7 @@ def overview_table(case: Case, columns: tuple[Column, ...]) -> Table:
     return Table("overview", tuple(shown), rows)
 
 
-@command("heapx why")
+@command("heapx why", whole=True)
 def why(snapshot: Snapshot) -> Report:
     """Say why memory stays in the process, with the evidence, and what to do.
 
