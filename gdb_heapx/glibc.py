@@ -146,11 +146,16 @@ def releases() -> list[Release]:
 
 
 def same_layout(word: int, architecture: str, one: Release, other: Release) -> bool:
-    """Tell whether two releases can't be told apart by what their malloc has in memory."""
+    """Tell whether two releases can't be told apart by what their malloc has in memory.
+
+    A member that only one of them has at the end of malloc_par doesn't tell.
+    """
     ours, theirs = (annotated_layout(word, architecture, release) for release in (one, other))
-    return replace(ours, release=other) == theirs and all(
-        rule(one) == rule(other) for rule in (page_sized_mmap_header, thread_list_in_loader)
-    )
+    shared = set(ours.par.members.items()) & set(theirs.par.members.items())
+    same_par = len(shared) == min(len(ours.par.members), len(theirs.par.members))
+    rules = (page_sized_mmap_header, thread_list_in_loader)
+    same_rules = all(rule(one) == rule(other) for rule in rules)
+    return same_par and same_rules and replace(ours, release=other, par=theirs.par) == theirs
 
 
 def annotated_layout(word: int, architecture: str, release: Release) -> Layout:

@@ -28,8 +28,8 @@ def find_offsets(
 ) -> Offsets:
     """Return where libc's variables lie: by symbols, else where only they can be.
 
-    Without symbols it is the one place where all threads have a possible value, and some thread
-    one that tells.
+    Without symbols it is the one place where all threads have a possible value, and most have one
+    that tells.
     """
     tcache, arena = (libc.image.tls_offset(name) for name in ("tcache", "thread_arena"))
     if blocks.exact and tcache is not None:
@@ -54,13 +54,17 @@ def _windows(target: Target, blocks: Blocks) -> list[Sequence[int]]:
 
 
 def _only(target: Target, windows: list[Sequence[int]], test: Test) -> int | None:
-    """Return the one offset in bytes where no thread's value fails a test, and one's passes."""
-    found = []
+    """Return the offset in bytes where no thread's value fails a test, and most pass it.
+
+    None where there is no such offset, or more than one.
+    """
+    passed: dict[int, int] = {}  # by offset: how many threads
     for i in range(min(map(len, windows), default=0)):
         results = [test(words[i]) for words in windows]
         if False not in results and True in results:
-            found.append(i * target.word)
-    return found[0] if len(found) == 1 else None
+            passed[i * target.word] = results.count(True)
+    best = [at for at, count in passed.items() if count == max(passed.values())]
+    return best[0] if len(best) == 1 else None
 
 
 def has_no_tcache(libc: Libc, value: int) -> bool:
