@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import re
 import struct
+import sys
+from pathlib import Path
 
 import pytest
 
-from gdb_heapx.elf import NT_FILE, PT_LOAD, PT_NOTE, Elf
+from gdb_heapx.elf import NT_FILE, PT_LOAD, PT_NOTE, CoreMemory, Elf, as_loaded
+from gdb_heapx.errors import MemoryFault
 
 CLASSES = [(word, order) for word in (8, 4) for order in "<>"]
 every_class = pytest.mark.parametrize(("word", "order"), CLASSES)
@@ -157,3 +163,95 @@ def test_symbols_that_are_cut_short_are_a_value_error_or_none(tmp_path, word, or
             assert elf(tmp_path, whole[:length]).thread_local("tcache") in (None, 0x28)
         except ValueError:
             continue
+
+
+# Build-ids, auxiliary vectors, memory.
+
+
+BUILD_ID = bytes(range(20))
+
+
+def with_notes(word, order, *notes, loads=()):
+    """Return a file with one note segment, and what it loads."""
+    first = 64 if word == 8 else 52
+    start = first + (1 + len(loads)) * (56 if word == 8 else 32)
+    body = b"".join(notes)
+    headers = [program_header(word, order, PT_NOTE, 4, start, start, len(body), len(body))]
+    at = start + len(body)
+    contents = b""
+    for address, data, memory_size in loads:
+        headers.append(program_header(word, order, PT_LOAD, 6, at, address, len(data), memory_size))
+        contents += data
+        at += len(data)
+    return header(word, order, first, len(headers)) + b"".join(headers) + body + contents
+
+
+@every_class
+def test_the_build_id_is_gnus_note(word, order):
+    others = (note(order, 3, b"no build-id"), note(order, 3, BUILD_ID, b"GNU\0"))
+    assert Elf(with_notes(word, order, *others)).build_id() == BUILD_ID.hex()
+    assert Elf(with_notes(word, order, others[0])).build_id() is None
+
+
+@every_class
+def test_the_auxiliary_vector_of_a_core(word, order):
+    pointer = "Q" if word == 8 else "I"
+    pairs = struct.pack(order + 6 * pointer, 3, 0x400040, 31, 0x7FFF0000, 0, 0)
+    read = Elf(with_notes(word, order, note(order, 6, pairs))).auxiliary()
+    assert (read[3], read[31]) == (0x400040, 0x7FFF0000)
+
+
+@every_class
+def test_core_memory_is_what_was_dumped_and_nothing_else(word, order):
+    loads = ((0x10000, b"a" * 100, 4096), (0x11000, b"b" * 4096, 4096), (0x12000, b"c" * 10, 10))
+    memory = CoreMemory(Elf(with_notes(word, order, loads=loads)))
+    assert bytes(memory.read(0x10000, 100)) == b"a" * 100
+    assert bytes(memory.read(0x11FFE, 4)) == b"bbcc"
+    for address, size in ((0xFFFF, 2), (0x10000, 101), (0x10FFF, 2), (0x12000, 11), (0, 1)):
+        with pytest.raises(MemoryFault):
+            memory.read(address, size)
+
+
+class OwnLibc:
+    """The libc of this very process: its file, and what is mapped of it."""
+
+    def __init__(self):
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        line = next(line for line in maps if re.search(r"/libc(\.so\.6|-[\d.]+\.so)$", line))
+        self.start, self.path = int(line.partition("-")[0], 16), line.split()[-1]
+
+    def read(self, address, size):
+        with open("/proc/self/mem", "rb", buffering=0) as memory:
+            return memoryview(os.pread(memory.fileno(), size, address))
+
+
+def test_a_library_is_read_from_memory_as_from_its_file():
+    libc = OwnLibc()
+    loaded, file = as_loaded(libc.read, libc.start), Elf.open(libc.path)
+    for name in ("malloc", "gnu_get_libc_version", "malloc_info", "no_such_function"):
+        assert loaded.function(name) == file.function(name)
+    assert loaded.exported("__curbrk") == file.exported("__curbrk")
+    assert loaded.build_id() == file.build_id()
+    assert loaded.search(rb"GNU C Library [^\n]*version")
+
+
+def test_a_function_of_a_library_is_where_it_is_in_this_process():
+    libc = OwnLibc()
+    address = ctypes.cast(ctypes.CDLL(None).malloc_info, ctypes.c_void_p).value
+    assert libc.start + as_loaded(libc.read, libc.start).function("malloc_info") == address
+
+
+def test_symbols_are_found_without_sections(tmp_path):
+    """By PT_DYNAMIC, as ld.so finds them."""
+    file, copy = Path(OwnLibc().path), tmp_path / "libc"
+    data = bytearray(file.read_bytes())
+    data[40:48] = bytes(8)  # e_shoff
+    copy.write_bytes(data)
+    whole, bare = Elf.open(str(file)), Elf.open(str(copy))
+    assert bare.function("malloc") == whole.function("malloc")
+    assert bare.exported("__curbrk") == whole.exported("__curbrk") is not None
+
+
+@pytest.mark.parametrize("name", ["malloc", "__libc_start_main"])
+def test_what_a_file_only_uses_it_does_not_define(name):
+    assert Elf.open(os.path.realpath(sys.executable)).function(name) is None
