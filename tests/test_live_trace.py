@@ -54,12 +54,12 @@ def _pages(pid: int) -> dict[str, Any]:
     }
 
 
-def _looks_leave_no_page(pid: int) -> None:
+def _looks_leave_no_page(pid: int, *more: str) -> None:
     """Check that nothing becomes resident that a bare attach has not made so."""
     assert gdb(target=("-p", pid), sourced=False).status == 0
     before = _pages(pid)
     for command in (*COMMANDS, "arenas --no-walk"):
-        look(pid, *command.split())
+        look(pid, *more, *command.split())
         after = _pages(pid)
         for what, pages in before.items():
             assert after[what] == pages, (command, what)
@@ -70,6 +70,13 @@ def _looks_leave_no_page(pid: int) -> None:
 @pytest.mark.parametrize("words", [*PROGRAMS, ("mmapped",)], ids=lambda words: words[0])
 def test_residency_is_as_after_a_bare_attach(start, words):
     _looks_leave_no_page(start(*words, env={"GLIBC_TUNABLES": NO_RSEQ}).pid)
+
+
+def test_residency_is_so_without_debug_symbols_too(start):
+    """libc is then read from its file, and searched in its data."""
+    inferior = start("arenas", "80", env={"GLIBC_TUNABLES": NO_RSEQ})
+    hidden = "-iex 'set debug-file-directory /nonexistent'"
+    _looks_leave_no_page(inferior.pid, "--gdb-args", hidden)
 
 
 def test_pages_that_malloc_trim_gave_back_stay_given_back(start):
