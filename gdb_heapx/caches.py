@@ -34,6 +34,10 @@ class Tcache:
     def chunks(self) -> int:
         return sum(b.chunks for b in self.bins)
 
+    @property
+    def bytes(self) -> int:
+        return sum(b.bytes for b in self.bins)
+
 
 @dataclass(frozen=True)
 class ThreadCache:

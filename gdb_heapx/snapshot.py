@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from .allocators import no_glibc, other_allocators, refused
 from .arenas import Arena, HeapIndex, read_arenas
 from .bins import ArenaBins, read_fast, read_regular
-from .caches import Caches, ThreadCache, read_caches
+from .caches import Caches, Tcache, ThreadCache, read_caches
 from .errors import MemoryFault, Problem
 from .figures import ArenaFigures, ArenaReading, Check, Presence, presence_of
 from .heaps import find_runs, free_chunks, walk_arena
@@ -49,6 +49,20 @@ class TargetFacts:
 
 
 @dataclass(frozen=True)
+class MallocThread:
+    """One thread: the index of the arena that it allocates from, and its tcache; None without.
+
+    Both are unknown where the thread's own data was not `found`.
+    """
+
+    lwp: int
+    name: str | None
+    arena: int | None
+    tcache: Tcache | None
+    found: bool
+
+
+@dataclass(frozen=True)
 class Malloc:
     """The malloc of one libc.
 
@@ -62,6 +76,7 @@ class Malloc:
     release: str
     arenas: tuple[ArenaFigures, ...]
     caches: tuple[ThreadCache, ...]
+    threads: tuple[MallocThread, ...]
     mmapped: tuple[MmappedChunk, ...]
     mmapped_certain: bool
     mmapped_cached: frozenset[int]
@@ -260,6 +275,7 @@ def _read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
             for part in parts
         ),
         caches=caches.caches,
+        threads=tuple(_threads(target, arenas, caches)),
         mmapped=mmapped,
         mmapped_certain=certain,
         mmapped_cached=frozenset(caches.mmapped),
@@ -286,6 +302,16 @@ def _identity(libc: Libc) -> tuple[Found, ...]:
     image = libc.image
     read = f"its symbols: from {image.how}"
     return Found("libc", image.path, read), Found("build-id", image.build_id or "none", "its note")
+
+
+def _threads(target: Target, arenas: list[Arena], caches: Caches) -> Iterator[MallocThread]:
+    """Yield every thread with its arena and its tcache."""
+    indexes = {arena.address: arena.index for arena in arenas}
+    tcaches = {cache.tcache.lwp: cache.tcache for cache in caches.caches}
+    for thread in sorted(target.threads, key=lambda thread: thread.lwp):
+        lwp = thread.lwp
+        arena = indexes.get(caches.thread_arena.get(lwp, 0))
+        yield MallocThread(lwp, thread.name, arena, tcaches.get(lwp), lwp in caches.thread_arena)
 
 
 def _notes(libc: Libc) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ ORDER = (
         "commands.overview",
         "commands.ledger",
         "commands.trim",
+        "commands.threads",
         "gdbside.__init__",
         "gdbside.frames",
         "gdbside.inferior",
