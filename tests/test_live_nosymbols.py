@@ -314,6 +314,22 @@ def test_as_the_same_user_who_is_not_root(as_nobody):
         assert table(result.report) == table(look(inferior.pid, "arenas"))
 
 
+def test_a_deleted_libc_is_read_from_memory_where_map_files_is_not_permitted(as_nobody, inferiors):
+    place, prefix = as_nobody
+    elsewhere = Elsewhere(place / "elsewhere", inferiors)
+    command = (*prefix, *elsewhere.command(place / "mixed"))
+    with running(place / "mixed", directory=place / "run", command=command) as inferior:
+        (elsewhere.libraries / "libc.so.6").unlink()
+        look_at = (*prefix, place / "scripts/heapx", "-p", inferior.pid)
+        about = run((*look_at, "about", "--format", "json"))
+        if about.status and "not permitted to attach" in about.err:
+            pytest.skip("ptrace_scope permits it to root only")
+        how = {row["what"]: row["how"] for row in table(about.report)}
+        assert how["libc"] == "its symbols: from memory"
+        seen = run((*look_at, "arenas", "--format", "json"))
+        assert table(seen.report) == table(look(inferior.pid, "arenas"))
+
+
 def test_another_users_process_is_refused_with_what_to_do(as_nobody, start):
     place, prefix = as_nobody
     inferior = start("mixed")
