@@ -51,6 +51,7 @@ class ThreadCache:
 class Caches:
     """All tcaches of one libc; by arena index what they hold there.
 
+    `sizes` counts their chunks by size.
     `structs` counts the bytes of the tcaches themselves, which are chunks too; `mmapped` are
     mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches are missing.
     """
@@ -63,6 +64,7 @@ class Caches:
     bytes: Counter[int] = field(default_factory=Counter)
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
+    sizes: dict[int, Counter[int]] = field(default_factory=dict)
     structs: list[tuple[int, int]] = field(default_factory=list)
     mmapped: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -137,6 +139,7 @@ def _read(
         heap = index.at(chunk)
         if heap is not None:
             caches.chunks[heap.arena] += 1
+            caches.sizes.setdefault(heap.arena, Counter())[size] += 1
             caches.bytes[heap.arena] += size
             caches.absent[heap.arena] += absent
             caches.swapped[heap.arena] += swapped

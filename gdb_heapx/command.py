@@ -84,7 +84,8 @@ class Command:
     """A declared command: `run` maps a snapshot and its own arguments to a Report.
 
     A command that `acts` gets the session, too. One about the `whole` memory has an answer even if
-    glibc malloc holds nothing, because another allocator serves the program.
+    glibc malloc holds nothing, because another allocator serves the program. `limit` is how many
+    rows text shows unless told otherwise.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Command:
     run: Callable[..., Report]
     acts: bool = False
     whole: bool = False
+    limit: int | None = None
 
     @property
     def all_args(self) -> tuple[Arg, ...]:
@@ -127,11 +129,13 @@ REGISTRY: dict[str, Command] = {}
 Run = Callable[..., Report]
 
 
-def command(name: str, *args: Arg, acts: bool = False, whole: bool = False) -> Callable[[Run], Run]:
+def command(
+    name: str, *args: Arg, acts: bool = False, whole: bool = False, limit: int | None = None
+) -> Callable[[Run], Run]:
     """Declare a function as a command: its docstring is the help, its arguments `args`."""
 
     def declare(function: Run) -> Run:
-        REGISTRY[name] = Command(name, args, function, acts, whole)
+        REGISTRY[name] = Command(name, args, function, acts, whole, limit)
         return function
 
     return declare
@@ -247,7 +251,10 @@ def execute(
             raise other
         acting = {"session": session, "scope": scope} if declared.acts else {}
         report = declared.run(snapshot, **acting, **own)
-    report = _arrange(report, options["sort"], options["limit"], columns)
+    limit = options["limit"]
+    if limit is None and chosen in ("text", "ansi"):
+        limit = declared.limit
+    report = _arrange(report, options["sort"], limit, columns)
     context = Context(declared.name, __version__, target_facts(snapshot))
     text = FORMATS[chosen](report, context, Style(terminal.width, options["bytes"], columns))
     if options["output"]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from .arenas import Arena, Heap
 from .bins import BINNED, ArenaBins, BinKind
 from .caches import Caches
+from .census import Census, census_of
 from .errors import Problem
 from .heaps import Walked
 from .holes import Holes, Trimmer
@@ -69,7 +70,8 @@ class ArenaFigures:
     remains of `system`, and `in_use_chunks` is None. `presence` tells by the name of each of these
     figures what of it is in memory. `trim` is None where not all chunks were walked over, or where
     they and the lists don't agree. `used_by_size` (with cached chunks) and `free_by_size` (without
-    what is known to be absent from memory) are bytes by the chunk size's highest power of two.
+    what is known to be absent from memory) are bytes by the chunk size's highest power of two,
+    `census` counts the chunks by their exact size, None where `in_use` wasn't counted.
     """
 
     libc: str
@@ -98,6 +100,7 @@ class ArenaFigures:
     trim: Trim | None
     used_by_size: Mapping[int, int]
     free_by_size: Mapping[int, int]
+    census: Census | None
 
     @property
     def main(self) -> bool:
@@ -166,7 +169,22 @@ class ArenaReading:
             trim=trim,
             used_by_size=_by_power((p.tally.used, Counter()) for p in self.walked or ()),
             free_by_size=_by_power((p.tally.free, p.tally.free_absent) for p in self.walked or ()),
+            census=self._census(),
         )
+
+    def _census(self) -> Census | None:
+        """Return the chunks by size; None where not all of them were walked over."""
+        if self.walked is None or not self.whole:
+            return None
+        tallies = [part.tally for part in self.walked]
+        tagged = Census(
+            sum((tally.used for tally in tallies), Counter[int]()),
+            sum((tally.free for tally in tallies), Counter[int]()),
+        )
+        fast = Counter({b.min_size: b.chunks for b in self.bins.bins if b.kind is BinKind.FAST})
+        cached = self.caches.sizes.get(self.arena.index, Counter[int]())
+        own = Counter(size for chunk, size in self.caches.structs if self._in_heaps(chunk))
+        return census_of(tagged, (fast, cached), own)
 
     @cached_property
     def presence(self) -> dict[str, Presence]:

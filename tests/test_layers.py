@@ -15,6 +15,7 @@ ORDER = (
     "mmapped",
     *(
         "trim",
+        "census",
         "figures",
         "regions",
         "snapshot",
@@ -35,6 +36,7 @@ ORDER = (
         "commands.ledger",
         "commands.trim",
         "commands.threads",
+        "commands.sizes",
         "gdbside.__init__",
         "gdbside.frames",
         "gdbside.inferior",

@@ -1,0 +1,72 @@
+"""heapx sizes: the chunks by their size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..census import SizeRow, added, by_size
+from ..command import Arg, command
+from ..figures import ArenaFigures
+from ..report import Column, Kind, Report, Table, size_text, total
+from ..snapshot import Snapshot
+from .arenas import notes_of, select
+
+SIZE_COLUMNS = (
+    Column("size", Kind.COUNT),
+    Column("in_use_chunks", Kind.COUNT),
+    Column("in_use", Kind.BYTES),
+    Column("free_chunks", Kind.COUNT),
+    Column("free", Kind.BYTES),
+    Column("share", Kind.COUNT, title="%"),
+    Column("cumulative", Kind.COUNT, title="sum %"),
+)
+SHOWN = 20  # rows
+ENOUGH = 50  # percent that these rows should explain
+
+
+@command(
+    "heapx sizes",
+    Arg("--arena", "its index (0 = main) or address; all if absent", "arena"),
+    Arg("--group", "group sizes by power of two; size is then the smallest"),
+    limit=SHOWN,
+)
+def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
+    """Count the chunks by their size, in use and free apart.
+
+    Sizes are chunk sizes, with malloc's header. Those with most bytes come first; % is their share
+    of all bytes in chunks, sum % that of all rows so far. Free are binned, fast and cached chunks.
+    Tops and chunks with a mapping of their own are not in here: see heapx top and heapx mmapped.
+
+    Example: heapx sizes --group
+    """
+    chosen = select(snapshot, arena)
+    counted = [each.census for each in chosen if each.census is not None]
+    rows = list(_rows(by_size(added(counted), bool(group))))
+    table = Table(
+        "sizes", SIZE_COLUMNS, rows, total(SIZE_COLUMNS, rows, "in_use_chunks", "free_chunks")
+    )
+    many = not group and len(rows) > SHOWN and rows[SHOWN - 1]["cumulative"] < ENOUGH
+    return Report(
+        (table,),
+        snapshot.problems,
+        notes=(*_uncounted(chosen), *notes_of(snapshot, ())),
+        next_steps=(("heapx sizes --group", "many sizes: take them together"),) if many else (),
+    )
+
+
+def _rows(counted: list[SizeRow]) -> Iterator[dict[str, int]]:
+    whole, so_far = sum(row.bytes for row in counted), 0
+    for row in counted:
+        so_far += row.bytes
+        shares = {"share": 100 * row.bytes // whole, "cumulative": 100 * so_far // whole}
+        yield {**row._asdict(), **shares}
+
+
+def _uncounted(arenas: tuple[ArenaFigures, ...]) -> tuple[str, ...]:
+    """Say which arenas' chunks could not be counted."""
+    lost = [each for each in arenas if each.census is None]
+    if not lost:
+        return ()
+    names = ", ".join(str(each.index) for each in lost)
+    size = size_text(sum(each.system for each in lost))
+    return (f"Not counted, since it could not be walked over: arena {names}, {size}.",)
