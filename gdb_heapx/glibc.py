@@ -130,6 +130,56 @@ def page_sized_mmap_header(release: Release) -> bool:
     return release >= (2, 43)
 
 
+def _largest_cached(layout: Layout) -> dict[str, int]:
+    """Return the default of tcache_max_bytes; fixes within 2.42 changed it, so none is given there.
+
+    To 2.41 the largest request that is cached, from 2.43 the first chunk size that isn't.
+    """
+    if layout.release == (2, 42):
+        return {}
+    largest = layout.min_size + 63 * layout.alignment
+    after = layout.release > (2, 42)
+    return {"tcache_max_bytes": largest + 1 if after else largest - layout.word}
+
+
+def default_parameters(layout: Layout) -> dict[str, int]:
+    """Return the settings in malloc_par as they are where nobody has changed any.
+
+    malloc.c: mp_, DEFAULT_TRIM_THRESHOLD, DEFAULT_TOP_PAD, NARENAS_FROM_NCORES, MAX_TCACHE_SIZE,
+    TCACHE_FILL_COUNT (16 from 2.43). What malloc only counts there has no default.
+    """
+    defaults = {
+        **dict.fromkeys(("trim_threshold", "top_pad", "mmap_threshold"), 128 << 10),
+        **dict.fromkeys(("tcache_bins", "tcache_small_bins"), 64),
+        **dict.fromkeys(("thp_pagesize", "hp_pagesize", "hp_flags", "tcache_unsorted_limit"), 0),
+        "arena_test": 8 if layout.word == 8 else 2,
+        "arena_max": 0,
+        "n_mmaps_max": 65536,
+        "no_dyn_threshold": 0,
+        **_largest_cached(layout),
+        "tcache_count": 16 if layout.release >= (2, 43) else 7,
+    }
+    return {name: defaults[name] for name in layout.par.members if name in defaults}
+
+
+# By setting: the variable of the environment and the tunable that set it ("" without).
+SETTERS = {
+    "trim_threshold": ("MALLOC_TRIM_THRESHOLD_", "glibc.malloc.trim_threshold"),
+    "top_pad": ("MALLOC_TOP_PAD_", "glibc.malloc.top_pad"),
+    "mmap_threshold": ("MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"),
+    "n_mmaps_max": ("MALLOC_MMAP_MAX_", "glibc.malloc.mmap_max"),
+    "arena_max": ("MALLOC_ARENA_MAX", "glibc.malloc.arena_max"),
+    "arena_test": ("MALLOC_ARENA_TEST", "glibc.malloc.arena_test"),
+    "tcache_max_bytes": ("", "glibc.malloc.tcache_max"),
+    "tcache_bins": ("", "glibc.malloc.tcache_max"),
+    "tcache_count": ("", "glibc.malloc.tcache_count"),
+    "tcache_unsorted_limit": ("", "glibc.malloc.tcache_unsorted_limit"),
+    "hp_pagesize": ("", "glibc.malloc.hugetlb"),
+    "hp_flags": ("", "glibc.malloc.hugetlb"),
+    "thp_pagesize": ("", "glibc.malloc.hugetlb"),
+}
+
+
 def thread_list_in_loader(release: Release) -> bool:
     """Tell whether ld.so keeps the lists of threads (2.34, when libpthread moved into libc)."""
     return release >= (2, 34)

@@ -215,6 +215,24 @@ def open_elf(pid: int, mapping: Mapping, build_id: str | None) -> Elf | None:
     return None
 
 
+MALLOC_VARIABLES = re.compile(rb"(?:^|\0)(GLIBC_TUNABLES|MALLOC_[A-Z_]+)=([^\0]*)(?=\0)")
+
+
+def malloc_variables(data: bytes) -> dict[str, str]:
+    """Return the variables that malloc reads, from an environment as the kernel lays it out."""
+    found = MALLOC_VARIABLES.findall(data)
+    return {name.decode(): value.decode(errors="replace") for name, value in found}
+
+
+def read_environment(pid: int) -> dict[str, str] | None:
+    """Return malloc's variables of a process as it was started, None if /proc doesn't tell."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            return malloc_variables(environ.read())
+    except OSError:
+        return None
+
+
 def inner_lwp(pid: int, lwp: int) -> int | None:
     """Return a thread's LWP in its own pid namespace (NSpid), None if the kernel doesn't tell."""
     with suppress(OSError), open(f"/proc/{pid}/task/{lwp}/status") as status:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from . import glibc
 from .allocators import no_glibc, other_allocators, refused
 from .arenas import Arena, HeapIndex, read_arenas
 from .bins import ArenaBins, read_fast, read_regular
@@ -29,7 +30,8 @@ class TargetFacts:
     """What was looked at; `live` is False for a core.
 
     `rss` is the kernel's sum of all mappings in bytes, None if unknown; `no_residency` says why it
-    isn't known which pages are in memory, None where it is.
+    isn't known which pages are in memory, None where it is. `environment` are the variables that
+    malloc reads when the program starts, None if unknown.
     """
 
     pid: int | None
@@ -41,6 +43,7 @@ class TargetFacts:
     rss: int | None
     no_residency: str | None
     exe_how: str = ""
+    environment: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -82,6 +85,7 @@ class Malloc:
     mmapped_cached: frozenset[int]
     mmapped_presence: tuple[Presence, ...]
     parameters: dict[str, int]
+    defaults: dict[str, int]
     program_break: int | None
     found: tuple[Found, ...]
     checks: tuple[Check, ...]
@@ -148,6 +152,7 @@ def take(target: Target, scope: Scope = Scope()) -> Snapshot:
         sum(usages) if usages else None,
         target.no_residency,
         target.exe_how,
+        target.environment(),
     )
     read = [_read_proven(target, candidates, scope) for candidates in find_libcs(target)]
     if not read:
@@ -283,6 +288,7 @@ def _read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
             presence_of(target.residency, chunk.start, chunk.end) for chunk in mmapped
         ),
         parameters=parameters,
+        defaults=glibc.default_parameters(layout),
         program_break=program_break,
         found=(
             *_identity(libc),

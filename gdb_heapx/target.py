@@ -59,7 +59,8 @@ class Target:
     touched aren't read. `objects` are the ELF files that it maps, `exe_how` tells how
     the program is known. `bulk` reads chunks and links,
     which may be many: it refuses to bring back too much from swap. `thread_pointers` returns the
-    thread pointers by LWP, {} where the debugger doesn't know them.
+    thread pointers by LWP, {} where the debugger doesn't know them; `environment` the variables of
+    malloc's that the program was started with, None if unknown.
     """
 
     memory: Memory
@@ -80,6 +81,7 @@ class Target:
     given: Given = Given()
     exe_how: str = ""
     thread_pointers: Callable[[], dict[int, int]] = dict
+    environment: Callable[[], dict[str, str] | None] = lambda: None
 
     def words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""

@@ -37,6 +37,7 @@ ORDER = (
         "commands.trim",
         "commands.threads",
         "commands.sizes",
+        "commands.params",
         "gdbside.__init__",
         "gdbside.frames",
         "gdbside.inferior",

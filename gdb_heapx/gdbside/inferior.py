@@ -21,7 +21,9 @@ from ..procfs import (
     ProcessMemory,
     QuietMemory,
     inner_lwp,
+    malloc_variables,
     open_elf,
+    read_environment,
     read_maps,
     swap_allowance,
     thread_name,
@@ -29,6 +31,8 @@ from ..procfs import (
 from ..space import Mapping, Memory
 from ..target import ByteOrder, Given, Target, Thread
 from .frames import inside_malloc, thread_pointers
+
+ENVIRONMENT = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search, as many as it has
 
 
 class InferiorMemory:
@@ -127,6 +131,7 @@ def current_target(swap_in: int | None, given: Given) -> Target:
         no_residency=space.no_residency,
         bulk=space.bulk,
         given=given,
+        environment=lambda: _environment(space.memory, pid if native else None),
         thread_pointers=lambda: thread_pointers(inferior),
     )
 
@@ -211,6 +216,17 @@ def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
     return own.path, f"AT_ENTRY is in it; {same}"
 
 
+def _environment(memory: Memory, pid: int | None) -> dict[str, str] | None:
+    """Return malloc's variables; in a core they lie below the program's name (AT_EXECFN)."""
+    if pid is not None:
+        return read_environment(pid)
+    name = _auxiliary("AT_EXECFN")
+    for size in ENVIRONMENT if name else ():
+        with suppress(MemoryFault):
+            return malloc_variables(bytes(memory.read((name or 0) - size, size)))
+    return None
+
+
 def core_program(core: str) -> str | None:
     """Return a core's program, if this host has it: the file that its program headers lie in.
 
@@ -270,7 +286,7 @@ def _auxiliary(name: str) -> int | None:
         text = gdb.execute("info auxv", to_string=True)
     except gdb.error:
         return None
-    match = re.search(rf"{name}\s.*?(0x[0-9a-f]+|\d+)\s*$", text, re.M)
+    match = re.search(rf'{name}\s.*?\s(0x[0-9a-f]+|\d+)(\s+".*)?$', text, re.M)
     return int(match[1], 0) if match else None
 
 

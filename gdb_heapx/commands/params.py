@@ -1,0 +1,98 @@
+"""heapx params: malloc's settings, who set them, and what they do to this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ..command import command
+from ..glibc import SETTERS
+from ..report import Column, Kind, Report, Row, Table, counted, size_text
+from ..snapshot import Malloc, Snapshot
+from ..thresholds import adjusted_by_free
+from .arenas import LIBC, notes_of
+
+PARAM_COLUMNS = (
+    Column("name", Kind.TEXT),
+    Column("value", Kind.COUNT),
+    Column("default", Kind.COUNT),
+    Column("source", Kind.TEXT),
+    Column("effect", Kind.TEXT),
+    LIBC,
+)
+ENVIRONMENT_COLUMNS = (
+    Column("variable", Kind.TEXT),
+    Column("setting", Kind.TEXT),
+)
+
+
+def _large(malloc: Malloc) -> str:
+    return counted(malloc.parameters["n_mmaps"], "chunk")
+
+
+# What each setting does; sizes are those of this process.
+EFFECTS: dict[str, Callable[[Malloc, int], str]] = {
+    "trim_threshold": lambda m, v: f"free() trims a top of {size_text(v)} or more",
+    "top_pad": lambda m, v: f"{size_text(v)} more are taken, and left at top, each time",
+    "mmap_threshold": lambda m, v: f"requests of {size_text(v)} get a mapping of their own",
+    "arena_test": lambda m, v: "arenas before the CPUs are counted for a limit",
+    "arena_max": lambda m, v: f"{counted(len(m.arenas), 'arena')} now" + ("" if v else ", by CPUs"),
+    "thp_pagesize": lambda m, v: f"top grows by {size_text(v)}" if v else "no huge pages asked for",
+    "hp_pagesize": lambda m, v: f"mappings of {size_text(v)} pages" if v else "no huge pages used",
+    "n_mmaps_max": lambda m, v: f"{_large(m)} of it in use; beyond it arenas serve them",
+    "no_dyn_threshold": lambda m, v: "thresholds are fixed" if v else "free() raises thresholds",
+    "tcache_bins": lambda m, v: f"a tcache has {v} sizes",
+    "tcache_small_bins": lambda m, v: f"a tcache has {v} exact sizes",
+    "tcache_max_bytes": lambda m, v: f"up to {size_text(v)} are cached",
+    "tcache_count": lambda m, v: f"chunks of a size that a thread keeps: {v}" if v else "no tcache",
+}
+
+
+@command("heapx params")
+def params(snapshot: Snapshot) -> Report:
+    """Show malloc's settings, who set them, and what they do.
+
+    They are those of mp_. A value that isn't the default was set by the environment, a tunable, or
+    by mallopt in the program. After a free of a mapped block, free() raises both thresholds by
+    itself, unless any was set. Sizes are in bytes. A variable that isn't in the table was not set.
+
+    Example: heapx params
+    """
+    environment = snapshot.target.environment
+    rows = [row for malloc in snapshot.mallocs for row in _rows(malloc, environment or {})]
+    tables = [Table("params", PARAM_COLUMNS, rows)]
+    variables: list[Row] = [
+        {"variable": name, "setting": value} for name, value in sorted((environment or {}).items())
+    ]
+    tables.append(Table("environment", ENVIRONMENT_COLUMNS, variables))
+    unknown = ("The environment of the program is unknown.",) if environment is None else ()
+    return Report(tuple(tables), snapshot.problems, notes=(*unknown, *notes_of(snapshot, ())))
+
+
+def _rows(malloc: Malloc, environment: Mapping[str, str]) -> Iterator[Row]:
+    for name, default in malloc.defaults.items():
+        value = malloc.parameters[name]
+        effect = EFFECTS.get(name)
+        yield {
+            "name": name,
+            "value": value,
+            "default": default,
+            "source": _source(malloc, name, environment),
+            "effect": effect(malloc, value) if effect else "",
+            "libc": malloc.libc,
+        }
+
+
+def _source(malloc: Malloc, name: str, environment: Mapping[str, str]) -> str:
+    """Say who set a value, as far as it can be told."""
+    variable, tunable = SETTERS.get(name, ("", ""))
+    if malloc.parameters[name] == malloc.defaults[name]:
+        return "default"
+    if variable in environment:
+        return variable
+    if tunable and f"{tunable}=" in environment.get("GLIBC_TUNABLES", ""):
+        return tunable
+    if name in ("trim_threshold", "mmap_threshold") and adjusted_by_free(malloc.parameters):
+        return "raised by a free"
+    if name == "no_dyn_threshold":
+        return "set with a threshold"
+    return "mallopt"

@@ -1,0 +1,101 @@
+"""heapx params: malloc's settings, against what the process and its environment were told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from heapbuilder import AMD64, I386, usual
+from live import gcore, heapx, look, table
+from sessions import answer
+
+from gdb_heapx import glibc
+from gdb_heapx.procfs import malloc_variables
+from gdb_heapx.snapshot import take
+
+RELEASES = [(2, minor) for minor in range(23, 45)]
+
+
+def rows_of(heap, environment=None, **parameters):
+    target = heap.target()
+    defaults = glibc.default_parameters(heap.layout)
+    for name, value in {**defaults, **parameters}.items():
+        heap.field(heap.layout.par, heap.symbols["mp_"], name, value)
+    target = replace(target, environment=lambda: environment)
+    report = json.loads(answer("params --format json", take(target)).text)
+    return {row["name"]: row for row in table(report)}, report
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_setting_that_nobody_has_changed_is_the_default(release):
+    rows, _ = rows_of(usual(AMD64, release), {})
+    assert {row["source"] for row in rows.values()} == {"default"}
+    assert all(row["value"] == row["default"] for row in rows.values())
+    assert set(rows) <= set(glibc.lay_out("malloc_par", glibc.MALLOC_PAR, 8, release).members)
+
+
+@pytest.mark.parametrize(
+    ("machine", "release", "largest"),
+    [
+        *((AMD64, (2, 36), 1032), (AMD64, (2, 43), 1041), (AMD64, (2, 44), 1041)),
+        (I386, (2, 31), 1020),
+    ],
+)
+def test_the_largest_cached_request_is_as_on_real_processes(machine, release, largest):
+    """Read in gdb on processes of these releases."""
+    layout = usual(machine, release).layout
+    assert glibc.default_parameters(layout)["tcache_max_bytes"] == largest
+
+
+@pytest.mark.parametrize(
+    ("environment", "changed", "source"),
+    [
+        ({"MALLOC_ARENA_MAX": "3"}, {"arena_max": 3}, "MALLOC_ARENA_MAX"),
+        ({}, {"arena_max": 3}, "mallopt"),
+        (
+            {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=5"},
+            {"tcache_count": 5},
+            "glibc.malloc.tcache_count",
+        ),
+        ({"GLIBC_TUNABLES": "glibc.malloc.tcache_count=5"}, {"arena_max": 3}, "mallopt"),
+        ({}, {"mmap_threshold": 1 << 20, "trim_threshold": 2 << 20}, "raised by a free"),
+        ({}, {"trim_threshold": 1 << 20}, "mallopt"),
+    ],
+)
+def test_who_set_a_value(environment, changed, source):
+    rows, _ = rows_of(usual(), environment, **changed)
+    assert {rows[name]["source"] for name in changed} == {source}
+
+
+def test_an_unknown_environment_is_said_to_be_unknown():
+    _, report = rows_of(usual(), None)
+    assert report["notes"][0] == "The environment of the program is unknown."
+
+
+def test_only_mallocs_variables_are_read_from_an_environment():
+    data = b"A=1\0MALLOC_ARENA_MAX=2\0XMALLOC_TOP=3\0GLIBC_TUNABLES=a=b\0PATH=/\0"
+    assert malloc_variables(data) == {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "a=b"}
+    assert malloc_variables(b"MALLOC_PERTURB_=1\0") == {"MALLOC_PERTURB_": "1"}
+    assert malloc_variables(b"") == {}
+
+
+@pytest.mark.live
+def test_on_a_process_and_its_core_the_environment_is_named(start, tmp_path):
+    variables = {
+        "MALLOC_ARENA_MAX": "3",
+        "MALLOC_TRIM_THRESHOLD_": "1048576",
+        "GLIBC_TUNABLES": "glibc.malloc.tcache_count=5",
+    }
+    inferior = start("mixed", env=variables)
+    live = look(inferior.pid, "params")
+    rows = {row["name"]: row for row in table(live)}
+    assert (rows["arena_max"]["value"], rows["arena_max"]["source"]) == (3, "MALLOC_ARENA_MAX")
+    assert rows["trim_threshold"]["source"] == "MALLOC_TRIM_THRESHOLD_"
+    assert rows["tcache_count"]["source"] == "glibc.malloc.tcache_count"
+    assert rows["n_mmaps_max"]["source"] == "default"
+    assert {r["variable"]: r["setting"] for r in table(live, "environment")} == variables
+    core = gcore(inferior.pid, tmp_path / "core")
+    again = heapx("--core", core, "params", "--format", "json").report
+    core.unlink()
+    assert again["tables"] == live["tables"]
