@@ -18,9 +18,10 @@ from typing import Any, NoReturn, Protocol
 from . import __version__
 from .allocators import not_glibc
 from .errors import HeapxError, UsageError
+from .malloc import Scope
 from .render import FORMATS, Context, Style, missing_libraries
 from .report import Column, Report, Value
-from .snapshot import Scope, Snapshot
+from .snapshot import Snapshot
 
 DAMAGED = 1
 HELP_WIDTH = 79

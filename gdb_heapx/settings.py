@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from .case import Case, each_arena
 from .figures import ArenaFigures
+from .malloc import Malloc
 from .report import Finding, size_text
-from .snapshot import Malloc
 from .thresholds import (
     DEFAULT_MMAP_THRESHOLD,
     DEFAULT_TRIM_THRESHOLD,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from gdb_heapx.command import SCOPE_ARGS, Answer, Command, Terminal, execute
 from gdb_heapx.errors import HeapxError
+from gdb_heapx.malloc import Scope
 from gdb_heapx.report import Report
-from gdb_heapx.snapshot import Scope, Snapshot
+from gdb_heapx.snapshot import Snapshot
 
 
 @dataclass

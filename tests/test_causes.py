@@ -34,10 +34,11 @@ from gdb_heapx import settings as settings_of_malloc
 from gdb_heapx.case import Case
 from gdb_heapx.causes import find_causes
 from gdb_heapx.images import find_images
+from gdb_heapx.malloc import Scope
 from gdb_heapx.pages import SWAPPED, UNTOUCHED
 from gdb_heapx.regions import Owner
 from gdb_heapx.report import Finding, size_text
-from gdb_heapx.snapshot import Scope, take
+from gdb_heapx.snapshot import take
 from gdb_heapx.space import Mapping, Usage
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30

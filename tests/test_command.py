@@ -12,8 +12,9 @@ from sessions import Taken
 
 from gdb_heapx.command import Terminal, execute, find, load_commands, parse, write_whole
 from gdb_heapx.errors import HeapxError, UsageError
+from gdb_heapx.malloc import Scope
 from gdb_heapx.pages import RESIDENT, UNTOUCHED
-from gdb_heapx.snapshot import Scope, take
+from gdb_heapx.snapshot import take
 
 SNAPSHOT = take(usual().target())
 COMMANDS = load_commands()

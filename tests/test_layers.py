@@ -17,6 +17,7 @@ ORDER = (
         "trim",
         "census",
         "figures",
+        "malloc",
         "regions",
         "snapshot",
         "ledger",

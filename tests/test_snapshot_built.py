@@ -30,7 +30,8 @@ from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.images import Image
 from gdb_heapx.layout import Member
 from gdb_heapx.ledger import account
-from gdb_heapx.snapshot import Scope, take
+from gdb_heapx.malloc import Scope
+from gdb_heapx.snapshot import take
 from gdb_heapx.thresholds import free_would_trim, thresholds
 from gdb_heapx.trim import Trim
 

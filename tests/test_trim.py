@@ -26,8 +26,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdb_heapx.chunks import BLOCK, SMALLEST_READ
+from gdb_heapx.malloc import Scope
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED
-from gdb_heapx.snapshot import Scope, take
+from gdb_heapx.snapshot import take
 from gdb_heapx.trim import Part, Trim
 
 NAMES = tuple(Trim.__dataclass_fields__)

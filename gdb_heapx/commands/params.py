@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ..command import command
 from ..glibc import SETTERS
+from ..malloc import Malloc
 from ..report import Column, Kind, Report, Row, Table, counted, size_text
-from ..snapshot import Malloc, Snapshot
+from ..snapshot import Snapshot
 from ..thresholds import adjusted_by_free
 from .arenas import LIBC, notes_of
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from ..command import ARENA, PAD, Arg, Session, command
 from ..errors import HeapxError
 from ..figures import ArenaFigures
+from ..malloc import Scope
 from ..report import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
-from ..snapshot import Scope, Snapshot
+from ..snapshot import Snapshot
 from ..trim import Trim
 from .arenas import LIBC, notes_of, select
 

@@ -11,7 +11,8 @@ import gdb
 from .. import snapshot
 from ..errors import HeapxError
 from ..locate import glibc_images
-from ..snapshot import Scope, Snapshot
+from ..malloc import Scope
+from ..snapshot import Snapshot
 from .frames import inside_malloc, selection_kept
 from .inferior import core_path, current_target
 from .parameters import given

@@ -1,0 +1,241 @@
+"""The malloc of one libc, read: its arenas, tcaches and mmapped chunks, and what must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from . import glibc
+from .arenas import Arena, HeapIndex, read_arenas
+from .bins import ArenaBins, read_fast, read_regular
+from .caches import Caches, Tcache, ThreadCache, read_caches
+from .errors import Problem
+from .figures import ArenaFigures, ArenaReading, Check, Presence, presence_of
+from .heaps import find_runs, free_chunks, walk_arena
+from .holes import Holes, Trimmer
+from .layout import Layout
+from .lists import Links, Overlay, gathered
+from .loader import link_map_of
+from .locate import Found, Libc
+from .mmapped import MmappedChunk, find_mmapped
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How much of a target to read.
+
+    `walk` over the chunks, or follow lists only; bring back `swap_in` bytes of swap at most (None:
+    procfs.swap_allowance); `pad` is what malloc_trim is asked to leave.
+    """
+
+    walk: bool = True
+    swap_in: int | None = None
+    pad: int = 0
+
+
+EVERYTHING = Scope()
+
+
+@dataclass(frozen=True)
+class MallocThread:
+    """One thread: the index of the arena that it allocates from, and its tcache; None without.
+
+    Both are unknown where the thread's own data was not `found`.
+    """
+
+    lwp: int
+    name: str | None
+    arena: int | None
+    tcache: Tcache | None
+    found: bool
+
+
+@dataclass(frozen=True)
+class Malloc:
+    """The malloc of one libc.
+
+    `mmapped_certain` is False where the chunks that were found are not those that mp_ counts;
+    `mmapped_cached` are those in a tcache, `mmapped_presence` what of each is in memory.
+    `program_break` is libc's view of brk.
+    """
+
+    libc: str
+    build_id: str | None
+    release: str
+    arenas: tuple[ArenaFigures, ...]
+    caches: tuple[ThreadCache, ...]
+    threads: tuple[MallocThread, ...]
+    mmapped: tuple[MmappedChunk, ...]
+    mmapped_certain: bool
+    mmapped_cached: frozenset[int]
+    mmapped_presence: tuple[Presence, ...]
+    parameters: dict[str, int]
+    defaults: dict[str, int]
+    program_break: int | None
+    found: tuple[Found, ...]
+    checks: tuple[Check, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def held(self) -> int:
+        """Bytes that this malloc has from the system."""
+        return sum(arena.system for arena in self.arenas) + self.parameters["mmapped_mem"]
+
+
+def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
+    """Read one libc's malloc: the lists first, then the walk, then what both must agree on."""
+    layout, links, overlay = libc.layout, Links(target), Overlay.empty()
+    trimmer = Trimmer(target)
+    arenas, problems = read_arenas(target, libc)
+    arenas = [_with_runs(target, layout, arena) for arena in arenas]
+    index = HeapIndex([heap for arena in arenas for heap in arena.heaps])
+    caches = read_caches(target, libc, arenas, index, links, overlay.cached)
+    fast = [read_fast(target, layout, arena, links, overlay.fast) for arena in arenas]
+    holes = [Holes(trimmer, target.residency) for _ in arenas]
+    walked = [
+        walk_arena(target, layout, arena, overlay, hole) if scope.walk else None
+        for arena, hole in zip(arenas, holes)
+    ]
+    regular = [
+        read_regular(target, layout, arena, links, free_chunks(arena, part))
+        for arena, part in zip(arenas, walked)
+    ]
+    bins = map(ArenaBins.joined, fast, regular)
+    parts = [
+        ArenaReading(*part, caches, layout, target.residency)
+        for part in zip(arenas, bins, walked, holes)
+    ]
+    parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
+    program_break = _program_break(target, libc)
+    mmapped, certain = _read_mmapped(target, libc, arenas)
+    for part in parts:
+        problems += part.problems()
+    checks = [check for part in parts for check in part.checks()]
+    checks += [
+        Check(f"tcache counts of thread {c.tcache.lwp}", None, c.tcache.stored, c.tcache.chunks)
+        for c in caches.caches
+    ]
+    return Malloc(
+        libc=libc.path,
+        build_id=libc.image.build_id,
+        release=libc.found[0].value,
+        arenas=tuple(
+            part.figures(libc.path, part.trim(trimmer, parameters, program_break, scope.pad))
+            for part in parts
+        ),
+        caches=caches.caches,
+        threads=tuple(_threads(target, arenas, caches)),
+        mmapped=mmapped,
+        mmapped_certain=certain,
+        mmapped_cached=frozenset(caches.mmapped),
+        mmapped_presence=tuple(
+            presence_of(target.residency, chunk.start, chunk.end) for chunk in mmapped
+        ),
+        parameters=parameters,
+        defaults=glibc.default_parameters(layout),
+        program_break=program_break,
+        found=(
+            *_identity(libc),
+            *libc.found,
+            Found("tcaches", f"{len(caches.caches)}", caches.how),
+        ),
+        checks=tuple(checks),
+        problems=_mark_motion(
+            target, arenas, caches, gathered([*libc.problems, *caches.problems, *problems])
+        ),
+        notes=(*_notes(libc), *([caches.missing] if caches.missing else [])),
+    )
+
+
+def _identity(libc: Libc) -> tuple[Found, ...]:
+    """Return which libc it is."""
+    image = libc.image
+    read = f"its symbols: from {image.how}"
+    return Found("libc", image.path, read), Found("build-id", image.build_id or "none", "its note")
+
+
+def _threads(target: Target, arenas: list[Arena], caches: Caches) -> Iterator[MallocThread]:
+    """Yield every thread with its arena and its tcache."""
+    indexes = {arena.address: arena.index for arena in arenas}
+    tcaches = {cache.tcache.lwp: cache.tcache for cache in caches.caches}
+    for thread in sorted(target.threads, key=lambda thread: thread.lwp):
+        lwp = thread.lwp
+        arena = indexes.get(caches.thread_arena.get(lwp, 0))
+        yield MallocThread(lwp, thread.name, arena, tcaches.get(lwp), lwp in caches.thread_arena)
+
+
+def _notes(libc: Libc) -> tuple[str, ...]:
+    """Say what wasn't found by debug symbols: the chunks have proven it."""
+    how = {found.what: found.how for found in libc.found}
+    if libc.proven:
+        return ()
+    return (
+        f"No debug symbols for {libc.path}: main_arena was found by {how['main_arena']}, mp_ by "
+        f"{how['mp_']}; their chunks add up (heapx about).",
+    )
+
+
+def _with_runs(target: Target, layout: Layout, arena: Arena) -> Arena:
+    """Give a main arena that lives in mmaps its regions."""
+    if arena.main and arena.top_size and not arena.heaps:
+        return replace(arena, heaps=tuple(find_runs(target, layout, arena)))
+    return arena
+
+
+def _program_break(target: Target, libc: Libc) -> int | None:
+    """Return the program break as sbrk(0) of this libc would (misc/sbrk.c), None if unknown.
+
+    ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means: .dynsym does.
+    Without it, the break is where the mapping of the main heap ends.
+    """
+    link_map = link_map_of(target, libc.image, libc.main_arena)
+    address = libc.image.exported("__curbrk", link_map.base if link_map else None)
+    if address is None:
+        address = libc.image.address("__curbrk")
+    if address is not None:
+        return target.read_word(address)
+    base = libc.parameters["sbrk_base"]
+    heaps = (m.end for m in target.mappings if m.start <= base < m.end)
+    return next(heaps, None)
+
+
+def _read_mmapped(
+    target: Target, libc: Libc, arenas: list[Arena]
+) -> tuple[tuple[MmappedChunk, ...], bool]:
+    """Return the mmapped chunks, and whether they are exactly those that mp_ counts."""
+    number, total = libc.parameters["n_mmaps"], libc.parameters["mmapped_mem"]
+    heaps = [(heap.address, heap.address + heap.reserved) for a in arenas for heap in a.heaps]
+    mappings = [
+        mapping
+        for mapping in target.mappings
+        if mapping.anonymous
+        and not mapping.name.startswith(("[stack", "[heap"))
+        and not any(start < mapping.end and mapping.start < end for start, end in heaps)
+    ]
+    found = find_mmapped(target, libc.layout, mappings, number, total)
+    certain = len(found) == number and sum(chunk.mapping for chunk in found) == total
+    return found, certain
+
+
+def _mark_motion(
+    target: Target, arenas: list[Arena], caches: Caches, problems: list[Problem]
+) -> tuple[Problem, ...]:
+    """Mark the problems where a thread was just changing things: they are no damage.
+
+    An arena's mutex tells; but a process with one thread takes none, a tcache has none, and free
+    may put chunks on fastbins without one. So threads that stand inside malloc count, too.
+    """
+    if not problems:
+        return ()
+    inside = target.inside_malloc()
+    indexes = {arena.address: arena.index for arena in arenas}
+    moving = {arena.index for arena in arenas if arena.locked}
+    for lwp, function in inside.items():
+        own = indexes.get(caches.thread_arena.get(lwp, 0))
+        moving |= set(indexes.values()) if own is None or "free" in function else {own}
+    return tuple(
+        problem.moving() if problem.arena in moving or problem.thread in inside else problem
+        for problem in problems
+    )
