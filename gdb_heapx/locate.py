@@ -117,25 +117,32 @@ def _locate(place: Place, name: str) -> tuple[int, Strategy] | None:
     return None
 
 
-def find_libcs(target: Target) -> tuple[tuple[Libc, ...], ...]:
-    """Return every glibc, the program's own first; () without one.
+class Candidates(NamedTuple):
+    """A file that brings glibc, and what its malloc may be, the likeliest first.
 
-    Each is a tuple of what it may be, the likeliest first: of several only one can be proven.
-    HeapxError where there is a glibc whose malloc can't be found.
+    Of several only one can be proven; of none its malloc was not found.
+    """
+
+    image: Image
+    libcs: tuple[Libc, ...]
+
+
+def find_libcs(target: Target) -> list[Candidates]:
+    """Return every glibc, the program's own first; [] without one.
+
+    HeapxError where what the user gave can't be right.
     """
     images = glibc_images(target)
     for address in (target.given.main_arena, target.given.mp):
         if address is not None and not any(i for i in images if not i.mappings or address in i):
             raise HeapxError(f"{address:#x}, set by hand, is not in the data of any libc")
-    found = (tuple(_candidates(target, image)) for image in images)
-    libcs = [candidates for candidates in found if candidates]
-    if len(libcs) > 1:
-        libcs.sort(key=lambda candidates: _namespace(target, candidates[0]))
-    return tuple(libcs)
+    found = [Candidates(image, tuple(_candidates(target, image))) for image in images]
+    return sorted(found, key=lambda each: _namespace(target, each)) if len(found) > 1 else found
 
 
-def _namespace(target: Target, libc: Libc) -> int:
-    link_map = link_map_of(target, libc.image, libc.main_arena)
+def _namespace(target: Target, candidates: Candidates) -> int:
+    image, libcs = candidates
+    link_map = link_map_of(target, image, libcs[0].main_arena if libcs else image.start)
     return link_map.namespace if link_map else 0
 
 

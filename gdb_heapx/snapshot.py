@@ -85,10 +85,13 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
         target.exe_how,
         target.environment(),
     )
-    read = [_read_proven(target, candidates, scope) for candidates in find_libcs(target)]
+    found = find_libcs(target)
+    read = [_read_proven(target, each.libcs, scope) for each in found if each.libcs]
     if not read:
         raise no_glibc(target)
     libcs, mallocs = zip(*read)
+    lost = tuple(_lost(each.image.path) for each in found if not each.libcs)
+    mallocs = (replace(mallocs[0], notes=(*lost, *mallocs[0].notes)), *mallocs[1:])
     spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
     stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
     loose = [Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks)]
@@ -100,6 +103,10 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
     allocators = other_allocators(target, libcs[0], unused)
     walked = scope.walk or not all(libc.proven for libc in libcs)
     return Snapshot(facts, mallocs, tile(target, spans), allocators, walked)
+
+
+def _lost(path: str) -> str:
+    return f"The malloc of {path} was not found: what it holds counts as other memory."
 
 
 def _read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> tuple[Libc, Malloc]:

@@ -232,3 +232,14 @@ def test_a_thread_is_known_by_the_lwp_that_it_has_outside():
     caches = take(replace(target, threads=threads)).mallocs[0].caches
     assert [cache.tcache.lwp for cache in caches] == [thread.lwp for thread in threads]
     assert [cache.name for cache in caches] == [thread.name for thread in threads]
+
+
+def test_of_two_libcs_the_one_whose_malloc_is_not_found_is_named():
+    heap = usual()
+    target = stripped(heap)
+    zeros = replace(target.objects[0].mappings[0], start=1 << 40, end=(1 << 40) + 4096)
+    known = {"__libc_version": heap.symbols["__libc_version"]}
+    other = Symbols("/other/libc.so.6", known, {}, {})
+    twin = Image(other.path, (zeros,), target.memory, lambda build_id: None, other)
+    (malloc,) = take(replace(target, objects=(*target.objects, twin))).mallocs
+    assert malloc.notes[0].startswith("The malloc of /other/libc.so.6 was not found")
