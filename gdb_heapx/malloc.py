@@ -171,9 +171,10 @@ def _notes(libc: Libc) -> tuple[str, ...]:
     how = {found.what: found.how for found in libc.found}
     if libc.proven:
         return ()
+    ways = " and ".join(sorted({how["main_arena"], how["mp_"]}))
     return (
-        f"No debug symbols for {libc.path}: main_arena was found by {how['main_arena']}, mp_ by "
-        f"{how['mp_']}; their chunks add up (heapx about).",
+        f"No debug symbols for {libc.path}. How malloc's data was found: {ways}; its chunks add "
+        "up (heapx about).",
     )
 
 
