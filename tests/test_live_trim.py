@@ -133,7 +133,8 @@ CASES = {
     "arenas that no thread is left in": Case("trim ended"),
     "huge pages": Case("trim sprinkled", HUGE, ("returned_below_top", "kept_top")),
     "huge pages in four arenas": Case("trim sprinkled 4", HUGE),
-    "huge pages in top": Case("trim large_top", HUGE, ("returned_top", "kept_top")),
+    # What stays of top is below a huge page, down to nothing: it depends on where the break began.
+    "huge pages in top": Case("trim large_top", HUGE, ("returned_top",)),
     "huge pages in a top hardly touched": Case(
         "trim untouched_top", HUGE, ("returned_top", "already_returned")
     ),
