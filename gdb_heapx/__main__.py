@@ -121,8 +121,8 @@ def _run(arguments: Sequence[str]) -> int:
         print(find(topic)[0].help() if topic else help_text().rstrip())
         return 0
     parsed = parse(*find(words))  # a wrong command line doesn't stop the process
-    if options.pid and getattr(parsed, "now", False):
-        print(f"heapx: will call malloc_trim({parsed.pad or 0}) in the process", file=sys.stderr)
+    if options.pid and parsed.get("now"):
+        print(f"heapx: will call malloc_trim({parsed['pad'] or 0}) in the process", file=sys.stderr)
     return _through_gdb(options, words)
 
 
@@ -170,21 +170,22 @@ def _through_gdb(options: argparse.Namespace, words: Sequence[str]) -> int:
     if shutil.which(options.gdb) is None:
         raise HeapxError(f"{options.gdb} was not found", "Install it: apt-get install gdb")
     with tempfile.TemporaryDirectory(prefix="heapx-") as directory:
-        path = os.path.join(directory, "request.json")
-        Path(path).write_text(json.dumps(request), encoding="utf-8")
-        messages = _run_gdb(options, path)
-        result = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
-    if "status" not in result:
-        print(messages, file=sys.stderr)
-        print(
-            "heapx: this is a bug in heapx. Please report it with the messages above, "
-            f"version {__version__}, and your gdb's and glibc's versions.",
-            file=sys.stderr,
-        )
-        return BUG
-    if result["error"]:
-        print(result["error"], file=sys.stderr)
-    _print(result["text"])
+        path, answer = Path(directory) / "request.json", Path(directory) / "answer"
+        path.write_text(json.dumps({**request, "answer": str(answer)}), encoding="utf-8")
+        messages = _run_gdb(options, str(path))
+        result = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        if "status" not in result:
+            print(messages, file=sys.stderr)
+            print(
+                "heapx: this is a bug in heapx. Please report it with the messages above, "
+                f"version {__version__}, and your gdb's and glibc's versions.",
+                file=sys.stderr,
+            )
+            return BUG
+        if result["error"]:
+            print(result["error"], file=sys.stderr)
+        if answer.exists():
+            _print(answer)
     return int(result["status"])
 
 
@@ -230,9 +231,11 @@ def _forwarding(gdb: subprocess.Popen[str]) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _print(text: str) -> None:
+def _print(answer: Path) -> None:
+    """Copy an answer, which may be long, to standard output."""
     try:
-        sys.stdout.write(text)
+        with open(answer, encoding="utf-8", errors="surrogateescape") as file:
+            shutil.copyfileobj(file, sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has what it wants
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from .arenas import Arena
@@ -18,11 +21,12 @@ from .lists import (
     Followed,
     Links,
     Places,
+    Visit,
     fast_list,
     follow,
     regular_list,
 )
-from .target import Target
+from .target import Residency, Target
 
 
 class BinKind(Enum):
@@ -80,6 +84,26 @@ class ArenaBins:
         return sum(b.bytes for b in self.bins if b.kind in kinds)
 
 
+@dataclass(frozen=True)
+class FreeList:
+    """One free list: its bin with the bounds of its chunks' sizes, and a way to follow it.
+
+    It has fewer than `limit` chunks; `chunks` yields them in order, and raises what regular_list
+    raises.
+    """
+
+    kind: BinKind
+    index: int
+    bounds: tuple[int, int | None]
+    name: str
+    limit: int
+    chunks: Callable[[], Chunks]
+
+    def follow(self, residency: Residency | None, visit: Visit | None = None) -> Followed:
+        """Follow it to its end, or to where it breaks."""
+        return follow(self.name, self.chunks(), self.limit, residency, visit)
+
+
 class FreeChunks(NamedTuple):
     """All chunks that a walk found free in an arena: by size, and sums of addresses and links.
 
@@ -104,29 +128,55 @@ def read_fast(
 
     bins: list[Bin] = []
     problems: list[Problem] = []
+    for each in fast_lists(target, layout, arena, links):
+        followed = each.follow(target.residency, visit)
+        bins.append(bin_of(target, each, followed))
+        problems += followed.problems
+    return _bins_of(arena, bins, 0, problems)
+
+
+def fast_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
+    """Yield an arena's fastbins that hold chunks."""
     heads = arena.record.array("fastbinsY", target.word) if layout.has_fastbins else ()
     for index, head in enumerate(heads):
         if head:
             size, name = layout.fast_size(index), f"fastbin {index}"
-            chunks = fast_list(name, layout, links, head, size)
-            limit = arena.system // layout.min_size + 1
-            followed = follow(name, chunks, limit, target.residency, visit)
-            bins.append(bin_of(target, BinKind.FAST, index, (size, size), followed))
-            problems += followed.problems
-    return _bins_of(arena, bins, 0, problems)
+            chunks = partial(fast_list, name, layout, links, head, size)
+            yield FreeList(BinKind.FAST, index, (size, size), name, _limit(layout, arena), chunks)
 
 
-def bin_of(
-    target: Target, kind: BinKind, index: int, bounds: tuple[int, int | None], followed: Followed
-) -> Bin:
+def regular_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
+    """Yield an arena's unsorted, small and large bins that hold chunks."""
+    for head in regular_heads(target, layout, arena):
+        kind, bounds = kind_of(head.index), layout.bin_range(head.index)
+        name = f"{kind.value} bin {head.index}"
+        within = bounds[0], bounds[1] or arena.system
+        chunks = partial(regular_list, name, layout, links, head, within)
+        yield FreeList(kind, head.index, bounds, name, _limit(layout, arena), chunks)
+
+
+def _limit(layout: Layout, arena: Arena) -> int:
+    return arena.system // layout.min_size + 1
+
+
+def bin_of(target: Target, listed: FreeList, followed: Followed) -> Bin:
     """Return a bin with what its list was found to hold."""
     resident, swapped = (
         (followed.bytes - followed.absent, followed.swapped) if target.residency else (None, None)
     )
-    return Bin(kind, index, *bounds, followed.chunks, followed.bytes, resident, swapped)
+    return Bin(
+        listed.kind,
+        listed.index,
+        *listed.bounds,
+        followed.chunks,
+        followed.bytes,
+        resident,
+        swapped,
+    )
 
 
-def _heads(target: Target, layout: Layout, arena: Arena) -> list[BinHead]:
+def regular_heads(target: Target, layout: Layout, arena: Arena) -> list[BinHead]:
+    """Return the heads of an arena's regular bins that hold chunks."""
     links = arena.record.array("bins", target.word)
     first = arena.record.address_of("bins") - layout.header
     heads = [
@@ -145,22 +195,19 @@ def read_regular(
     unsorted list and the sorted ones is followed, and the other is the rest; following a list costs
     a read per chunk. Otherwise every list is followed, and shows where it breaks.
     """
-    heads = _heads(target, layout, arena)
-    limit = arena.system // layout.min_size + 1
+    heads = regular_heads(target, layout, arena)
+    lists = list(regular_lists(target, layout, arena, links))
     if free is not None and _closed(heads, free, target.word):
-        unsorted = _unsorted(target, layout, links, heads, free, arena.system)
-        derived = unsorted and _derive(target, layout, heads, free, unsorted)
+        unsorted = _unsorted(target, lists, free, _limit(layout, arena))
+        derived = unsorted and _derive(target, layout, lists, free, unsorted)
         if derived is not None:
             return _bins_of(arena, derived, free.address_sum, [])
     bins: list[Bin] = []
     problems: list[Problem] = []
     address_sum = 0
-    for head in heads:
-        kind, bounds = _kind(head.index), layout.bin_range(head.index)
-        name = f"{kind.value} bin {head.index}"
-        chunks = regular_list(name, layout, links, head, (bounds[0], bounds[1] or arena.system))
-        followed = follow(name, chunks, limit, target.residency)
-        bins.append(bin_of(target, kind, head.index, bounds, followed))
+    for each in lists:
+        followed = each.follow(target.residency)
+        bins.append(bin_of(target, each, followed))
         address_sum += followed.address_sum
         problems += followed.problems
     return _bins_of(arena, bins, address_sum, problems)
@@ -191,24 +238,17 @@ class _Sizes(NamedTuple):
     swapped: Counter[int]
 
 
-def _unsorted(
-    target: Target,
-    layout: Layout,
-    links: Links,
-    heads: list[BinHead],
-    free: FreeChunks,
-    system: int,
-) -> _Sizes | None:
+def _unsorted(target: Target, lists: list[FreeList], free: FreeChunks, limit: int) -> _Sizes | None:
     """Return the unsorted chunks by size; None where a list can't be followed to its end.
 
     The unsorted list and the sorted ones are followed in turn until one of the two ends.
     """
-    unsorted = [head for head in heads if head.index == UNSORTED]
-    sorted_ = [head for head in heads if head.index != UNSORTED]
-    sides = [_chunks_of(layout, links, side, system) for side in (unsorted, sorted_)]
+    unsorted = (each.chunks() for each in lists if each.index == UNSORTED)
+    sorted_ = (each.chunks() for each in lists if each.index != UNSORTED)
+    sides = [chain.from_iterable(side) for side in (unsorted, sorted_)]
     found = [_Sizes(Counter(), Counter(), Counter()) for _ in sides]
     try:
-        for _ in range(system // layout.min_size + 1):
+        for _ in range(limit):
             for side, (chunks, sizes) in enumerate(zip(sides, found)):
                 following = next(chunks, None)
                 if following is None:
@@ -227,17 +267,11 @@ def _rest(free: FreeChunks, part: _Sizes) -> _Sizes:
     return _Sizes(free.sizes - part.number, free.absent - part.absent, free.swapped - part.swapped)
 
 
-def _chunks_of(layout: Layout, links: Links, heads: list[BinHead], system: int) -> Chunks:
-    for head in heads:
-        low, high = layout.bin_range(head.index)
-        yield from regular_list("", layout, links, head, (low, high or system))
-
-
 def _derive(
-    target: Target, layout: Layout, heads: list[BinHead], free: FreeChunks, unsorted: _Sizes
+    target: Target, layout: Layout, lists: list[FreeList], free: FreeChunks, unsorted: _Sizes
 ) -> list[Bin] | None:
     """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
-    found = {head.index: Followed(0, 0, 0, 0, 0, ()) for head in heads}
+    found = {each.index: Followed(0, 0, 0, 0, 0, ()) for each in lists}
     for size, number in free.sizes.items():
         apart = (unsorted.number[size], unsorted.absent[size], unsorted.swapped[size])
         whole = (number, free.absent[size], free.swapped[size])
@@ -250,10 +284,11 @@ def _derive(
             found[index] = found[index].plus(count, count * size, absent, swapped)
     if any(not followed.chunks for followed in found.values()):
         return None
-    return [bin_of(target, _kind(i), i, layout.bin_range(i), found[i]) for i in sorted(found)]
+    return [bin_of(target, each, found[each.index]) for each in lists]
 
 
-def _kind(index: int) -> BinKind:
+def kind_of(index: int) -> BinKind:
+    """Return the kind of a regular bin."""
     if index == UNSORTED:
         return BinKind.UNSORTED
     return BinKind.SMALL if index < NSMALLBINS else BinKind.LARGE

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from .arenas import Arena, HeapIndex
-from .bins import Bin, BinKind, bin_of
+from .bins import Bin, BinKind, FreeList, bin_of
 from .errors import MemoryFault, Problem, SwappedOutError
 from .layout import FLAGS, IS_MMAPPED, Layout
-from .lists import Links, Places, follow, swapped_out, tcache_list
+from .lists import Links, Places, Visit, swapped_out, tcache_list
 from .locate import Libc
 from .nptl import Block, Blocks, thread_blocks
-from .target import Target
+from .target import Record, Target
 from .threadvars import find_offsets, has_no_tcache, stored_counts
 
 TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
@@ -178,25 +179,22 @@ def read_tcache(
     address: int,
     fill: int,
     links: Links,
-    visit: Callable[[int, int, int, int], None],
+    visit: Visit,
 ) -> Tcache:
     """Return the tcache at `address`; `visit` gets each cached chunk (lists.follow).
 
     `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
     """
-    assert layout.tcache is not None
-    record = target.read_struct(layout.tcache, address)
-    heads = record.array("entries", target.word)
     bins: list[Bin] = []
     problems: list[Problem] = []
-    stored = stored_counts(record, len(heads), fill)
-    for index, (head, claimed) in enumerate(zip(heads, stored)):
-        bounds = layout.tcache_range(index)
-        name = f"tcache bin {index} of thread {block.lwp}"
-        chunks = tcache_list(name, layout, links, head, (bounds[0], bounds[1] or LARGEST))
-        followed = follow(name, chunks, TCACHE_LIMIT, target.residency, visit)
+    assert layout.tcache is not None
+    record = target.read_struct(layout.tcache, address)
+    lists = tcache_lists(target, layout, block.lwp, record, links)
+    stored = stored_counts(record, len(lists), fill)
+    for each, claimed in zip(lists, stored):
+        followed = each.follow(target.residency, visit)
         if followed.chunks:
-            bins.append(bin_of(target, BinKind.TCACHE, index, bounds, followed))
+            bins.append(bin_of(target, each, followed))
         lost = max(claimed - followed.chunks, 0)
         behind = f"; {lost} chunks that it counts were not reached, and count as in use"
         problems += (
@@ -204,6 +202,20 @@ def read_tcache(
             for problem in followed.problems
         )
         if followed.chunks != claimed and not followed.problems:
-            statement = f"{name} counts {claimed} chunks, its list holds {followed.chunks}"
+            statement = f"{each.name} counts {claimed} chunks, its list holds {followed.chunks}"
             problems.append(Problem("tcache_count", statement, address))
     return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
+
+
+def tcache_lists(
+    target: Target, layout: Layout, lwp: int, record: Record, links: Links
+) -> list[FreeList]:
+    """Return all lists of one thread's tcache, the empty ones too."""
+    lists: list[FreeList] = []
+    for index, head in enumerate(record.array("entries", target.word)):
+        bounds = layout.tcache_range(index)
+        name = f"tcache bin {index} of thread {lwp}"
+        within = bounds[0], bounds[1] or LARGEST
+        chunks = partial(tcache_list, name, layout, links, head, within)
+        lists.append(FreeList(BinKind.TCACHE, index, bounds, name, TCACHE_LIMIT, chunks))
+    return lists

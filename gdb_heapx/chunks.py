@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from .errors import MemoryFault, Problem, SwappedOutError
 from .holes import Holes, missing
 from .layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout, align_up
 from .lists import BUCKET, Overlay, Places, swapped_out
-from .target import Target
+from .target import Residency, Target
 
 BLOCK = 1 << BUCKET  # bytes read at once at most
 GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture
@@ -101,6 +101,28 @@ def walk(
     return walker.tally
 
 
+def each_chunk(
+    target: Target, layout: Layout, start: int, stop: int
+) -> Iterator[tuple[int, int, bool]]:
+    """Yield the chunks of a region that a walk went over: address, size, in use by the tags.
+
+    MemoryFault where memory can't be read.
+    """
+    scanner = _Scanner(target, layout, target.residency)
+    address, last, size = start, None, 0
+    while address < stop:
+        run = scanner.run(address, stop)
+        for word in run.words:
+            if last is not None:
+                yield last, size, bool(word & PREV_INUSE)
+            last, size = address, word & ~FLAGS
+            address += size
+        if not run.words:
+            break
+    if last is not None:
+        yield last, size, bool(target.read_word(address + target.word) & PREV_INUSE)
+
+
 class _BadChunkError(Exception):
     def __init__(self, code: str, address: int, statement: str) -> None:
         super().__init__(statement)
@@ -143,48 +165,25 @@ class _Carried(NamedTuple):
     overlaid: bool
 
 
-class _Walker:
-    """Folds runs of chunks; carries the last one of each, whose state the next one tells."""
+class _Scanner:
+    """Reads the chunks of a region run by run: ever more at once, little behind a large chunk."""
 
-    def __init__(
-        self, target: Target, layout: Layout, main: bool, overlay: Overlay, holes: Holes | None
-    ) -> None:
-        self.tally = Tally()
+    def __init__(self, target: Target, layout: Layout, residency: Residency | None) -> None:
         self._target = target
-        self._layout = layout
-        self._overlay = overlay
-        self._holes = holes
-        # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
-        forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
-        self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
+        self._smallest = layout.min_size
+        self._residency = residency
         self._window = SMALLEST_READ
-        self._carried: _Carried | None = None
 
-    def fold_block(self, address: int, stop: int) -> int:
-        """Fold the chunks that begin in one read from `address` on; return where the next lies."""
+    def run(self, address: int, stop: int) -> _Run:
+        """Return the chunks that begin in one read from `address` on, below `stop`."""
         end = min((address & -BLOCK) + BLOCK, stop, address + self._window)
-        if self._holes and missing(self._holes.residency, address, end)[1]:
+        if missing(self._residency, address, end)[1]:
             # Reading brings swapped pages back: only those where a header lies.
             end = min(end, align_up(address + 1, self._target.page))
         run = self._scan(address, end)
-        if not run.words:
-            return address
         skipped = run.end - end > SMALLEST_READ
         self._window = SMALLEST_READ if skipped else min(2 * self._window, BLOCK)
-        counts = Counter(run.words)
-        bad = [word for word in counts if word & self._bad]
-        if bad:
-            index = min(map(run.words.index, bad))
-            statement = f"has the impossible size word {run.words[index]:#x}"
-            raise self._bad_chunk(run, index, statement)
-        if run.end > stop:
-            statement = f"of size {run.words[-1] & ~FLAGS:#x} reaches beyond its heap"
-            raise self._bad_chunk(run, len(run.words) - 1, statement)
-        fast = self._met(run, self._overlay.fast)
-        self._fold(run, counts, fast | self._met(run, self._overlay.cached))
-        if self._holes:
-            self._note_holes(self._holes, run, fast)
-        return run.end
+        return run
 
     def _scan(self, address: int, end: int) -> _Run:
         """Return the chunks that begin in [address, end).
@@ -195,7 +194,7 @@ class _Walker:
         data = self._target.bulk_words(address + word, max((end - address) // word - 1, 1))
         step = GRAIN // word
         sizes = data[::step]
-        smallest, count, index, previous = self._layout.min_size, len(sizes), 0, -1
+        smallest, count, index, previous = self._smallest, len(sizes), 0, -1
         words: list[int] = []
         freed: list[int] = []
         append = words.append
@@ -210,6 +209,44 @@ class _Walker:
             index += size >> 3
         following = address + index * GRAIN
         return _Run(address, following, sizes, data[1::step], data[2::step], words, freed)
+
+
+class _Walker:
+    """Folds runs of chunks; carries the last one of each, whose state the next one tells."""
+
+    def __init__(
+        self, target: Target, layout: Layout, main: bool, overlay: Overlay, holes: Holes | None
+    ) -> None:
+        self.tally = Tally()
+        self._target = target
+        self._layout = layout
+        self._overlay = overlay
+        self._holes = holes
+        # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
+        forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
+        self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
+        self._scanner = _Scanner(target, layout, holes.residency if holes else None)
+        self._carried: _Carried | None = None
+
+    def fold_block(self, address: int, stop: int) -> int:
+        """Fold the chunks that begin in one read from `address` on; return where the next lies."""
+        run = self._scanner.run(address, stop)
+        if not run.words:
+            return address
+        counts = Counter(run.words)
+        bad = [word for word in counts if word & self._bad]
+        if bad:
+            index = min(map(run.words.index, bad))
+            statement = f"has the impossible size word {run.words[index]:#x}"
+            raise self._bad_chunk(run, index, statement)
+        if run.end > stop:
+            statement = f"of size {run.words[-1] & ~FLAGS:#x} reaches beyond its heap"
+            raise self._bad_chunk(run, len(run.words) - 1, statement)
+        fast = self._met(run, self._overlay.fast)
+        self._fold(run, counts, fast | self._met(run, self._overlay.cached))
+        if self._holes:
+            self._note_holes(self._holes, run, fast)
+        return run.end
 
     def _bad_chunk(self, run: _Run, index: int, statement: str) -> _BadChunkError:
         """Fold what is before a chunk of the run that can't be one; return the error."""

@@ -2,72 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import inspect
-import os
 import pkgutil
-import re
-import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Any, NoReturn, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from . import __version__
 from .allocators import not_glibc
-from .errors import HeapxError, UsageError
+from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg, parse_words
+from .catalogue import Catalogue
+from .errors import UsageError
 from .malloc import Scope
-from .render import FORMATS, Context, Style, missing_libraries
-from .report import Column, Report, Value
+from .output import arrange, check_output, write_whole
+from .render import FORMATS, Context, missing_libraries
+from .report import Report, Value
 from .snapshot import Snapshot
+from .text import Style
 
 DAMAGED = 1
 HELP_WIDTH = 79
-
-
-@dataclass(frozen=True)
-class Arg:
-    """One argument: `--name` or, without dashes, a positional one that may be absent.
-
-    `kind` is what its value is: flag, text, count, bytes, choice, arena or file.
-    """
-
-    name: str
-    help: str
-    kind: str = "flag"
-    default: Any = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        return self.name.lstrip("-").lower().replace("-", "_")
-
-    @property
-    def usage(self) -> str:
-        if not self.name.startswith("-") or self.kind == "flag":
-            return self.name
-        return f"{self.name} {self.key.upper() if self.choices else self.kind.upper()}"
-
-    @property
-    def meaning(self) -> str:
-        return f"{self.help}: {', '.join(self.choices)}" if self.choices else self.help
-
-
-ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
-NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains")
-PAD = Arg("--pad", "leave this much at top, as malloc_trim(BYTES) would", "bytes")
-SCOPE_ARGS = (NO_WALK, PAD)  # what take is told
-OUTPUT_ARGS = (
-    Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
-    Arg("--output", "write to this file, whole or not at all", "file"),
-    Arg("--sort", "sort by this column, largest first", "column"),
-    Arg("--limit", "show this many rows at most", "count"),
-    Arg("--bytes", "show sizes in bytes, exactly"),
-    Arg("--columns", "show these columns: NAME,NAME,…", "columns"),
-    Arg("--swap-in", "bring this much back from swap at most, such as 100M", "bytes"),
-)
 
 
 class Session(Protocol):
@@ -76,17 +33,32 @@ class Session(Protocol):
     def take(self, scope: Scope) -> Snapshot:
         """Return a snapshot; HeapxError where there is no glibc malloc to read."""
 
+    def catalogue(self, scope: Scope) -> Catalogue:
+        """Return a way to the single chunks, as long as the session lasts; HeapxError as above."""
+
+    def evaluate(self, expression: str) -> int:
+        """Return the address that an expression means; HeapxError where it means none."""
+
     def malloc_trim(self, pad: int) -> int:
         """Call malloc_trim(pad) in the process and return its result; HeapxError if it can't be."""
+
+
+def _hanging(label: str, words: Sequence[str]) -> str:
+    """Return text behind a label, broken into lines that begin below its first word."""
+    indent = " " * len(label)
+    return textwrap.fill(
+        " ".join(words), HELP_WIDTH, initial_indent=label, subsequent_indent=indent
+    )
 
 
 @dataclass(frozen=True)
 class Command:
     """A declared command: `run` maps a snapshot and its own arguments to a Report.
 
-    A command that `acts` gets the session, too. One about the `whole` memory has an answer even if
-    glibc malloc holds nothing, because another allocator serves the program. `limit` is how many
-    rows text shows unless told otherwise.
+    One about `chunks` gets a Catalogue instead of the snapshot: always, or where the argument of
+    that name is given. A command that `acts` gets the session, too. One about the `whole` memory
+    has an answer even if glibc malloc holds nothing, because another allocator serves the program.
+    `limit` is how many rows text shows unless told otherwise.
     """
 
     name: str
@@ -95,6 +67,7 @@ class Command:
     acts: bool = False
     whole: bool = False
     limit: int | None = None
+    chunks: bool | str = False
 
     @property
     def all_args(self) -> tuple[Arg, ...]:
@@ -111,10 +84,11 @@ class Command:
 
     def help(self) -> str:
         """Return the help text: summary line first, as gdb lists it."""
-        usage = " ".join([self.name, *(f"[{arg.usage}]" for arg in self.args), "[OUTPUT OPTIONS]"])
+        words = [self.name, *(arg.synopsis for arg in self.args), "[OUTPUT OPTIONS]"]
+        usage = _hanging("Usage: ", [word.replace(" ", "\0") for word in words])
         width = max(len(arg.usage) for arg in self.all_args)
-        rows = [f"  {arg.usage:{width}}  {arg.meaning}" for arg in self.all_args]
-        return "\n".join([self.doc, "", f"Usage: {usage}", "", *rows])
+        rows = [_hanging(f"  {a.usage:{width}}  ", [a.meaning]) for a in self.all_args]
+        return "\n".join([self.doc, "", usage.replace("\0", " "), "", *rows])
 
     def complete(self, words: Sequence[str], last: str) -> list[str]:
         """Return the possible whole words for the word being typed, after `words`."""
@@ -130,13 +104,14 @@ REGISTRY: dict[str, Command] = {}
 Run = Callable[..., Report]
 
 
-def command(
-    name: str, *args: Arg, acts: bool = False, whole: bool = False, limit: int | None = None
-) -> Callable[[Run], Run]:
-    """Declare a function as a command: its docstring is the help, its arguments `args`."""
+def command(name: str, *args: Arg, **more: Any) -> Callable[[Run], Run]:
+    """Declare a function as a command: its docstring is the help, its arguments `args`.
+
+    `more` are the other fields of Command.
+    """
 
     def declare(function: Run) -> Run:
-        REGISTRY[name] = Command(name, args, function, acts, whole, limit)
+        REGISTRY[name] = Command(name, args, function, **more)
         return function
 
     return declare
@@ -151,55 +126,11 @@ def load_commands() -> dict[str, Command]:
     return REGISTRY
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"See: help {self.prog}")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return int(text)
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([KMGT]?)(iB|B)?", text, re.I)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 4096, 64K or 100M")
-    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
-
-
-def _arena(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        message = f"{text!r} is neither an arena's index nor an address"
-        raise argparse.ArgumentTypeError(message) from None
-
-
-def parse(declared: Command, words: Sequence[str]) -> argparse.Namespace:
-    """Return a command's arguments by key; UsageError with one clear message."""
-    parser = _Parser(prog=declared.name, add_help=False, allow_abbrev=False)
-    types: dict[str, Callable[[str], Any]] = {"count": _count, "bytes": _bytes, "arena": _arena}
-    for arg in declared.all_args:
-        if arg.kind == "flag":
-            parser.add_argument(arg.name, dest=arg.key, action="store_true")
-            continue
-        options: dict[str, Any] = {"default": arg.default, "type": types.get(arg.kind, str)}
-        if arg.choices:
-            options["choices"] = arg.choices
-        if arg.name.startswith("-"):
-            options["dest"] = arg.key
-        else:
-            options["nargs"] = "?"
-        parser.add_argument(arg.name if arg.name.startswith("-") else arg.key, **options)
-    known = {arg.name for arg in declared.all_args}
-    for word in words:
-        if word.startswith("--") and word.partition("=")[0] not in known:
-            parser.error(f"{declared.name} has no option {word}")
-    parsed = parser.parse_args(list(words))
-    _check_output(parsed.output)
-    return parsed
+def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
+    """Return a command's arguments by key; UsageError if they make no sense."""
+    options = parse_words(declared.name, declared.all_args, words)
+    check_output(options["output"])
+    return options
 
 
 @dataclass(frozen=True)
@@ -212,9 +143,8 @@ class Terminal:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to print ("" if it went to a file), the exit status, and what to say on stderr."""
+    """The exit status, and what to say on stderr."""
 
-    text: str
     status: int
     warning: str | None = None
 
@@ -234,119 +164,91 @@ def execute(
     words: Sequence[str],
     opened: Callable[[], AbstractContextManager[Session]],
     terminal: Terminal,
+    write: Callable[[str], object],
 ) -> Answer:
-    """Run one command line; HeapxError for everything that the user can mend."""
+    """Run one command line, and `write` what it says, unless that goes to a file.
+
+    HeapxError for everything that the user can mend.
+    """
     declared, rest = find(words)
-    options = vars(parse(declared, rest))
+    options = parse(declared, rest)
     columns = tuple(options["columns"].split(",")) if options["columns"] else None
     chosen = options["format"] or ("ansi" if terminal.colour and not options["output"] else "text")
+    is_text = chosen in ("text", "ansi")
     # Imports the libraries, if need be, while the process isn't stopped yet.
-    warning = missing_libraries() if chosen in ("text", "ansi") else None
-    walk = not options.get("no_walk", False)
-    scope = Scope(walk, options["swap_in"], options.get("pad") or 0)
-    own = {arg.key: options[arg.key] for arg in declared.args if arg not in SCOPE_ARGS}
+    warning = missing_libraries() if is_text else None
+    limit = declared.limit if options["limit"] is None and is_text else options["limit"]
+    style = Style(terminal.width, options["bytes"], columns)
+
+    def deliver(report: Report) -> None:
+        context = Context(declared.name, __version__, target_facts(reading))
+        pieces = FORMATS[chosen](report, context, style)
+        if options["output"]:
+            write_whole(options["output"], pieces)
+            return
+        for piece in pieces:
+            write(piece)
+
     with opened() as session:
-        snapshot = session.take(scope)
-        other = not_glibc(snapshot.allocators) if _is_foreign(snapshot) else None
+        reading = _read(declared, session, options)
+        other = not_glibc(reading.allocators) if _is_foreign(reading) else None
         if other and not declared.whole:
             raise other
-        acting = {"session": session, "scope": scope} if declared.acts else {}
-        report = declared.run(snapshot, **acting, **own)
-    limit = options["limit"]
-    if limit is None and chosen in ("text", "ansi"):
-        limit = declared.limit
-    report = _arrange(report, options["sort"], limit, columns)
-    context = Context(declared.name, __version__, target_facts(snapshot))
-    text = FORMATS[chosen](report, context, Style(terminal.width, options["bytes"], columns))
-    if options["output"]:
-        write_whole(options["output"], text)
-        text = ""
+        report = _run(declared, session, reading, options)
+        report = arrange(report, options["sort"], limit, columns, is_text)
+        streamed = any(table.streamed for table in report.tables)
+        if streamed:
+            deliver(report)
+    if not streamed:  # the process needs no longer stand still
+        deliver(report)
     if other:
-        return Answer(text, other.status, "\n".join(filter(None, (warning, other.statement))))
-    damaged = any(problem.damage for problem in snapshot.problems)
-    return Answer(text, DAMAGED if damaged else 0, warning)
+        return Answer(other.status, "\n".join(filter(None, (warning, other.statement))))
+    damaged = any(problem.damage for problem in reading.problems)
+    return Answer(DAMAGED if damaged else 0, warning)
 
 
-def _is_foreign(snapshot: Snapshot) -> bool:
+def _scope(options: dict[str, Any]) -> Scope:
+    walk = not options.get("no_walk", False)
+    return Scope(walk, options["swap_in"], options.get("pad") or 0)
+
+
+def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
+    """Return what a command is about: the whole as a snapshot, or its single chunks."""
+    chunks = declared.chunks
+    if options[chunks] if isinstance(chunks, str) else chunks:
+        return session.catalogue(_scope(options))
+    return session.take(_scope(options))
+
+
+def _run(
+    declared: Command, session: Session, reading: Snapshot | Catalogue, options: dict[str, Any]
+) -> Report:
+    """Run a command with its own arguments; expressions by their values."""
+    own = {arg.key: options[arg.key] for arg in declared.args if arg not in SCOPE_ARGS}
+    for arg in declared.args:
+        if arg.kind == "address":
+            words = own[arg.key]
+            text = words if isinstance(words, str) else " ".join(words or ())
+            own[arg.key] = session.evaluate(text) if text else None
+    acting = {"session": session, "scope": _scope(options)} if declared.acts else {}
+    return declared.run(reading, **acting, **own)
+
+
+def _is_foreign(reading: Snapshot | Catalogue) -> bool:
     """Tell whether the program's malloc is another one, and glibc's serves nobody."""
-    return snapshot.unused and bool(snapshot.allocators)
+    return reading.unused and bool(reading.allocators)
 
 
-def target_facts(snapshot: Snapshot) -> dict[str, Value]:
+def target_facts(reading: Snapshot | Catalogue) -> dict[str, Value]:
     """Return what JSON says of the target."""
-    target, malloc = snapshot.target, snapshot.mallocs[0]
+    target = reading.target
     return {
         "pid": target.pid,
         "exe": target.exe,
-        "libc": malloc.libc,
-        "build_id": malloc.build_id,
-        "release": malloc.release,
+        **reading.identity._asdict(),
         "word": target.word,
         "architecture": target.architecture,
         "page": target.page,
         "live": target.live,
-        "walked": snapshot.walked,
+        "walked": reading.walked,
     }
-
-
-def _arrange(
-    report: Report, sort: str | None, limit: int | None, columns: tuple[str, ...] | None
-) -> Report:
-    """Sort and cut the first table, and check the names of columns."""
-    if not report.tables:
-        return report
-    table = report.tables[0]
-    for name in (*(columns or ()), *((sort,) if sort else ())):
-        if table.column(name) is None:
-            known = ", ".join(column.name for column in table.columns)
-            raise UsageError(f"{table.name} has no column {name!r}", f"Columns: {known}")
-    rows = list(table.rows)
-    if sort:
-        rows = _sorted(rows, table.column(sort))
-    notes = report.notes
-    if limit is not None and limit < len(rows):
-        notes = (*notes, f"{len(rows) - limit:,} more rows (--limit); the total is of all rows.")
-        rows = rows[:limit]
-    tables = (replace(table, rows=rows), *report.tables[1:])
-    return replace(report, tables=tables, notes=notes)
-
-
-def _sorted(rows: list[Any], column: Column | None) -> list[Any]:
-    assert column is not None
-    known = [row for row in rows if row[column.name] is not None]
-    unknown = [row for row in rows if row[column.name] is None]
-    descending = column.kind.value in ("bytes", "count")
-    return sorted(known, key=lambda row: row[column.name], reverse=descending) + unknown
-
-
-def _check_output(path: str | None) -> None:
-    """Refuse a file that can't be written before the target is looked at."""
-    directory = os.path.dirname(os.path.abspath(path)) if path else None
-    if directory and not os.path.isdir(directory):
-        raise UsageError(f"cannot write {path}: there is no directory {directory}")
-
-
-def write_whole(path: str, text: str) -> None:
-    """Write a file whole or not at all; into a pipe or device, as it comes."""
-    temporary = None
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            with open(path, "w", encoding="utf-8") as device:
-                device.write(text)
-            return
-        directory = os.path.dirname(os.path.abspath(path))
-        with tempfile.NamedTemporaryFile(
-            "w", dir=directory, delete=False, encoding="utf-8"
-        ) as file:
-            temporary = file.name
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise HeapxError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        if temporary:
-            os.unlink(temporary)

@@ -43,9 +43,9 @@ class Walked:
 
 
 def walk_arena(
-    target: Target, layout: Layout, arena: Arena, overlay: Overlay, holes: Holes
+    target: Target, layout: Layout, arena: Arena, overlay: Overlay, holes: Holes | None = None
 ) -> list[Walked]:
-    """Walk every heap of an arena up to its top; its free space is added to `holes`."""
+    """Walk every heap of an arena up to its top; its free space is added to `holes`, if given."""
     walk_heap = partial(walk, target, layout, main=arena.main, overlay=overlay, holes=holes)
     if arena.main:
         heaps = arena.heaps or find_runs(target, layout, arena)

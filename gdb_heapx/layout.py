@@ -184,6 +184,10 @@ class Layout:
         """Return the chunk size of a fastbin."""
         return (index + 2) * 2 * self.word
 
+    def fast_index(self, size: int) -> int:
+        """Return the fastbin for chunks of `size` bytes (fastbin_index)."""
+        return size // (2 * self.word) - 2
+
     def tcache_range(self, index: int) -> tuple[int, int | None]:
         """Return the smallest and largest chunk size of a tcache bin; None: see the chunks.
 

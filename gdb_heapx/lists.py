@@ -65,10 +65,17 @@ class Links:
 
 @dataclass
 class Places:
-    """A set of chunks' addresses: four bytes each."""
+    """A set of chunks' addresses: four bytes each. It is filled first, and then asked."""
 
     _buckets: dict[int, array[int]] = field(default_factory=dict)
     _sorted: set[int] = field(default_factory=set)
+    _near: tuple[int, frozenset[int]] = (-1, frozenset())  # the bucket that was asked last
+
+    def __contains__(self, chunk: int) -> bool:
+        number = chunk >> BUCKET
+        if self._near[0] != number:
+            self._near = number, self.between(number << BUCKET, number + 1 << BUCKET)
+        return chunk in self._near[1]
 
     def add(self, chunk: int) -> None:
         bucket = self._buckets.get(chunk >> BUCKET)
@@ -147,6 +154,7 @@ class Followed(NamedTuple):
 
 
 Chunks = Iterator[tuple[int, int]]  # address and size of each chunk of a list
+Visit = Callable[[int, int, int, int], None]  # its address, size, absent and swapped bytes
 
 
 def follow(
@@ -154,7 +162,7 @@ def follow(
     chunks: Chunks,
     limit: int,
     residency: Residency | None,
-    visit: Callable[[int, int, int, int], None] | None = None,
+    visit: Visit | None = None,
 ) -> Followed:
     """Fold a list; a list that is damaged, runs in a circle (Brent) or on and on ends there.
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import glibc
-from .arenas import Arena, HeapIndex, read_arenas
-from .bins import ArenaBins, read_fast, read_regular
-from .caches import Caches, Tcache, ThreadCache, read_caches
+from .arenas import Arena
+from .bins import ArenaBins, read_regular
+from .caches import Caches, Tcache, ThreadCache
 from .errors import Problem
 from .figures import ArenaFigures, ArenaReading, Check, Presence, presence_of
-from .heaps import find_runs, free_chunks, walk_arena
+from .heaps import free_chunks, walk_arena
 from .holes import Holes, Trimmer
-from .layout import Layout
-from .lists import Links, Overlay, gathered
+from .lists import gathered
 from .loader import link_map_of
 from .locate import Found, Libc
 from .mmapped import MmappedChunk, find_mmapped
+from .outline import read_outline
 from .target import Target
 
 
@@ -51,6 +52,14 @@ class MallocThread:
     found: bool
 
 
+class Identity(NamedTuple):
+    """Which libc: its file, its build-id where it has one, and its release."""
+
+    libc: str
+    build_id: str | None
+    release: str
+
+
 @dataclass(frozen=True)
 class Malloc:
     """The malloc of one libc.
@@ -79,6 +88,10 @@ class Malloc:
     notes: tuple[str, ...]
 
     @property
+    def identity(self) -> Identity:
+        return Identity(self.libc, self.build_id, self.release)
+
+    @property
     def held(self) -> int:
         """Bytes that this malloc has from the system."""
         return sum(arena.system for arena in self.arenas) + self.parameters["mmapped_mem"]
@@ -86,30 +99,26 @@ class Malloc:
 
 def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
     """Read one libc's malloc: the lists first, then the walk, then what both must agree on."""
-    layout, links, overlay = libc.layout, Links(target), Overlay.empty()
-    trimmer = Trimmer(target)
-    arenas, problems = read_arenas(target, libc)
-    arenas = [_with_runs(target, layout, arena) for arena in arenas]
-    index = HeapIndex([heap for arena in arenas for heap in arena.heaps])
-    caches = read_caches(target, libc, arenas, index, links, overlay.cached)
-    fast = [read_fast(target, layout, arena, links, overlay.fast) for arena in arenas]
+    layout, trimmer = libc.layout, Trimmer(target)
+    outline = read_outline(target, libc)
+    arenas, caches, problems = outline.arenas, outline.caches, list(outline.problems)
     holes = [Holes(trimmer, target.residency) for _ in arenas]
     walked = [
-        walk_arena(target, layout, arena, overlay, hole) if scope.walk else None
+        walk_arena(target, layout, arena, outline.overlay, hole) if scope.walk else None
         for arena, hole in zip(arenas, holes)
     ]
     regular = [
-        read_regular(target, layout, arena, links, free_chunks(arena, part))
+        read_regular(target, layout, arena, outline.links, free_chunks(arena, part))
         for arena, part in zip(arenas, walked)
     ]
-    bins = map(ArenaBins.joined, fast, regular)
+    bins = map(ArenaBins.joined, outline.fast, regular)
     parts = [
         ArenaReading(*part, caches, layout, target.residency)
         for part in zip(arenas, bins, walked, holes)
     ]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
     program_break = _program_break(target, libc)
-    mmapped, certain = _read_mmapped(target, libc, arenas)
+    mmapped, certain = read_mmapped(target, libc, arenas)
     for part in parts:
         problems += part.problems()
     checks = [check for part in parts for check in part.checks()]
@@ -142,7 +151,7 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
             Found("tcaches", f"{len(caches.caches)}", caches.how),
         ),
         checks=tuple(checks),
-        problems=_mark_motion(
+        problems=mark_motion(
             target, arenas, caches, gathered([*libc.problems, *caches.problems, *problems])
         ),
         notes=(*_notes(libc), *([caches.missing] if caches.missing else [])),
@@ -178,13 +187,6 @@ def _notes(libc: Libc) -> tuple[str, ...]:
     )
 
 
-def _with_runs(target: Target, layout: Layout, arena: Arena) -> Arena:
-    """Give a main arena that lives in mmaps its regions."""
-    if arena.main and arena.top_size and not arena.heaps:
-        return replace(arena, heaps=tuple(find_runs(target, layout, arena)))
-    return arena
-
-
 def _program_break(target: Target, libc: Libc) -> int | None:
     """Return the program break as sbrk(0) of this libc would (misc/sbrk.c), None if unknown.
 
@@ -202,7 +204,7 @@ def _program_break(target: Target, libc: Libc) -> int | None:
     return next(heaps, None)
 
 
-def _read_mmapped(
+def read_mmapped(
     target: Target, libc: Libc, arenas: list[Arena]
 ) -> tuple[tuple[MmappedChunk, ...], bool]:
     """Return the mmapped chunks, and whether they are exactly those that mp_ counts."""
@@ -220,7 +222,7 @@ def _read_mmapped(
     return found, certain
 
 
-def _mark_motion(
+def mark_motion(
     target: Target, arenas: list[Arena], caches: Caches, problems: list[Problem]
 ) -> tuple[Problem, ...]:
     """Mark the problems where a thread was just changing things: they are no damage.

@@ -1,44 +1,19 @@
-"""Reports as text, colour, JSON and CSV: the only user of tabulate and pygments."""
+"""Reports in their formats: text, text with colour, JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
-import functools
-import importlib
 import io
 import json
-import textwrap
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from .report import (
-    ALWAYS,
-    DATA_ONLY,
-    UNITS,
-    Bar,
-    Column,
-    Finding,
-    Kind,
-    Report,
-    Row,
-    Table,
-    Value,
-    size_text,
-)
+from .report import Column, Kind, Report, Row, Table, Value
+from .text import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, escape, library, tokens
 
 TEXT_LIBRARIES = ("tabulate", "pygments")
-GAP = "  "
-NARROWEST = 16  # columns of text that is broken into lines
-
-
-@dataclass(frozen=True)
-class Style:
-    """How text is laid out: width in columns, exact bytes, chosen columns."""
-
-    width: int = 80
-    exact: bool = False
-    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,37 +25,6 @@ class Context:
     target: dict[str, Value]
 
 
-# A token is the name of a pygments token type ("" for plain text) and its text.
-Tokens = Iterable["tuple[str, str]"]
-
-_KIND_TOKENS = {
-    Kind.BYTES: "Literal.Number",
-    Kind.COUNT: "Literal.Number",
-    Kind.INDEX: "Name.Label",
-    Kind.ADDRESS: "Literal.Number.Hex",
-    Kind.TEXT: "",
-    Kind.BOOL: "",
-}
-# The tokens of a stacked bar's letters.
-BARS = {".": "Name.Builtin", "#": "Generic.Deleted", "+": "Name.Attribute", "o": "Comment"}
-HEADING, TOTAL, ERROR, NOTE, COMMAND = (
-    "Generic.Heading",
-    "Generic.Strong",
-    "Generic.Error",
-    "Comment",
-    "Keyword",
-)
-
-
-@functools.cache
-def library(name: str) -> Any:
-    """Return a library that gdb's Python may lack, None without it. Only text needs any."""
-    try:
-        return importlib.import_module(name)
-    except (ImportError, SyntaxError):  # a library for a newer Python than gdb's
-        return None
-
-
 def missing_libraries() -> str | None:
     """Return the sentence that says how to get tabulate and pygments, None if both are there."""
     missing = [name for name in TEXT_LIBRARIES if library(name) is None]
@@ -90,26 +34,30 @@ def missing_libraries() -> str | None:
     return f"heapx: {names} not found: plain output. Install them: pip install {' '.join(missing)}"
 
 
-def render_text(report: Report, context: Context, style: Style) -> str:
-    """Return the report as plain text."""
-    return "".join(text for _, text in tokens(report, style))
+Pieces = Iterator[str]  # of the whole text, in order
 
 
-def render_ansi(report: Report, context: Context, style: Style) -> str:
-    """Return the report as text with colour; plain where pygments is missing."""
+def render_text(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report as plain text."""
+    yield "".join(text for _, text in tokens(report, style))
+
+
+def render_ansi(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report as text with colour; plain where pygments is missing."""
     formatters = library("pygments.formatters")
     if formatters is None:
-        return render_text(report, context, style)
+        yield from render_text(report, context, style)
+        return
     out = io.StringIO()
     stream = [(_token(kind), text) for kind, text in tokens(report, style)]
     formatters.TerminalFormatter(colorscheme=_colours()).format(stream, out)
-    return out.getvalue()
+    yield out.getvalue()
 
 
 def _colours() -> dict[Any, tuple[str, str]]:
     """Return colours that read well on light and on dark terminals (for each, in that order)."""
     chosen = {HEADING: "*bold*", TOTAL: "*bold*", ERROR: "*red*", COMMAND: "green"}
-    chosen[_KIND_TOKENS[Kind.ADDRESS]] = "cyan"
+    chosen[KIND_TOKENS[Kind.ADDRESS]] = "cyan"
     chosen.update({BARS["."]: "green", BARS["#"]: "red", BARS["+"]: "yellow"})
     return {
         _token(""): ("", ""),
@@ -124,25 +72,42 @@ def _token(name: str) -> Any:
     return token
 
 
-def render_json(report: Report, context: Context, style: Style) -> str:
-    """Return the report as one JSON object (docs/json.md)."""
-    return json.dumps(_as_data(report, context), indent=1) + "\n"
+def render_json(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report as one JSON object (docs/json.md), with a line for each row."""
+    head = {"heapx": context.version, "command": context.command, "target": context.target}
+    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "tables": ['
+    for number, table in enumerate(report.tables):
+        columns = [{"name": c.name, "kind": c.kind.value} for c in table.columns]
+        yield f"{',' if number else ''}\n  {{\n"
+        yield f'   "name": {json.dumps(table.name)},\n   "columns": {json.dumps(columns)},\n'
+        yield '   "rows": ['
+        lines = (f"\n    {json.dumps(_data_row(table, row))}" for row in table.rows)
+        yield from _joined(",", lines)
+        total = json.dumps(_data_row(table, table.total)) if table.total else None
+        yield "]" + (f',\n   "total": {total}' if total else "") + "\n  }"
+    yield "],\n" + json.dumps(_tail(report), indent=1).removeprefix("{\n") + "\n"
 
 
-def _as_data(report: Report, context: Context) -> dict[str, Any]:
+LINES = 1000  # of a long table that are handed on at once
+
+
+def _joined(separator: str, lines: Iterable[str]) -> Pieces:
+    """Yield many lines, a thousand at once, with a separator between them."""
+    lines, between = iter(lines), ""
+    while some := list(islice(lines, LINES)):
+        yield between + separator.join(some)
+        between = separator
+
+
+def _tail(report: Report) -> dict[str, Any]:
+    """Return what JSON says behind the tables: problems may come up while rows are read."""
+    dump = (
+        {"address": f"{report.dump.address:#x}", "hex": report.dump.data.hex()}
+        if report.dump
+        else None
+    )
     return {
-        "heapx": context.version,
-        "command": context.command,
-        "target": context.target,
-        "tables": [
-            {
-                "name": table.name,
-                "columns": [{"name": c.name, "kind": c.kind.value} for c in table.columns],
-                "rows": [_data_row(table, row) for row in table.rows],
-                **({"total": _data_row(table, table.total)} if table.total else {}),
-            }
-            for table in report.tables
-        ],
+        **({"dump": dump} if dump else {}),
         "findings": [
             {
                 "code": finding.code,
@@ -175,246 +140,36 @@ def _data_value(column: Column, value: Value) -> Value:
     return f"{value:#x}" if column.kind is Kind.ADDRESS and value is not None else value
 
 
-def render_csv(report: Report, context: Context, style: Style) -> str:
-    """Return the report's first table as CSV, without the total."""
+def render_csv(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report's first table as CSV, without the total."""
     table = report.tables[0]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     names = style.columns or tuple(column.name for column in table.columns)
-    writer.writerow(names)
-    for row in table.rows:
-        data = _data_row(table, row)
-        writer.writerow([_csv_value(data[name]) for name in names])
+    yield _csv_lines([names])
+    cells = [(name, _csv_cell(table.column(name))) for name in names]
+    rows = ([cell(row[name]) for name, cell in cells] for row in table.rows)
+    while some := list(islice(rows, LINES)):
+        yield _csv_lines(some)
+
+
+def _csv_lines(rows: Iterable[Sequence[Value]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
 
-def _csv_value(value: Value) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else escape(str(value))
+def _csv_cell(column: Column | None) -> Callable[[Any], Value]:
+    """Return what makes a cell of a value; nothing for None."""
+    return {
+        Kind.ADDRESS: lambda value: None if value is None else hex(value),
+        Kind.BOOL: lambda value: None if value is None else str(value).lower(),
+        Kind.TEXT: lambda value: None if value is None else escape(str(value)),
+    }.get(column.kind if column else Kind.TEXT, lambda value: value)
 
 
-Renderer = Callable[[Report, Context, Style], str]
+Renderer = Callable[[Report, Context, Style], Pieces]
 FORMATS: dict[str, Renderer] = {
     "text": render_text,
     "ansi": render_ansi,
     "json": render_json,
     "csv": render_csv,
 }
-
-
-def tokens(report: Report, style: Style) -> Tokens:
-    """Yield the report as tokens; their texts, joined, are the plain text."""
-    for problem in report.problems:
-        what = "in motion" if problem.in_motion else "problem"
-        where = "" if problem.arena is None else f" in arena {problem.arena}"
-        kind = NOTE if problem.in_motion else ERROR
-        yield from _sentence(kind, f"{what}{where}: {problem.statement}", style)
-    if report.problems:
-        yield "", "\n"
-    for line in report.lead:
-        yield from _sentence("", line, style)
-    above = bool(report.lead)
-    for number, table in enumerate(report.tables):
-        text = list(_table_tokens(table, style if number == 0 else replace(style, columns=None)))
-        if text and above:
-            yield "", "\n"
-        yield from text
-        above = above or bool(text)
-    if report.bar:
-        yield from _bar_tokens(report.bar, style)
-    for number, finding in enumerate(report.findings, 1):
-        if number == 1 or not report.brief:
-            yield "", "\n"
-        yield from _finding_tokens(number, finding, report.brief, style)
-    if report.notes:
-        yield "", "\n"
-    for note in report.notes:
-        yield from _sentence(NOTE, note, style)
-    if report.next_steps:
-        yield "", "\n"
-    width = max((len(step) for step, _ in report.next_steps), default=0)
-    for step, purpose in report.next_steps:
-        yield COMMAND, step.ljust(width)
-        yield NOTE, f"{GAP}{purpose}\n"
-
-
-def _sentence(kind: str, text: str, style: Style, first: str = "", rest: str = "") -> Tokens:
-    for line in textwrap.wrap(
-        escape(text),
-        max(style.width, 40),
-        break_long_words=False,
-        break_on_hyphens=False,
-        initial_indent=first,
-        subsequent_indent=rest,
-    ):
-        yield kind, f"{line}\n"
-
-
-def _bar_tokens(bar: Bar, style: Style) -> Tokens:
-    """Yield a stacked bar; every part that isn't empty gets a letter, large ones their share."""
-    width, whole = min(style.width, 100) - 2, sum(size for _, size in bar.parts)
-    parts = [(letter, size) for letter, size in bar.parts if size > 0]
-    if not parts:
-        return
-    cells = [max(1, size * width // whole) for _, size in parts]
-    cells[cells.index(max(cells))] += width - sum(cells)
-    yield "", "["
-    for (letter, _), count in zip(parts, cells):
-        yield BARS.get(letter, ""), letter * count
-    yield "", "]\n"
-
-
-def _finding_tokens(number: int, finding: Finding, brief: bool, style: Style) -> Tokens:
-    """Yield a finding: how much, what, the evidence, and what to do."""
-    size = "" if finding.bytes is None else f"{size_text(finding.bytes)}: "
-    statement, remedy = finding.statement, finding.remedy or ""
-    if brief:
-        statement, remedy = _first_sentence(statement), _first_sentence(remedy)
-    indent = " " * len(f"{number}. ")
-    yield from _sentence(HEADING, f"{size}{statement}", style, f"{number}. ", indent)
-    for line in () if brief else finding.evidence:
-        yield from _sentence(NOTE, line, style, indent + "- ", indent + "  ")
-    yield from _sentence(COMMAND, remedy, style, indent + "> ", indent + "  ")
-
-
-def _first_sentence(text: str) -> str:
-    first, stop, _ = text.partition(". ")
-    return first + stop.strip()
-
-
-def escape(text: str) -> str:
-    """Return text without control characters, whatever the target put into it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _table_tokens(table: Table, style: Style) -> Tokens:
-    if not table.rows and not any((table.total or {}).values()):
-        yield NOTE, f"{table.name.replace('_', ' ')}: none\n"
-        return
-    unit, unit_name = _unit(table, style)
-    columns = _chosen(table, style, unit)
-    if not columns:
-        return  # a table for scripts
-    rows = [[_cell(column, row, unit) for column in columns] for row in table.rows]
-    if table.total:
-        rows.append([_cell(c, table.total, unit) if c.name in table.total else "" for c in columns])
-        rows[-1][0] = rows[-1][0] or "total"
-    if columns[-1].kind is Kind.TEXT:
-        rows = _broken(rows, columns, style.width)
-    grid = _pad([[column.heading for column in columns], *rows], columns)
-    if unit_name:
-        yield NOTE, f"{table.name.replace('_', ' ')}, sizes in {unit_name}\n"
-    yield from _line(grid[0], [HEADING] * len(columns))
-    kinds = [_KIND_TOKENS[column.kind] for column in columns]
-    body = grid[1:-1] if table.total else grid[1:]
-    for cells in body:
-        yield from _line(cells, kinds)
-    if table.total:
-        widths = [max(map(len, cells)) for cells in zip(*grid)]
-        yield NOTE, "-" * (sum(widths) + len(GAP) * (len(widths) - 1)) + "\n"
-        yield from _line(grid[-1], [TOTAL] * len(columns))
-
-
-def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> list[list[str]]:
-    """Return the rows with the text of the last column broken into lines, so that they fit."""
-    widths = [max(len(c.heading), *map(len, cells)) for c, cells in zip(columns, zip(*rows))]
-    room = width - sum(widths[:-1]) - len(GAP) * (len(columns) - 1)
-    if widths[-1] <= room or room < NARROWEST:
-        return rows
-    broken = []
-    for row in rows:
-        lines = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]
-        broken.append([*row[:-1], lines[0]])
-        broken += ([""] * (len(columns) - 1) + [line] for line in lines[1:])
-    return broken
-
-
-def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
-    last = max((index for index, cell in enumerate(cells) if cell.strip()), default=0)
-    for index, (cell, kind) in enumerate(zip(cells[: last + 1], kinds)):
-        yield kind, cell if index < last else cell.rstrip()
-        yield "", GAP if index < last else "\n"
-
-
-def _unit(table: Table, style: Style) -> tuple[int, str | None]:
-    """Return the one unit of a table, so that its rows and columns can be compared by eye."""
-    names = [column.name for column in table.columns if column.kind is Kind.BYTES]
-    rows = [*table.rows, *([table.total] if table.total else [])]
-    scaling = [table.scale] if table.scale else names
-    values = [row[name] for row in rows for name in scaling if name in row]
-    largest = max((abs(v) for v in values if isinstance(v, int)), default=0)
-    if not names:
-        return 1, None
-    if style.exact:
-        return 1, "bytes"
-    return next(((unit, name) for unit, name in UNITS if largest >= 100 * unit), (1, "bytes"))
-
-
-def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
-    """Return the columns to show: those asked for, else as many as fit, by rank."""
-    if style.columns:
-        return [column for name in style.columns if (column := table.column(name))]
-    chosen = [column for column in table.columns if column.rank == ALWAYS]
-    for column in sorted(table.columns, key=lambda column: column.rank):
-        empty = not any(row.get(column.name) for row in table.rows)
-        if empty or column.rank in (ALWAYS, DATA_ONLY):  # zeros tell nothing
-            continue
-        wider = [c for c in table.columns if c in chosen or c is column]
-        if _width(table, wider, unit) <= style.width:
-            chosen = wider
-    return chosen
-
-
-def _width(table: Table, columns: Sequence[Column], unit: int) -> int:
-    rows = [*table.rows, *([table.total] if table.total else [])]
-    widths = (
-        max(len(c.heading), *(len(_cell(c, row, unit)) for row in rows if c.name in row))
-        for c in columns
-    )
-    return sum(widths) + len(GAP) * (len(columns) - 1)
-
-
-def _cell(column: Column, row: Row, unit: int) -> str:
-    value = row.get(column.name)
-    if value is None:
-        return column.absent
-    if column.kind is Kind.BYTES and isinstance(value, int):
-        return format_bytes(value, unit)
-    if column.kind is Kind.ADDRESS:
-        return f"{value:#x}"
-    if column.kind is Kind.COUNT:
-        return f"{value:,}"
-    if column.kind is Kind.BOOL:
-        return "yes" if value else "no"
-    return escape(str(value)).strip()  # tabulate strips, too
-
-
-def format_bytes(value: int, unit: int) -> str:
-    """Return bytes in a unit with one decimal; exact where the unit is one byte."""
-    if unit == 1:
-        return f"{value:,}"
-    if value and abs(value) * 20 < unit:
-        return "<0.1" if value > 0 else ">-0.1"
-    return f"{value / unit:,.1f}" if value else "0"
-
-
-def _pad(grid: list[list[str]], columns: Sequence[Column]) -> list[list[str]]:
-    """Return the cells padded to their column's width, numbers to the right."""
-    left = [column.kind in (Kind.TEXT, Kind.BOOL) for column in columns]
-    tabulate = library("tabulate")
-    if tabulate is None:
-        widths = [max(map(len, cells)) for cells in zip(*grid)]
-        return [
-            [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(row, widths, left)]
-            for row in grid
-        ]
-    row_format = tabulate.DataRow("", "\0", "")
-    table_format = tabulate.TableFormat(None, None, None, None, row_format, row_format, 0, None)
-    text = tabulate.tabulate(
-        grid,
-        tablefmt=table_format,
-        disable_numparse=True,
-        colalign=["left" if is_left else "right" for is_left in left],
-    )
-    return [line.split("\0") for line in text.split("\n")]

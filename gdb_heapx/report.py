@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Union
@@ -50,15 +50,20 @@ class Column:
 class Table:
     """A named table; `total` has values for the columns that can be added up.
 
-    Text has one unit for all sizes: that of the largest one, or of the largest in the column
-    `scale`.
+    The first table of a report may be a stream: its `rows` are an iterator, read once and only
+    while the target is stopped. Text has one unit for all sizes: that of the largest one, or of the
+    largest in the column `scale`.
     """
 
     name: str
     columns: tuple[Column, ...]
-    rows: Sequence[Row]
+    rows: Sequence[Row] | Iterator[Row]
     total: Row | None = None
     scale: str | None = None
+
+    @property
+    def streamed(self) -> bool:
+        return isinstance(self.rows, Iterator)
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
@@ -87,16 +92,26 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Dump:
+    """Bytes of the target, for a hex dump."""
+
+    address: int
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Report:
     """The answer of a command, in the order in which text shows it.
 
-    `brief` findings come in a sentence, without their evidence.
+    `brief` findings come in a sentence, without their evidence. With a streamed table, `problems`
+    may be a list that grows while its rows are read.
     """
 
     tables: tuple[Table, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: Sequence[Problem] = ()
     lead: tuple[str, ...] = ()
     bar: Bar | None = None
+    dump: Dump | None = None
     findings: tuple[Finding, ...] = ()
     brief: bool = False
     notes: tuple[str, ...] = ()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from .allocators import no_glibc, other_allocators, refused
-from .errors import MemoryFault, Problem
+from .allocators import no_glibc, other_allocators
+from .errors import Problem
 from .figures import ArenaFigures
 from .locate import Libc, find_libcs
-from .malloc import EVERYTHING, Malloc, Scope, read_malloc
+from .malloc import EVERYTHING, Identity, Malloc, Scope
 from .nptl import thread_stacks
+from .proof import read_proven
 from .regions import Owner, Region, Span, tile
-from .structure import is_arena
 from .target import Target
 
 
@@ -62,6 +62,11 @@ class Snapshot:
         return not any(malloc.held for malloc in self.mallocs)
 
     @property
+    def identity(self) -> Identity:
+        """The program's own libc."""
+        return self.mallocs[0].identity
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         return tuple(problem for malloc in self.mallocs for problem in malloc.problems)
 
@@ -70,10 +75,10 @@ class Snapshot:
         return tuple(arena for malloc in self.mallocs for arena in malloc.arenas)
 
 
-def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
-    """Read a stopped target; HeapxError where it has no glibc malloc that can be read."""
+def facts_of(target: Target) -> TargetFacts:
+    """Return what was looked at."""
     usages = [m.usage.resident for m in target.mappings if m.usage is not None]
-    facts = TargetFacts(
+    return TargetFacts(
         target.pid,
         target.exe,
         target.word,
@@ -85,8 +90,12 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
         target.exe_how,
         target.environment(),
     )
+
+
+def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
+    """Read a stopped target; HeapxError where it has no glibc malloc that can be read."""
     found = find_libcs(target)
-    read = [_read_proven(target, each.libcs, scope) for each in found if each.libcs]
+    read = [read_proven(target, each.libcs, scope) for each in found if each.libcs]
     if not read:
         raise no_glibc(target)
     libcs, mallocs = zip(*read)
@@ -102,52 +111,11 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
     unused = not any(malloc.held for malloc in mallocs)
     allocators = other_allocators(target, libcs[0], unused)
     walked = scope.walk or not all(libc.proven for libc in libcs)
-    return Snapshot(facts, mallocs, tile(target, spans), allocators, walked)
+    return Snapshot(facts_of(target), mallocs, tile(target, spans), allocators, walked)
 
 
 def _lost(path: str) -> str:
     return f"The malloc of {path} was not found: what it holds counts as other memory."
-
-
-def _read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> tuple[Libc, Malloc]:
-    """Return what a libc is and has, by debug symbols or proven by its chunks.
-
-    Guesses are always walked over. Of several that add up, the first is taken with which every
-    list holds and tcaches are found, else the one that comes closest. HeapxError if none adds up.
-    """
-    proven: list[tuple[Libc, Malloc]] = []
-    for libc in candidates:
-        if libc.proven:
-            return libc, read_malloc(target, libc, scope)
-        try:
-            malloc = read_malloc(target, libc, replace(scope, walk=True))
-        except MemoryFault:
-            continue
-        if _adds_up(malloc) and _all_possible(target, libc, malloc):
-            proven.append((libc, malloc))
-            if all(_fit(malloc)):
-                break
-    if not proven:
-        raise refused(target, candidates[0])
-    return max(proven, key=lambda each: _fit(each[1]))  # the first of equals
-
-
-def _adds_up(malloc: Malloc) -> bool:
-    """Tell whether the chunks of some arena add up, or none has any: others may be damaged."""
-    wrong = {check.arena for check in malloc.checks if not check.ok}
-    used = {arena.index for arena in malloc.arenas if arena.system}
-    return not used or bool(used - wrong)
-
-
-def _all_possible(target: Target, libc: Libc, malloc: Malloc) -> bool:
-    """Tell whether every arena can be one: damaged chunks leave their malloc_state alone."""
-    records = (target.read_struct(libc.layout.state, arena.address) for arena in malloc.arenas)
-    return all(is_arena(libc.layout, record) for record in records)
-
-
-def _fit(malloc: Malloc) -> tuple[bool, bool, bool]:
-    sound = not any(problem.damage for problem in malloc.problems)
-    return sound, malloc.mmapped_certain, bool(malloc.caches)
 
 
 def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:

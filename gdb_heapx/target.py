@@ -60,7 +60,8 @@ class Target:
     the program is known. `bulk` reads chunks and links,
     which may be many: it refuses to bring back too much from swap. `thread_pointers` returns the
     thread pointers by LWP, {} where the debugger doesn't know them; `environment` the variables of
-    malloc's that the program was started with, None if unknown.
+    malloc's that the program was started with, None if unknown; `symbol` the name of what lies at
+    an address, None if that has none.
     """
 
     memory: Memory
@@ -82,6 +83,7 @@ class Target:
     exe_how: str = ""
     thread_pointers: Callable[[], dict[int, int]] = dict
     environment: Callable[[], dict[str, str] | None] = lambda: None
+    symbol: Callable[[int], str | None] = lambda _: None
 
     def words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""

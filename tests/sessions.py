@@ -4,25 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from gdb_heapx.command import SCOPE_ARGS, Answer, Command, Terminal, execute
+from heapbuilder import usual
+
+from gdb_heapx.arguments import SCOPE_ARGS
+from gdb_heapx.catalogue import Catalogue
+from gdb_heapx.command import Command, Terminal, execute
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.malloc import Scope
 from gdb_heapx.report import Report
 from gdb_heapx.snapshot import Snapshot
+from gdb_heapx.target import Target
 
 
 @dataclass
 class Taken:
-    """A session whose every answer is one snapshot; `asked` are the scopes it was asked for."""
+    """A session whose every answer is one snapshot; `asked` are the scopes it was asked for.
+
+    Single chunks are those of `target`.
+    """
 
     snapshot: Snapshot
     asked: list[Scope] = field(default_factory=list)
+    target: Target | None = None
 
     def take(self, scope: Scope) -> Snapshot:
         self.asked.append(scope)
         return self.snapshot
+
+    def catalogue(self, scope: Scope) -> Catalogue:
+        self.asked.append(scope)
+        return Catalogue(self.target or usual().target(), scope)
+
+    def evaluate(self, expression: str) -> int:
+        return int(expression, 0)
 
     def malloc_trim(self, pad: int) -> int:
         raise HeapxError("there is no process to change")
@@ -32,13 +49,35 @@ class Taken:
         yield self
 
 
-def answer(line: str, snapshot: Snapshot, width: int = 80, colour: bool = False) -> Answer:
+class Said(NamedTuple):
+    """What a command line printed, and its answer."""
+
+    text: str
+    status: int
+    warning: str | None
+
+
+def said(line: str, session: Taken, terminal: Terminal) -> Said:
     """Run a command line as the user types it, without `heapx`."""
-    return execute(line.split(), Taken(snapshot).opened, Terminal(width, colour))
+    pieces: list[str] = []
+    answer = execute(line.split(), session.opened, terminal, pieces.append)
+    return Said("".join(pieces), answer.status, answer.warning)
+
+
+def answer(line: str, snapshot: Snapshot, width: int = 80, colour: bool = False) -> Said:
+    """Run a command line on a snapshot."""
+    return said(line, Taken(snapshot), Terminal(width, colour))
 
 
 def report_of(declared: Command, snapshot: Snapshot) -> Report:
-    """Return the report of a command without arguments."""
+    """Return the report of a command without arguments; its stream, if it has one, is read."""
     own = {arg.key: None for arg in declared.args if arg not in SCOPE_ARGS}
     acting = {"session": Taken(snapshot), "scope": Scope()} if declared.acts else {}
-    return declared.run(snapshot, **acting, **own)
+    if declared.chunks is not True:
+        return declared.run(snapshot, **acting, **own)
+    catalogue = Catalogue(usual().target())
+    if "address" in own:
+        own["address"] = next(catalogue.chunks()).address
+    report = declared.run(catalogue, **acting, **own)
+    tables = (replace(table, rows=list(table.rows)) for table in report.tables)
+    return replace(report, tables=tuple(tables))

@@ -19,9 +19,10 @@ from gdb_heapx.command import load_commands
 from gdb_heapx.errors import Problem
 from gdb_heapx.figures import UNKNOWN, Presence
 from gdb_heapx.regions import Owner, Region, Span
-from gdb_heapx.render import FORMATS, Context, Style
+from gdb_heapx.render import FORMATS, Context
 from gdb_heapx.report import Column, Kind, Report, Table, total
 from gdb_heapx.snapshot import take
+from gdb_heapx.text import Style, escape, format_bytes, tokens
 from gdb_heapx.trim import Part, Trim
 
 SNAPSHOT = take(usual().target())
@@ -58,7 +59,7 @@ FULL = report(
 
 
 def text_of(shown, format_="text", **style):
-    return FORMATS[format_](shown, CONTEXT, Style(**style))
+    return "".join(FORMATS[format_](shown, CONTEXT, Style(**style)))
 
 
 COMMANDS = dict(sorted(load_commands().items()))
@@ -77,7 +78,7 @@ def plain(text):
 @every
 def test_text_is_the_concatenation_of_the_tokens(shown):
     style = Style()
-    assert "".join(text for _, text in render.tokens(shown, style)) == text_of(shown)
+    assert "".join(text for _, text in tokens(shown, style)) == text_of(shown)
 
 
 @every
@@ -226,7 +227,7 @@ def test_one_unit_holds_for_a_whole_table():
     ],
 )
 def test_bytes_in_a_unit(value, unit, text):
-    assert render.format_bytes(value, unit) == text
+    assert format_bytes(value, unit) == text
 
 
 def test_totals_add_up_with_exact_bytes():
@@ -268,8 +269,8 @@ def test_control_characters_from_the_target_are_escaped(format_):
 
 
 def test_escape_keeps_what_is_printable():
-    assert render.escape("Zürich 日本") == "Zürich 日本"
-    assert render.escape("\x1b\n\udcff") == "\\x1b\\n\\udcff"
+    assert escape("Zürich 日本") == "Zürich 日本"
+    assert escape("\x1b\n\udcff") == "\\x1b\\n\\udcff"
 
 
 @pytest.mark.parametrize("format_", ["json", "csv"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from ..arenas import Arena
+from ..arguments import ARENA, NO_WALK
 from ..bins import Bin
 from ..case import Case
-from ..command import ARENA, NO_WALK, command
+from ..command import command
 from ..errors import UsageError
 from ..figures import ArenaFigures, Presence
 from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, counted, size_text, total
@@ -83,14 +86,17 @@ TOTAL_COLUMNS = (Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES), LIBC
 def select(snapshot: Snapshot, arena: int | None) -> tuple[ArenaFigures, ...]:
     """Return the arenas that an ARENA argument means; all for None."""
     arenas = snapshot.arenas()
-    if arena is None:
-        return arenas
-    chosen = tuple(a for a in arenas if arena in (a.index, a.address))
-    if not chosen:
-        last = max(a.index for a in arenas)
-        known = "there is only arena 0" if last == 0 else f"there are arenas 0 to {last}"
-        raise UsageError(f"no arena {arena if arena < 1 << 16 else hex(arena)}: {known}")
-    return chosen
+    check_arena(arenas, arena)
+    return tuple(a for a in arenas if arena in (None, a.index, a.address))
+
+
+def check_arena(arenas: Sequence[ArenaFigures | Arena], arena: int | None) -> None:
+    """Refuse an ARENA argument that means none."""
+    if arena is None or any(arena in (a.index, a.address) for a in arenas):
+        return
+    last = max(a.index for a in arenas)
+    known = "there is only arena 0" if last == 0 else f"there are arenas 0 to {last}"
+    raise UsageError(f"no arena {arena if arena < 1 << 16 else hex(arena)}: {known}")
 
 
 def _row(arena: ArenaFigures) -> dict[str, Value]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..arguments import NO_WALK, OF_ARENA, Arg
 from ..bins import BinKind
-from ..command import NO_WALK, Arg, command
+from ..catalogue import Catalogue
+from ..command import command
 from ..report import Column, Kind, Report, Row, Table, total
 from ..snapshot import Snapshot
-from .arenas import LIBC, PRESENCE, notes_of, presence_of, residency_note, select
+from .arenas import LIBC, PRESENCE, check_arena, notes_of, presence_of, residency_note, select
 
 SIZES = (Column("min_size", Kind.COUNT), Column("max_size", Kind.COUNT, absent="any"))
 TOTALS = (Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES))
@@ -36,16 +38,34 @@ MMAPPED_COLUMNS = (
     Column("state", Kind.TEXT),
     LIBC,
 )
+LISTED_COLUMNS = (
+    Column("arena", Kind.INDEX),
+    Column("kind", Kind.TEXT),
+    Column("bin", Kind.INDEX),
+    Column("place", Kind.COUNT),
+    Column("address", Kind.ADDRESS),
+    Column("size", Kind.COUNT),
+    LIBC,
+)
 KINDS = tuple(kind.value for kind in BinKind if kind is not BinKind.TCACHE)
 
 
 @command(
     "heapx bins",
-    Arg("--arena", "its index (0 = main) or address; all if absent", "arena"),
+    OF_ARENA,
     Arg("--kind", "kind of bin to show", "choice", choices=KINDS),
+    Arg("--bin", "the bin of this number, of the kind or of any", "count"),
+    Arg("--chunks", "list the chunks of each bin instead, in the order of its list"),
     NO_WALK,
+    chunks="chunks",
 )
-def bins(snapshot: Snapshot, arena: int | None, kind: str | None) -> Report:
+def bins(
+    reading: Snapshot | Catalogue,
+    arena: int | None,
+    kind: str | None,
+    bin: int | None,
+    chunks: bool,
+) -> Report:
     """List the free lists of the arenas that hold chunks.
 
     fast: small chunks that look in use and aren't merged (to glibc 2.42). unsorted: freed, not yet
@@ -54,6 +74,10 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None) -> Report:
 
     Example: heapx bins --sort bytes --limit 10
     """
+    if isinstance(reading, Catalogue):
+        check_arena(reading.arenas(), arena)
+        found = (chunk._asdict() for chunk in reading.listed(arena, kind, bin))
+        return Report((Table("listed", LISTED_COLUMNS, found),), reading.problems)
     rows: list[Row] = [
         {
             "arena": each.index,
@@ -66,9 +90,9 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None) -> Report:
             **presence_of(b),
             "libc": each.libc,
         }
-        for each in select(snapshot, arena)
+        for each in select(reading, arena)
         for b in each.bins.bins
-        if kind in (None, b.kind.value)
+        if kind in (None, b.kind.value) and bin in (None, b.index)
     ]
     table = Table(
         "bins",
@@ -76,7 +100,7 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None) -> Report:
         rows,
         total(BIN_COLUMNS, rows, "chunks"),
     )
-    return Report((table,), snapshot.problems, notes=residency_note(snapshot))
+    return Report((table,), reading.problems, notes=residency_note(reading))
 
 
 @command("heapx tcache")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..arguments import NO_WALK
 from ..case import Case
 from ..causes import find_causes
-from ..command import NO_WALK, command
+from ..command import command
 from ..regions import Owner
 from ..report import DATA_ONLY, Bar, Column, Kind, Report, Row, Table
 from ..snapshot import Snapshot

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..arguments import OF_ARENA, Arg
 from ..census import SizeRow, added, by_size
-from ..command import Arg, command
+from ..command import command
 from ..figures import ArenaFigures
 from ..report import Column, Kind, Report, Table, size_text, total
 from ..snapshot import Snapshot
@@ -26,7 +27,7 @@ ENOUGH = 50  # percent that these rows should explain
 
 @command(
     "heapx sizes",
-    Arg("--arena", "its index (0 = main) or address; all if absent", "arena"),
+    OF_ARENA,
     Arg("--group", "group sizes by power of two; size is then the smallest"),
     limit=SHOWN,
 )

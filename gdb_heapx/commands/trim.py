@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..command import ARENA, PAD, Arg, Session, command
+from ..arguments import ARENA, PAD, Arg
+from ..command import Session, command
 from ..errors import HeapxError
 from ..figures import ArenaFigures
 from ..malloc import Scope

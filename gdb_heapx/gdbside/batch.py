@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import gdb
@@ -18,17 +19,23 @@ from .session import GdbSession
 
 
 def serve(path: str) -> None:
-    """Answer the request that the shell command left in a file, and write the answer there."""
+    """Answer the request that the shell command left in a file: the text in another file, which the
+    request names, and the rest where the request was.
+    """
     with open(path, encoding="utf-8") as file:
         request = json.load(file)
     terminal = Terminal(request["width"], request["colour"])
+    text = Path(request["answer"])
+    result: dict[str, Any]
     try:
-        answer = execute(request["words"], lambda: _opened(request), terminal)
-        result = {"status": answer.status, "text": answer.text, "error": answer.warning or ""}
-    except HeapxError as error:
-        result = {"status": error.status, "text": "", "error": f"heapx: {error}"}
-    except KeyboardInterrupt:
-        result = {"status": 130, "text": "", "error": "heapx: interrupted"}
+        with text.open("w", encoding="utf-8", errors="surrogateescape") as file:
+            answer = execute(request["words"], lambda: _opened(request), terminal, file.write)
+        result = {"status": answer.status, "error": answer.warning or ""}
+    except (HeapxError, KeyboardInterrupt) as error:
+        text.unlink()  # what was written before it failed
+        result = {"status": 130, "error": "heapx: interrupted"}
+        if isinstance(error, HeapxError):
+            result = {"status": error.status, "error": f"heapx: {error}"}
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(result, file)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 
 import gdb
 
@@ -35,14 +35,14 @@ class _GdbCommand(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:
         words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
         try:
-            answer = execute(words, lambda: nullcontext(GdbSession()), _terminal())
+            answer = execute(words, lambda: nullcontext(GdbSession()), _terminal(), gdb.write)
         except HeapxError as error:
             raise gdb.GdbError(str(error)) from None
+        except KeyboardInterrupt:  # `q` at the pager: stop printing
+            return
         if answer.warning and not _GdbCommand.warned:
             gdb.write(answer.warning + "\n", gdb.STDERR)
             _GdbCommand.warned = True
-        with suppress(KeyboardInterrupt):  # `q` at the pager: stop printing
-            gdb.write(answer.text)
 
     warned = False
 

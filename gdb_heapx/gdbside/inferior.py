@@ -132,6 +132,7 @@ def current_target(swap_in: int | None, given: Given) -> Target:
         bulk=space.bulk,
         given=given,
         environment=lambda: _environment(space.memory, pid if native else None),
+        symbol=_symbol,
         thread_pointers=lambda: thread_pointers(inferior),
     )
 
@@ -214,6 +215,15 @@ def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
         return own.path, "AT_ENTRY is in it; this host hasn't that file"
     same = "the file has the same build-id" if own.build_id else "it has no build-id"
     return own.path, f"AT_ENTRY is in it; {same}"
+
+
+def _symbol(address: int) -> str | None:
+    """Return what lies at an address, such as `main_arena + 96 in libc.so.6`, None if unnamed."""
+    line = gdb.execute(f"info symbol {address:#x}", to_string=True)
+    match = re.match(r"(.+) in section \S+( of (.+))?$", line)
+    if not match:
+        return None
+    return f"{match[1]} in {os.path.basename(match[3])}" if match[3] else match[1]
 
 
 def _environment(memory: Memory, pid: int | None) -> dict[str, str] | None:

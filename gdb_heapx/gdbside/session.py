@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import gdb
 
 from .. import snapshot
+from ..catalogue import Catalogue
 from ..errors import HeapxError
 from ..locate import glibc_images
 from ..malloc import Scope
@@ -23,6 +24,17 @@ class GdbSession:
 
     def take(self, scope: Scope) -> Snapshot:
         return snapshot.take(current_target(scope.swap_in, given()), scope)
+
+    def catalogue(self, scope: Scope) -> Catalogue:
+        return Catalogue(current_target(scope.swap_in, given()), scope)
+
+    def evaluate(self, expression: str) -> int:
+        try:
+            return int(gdb.parse_and_eval(expression)) % (1 << 64)
+        except (gdb.error, ValueError) as error:
+            raise HeapxError(
+                f"{expression} is no address: {error}", "Give a number, or an expression of gdb's."
+            ) from None
 
     def malloc_trim(self, pad: int) -> int:
         """Call malloc_trim of every libc in the first thread, while all others stand still."""

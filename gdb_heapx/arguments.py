@@ -1,0 +1,114 @@
+"""The arguments of commands, declared: what they are called, what they take, and parsing them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from .errors import UsageError
+from .render import FORMATS
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One argument: `--name` or, without dashes, a positional one.
+
+    `kind` is what its value is: flag, text, count, bytes, choice, arena, address or file. An
+    address may be any expression of gdb's; the command gets its value.
+    """
+
+    name: str
+    help: str
+    kind: str = "flag"
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.name.lstrip("-").lower().replace("-", "_")
+
+    @property
+    def usage(self) -> str:
+        if not self.name.startswith("-") or self.kind == "flag":
+            return self.name
+        return f"{self.name} {self.key.upper() if self.choices else self.kind.upper()}"
+
+    @property
+    def synopsis(self) -> str:
+        """How a usage line shows it."""
+        return self.usage if self.required else f"[{self.usage}]"
+
+    @property
+    def meaning(self) -> str:
+        return f"{self.help}: {', '.join(self.choices)}" if self.choices else self.help
+
+
+ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
+OF_ARENA = Arg("--arena", ARENA.help, "arena")
+ADDRESS = Arg("ADDRESS", "an address, or any expression of gdb's", "address", required=True)
+NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains")
+PAD = Arg("--pad", "leave this much at top, as malloc_trim(BYTES) would", "bytes")
+SCOPE_ARGS = (NO_WALK, PAD)  # what take is told
+OUTPUT_ARGS = (
+    Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
+    Arg("--output", "write to this file, whole or not at all", "file"),
+    Arg("--sort", "sort by this column, largest first", "column"),
+    Arg("--limit", "show this many rows at most", "count"),
+    Arg("--bytes", "show sizes in bytes, exactly"),
+    Arg("--columns", "show these columns: NAME,NAME,…", "columns"),
+    Arg("--swap-in", "bring this much back from swap at most, such as 100M", "bytes"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"See: help {self.prog}")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return int(text)
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMGT]?)(iB|B)?", text, re.I)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 4096, 64K or 100M")
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
+def _arena(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        message = f"{text!r} is neither an arena's index nor an address"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of the command `name` by key; UsageError with one clear message."""
+    parser = _Parser(prog=name, add_help=False, allow_abbrev=False)
+    types: dict[str, Callable[[str], Any]] = {"count": _count, "bytes": _bytes, "arena": _arena}
+    for arg in args:
+        if arg.kind == "flag":
+            parser.add_argument(arg.name, dest=arg.key, action="store_true")
+            continue
+        options: dict[str, Any] = {"default": arg.default, "type": types.get(arg.kind, str)}
+        if arg.choices:
+            options["choices"] = arg.choices
+        if arg.name.startswith("-"):
+            options["dest"] = arg.key
+        else:
+            several = "+" if arg.required else "*"
+            options["nargs"] = several if arg.kind == "address" else "?"
+        parser.add_argument(arg.name if arg.name.startswith("-") else arg.key, **options)
+    known = {arg.name for arg in args}
+    for word in words:
+        if word.startswith("--") and word.partition("=")[0] not in known:
+            parser.error(f"{name} has no option {word}")
+    return vars(parser.parse_args(list(words)))

@@ -1,0 +1,269 @@
+"""Every chunk of a target: to go through, to count, and to find by an address inside it."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from .allocators import no_glibc, other_allocators
+from .arenas import Arena
+from .errors import MemoryFault, Problem
+from .heaps import Walked
+from .inventory import ALL, FAST, STATES, TCACHE, Chunk, Inventory, Seen, Wanted
+from .locate import find_libcs
+from .malloc import EVERYTHING, Scope
+from .nptl import thread_stacks
+from .proof import proven_libc
+from .report import size_text
+from .snapshot import facts_of
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Around:
+    """A chunk, and those that lie next to it in its heap, in the order of addresses."""
+
+    chunk: Chunk
+    before: tuple[Chunk, ...] = ()
+    after: tuple[Chunk, ...] = ()
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a chunk hangs in its free list: its `place` from 1, and its neighbours' addresses."""
+
+    chunks: int
+    place: int
+    previous: int | None
+    following: int | None
+
+
+class ListedChunk(NamedTuple):
+    """A chunk of a bin: the arena's index, the bin's kind and number, its `place` in it from 1."""
+
+    arena: int
+    kind: str
+    bin: int
+    place: int
+    address: int
+    size: int
+    libc: str
+
+
+class _Place(NamedTuple):
+    """Where a chunk was seen; a mmapped one is in no arena."""
+
+    inventory: Inventory
+    arena: Arena | None
+    part: Walked | None
+
+    def chunk(self, seen: Seen) -> Chunk:
+        return self.inventory.chunk(seen, self.arena, self.part)
+
+    def seen(self) -> Iterator[Seen]:
+        if self.arena is None or self.part is None:
+            return self.inventory.seen_mmapped()
+        return self.inventory.seen(self.arena, self.part)
+
+
+class Catalogue:
+    """The chunks of all mallocs of a target, read while it is stopped.
+
+    `problems` are what was found wrong so far: more may come while chunks are read. HeapxError
+    where there is no glibc malloc to read.
+    """
+
+    walked = True
+
+    def __init__(self, target: Target, scope: Scope = EVERYTHING) -> None:
+        found = [each.libcs for each in find_libcs(target) if each.libcs]
+        if not found:
+            raise no_glibc(target)
+        libcs = [proven_libc(target, candidates, scope) for candidates in found]
+        self._target = target
+        self.problems: list[Problem] = []
+        self._inventories = [Inventory(target, libc, self.problems) for libc in libcs]
+        self.target = facts_of(target)
+        self.word = target.word
+        self.identity = self._inventories[0].identity
+        self.unused = not any(inventory.held for inventory in self._inventories)
+        self.allocators = other_allocators(target, libcs[0], self.unused)
+
+    def arenas(self) -> tuple[Arena, ...]:
+        """Return the arenas of every libc, the program's own first."""
+        return tuple(arena for each in self._inventories for arena in each.arenas)
+
+    def chunks(self, wanted: Wanted = ALL) -> Iterator[Chunk]:
+        """Yield the chunks that are wanted: arena by arena in the order of addresses, each heap's
+        top behind its last chunk, then the mmapped ones.
+        """
+        for place in self._places(wanted.arena):
+            yield from map(place.chunk, wanted.of(place.seen()))
+
+    def count(self, wanted: Wanted = ALL) -> dict[str, tuple[int, int]]:
+        """Return how many chunks that are wanted there are in each state, and their bytes."""
+        found = dict.fromkeys(STATES, (0, 0))
+        for place in self._places(wanted.arena):
+            for seen in wanted.of(place.seen()):
+                number, size = found[seen.state]
+                found[seen.state] = number + 1, size + seen.size
+        return found
+
+    def _places(self, wanted: int | None) -> Iterator[_Place]:
+        for inventory in self._inventories:
+            for arena in inventory.arenas:
+                if wanted in (None, arena.index, arena.address):
+                    for part in inventory.parts(arena):
+                        yield _Place(inventory, arena, part)
+        if wanted is None:
+            for inventory in self._inventories:
+                yield _Place(inventory, None, None)
+
+    def around(self, address: int, number: int = 0) -> Around | None:
+        """Return the chunk that has this address, and so many on each side; None if none has it."""
+        for inventory in self._inventories:
+            for mmapped, seen in zip(inventory.mmapped, inventory.seen_mmapped()):
+                if mmapped.start <= address < mmapped.end:
+                    return Around(inventory.chunk(seen, None, None))
+            arena = inventory.arena_at(address)
+            for part in inventory.parts(arena) if arena else ():
+                if part.heap.address <= address < part.heap.end:
+                    return _around(_Place(inventory, arena, part), address, number)
+        return None
+
+    def position(self, chunk: Chunk) -> Position | None:
+        """Return where a chunk hangs in its list; None if it isn't found there."""
+        inventory = self._inventory_of(chunk)
+        arena = next((each for each in inventory.arenas if each.index == chunk.arena), None)
+        listed = inventory.list_of(chunk, arena)
+        found = inventory.follow(listed).addresses if listed else array("Q")
+        if chunk.address not in found:
+            return None
+        at = found.index(chunk.address)
+        previous = found[at - 1] if at else None
+        following = found[at + 1] if at + 1 < len(found) else None
+        return Position(len(found), at + 1, previous, following)
+
+    def _inventory_of(self, chunk: Chunk) -> Inventory:
+        return next(each for each in self._inventories if each.path == chunk.libc)
+
+    def listed(
+        self, arena: int | None = None, kind: str | None = None, index: int | None = None
+    ) -> Iterator[ListedChunk]:
+        """Yield the chunks of the bins of this arena, kind and index, in the order of their lists;
+        all for None.
+        """
+        for inventory in self._inventories:
+            for owner in inventory.arenas:
+                if arena not in (None, owner.index, owner.address):
+                    continue
+                for each in inventory.free_lists(owner).values():
+                    if kind in (None, each.kind.value) and index in (None, each.index):
+                        of_bin = owner.index, each.kind.value, each.index
+                        for place, found in enumerate(zip(*inventory.follow(each)), 1):
+                            yield ListedChunk(*of_bin, place, *found, inventory.path)
+
+    def user(self, chunk: Chunk) -> int:
+        """Return the address that malloc returned for a chunk."""
+        return chunk.address + 2 * self._target.word
+
+    def resident(self, chunk: Chunk) -> tuple[int | None, int | None]:
+        """Return how many bytes of a chunk are in memory, and in swap; None if unknown."""
+        if self._target.residency is None:
+            return None, None
+        absent, swapped = self._target.residency.missing(chunk.address, chunk.end)
+        return chunk.size - absent, swapped
+
+    def data(self, address: int, size: int) -> bytes:
+        """Return `size` bytes, as far as they can be read page by page, up to the first gap."""
+        data, page = b"", self._target.page
+        while len(data) < size:
+            here = address + len(data)
+            try:
+                data += bytes(
+                    self._target.memory.read(here, min(size - len(data), page - here % page))
+                )
+            except MemoryFault:
+                break
+        return data
+
+    def words(self, chunk: Chunk, data: bytes) -> list[tuple[int, str]]:
+        """Return the words of a chunk's memory, each with what it is: a symbol, a pointer into a
+        chunk or a mapping, a string; "" where it is just a number, or inside a string.
+        """
+        word, layout = self.word, self._inventory_of(chunk).libc.layout
+        values = self._target.as_words(memoryview(data[: len(data) // word * word]))
+        words: list[tuple[int, str]] = []
+        string_ends = 0
+        for at, value in zip(range(0, len(data), word), values):
+            meaning = self._pointed(value)
+            if at == 0 and chunk.state in (TCACHE, FAST) and layout.safe_linking and value:
+                user = chunk.address + layout.header
+                pointed = self._pointed(layout.reveal(value, user))
+                meaning = pointed and f"protected link to {pointed}"
+            string = "" if at < string_ends else _string(data[at:])
+            if string and not meaning:
+                string_ends = at + len(string)
+            words.append((value, meaning or (f'"{string}"' if string else "")))
+        return words
+
+    def _pointed(self, value: int) -> str | None:
+        """Say what an address points at, None if the value is none."""
+        mapping = next((m for m in self._target.mappings if m.start <= value < m.end), None)
+        if mapping is None and self._target.mappings:
+            return None
+        found = None if self._target.symbol(value) else self.around(value)
+        if found is None:
+            return self.owner(value) if mapping else self._target.symbol(value)
+        chunk, user = found.chunk, self.user(found.chunk)
+        offset = {user: "", chunk.address: "header of "}.get(value, f"{value - user:+#x} in ")
+        return f"{offset}chunk {chunk.address:#x}, {chunk.size:,} bytes, {chunk.state}"
+
+    def owner(self, address: int) -> str:
+        """Say what an address is part of that no chunk has."""
+        symbol = self._target.symbol(address)
+        if symbol:
+            return symbol
+        for inventory in self._inventories:
+            for heap in (heap for arena in inventory.arenas for heap in arena.heaps):
+                whose = f"heap {heap.address:#x} of arena {heap.arena}"
+                if heap.address <= address < heap.first:
+                    return f"the head of {whose}"
+                if heap.address <= address < heap.end:
+                    return f"the end of {whose}: a fencepost, a gap, or what can't be read"
+                if heap.end <= address < heap.address + heap.reserved:
+                    return f"address space that {whose} has reserved"
+            for stack in thread_stacks(self._target, inventory.libc):
+                if stack.start <= address < stack.end:
+                    return "a thread's stack"
+        for mapping in self._target.mappings:
+            if mapping.start <= address < mapping.end:
+                name = mapping.name or "anonymous memory"
+                return f"{name} ({mapping.permissions}, {size_text(mapping.size)})"
+        return "nothing is mapped there"
+
+
+def _around(place: _Place, address: int, number: int) -> Around | None:
+    before = deque[Seen](maxlen=number)
+    chunks = place.seen()
+    for seen in chunks:
+        if seen.address <= address < seen.address + seen.size:
+            after = tuple(map(place.chunk, islice(chunks, number)))
+            return Around(place.chunk(seen), tuple(map(place.chunk, before)), after)
+        before.append(seen)
+    return None
+
+
+SHORTEST = 4  # characters of what counts as a string
+
+
+def _string(data: bytes) -> str:
+    """Return the string that some bytes begin with, "" if they don't look like one."""
+    text = data.partition(b"\0")[0]
+    if len(text) < SHORTEST or not text.isascii() or not text.decode().isprintable():
+        return ""
+    return text.decode()

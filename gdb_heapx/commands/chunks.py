@@ -1,0 +1,185 @@
+"""heapx chunks and heapx chunk: chunks one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..arguments import ADDRESS, OF_ARENA, Arg
+from ..catalogue import Around, Catalogue
+from ..command import command
+from ..errors import HeapxError, Problem
+from ..inventory import BINNED, FAST, FREE, STATES, TCACHE, TOP, Chunk, Wanted
+from ..report import Column, Dump, Kind, Report, Row, Table, total
+from .arenas import LIBC, check_arena
+
+STATE = Column("state", Kind.TEXT)
+LIST = Column("list", Kind.TEXT, absent="-")
+CHUNK_COLUMNS = (
+    Column("address", Kind.ADDRESS),
+    Column("size", Kind.COUNT),
+    STATE,
+    Column("arena", Kind.INDEX, absent="-"),
+    Column("heap", Kind.ADDRESS, rank=1, absent="-"),
+    LIST,
+    LIBC,
+)
+ONE_COLUMNS = (
+    *CHUNK_COLUMNS[:-2],
+    Column("resident", Kind.COUNT, rank=2),
+    Column("swapped", Kind.COUNT, rank=3),
+    LIST,
+    LIBC,
+)
+COUNT_COLUMNS = (STATE, Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES))
+NEIGHBOUR_COLUMNS = (
+    Column("place", Kind.TEXT, title="around it"),
+    Column("address", Kind.ADDRESS),
+    Column("size", Kind.COUNT),
+    STATE,
+    LIST,
+)
+LIST_COLUMNS = (
+    LIST,
+    Column("chunks", Kind.COUNT),
+    Column("place", Kind.COUNT),
+    Column("previous", Kind.ADDRESS, absent="none"),
+    Column("next", Kind.ADDRESS, absent="none"),
+)
+WORD_COLUMNS = (
+    Column("offset", Kind.ADDRESS),
+    Column("value", Kind.ADDRESS),
+    Column("name", Kind.TEXT, absent=""),
+    Column("meaning", Kind.TEXT),
+)
+# The option's words: a state each, and all that is free but top.
+CHOICES = {state.replace(" ", "-"): frozenset({state}) for state in STATES}
+CHOICES["free"] = frozenset(FREE)
+SHOWN = 40  # rows
+NEIGHBOURS = 3  # on each side
+WORDS = 8
+DUMPED = 128  # bytes
+LINK_NAMES = {TCACHE: ("next", "key"), FAST: ("fd",), BINNED: ("fd", "bk")}
+
+
+@command(
+    "heapx chunks",
+    OF_ARENA,
+    Arg("--state", "chunks in this state only", "choice", choices=tuple(CHOICES)),
+    Arg("--min-size", "chunks of this size or more", "bytes"),
+    Arg("--max-size", "chunks of this size or less", "bytes"),
+    Arg("--from", "chunks that begin here or behind; any expression of gdb's", "address"),
+    Arg("--to", "chunks that begin before this address", "address"),
+    Arg("--count", "count them and their bytes by state instead"),
+    limit=SHOWN,
+    chunks=True,
+)
+def chunks(
+    catalogue: Catalogue,
+    arena: int | None,
+    state: str | None,
+    min_size: int | None,
+    max_size: int | None,
+    count: bool,
+    **span: int | None,
+) -> Report:
+    """List chunks one by one, in the order of their addresses.
+
+    Arena by arena and heap by heap; chunks with a mapping of their own come last. Sizes are chunk
+    sizes, with malloc's header. free are tcache, fast and binned chunks; overhead are the tcaches
+    themselves. As text the first 40 are shown, or --limit; JSON and CSV have all, written as they
+    are read, however many there are.
+
+    Example: heapx chunks --state in-use --min-size 1M
+    """
+    check_arena(catalogue.arenas(), arena)
+    states = CHOICES[state] if state else None
+    wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
+    if count:
+        rows: list[Row] = [
+            {"state": each, "chunks": number, "bytes": size}
+            for each, (number, size) in catalogue.count(wanted).items()
+            if number
+        ]
+        table = Table("chunk_counts", COUNT_COLUMNS, rows, total(COUNT_COLUMNS, rows, "chunks"))
+        return Report((table,), catalogue.problems)
+    found = (chunk._asdict() for chunk in catalogue.chunks(wanted))
+    return Report((Table("chunks", CHUNK_COLUMNS, found),), catalogue.problems)
+
+
+@command("heapx chunk", ADDRESS, chunks=True)
+def chunk(catalogue: Catalogue, address: int) -> Report:
+    """Tell what lies at an address: its chunk, its neighbours, and what it holds.
+
+    Any address inside the chunk will do, in any expression of gdb's: a number, a variable, $rdi.
+    Of a free chunk its list is shown, and its place there. Of the first words it tells what they
+    are: a vtable or another symbol, a pointer into a chunk or a mapping, a string. Outside of
+    malloc it names the mapping, and the exit status is 3.
+
+    Example: heapx chunk request->buffer
+    """
+    found = catalogue.around(address, NEIGHBOURS)
+    if found is None:
+        raise HeapxError(f"no chunk of malloc's has {address:#x}: {catalogue.owner(address)}")
+    one = found.chunk
+    resident, swapped = catalogue.resident(one)
+    row: Row = {**one._asdict(), "resident": resident, "swapped": swapped}
+    user = catalogue.user(one)
+    data = catalogue.data(user, min(one.end - user, DUMPED))
+    tables = (
+        Table("chunk", ONE_COLUMNS, [row]),
+        Table("neighbours", NEIGHBOUR_COLUMNS, list(_neighbours(found))),
+        *_place(catalogue, one),
+    )
+    lead = (_where(one, user, address),)
+    if one.state == TOP:  # nobody has put anything there yet
+        return Report(tables, catalogue.problems, lead)
+    words = Table("words", WORD_COLUMNS, list(_words(catalogue, one, data)))
+    return Report((*tables, words), catalogue.problems, lead, dump=Dump(user, data))
+
+
+def _where(chunk: Chunk, user: int, address: int) -> str:
+    """Say where in its chunk an address lies."""
+    if address < user:
+        place = "in the header of the chunk whose memory begins at"
+    elif address == user:
+        place = "where the memory begins of the chunk at"
+    else:
+        place = f"{address - user:,} bytes into the memory at"
+    begin = chunk.address if address == user else user
+    return f"{address:#x} is {place} {begin:#x}: {chunk.size:,} bytes, {chunk.state}."
+
+
+def _neighbours(found: Around) -> Iterator[Row]:
+    """Yield the chunks around one, and itself between them."""
+    places = (("before", found.before), ("this", (found.chunk,)), ("after", found.after))
+    for place, side in places:
+        for each in side:
+            yield {"place": place, **each._asdict()}
+
+
+def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
+    """Yield where a free chunk hangs in its list."""
+    if chunk.state not in FREE:
+        return
+    found = catalogue.position(chunk)
+    if found is None:
+        statement = f"chunk {chunk.address:#x} is marked as free, but no list leads to it"
+        catalogue.problems.append(Problem("not_listed", statement, chunk.address, chunk.arena))
+        return
+    row: Row = {
+        "list": chunk.list,
+        "chunks": found.chunks,
+        "place": found.place,
+        "previous": found.previous,
+        "next": found.following,
+    }
+    yield Table("list", LIST_COLUMNS, [row])
+
+
+def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[Row]:
+    """Yield the first words of a chunk's memory, with what they are."""
+    word = catalogue.word
+    names = LINK_NAMES.get(chunk.state, ())
+    for i, (value, meaning) in enumerate(catalogue.words(chunk, data)[:WORDS]):
+        name = names[i] if i < len(names) else None
+        yield {"offset": i * word, "value": value, "name": name, "meaning": meaning}

@@ -1,0 +1,239 @@
+"""The chunks of one libc's malloc, one by one: streamed, for nobody can keep them all."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from .arenas import Arena, Heap
+from .bins import BinKind, FreeList, fast_lists, kind_of, regular_lists
+from .caches import tcache_lists
+from .chunks import each_chunk
+from .errors import MemoryFault, Problem
+from .heaps import Walked, walk_arena
+from .layout import UNSORTED
+from .lists import Overlay, Places
+from .locate import Libc
+from .malloc import Identity, mark_motion, read_mmapped
+from .mmapped import MmappedChunk
+from .outline import read_outline
+from .target import Target
+
+IN_USE, TCACHE, FAST, BINNED = "in use", "tcache", "fast", "binned"
+TOP, OVERHEAD, MMAPPED = "top", "overhead", "mmapped"
+STATES = (IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD, MMAPPED)
+FREE = (TCACHE, FAST, BINNED)
+
+
+class Chunk(NamedTuple):
+    """One chunk. `address` is its header's, `size` in bytes with the header.
+
+    `state` is one of STATES: a mmapped chunk in use is MMAPPED, a tcache itself OVERHEAD. `arena`
+    (its index) and `heap` (its address) are None for mmapped chunks; `list` is the free list that
+    it hangs in, None without one.
+    """
+
+    address: int
+    size: int
+    state: str
+    arena: int | None
+    heap: int | None
+    list: str | None
+    libc: str
+
+    @property
+    def end(self) -> int:
+        return self.address + self.size
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which chunks: of an arena (its index or address), in some states, of some sizes, between two
+    addresses; all for None.
+    """
+
+    arena: int | None = None
+    states: frozenset[str] | None = None
+    min_size: int | None = None
+    max_size: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+    def of(self, chunks: Iterator[Seen]) -> Iterator[Seen]:
+        """Yield those of an arena's chunks that are wanted."""
+        every = replace(self, arena=None) == ALL
+        return chunks if every else filter(self._has, chunks)
+
+    def _has(self, chunk: Seen) -> bool:
+        return (
+            (self.states is None or chunk.state in self.states)
+            and (self.min_size is None or chunk.size >= self.min_size)
+            and (self.max_size is None or chunk.size <= self.max_size)
+            and (self.start is None or chunk.address >= self.start)
+            and (self.end is None or chunk.address < self.end)
+        )
+
+
+ALL = Wanted()
+
+
+class Seen(NamedTuple):
+    """A chunk whose list isn't known yet: for a free one, that may take reading a long list."""
+
+    address: int
+    size: int
+    state: str
+
+
+class Listed(NamedTuple):
+    """The chunks of a free list in order, as far as it can be followed: addresses and sizes."""
+
+    addresses: array[int]
+    sizes: array[int]
+
+
+class Inventory:
+    """The chunks of one libc's malloc. What is found wrong is added to `problems`."""
+
+    def __init__(self, target: Target, libc: Libc, problems: list[Problem]) -> None:
+        self.libc = libc
+        self.path = libc.path
+        self._problems = problems
+        self._target = target
+        self._outline = outline = read_outline(target, libc)
+        self._note([*libc.problems, *outline.caches.problems, *outline.problems])
+        for arena, fast in zip(outline.arenas, outline.fast):
+            self._note([*arena.problems, *fast.problems])
+        self._lists: dict[int, dict[tuple[BinKind, int], FreeList]] = {}
+        self._parts: dict[tuple[Heap, ...], list[Walked]] = {}
+        self._unsorted: dict[int, Places] = {}
+
+    @property
+    def arenas(self) -> list[Arena]:
+        return self._outline.arenas
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.path, self.libc.image.build_id, self.libc.found[0].value)
+
+    @property
+    def held(self) -> int:
+        """Bytes that this malloc has from the system."""
+        return sum(arena.system for arena in self.arenas) + self.libc.parameters["mmapped_mem"]
+
+    def _note(self, problems: list[Problem]) -> None:
+        outline = self._outline
+        new = mark_motion(self._target, outline.arenas, outline.caches, problems)
+        self._problems += (problem for problem in new if problem not in self._problems)
+
+    @cached_property
+    def mmapped(self) -> tuple[MmappedChunk, ...]:
+        """The mmapped chunks; none where those that were found aren't those that mp_ counts."""
+        found, certain = read_mmapped(self._target, self.libc, self.arenas)
+        return found if certain else ()
+
+    def arena_at(self, address: int) -> Arena | None:
+        """Return the arena that has this address in one of its heaps, with that heap alone."""
+        heap = self._outline.index.at(address)
+        arena = next((a for a in self.arenas if heap and a.index == heap.arena), None)
+        if heap is None or arena is None:
+            return None
+        return arena if arena.main else replace(arena, heaps=(heap,))
+
+    def parts(self, arena: Arena) -> list[Walked]:
+        """Return an arena's heaps as a walk finds them; what is wrong in them is noted."""
+        if arena.heaps not in self._parts:
+            parts = walk_arena(self._target, self.libc.layout, arena, Overlay.empty())
+            self._parts[arena.heaps] = parts
+            for part in parts:
+                self._note([replace(each, arena=arena.index) for each in part.tally.problems])
+        return self._parts[arena.heaps]
+
+    def seen(self, arena: Arena, part: Walked) -> Iterator[Seen]:
+        """Yield the chunks of one heap, its top too; as far as the walk came."""
+        heap, layout = part.heap, self.libc.layout
+        overlay, structs = self._outline.overlay, dict(self._outline.caches.structs)
+        try:
+            for address, size, used in each_chunk(self._target, layout, heap.first, part.tally.end):
+                if not used:
+                    yield Seen(address, size, BINNED)
+                elif address in overlay.cached:
+                    yield Seen(address, size, OVERHEAD if address in structs else TCACHE)
+                else:
+                    yield Seen(address, size, FAST if address in overlay.fast else IN_USE)
+        except MemoryFault:  # behind the last chunk that the walk could read
+            return
+        if arena.top_size and heap.address <= arena.top < heap.end and part.whole:
+            yield Seen(arena.top, arena.top_size, TOP)
+
+    def seen_mmapped(self) -> Iterator[Seen]:
+        """Yield the mmapped chunks."""
+        cached = self._outline.caches.mmapped
+        for chunk in self.mmapped:
+            state = TCACHE if chunk.address in cached else MMAPPED
+            yield Seen(chunk.address, chunk.size, state)
+
+    def chunk(self, seen: Seen, arena: Arena | None, part: Walked | None) -> Chunk:
+        """Return a chunk with all that is known of it."""
+        index = arena.index if arena else None
+        heap = part.heap.address if part else None
+        listed = self.list_of(seen, arena) if seen.state in FREE else None
+        return Chunk(*seen, index, heap, listed.name if listed else None, self.path)
+
+    def list_of(self, chunk: Seen | Chunk, arena: Arena | None) -> FreeList | None:
+        """Return the free list that a chunk hangs in, None without one."""
+        if chunk.state == TCACHE:
+            return self._tcached.get(chunk.address)
+        if arena is None or chunk.state not in FREE:
+            return None
+        lists = self.free_lists(arena)
+        if chunk.state == FAST:
+            index = self.libc.layout.fast_index(chunk.size)
+            return lists.get((BinKind.FAST, index))
+        index = self.libc.layout.bin_index(chunk.size)
+        if chunk.address in self._unsorted_of(arena):
+            index = UNSORTED
+        return lists.get((kind_of(index), index))
+
+    def free_lists(self, arena: Arena) -> dict[tuple[BinKind, int], FreeList]:
+        """Return the free lists of an arena that hold chunks, by kind and index, in that order."""
+        if arena.index not in self._lists:
+            layout, links = self.libc.layout, self._outline.links
+            fast = fast_lists(self._target, layout, arena, links)
+            regular = regular_lists(self._target, layout, arena, links)
+            self._lists[arena.index] = {(e.kind, e.index): e for e in (*fast, *regular)}
+        return self._lists[arena.index]
+
+    def follow(self, listed: FreeList) -> Listed:
+        """Return the chunks of a free list; where it breaks is noted."""
+        found = Listed(array("Q"), array("Q"))
+
+        def visit(address: int, size: int, *_: int) -> None:
+            found.addresses.append(address)
+            found.sizes.append(size)
+
+        self._note(list(listed.follow(None, visit).problems))
+        return found
+
+    def _unsorted_of(self, arena: Arena) -> Places:
+        if arena.index not in self._unsorted:
+            places = self._unsorted[arena.index] = Places()
+            unsorted = self.free_lists(arena).get((BinKind.UNSORTED, UNSORTED))
+            for address in self.follow(unsorted).addresses if unsorted else ():
+                places.add(address)
+        return self._unsorted[arena.index]
+
+    @cached_property
+    def _tcached(self) -> dict[int, FreeList]:
+        """The list of each cached chunk."""
+        layout, found = self.libc.layout, dict[int, FreeList]()
+        for cache in self._outline.caches.caches:
+            assert layout.tcache is not None
+            record = self._target.read_struct(layout.tcache, cache.tcache.address)
+            lwp, links = cache.tcache.lwp, self._outline.links
+            for each in tcache_lists(self._target, layout, lwp, record, links):
+                each.follow(None, lambda chunk, *_, each=each: found.update({chunk: each}))
+        return found

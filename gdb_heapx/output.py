@@ -1,0 +1,92 @@
+"""What the output options do: sort and cut a report, and write it to a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from .errors import HeapxError, UsageError
+from .report import Column, Report
+
+
+def arrange(
+    report: Report,
+    sort: str | None,
+    limit: int | None,
+    columns: tuple[str, ...] | None,
+    is_text: bool,
+) -> Report:
+    """Sort and cut the first table, and check the names of columns.
+
+    A stream stays one if nothing needs all of its rows at once.
+    """
+    if not report.tables:
+        return report
+    table, notes = report.tables[0], report.notes
+    for name in (*(columns or ()), *((sort,) if sort else ())):
+        if table.column(name) is None:
+            known = ", ".join(column.name for column in table.columns)
+            raise UsageError(f"{table.name} has no column {name!r}", f"Columns: {known}")
+    rows = table.rows
+    if isinstance(rows, Iterator) and limit is not None and not sort:
+        rows = list(islice(rows, limit + 1))
+        if len(rows) > limit:
+            notes = (*notes, f"These are the first {limit:,} rows: --limit shows more of them.")
+            rows = rows[:limit]
+    if sort or (is_text and isinstance(rows, Iterator)):
+        rows = list(rows)
+    if isinstance(rows, Iterator):
+        return report
+    if sort:
+        rows = _sorted(rows, table.column(sort))
+    if limit is not None and limit < len(rows):
+        notes = (*notes, f"{len(rows) - limit:,} more rows (--limit); the total is of all rows.")
+        rows = rows[:limit]
+    tables = (replace(table, rows=rows), *report.tables[1:])
+    return replace(report, tables=tables, notes=notes)
+
+
+def _sorted(rows: Iterable[Any], column: Column | None) -> list[Any]:
+    assert column is not None
+    rows = list(rows)
+    known = [row for row in rows if row[column.name] is not None]
+    unknown = [row for row in rows if row[column.name] is None]
+    descending = column.kind.value in ("bytes", "count")
+    return sorted(known, key=lambda row: row[column.name], reverse=descending) + unknown
+
+
+def check_output(path: str | None) -> None:
+    """Refuse a file that can't be written before the target is looked at."""
+    directory = os.path.dirname(os.path.abspath(path)) if path else None
+    if directory and not os.path.isdir(directory):
+        raise UsageError(f"cannot write {path}: there is no directory {directory}")
+
+
+def write_whole(path: str, pieces: Iterable[str]) -> None:
+    """Write a file whole or not at all; into a pipe or device, as it comes."""
+    temporary = None
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "w", encoding="utf-8") as device:
+                device.writelines(pieces)
+            return
+        directory = os.path.dirname(os.path.abspath(path))
+        with tempfile.NamedTemporaryFile(
+            "w", dir=directory, delete=False, encoding="utf-8"
+        ) as file:
+            temporary = file.name
+            file.writelines(pieces)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise HeapxError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        if temporary:
+            os.unlink(temporary)

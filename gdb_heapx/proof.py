@@ -1,0 +1,59 @@
+"""Which of the ways to see a libc's malloc is the right one: debug symbols, or what adds up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .allocators import refused
+from .errors import MemoryFault
+from .locate import Libc
+from .malloc import Malloc, Scope, read_malloc
+from .structure import is_arena
+from .target import Target
+
+
+def read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> tuple[Libc, Malloc]:
+    """Return what a libc is and has, by debug symbols or proven by its chunks.
+
+    Guesses are always walked over. Of several that add up, the first is taken with which every
+    list holds and tcaches are found, else the one that comes closest. HeapxError if none adds up.
+    """
+    proven: list[tuple[Libc, Malloc]] = []
+    for libc in candidates:
+        if libc.proven:
+            return libc, read_malloc(target, libc, scope)
+        try:
+            malloc = read_malloc(target, libc, replace(scope, walk=True))
+        except MemoryFault:
+            continue
+        if _adds_up(malloc) and _all_possible(target, libc, malloc):
+            proven.append((libc, malloc))
+            if all(_fit(malloc)):
+                break
+    if not proven:
+        raise refused(target, candidates[0])
+    return max(proven, key=lambda each: _fit(each[1]))  # the first of equals
+
+
+def _adds_up(malloc: Malloc) -> bool:
+    """Tell whether the chunks of some arena add up, or none has any: others may be damaged."""
+    wrong = {check.arena for check in malloc.checks if not check.ok}
+    used = {arena.index for arena in malloc.arenas if arena.system}
+    return not used or bool(used - wrong)
+
+
+def _all_possible(target: Target, libc: Libc, malloc: Malloc) -> bool:
+    """Tell whether every arena can be one: damaged chunks leave their malloc_state alone."""
+    records = (target.read_struct(libc.layout.state, arena.address) for arena in malloc.arenas)
+    return all(is_arena(libc.layout, record) for record in records)
+
+
+def _fit(malloc: Malloc) -> tuple[bool, bool, bool]:
+    sound = not any(problem.damage for problem in malloc.problems)
+    return sound, malloc.mmapped_certain, bool(malloc.caches)
+
+
+def proven_libc(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> Libc:
+    """Return what a libc is; a guess costs a walk. HeapxError if none adds up."""
+    first = candidates[0]
+    return first if first.proven else read_proven(target, candidates, scope)[0]

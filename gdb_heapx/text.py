@@ -1,0 +1,307 @@
+"""A report laid out as text: lines and tables as tokens, whose texts, joined, are what is shown."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .report import (
+    ALWAYS,
+    DATA_ONLY,
+    UNITS,
+    Bar,
+    Column,
+    Dump,
+    Finding,
+    Kind,
+    Report,
+    Row,
+    Table,
+    size_text,
+)
+
+GAP = "  "
+NARROWEST = 16  # columns of text that is broken into lines
+
+
+@dataclass(frozen=True)
+class Style:
+    """How text is laid out: width in columns, exact bytes, chosen columns."""
+
+    width: int = 80
+    exact: bool = False
+    columns: tuple[str, ...] | None = None
+
+
+# A token is the name of a pygments token type ("" for plain text) and its text.
+Tokens = Iterable["tuple[str, str]"]
+
+KIND_TOKENS = {
+    Kind.BYTES: "Literal.Number",
+    Kind.COUNT: "Literal.Number",
+    Kind.INDEX: "Name.Label",
+    Kind.ADDRESS: "Literal.Number.Hex",
+    Kind.TEXT: "",
+    Kind.BOOL: "",
+}
+# The tokens of a stacked bar's letters.
+BARS = {".": "Name.Builtin", "#": "Generic.Deleted", "+": "Name.Attribute", "o": "Comment"}
+HEADING, TOTAL, ERROR, NOTE, COMMAND = (
+    "Generic.Heading",
+    "Generic.Strong",
+    "Generic.Error",
+    "Comment",
+    "Keyword",
+)
+
+
+@functools.cache
+def library(name: str) -> Any:
+    """Return a library that gdb's Python may lack, None without it. Only text needs any."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, SyntaxError):  # a library for a newer Python than gdb's
+        return None
+
+
+def tokens(report: Report, style: Style) -> Tokens:
+    """Yield the report as tokens; their texts, joined, are the plain text."""
+    for problem in report.problems:
+        what = "in motion" if problem.in_motion else "problem"
+        where = "" if problem.arena is None else f" in arena {problem.arena}"
+        kind = NOTE if problem.in_motion else ERROR
+        yield from _sentence(kind, f"{what}{where}: {problem.statement}", style)
+    if report.problems:
+        yield "", "\n"
+    for line in report.lead:
+        yield from _sentence("", line, style)
+    above = bool(report.lead)
+    for number, table in enumerate(report.tables):
+        text = list(_table_tokens(table, style if number == 0 else replace(style, columns=None)))
+        if text and above:
+            yield "", "\n"
+        yield from text
+        above = above or bool(text)
+    if report.bar:
+        yield from _bar_tokens(report.bar, style)
+    if report.dump:
+        yield "", "\n"
+        yield from _dump_tokens(report.dump)
+    for number, finding in enumerate(report.findings, 1):
+        if number == 1 or not report.brief:
+            yield "", "\n"
+        yield from _finding_tokens(number, finding, report.brief, style)
+    if report.notes:
+        yield "", "\n"
+    for note in report.notes:
+        yield from _sentence(NOTE, note, style)
+    if report.next_steps:
+        yield "", "\n"
+    width = max((len(step) for step, _ in report.next_steps), default=0)
+    for step, purpose in report.next_steps:
+        yield COMMAND, step.ljust(width)
+        yield NOTE, f"{GAP}{purpose}\n"
+
+
+def _sentence(kind: str, text: str, style: Style, first: str = "", rest: str = "") -> Tokens:
+    for line in textwrap.wrap(
+        escape(text),
+        max(style.width, 40),
+        break_long_words=False,
+        break_on_hyphens=False,
+        initial_indent=first,
+        subsequent_indent=rest,
+    ):
+        yield kind, f"{line}\n"
+
+
+def _bar_tokens(bar: Bar, style: Style) -> Tokens:
+    """Yield a stacked bar; every part that isn't empty gets a letter, large ones their share."""
+    width, whole = min(style.width, 100) - 2, sum(size for _, size in bar.parts)
+    parts = [(letter, size) for letter, size in bar.parts if size > 0]
+    if not parts:
+        return
+    cells = [max(1, size * width // whole) for _, size in parts]
+    cells[cells.index(max(cells))] += width - sum(cells)
+    yield "", "["
+    for (letter, _), count in zip(parts, cells):
+        yield BARS.get(letter, ""), letter * count
+    yield "", "]\n"
+
+
+def _dump_tokens(dump: Dump) -> Tokens:
+    """Yield a hex dump as hexdump -C writes it: 16 bytes a line, and where they begin."""
+    lines = []
+    for start in range(0, len(dump.data), 16):
+        row = dump.data[start : start + 16]
+        halves = "  ".join(row[at : at + 8].hex(" ") for at in (0, 8))
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        lines.append(f"{start:08x}  {halves:48}  |{text}|\n")
+    lexers = library("pygments.lexers")
+    if lexers is None:
+        yield "", "".join(lines)
+        return
+    for kind, text in lexers.get_lexer_by_name("hexdump").get_tokens("".join(lines)):
+        yield ".".join(kind), text
+
+
+def _finding_tokens(number: int, finding: Finding, brief: bool, style: Style) -> Tokens:
+    """Yield a finding: how much, what, the evidence, and what to do."""
+    size = "" if finding.bytes is None else f"{size_text(finding.bytes)}: "
+    statement, remedy = finding.statement, finding.remedy or ""
+    if brief:
+        statement, remedy = _first_sentence(statement), _first_sentence(remedy)
+    indent = " " * len(f"{number}. ")
+    yield from _sentence(HEADING, f"{size}{statement}", style, f"{number}. ", indent)
+    for line in () if brief else finding.evidence:
+        yield from _sentence(NOTE, line, style, indent + "- ", indent + "  ")
+    yield from _sentence(COMMAND, remedy, style, indent + "> ", indent + "  ")
+
+
+def _first_sentence(text: str) -> str:
+    first, stop, _ = text.partition(". ")
+    return first + stop.strip()
+
+
+def escape(text: str) -> str:
+    """Return text without control characters, whatever the target put into it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _table_tokens(table: Table, style: Style) -> Tokens:
+    assert not isinstance(table.rows, Iterator), "text needs all rows for its widths"
+    if not table.rows and not any((table.total or {}).values()):
+        yield NOTE, f"{table.name.replace('_', ' ')}: none\n"
+        return
+    unit, unit_name = _unit(table, style)
+    columns = _chosen(table, style, unit)
+    if not columns:
+        return  # a table for scripts
+    rows = [[_cell(column, row, unit) for column in columns] for row in table.rows]
+    if table.total:
+        rows.append([_cell(c, table.total, unit) if c.name in table.total else "" for c in columns])
+        rows[-1][0] = rows[-1][0] or "total"
+    if columns[-1].kind is Kind.TEXT:
+        rows = _broken(rows, columns, style.width)
+    grid = _pad([[column.heading for column in columns], *rows], columns)
+    if unit_name:
+        yield NOTE, f"{table.name.replace('_', ' ')}, sizes in {unit_name}\n"
+    yield from _line(grid[0], [HEADING] * len(columns))
+    kinds = [KIND_TOKENS[column.kind] for column in columns]
+    body = grid[1:-1] if table.total else grid[1:]
+    for cells in body:
+        yield from _line(cells, kinds)
+    if table.total:
+        widths = [max(map(len, cells)) for cells in zip(*grid)]
+        yield NOTE, "-" * (sum(widths) + len(GAP) * (len(widths) - 1)) + "\n"
+        yield from _line(grid[-1], [TOTAL] * len(columns))
+
+
+def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> list[list[str]]:
+    """Return the rows with the text of the last column broken into lines, so that they fit."""
+    widths = [max(len(c.heading), *map(len, cells)) for c, cells in zip(columns, zip(*rows))]
+    room = width - sum(widths[:-1]) - len(GAP) * (len(columns) - 1)
+    if widths[-1] <= room or room < NARROWEST:
+        return rows
+    broken = []
+    for row in rows:
+        lines = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]
+        broken.append([*row[:-1], lines[0]])
+        broken += ([""] * (len(columns) - 1) + [line] for line in lines[1:])
+    return broken
+
+
+def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
+    last = max((index for index, cell in enumerate(cells) if cell.strip()), default=0)
+    for index, (cell, kind) in enumerate(zip(cells[: last + 1], kinds)):
+        yield kind, cell if index < last else cell.rstrip()
+        yield "", GAP if index < last else "\n"
+
+
+def _unit(table: Table, style: Style) -> tuple[int, str | None]:
+    """Return the one unit of a table, so that its rows and columns can be compared by eye."""
+    names = [column.name for column in table.columns if column.kind is Kind.BYTES]
+    rows = [*table.rows, *([table.total] if table.total else [])]
+    scaling = [table.scale] if table.scale else names
+    values = [row[name] for row in rows for name in scaling if name in row]
+    largest = max((abs(v) for v in values if isinstance(v, int)), default=0)
+    if not names:
+        return 1, None
+    if style.exact:
+        return 1, "bytes"
+    return next(((unit, name) for unit, name in UNITS if largest >= 100 * unit), (1, "bytes"))
+
+
+def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
+    """Return the columns to show: those asked for, else as many as fit, by rank."""
+    if style.columns:
+        return [column for name in style.columns if (column := table.column(name))]
+    chosen = [column for column in table.columns if column.rank == ALWAYS]
+    for column in sorted(table.columns, key=lambda column: column.rank):
+        empty = not any(row.get(column.name) for row in table.rows)
+        if empty or column.rank in (ALWAYS, DATA_ONLY):  # zeros tell nothing
+            continue
+        wider = [c for c in table.columns if c in chosen or c is column]
+        if _width(table, wider, unit) <= style.width:
+            chosen = wider
+    return chosen
+
+
+def _width(table: Table, columns: Sequence[Column], unit: int) -> int:
+    rows = [*table.rows, *([table.total] if table.total else [])]
+    widths = (
+        max(len(c.heading), *(len(_cell(c, row, unit)) for row in rows if c.name in row))
+        for c in columns
+    )
+    return sum(widths) + len(GAP) * (len(columns) - 1)
+
+
+def _cell(column: Column, row: Row, unit: int) -> str:
+    value = row.get(column.name)
+    if value is None:
+        return column.absent
+    if column.kind is Kind.BYTES and isinstance(value, int):
+        return format_bytes(value, unit)
+    if column.kind is Kind.ADDRESS:
+        return f"{value:#x}"
+    if column.kind is Kind.COUNT:
+        return f"{value:,}"
+    if column.kind is Kind.BOOL:
+        return "yes" if value else "no"
+    return escape(str(value)).strip()  # tabulate strips, too
+
+
+def format_bytes(value: int, unit: int) -> str:
+    """Return bytes in a unit with one decimal; exact where the unit is one byte."""
+    if unit == 1:
+        return f"{value:,}"
+    if value and abs(value) * 20 < unit:
+        return "<0.1" if value > 0 else ">-0.1"
+    return f"{value / unit:,.1f}" if value else "0"
+
+
+def _pad(grid: list[list[str]], columns: Sequence[Column]) -> list[list[str]]:
+    """Return the cells padded to their column's width, numbers to the right."""
+    left = [column.kind in (Kind.TEXT, Kind.BOOL) for column in columns]
+    tabulate = library("tabulate")
+    if tabulate is None:
+        widths = [max(map(len, cells)) for cells in zip(*grid)]
+        return [
+            [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(row, widths, left)]
+            for row in grid
+        ]
+    row_format = tabulate.DataRow("", "\0", "")
+    table_format = tabulate.TableFormat(None, None, None, None, row_format, row_format, 0, None)
+    text = tabulate.tabulate(
+        grid,
+        tablefmt=table_format,
+        disable_numparse=True,
+        colalign=["left" if is_left else "right" for is_left in left],
+    )
+    return [line.split("\0") for line in text.split("\n")]

@@ -1,0 +1,382 @@
+"""heapx chunks, heapx chunk and heapx bins --chunks, against what was built, and on processes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from collections import Counter
+
+import pytest
+from heapbuilder import (
+    AMD64,
+    FAST,
+    FREE,
+    MACHINES,
+    STRUCT,
+    TCACHE,
+    UNSORTED,
+    USED,
+    HeapBuilder,
+    at_random,
+    usual,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from live import gdb, heapx, table
+from sessions import Taken, said
+
+from gdb_heapx.catalogue import Catalogue
+from gdb_heapx.command import Terminal
+from gdb_heapx.errors import HeapxError, UsageError
+from gdb_heapx.inventory import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
+from gdb_heapx.snapshot import take
+
+RELEASES = [(2, 25), (2, 31), (2, 36), (2, 42), (2, 44)]
+KINDS = st.tuples(st.sampled_from(sorted(MACHINES.values())), st.sampled_from(RELEASES))
+STATE_OF = {USED: IN_USE, FREE: BINNED, UNSORTED: BINNED, STRUCT: OVERHEAD}
+
+
+def built(arena):
+    """Return address, size and state of each chunk of an arena, as it was built, with its top."""
+    chunks = [(a, size, STATE_OF.get(state, state)) for a, size, state in arena.chunks]
+    return sorted([*chunks, (arena.top, arena.top_size, TOP)])
+
+
+def run(line, target, width=80):
+    return said(line, Taken(take(target), target=target), Terminal(width, False))
+
+
+def rows(line, target):
+    return table(json.loads(run(f"{line} --format json", target).text))
+
+
+# The stream.
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1 << 30), KINDS)
+def test_the_chunks_are_those_that_were_built(seed, kind):
+    heap = at_random(random.Random(seed), *kind)
+    catalogue = Catalogue(heap.target())
+    for arena in heap.arenas:
+        found = list(catalogue.chunks(Wanted(arena=arena.address)))
+        assert [chunk[:3] for chunk in found] == built(arena)
+        assert {chunk.arena for chunk in found} == {arena.index}
+    assert not catalogue.problems
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1 << 30), KINDS)
+def test_the_counts_are_the_figures_of_the_arenas(seed, kind):
+    target = at_random(random.Random(seed), *kind).target()
+    snapshot, catalogue = take(target), Catalogue(target)
+    for arena in snapshot.arenas():
+        counts = catalogue.count(Wanted(arena=arena.address))
+        for state, bytes_ in (("in_use", IN_USE), ("tcache", TCACHE), ("fast", FAST)):
+            figures = getattr(arena, f"{state}_chunks"), getattr(arena, state)
+            assert counts[bytes_] == figures
+        assert counts[BINNED] == (arena.binned_chunks, arena.binned)
+        assert counts[TOP][1] == arena.top
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1 << 30), KINDS)
+def test_each_chunk_is_in_the_list_that_holds_it(seed, kind):
+    heap = at_random(random.Random(seed), *kind)
+    catalogue, number = Catalogue(heap.target()), Counter()
+    for chunk in catalogue.chunks():
+        assert (chunk.list is not None) == (chunk.state in (TCACHE, FAST, BINNED))
+        number[chunk.arena, chunk.list] += 1
+    for arena in heap.arenas:
+        for index, chunks in arena.bins.items():
+            kind_ = "unsorted" if index == 1 else "small" if index < 64 else "large"
+            assert number[arena.index, f"{kind_} bin {index}"] == len(chunks)
+        for index, chunks in arena.fast.items():
+            assert number[arena.index, f"fastbin {index}"] == len(chunks)
+
+
+def test_a_tcached_chunk_names_its_thread():
+    lists = {chunk.list for chunk in Catalogue(usual().target()).chunks() if chunk.state == TCACHE}
+    assert lists == {f"tcache bin {b} of thread {t}" for b in (2, 4) for t in (100, 101, 102)}
+
+
+def test_mmapped_chunks_come_last_and_have_no_arena():
+    heap = usual()
+    address = heap.mmapped(1 << 20)
+    last = list(Catalogue(heap.target()).chunks())[-1]
+    assert (last.address, last.state, last.arena, last.heap) == (address, MMAPPED, None, None)
+
+
+# What is wanted.
+
+
+TARGET = usual().target()
+EVERY = rows("chunks", TARGET)
+
+
+def test_the_columns_are_those_of_the_issue():
+    names = ["address", "size", "state", "arena", "heap", "list", "libc"]
+    assert [list(row) for row in EVERY] == [names] * len(EVERY)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("--arena 1", lambda row: row["arena"] == 1),
+        ("--state in-use", lambda row: row["state"] == "in use"),
+        ("--state free", lambda row: row["state"] in ("tcache", "fast", "binned")),
+        ("--min-size 1K", lambda row: row["size"] >= 1024),
+        ("--max-size 48", lambda row: row["size"] <= 48),
+        (f"--from {EVERY[7]['address']}", lambda row: row["address"] >= EVERY[7]["address"]),
+        (f"--to {EVERY[7]['address']}", lambda row: row["address"] < EVERY[7]["address"]),
+        (
+            "--state binned --arena 2 --min-size 1000 --max-size 2000",
+            lambda row: (
+                (row["state"], row["arena"]) == ("binned", 2) and 1000 <= row["size"] <= 2000
+            ),
+        ),
+    ],
+)
+def test_options_choose_chunks(words, wanted):
+    chosen = [row for row in EVERY if wanted(row)]
+    assert 0 < len(chosen) < len(EVERY)
+    assert rows(f"chunks {words}", TARGET) == chosen
+    counts = rows(f"chunks --count {words}", TARGET)
+    states = Counter(row["state"] for row in chosen)
+    assert {row["state"]: row["chunks"] for row in counts} == states
+    assert sum(row["bytes"] for row in counts) == sum(row["size"] for row in chosen)
+
+
+def test_an_arena_that_is_none_is_refused():
+    for line in ("chunks --arena 7", "bins --chunks --arena 7"):
+        with pytest.raises(UsageError, match="no arena 7: there are arenas 0 to 2"):
+            run(line, TARGET)
+
+
+def test_text_shows_forty_and_says_how_to_see_more():
+    lines = run("chunks", TARGET).text.splitlines()
+    assert len(lines) == 1 + 40 + 2
+    assert lines[-1] == "These are the first 40 rows: --limit shows more of them."
+    assert len(run("chunks --limit 1000", TARGET).text.splitlines()) == 1 + len(EVERY)
+
+
+def test_a_limit_ends_the_walk(monkeypatch):
+    """Of three arenas only the first is gone through."""
+    walked = []
+    original = Catalogue._places
+
+    def places(self, wanted):
+        for place in original(self, wanted):
+            walked.append(place.arena.index)
+            yield place
+
+    monkeypatch.setattr(Catalogue, "_places", places)
+    assert len(rows("chunks --limit 3", TARGET)) == 3
+    assert walked == [0]
+
+
+def test_the_rows_can_be_sorted_and_written_as_csv():
+    sizes = [row["size"] for row in rows("chunks --sort size --limit 5", TARGET)]
+    assert sizes == sorted((row["size"] for row in EVERY), reverse=True)[:5]
+    lines = list(csv.DictReader(io.StringIO(run("chunks --format csv", TARGET).text)))
+    assert [line["address"] for line in lines] == [row["address"] for row in EVERY]
+
+
+def test_damage_ends_its_arena_and_is_told_behind_the_rows():
+    heap = usual()
+    address, _, _ = heap.arenas[1].chunks[5]
+    heap.poke(address + 8, 3)
+    target = heap.target()
+    answer = run("chunks --format json", target)
+    report = json.loads(answer.text)
+    assert answer.status == 1
+    assert [problem["arena"] for problem in report["problems"]] == [1]
+    found = Counter(row["arena"] for row in table(report))
+    assert found == {0: len(built(heap.arenas[0])), 1: 5, 2: len(built(heap.arenas[2]))}
+
+
+# bins --chunks
+
+
+def test_bins_lists_the_chunks_of_each_bin_in_order():
+    heap = usual()
+    found = rows("bins --chunks", heap.target())
+    for arena in heap.arenas:
+        listed = {}
+        for row in found:
+            if row["arena"] == arena.index and row["kind"] != "fast":
+                listed.setdefault(row["bin"], []).append(int(row["address"], 16))
+        assert listed == arena.bins
+    assert [row["place"] for row in found if (row["arena"], row["bin"]) == (0, 1)] == [1, 2, 3] * 2
+
+
+def test_bins_of_one_kind_and_number():
+    found = rows("bins --chunks --arena 1 --kind unsorted", TARGET)
+    assert {(row["arena"], row["kind"], row["bin"]) for row in found} == {(1, "unsorted", 1)}
+    assert rows("bins --arena 1 --bin 1 --kind unsorted", TARGET)[0]["chunks"] == len(found)
+
+
+def test_a_list_in_a_circle_ends():
+    heap = usual()
+    first, *_, last = heap.arenas[1].fast[1]
+    heap.poke(last + 16, heap.protect(last + 16, first))
+    answer = run("bins --chunks --arena 1 --format json", heap.target())
+    assert answer.status == 1
+    assert any("circle" in p["statement"] for p in json.loads(answer.text)["problems"])
+
+
+# One chunk.
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1 << 30), KINDS, st.data())
+def test_any_address_inside_finds_the_chunk(seed, kind, data):
+    catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
+    every = list(catalogue.chunks())
+    at = data.draw(st.integers(0, len(every) - 1))
+    chunk = every[at]
+    inside = data.draw(st.integers(chunk.address, chunk.end - 1))
+    found = catalogue.around(inside, 2)
+    assert found.chunk == chunk
+    heap = [each for each in every if each.heap == chunk.heap]
+    place = heap.index(chunk)
+    assert list(found.before) == heap[max(place - 2, 0) : place]
+    assert list(found.after) == heap[place + 1 : place + 3]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1 << 30), KINDS)
+def test_the_place_in_the_list_is_that_of_bins(seed, kind):
+    catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
+    lists = {}
+    for each in catalogue.listed():
+        lists.setdefault((each.arena, each.kind, each.bin), []).append(each.address)
+    for chunk in catalogue.chunks():
+        if chunk.state in (FAST, BINNED):
+            position = catalogue.position(chunk)
+            around = next([None, *a, None] for a in lists.values() if chunk.address in a)
+            assert position.chunks == len(around) - 2
+            at = position.place
+            assert around[at - 1 : at + 2] == [position.previous, chunk.address, position.following]
+
+
+def test_chunk_says_where_the_address_lies():
+    address, size, _ = next(c for c in usual().arenas[1].chunks if c[2] == USED)
+    for offset, words in (
+        (0, "in the header"),
+        (16, "where the memory begins"),
+        (56, "40 bytes into the memory"),
+    ):
+        text = " ".join(run(f"chunk {address + offset:#x}", TARGET).text.split())
+        assert words in text
+        assert f"{size:,} bytes, in use" in text
+
+
+def test_a_chunk_that_its_list_does_not_lead_to_is_told():
+    heap = usual()
+    fast = heap.arenas[0].bins[1]
+    lost = fast[1]
+    heap.poke(fast[0] + 16, fast[2])
+    answer = run(f"chunk {lost:#x}", heap.target())
+    assert "no list leads to it" in " ".join(answer.text.split())
+    assert answer.status == 1
+
+
+def test_what_the_words_are():
+    heap = usual()
+    holder, _, _ = heap.arenas[0].chunks[1]
+    other, other_size, _ = next(c for c in heap.arenas[1].chunks if c[2] == USED)
+    for offset, value in ((16, other + 16), (24, other + 40), (32, other)):
+        heap.poke(holder + offset, value)
+    for offset, text in ((40, b"a string"), (48, b" of two\0")):
+        heap.poke(holder + offset, int.from_bytes(text, "little"))
+    heap.poke(holder + 56, 7)
+    words = {
+        row["offset"]: row["meaning"]
+        for row in json.loads(run(f"chunk {holder:#x} --format json", heap.target()).text)[
+            "tables"
+        ][-1]["rows"]
+    }
+    named = f"chunk {other:#x}, {other_size} bytes, in use"
+    assert dict(list(words.items())[:6]) == {
+        "0x0": named,
+        "0x8": f"+0x18 in {named}",
+        "0x10": f"header of {named}",
+        "0x18": '"a string of two"',
+        "0x20": "",
+        "0x28": "",
+    }
+
+
+@pytest.mark.parametrize("release", [(2, 31), (2, 36)])
+def test_a_protected_link_is_followed(release):
+    heap = usual(AMD64, release)
+    first, second = (heap.arenas[0].fast[1][i] for i in (0, 1))
+    report = json.loads(run(f"chunk {first:#x} --format json", heap.target()).text)
+    link = report["tables"][-1]["rows"][0]
+    protected = "protected link to " if release >= (2, 32) else ""
+    assert link["name"] == "fd"
+    assert link["meaning"] == f"{protected}header of chunk {second:#x}, 48 bytes, fast"
+
+
+def test_outside_of_malloc_it_names_what_is_there():
+    heap = usual()
+    target = heap.target()
+    with pytest.raises(HeapxError, match="no chunk of malloc's has 0x10: nothing is mapped there"):
+        run("chunk 0x10", target)
+    with pytest.raises(HeapxError, match=r"the head of heap 0x[0-9a-f]+ of arena 1"):
+        run(f"chunk {heap.arenas[1].heaps[0][0]:#x}", target)
+    assert HeapxError.status == 3
+
+
+def test_an_address_is_needed():
+    with pytest.raises(UsageError, match="address"):
+        run("chunk", TARGET)
+
+
+def test_the_top_is_a_chunk_too():
+    heap = usual()
+    report = json.loads(run(f"chunk {heap.main.top + 100:#x} --format json", heap.target()).text)
+    assert table(report)[0]["state"] == "top"
+    assert "dump" not in report
+
+
+def test_nothing_at_all_is_listed_without_trouble():
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    heap.main.close(4096)
+    assert [row["state"] for row in rows("chunks", heap.target())] == ["in use", "top"]
+
+
+# On processes.
+
+
+@pytest.fixture(scope="module")
+def arenas(start_once):
+    return start_once("arenas", "20")
+
+
+@pytest.mark.live
+def test_every_chunk_of_a_process_adds_up_to_glibc_s_own_figures(arenas):
+    found = heapx("-p", arenas.pid, "chunks", "--format", "csv")
+    assert (found.status, found.err) == (0, "")
+    chunks = list(csv.DictReader(io.StringIO(found.out)))
+    for index, glibc in enumerate(arenas.oracle.arenas):
+        mine = [row for row in chunks if row["arena"] == str(index)]
+        for states, said_by_glibc in ((("fast",), glibc.fast), (("binned", "top"), glibc.rest)):
+            sizes = [int(row["size"]) for row in mine if row["state"] in states]
+            assert (len(sizes), sum(sizes)) == said_by_glibc
+
+
+@pytest.mark.live
+def test_chunk_takes_any_expression_and_names_symbols(arenas):
+    lines = ("heapx chunk main_arena.top", "heapx chunk &main_arena", "heapx chunk no_such_symbol")
+    result = gdb(*lines, "heapx chunk $sp", target=("-p", arenas.pid))
+    assert " in the header of the chunk" in result.out
+    assert "no chunk of malloc's has" in result.err
+    assert ": main_arena in libc" in result.err
+    assert 'no_such_symbol is no address: No symbol "no_such_symbol"' in result.err
+    assert ": [stack] (rw-p, " in result.err
+    assert "Traceback" not in result.err
