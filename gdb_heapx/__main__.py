@@ -19,7 +19,7 @@ from typing import Any
 from . import __version__
 from .command import find, load_commands, parse
 from .errors import HeapxError, UsageError
-from .preferences import PREFERENCES
+from .preferences import PREFERENCES, by_name
 
 BUG = 4
 INTERRUPTED = 130
@@ -157,10 +157,11 @@ def _request(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
 def _setting(text: str) -> tuple[str, str]:
     """Return name and value of one --set."""
     name, equals, value = text.partition("=")
-    names = [preference.name for preference in PREFERENCES]
-    if not equals or name not in names:
-        known = ", ".join(names)
-        raise UsageError(f"--set {text}: NAME=VALUE is needed, NAME one of {known}")
+    known = by_name()
+    if not equals or name not in known:
+        names = ", ".join(known)
+        raise UsageError(f"--set {text}: NAME=VALUE is needed, NAME one of {names}")
+    known[name].parsed(value)
     return name, value
 
 

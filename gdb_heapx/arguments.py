@@ -90,15 +90,18 @@ def _arena(text: str) -> int:
         raise argparse.ArgumentTypeError(message) from None
 
 
+# What makes a value of a word, by kind; ArgumentTypeError if it can't be one.
+VALUES: dict[str, Callable[[str], Any]] = {"count": _count, "bytes": _bytes, "arena": _arena}
+
+
 def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of the command `name` by key; UsageError with one clear message."""
     parser = _Parser(prog=name, add_help=False, allow_abbrev=False)
-    types: dict[str, Callable[[str], Any]] = {"count": _count, "bytes": _bytes, "arena": _arena}
     for arg in args:
         if arg.kind == "flag":
             parser.add_argument(arg.name, dest=arg.key, action="store_true")
             continue
-        options: dict[str, Any] = {"default": arg.default, "type": types.get(arg.kind, str)}
+        options: dict[str, Any] = {"default": arg.default, "type": VALUES.get(arg.kind, str)}
         if arg.choices:
             options["choices"] = arg.choices
         if arg.name.startswith("-"):

@@ -18,6 +18,7 @@ from .catalogue import Catalogue
 from .errors import UsageError
 from .malloc import Scope
 from .output import arrange, check_output, write_whole
+from .preferences import NONE_PREFERRED, Preferred
 from .render import FORMATS, Context, missing_libraries
 from .report import Report, Value
 from .snapshot import Snapshot
@@ -165,20 +166,29 @@ def execute(
     opened: Callable[[], AbstractContextManager[Session]],
     terminal: Terminal,
     write: Callable[[str], object],
+    preferred: Preferred = NONE_PREFERRED,
 ) -> Answer:
     """Run one command line, and `write` what it says, unless that goes to a file.
+
+    `preferred` is what holds where the line says nothing.
 
     HeapxError for everything that the user can mend.
     """
     declared, rest = find(words)
     options = parse(declared, rest)
+    if options["swap_in"] is None:
+        options["swap_in"] = preferred.swap_in
     columns = tuple(options["columns"].split(",")) if options["columns"] else None
-    chosen = options["format"] or ("ansi" if terminal.colour and not options["output"] else "text")
+    coloured = terminal.colour if preferred.color is None else preferred.color == "on"
+    chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
     is_text = chosen in ("text", "ansi")
     # Imports the libraries, if need be, while the process isn't stopped yet.
     warning = missing_libraries() if is_text else None
-    limit = declared.limit if options["limit"] is None and is_text else options["limit"]
-    style = Style(terminal.width, options["bytes"], columns)
+    limit = options["limit"]
+    if limit is None and is_text:
+        limit = declared.limit if preferred.limit is None else preferred.limit
+    units = "bytes" if options["bytes"] else preferred.units
+    style = Style(terminal.width, units, columns, preferred.table_format, preferred.style)
 
     def deliver(report: Report) -> None:
         context = Context(declared.name, __version__, target_facts(reading))

@@ -50,7 +50,10 @@ def render_ansi(report: Report, context: Context, style: Style) -> Pieces:
         return
     out = io.StringIO()
     stream = [(_token(kind), text) for kind, text in tokens(report, style)]
-    formatters.TerminalFormatter(colorscheme=_colours()).format(stream, out)
+    formatter = formatters.TerminalFormatter(colorscheme=_colours())
+    if style.colours:
+        formatter = formatters.Terminal256Formatter(style=style.colours)
+    formatter.format(stream, out)
     yield out.getvalue()
 
 

@@ -45,6 +45,11 @@ class Column:
     def heading(self) -> str:
         return self.name.replace("_", " ") if self.title is None else self.title
 
+    @property
+    def leftward(self) -> bool:
+        """Whether its cells begin at the left: numbers end at the right."""
+        return self.kind in (Kind.TEXT, Kind.BOOL)
+
 
 @dataclass(frozen=True)
 class Table:

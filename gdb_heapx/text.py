@@ -24,17 +24,24 @@ from .report import (
     size_text,
 )
 
+AUTOMATIC, OWN = "auto", "heapx"  # what is chosen where the user doesn't choose
+UNIT_NAMES = ("bytes", *(name for _, name in reversed(UNITS)))
 GAP = "  "
+MARGIN = 5  # columns beside a cell in the widest of tabulate's formats
 NARROWEST = 16  # columns of text that is broken into lines
 
 
 @dataclass(frozen=True)
 class Style:
-    """How text is laid out: width in columns, exact bytes, chosen columns."""
+    """How text is laid out: width in columns, the unit's name, chosen columns, tabulate's format
+    and pygments' style; None where heapx chooses.
+    """
 
     width: int = 80
-    exact: bool = False
+    units: str | None = None
     columns: tuple[str, ...] | None = None
+    table_format: str | None = None
+    colours: str | None = None
 
 
 # A token is the name of a pygments token type ("" for plain text) and its text.
@@ -66,6 +73,18 @@ def library(name: str) -> Any:
         return importlib.import_module(name)
     except (ImportError, SyntaxError):  # a library for a newer Python than gdb's
         return None
+
+
+def table_formats() -> tuple[str, ...]:
+    """Return tabulate's table formats by name; none without it."""
+    tabulate = library("tabulate")
+    return tuple(tabulate.tabulate_formats) if tabulate else ()
+
+
+def styles() -> tuple[str, ...]:
+    """Return pygments' own styles by name; none without it."""
+    known = library("pygments.styles")
+    return tuple(sorted(known.STYLE_MAP)) if known else ()
 
 
 def tokens(report: Report, style: Style) -> Tokens:
@@ -187,11 +206,13 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
     if table.total:
         rows.append([_cell(c, table.total, unit) if c.name in table.total else "" for c in columns])
         rows[-1][0] = rows[-1][0] or "total"
+    if style.table_format and library("tabulate"):
+        yield from _formatted(table, columns, rows, unit_name, style.table_format)
+        return
     if columns[-1].kind is Kind.TEXT:
         rows = _broken(rows, columns, style.width)
     grid = _pad([[column.heading for column in columns], *rows], columns)
-    if unit_name:
-        yield NOTE, f"{table.name.replace('_', ' ')}, sizes in {unit_name}\n"
+    yield from _title(table, unit_name)
     yield from _line(grid[0], [HEADING] * len(columns))
     kinds = [KIND_TOKENS[column.kind] for column in columns]
     body = grid[1:-1] if table.total else grid[1:]
@@ -201,6 +222,30 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
         widths = [max(map(len, cells)) for cells in zip(*grid)]
         yield NOTE, "-" * (sum(widths) + len(GAP) * (len(widths) - 1)) + "\n"
         yield from _line(grid[-1], [TOTAL] * len(columns))
+
+
+def _title(table: Table, unit_name: str | None) -> Tokens:
+    if unit_name:
+        yield NOTE, f"{table.name.replace('_', ' ')}, sizes in {unit_name}\n"
+
+
+def _formatted(
+    table: Table,
+    columns: Sequence[Column],
+    rows: list[list[str]],
+    unit_name: str | None,
+    table_format: str,
+) -> Tokens:
+    """Yield a table in one of tabulate's formats."""
+    yield from _title(table, unit_name)
+    text = library("tabulate").tabulate(
+        rows,
+        [column.heading for column in columns],
+        tablefmt=table_format,
+        disable_numparse=True,
+        colalign=["left" if column.leftward else "right" for column in columns],
+    )
+    yield "", f"{text}\n"
 
 
 def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> list[list[str]]:
@@ -233,8 +278,9 @@ def _unit(table: Table, style: Style) -> tuple[int, str | None]:
     largest = max((abs(v) for v in values if isinstance(v, int)), default=0)
     if not names:
         return 1, None
-    if style.exact:
-        return 1, "bytes"
+    known = {"bytes": 1, **{name: unit for unit, name in UNITS}}
+    if style.units:
+        return known[style.units], style.units
     return next(((unit, name) for unit, name in UNITS if largest >= 100 * unit), (1, "bytes"))
 
 
@@ -248,17 +294,20 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
         if empty or column.rank in (ALWAYS, DATA_ONLY):  # zeros tell nothing
             continue
         wider = [c for c in table.columns if c in chosen or c is column]
-        if _width(table, wider, unit) <= style.width:
+        if _width(table, wider, unit, style.table_format) <= style.width:
             chosen = wider
     return chosen
 
 
-def _width(table: Table, columns: Sequence[Column], unit: int) -> int:
+def _width(table: Table, columns: Sequence[Column], unit: int, table_format: str | None) -> int:
+    """Return how wide a table is; in tabulate's formats, which have lines and margins, at most."""
     rows = [*table.rows, *([table.total] if table.total else [])]
     widths = (
         max(len(c.heading), *(len(_cell(c, row, unit)) for row in rows if c.name in row))
         for c in columns
     )
+    if table_format:
+        return sum(width + MARGIN for width in widths) + 1
     return sum(widths) + len(GAP) * (len(columns) - 1)
 
 
@@ -288,7 +337,7 @@ def format_bytes(value: int, unit: int) -> str:
 
 def _pad(grid: list[list[str]], columns: Sequence[Column]) -> list[list[str]]:
     """Return the cells padded to their column's width, numbers to the right."""
-    left = [column.kind in (Kind.TEXT, Kind.BOOL) for column in columns]
+    left = [column.leftward for column in columns]
     tabulate = library("tabulate")
     if tabulate is None:
         widths = [max(map(len, cells)) for cells in zip(*grid)]

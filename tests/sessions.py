@@ -14,6 +14,7 @@ from gdb_heapx.catalogue import Catalogue
 from gdb_heapx.command import Command, Terminal, execute
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.malloc import Scope
+from gdb_heapx.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.report import Report
 from gdb_heapx.snapshot import Snapshot
 from gdb_heapx.target import Target
@@ -57,10 +58,12 @@ class Said(NamedTuple):
     warning: str | None
 
 
-def said(line: str, session: Taken, terminal: Terminal) -> Said:
+def said(
+    line: str, session: Taken, terminal: Terminal, preferred: Preferred = NONE_PREFERRED
+) -> Said:
     """Run a command line as the user types it, without `heapx`."""
     pieces: list[str] = []
-    answer = execute(line.split(), session.opened, terminal, pieces.append)
+    answer = execute(line.split(), session.opened, terminal, pieces.append, preferred)
     return Said("".join(pieces), answer.status, answer.warning)
 
 

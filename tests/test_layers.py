@@ -32,8 +32,8 @@ ORDER = (
         "text",
         "render",
         "arguments",
-        "output",
         "preferences",
+        "output",
     ),
     # The package `commands` itself is empty: `command` only lists its modules.
     *("commands", "command", "commands.__init__", "commands.arenas", "commands.health"),

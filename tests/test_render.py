@@ -232,7 +232,7 @@ def test_bytes_in_a_unit(value, unit, text):
 
 def test_totals_add_up_with_exact_bytes():
     lines = lines_of(
-        REPORTS["heapx arenas"], exact=True, columns=("arena", "system", "in_use", "top")
+        REPORTS["heapx arenas"], units="bytes", columns=("arena", "system", "in_use", "top")
     )
     cells = [[int(c.replace(",", "")) for c in line.split()[1:]] for line in lines[2:5]]
     sums = [int(cell.replace(",", "")) for cell in lines[6].split()[1:]]
@@ -311,7 +311,7 @@ def test_json_values_are_of_their_columns_kind(shown):
 
 
 def test_json_has_all_columns_whatever_was_chosen():
-    narrow = text_of(FULL, "json", columns=("name",), exact=True)
+    narrow = text_of(FULL, "json", columns=("name",), units="bytes")
     assert narrow == text_of(FULL, "json")
 
 

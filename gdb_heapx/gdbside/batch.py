@@ -15,6 +15,7 @@ import gdb
 from ..command import Terminal, execute
 from ..errors import HeapxError
 from .inferior import core_program
+from .parameters import preferred
 from .session import GdbSession
 
 
@@ -29,7 +30,10 @@ def serve(path: str) -> None:
     result: dict[str, Any]
     try:
         with text.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            answer = execute(request["words"], lambda: _opened(request), terminal, file.write)
+            for name, value in request["set"]:
+                _try(f"set heapx {name} {value}", f"--set {name}={value}")
+            words, settings = request["words"], preferred()
+            answer = execute(words, lambda: _opened(request), terminal, file.write, settings)
         result = {"status": answer.status, "error": answer.warning or ""}
     except (HeapxError, KeyboardInterrupt) as error:
         text.unlink()  # what was written before it failed
@@ -45,8 +49,6 @@ def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
     """Attach to the process or open the core that a request names; detach in any case."""
     pid, core = request["pid"], request["core"]
     program = core_program(core) if core else None
-    for name, value in request["set"]:
-        _try(f"set heapx {name} {value}", f"--set {name}={value}")
     gdb.execute("set auto-solib-add off", to_string=True)
     if request["exe"]:
         _try(f"file {_quoted(request['exe'])}", f"cannot open the program {request['exe']}")

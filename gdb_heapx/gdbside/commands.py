@@ -35,7 +35,8 @@ class _GdbCommand(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:
         words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
         try:
-            answer = execute(words, lambda: nullcontext(GdbSession()), _terminal(), gdb.write)
+            session = nullcontext(GdbSession())
+            answer = execute(words, lambda: session, _terminal(), gdb.write, parameters.preferred())
         except HeapxError as error:
             raise gdb.GdbError(str(error)) from None
         except KeyboardInterrupt:  # `q` at the pager: stop printing

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
 import gdb
 
-from ..errors import HeapxError
-from ..preferences import PREFERENCES, Preference
+from ..errors import HeapxError, UsageError
+from ..preferences import PREFERENCES, Preference, Preferred, by_name
 from ..target import Given
 
 
@@ -24,31 +24,31 @@ class _Prefix(gdb.Command):
 
 
 class _Parameter(gdb.Parameter):
-    """One preference as gdb sees it."""
+    """One preference as gdb sees it; gdb checks and completes choices itself."""
 
     def __init__(self, declared: Preference) -> None:
         self.set_doc = f"Set {declared.help}."
         self.show_doc = f"Show {declared.help}."
         self.__doc__ = declared.detail
         self._declared = declared
-        super().__init__(f"heapx {declared.name}", gdb.COMMAND_DATA, gdb.PARAM_STRING_NOESCAPE)
-        self.value = ""
-        self._before = ""
+        name, choices = f"heapx {declared.name}", declared.choices()
+        if choices:
+            super().__init__(name, gdb.COMMAND_DATA, gdb.PARAM_ENUM, choices)
+        else:
+            super().__init__(name, gdb.COMMAND_DATA, gdb.PARAM_STRING_NOESCAPE)
+        self.value = self._before = choices[0] if choices else ""
 
     def get_set_string(self) -> str:
-        if self._declared.kind == "release" and self.value and not _release(self.value):
-            wrong, self.value = self.value, self._before
-            raise gdb.GdbError(f"{wrong!r} is not a release of glibc, such as 2.36.")
+        try:
+            self._declared.parsed(self.value)
+        except UsageError as error:
+            self.value = self._before
+            raise gdb.GdbError(f"{error}.") from None
         self._before = self.value
         return ""
 
     def get_show_string(self, value: str) -> str:
         return f"{self._declared.help}: {value or 'not set'}."
-
-
-def _release(text: str) -> tuple[int, int] | None:
-    match = re.fullmatch(r"(\d+)\.(\d+)", text)
-    return (int(match[1]), int(match[2])) if match else None
 
 
 def register() -> None:
@@ -59,20 +59,27 @@ def register() -> None:
         _Parameter(preference)
 
 
+def preferred() -> Preferred:
+    """Return what is set."""
+    return Preferred.of({each.key: _value(each) for each in PREFERENCES})
+
+
 def given() -> Given:
     """Return what the user says of glibc malloc; HeapxError where an address makes no sense."""
-    return Given(_address("main-arena"), _address("mp"), _release(_value("release")))
+    known = by_name()
+    return Given(_address(known["main-arena"]), _address(known["mp"]), _value(known["release"]))
 
 
-def _value(name: str) -> str:
-    return gdb.parameter(f"heapx {name}") or ""
+def _value(preference: Preference) -> Any:
+    return preference.parsed(gdb.parameter(f"heapx {preference.name}") or "")
 
 
-def _address(name: str) -> int | None:
-    text = _value(name)
+def _address(preference: Preference) -> int | None:
+    text = _value(preference)
     try:
         return int(gdb.parse_and_eval(text)) % (1 << 64) if text else None
     except gdb.error as error:
         raise HeapxError(
-            f"heapx {name} is set to {text!r}: {error}", f"set heapx {name} ADDRESS"
+            f"heapx {preference.name} is set to {text!r}: {error}",
+            f"set heapx {preference.name} ADDRESS",
         ) from None
