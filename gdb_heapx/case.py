@@ -9,7 +9,7 @@ from functools import cached_property
 from .figures import ArenaFigures
 from .ledger import MALLOC, Ledger, account
 from .regions import APART, Owner, Region
-from .snapshot import Snapshot
+from .snapshots import Snapshot
 
 SHOWN = 4  # arenas, mappings or threads named as evidence
 FREE = (Owner.TCACHE, Owner.FAST, Owner.BINNED, Owner.TOP)
@@ -78,10 +78,7 @@ class Case:
     @property
     def returnable(self) -> int | None:
         """What malloc_trim would give back; None if unknown."""
-        trims = [arena.trim for arena in self.snapshot.arenas()]
-        amounts = [None if trim is None else trim.returned for trim in trims]
-        known = [amount for amount in amounts if amount is not None]
-        return sum(known) if len(known) == len(amounts) else None
+        return self.snapshot.returnable
 
     def reachable(self, arena: ArenaFigures) -> int:
         """Return what is free below top in whole pages; all that is binned if that is unknown."""

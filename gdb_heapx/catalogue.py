@@ -19,7 +19,7 @@ from .malloc import EVERYTHING, Scope
 from .nptl import thread_stacks
 from .proof import proven_libc
 from .report import size_text
-from .snapshot import facts_of
+from .snapshots import facts_of
 from .target import Target
 
 

@@ -12,7 +12,7 @@ from .figures import ArenaFigures
 from .ledger import MALLOC
 from .regions import APART, Owner
 from .report import Finding, counted, size_text
-from .snapshot import Snapshot
+from .snapshots import Snapshot
 
 SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
 

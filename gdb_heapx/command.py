@@ -21,7 +21,7 @@ from .output import arrange, check_output, write_whole
 from .preferences import NONE_PREFERRED, Preferred
 from .render import FORMATS, Context, missing_libraries
 from .report import Report, Value
-from .snapshot import Snapshot
+from .snapshots import Snapshot
 from .text import Style
 
 DAMAGED = 1
@@ -176,8 +176,6 @@ def execute(
     """
     declared, rest = find(words)
     options = parse(declared, rest)
-    if options["swap_in"] is None:
-        options["swap_in"] = preferred.swap_in
     columns = tuple(options["columns"].split(",")) if options["columns"] else None
     coloured = terminal.colour if preferred.color is None else preferred.color == "on"
     chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")

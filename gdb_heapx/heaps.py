@@ -9,17 +9,17 @@ from functools import partial
 
 from .arenas import Arena, Heap
 from .bins import FreeChunks
-from .chunks import Tally, walk
 from .errors import MemoryFault, Problem
 from .holes import Holes
 from .layout import FLAGS, PREV_INUSE, Layout, align_up
 from .lists import Overlay
 from .space import Mapping
 from .target import Target
+from .walk import Tally, walk
 
 MAX_SEGMENTS = 1 << 16
 
-Walk = Callable[..., Tally]  # chunks.walk of one arena
+Walk = Callable[..., Tally]  # walk.walk of one arena
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from .arenas import Arena, Heap
 from .bins import BinKind, FreeList, fast_lists, kind_of, regular_lists
 from .caches import tcache_lists
-from .chunks import each_chunk
 from .errors import MemoryFault, Problem
 from .heaps import Walked, walk_arena
 from .layout import UNSORTED
@@ -21,6 +20,7 @@ from .malloc import Identity, mark_motion, read_mmapped
 from .mmapped import MmappedChunk
 from .outline import read_outline
 from .target import Target
+from .walk import each_chunk
 
 IN_USE, TCACHE, FAST, BINNED = "in use", "tcache", "fast", "binned"
 TOP, OVERHEAD, MMAPPED = "top", "overhead", "mmapped"

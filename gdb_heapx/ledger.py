@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .figures import UNKNOWN, ArenaFigures, Presence, added
 from .regions import APART, Owner, Region
-from .snapshot import Snapshot
+from .snapshots import Snapshot
 
 STATES = (Owner.IN_USE, Owner.TCACHE, Owner.FAST, Owner.BINNED, Owner.TOP, Owner.OVERHEAD)
 MALLOC = (*STATES, Owner.MMAPPED, Owner.RESERVED)

@@ -92,6 +92,12 @@ class Malloc:
         return Identity(self.libc, self.build_id, self.release)
 
     @property
+    def mmapped_in_use(self) -> int:
+        """Bytes of the mappings of mmapped chunks, without those that a tcache holds."""
+        cached = (c.mapping for c in self.mmapped if c.address in self.mmapped_cached)
+        return self.parameters["mmapped_mem"] - sum(cached)
+
+    @property
     def held(self) -> int:
         """Bytes that this malloc has from the system."""
         return sum(arena.system for arena in self.arenas) + self.parameters["mmapped_mem"]

@@ -1,7 +1,7 @@
 """main_arena and mp_ by what they must look like, where no symbol tells where they are.
 
 What is found here is a guess; the snapshot then proves it, or refuses it: the chunks of every arena
-must add up (snapshot.py).
+must add up (proof.py).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from .figures import ArenaFigures
 from .layout import align_down
 from .malloc import Malloc
 from .report import size_text
-from .snapshot import TargetFacts
+from .snapshots import TargetFacts
 
 DEFAULT_MMAP_THRESHOLD = DEFAULT_TRIM_THRESHOLD = 128 << 10
 HEAP_INFO_AT_MOST = 64  # bytes; no release has a larger heap_info

@@ -16,7 +16,7 @@ from gdb_heapx.errors import HeapxError
 from gdb_heapx.malloc import Scope
 from gdb_heapx.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.report import Report
-from gdb_heapx.snapshot import Snapshot
+from gdb_heapx.snapshots import Snapshot
 from gdb_heapx.target import Target
 
 

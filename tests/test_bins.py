@@ -19,7 +19,7 @@ from heapbuilder import (
 )
 
 from gdb_heapx.bins import BinKind
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 
 RELEASES = [(2, 23), (2, 26), (2, 29), (2, 31), (2, 32), (2, 36), (2, 42), (2, 43), (2, 44)]
 

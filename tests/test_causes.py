@@ -38,7 +38,7 @@ from gdb_heapx.malloc import Scope
 from gdb_heapx.pages import SWAPPED, UNTOUCHED
 from gdb_heapx.regions import Owner
 from gdb_heapx.report import Finding, size_text
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping, Usage
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30

@@ -31,7 +31,7 @@ from gdb_heapx.catalogue import Catalogue
 from gdb_heapx.command import Terminal
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.inventory import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 
 RELEASES = [(2, 25), (2, 31), (2, 36), (2, 42), (2, 44)]
 KINDS = st.tuples(st.sampled_from(sorted(MACHINES.values())), st.sampled_from(RELEASES))

@@ -16,7 +16,7 @@ from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.malloc import Scope
 from gdb_heapx.output import write_whole
 from gdb_heapx.pages import RESIDENT, UNTOUCHED
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 
 SNAPSHOT = take(usual().target())
 COMMANDS = load_commands()

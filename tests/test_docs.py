@@ -12,7 +12,7 @@ from heapbuilder import usual
 from sessions import report_of
 
 from gdb_heapx.command import load_commands
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 
 ROOT = Path(__file__).parent.parent
 COMMANDS_PAGE, JSON_PAGE = ROOT / "docs" / "commands.md", ROOT / "docs" / "json.md"

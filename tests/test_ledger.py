@@ -28,7 +28,7 @@ from gdb_heapx.ledger import MALLOC, STATES, account
 from gdb_heapx.malloc import Scope
 from gdb_heapx.pages import RESIDENT, SWAPPED
 from gdb_heapx.regions import APART, Owner
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping, Usage
 
 MACHINES = [(AMD64, (2, 36)), (AMD64, (2, 44)), (I386, (2, 31)), (S390X, (2, 42)), (ARM64, (2, 36))]

@@ -12,7 +12,7 @@ from sessions import answer
 
 from gdb_heapx import glibc
 from gdb_heapx.procfs import malloc_variables
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 
 RELEASES = [(2, minor) for minor in range(23, 45)]
 

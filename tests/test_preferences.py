@@ -12,7 +12,7 @@ from sessions import Taken, said
 from gdb_heapx.command import Terminal
 from gdb_heapx.errors import UsageError
 from gdb_heapx.preferences import PREFERENCES, Preferred, by_name
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.text import styles, table_formats
 
 SNAPSHOT = take(usual().target())
@@ -74,11 +74,6 @@ def test_a_limit_holds_for_text_alone_and_the_option_goes_before_it():
         text("bins", limit=2).splitlines()
     )
     assert len(text("bins --format csv", limit=2).splitlines()) > 3
-
-
-def test_swap_in_is_handed_on_and_the_option_goes_before_it():
-    assert run("arenas", swap_in=5)[1].asked[0].swap_in == 5
-    assert run("arenas --swap-in 7", swap_in=5)[1].asked[0].swap_in == 7
 
 
 @pytest.mark.parametrize(

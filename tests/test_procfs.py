@@ -13,7 +13,7 @@ from gdb_heapx import pages, procfs
 from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
 from gdb_heapx.procfs import QuietMemory, parse_maps, parse_smaps, read_maps, thread_name
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping, Usage
 
 BASE = 0x10000

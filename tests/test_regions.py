@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gdb_heapx.figures import UNKNOWN, Presence
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED
 from gdb_heapx.regions import OverlapError, Owner, Span, owner_of, tile
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping, Usage
 
 

@@ -21,7 +21,7 @@ from gdb_heapx.figures import UNKNOWN, Presence
 from gdb_heapx.regions import Owner, Region, Span
 from gdb_heapx.render import FORMATS, Context
 from gdb_heapx.report import Column, Kind, Report, Table, total
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.text import Style, escape, format_bytes, tokens
 from gdb_heapx.trim import Part, Trim
 

@@ -31,7 +31,7 @@ from gdb_heapx.images import Image
 from gdb_heapx.layout import Member
 from gdb_heapx.ledger import account
 from gdb_heapx.malloc import Scope
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.thresholds import free_would_trim, thresholds
 from gdb_heapx.trim import Trim
 

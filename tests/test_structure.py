@@ -14,7 +14,7 @@ from gdb_heapx import glibc
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.images import Image
 from gdb_heapx.locate import find_libcs
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.structure import find_main_arena, find_mp, is_mp_at
 from gdb_heapx.target import Given
 

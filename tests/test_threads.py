@@ -11,7 +11,7 @@ from heapbuilder import usual
 from live import look, table
 from sessions import answer
 
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.target import Thread
 
 

@@ -18,10 +18,10 @@ from heapbuilder import (
     usual,
 )
 
-from gdb_heapx.chunks import BLOCK, walk
 from gdb_heapx.lists import Overlay
-from gdb_heapx.snapshot import take
+from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping
+from gdb_heapx.walk import BLOCK, walk
 
 MIB = 1 << 20
 

@@ -13,7 +13,7 @@ from ..command import command
 from ..errors import UsageError
 from ..figures import ArenaFigures, Presence
 from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, counted, size_text, total
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from ..thresholds import free_would_trim, thresholds
 
 LIBC = Column("libc", Kind.TEXT, DATA_ONLY)

@@ -7,7 +7,7 @@ import sys
 from .. import __version__
 from ..command import command
 from ..report import Column, Kind, Report, Row, Table
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from .arenas import LIBC
 
 CHECK_COLUMNS = (

@@ -7,7 +7,7 @@ from ..command import command
 from ..ledger import Entry, Ledger
 from ..regions import APART
 from ..report import Column, Kind, Report, Row, Table, size_text, total
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from .arenas import LIBC, equation, lost_mmapped, notes_of
 
 LEDGER_COLUMNS = (

@@ -7,7 +7,7 @@ from ..bins import BinKind
 from ..catalogue import Catalogue
 from ..command import command
 from ..report import Column, Kind, Report, Row, Table, total
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from .arenas import LIBC, PRESENCE, check_arena, notes_of, presence_of, residency_note, select
 
 SIZES = (Column("min_size", Kind.COUNT), Column("max_size", Kind.COUNT, absent="any"))

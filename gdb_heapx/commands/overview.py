@@ -10,7 +10,7 @@ from ..causes import find_causes
 from ..command import command
 from ..regions import Owner
 from ..report import DATA_ONLY, Bar, Column, Kind, Report, Row, Table
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from .arenas import equation, lost_mmapped, notes_of
 
 # For scripts; text shows the findings themselves.

@@ -8,7 +8,7 @@ from ..command import command
 from ..glibc import SETTERS
 from ..malloc import Malloc
 from ..report import Column, Kind, Report, Row, Table, counted, size_text
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from ..thresholds import adjusted_by_free
 from .arenas import LIBC, notes_of
 

@@ -9,7 +9,7 @@ from ..census import SizeRow, added, by_size
 from ..command import command
 from ..figures import ArenaFigures
 from ..report import Column, Kind, Report, Table, size_text, total
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from .arenas import notes_of, select
 
 SIZE_COLUMNS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..command import command
 from ..malloc import Malloc, MallocThread
 from ..report import Column, Kind, Report, Row, Table, total
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from .arenas import LIBC, notes_of
 
 THREAD_COLUMNS = (

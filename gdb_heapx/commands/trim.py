@@ -11,7 +11,7 @@ from ..errors import HeapxError
 from ..figures import ArenaFigures
 from ..malloc import Scope
 from ..report import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
 from ..trim import Trim
 from .arenas import LIBC, notes_of, select
 

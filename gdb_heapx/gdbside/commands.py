@@ -10,7 +10,7 @@ import gdb
 
 from ..command import Command, Terminal, execute, load_commands
 from ..errors import HeapxError
-from . import parameters, printers
+from . import functions, parameters, printers
 from .session import GdbSession
 
 
@@ -58,9 +58,10 @@ class _GdbCommand(gdb.Command):
 
 
 def register() -> None:
-    """Make the declared commands and preferences gdb's."""
+    """Make the declared commands, preferences, printers and functions gdb's."""
     parameters.register()
     printers.register()
+    functions.register()
     commands = load_commands()
     for name in sorted(commands):  # the prefix first
         _GdbCommand(commands[name])

@@ -8,25 +8,26 @@ from contextlib import contextmanager
 
 import gdb
 
-from .. import snapshot
+from .. import snapshots
 from ..catalogue import Catalogue
 from ..errors import HeapxError
 from ..locate import glibc_images
 from ..malloc import Scope
-from ..snapshot import Snapshot
+from ..snapshots import Snapshot
+from ..target import Target
 from .frames import inside_malloc, selection_kept
 from .inferior import core_path, current_target
-from .parameters import given
+from .parameters import given, preferred
 
 
 class GdbSession:
     """The selected inferior, while it is stopped."""
 
     def take(self, scope: Scope) -> Snapshot:
-        return snapshot.take(current_target(scope.swap_in, given()), scope)
+        return snapshots.take(_target(scope), scope)
 
     def catalogue(self, scope: Scope) -> Catalogue:
-        return Catalogue(current_target(scope.swap_in, given()), scope)
+        return Catalogue(_target(scope), scope)
 
     def evaluate(self, expression: str) -> int:
         try:
@@ -46,7 +47,7 @@ class GdbSession:
                 f"thread {lwp} is inside {function}: malloc_trim could wait for it forever",
                 "Let the process run on, and try again.",
             )
-        target = current_target(None, given())
+        target = _target(Scope())
         found = (image.function("malloc_trim") for image in glibc_images(target))
         addresses = [address for address in found if address is not None]
         if not addresses:
@@ -60,6 +61,12 @@ class GdbSession:
                 return max([int(gdb.parse_and_eval(call)) for call in calls])
             except gdb.error as error:
                 raise HeapxError(f"malloc_trim did not return: {error}") from None
+
+
+def _target(scope: Scope) -> Target:
+    """Return the selected inferior, with what the user has set."""
+    swap_in = preferred().swap_in if scope.swap_in is None else scope.swap_in
+    return current_target(swap_in, given())
 
 
 @contextmanager

@@ -70,6 +70,28 @@ class Snapshot:
     def problems(self) -> tuple[Problem, ...]:
         return tuple(problem for malloc in self.mallocs for problem in malloc.problems)
 
+    @property
+    def in_use(self) -> int | None:
+        """Bytes that the program holds, in all arenas and mmapped; None where one can't be read."""
+        amounts = [arena.in_use for arena in self.arenas()]
+        known = [amount for amount in amounts if amount is not None]
+        if len(known) < len(amounts):
+            return None
+        return sum(known) + sum(malloc.mmapped_in_use for malloc in self.mallocs)
+
+    @property
+    def free(self) -> int:
+        """Bytes that are free inside malloc: in tcaches, fastbins and bins, and in tops."""
+        return sum(a.tcache + a.fast + a.binned + a.top for a in self.arenas())
+
+    @property
+    def returnable(self) -> int | None:
+        """Bytes of RAM that malloc_trim would give back; None if unknown."""
+        trims = [arena.trim for arena in self.arenas()]
+        amounts = [None if trim is None else trim.returned for trim in trims]
+        known = [amount for amount in amounts if amount is not None]
+        return sum(known) if len(known) == len(amounts) else None
+
     def arenas(self) -> tuple[ArenaFigures, ...]:
         """Return the arenas of every libc, the program's own first."""
         return tuple(arena for malloc in self.mallocs for arena in malloc.arenas)

@@ -1,0 +1,65 @@
+"""Compare the heap before and after a request, in gdb: what did it leave behind?
+
+    gdb -p PID -ex 'source gdb_heapx.py' -ex 'source examples/request_growth.py'
+    (gdb) request-growth handle_request
+    (gdb) request-growth handle_request 5
+
+It stops where the function is next called, and again where it returns, so many times, and shows
+what the calls have changed: bytes in use, bytes free inside malloc, and the chunk sizes of which
+the program holds more than before. Other threads run meanwhile, and count too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import gdb
+
+import gdb_heapx
+
+LARGEST = 5  # sizes that are shown
+
+
+def in_use_by_size(snapshot: gdb_heapx.Snapshot) -> Counter[int]:
+    """Return how many chunks of each size the program holds."""
+    censuses = (arena.census for arena in snapshot.arenas())
+    return sum((Counter(census.in_use) for census in censuses if census), Counter())
+
+
+def growth(before: gdb_heapx.Snapshot, after: gdb_heapx.Snapshot) -> str:
+    """Return what changed between two snapshots, in lines."""
+    if before.in_use is None or after.in_use is None:
+        return "What is in use is unknown: heapx check tells why.\n"
+    lines = [
+        f"in use {after.in_use - before.in_use:+,} bytes, free {after.free - before.free:+,} bytes"
+    ]
+    more = in_use_by_size(after)
+    more.subtract(in_use_by_size(before))
+    grown = sorted(more.items(), key=lambda each: -each[0] * each[1])
+    lines += [f"  {n:+,} chunks of {size:,} bytes" for size, n in grown[:LARGEST] if n > 0]
+    return "\n".join(lines) + "\n"
+
+
+class RequestGrowth(gdb.Command):
+    """Show what calls of a function leave in the heap: request-growth FUNCTION [NUMBER]."""
+
+    def __init__(self) -> None:
+        super().__init__("request-growth", gdb.COMMAND_DATA, gdb.COMPLETE_SYMBOL)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """Run it as typed."""
+        words = gdb.string_to_argv(argument)
+        if len(words) not in (1, 2) or not all(word.isdigit() for word in words[1:]):
+            raise gdb.GdbError("Usage: request-growth FUNCTION [NUMBER]")
+        for _ in range(int(words[1]) if len(words) == 2 else 1):
+            gdb.Breakpoint(words[0], temporary=True)
+            gdb.execute("continue", to_string=True)
+            try:
+                before = gdb_heapx.snapshot()
+                gdb.execute("finish", to_string=True)
+                gdb.write(growth(before, gdb_heapx.snapshot()))
+            except gdb_heapx.HeapxError as error:
+                raise gdb.GdbError(str(error)) from None
+
+
+RequestGrowth()

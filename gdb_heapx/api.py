@@ -1,0 +1,54 @@
+"""What other scripts inside gdb may use: import gdb_heapx; gdb_heapx.snapshot().
+
+Each function reads the selected inferior, which must stand still, and raises HeapxError, with a
+sentence for the user, where there is nothing to read. docs/python.md has the whole story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .causes import find_causes
+from .errors import HeapxError
+from .gdbside.session import GdbSession
+from .inventory import ALL, Chunk, Wanted
+from .malloc import Scope
+from .report import Finding
+from .snapshots import Snapshot
+
+__all__ = [
+    "Chunk",
+    "Finding",
+    "HeapxError",
+    "Snapshot",
+    "Wanted",
+    "chunk_at",
+    "chunks",
+    "findings",
+    "snapshot",
+]
+
+
+def snapshot(*, walk: bool = True, swap_in: int | None = None, pad: int = 0) -> Snapshot:
+    """Return everything that heapx knows of the target at this moment, as plain values.
+
+    Without `walk` lists are followed, but chunks aren't gone over. `swap_in` bytes may be brought
+    back from swap (None: `set heapx swap-in`); `pad` is what malloc_trim would be asked to leave.
+    """
+    return GdbSession().take(Scope(walk, swap_in, pad))
+
+
+def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:
+    """Yield the chunks that are wanted, while the target stands still (Catalogue.chunks)."""
+    return GdbSession().catalogue(Scope()).chunks(wanted)
+
+
+def chunk_at(address: int) -> Chunk | None:
+    """Return the chunk that has this address, None outside of malloc."""
+    found = GdbSession().catalogue(Scope()).around(address)
+    return found.chunk if found else None
+
+
+def findings(taken: Snapshot) -> tuple[Finding, ...]:
+    """Return why memory stays, and what to do: those with most bytes first, as `heapx why` does."""
+    return find_causes(taken)

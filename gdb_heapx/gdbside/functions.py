@@ -1,0 +1,113 @@
+"""gdb's convenience functions: what malloc knows of an address, in expressions and conditions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import gdb
+
+from ..errors import HeapxError
+from ..inventory import Chunk
+from ..malloc import Scope
+from .session import GdbSession
+
+OUTSIDE = -1  # the arena of what is in none
+
+
+def _chunk(address: gdb.Value) -> Chunk | None:
+    found = GdbSession().catalogue(Scope()).around(int(address) % (1 << 64))
+    return found.chunk if found else None
+
+
+def _arena(address: gdb.Value) -> int:
+    """Return the index of the arena that has the chunk at ADDRESS: $_heapx_arena(ADDRESS).
+
+    -1 for a mmapped chunk, and outside of malloc. Any address inside the chunk will do.
+    """
+    chunk = _chunk(address)
+    return OUTSIDE if chunk is None or chunk.arena is None else chunk.arena
+
+
+def _header(address: gdb.Value) -> int:
+    """Return the address of the chunk that has ADDRESS, its header's: $_heapx_chunk(ADDRESS).
+
+    0 outside of malloc.
+    """
+    chunk = _chunk(address)
+    return chunk.address if chunk else 0
+
+
+def _size(address: gdb.Value) -> int:
+    """Return the size in bytes of the chunk that has ADDRESS: $_heapx_size(ADDRESS).
+
+    The header is in it. 0 outside of malloc.
+    """
+    chunk = _chunk(address)
+    return chunk.size if chunk else 0
+
+
+def _state(address: gdb.Value) -> str:
+    """Return the state of the chunk that has ADDRESS: $_heapx_state(ADDRESS).
+
+    "in use", "tcache", "fast", "binned", "top", "overhead", "mmapped"; "outside" where no chunk is.
+    In a condition compare it with $_streq: for == gdb would copy the string into the process.
+
+    Example: break free if $_streq($_heapx_state($rdi), "tcache")
+    """
+    chunk = _chunk(address)
+    return chunk.state if chunk else "outside"
+
+
+def _in_use() -> int:
+    """Return the bytes that the program holds, in all arenas and mmapped: $_heapx_in_use()."""
+    amount = GdbSession().take(Scope()).in_use
+    if amount is None:
+        raise HeapxError("what is in use is unknown", "heapx check tells why.")
+    return amount
+
+
+def _free() -> int:
+    """Return the bytes that are free inside malloc: $_heapx_free().
+
+    In tcaches, fastbins and bins, and in tops.
+    """
+    return GdbSession().take(Scope()).free
+
+
+FUNCTIONS: dict[str, Callable[..., int | str]] = {
+    "arena": _arena,
+    "chunk": _header,
+    "size": _size,
+    "state": _state,
+    "in_use": _in_use,
+    "free": _free,
+}
+
+
+class _Function(gdb.Function):
+    """One of them as gdb sees it."""
+
+    def __init__(self, name: str, function: Callable[..., int | str]) -> None:
+        self.__doc__ = inspect.getdoc(function)
+        self._name, self._function = name, function
+        super().__init__(name)
+
+    def invoke(self, *arguments: gdb.Value) -> gdb.Value | int | str:
+        expected = self._function.__code__.co_argcount
+        if len(arguments) != expected:
+            needs = "takes no argument" if expected == 0 else "needs one argument, an address"
+            raise gdb.GdbError(f"${self._name} {needs}.")
+        try:
+            value = self._function(*arguments)
+        except (HeapxError, gdb.error) as error:
+            raise gdb.GdbError(str(error)) from None
+        if isinstance(value, int) and value >= 0:
+            return gdb.Value(value).cast(gdb.lookup_type("unsigned long"))
+        return value
+
+
+def register() -> None:
+    """Make them gdb's."""
+    for name, function in FUNCTIONS.items():
+        _Function(f"_heapx_{name}", function)
