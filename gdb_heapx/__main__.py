@@ -17,37 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .command import find, load_commands, parse
+from .command import find, parse
+from .completions import completions
 from .errors import HeapxError, UsageError
-from .preferences import PREFERENCES, by_name
+from .manual import SHELL_ARGS, help_text
+from .preferences import by_name
 
 BUG = 4
 INTERRUPTED = 130
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
-
-USAGE = """\
-Usage: heapx -p PID [COMMAND ...]
-       heapx --core CORE [--exe PROGRAM] [COMMAND ...]
-       heapx --gdb-args "ARGUMENTS" [COMMAND ...]
-       heapx --help | --version | --loader
-       heapx help COMMAND
-
-Show where the memory of a process sits inside glibc malloc. The process stands still for as long
-as it takes to read its heap, and runs on afterwards; nothing is written to it.
-
-  -p, --pid PID      attach to this process
-  --core CORE        open this core file
-  --exe PROGRAM      the program of the core, or of the process if it can't be found
-  --set NAME=VALUE   as `set heapx NAME VALUE` in gdb: {preferences}
-  --gdb PATH         the gdb to run (default: gdb, or $HEAPX_GDB)
-  --gdb-args ARGS    more arguments for gdb, such as "-iex 'set sysroot DIR'" or "-p PID"
-  --loader           print the file to source in gdb
-
-Exit status: 0; 1 the heap is damaged; 2 usage; 3 it can't be done; 4 a bug in heapx;
-130 interrupted.
-
-Commands (without one: the overview):
-"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,31 +35,20 @@ class _Parser(argparse.ArgumentParser):
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="heapx", add_help=False, allow_abbrev=False)
-    parser.add_argument("-p", "--pid")
-    parser.add_argument("--core")
-    parser.add_argument("--exe")
-    parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--gdb", default=os.environ.get("HEAPX_GDB", "gdb"))
-    parser.add_argument("--gdb-args", default="")
-    parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--version", action="store_true")
-    parser.add_argument("--loader", action="store_true")
+    for arg in SHELL_ARGS:
+        names = [name for name in (arg.short, arg.name) if name]
+        if arg.kind == "flag":
+            parser.add_argument(*names, action="store_true")
+        elif arg.kind == "setting":
+            parser.add_argument(*names, action="append", default=[])
+        else:
+            parser.add_argument(*names, choices=arg.choices or None)
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options, others = parser.parse_known_args(list(arguments))
+    options.gdb = options.gdb or os.environ.get("HEAPX_GDB", "gdb")
     if others:  # options of the overview, which needs no name
         options.words = others + options.words
     return options
-
-
-def help_text() -> str:
-    """Return the help of the shell command, with a line for each command."""
-    commands = load_commands()
-    names = sorted(name for name in commands if " " in name)
-    width = max(map(len, names)) - len("heapx ")
-    preferences = ", ".join(preference.name for preference in PREFERENCES)
-    return USAGE.format(preferences=preferences) + "".join(
-        f"  {n.partition(' ')[2]:{width}}  {commands[n].summary}\n" for n in names
-    )
 
 
 def loader() -> Path:
@@ -115,10 +82,13 @@ def _run(arguments: Sequence[str]) -> int:
     if options.version or options.loader:
         print(__version__ if options.version else loader())
         return 0
+    if options.completion:
+        print(completions(options.completion), end="")
+        return 0
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
-    if options.help or words[:1] == ["help"] or words[-1:] == ["--help"]:
-        topic = [word for word in words if word not in ("help", "heapx", "--help")]
-        print(find(topic)[0].help() if topic else help_text().rstrip())
+    if options.help or words[:1] == ["help"] or words[-1:] in (["--help"], ["-h"]):
+        topic = [word for word in words if word not in ("help", "heapx", "--help", "-h")]
+        print(find(topic)[0].help() if topic else help_text())
         return 0
     parsed = parse(*find(words))  # a wrong command line doesn't stop the process
     if options.pid and parsed.get("now"):
@@ -195,7 +165,7 @@ def _run_gdb(options: argparse.Namespace, path: str) -> str:
     before = ("set debuginfod enabled off", "set auto-load libthread-db off", "set confirm off")
     command = [options.gdb, "-nx", "-q", "-batch"]
     command += [word for line in before for word in ("-iex", line)]
-    command += shlex.split(options.gdb_args)
+    command += shlex.split(options.gdb_args or "")
     command += ["-ex", f"source {loader()}"]
     command += ["-ex", f"python from gdb_heapx.gdbside.batch import serve; serve({path!r})"]
     with (

@@ -16,8 +16,9 @@ from .render import FORMATS
 class Arg:
     """One argument: `--name` or, without dashes, a positional one.
 
-    `kind` is what its value is: flag, text, count, bytes, choice, arena, address or file. An
-    address may be any expression of gdb's; the command gets its value.
+    `kind` is what its value is: flag, text, count, bytes, choice, arena, address, column, columns
+    or file; for the shell command pid or setting, too. An address may be any expression of gdb's;
+    the command gets its value.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Arg:
     default: Any = None
     choices: tuple[str, ...] = ()
     required: bool = False
+    short: str | None = None
+    metavar: str | None = None  # how its value is called, if not by its kind
 
     @property
     def key(self) -> str:
@@ -35,7 +38,8 @@ class Arg:
     def usage(self) -> str:
         if not self.name.startswith("-") or self.kind == "flag":
             return self.name
-        return f"{self.name} {self.key.upper() if self.choices else self.kind.upper()}"
+        value = self.metavar or (self.key if self.choices else self.kind).upper()
+        return f"{self.name} {value}"
 
     @property
     def synopsis(self) -> str:

@@ -44,7 +44,7 @@ class Session(Protocol):
         """Call malloc_trim(pad) in the process and return its result; HeapxError if it can't be."""
 
 
-def _hanging(label: str, words: Sequence[str]) -> str:
+def hanging(label: str, words: Sequence[str]) -> str:
     """Return text behind a label, broken into lines that begin below its first word."""
     indent = " " * len(label)
     return textwrap.fill(
@@ -80,15 +80,24 @@ class Command:
         return "\n\n".join(textwrap.fill(paragraph, HELP_WIDTH) for paragraph in paragraphs)
 
     @property
+    def word(self) -> str:
+        """Its name behind heapx, "" for heapx alone."""
+        return self.name.partition(" ")[2]
+
+    @property
+    def usage(self) -> str:
+        return " ".join([self.name, *(arg.synopsis for arg in self.args), "[OUTPUT OPTIONS]"])
+
+    @property
     def summary(self) -> str:
         return self.doc.partition("\n")[0]
 
     def help(self) -> str:
         """Return the help text: summary line first, as gdb lists it."""
         words = [self.name, *(arg.synopsis for arg in self.args), "[OUTPUT OPTIONS]"]
-        usage = _hanging("Usage: ", [word.replace(" ", "\0") for word in words])
+        usage = hanging("Usage: ", [word.replace(" ", "\0") for word in words])
         width = max(len(arg.usage) for arg in self.all_args)
-        rows = [_hanging(f"  {a.usage:{width}}  ", [a.meaning]) for a in self.all_args]
+        rows = [hanging(f"  {a.usage:{width}}  ", [a.meaning]) for a in self.all_args]
         return "\n".join([self.doc, "", usage.replace("\0", " "), "", *rows])
 
     def complete(self, words: Sequence[str], last: str) -> list[str]:

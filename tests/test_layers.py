@@ -36,7 +36,15 @@ ORDER = (
         "output",
     ),
     # The package `commands` itself is empty: `command` only lists its modules.
-    *("commands", "command", "commands.__init__", "commands.arenas", "commands.health"),
+    *(
+        "commands",
+        "command",
+        "manual",
+        "completions",
+        "commands.__init__",
+        "commands.arenas",
+        "commands.health",
+    ),
     *(
         "commands.lists",
         "commands.chunks",

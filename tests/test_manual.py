@@ -1,0 +1,165 @@
+"""The shell command's help, its man page and its completions, made from the declarations."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from live import HEAPX, ROOT, run
+
+from gdb_heapx.command import load_commands
+from gdb_heapx.completions import completions
+from gdb_heapx.manual import SHELL_ARGS, SHELLS, help_text, man_page, sub_commands
+from gdb_heapx.preferences import PREFERENCES
+
+WORDS = [command.word for command in sub_commands()]
+MAN_PAGE = ROOT / "docs" / "heapx.1"
+
+
+def with_tool(name):
+    return pytest.mark.skipif(shutil.which(name) is None, reason=f"needs {name}")
+
+
+# Help.
+
+
+def test_the_help_names_everything_in_80_columns():
+    text = help_text()
+    assert max(map(len, text.splitlines())) <= 80
+    for name in (*WORDS, *(arg.name for arg in SHELL_ARGS), *(p.name for p in PREFERENCES)):
+        assert re.search(rf"^  (-\w, )?{name}\b", text, re.M), name
+
+
+@pytest.mark.parametrize("word", ["arenas", "chunk"])
+def test_help_of_a_command_can_be_asked_for_in_every_usual_way(word):
+    expected = load_commands()[f"heapx {word}"].help() + "\n"
+    for words in ((word, "--help"), (word, "-h"), ("help", word), ("--help", word)):
+        done = run((HEAPX, *words))
+        assert (done.status, done.out, done.err) == (0, expected, "")
+
+
+# The man page.
+
+
+def test_the_man_page_is_the_one_that_is_made():
+    assert MAN_PAGE.read_text() == man_page()
+
+
+def test_the_man_page_has_every_command_option_and_setting():
+    plain = man_page().replace("\\-", "-")
+    for command in load_commands().values():
+        assert f'.SS "{command.usage}"' in plain
+        for arg in command.all_args:
+            assert f".B {arg.usage}" in plain
+    for preference in PREFERENCES:
+        assert f".B {preference.name}\n{preference.help}. " in plain
+
+
+def test_no_text_of_the_man_page_is_taken_for_a_request():
+    requests = {line.split()[0] for line in man_page().splitlines() if line[:1] in (".", "'")}
+    assert requests == {'.\\"', ".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".BR", ".br"}
+
+
+@with_tool("groff")
+def test_groff_has_nothing_to_say_about_the_man_page():
+    done = run(("groff", "-man", "-ww", "-z", MAN_PAGE))
+    assert (done.status, done.err) == (0, "")
+
+
+# Completions.
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_can_be_given_its_completions(shell):
+    done = run((HEAPX, "--completion", shell))
+    assert (done.status, done.err) == (0, "")
+    assert done.out == completions(shell)
+    assert run((HEAPX, "--completion", "tcsh")).status == 2
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completions_know_every_command_and_every_option(shell):
+    script = completions(shell)
+    for word in WORDS:
+        assert re.search(rf"\b{word}\b", script)
+    args = [arg for command in load_commands().values() for arg in command.all_args]
+    for arg in (*args, *SHELL_ARGS):
+        if arg.name.startswith("-"):
+            option = f"-l {arg.name[2:]} " if shell == "fish" else arg.name
+            assert option in script
+            assert all(choice in script for choice in arg.choices)
+
+
+def in_bash(line):
+    """Return what bash offers at the end of a line; it breaks words at `=`, too."""
+    words = re.findall(r"=|[^\s=]+", line) + ([""] if line.endswith(" ") else [])
+    script = f"""
+        eval "$({HEAPX} --completion bash)"
+        compopt() {{ :; }}
+        COMP_WORDS=({" ".join(f"'{word}'" for word in words)}) COMP_CWORD={len(words) - 1}
+        _heapx
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not done.stderr
+    return done.stdout.split()
+
+
+@with_tool("bash")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("heapx -p 12 ", [*WORDS, "help"]),
+        ("heapx ar", ["arenas"]),
+        ("heapx help ch", ["check", "chunk", "chunks"]),
+        ("heapx -p 12 bins --k", ["--kind"]),
+        ("heapx -p 12 bins --kind ", ["fast", "unsorted", "small", "large"]),
+        ("heapx -p 12 chunks --state in", ["in-use"]),
+        ("heapx -p 12 arenas --format j", ["json"]),
+        ("heapx --comp", ["--completion"]),
+        ("heapx --completion ", list(SHELLS)),
+        ("heapx --set un", ["units="]),
+        ("heapx --set units=", ["auto", "bytes", "KiB", "MiB", "GiB", "TiB"]),
+        ("heapx --set units=M", ["MiB"]),
+        ("heapx --core READM", []),
+    ],
+)
+def test_bash_completes(line, offered, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert in_bash(line) == offered
+
+
+@with_tool("bash")
+def test_bash_completes_files_and_processes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "core.17").touch()
+    assert in_bash("heapx --core co") == ["core.17"]
+    assert "1" in in_bash("heapx -p ")
+
+
+@with_tool("zsh")
+def test_zsh_takes_its_completions(tmp_path):
+    script = tmp_path / "_heapx"
+    script.write_text(completions("zsh"))
+    load = f"autoload -U compinit; compinit -u -D; source {script}; print $_comps[heapx]"
+    assert run(("zsh", "-f", "-c", load)).out == "_heapx\n"
+
+
+@with_tool("fish")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("heapx ar", ["arenas"]),
+        ("heapx bins --kind ", ["fast", "large", "small", "unsorted"]),
+        ("heapx --set color=", ["color=auto", "color=off", "color=on"]),
+    ],
+)
+def test_fish_completes(line, offered, tmp_path):
+    script = tmp_path / "heapx.fish"
+    script.write_text(completions("fish"))
+    found = run(("fish", "--no-config", "-c", f"source {script}; complete -C '{line}'")).out
+    assert [row.split("\t")[0] for row in found.splitlines()] == offered
