@@ -76,8 +76,11 @@ class Command:
 
     @property
     def doc(self) -> str:
+        """The help's text: paragraphs are filled, lines that are indented stay as they are."""
         paragraphs = (inspect.getdoc(self.run) or "").split("\n\n")
-        return "\n\n".join(textwrap.fill(paragraph, HELP_WIDTH) for paragraph in paragraphs)
+        return "\n\n".join(
+            text if text.startswith(" ") else textwrap.fill(text, HELP_WIDTH) for text in paragraphs
+        )
 
     @property
     def word(self) -> str:

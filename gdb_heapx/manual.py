@@ -120,7 +120,9 @@ def _roff() -> Iterator[str]:
     for command in (overview, *sub_commands()):
         yield f'.SS "{_escaped(command.usage)}"'
         for number, paragraph in enumerate(command.doc.split("\n\n")):
-            yield from (*((".PP",) if number else ()), _escaped(paragraph))
+            kept = paragraph.startswith(" ")
+            yield from ((".PP",) if number else ())
+            yield from (".nf", _escaped(paragraph), ".fi") if kept else (_escaped(paragraph),)
         yield from _terms((arg.usage, arg.meaning) for arg in command.args)
     yield ".SH OUTPUT OPTIONS"
     yield "Every command has them."

@@ -114,15 +114,15 @@ class Result(NamedTuple):
 
 def run(command: Sequence[Any], **options: Any) -> Result:
     """Run a command with a time limit."""
+    quiet = {} if "input" in options else {"stdin": subprocess.DEVNULL}
     done = subprocess.run(
         [str(word) for word in command],
-        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         errors="replace",
         timeout=TIMEOUT,
         check=False,
-        **{"env": environment(), **options},
+        **{"env": environment(), **quiet, **options},
     )
     return Result(done.returncode, done.stdout, done.stderr)
 

@@ -11,6 +11,8 @@ import pytest
 from heapbuilder import usual
 from sessions import report_of
 
+import gdb_heapx
+from gdb_heapx import __version__
 from gdb_heapx.command import load_commands
 from gdb_heapx.snapshots import take
 
@@ -94,3 +96,16 @@ def test_the_json_page_names_every_column(name):
 
 def test_the_json_page_says_that_every_table_names_the_libc():
     assert "`libc`" in JSON_PAGE.read_text()
+
+
+def test_the_news_begin_with_the_version_at_hand():
+    heading = re.search(r"^## (\S+)( \(unreleased\))?$", (ROOT / "NEWS.md").read_text(), re.M)
+    assert heading[1] == __version__
+
+
+def test_the_python_page_names_the_whole_api():
+    page = (ROOT / "docs" / "python.md").read_text()
+    for name in gdb_heapx.__all__:
+        assert f"`{name}" in page, name
+    for name in ("arena", "chunk", "size", "state", "in_use", "free"):
+        assert f"`$_heapx_{name}(" in page

@@ -77,7 +77,7 @@ def test_a_core_of_a_damaged_heap_gives_the_same(damaged, result, tmp_path):
     assert report["problems"] == result.report["problems"]
 
 
-@pytest.mark.parametrize("threads", ["4", "0"])
+@pytest.mark.parametrize("threads", ["4", pytest.param("0", marks=pytest.mark.slow)])
 def test_a_busy_heap_is_at_most_in_motion(start, threads):
     busy = start("busy", threads)
     for _ in range(5):

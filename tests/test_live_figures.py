@@ -323,6 +323,7 @@ def test_tcaches_hold_the_known_pattern_by_thread_and_size(start, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_million_fast_chunks_are_counted(start):
     inferior = start("fast", env={"GLIBC_TUNABLES": NO_TCACHE}, counted=True)
     (row,) = table(look(inferior.pid, "arenas"))

@@ -134,33 +134,71 @@ def test_a_pipe_gets_no_escape_sequence_and_a_terminal_does(mixed, tmp_path):
     assert f"{ESCAPE}01m" in _on_a_terminal(mixed, "heapx arenas")
 
 
-def _on_a_terminal(inferior, line):
-    """Return what gdb prints for a line on a terminal with style, between two marks."""
+def _on_a_terminal(inferior, *lines, typed=()):
+    """Return what gdb prints on a terminal with style: for the lines that it is started with, or
+    for all that is typed.
+    """
     controller, terminal = pty.openpty()
     settings = ("set pagination off", "set style enabled on", "set width 200", f"source {LOADER}")
-    lines = (*settings, "echo <<<", line, "echo >>>", "detach", "quit")
-    words = [word for each in lines for word in ("-ex", each)]
-    command = [
-        "gdb",
-        "-nx",
-        "-q",
-        "-iex",
-        "set debuginfod enabled off",
-        "-p",
-        str(inferior.pid),
-        *words,
-    ]
+    end = ("detach", "quit")
+    given = settings if typed else (*settings, "echo <<<", *lines, "echo >>>", *end)
+    words = [word for each in given for word in ("-ex", each)]
+    quiet = ("-iex", "set debuginfod enabled off")
+    command = ["gdb", "-nx", "-q", *quiet, "-p", str(inferior.pid), *words]
     with subprocess.Popen(
         command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment()
     ) as process:
         os.close(terminal)
+        if typed:
+            os.write(controller, "".join(f"{line}\n" for line in (*typed, *end)).encode())
         text = b""
         with suppress(OSError):  # the terminal's end
             while data := os.read(controller, 1 << 16):
                 text += data
         os.close(controller)
         process.wait(TIMEOUT)
-    return text.decode().partition("<<<")[2].partition(">>>")[0]
+    shown = text.decode(errors="replace")
+    return shown if typed else shown.partition("<<<")[2].partition(">>>")[0]
+
+
+def test_aliases_defined_commands_and_abbreviations_work(mixed):
+    script = "\n".join(
+        ("alias ha = heapx arenas", "define mine", "heapx bins --kind $arg0 --format csv", "end")
+    )
+    file = mixed.oracle.directory / "commands.gdb"
+    file.write_text(script + "\n")
+    result = attached(mixed, f"source {file}", "ha", "mine small", "heapx are --no-walk")
+    assert len(_arena_lines(result.out)) == 2
+    kinds = re.findall(r"^0,(\w+),\d+,", result.out, re.M)
+    assert set(kinds) == {"small"}
+    assert "error" not in result.err.lower()
+
+
+def test_mi_gets_json_as_console_output(mixed):
+    """Front ends, such as VS Code, speak MI to gdb."""
+    result = run(
+        ("gdb", "-nx", "-q", "--interpreter=mi", "-iex", "set debuginfod enabled off"),
+        input=(
+            f"-gdb-set confirm off\n-target-attach {mixed.pid}\n"
+            f'-interpreter-exec console "source {LOADER}"\n'
+            '1001-interpreter-exec console "heapx arenas --format json"\n'
+            '1002-interpreter-exec console "heapx nosuch"\n'
+            "-target-detach\n-gdb-exit\n"
+        ),
+    )
+    text = "".join(
+        json.loads(line[1:]) for line in result.out.splitlines() if line.startswith('~"')
+    )
+    report, _ = json.JSONDecoder().raw_decode(text, text.index('{\n "heapx"'))
+    assert table(report) == table(look(mixed.pid, "arenas"))
+    assert "1001^done" in result.out
+    assert re.search(r"^1002\^error,msg=.*heapx has no command 'nosuch'", result.out, re.M)
+
+
+def test_the_text_user_interface_shows_it(mixed):
+    shown = _on_a_terminal(mixed, typed=("tui enable", "heapx top", "tui disable"))
+    assert "last in use" in shown
+    assert "Traceback" not in shown
 
 
 def test_text_fits_80_columns(arenas):

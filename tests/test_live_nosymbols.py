@@ -162,8 +162,15 @@ def test_a_libc_that_was_deleted_or_replaced(elsewhere, inferiors, tmp_path):
         assert equal_to_the_oracle(inferior, "-p", inferior.pid)["tables"] == before["tables"]
 
 
-@pytest.mark.parametrize("kind", ["kernel", "gcore"])
-@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize(
+    ("replaced", "kind"),
+    [
+        (False, "kernel"),
+        (True, "gcore"),
+        pytest.param(False, "gcore", marks=pytest.mark.slow),
+        pytest.param(True, "kernel", marks=pytest.mark.slow),
+    ],
+)
 def test_a_core_whose_files_are_not_on_this_host(elsewhere, inferiors, tmp_path, kind, replaced):
     with launched(elsewhere, inferiors, "arenas", tmp_path / "run") as inferior:
         report = equal_to_the_oracle(inferior, "-p", inferior.pid)
@@ -200,8 +207,17 @@ def static(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("name", ["mixed", "arenas", "tcaches"])
-@pytest.mark.parametrize("kind", ["", "-stripped"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("mixed", ""),
+        ("arenas", "-stripped"),
+        pytest.param("tcaches", "", marks=pytest.mark.slow),
+        pytest.param("arenas", "", marks=pytest.mark.slow),
+        pytest.param("mixed", "-stripped", marks=pytest.mark.slow),
+        pytest.param("tcaches", "-stripped", marks=pytest.mark.slow),
+    ],
+)
 def test_a_static_program(static, tmp_path, name, kind):
     exe = static / f"{name}{kind}"
     with running(exe, directory=tmp_path) as inferior:

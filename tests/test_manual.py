@@ -59,7 +59,7 @@ def test_the_man_page_has_every_command_option_and_setting():
 
 def test_no_text_of_the_man_page_is_taken_for_a_request():
     requests = {line.split()[0] for line in man_page().splitlines() if line[:1] in (".", "'")}
-    assert requests == {'.\\"', ".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".BR", ".br"}
+    assert requests == {'.\\"', ".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".BR", ".br", ".nf", ".fi"}
 
 
 @with_tool("groff")

@@ -38,6 +38,18 @@ def overview(snapshot: Snapshot) -> Report:
     Its resident memory (RSS), divided: what the program holds, what it freed and glibc malloc
     keeps, and what isn't malloc's. Then what matters most, with the remedy, and what to type next.
 
+    Three commands answer most questions:
+
+        heapx          where the memory is, on one screen
+        heapx why      why it stays there: each cause, its evidence, what to do
+        heapx trim     what malloc_trim(0) would give back; it isn't called
+
+    Then: ledger has the owner of every byte, arenas, bins, tcache and top show what is free, sizes,
+    chunks and chunk ADDRESS what is in use. Nothing is written to the process, and nothing is
+    called in it, but by heapx trim --now.
+
+    For a script: heapx why --format json --output why.json
+
     Example: heapx --no-walk
     """
     case = Case(snapshot)
