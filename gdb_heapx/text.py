@@ -21,12 +21,14 @@ from .report import (
     Report,
     Row,
     Table,
+    counted,
     size_text,
 )
 
 AUTOMATIC, OWN = "auto", "heapx"  # what is chosen where the user doesn't choose
 UNIT_NAMES = ("bytes", *(name for _, name in reversed(UNITS)))
 GAP = "  "
+PROBLEMS = 20  # that are shown
 MARGIN = 5  # columns beside a cell in the widest of tabulate's formats
 NARROWEST = 16  # columns of text that is broken into lines
 
@@ -89,11 +91,14 @@ def styles() -> tuple[str, ...]:
 
 def tokens(report: Report, style: Style) -> Tokens:
     """Yield the report as tokens; their texts, joined, are the plain text."""
-    for problem in report.problems:
+    for problem in report.problems[:PROBLEMS]:
         what = "in motion" if problem.in_motion else "problem"
         where = "" if problem.arena is None else f" in arena {problem.arena}"
         kind = NOTE if problem.in_motion else ERROR
         yield from _sentence(kind, f"{what}{where}: {problem.statement}", style)
+    more = len(report.problems) - PROBLEMS
+    if more > 0:
+        yield ERROR, f"{counted(more, 'more problem')}: --format json has them all\n"
     if report.problems:
         yield "", "\n"
     for line in report.lead:
@@ -122,8 +127,9 @@ def tokens(report: Report, style: Style) -> Tokens:
         yield "", "\n"
     width = max((len(step) for step, _ in report.next_steps), default=0)
     for step, purpose in report.next_steps:
-        yield COMMAND, step.ljust(width)
-        yield NOTE, f"{GAP}{purpose}\n"
+        fits = width + len(GAP) + len(purpose) <= style.width
+        yield COMMAND, step.ljust(width) if fits else step
+        yield NOTE, f"{GAP if fits else chr(10) + GAP}{purpose}\n"
 
 
 def _sentence(kind: str, text: str, style: Style, first: str = "", rest: str = "") -> Tokens:

@@ -157,9 +157,9 @@ def test_an_arena_that_is_none_is_refused():
 
 def test_text_shows_forty_and_says_how_to_see_more():
     lines = run("chunks", TARGET).text.splitlines()
-    assert len(lines) == 1 + 40 + 2
-    assert lines[-1] == "These are the first 40 rows: --limit shows more of them."
-    assert len(run("chunks --limit 1000", TARGET).text.splitlines()) == 1 + len(EVERY)
+    assert len(lines) == 1 + 40 + 4
+    assert lines[42] == "These are the first 40 rows: --limit shows more of them."
+    assert len(run("chunks --limit 1000", TARGET).text.splitlines()) == 1 + len(EVERY) + 2
 
 
 def test_a_limit_ends_the_walk(monkeypatch):

@@ -373,3 +373,18 @@ def test_a_last_column_of_text_is_broken_into_lines_that_fit():
     lines = text_of(shown, width=40).splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(" ".join(lines).split()) == "what how main_arena " + words.strip()
+
+
+def test_many_problems_are_bounded_in_text_and_not_in_json():
+    many = tuple(Problem("bad_size", f"chunk {n:#x} is bad", n, 0) for n in range(16, 166))
+    shown = report(row(1), problems=many)
+    lines = text_of(shown).splitlines()
+    assert sum(line.startswith("problem in arena 0: ") for line in lines) == 20
+    assert "130 more problems: --format json has them all" in lines
+    assert len(json.loads(text_of(shown, "json"))["problems"]) == 150
+
+
+def test_what_a_next_step_is_for_goes_below_it_where_it_does_not_fit():
+    shown = report(row(1), next_steps=(("heapx " + "x" * 60, "an answer to the question"),))
+    assert text_of(shown).endswith("x\n  an answer to the question\n")
+    assert text_of(shown, width=140).endswith("x  an answer to the question\n")

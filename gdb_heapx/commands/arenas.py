@@ -80,6 +80,14 @@ TOP_COLUMNS = (
     Column("reason", Kind.TEXT),
     LIBC,
 )
+# What tells more of a state.
+NEXT = {
+    "in_use": ("heapx sizes", "most is in use: of which sizes"),
+    "tcache": ("heapx threads", "most is in thread caches: in whose"),
+    "fast": ("heapx trim", "most is in fastbins: what malloc_trim would return of it"),
+    "binned": ("heapx trim", "most is free in bins: what malloc_trim would return of it"),
+    "top": ("heapx top", "most is top: why free() doesn't return it"),
+}
 TOTAL_COLUMNS = (Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES), LIBC)
 
 
@@ -193,7 +201,15 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
         tables=(arena_table("arenas", chosen), mmapped_total(snapshot)),
         problems=snapshot.problems,
         notes=notes_of(snapshot, chosen),
+        next_steps=_largest(chosen),
     )
+
+
+def _largest(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:
+    """Return what to look at next: what tells of the state with most bytes."""
+    sums = {state: sum(getattr(a, state) or 0 for a in arenas) for state in NEXT}
+    state = max(sums, key=lambda each: sums[each])
+    return (NEXT[state],) if sums[state] else ()
 
 
 @command("heapx heaps", ARENA, NO_WALK)

@@ -58,6 +58,7 @@ SHOWN = 40  # rows
 NEIGHBOURS = 3  # on each side
 WORDS = 8
 DUMPED = 128  # bytes
+NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
 LINK_NAMES = {TCACHE: ("next", "key"), FAST: ("fd",), BINNED: ("fd", "bk")}
 
 
@@ -103,7 +104,8 @@ def chunks(
         table = Table("chunk_counts", COUNT_COLUMNS, rows, total(COUNT_COLUMNS, rows, "chunks"))
         return Report((table,), catalogue.problems)
     found = (chunk._asdict() for chunk in catalogue.chunks(wanted))
-    return Report((Table("chunks", CHUNK_COLUMNS, found),), catalogue.problems)
+    table = Table("chunks", CHUNK_COLUMNS, found)
+    return Report((table,), catalogue.problems, next_steps=NEXT)
 
 
 @command("heapx chunk", ADDRESS, chunks=True)

@@ -47,6 +47,7 @@ LISTED_COLUMNS = (
     Column("size", Kind.COUNT),
     LIBC,
 )
+SHOWN = 40  # rows of tcaches
 KINDS = tuple(kind.value for kind in BinKind if kind is not BinKind.TCACHE)
 
 
@@ -100,10 +101,24 @@ def bins(
         rows,
         total(BIN_COLUMNS, rows, "chunks"),
     )
-    return Report((table,), reading.problems, notes=residency_note(reading))
+    return Report(
+        (table,),
+        reading.problems,
+        notes=residency_note(reading),
+        next_steps=_chunks_of_largest(rows),
+    )
 
 
-@command("heapx tcache")
+def _chunks_of_largest(rows: list[Row]) -> tuple[tuple[str, str], ...]:
+    """Return the line that lists the chunks of the bin with most bytes."""
+    if not rows:
+        return ()
+    most = max(rows, key=lambda row: row["bytes"] or 0)
+    line = f"heapx bins --chunks --arena {most['arena']} --kind {most['kind']} --bin {most['bin']}"
+    return ((line, "the chunks of the largest"),)
+
+
+@command("heapx tcache", limit=SHOWN)
 def tcache(snapshot: Snapshot) -> Report:
     """List what each thread's cache holds, by bin.
 
@@ -134,7 +149,12 @@ def tcache(snapshot: Snapshot) -> Report:
         rows,
         total(TCACHE_COLUMNS, rows, "chunks"),
     )
-    return Report((table,), snapshot.problems, notes=notes_of(snapshot, ()))
+    return Report(
+        (table,),
+        snapshot.problems,
+        notes=notes_of(snapshot, ()),
+        next_steps=(("heapx threads", "what each thread's cache holds in all"),) if rows else (),
+    )
 
 
 @command("heapx mmapped")

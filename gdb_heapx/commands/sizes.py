@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..arguments import OF_ARENA, Arg
 from ..census import SizeRow, added, by_size
@@ -22,6 +23,7 @@ SIZE_COLUMNS = (
     Column("cumulative", Kind.COUNT, title="sum %"),
 )
 SHOWN = 20  # rows
+GROUP = (("heapx sizes --group", "many sizes: take them together"),)
 ENOUGH = 50  # percent that these rows should explain
 
 
@@ -43,16 +45,27 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     chosen = select(snapshot, arena)
     counted = [each.census for each in chosen if each.census is not None]
     rows = list(_rows(by_size(added(counted), bool(group))))
-    table = Table(
-        "sizes", SIZE_COLUMNS, rows, total(SIZE_COLUMNS, rows, "in_use_chunks", "free_chunks")
-    )
+    sums = total(SIZE_COLUMNS, rows, "in_use_chunks", "free_chunks")
+    columns = (replace(SIZE_COLUMNS[0], title="size from"), *SIZE_COLUMNS[1:])
+    table = Table("sizes", columns if group else SIZE_COLUMNS, rows, sums)
     many = not group and len(rows) > SHOWN and rows[SHOWN - 1]["cumulative"] < ENOUGH
     return Report(
         (table,),
         snapshot.problems,
         notes=(*_uncounted(chosen), *notes_of(snapshot, ())),
-        next_steps=(("heapx sizes --group", "many sizes: take them together"),) if many else (),
+        next_steps=GROUP if many else _where(rows, bool(group)),
     )
+
+
+def _where(rows: list[dict[str, int]], group: bool) -> tuple[tuple[str, str], ...]:
+    """Return the line that lists the chunks of the size that the program holds most bytes in."""
+    most = max(rows, key=lambda row: row["in_use"], default=None)
+    if most is None or not most["in_use"]:
+        return ()
+    size = most["size"]
+    last = 2 * size - 1 if group else size
+    line = f"heapx chunks --state in-use --min-size {size} --max-size {last}"
+    return ((line, "the largest part in use"),)
 
 
 def _rows(counted: list[SizeRow]) -> Iterator[dict[str, int]]:

@@ -12,7 +12,7 @@ THREAD_COLUMNS = (
     Column("thread", Kind.INDEX),
     Column("name", Kind.TEXT),
     Column("arena", Kind.INDEX, absent="-"),
-    Column("address", Kind.ADDRESS, rank=2, absent="-"),
+    Column("address", Kind.ADDRESS, rank=2, title="tcache at", absent="-"),
     Column("tcache_chunks", Kind.COUNT),
     Column("tcache", Kind.BYTES),
     LIBC,

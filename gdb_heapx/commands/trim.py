@@ -88,7 +88,12 @@ def trim(
         if isinstance(returned, int)
         else "What malloc_trim would return is unknown."
     )
-    return Report((table,), snapshot.problems, notes=(verdict, *notes_of(snapshot, ())))
+    return Report(
+        (table,),
+        snapshot.problems,
+        notes=(verdict, *notes_of(snapshot, ())),
+        next_steps=(("heapx why", "what keeps the rest, and what to do"),),
+    )
 
 
 def _virtual(columns: tuple[Column, ...]) -> tuple[Column, ...]:
