@@ -225,9 +225,10 @@ class Catalogue:
 
     def owner(self, address: int) -> str:
         """Say what an address is part of that no chunk has."""
-        symbol = self._target.symbol(address)
-        if symbol:
-            return symbol
+        heads = (inventory.bin_at(address) for inventory in self._inventories)
+        named = next(filter(None, heads), None) or self._target.symbol(address)
+        if named:
+            return named
         for inventory in self._inventories:
             for heap in (heap for arena in inventory.arenas for heap in arena.heaps):
                 whose = f"heap {heap.address:#x} of arena {heap.arena}"

@@ -13,7 +13,7 @@ from .bins import BinKind, FreeList, fast_lists, kind_of, regular_lists
 from .caches import tcache_lists
 from .errors import MemoryFault, Problem
 from .heaps import Walked, walk_arena
-from .layout import UNSORTED
+from .layout import LAST_BIN, UNSORTED
 from .lists import Overlay, Places
 from .locate import Libc
 from .malloc import Identity, mark_motion, read_mmapped
@@ -206,6 +206,15 @@ class Inventory:
             regular = regular_lists(self._target, layout, arena, links)
             self._lists[arena.index] = {(e.kind, e.index): e for e in (*fast, *regular)}
         return self._lists[arena.index]
+
+    def bin_at(self, address: int) -> str | None:
+        """Return the regular bin whose pseudo-chunk, the head of its list, is at this address."""
+        for arena in self.arenas:
+            first = arena.record.address_of("bins") - self.libc.layout.header
+            index, rest = divmod(address - first, 2 * self._target.word)
+            if not rest and UNSORTED <= index + 1 <= LAST_BIN:
+                return f"head of {kind_of(index + 1).value} bin {index + 1} of arena {arena.index}"
+        return None
 
     def follow(self, listed: FreeList) -> Listed:
         """Return the chunks of a free list; where it breaks is noted."""

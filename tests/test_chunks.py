@@ -321,6 +321,20 @@ def test_a_protected_link_is_followed(release):
     assert link["meaning"] == f"{protected}header of chunk {second:#x}, 48 bytes, fast"
 
 
+@pytest.mark.parametrize("arena", [0, 1])
+def test_the_ends_of_a_list_lead_to_the_head_of_its_bin(arena):
+    heap = usual()
+    unsorted = heap.arenas[arena].bins[1]
+    target = heap.target()
+    first, last = (
+        table(json.loads(run(f"chunk {chunk:#x} --format json", target).text), "words")
+        for chunk in (unsorted[0], unsorted[-1])
+    )
+    head = f"head of unsorted bin 1 of arena {arena}"
+    assert (first[1]["name"], first[1]["meaning"]) == ("bk", head)
+    assert (last[0]["name"], last[0]["meaning"]) == ("fd", head)
+
+
 def test_outside_of_malloc_it_names_what_is_there():
     heap = usual()
     target = heap.target()

@@ -112,10 +112,10 @@ def chunks(
 def chunk(catalogue: Catalogue, address: int) -> Report:
     """Tell what lies at an address: its chunk, its neighbours, and what it holds.
 
-    Any address inside the chunk will do, in any expression of gdb's: a number, a variable, $rdi.
-    Of a free chunk its list is shown, and its place there. Of the first words it tells what they
-    are: a vtable or another symbol, a pointer into a chunk or a mapping, a string. Outside of
-    malloc it names the mapping, and the exit status is 3.
+    Any address inside the chunk will do, in any expression of gdb's: a number, a variable, $rdi. In
+    a shell put it in quotes. Of a free chunk its list is shown, and its place there. Of the first
+    words it tells what they are: a vtable or another symbol, a pointer into a chunk or a mapping, a
+    string. Outside of malloc it names the mapping, and the exit status is 3.
 
     Example: heapx chunk request->buffer
     """

@@ -1,0 +1,45 @@
+"""heapx as pip installs it: a clean venv, no checkout, a home that is empty."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from live import ROOT, environment, run
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Return the directory of a venv that has heapx and what it depends on."""
+    directory = tmp_path_factory.mktemp("venv")
+    assert run((sys.executable, "-m", "venv", directory)).status == 0
+    done = run((directory / "bin" / "pip", "install", "-q", ROOT))
+    assert done.status == 0, done.err
+    return directory
+
+
+def test_it_works_without_the_checkout(installed, start, tmp_path):
+    process = start("arenas", "3")
+    alone = {"cwd": tmp_path, "env": environment(HOME=str(tmp_path))}
+    shown = run((installed / "bin" / "heapx", "-p", process.pid, "arenas"), **alone)
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out.startswith("arenas, sizes in ")
+
+
+def test_gdb_can_source_what_was_installed(installed, start, tmp_path):
+    process = start("arenas", "3")
+    alone = {"cwd": tmp_path, "env": environment(HOME=str(tmp_path))}
+    loader = run((installed / "bin" / "heapx", "--loader"), **alone).out.strip()
+    assert loader == str(installed.resolve() / "share" / "gdb_heapx" / "gdb_heapx.py")
+    words = ("gdb", "-nx", "-q", "-batch", "-p", process.pid, "-ex", f"source {loader}")
+    shown = run((*words, "-ex", "heapx top", "-ex", "print $_heapx_free() > 0"), **alone)
+    assert "last in use" in shown.out
+    assert "$1 = 1" in shown.out
+    assert "not found" not in shown.err  # tabulate and pygments came along
+
+
+def test_the_man_page_and_the_types_come_along(installed):
+    assert (installed / "share" / "man" / "man1" / "heapx.1").exists()
+    assert list(installed.glob("lib/python3*/site-packages/gdb_heapx/py.typed"))
