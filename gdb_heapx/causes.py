@@ -115,7 +115,8 @@ def _pinned(case: Case) -> Iterator[Finding]:
             pinned, lambda amount, arena: f"{_pin(arena)} below top pins {size_text(amount)}"
         ),
         "Free the long-lived chunks, or allocate them before the load. How much that helps can't "
-        "be computed. malloc_trim(0) reaches the whole pages below them.",
+        "be computed. malloc_trim(0) reaches the whole pages below them. heapx chunk ADDRESS shows "
+        "what such a chunk holds.",
     )
 
 

@@ -266,7 +266,7 @@ def test_chunk_says_where_the_address_lies():
     address, size, _ = next(c for c in usual().arenas[1].chunks if c[2] == USED)
     for offset, words in (
         (0, "in the header"),
-        (16, "where the memory begins"),
+        (16, "what malloc returned for"),
         (56, "40 bytes into the memory"),
     ):
         text = " ".join(run(f"chunk {address + offset:#x}", TARGET).text.split())
@@ -388,7 +388,7 @@ def test_every_chunk_of_a_process_adds_up_to_glibc_s_own_figures(arenas):
 def test_chunk_takes_any_expression_and_names_symbols(arenas):
     lines = ("heapx chunk main_arena.top", "heapx chunk &main_arena", "heapx chunk no_such_symbol")
     result = gdb(*lines, "heapx chunk $sp", target=("-p", arenas.pid))
-    assert " in the header of the chunk" in result.out
+    assert " is in the header of chunk " in result.out
     assert "no chunk of malloc's has" in result.err
     assert ": main_arena in libc" in result.err
     assert 'no_such_symbol is no address: No symbol "no_such_symbol"' in result.err

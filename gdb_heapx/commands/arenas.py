@@ -274,4 +274,17 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     columns = tuple(replace(c, absent=none) if c.name == "last_in_use" else c for c in TOP_COLUMNS)
     table = Table("top", columns, rows, total(columns, rows))
     limits = tuple(thresholds(malloc.parameters) for malloc in snapshot.mallocs)
-    return Report((table,), snapshot.problems, notes=(*limits, *notes_of(snapshot, ())))
+    return Report(
+        (table,),
+        snapshot.problems,
+        notes=(*limits, *notes_of(snapshot, ())),
+        next_steps=_largest_pin(chosen),
+    )
+
+
+def _largest_pin(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the line that shows the chunk which holds most below its top."""
+    pins = [(a.binned, a.last_in_use) for a in arenas if a.last_in_use is not None and a.binned]
+    if not pins:
+        return ()
+    return ((f"heapx chunk {max(pins)[1]:#x}", "the chunk that keeps most below a top"),)

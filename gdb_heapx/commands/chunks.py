@@ -141,14 +141,13 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
 
 def _where(chunk: Chunk, user: int, address: int) -> str:
     """Say where in its chunk an address lies."""
-    if address < user:
-        place = "in the header of the chunk whose memory begins at"
-    elif address == user:
-        place = "where the memory begins of the chunk at"
+    if address == user:
+        place = "what malloc returned for"
+    elif address < user:
+        place = "in the header of"
     else:
-        place = f"{address - user:,} bytes into the memory at"
-    begin = chunk.address if address == user else user
-    return f"{address:#x} is {place} {begin:#x}: {chunk.size:,} bytes, {chunk.state}."
+        place = f"{address - user:,} bytes into the memory of"
+    return f"{address:#x} is {place} chunk {chunk.address:#x}: {chunk.size:,} bytes, {chunk.state}."
 
 
 def _neighbours(found: Around) -> Iterator[Row]:
