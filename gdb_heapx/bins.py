@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -198,7 +198,7 @@ def read_regular(
     heads = regular_heads(target, layout, arena)
     lists = list(regular_lists(target, layout, arena, links))
     if free is not None and _closed(heads, free, target.word):
-        unsorted = _unsorted(target, lists, free, _limit(layout, arena))
+        unsorted = _unsorted(target, lists, free)
         derived = unsorted and _derive(target, layout, lists, free, unsorted)
         if derived is not None:
             return _bins_of(arena, derived, free.address_sum, [])
@@ -238,29 +238,43 @@ class _Sizes(NamedTuple):
     swapped: Counter[int]
 
 
-def _unsorted(target: Target, lists: list[FreeList], free: FreeChunks, limit: int) -> _Sizes | None:
-    """Return the unsorted chunks by size; None where a list can't be followed to its end.
+def unsorted_is_shorter(
+    lists: list[FreeList], visits: Sequence[Callable[[int, int], None]]
+) -> bool | None:
+    """Follow an arena's unsorted list and its sorted ones in turn until one of the two ends.
 
-    The unsorted list and the sorted ones are followed in turn until one of the two ends.
+    Tell whether that is the unsorted one; None where a list can't be followed to its end. `visits`
+    get the address and size of each chunk: the first one of the unsorted, the other of the sorted.
     """
     unsorted = (each.chunks() for each in lists if each.index == UNSORTED)
     sorted_ = (each.chunks() for each in lists if each.index != UNSORTED)
     sides = [chain.from_iterable(side) for side in (unsorted, sorted_)]
-    found = [_Sizes(Counter(), Counter(), Counter()) for _ in sides]
     try:
-        for _ in range(limit):
-            for side, (chunks, sizes) in enumerate(zip(sides, found)):
+        for _ in range(max((each.limit for each in lists), default=1)):
+            for side, (chunks, visit) in enumerate(zip(sides, visits)):
                 following = next(chunks, None)
                 if following is None:
-                    return sizes if side == 0 else _rest(free, sizes)
-                chunk, size = following
-                sizes.number[size] += 1
-                absent, swapped = missing(target.residency, chunk, chunk + size)
-                sizes.absent[size] += absent
-                sizes.swapped[size] += swapped
+                    return side == 0
+                visit(*following)
     except (BrokenError, MemoryFault):
         pass
     return None
+
+
+def _unsorted(target: Target, lists: list[FreeList], free: FreeChunks) -> _Sizes | None:
+    """Return the unsorted chunks by size; None where a list can't be followed to its end."""
+    found = [_Sizes(Counter(), Counter(), Counter()) for _ in range(2)]
+    shorter = unsorted_is_shorter(lists, [partial(_count, target, sizes) for sizes in found])
+    if shorter is None:
+        return None
+    return found[0] if shorter else _rest(free, found[1])
+
+
+def _count(target: Target, sizes: _Sizes, chunk: int, size: int) -> None:
+    sizes.number[size] += 1
+    absent, swapped = missing(target.residency, chunk, chunk + size)
+    sizes.absent[size] += absent
+    sizes.swapped[size] += swapped
 
 
 def _rest(free: FreeChunks, part: _Sizes) -> _Sizes:

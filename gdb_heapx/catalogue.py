@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from .allocators import no_glibc, other_allocators
 from .arenas import Arena
 from .errors import MemoryFault, Problem
 from .heaps import Walked
-from .inventory import ALL, FAST, STATES, TCACHE, Chunk, Inventory, Seen, Wanted
+from .inventory import ALL, FAST, FREE, STATES, TAGGED, TCACHE, Chunk, Inventory, Seen, Wanted
 from .locate import find_libcs
 from .malloc import EVERYTHING, Scope
 from .nptl import thread_stacks
@@ -64,10 +65,10 @@ class _Place(NamedTuple):
     def chunk(self, seen: Seen) -> Chunk:
         return self.inventory.chunk(seen, self.arena, self.part)
 
-    def seen(self) -> Iterator[Seen]:
+    def seen(self, start: int | None = None, before: int = 0) -> Iterator[Seen]:
         if self.arena is None or self.part is None:
             return self.inventory.seen_mmapped()
-        return self.inventory.seen(self.arena, self.part)
+        return self.inventory.seen(self.arena, self.part, start, before)
 
 
 class Catalogue:
@@ -101,38 +102,57 @@ class Catalogue:
         """Yield the chunks that are wanted: arena by arena in the order of addresses, each heap's
         top behind its last chunk, then the mmapped ones.
         """
-        for place in self._places(wanted.arena):
-            yield from map(place.chunk, wanted.of(place.seen()))
+        for place in self._places(wanted):
+            yield from map(place.chunk, wanted.of(place.seen(wanted.start)))
 
     def count(self, wanted: Wanted = ALL) -> dict[str, tuple[int, int]]:
         """Return how many chunks that are wanted there are in each state, and their bytes."""
         found = dict.fromkeys(STATES, (0, 0))
-        for place in self._places(wanted.arena):
-            for seen in wanted.of(place.seen()):
-                number, size = found[seen.state]
-                found[seen.state] = number + 1, size + seen.size
+        for place in self._places(wanted):
+            seen = Counter(map(itemgetter(1, 2), wanted.of(place.seen(wanted.start))))
+            for (size, state), number in seen.items():
+                chunks, whole = found[state]
+                found[state] = chunks + number, whole + number * size
         return found
 
-    def _places(self, wanted: int | None) -> Iterator[_Place]:
+    def _places(self, wanted: Wanted) -> Iterator[_Place]:
         for inventory in self._inventories:
             for arena in inventory.arenas:
-                if wanted in (None, arena.index, arena.address):
-                    for part in inventory.parts(arena):
+                if wanted.arena in (None, arena.index, arena.address):
+                    for part in inventory.parts(arena, wanted):
                         yield _Place(inventory, arena, part)
-        if wanted is None:
+        if wanted.arena is None:
             for inventory in self._inventories:
                 yield _Place(inventory, None, None)
 
     def around(self, address: int, number: int = 0) -> Around | None:
-        """Return the chunk that has this address, and so many on each side; None if none has it."""
+        """Return the chunk that has this address, and so many on each side; None if none has it.
+
+        A header's first address means its own chunk, though the last word of the memory of a chunk
+        in use lies there, too: the rest of that word belongs to that memory.
+        """
         for inventory in self._inventories:
             for mmapped, seen in zip(inventory.mmapped, inventory.seen_mmapped()):
                 if mmapped.start <= address < mmapped.end:
                     return Around(inventory.chunk(seen, None, None))
             arena = inventory.arena_at(address)
-            for part in inventory.parts(arena) if arena else ():
-                if part.heap.address <= address < part.heap.end:
-                    return _around(_Place(inventory, arena, part), address, number)
+            here = Wanted(start=address, end=address + 1)
+            for part in inventory.parts(arena, here) if arena else ():
+                return self._around(_Place(inventory, arena, part), address, number)
+        return None
+
+    def _around(self, place: _Place, address: int, number: int) -> Around | None:
+        before = deque[Seen](maxlen=number)
+        chunks = place.seen(address, number + 1)
+        last = self._target.word  # of a chunk in use lies in the header behind it
+        for seen in chunks:
+            end = seen.address + seen.size
+            if seen.address <= address < end or (
+                seen.state in TAGGED and end < address < end + last
+            ):
+                after = tuple(map(place.chunk, islice(chunks, number)))
+                return Around(place.chunk(seen), tuple(map(place.chunk, before)), after)
+            before.append(seen)
         return None
 
     def position(self, chunk: Chunk) -> Position | None:
@@ -167,9 +187,13 @@ class Catalogue:
                         for place, found in enumerate(zip(*inventory.follow(each)), 1):
                             yield ListedChunk(*of_bin, place, *found, inventory.path)
 
-    def user(self, chunk: Chunk) -> int:
-        """Return the address that malloc returned for a chunk."""
-        return chunk.address + 2 * self._target.word
+    def memory(self, chunk: Chunk) -> tuple[int, int]:
+        """Return where the memory of a chunk begins and ends: what malloc returned, and as much as
+        may be used of it (malloc_usable_size).
+        """
+        word = self._target.word
+        shared = chunk.arena is not None and chunk.state in TAGGED
+        return chunk.address + 2 * word, chunk.end + (word if shared else 0)
 
     def resident(self, chunk: Chunk) -> tuple[int | None, int | None]:
         """Return how many bytes of a chunk are in memory, and in swap; None if unknown."""
@@ -200,10 +224,11 @@ class Catalogue:
         words: list[tuple[int, str]] = []
         string_ends = 0
         for at, value in zip(range(0, len(data), word), values):
-            meaning = self._pointed(value)
+            link = at < 4 * word and chunk.state in FREE  # to bk_nextsize
+            meaning = self._pointed(value, link)
             if at == 0 and chunk.state in (TCACHE, FAST) and layout.safe_linking and value:
                 user = chunk.address + layout.header
-                pointed = self._pointed(layout.reveal(value, user))
+                pointed = self._pointed(layout.reveal(value, user), link)
                 meaning = pointed and f"protected link to {pointed}"
             string = "" if at < string_ends else _string(data[at:])
             if string and not meaning:
@@ -211,16 +236,23 @@ class Catalogue:
             words.append((value, meaning or (f'"{string}"' if string else "")))
         return words
 
-    def _pointed(self, value: int) -> str | None:
-        """Say what an address points at, None if the value is none."""
+    def _pointed(self, value: int, link: bool) -> str | None:
+        """Say what an address points at, None if the value is none.
+
+        Only malloc's own links point at headers: other pointers there mean the memory before them.
+        """
         mapping = next((m for m in self._target.mappings if m.start <= value < m.end), None)
         if mapping is None and self._target.mappings:
             return None
-        found = None if self._target.symbol(value) else self.around(value)
+        found = None if self._target.symbol(value) else self.around(value, 1)
         if found is None:
             return self.owner(value) if mapping else self._target.symbol(value)
-        chunk, user = found.chunk, self.user(found.chunk)
-        offset = {user: "", chunk.address: "header of "}.get(value, f"{value - user:+#x} in ")
+        chunk = found.chunk
+        if not link and found.before and value <= self.memory(found.before[0])[1]:
+            chunk = found.before[0]
+        begin, end = self.memory(chunk)
+        places = {begin: "", end: "end of ", chunk.address: "header of "}
+        offset = places.get(value, f"{value - begin:+#x} in ")
         return f"{offset}chunk {chunk.address:#x}, {chunk.size:,} bytes, {chunk.state}"
 
     def owner(self, address: int) -> str:
@@ -246,17 +278,6 @@ class Catalogue:
                 name = mapping.name or "anonymous memory"
                 return f"{name} ({mapping.permissions}, {size_text(mapping.size)})"
         return "nothing is mapped there"
-
-
-def _around(place: _Place, address: int, number: int) -> Around | None:
-    before = deque[Seen](maxlen=number)
-    chunks = place.seen()
-    for seen in chunks:
-        if seen.address <= address < seen.address + seen.size:
-            after = tuple(map(place.chunk, islice(chunks, number)))
-            return Around(place.chunk(seen), tuple(map(place.chunk, before)), after)
-        before.append(seen)
-    return None
 
 
 SHORTEST = 4  # characters of what counts as a string

@@ -5,16 +5,18 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import takewhile
 from typing import NamedTuple
 
 from .arenas import Arena, Heap
-from .bins import BinKind, FreeList, fast_lists, kind_of, regular_lists
+from .bins import BINNED as BINNED_KINDS
+from .bins import BinKind, FreeList, fast_lists, kind_of, regular_lists, unsorted_is_shorter
 from .caches import tcache_lists
 from .errors import MemoryFault, Problem
 from .heaps import Walked, walk_arena
 from .layout import LAST_BIN, UNSORTED
-from .lists import Overlay, Places
+from .lists import BUCKET, Overlay, Places
 from .locate import Libc
 from .malloc import Identity, mark_motion, read_mmapped
 from .mmapped import MmappedChunk
@@ -26,6 +28,7 @@ IN_USE, TCACHE, FAST, BINNED = "in use", "tcache", "fast", "binned"
 TOP, OVERHEAD, MMAPPED = "top", "overhead", "mmapped"
 STATES = (IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD, MMAPPED)
 FREE = (TCACHE, FAST, BINNED)
+TAGGED = (IN_USE, TCACHE, FAST, OVERHEAD)  # in use by their tags
 
 
 class Chunk(NamedTuple):
@@ -63,9 +66,12 @@ class Wanted:
     end: int | None = None
 
     def of(self, chunks: Iterator[Seen]) -> Iterator[Seen]:
-        """Yield those of an arena's chunks that are wanted."""
+        """Yield those of a heap's chunks, in the order of their addresses, that are wanted."""
         every = replace(self, arena=None) == ALL
-        return chunks if every else filter(self._has, chunks)
+        return chunks if every else filter(self._has, takewhile(self._goes_on, chunks))
+
+    def _goes_on(self, chunk: Seen) -> bool:
+        return self.end is None or chunk.address < self.end
 
     def _has(self, chunk: Seen) -> bool:
         return (
@@ -73,8 +79,12 @@ class Wanted:
             and (self.min_size is None or chunk.size >= self.min_size)
             and (self.max_size is None or chunk.size <= self.max_size)
             and (self.start is None or chunk.address >= self.start)
-            and (self.end is None or chunk.address < self.end)
         )
+
+    def reaches(self, heap: Heap) -> bool:
+        """Tell whether a heap may have chunks between the two addresses."""
+        before = self.end is not None and heap.address >= self.end
+        return not before and (self.start is None or heap.end > self.start)
 
 
 ALL = Wanted()
@@ -108,8 +118,8 @@ class Inventory:
         for arena, fast in zip(outline.arenas, outline.fast):
             self._note([*arena.problems, *fast.problems])
         self._lists: dict[int, dict[tuple[BinKind, int], FreeList]] = {}
-        self._parts: dict[tuple[Heap, ...], list[Walked]] = {}
-        self._unsorted: dict[int, Places] = {}
+        self._parts: dict[tuple[int, tuple[Heap, ...]], list[Walked]] = {}
+        self._sides: dict[int, tuple[bool, Places]] = {}
 
     @property
     def arenas(self) -> list[Arena]:
@@ -136,34 +146,46 @@ class Inventory:
         return found if certain else ()
 
     def arena_at(self, address: int) -> Arena | None:
-        """Return the arena that has this address in one of its heaps, with that heap alone."""
+        """Return the arena that has this address in one of its heaps."""
         heap = self._outline.index.at(address)
-        arena = next((a for a in self.arenas if heap and a.index == heap.arena), None)
-        if heap is None or arena is None:
-            return None
-        return arena if arena.main else replace(arena, heaps=(heap,))
+        return next((a for a in self.arenas if heap and a.index == heap.arena), None)
 
-    def parts(self, arena: Arena) -> list[Walked]:
-        """Return an arena's heaps as a walk finds them; what is wrong in them is noted."""
-        if arena.heaps not in self._parts:
-            parts = walk_arena(self._target, self.libc.layout, arena, Overlay.empty())
-            self._parts[arena.heaps] = parts
+    def parts(self, arena: Arena, wanted: Wanted) -> list[Walked]:
+        """Return an arena's heaps that may have wanted chunks, as a walk finds them; what is wrong
+        in them is noted.
+        """
+        heaps = arena.heaps if arena.main else tuple(filter(wanted.reaches, arena.heaps))
+        if (arena.index, heaps) not in self._parts:
+            only = replace(arena, heaps=heaps)
+            parts = walk_arena(self._target, self.libc.layout, only, Overlay.empty())
+            self._parts[arena.index, heaps] = parts
             for part in parts:
                 self._note([replace(each, arena=arena.index) for each in part.tally.problems])
-        return self._parts[arena.heaps]
+        return [part for part in self._parts[arena.index, heaps] if wanted.reaches(part.heap)]
 
-    def seen(self, arena: Arena, part: Walked) -> Iterator[Seen]:
-        """Yield the chunks of one heap, its top too; as far as the walk came."""
-        heap, layout = part.heap, self.libc.layout
-        overlay, structs = self._outline.overlay, dict(self._outline.caches.structs)
+    def seen(
+        self, arena: Arena, part: Walked, start: int | None = None, before: int = 0
+    ) -> Iterator[Seen]:
+        """Yield the chunks of one heap, its top too; as far as the walk came.
+
+        From `start` on: those that lie there, and at least so many before it, if there are any.
+        """
+        heap, layout, overlay = part.heap, self.libc.layout, self._outline.overlay
+        structs = dict(self._outline.caches.structs)
+        first = None if start is None else part.tally.landmark(start, before)
+        chunks = each_chunk(self._target, layout, first or heap.first, part.tally.end)
+        bucket, cached, fast = -1, frozenset[int](), frozenset[int]()
         try:
-            for address, size, used in each_chunk(self._target, layout, heap.first, part.tally.end):
+            for address, size, used in chunks:
+                if address >> BUCKET != bucket:
+                    bucket = address >> BUCKET
+                    fast, cached = (places.bucket(bucket) for places in overlay)
                 if not used:
                     yield Seen(address, size, BINNED)
-                elif address in overlay.cached:
+                elif address in cached:
                     yield Seen(address, size, OVERHEAD if address in structs else TCACHE)
                 else:
-                    yield Seen(address, size, FAST if address in overlay.fast else IN_USE)
+                    yield Seen(address, size, FAST if address in fast else IN_USE)
         except MemoryFault:  # behind the last chunk that the walk could read
             return
         if arena.top_size and heap.address <= arena.top < heap.end and part.whole:
@@ -194,7 +216,7 @@ class Inventory:
             index = self.libc.layout.fast_index(chunk.size)
             return lists.get((BinKind.FAST, index))
         index = self.libc.layout.bin_index(chunk.size)
-        if chunk.address in self._unsorted_of(arena):
+        if self._is_unsorted(chunk.address, arena):
             index = UNSORTED
         return lists.get((kind_of(index), index))
 
@@ -227,13 +249,29 @@ class Inventory:
         self._note(list(listed.follow(None, visit).problems))
         return found
 
-    def _unsorted_of(self, arena: Arena) -> Places:
-        if arena.index not in self._unsorted:
-            places = self._unsorted[arena.index] = Places()
-            unsorted = self.free_lists(arena).get((BinKind.UNSORTED, UNSORTED))
-            for address in self.follow(unsorted).addresses if unsorted else ():
-                places.add(address)
-        return self._unsorted[arena.index]
+    def _is_unsorted(self, chunk: int, arena: Arena) -> bool:
+        """Tell whether a binned chunk hangs in the unsorted list."""
+        if arena.index not in self._sides:
+            self._sides[arena.index] = self._fewer(arena)
+        unsorted, places = self._sides[arena.index]
+        return (chunk in places) == unsorted
+
+    def _fewer(self, arena: Arena) -> tuple[bool, Places]:
+        """Return the unsorted chunks, or all sorted ones if those are fewer, and which they are.
+
+        Where neither can be followed to its end, the unsorted ones as far as their list goes.
+        """
+        lists = [each for each in self.free_lists(arena).values() if each.kind in BINNED_KINDS]
+        sides = Places(), Places()
+        shorter = unsorted_is_shorter(lists, [partial(_add, side) for side in sides])
+        if shorter is not None:
+            return shorter, sides[0 if shorter else 1]
+        found = Places()
+        for each in lists[:1]:
+            if each.kind is BinKind.UNSORTED:
+                for chunk in self.follow(each).addresses:
+                    found.add(chunk)
+        return True, found
 
     @cached_property
     def _tcached(self) -> dict[int, FreeList]:
@@ -246,3 +284,7 @@ class Inventory:
             for each in tcache_lists(self._target, layout, lwp, record, links):
                 each.follow(None, lambda chunk, *_, each=each: found.update({chunk: each}))
         return found
+
+
+def _add(places: Places, chunk: int, size: int) -> None:
+    places.add(chunk)

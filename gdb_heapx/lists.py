@@ -72,10 +72,13 @@ class Places:
     _near: tuple[int, frozenset[int]] = (-1, frozenset())  # the bucket that was asked last
 
     def __contains__(self, chunk: int) -> bool:
-        number = chunk >> BUCKET
+        return chunk in self.bucket(chunk >> BUCKET)
+
+    def bucket(self, number: int) -> frozenset[int]:
+        """Return the chunks whose addresses, shifted by BUCKET, are this number."""
         if self._near[0] != number:
             self._near = number, self.between(number << BUCKET, number + 1 << BUCKET)
-        return chunk in self._near[1]
+        return self._near[1]
 
     def add(self, chunk: int) -> None:
         bucket = self._buckets.get(chunk >> BUCKET)

@@ -41,6 +41,8 @@ def arrange(
         rows = list(rows)
     if isinstance(rows, Iterator):
         return report
+    if not rows:  # nothing is shown that could be followed up
+        report = replace(report, next_steps=())
     if sort:
         rows = _sorted(rows, table.column(sort))
     if limit is not None and limit < len(rows):

@@ -32,7 +32,8 @@ class Column:
     """One column.
 
     `rank` orders what text leaves out where the terminal is narrow: 0 never. `absent` is what text
-    shows for None: `?` where it is unknown.
+    shows for None: `?` where it is unknown. An `exact` size is in bytes, whatever the unit of the
+    others, and has no total: a chunk's.
     """
 
     name: str
@@ -40,10 +41,16 @@ class Column:
     rank: int = ALWAYS
     title: str | None = None
     absent: str = "?"
+    exact: bool = False
 
     @property
     def heading(self) -> str:
         return self.name.replace("_", " ") if self.title is None else self.title
+
+    @property
+    def scaled(self) -> bool:
+        """Whether it holds sizes in the unit of its table."""
+        return self.kind is Kind.BYTES and not self.exact
 
     @property
     def leftward(self) -> bool:
@@ -126,7 +133,7 @@ class Report:
 def total(columns: Sequence[Column], rows: Sequence[Row], *counts: str) -> dict[str, Value]:
     """Return the sums of all sizes, and of these counts; None where a value is unknown."""
     sums: dict[str, Value] = {}
-    for name in (*counts, *(c.name for c in columns if c.kind is Kind.BYTES)):
+    for name in (*counts, *(c.name for c in columns if c.scaled)):
         values = [row[name] for row in rows]
         known = [value for value in values if isinstance(value, int)]
         sums[name] = sum(known) if len(known) == len(values) else None

@@ -218,7 +218,7 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
     if columns[-1].kind is Kind.TEXT:
         rows = _broken(rows, columns, style.width)
     grid = _pad([[column.heading for column in columns], *rows], columns)
-    yield from _title(table, unit_name)
+    yield from _title(table, columns, unit_name)
     yield from _line(grid[0], [HEADING] * len(columns))
     kinds = [KIND_TOKENS[column.kind] for column in columns]
     body = grid[1:-1] if table.total else grid[1:]
@@ -230,9 +230,14 @@ def _table_tokens(table: Table, style: Style) -> Tokens:
         yield from _line(grid[-1], [TOTAL] * len(columns))
 
 
-def _title(table: Table, unit_name: str | None) -> Tokens:
-    if unit_name:
-        yield NOTE, f"{table.name.replace('_', ' ')}, sizes in {unit_name}\n"
+def _title(table: Table, columns: Sequence[Column], unit_name: str | None) -> Tokens:
+    """Yield the table's name, with the units of its sizes."""
+    exact = [column.heading for column in columns if column.exact]
+    units = [f"sizes in {unit_name}"] if unit_name else []
+    if exact and unit_name != "bytes":
+        units.append(f"{' and '.join(exact) if unit_name else 'sizes'} in bytes")
+    if units:
+        yield NOTE, f"{', '.join((table.name.replace('_', ' '), *units))}\n"
 
 
 def _formatted(
@@ -243,7 +248,7 @@ def _formatted(
     table_format: str,
 ) -> Tokens:
     """Yield a table in one of tabulate's formats."""
-    yield from _title(table, unit_name)
+    yield from _title(table, columns, unit_name)
     text = library("tabulate").tabulate(
         rows,
         [column.heading for column in columns],
@@ -277,7 +282,7 @@ def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
 
 def _unit(table: Table, style: Style) -> tuple[int, str | None]:
     """Return the one unit of a table, so that its rows and columns can be compared by eye."""
-    names = [column.name for column in table.columns if column.kind is Kind.BYTES]
+    names = [column.name for column in table.columns if column.scaled]
     rows = [*table.rows, *([table.total] if table.total else [])]
     scaling = [table.scale] if table.scale else names
     values = [row[name] for row in rows for name in scaling if name in row]
@@ -294,7 +299,7 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
     """Return the columns to show: those asked for, else as many as fit, by rank."""
     if style.columns:
         return [column for name in style.columns if (column := table.column(name))]
-    chosen = [column for column in table.columns if column.rank == ALWAYS]
+    chosen = [column for column in table.columns if column.rank == ALWAYS and _shows(table, column)]
     for column in sorted(table.columns, key=lambda column: column.rank):
         empty = not any(row.get(column.name) for row in table.rows)
         if empty or column.rank in (ALWAYS, DATA_ONLY):  # zeros tell nothing
@@ -303,6 +308,11 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
         if _width(table, wider, unit, style.table_format) <= style.width:
             chosen = wider
     return chosen
+
+
+def _shows(table: Table, column: Column) -> bool:
+    """Tell whether a column has a cell that isn't empty."""
+    return bool(column.absent) or any(row.get(column.name) is not None for row in table.rows)
 
 
 def _width(table: Table, columns: Sequence[Column], unit: int, table_format: str | None) -> int:
@@ -322,7 +332,7 @@ def _cell(column: Column, row: Row, unit: int) -> str:
     if value is None:
         return column.absent
     if column.kind is Kind.BYTES and isinstance(value, int):
-        return format_bytes(value, unit)
+        return format_bytes(value, 1 if column.exact else unit)
     if column.kind is Kind.ADDRESS:
         return f"{value:#x}"
     if column.kind is Kind.COUNT:

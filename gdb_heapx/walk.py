@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class Tally:
     `free_absent` are those bytes of the free chunks, by size, that aren't resident, `free_swapped`
     those that are swapped.
     `end` is where the walk ended: at its stop, or at what is no chunk. `last_in_use` is the last
-    chunk in use that the program holds.
+    chunk in use that the program holds. `landmarks` are chunks, one in each block of the region.
     """
 
     used: Counter[int] = field(default_factory=Counter)
@@ -42,7 +43,15 @@ class Tally:
     overlaid_bytes: int = 0
     last_in_use: int | None = None
     end: int = 0
+    landmarks: list[int] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    def landmark(self, address: int, back: int = 0) -> int | None:
+        """Return a chunk at this address or before it, with so many chunks between the two; the
+        first one where there are fewer, None without any.
+        """
+        at = bisect_right(self.landmarks, address) - 1 - back
+        return self.landmarks[max(at, 0)] if self.landmarks else None
 
     @property
     def bytes(self) -> int:
@@ -109,18 +118,20 @@ def each_chunk(
     MemoryFault where memory can't be read.
     """
     scanner = _Scanner(target, layout, target.residency)
-    address, last, size = start, None, 0
+    address = start
+    words: list[int] = []
     while address < stop:
         run = scanner.run(address, stop)
-        for word in run.words:
-            if last is not None:
-                yield last, size, bool(word & PREV_INUSE)
-            last, size = address, word & ~FLAGS
-            address += size
         if not run.words:
             break
-    if last is not None:
-        yield last, size, bool(target.read_word(address + target.word) & PREV_INUSE)
+        words = words[-1:] + run.words  # the next run tells the last one's state
+        sizes = [word & ~FLAGS for word in words]
+        in_use = [bool(word & PREV_INUSE) for word in words[1:]]
+        address = run.end
+        yield from zip(accumulate(sizes, initial=address - sum(sizes)), sizes, in_use)
+    for word in words[-1:]:
+        size = word & ~FLAGS
+        yield address - size, size, bool(target.read_word(address + target.word) & PREV_INUSE)
 
 
 class _BadChunkError(Exception):
@@ -233,6 +244,9 @@ class _Walker:
         run = self._scanner.run(address, stop)
         if not run.words:
             return address
+        landmarks = self.tally.landmarks
+        if not landmarks or landmarks[-1] >> BUCKET != address >> BUCKET:
+            landmarks.append(address)
         counts = Counter(run.words)
         bad = [word for word in counts if word & self._bad]
         if bad:

@@ -24,7 +24,7 @@ from heapbuilder import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live import gdb, heapx, table
+from live import gdb, heapx, look, table
 from sessions import Taken, said
 
 from gdb_heapx.catalogue import Catalogue
@@ -157,9 +157,14 @@ def test_an_arena_that_is_none_is_refused():
 
 def test_text_shows_forty_and_says_how_to_see_more():
     lines = run("chunks", TARGET).text.splitlines()
-    assert len(lines) == 1 + 40 + 4
-    assert lines[42] == "These are the first 40 rows: --limit shows more of them."
-    assert len(run("chunks --limit 1000", TARGET).text.splitlines()) == 1 + len(EVERY) + 2
+    assert lines[0] == "chunks, sizes in bytes"
+    assert len(lines) == 2 + 40 + 4
+    assert lines[43] == "These are the first 40 rows: --limit shows more of them."
+    assert len(run("chunks --limit 1000", TARGET).text.splitlines()) == 2 + len(EVERY) + 2
+
+
+def test_where_there_is_none_nothing_is_to_be_looked_at_next():
+    assert run("chunks --min-size 1G", TARGET).text == "chunks: none\n"
 
 
 def test_a_limit_ends_the_walk(monkeypatch):
@@ -167,7 +172,7 @@ def test_a_limit_ends_the_walk(monkeypatch):
     walked = []
     original = Catalogue._places
 
-    def places(self, wanted):
+    def places(self, wanted: Wanted):
         for place in original(self, wanted):
             walked.append(place.arena.index)
             yield place
@@ -236,14 +241,33 @@ def test_any_address_inside_finds_the_chunk(seed, kind, data):
     catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
     every = list(catalogue.chunks())
     at = data.draw(st.integers(0, len(every) - 1))
+    inside = data.draw(st.integers(every[at].address, every[at].end - 1))
+    if 0 < inside - every[at].address < kind[0].word and _shared(every[at - 1], every[at]):
+        at -= 1
     chunk = every[at]
-    inside = data.draw(st.integers(chunk.address, chunk.end - 1))
     found = catalogue.around(inside, 2)
     assert found.chunk == chunk
     heap = [each for each in every if each.heap == chunk.heap]
     place = heap.index(chunk)
     assert list(found.before) == heap[max(place - 2, 0) : place]
     assert list(found.after) == heap[place + 1 : place + 3]
+
+
+def _shared(before, chunk):
+    """Tell whether the memory of the chunk before ends in this one's header."""
+    in_use = before.state in (IN_USE, TCACHE, FAST, OVERHEAD)
+    return before.end == chunk.address and before.heap == chunk.heap and in_use
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1 << 30), KINDS)
+def test_the_memory_of_a_chunk_in_use_ends_a_word_behind_it(seed, kind):
+    catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
+    word, every = kind[0].word, list(catalogue.chunks())
+    for chunk, following in zip(every, every[1:]):
+        more = word if _shared(chunk, following) else 0
+        if chunk.end == following.address:
+            assert catalogue.memory(chunk) == (chunk.address + 2 * word, chunk.end + more)
 
 
 @settings(max_examples=30, deadline=None)
@@ -265,7 +289,8 @@ def test_the_place_in_the_list_is_that_of_bins(seed, kind):
 def test_chunk_says_where_the_address_lies():
     address, size, _ = next(c for c in usual().arenas[1].chunks if c[2] == USED)
     for offset, words in (
-        (0, "in the header"),
+        (0, "is the header of"),
+        (8, "is in the header of"),
         (16, "what malloc returned for"),
         (56, "40 bytes into the memory"),
     ):
@@ -288,11 +313,11 @@ def test_what_the_words_are():
     heap = usual()
     holder, _, _ = heap.arenas[0].chunks[1]
     other, other_size, _ = next(c for c in heap.arenas[1].chunks if c[2] == USED)
-    for offset, value in ((16, other + 16), (24, other + 40), (32, other)):
+    for offset, value in ((16, other + 16), (24, other + 40)):
         heap.poke(holder + offset, value)
-    for offset, text in ((40, b"a string"), (48, b" of two\0")):
+    for offset, text in ((32, b"a string"), (40, b" of two\0")):
         heap.poke(holder + offset, int.from_bytes(text, "little"))
-    heap.poke(holder + 56, 7)
+    heap.poke(holder + 48, 7)
     words = {
         row["offset"]: row["meaning"]
         for row in json.loads(run(f"chunk {holder:#x} --format json", heap.target()).text)[
@@ -300,14 +325,57 @@ def test_what_the_words_are():
         ][-1]["rows"]
     }
     named = f"chunk {other:#x}, {other_size} bytes, in use"
-    assert dict(list(words.items())[:6]) == {
+    assert words == {
         "0x0": named,
         "0x8": f"+0x18 in {named}",
-        "0x10": f"header of {named}",
-        "0x18": '"a string of two"',
+        "0x10": '"a string of two"',
+        "0x18": "",
         "0x20": "",
         "0x28": "",
+        "0x30": "",
     }
+
+
+def test_a_pointer_at_or_behind_the_end_of_memory_means_that_memory():
+    """As the end of a vector does; it lies in the header of the next chunk."""
+    heap = usual()
+    (holder, size, _), after = heap.arenas[0].chunks[1], heap.arenas[0].chunks[2][0]
+    heap.poke(holder + 16, after)
+    heap.poke(holder + 24, after + 8)
+    report = json.loads(run(f"chunk {holder + 20:#x} --format json", heap.target()).text)
+    meanings = [row["meaning"] for row in table(report, "words")]
+    named = f"chunk {holder:#x}, {size} bytes, in use"
+    assert meanings[:2] == [f"+{size - 16:#x} in {named}", f"end of {named}"]
+
+
+def test_the_last_word_of_a_string_is_shown_though_it_lies_in_the_next_header():
+    heap = HeapBuilder()
+    chunk = heap.main.add(USED, 32)
+    heap.main.add(USED, 64)
+    heap.main.close(4096)
+    for offset, text in ((16, b"twenty-f"), (24, b"our char"), (32, b"acters.\0")):
+        heap.poke(chunk + offset, int.from_bytes(text, "little"))
+    report = json.loads(run(f"chunk {chunk:#x} --format json", heap.target()).text)
+    assert table(report, "words")[0]["meaning"] == '"twenty-four characters."'
+    assert bytes.fromhex(report["dump"]["hex"]) == b"twenty-four characters.\0"
+    inside = json.loads(run(f"chunk {chunk + 36:#x} --format json", heap.target()).text)
+    assert table(inside)[0]["address"] == f"{chunk:#x}"
+
+
+def test_the_header_of_a_chunk_is_its_own_though_the_memory_before_ends_there():
+    first, second = (f"{usual().arenas[0].chunks[at][0]:#x}" for at in (0, 1))
+    shown = run(f"chunk {second}", TARGET).text
+    assert shown.startswith(f"{second} is the header of chunk {second}: ")
+    assert f"The last word of chunk {first}'s memory lies there, too." in " ".join(shown.split())
+
+
+def test_a_chunk_of_a_large_bin_has_four_links():
+    heap = usual()
+    large = next(i for i in heap.main.bins if i >= 64)
+    first = heap.main.bins[large][0]
+    report = json.loads(run(f"chunk {first:#x} --format json", heap.target()).text)
+    names = [row["name"] for row in table(report, "words")]
+    assert names == ["fd", "bk", "fd_nextsize", "bk_nextsize", None, None, None, None]
 
 
 @pytest.mark.parametrize("release", [(2, 31), (2, 36)])
@@ -385,10 +453,21 @@ def test_every_chunk_of_a_process_adds_up_to_glibc_s_own_figures(arenas):
 
 
 @pytest.mark.live
+def test_the_memory_of_a_chunk_is_what_malloc_usable_size_says(start):
+    process = start("mixed")
+    small = ("--state", "in-use", "--max-size", "96", "--limit", "5")
+    for row in table(look(process.pid, "chunks", *small)):
+        memory = look(process.pid, "chunk", row["address"])["dump"]
+        call = f"print ((unsigned long (*)(void *)) malloc_usable_size)({memory['address']})"
+        said_by_glibc = gdb(call, target=("-p", process.pid)).out
+        assert f"$1 = {len(memory['hex']) // 2}\n" in said_by_glibc
+
+
+@pytest.mark.live
 def test_chunk_takes_any_expression_and_names_symbols(arenas):
     lines = ("heapx chunk main_arena.top", "heapx chunk &main_arena", "heapx chunk no_such_symbol")
     result = gdb(*lines, "heapx chunk $sp", target=("-p", arenas.pid))
-    assert " is in the header of chunk " in result.out
+    assert " is the header of chunk " in result.out
     assert "no chunk of malloc's has" in result.err
     assert ": main_arena in libc" in result.err
     assert 'no_such_symbol is no address: No symbol "no_such_symbol"' in result.err

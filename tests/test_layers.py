@@ -55,6 +55,7 @@ ORDER = (
         "commands.sizes",
         "commands.params",
         "gdbside.__init__",
+        "gdbside.values",
         "gdbside.frames",
         "gdbside.inferior",
         "gdbside.parameters",

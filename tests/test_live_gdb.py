@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
-from contextlib import suppress
+from contextlib import contextmanager
 
+import pexpect
 import pytest
 from live import LOADER, ROOT, TIMEOUT, environment, gdb, heapx, look, run, table
 
@@ -128,37 +126,30 @@ def test_completion(typed, offered):
 
 def test_a_pipe_gets_no_escape_sequence_and_a_terminal_does(mixed, tmp_path):
     file = tmp_path / "piped"
-    _on_a_terminal(mixed, f"pipe heapx arenas | cat >{file}")
+    with on_a_terminal(mixed) as typed:
+        typed.sendline(f"pipe heapx arenas | cat >{file}")
+        typed.expect_exact("(gdb) ")
+        typed.sendline("heapx arenas")
+        typed.expect_exact(f"{ESCAPE}01m")
     assert _arena_lines(file.read_text())
     assert ESCAPE not in file.read_text()
-    assert f"{ESCAPE}01m" in _on_a_terminal(mixed, "heapx arenas")
 
 
-def _on_a_terminal(inferior, *lines, typed=()):
-    """Return what gdb prints on a terminal with style: for the lines that it is started with, or
-    for all that is typed.
-    """
-    controller, terminal = pty.openpty()
+@contextmanager
+def on_a_terminal(inferior):
+    """Yield a gdb at its prompt on a terminal with style, attached; lines can be sent to it."""
     settings = ("set pagination off", "set style enabled on", "set width 200", f"source {LOADER}")
-    end = ("detach", "quit")
-    given = settings if typed else (*settings, "echo <<<", *lines, "echo >>>", *end)
-    words = [word for each in given for word in ("-ex", each)]
-    quiet = ("-iex", "set debuginfod enabled off")
-    command = ["gdb", "-nx", "-q", *quiet, "-p", str(inferior.pid), *words]
-    with subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment()
-    ) as process:
-        os.close(terminal)
-        if typed:
-            os.write(controller, "".join(f"{line}\n" for line in (*typed, *end)).encode())
-        text = b""
-        with suppress(OSError):  # the terminal's end
-            while data := os.read(controller, 1 << 16):
-                text += data
-        os.close(controller)
-        process.wait(TIMEOUT)
-    shown = text.decode(errors="replace")
-    return shown if typed else shown.partition("<<<")[2].partition(">>>")[0]
+    words = [word for each in settings for word in ("-ex", each)]
+    words = ["-nx", "-q", "-iex", "set debuginfod enabled off", "-p", str(inferior.pid), *words]
+    typed = pexpect.spawn("gdb", words, env=environment(), encoding="utf-8", timeout=TIMEOUT)
+    try:
+        typed.expect_exact("(gdb) ")
+        yield typed
+    finally:
+        typed.sendline("detach")
+        typed.sendline("quit")
+        typed.expect(pexpect.EOF)
+        typed.close()
 
 
 def test_aliases_defined_commands_and_abbreviations_work(mixed):
@@ -196,9 +187,13 @@ def test_mi_gets_json_as_console_output(mixed):
 
 
 def test_the_text_user_interface_shows_it(mixed):
-    shown = _on_a_terminal(mixed, typed=("tui enable", "heapx top", "tui disable"))
-    assert "last in use" in shown
-    assert "Traceback" not in shown
+    with on_a_terminal(mixed) as typed:
+        typed.sendline("tui enable")
+        typed.expect_exact("(gdb) ")
+        typed.sendline("heapx top")
+        typed.expect_exact("trims top only when")
+        typed.sendline("tui disable")
+        typed.expect_exact("(gdb) ")
 
 
 def test_text_fits_80_columns(arenas):
@@ -329,8 +324,8 @@ COLUMNS = {
         "arena": "index",
         "kind": "text",
         "bin": "index",
-        "min_size": "count",
-        "max_size": "count",
+        "min_size": "bytes",
+        "max_size": "bytes",
         "chunks": "count",
         "bytes": "bytes",
         **IN_MEMORY,
@@ -340,8 +335,8 @@ COLUMNS = {
         "thread": "index",
         "name": "text",
         "bin": "index",
-        "min_size": "count",
-        "max_size": "count",
+        "min_size": "bytes",
+        "max_size": "bytes",
         "chunks": "count",
         "bytes": "bytes",
         **IN_MEMORY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..arguments import ADDRESS, OF_ARENA, Arg
+from ..bins import BinKind
 from ..catalogue import Around, Catalogue
 from ..command import command
 from ..errors import HeapxError, Problem
@@ -16,7 +17,7 @@ STATE = Column("state", Kind.TEXT)
 LIST = Column("list", Kind.TEXT, absent="-")
 CHUNK_COLUMNS = (
     Column("address", Kind.ADDRESS),
-    Column("size", Kind.COUNT),
+    Column("size", Kind.BYTES, exact=True),
     STATE,
     Column("arena", Kind.INDEX, absent="-"),
     Column("heap", Kind.ADDRESS, rank=1, absent="-"),
@@ -25,8 +26,8 @@ CHUNK_COLUMNS = (
 )
 ONE_COLUMNS = (
     *CHUNK_COLUMNS[:-2],
-    Column("resident", Kind.COUNT, rank=2),
-    Column("swapped", Kind.COUNT, rank=3),
+    Column("resident", Kind.BYTES, rank=2, exact=True),
+    Column("swapped", Kind.BYTES, rank=3, exact=True),
     LIST,
     LIBC,
 )
@@ -34,7 +35,7 @@ COUNT_COLUMNS = (STATE, Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES
 NEIGHBOUR_COLUMNS = (
     Column("place", Kind.TEXT, title="around it"),
     Column("address", Kind.ADDRESS),
-    Column("size", Kind.COUNT),
+    Column("size", Kind.BYTES, exact=True),
     STATE,
     LIST,
 )
@@ -60,6 +61,7 @@ WORDS = 8
 DUMPED = 128  # bytes
 NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
 LINK_NAMES = {TCACHE: ("next", "key"), FAST: ("fd",), BINNED: ("fd", "bk")}
+SIZE_LINK_NAMES = (*LINK_NAMES[BINNED], "fd_nextsize", "bk_nextsize")
 
 
 @command(
@@ -125,29 +127,37 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     one = found.chunk
     resident, swapped = catalogue.resident(one)
     row: Row = {**one._asdict(), "resident": resident, "swapped": swapped}
-    user = catalogue.user(one)
-    data = catalogue.data(user, min(one.end - user, DUMPED))
+    begin, end = catalogue.memory(one)
+    data = catalogue.data(begin, min(end - begin, DUMPED))
     tables = (
         Table("chunk", ONE_COLUMNS, [row]),
         Table("neighbours", NEIGHBOUR_COLUMNS, list(_neighbours(found))),
         *_place(catalogue, one),
     )
-    lead = (_where(one, user, address),)
+    lead = (_where(catalogue, found, address),)
     if one.state == TOP:  # nobody has put anything there yet
         return Report(tables, catalogue.problems, lead)
     words = Table("words", WORD_COLUMNS, list(_words(catalogue, one, data)))
-    return Report((*tables, words), catalogue.problems, lead, dump=Dump(user, data))
+    return Report((*tables, words), catalogue.problems, lead, dump=Dump(begin, data))
 
 
-def _where(chunk: Chunk, user: int, address: int) -> str:
+def _where(catalogue: Catalogue, found: Around, address: int) -> str:
     """Say where in its chunk an address lies."""
-    if address == user:
+    chunk = found.chunk
+    begin, _ = catalogue.memory(chunk)
+    if address == chunk.address:
+        place = "the header of"
+    elif address == begin:
         place = "what malloc returned for"
-    elif address < user:
+    elif address < begin:
         place = "in the header of"
     else:
-        place = f"{address - user:,} bytes into the memory of"
-    return f"{address:#x} is {place} chunk {chunk.address:#x}: {chunk.size:,} bytes, {chunk.state}."
+        place = f"{address - begin:,} bytes into the memory of"
+    what = f"{address:#x} is {place} chunk {chunk.address:#x}: {chunk.size:,} bytes, {chunk.state}."
+    for before in found.before[-1:]:
+        if address == chunk.address and catalogue.memory(before)[1] > address:
+            what += f" The last word of chunk {before.address:#x}'s memory lies there, too."
+    return what
 
 
 def _neighbours(found: Around) -> Iterator[Row]:
@@ -180,7 +190,8 @@ def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
 def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[Row]:
     """Yield the first words of a chunk's memory, with what they are."""
     word = catalogue.word
-    names = LINK_NAMES.get(chunk.state, ())
+    large = (chunk.list or "").startswith(BinKind.LARGE.value)
+    names = SIZE_LINK_NAMES if large else LINK_NAMES.get(chunk.state, ())
     for i, (value, meaning) in enumerate(catalogue.words(chunk, data)[:WORDS]):
         name = names[i] if i < len(names) else None
         yield {"offset": i * word, "value": value, "name": name, "meaning": meaning}

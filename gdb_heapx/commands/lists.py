@@ -10,7 +10,10 @@ from ..report import Column, Kind, Report, Row, Table, total
 from ..snapshots import Snapshot
 from .arenas import LIBC, PRESENCE, check_arena, notes_of, presence_of, residency_note, select
 
-SIZES = (Column("min_size", Kind.COUNT), Column("max_size", Kind.COUNT, absent="any"))
+SIZES = (
+    Column("min_size", Kind.BYTES, exact=True),
+    Column("max_size", Kind.BYTES, absent="any", exact=True),
+)
 TOTALS = (Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES))
 BIN_COLUMNS = (
     Column("arena", Kind.INDEX),
@@ -44,7 +47,7 @@ LISTED_COLUMNS = (
     Column("bin", Kind.INDEX),
     Column("place", Kind.COUNT),
     Column("address", Kind.ADDRESS),
-    Column("size", Kind.COUNT),
+    Column("size", Kind.BYTES, exact=True),
     LIBC,
 )
 SHOWN = 40  # rows of tcaches
@@ -78,7 +81,7 @@ def bins(
     if isinstance(reading, Catalogue):
         check_arena(reading.arenas(), arena)
         found = (chunk._asdict() for chunk in reading.listed(arena, kind, bin))
-        return Report((Table("listed", LISTED_COLUMNS, found),), reading.problems)
+        return Report((Table("bin_chunks", LISTED_COLUMNS, found),), reading.problems)
     rows: list[Row] = [
         {
             "arena": each.index,

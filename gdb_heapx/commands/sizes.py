@@ -14,7 +14,7 @@ from ..snapshots import Snapshot
 from .arenas import notes_of, select
 
 SIZE_COLUMNS = (
-    Column("size", Kind.COUNT),
+    Column("size", Kind.BYTES, title="chunk size", exact=True),
     Column("in_use_chunks", Kind.COUNT),
     Column("in_use", Kind.BYTES),
     Column("free_chunks", Kind.COUNT),
@@ -46,7 +46,7 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     counted = [each.census for each in chosen if each.census is not None]
     rows = list(_rows(by_size(added(counted), bool(group))))
     sums = total(SIZE_COLUMNS, rows, "in_use_chunks", "free_chunks")
-    columns = (replace(SIZE_COLUMNS[0], title="size from"), *SIZE_COLUMNS[1:])
+    columns = (replace(SIZE_COLUMNS[0], title="min size"), *SIZE_COLUMNS[1:])
     table = Table("sizes", columns if group else SIZE_COLUMNS, rows, sums)
     many = not group and len(rows) > SHOWN and rows[SHOWN - 1]["cumulative"] < ENOUGH
     return Report(

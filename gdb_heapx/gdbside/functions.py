@@ -11,12 +11,13 @@ from ..errors import HeapxError
 from ..inventory import Chunk
 from ..malloc import Scope
 from .session import GdbSession
+from .values import address_of
 
 OUTSIDE = -1  # the arena of what is in none
 
 
 def _chunk(address: gdb.Value) -> Chunk | None:
-    found = GdbSession().catalogue(Scope()).around(int(address) % (1 << 64))
+    found = GdbSession().catalogue(Scope()).around(address_of(address))
     return found.chunk if found else None
 
 

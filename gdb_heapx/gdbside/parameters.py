@@ -9,6 +9,7 @@ import gdb
 from ..errors import HeapxError, UsageError
 from ..preferences import PREFERENCES, Preference, Preferred, by_name
 from ..target import Given
+from .values import address_of
 
 
 class _Prefix(gdb.Command):
@@ -77,7 +78,7 @@ def _value(preference: Preference) -> Any:
 def _address(preference: Preference) -> int | None:
     text = _value(preference)
     try:
-        return int(gdb.parse_and_eval(text)) % (1 << 64) if text else None
+        return address_of(gdb.parse_and_eval(text)) if text else None
     except gdb.error as error:
         raise HeapxError(
             f"heapx {preference.name} is set to {text!r}: {error}",

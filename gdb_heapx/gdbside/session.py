@@ -18,6 +18,7 @@ from ..target import Target
 from .frames import inside_malloc, selection_kept
 from .inferior import core_path, current_target
 from .parameters import given, preferred
+from .values import address_of
 
 
 class GdbSession:
@@ -31,7 +32,7 @@ class GdbSession:
 
     def evaluate(self, expression: str) -> int:
         try:
-            return int(gdb.parse_and_eval(expression)) % (1 << 64)
+            return address_of(gdb.parse_and_eval(expression))
         except (gdb.error, ValueError) as error:
             raise HeapxError(
                 f"{expression} is no address: {error}", "Give a number, or an expression of gdb's."
