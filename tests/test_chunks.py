@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -455,12 +456,15 @@ def test_every_chunk_of_a_process_adds_up_to_glibc_s_own_figures(arenas):
 @pytest.mark.live
 def test_the_memory_of_a_chunk_is_what_malloc_usable_size_says(start):
     process = start("mixed")
-    small = ("--state", "in-use", "--max-size", "96", "--limit", "5")
-    for row in table(look(process.pid, "chunks", *small)):
-        memory = look(process.pid, "chunk", row["address"])["dump"]
-        call = f"print ((unsigned long (*)(void *)) malloc_usable_size)({memory['address']})"
-        said_by_glibc = gdb(call, target=("-p", process.pid)).out
-        assert f"$1 = {len(memory['hex']) // 2}\n" in said_by_glibc
+    small = ("--state", "in-use", "--max-size", "96", "--limit", "4")
+    memories = [
+        look(process.pid, "chunk", row["address"])["dump"]
+        for row in table(look(process.pid, "chunks", *small))
+    ]
+    call = "print ((unsigned long (*)(void *)) malloc_usable_size)"
+    answers = gdb(*(f"{call}({m['address']})" for m in memories), target=("-p", process.pid)).out
+    usable = re.findall(r"^\$\d = (\d+)$", answers, re.M)
+    assert [str(len(memory["hex"]) // 2) for memory in memories] == usable != []
 
 
 @pytest.mark.live

@@ -34,16 +34,20 @@ HIDDEN = ("-iex", "set debug-file-directory /nonexistent")
 BARE = ("--gdb-args", "-iex 'set debug-file-directory /nonexistent'")
 NAMES = ("arenas", "heaps", "top", "bins", "tcache", "mmapped", "ledger", "trim", "why", "check")
 COMMANDS = ("heapx", *(f"heapx {name}" for name in NAMES))
-PROGRAMS = [
-    *("mixed", "arenas 20", "tcaches", "mmapped", "foreign_sbrk", "untouched_top", "two_libcs"),
-    *("damaged size", "damaged tcache", "damaged bin", "damaged top", "trim large_top"),
-    *("memory stacks", "memory forked", "why leak", "why raised"),
+PROGRAMS = ("mixed", "arenas 20", "mmapped", "foreign_sbrk", "two_libcs", "damaged bin")
+MORE_PROGRAMS = (
+    *("tcaches", "untouched_top", "damaged size", "damaged tcache", "damaged top"),
+    *("trim large_top", "memory stacks", "memory forked", "why leak", "why raised"),
     f"GLIBC_TUNABLES={NO_TCACHE} fast 50000",
     f"GLIBC_TUNABLES={HUGE} mixed",
-]
+)
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[*PROGRAMS, *map(slow, MORE_PROGRAMS)])
 def program(request, start_once):
     words = request.param.split()
     env = dict([words.pop(0).split("=", 1)]) if "=" in words[0] else {}
@@ -167,8 +171,8 @@ def test_a_libc_that_was_deleted_or_replaced(elsewhere, inferiors, tmp_path):
     [
         (False, "kernel"),
         (True, "gcore"),
-        pytest.param(False, "gcore", marks=pytest.mark.slow),
-        pytest.param(True, "kernel", marks=pytest.mark.slow),
+        slow(False, "gcore"),
+        slow(True, "kernel"),
     ],
 )
 def test_a_core_whose_files_are_not_on_this_host(elsewhere, inferiors, tmp_path, kind, replaced):
@@ -211,11 +215,8 @@ def static(tmp_path_factory):
     ("name", "kind"),
     [
         ("mixed", ""),
-        ("arenas", "-stripped"),
-        pytest.param("tcaches", "", marks=pytest.mark.slow),
-        pytest.param("arenas", "", marks=pytest.mark.slow),
-        pytest.param("mixed", "-stripped", marks=pytest.mark.slow),
-        pytest.param("tcaches", "-stripped", marks=pytest.mark.slow),
+        ("mixed", "-stripped"),
+        *(slow(name, kind) for name in ("arenas", "tcaches") for kind in ("", "-stripped")),
     ],
 )
 def test_a_static_program(static, tmp_path, name, kind):
