@@ -48,7 +48,11 @@ def hanging(label: str, words: Sequence[str]) -> str:
     """Return text behind a label, broken into lines that begin below its first word."""
     indent = " " * len(label)
     return textwrap.fill(
-        " ".join(words), HELP_WIDTH, initial_indent=label, subsequent_indent=indent
+        " ".join(words),
+        HELP_WIDTH,
+        initial_indent=label,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
     )
 
 
@@ -79,7 +83,7 @@ class Command:
         """The help's text: paragraphs are filled, lines that are indented stay as they are."""
         paragraphs = (inspect.getdoc(self.run) or "").split("\n\n")
         return "\n\n".join(
-            text if text.startswith(" ") else textwrap.fill(text, HELP_WIDTH) for text in paragraphs
+            text if text.startswith(" ") else hanging("", text.split()) for text in paragraphs
         )
 
     @property
@@ -103,11 +107,19 @@ class Command:
         rows = [hanging(f"  {a.usage:{width}}  ", [a.meaning]) for a in self.all_args]
         return "\n".join([self.doc, "", usage.replace("\0", " "), "", *rows])
 
-    def complete(self, words: Sequence[str], last: str) -> list[str]:
-        """Return the possible whole words for the word being typed, after `words`."""
+    def awaits(self, words: Sequence[str], last: str) -> Arg | None:
+        """Return the argument whose value is being typed after `words`, None for an option."""
         previous = next((a for a in self.all_args if words and a.name == words[-1]), None)
         if previous is not None and previous.kind != "flag":
-            return [choice for choice in previous.choices if choice.startswith(last)]
+            return previous
+        positional = (arg for arg in self.args if not arg.name.startswith("-"))
+        return None if last.startswith("-") else next(positional, None)
+
+    def complete(self, words: Sequence[str], last: str) -> list[str]:
+        """Return the possible whole words for the word being typed, after `words`."""
+        awaited = self.awaits(words, last)
+        if awaited is not None and awaited.name.startswith("-"):
+            return [choice for choice in awaited.choices if choice.startswith(last)]
         return [a.name for a in self.all_args if a.name.startswith("-") and a.name.startswith(last)]
 
 

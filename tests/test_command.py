@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 
 import pytest
@@ -130,12 +131,15 @@ def test_the_summary_is_a_short_sentence_on_one_line(declared):
 
 
 @every
-def test_the_help_has_an_example_that_parses(declared):
-    examples = [line for line in declared.doc.splitlines() if line.startswith("Example: ")]
-    assert examples
-    for example in examples:
-        named, rest = find(example.split()[2:])
-        assert named is declared
+def test_the_help_has_an_example_that_parses_with_its_purpose(declared):
+    text, heading, examples = re.split(r"\n(Examples?):\n\n", declared.doc)
+    assert text
+    lines = [re.split(r" {2,}", line) for line in examples.splitlines()]
+    assert heading == ("Example" if len(lines) == 1 else "Examples")
+    for indent, example, purpose in lines:
+        assert (indent, bool(purpose)) == ("", True)
+        named, rest = find(example.split()[1:])
+        assert named is declared or declared.name == "heapx"
         parse(named, rest)
 
 

@@ -115,10 +115,17 @@ def test_help_lists_every_sub_command_with_its_summary():
         ("heapx bins --kind s", ["heapx bins --kind small"]),
         ("heapx arenas --format j", ["heapx arenas --format json"]),
         ("heapx arenas --nosuch", []),
+        ("heapx chunk --b", ["heapx chunk --bytes"]),
     ],
 )
 def test_completion(typed, offered):
     assert sorted(gdb(f"complete {typed}").out.splitlines()) == offered
+
+
+@pytest.mark.parametrize("typed", ["heapx chunk", "heapx chunks --arena 0 --from"])
+def test_an_address_is_completed_as_expressions_are(inferiors, typed):
+    found = gdb(f"complete {typed} handle_req", target=(inferiors / "requests",)).out
+    assert found == f"{typed} handle_request\n"
 
 
 # Output.

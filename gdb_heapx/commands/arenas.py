@@ -194,7 +194,10 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     they lie in. Overhead is headers, fenceposts, the tcache structs themselves and the gaps that
     another user of sbrk left. Chunks with a mapping of their own are in no arena: mmapped total.
 
-    Example: heapx arenas --sort binned --limit 5
+    Examples:
+
+        heapx arenas --sort binned --limit 5  the five with most free memory in bins
+        heapx arenas 1 --bytes                one of them, exactly
     """
     chosen = select(snapshot, arena)
     return Report(
@@ -219,7 +222,10 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
     size is what malloc uses of a heap, committed what is readable (a heap that shrank keeps it),
     reserved the address space. free is tcache, fast and binned chunks, and top.
 
-    Example: heapx heaps 1
+    Examples:
+
+        heapx heaps 1                       those of arena 1
+        heapx heaps --sort free --limit 10  the ten with most free memory
     """
     rows: list[Row] = [
         {
@@ -248,7 +254,10 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     and top is at least trim_threshold. "trims" is what that free would return now. "last in use"
     is the last chunk below top that the program holds: everything below it stays.
 
-    Example: heapx top --bytes
+    Examples:
+
+        heapx top            which chunk keeps each arena from shrinking
+        heapx top 0 --bytes  the main arena's, exactly
     """
     chosen = select(snapshot, arena)
     rows: list[Row] = []

@@ -92,7 +92,11 @@ def chunks(
     themselves. As text the first 40 are shown, or --limit; JSON and CSV have all, written as they
     are read, however many there are.
 
-    Example: heapx chunks --state in-use --min-size 1M
+    Examples:
+
+        heapx chunks --state in-use --min-size 1M   what large the program holds
+        heapx chunks --arena 1 --count              how many there are in each state
+        heapx chunks --format csv --output all.csv  all, for another program
     """
     check_arena(catalogue.arenas(), arena)
     states = CHOICES[state] if state else None
@@ -114,12 +118,16 @@ def chunks(
 def chunk(catalogue: Catalogue, address: int) -> Report:
     """Tell what lies at an address: its chunk, its neighbours, and what it holds.
 
-    Any address inside the chunk will do, in any expression of gdb's: a number, a variable, $rdi. In
-    a shell put it in quotes. Of a free chunk its list is shown, and its place there. Of the first
-    words it tells what they are: a vtable or another symbol, a pointer into a chunk or a mapping, a
-    string. Outside of malloc it names the mapping, and the exit status is 3.
+    Any address inside the chunk will do, in any expression of gdb's: a number, a variable, $rdi; an
+    object means the address where it lies. In a shell, or if it has quotes of its own, put it in
+    quotes. Of a free chunk its list is shown, and its place there. Of the first words it tells what
+    they are: a vtable or another symbol, a pointer into a chunk or a mapping, a string. Outside of
+    malloc it names the mapping, and the exit status is 3.
 
-    Example: heapx chunk request->buffer
+    Examples:
+
+        heapx chunk 0x7f02e4d63520   an address from another command or a log
+        heapx chunk request->buffer  where a variable of the program points
     """
     found = catalogue.around(address, NEIGHBOURS)
     if found is None:

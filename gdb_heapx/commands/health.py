@@ -33,7 +33,9 @@ def check(snapshot: Snapshot) -> Report:
     Each arena's chunks must add up to its system_mem, its free chunks must be those in its bins,
     and each tcache must hold as many chunks as it counts. Exit status 1 (in scripts) means damage.
 
-    Example: heapx check
+    Example:
+
+        heapx check  before you trust figures of a damaged heap
     """
     rows: list[Row] = [
         {
@@ -58,7 +60,9 @@ def check(snapshot: Snapshot) -> Report:
 def about(snapshot: Snapshot) -> Report:
     """Say what was looked at, and how each thing was found.
 
-    Example: heapx about
+    Example:
+
+        heapx about  which libc, and was it found by symbols?
     """
     target = snapshot.target
     rows: list[Row] = [

@@ -27,7 +27,10 @@ def ledger(snapshot: Snapshot) -> Report:
     The resident bytes add up to the RSS that the kernel reports. What heapx can't attribute is
     unknown. Memory of huge page pools and devices is listed, but is in no RSS.
 
-    Example: heapx ledger --sort resident
+    Examples:
+
+        heapx ledger --sort resident  what takes most RAM first
+        heapx ledger --bytes          exactly; it adds up to RSS
     """
     case = Case(snapshot)
     rows = [_entry_row(entry) for entry in case.ledger.entries]

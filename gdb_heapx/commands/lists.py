@@ -76,7 +76,10 @@ def bins(
     sorted in. small: one size each. large: a range of sizes each. Thread caches: heapx tcache.
     Sizes are chunk sizes, with malloc's header. Bin numbers are glibc's; fastbins count from 0.
 
-    Example: heapx bins --sort bytes --limit 10
+    Examples:
+
+        heapx bins --sort bytes --limit 10             the ten that hold most
+        heapx bins --chunks --arena 1 --kind unsorted  the chunks of one, in order
     """
     if isinstance(reading, Catalogue):
         check_arena(reading.arenas(), arena)
@@ -128,7 +131,9 @@ def tcache(snapshot: Snapshot) -> Report:
     A tcache belongs to its thread: no other thread can use these chunks, and malloc_trim doesn't
     give them back. The thread is its LWP, as ps -L and top -H show it.
 
-    Example: heapx tcache --sort bytes
+    Example:
+
+        heapx tcache --sort bytes --limit 10  the ten bins that hold most
     """
     rows: list[Row] = [
         {
@@ -168,7 +173,9 @@ def mmapped(snapshot: Snapshot) -> Report:
     them, so they are looked for; where number and bytes don't agree with glibc's own count, the
     rows are candidates and mmapped total is what counts.
 
-    Example: heapx mmapped --sort mapping --limit 10
+    Example:
+
+        heapx mmapped --sort mapping --limit 10  the ten largest
     """
     rows: list[Row] = []
     notes = []

@@ -35,22 +35,25 @@ OVERVIEW_COLUMNS = (
 def overview(snapshot: Snapshot) -> Report:
     """Say where the memory of a process sits, why it stays, and what to do.
 
-    Its resident memory (RSS), divided: what the program holds, what it freed and glibc malloc
-    keeps, and what isn't malloc's. Then what matters most, with the remedy, and what to type next.
-
     Three commands answer most questions:
 
         heapx          where the memory is, on one screen
         heapx why      why it stays there: each cause, its evidence, what to do
         heapx trim     what malloc_trim(0) would give back; it isn't called
 
-    Then: ledger has the owner of every byte, arenas, bins, tcache and top show what is free, sizes,
-    chunks and chunk ADDRESS what is in use. Nothing is written to the process, and nothing is
-    called in it, but by heapx trim --now.
+    heapx alone shows the resident memory (RSS), divided: what the program holds, what it freed and
+    glibc malloc keeps, and what isn't malloc's. Then what matters most, with the remedy, and what
+    to type next. Nothing is written to the process, and nothing is called in it, but by heapx trim
+    --now.
 
-    For a script: heapx why --format json --output why.json
+    For what is free: arenas, heaps, bins, tcache, threads and top. For what is in use: sizes,
+    chunks, chunk and mmapped. For every byte of the process: ledger. How far the figures can be
+    trusted: check and about. What malloc was told: params.
 
-    Example: heapx --no-walk
+    Examples:
+
+        heapx --no-walk                            without visiting every chunk
+        heapx why --format json --output why.json  for a script
     """
     case = Case(snapshot)
     return Report(
@@ -144,7 +147,10 @@ def why(snapshot: Snapshot) -> Report:
     setting or call that helps, with its price. Findings may be about the same bytes. The
     findings with most bytes come first; live memory, where it is most, before all others.
 
-    Example: heapx why --format json
+    Examples:
+
+        heapx why                                  for you
+        heapx why --format json --output why.json  for a script
     """
     case = Case(snapshot)
     findings = find_causes(snapshot)

@@ -56,7 +56,9 @@ def params(snapshot: Snapshot) -> Report:
     by mallopt in the program. After a free of a mapped block, free() raises both thresholds by
     itself, unless any was set. Sizes are in bytes. A variable that isn't in the table was not set.
 
-    Example: heapx params
+    Example:
+
+        heapx params  did MALLOC_ARENA_MAX arrive?
     """
     environment = snapshot.target.environment
     rows = [row for malloc in snapshot.mallocs for row in _rows(malloc, environment or {})]

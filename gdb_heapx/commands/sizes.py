@@ -40,7 +40,10 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     of all bytes in chunks, sum % that of all rows so far. Free are binned, fast and cached chunks.
     Tops and chunks with a mapping of their own are not in here: see heapx top and heapx mmapped.
 
-    Example: heapx sizes --group
+    Examples:
+
+        heapx sizes --group                   by powers of two: where the bytes are
+        heapx sizes --sort in_use --limit 10  the ten that the program holds most of
     """
     chosen = select(snapshot, arena)
     counted = [each.census for each in chosen if each.census is not None]

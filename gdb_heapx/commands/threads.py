@@ -27,7 +27,9 @@ def threads(snapshot: Snapshot) -> Report:
     than arenas. Its tcache (at address) may hold chunks of any arena. A thread without an arena or
     a tcache has not needed one yet. heapx tcache lists what each tcache holds, by size.
 
-    Example: heapx threads --sort tcache --limit 10
+    Example:
+
+        heapx threads --sort tcache --limit 10  the ten that keep most to themselves
     """
     rows = [_row(malloc, thread) for malloc in snapshot.mallocs for thread in malloc.threads]
     table = Table("threads", THREAD_COLUMNS, rows, total(THREAD_COLUMNS, rows, "tcache_chunks"))

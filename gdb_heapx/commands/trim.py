@@ -74,7 +74,11 @@ def trim(
     thread while the others stand still, and shows what it returned beside what was predicted. It
     refuses where a thread stands inside malloc. It trims all arenas, whichever are shown.
 
-    Example: heapx trim --bytes
+    Examples:
+
+        heapx trim            what it would return; nothing is called
+        heapx trim --pad 64M  the same, leaving 64 MiB at top
+        heapx trim --now      call it, and compare
     """
     chosen = select(snapshot, arena)
     if now:

@@ -23,6 +23,12 @@ def _terminal() -> Terminal:
     )
 
 
+COMPLETED_BY_GDB: dict[str, int] = {
+    "address": gdb.COMPLETE_EXPRESSION,
+    "file": gdb.COMPLETE_FILENAME,
+}
+
+
 class _GdbCommand(gdb.Command):
     """One declared command as gdb sees it."""
 
@@ -50,6 +56,9 @@ class _GdbCommand(gdb.Command):
     def complete(self, text: str, word: str | None) -> list[str] | int:
         """Complete the last word; gdb breaks words at `-` and replaces only what follows it."""
         before, _, last = text.rpartition(" ")
+        awaited = self._declared.awaits(before.split(), last)
+        if awaited is not None and awaited.kind == "address":
+            return int(gdb.COMPLETE_EXPRESSION)
         matches = self._declared.complete(before.split(), last)
         if word is None:  # asked where the word begins
             return matches
