@@ -60,8 +60,8 @@ def render_ansi(report: Report, context: Context, style: Style) -> Pieces:
 def _colours() -> dict[Any, tuple[str, str]]:
     """Return colours that read well on light and on dark terminals (for each, in that order)."""
     chosen = {HEADING: "*bold*", TOTAL: "*bold*", ERROR: "*red*", COMMAND: "green"}
-    chosen[KIND_TOKENS[Kind.ADDRESS]] = "cyan"
-    chosen.update({BARS["."]: "green", BARS["#"]: "red", BARS["+"]: "yellow"})
+    chosen[KIND_TOKENS[Kind.ADDRESS]] = "magenta"
+    chosen.update({BARS["."]: "green", BARS["#"]: "red", BARS["+"]: "magenta"})
     return {
         _token(""): ("", ""),
         **{_token(name): (colour,) * 2 for name, colour in chosen.items()},

@@ -190,9 +190,10 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     """List the arenas with their memory by state.
 
     system is what an arena has from the kernel: in use + tcache + fast + binned + top + overhead.
-    In use means held by the program or its libraries. A tcache's chunks count for the arena that
-    they lie in. Overhead is headers, fenceposts, the tcache structs themselves and the gaps that
-    another user of sbrk left. Chunks with a mapping of their own are in no arena: mmapped total.
+    # are numbers of chunks. In use means held by the program or its libraries. A tcache's chunks
+    count for the arena that they lie in. Overhead is headers, fenceposts, the tcache structs
+    themselves and the gaps that another user of sbrk left. Chunks with a mapping of their own are
+    in no arena: mmapped total.
 
     Examples:
 

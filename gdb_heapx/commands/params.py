@@ -34,17 +34,25 @@ def _large(malloc: Malloc) -> str:
 EFFECTS: dict[str, Callable[[Malloc, int], str]] = {
     "trim_threshold": lambda m, v: f"free() trims a top of {size_text(v)} or more",
     "top_pad": lambda m, v: f"{size_text(v)} more are taken, and left at top, each time",
-    "mmap_threshold": lambda m, v: f"requests of {size_text(v)} get a mapping of their own",
+    "mmap_threshold": lambda m, v: f"{size_text(v)} or more get a mapping of their own",
     "arena_test": lambda m, v: "arenas before the CPUs are counted for a limit",
-    "arena_max": lambda m, v: f"{counted(len(m.arenas), 'arena')} now" + ("" if v else ", by CPUs"),
+    "arena_max": lambda m, v: (
+        f"{counted(len(m.arenas), 'arena')} now" + ("" if v else "; the number of CPUs limits them")
+    ),
     "thp_pagesize": lambda m, v: f"top grows by {size_text(v)}" if v else "no huge pages asked for",
     "hp_pagesize": lambda m, v: f"mappings of {size_text(v)} pages" if v else "no huge pages used",
+    "hp_flags": lambda m, v: f"flags of such a mapping: {v:#x}" if v else "no huge pages used",
     "n_mmaps_max": lambda m, v: f"{_large(m)} of it in use; beyond it arenas serve them",
     "no_dyn_threshold": lambda m, v: "thresholds are fixed" if v else "free() raises thresholds",
     "tcache_bins": lambda m, v: f"a tcache has {v} sizes",
     "tcache_small_bins": lambda m, v: f"a tcache has {v} exact sizes",
-    "tcache_max_bytes": lambda m, v: f"up to {size_text(v)} are cached",
-    "tcache_count": lambda m, v: f"chunks of a size that a thread keeps: {v}" if v else "no tcache",
+    "tcache_max_bytes": lambda m, v: f"requests of up to {v:,} bytes are cached",
+    "tcache_count": lambda m, v: (
+        f"a thread keeps {v} chunks of each size" if v else "tcaches are off"
+    ),
+    "tcache_unsorted_limit": lambda m, v: (
+        f"malloc caches {v} unsorted chunks at once" if v else "malloc caches all that fit"
+    ),
 }
 
 

@@ -15,9 +15,9 @@ from .arenas import notes_of, select
 
 SIZE_COLUMNS = (
     Column("size", Kind.BYTES, title="chunk size", exact=True),
-    Column("in_use_chunks", Kind.COUNT),
+    Column("in_use_chunks", Kind.COUNT, title="in use #"),
     Column("in_use", Kind.BYTES),
-    Column("free_chunks", Kind.COUNT),
+    Column("free_chunks", Kind.COUNT, title="free #"),
     Column("free", Kind.BYTES),
     Column("share", Kind.COUNT, title="%"),
     Column("cumulative", Kind.COUNT, title="sum %"),
@@ -36,9 +36,10 @@ ENOUGH = 50  # percent that these rows should explain
 def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     """Count the chunks by their size, in use and free apart.
 
-    Sizes are chunk sizes, with malloc's header. Those with most bytes come first; % is their share
-    of all bytes in chunks, sum % that of all rows so far. Free are binned, fast and cached chunks.
-    Tops and chunks with a mapping of their own are not in here: see heapx top and heapx mmapped.
+    Sizes are chunk sizes, with malloc's header; # are numbers of chunks. Those with most bytes come
+    first; % is their share of all bytes in chunks, sum % that of all rows so far. Free are binned,
+    fast and cached chunks. Tops and chunks with a mapping of their own are not in here: see heapx
+    top and heapx mmapped.
 
     Examples:
 

@@ -13,7 +13,7 @@ THREAD_COLUMNS = (
     Column("name", Kind.TEXT),
     Column("arena", Kind.INDEX, absent="-"),
     Column("address", Kind.ADDRESS, rank=2, title="tcache at", absent="-"),
-    Column("tcache_chunks", Kind.COUNT),
+    Column("tcache_chunks", Kind.COUNT, title="tcache #"),
     Column("tcache", Kind.BYTES),
     LIBC,
 )
@@ -24,8 +24,8 @@ def threads(snapshot: Snapshot) -> Report:
     """List the threads: the arena each allocates from, and what its tcache holds.
 
     A thread that has called malloc keeps to one arena, and shares it where there are more threads
-    than arenas. Its tcache (at address) may hold chunks of any arena. A thread without an arena or
-    a tcache has not needed one yet. heapx tcache lists what each tcache holds, by size.
+    than arenas. Its tcache (at address) holds # chunks, which may be of any arena. A thread without
+    an arena or a tcache has not needed one yet. heapx tcache lists what each tcache holds, by size.
 
     Example:
 
