@@ -1,4 +1,4 @@
-"""heapx as pip installs it: a clean venv, no checkout, a home that is empty."""
+"""heapx as it is distributed: in a clean venv, without the checkout, in a home that is empty."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def distributions(tmp_path_factory):
+    """Return the directory of a source distribution, and the wheel that was built from it."""
+    directory = tmp_path_factory.mktemp("dist")
+    done = run((sys.executable, "-m", "build", "-q", "-o", directory, ROOT))
+    assert done.status == 0, done.err
+    return directory
+
+
+@pytest.fixture(scope="module", params=["*.whl", "*.tar.gz"])
+def installed(request, distributions, tmp_path_factory):
     """Return the directory of a venv that has heapx and what it depends on."""
     directory = tmp_path_factory.mktemp("venv")
     assert run((sys.executable, "-m", "venv", directory)).status == 0
-    done = run((directory / "bin" / "pip", "install", "-q", ROOT))
+    (file,) = distributions.glob(request.param)
+    done = run((directory / "bin" / "pip", "install", "-q", file))
     assert done.status == 0, done.err
     return directory
 
