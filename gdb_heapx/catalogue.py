@@ -262,6 +262,10 @@ class Catalogue:
         if named:
             return named
         for inventory in self._inventories:
+            size = inventory.libc.layout.state.size
+            for arena in inventory.arenas:
+                if arena.address <= address < arena.address + size:
+                    return f"arena {arena.index} itself, its malloc_state"
             for heap in (heap for arena in inventory.arenas for heap in arena.heaps):
                 whose = f"heap {heap.address:#x} of arena {heap.arena}"
                 if heap.address <= address < heap.first:

@@ -46,7 +46,8 @@ def arrange(
     if sort:
         rows = _sorted(rows, table.column(sort))
     if limit is not None and limit < len(rows):
-        notes = (*notes, f"{len(rows) - limit:,} more rows (--limit); the total is of all rows.")
+        whole = "; the total is of all rows" if table.total else ""
+        notes = (*notes, f"{len(rows) - limit:,} more rows (--limit){whole}.")
         rows = rows[:limit]
     tables = (replace(table, rows=rows), *report.tables[1:])
     return replace(report, tables=tables, notes=notes)

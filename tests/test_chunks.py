@@ -411,6 +411,8 @@ def test_outside_of_malloc_it_names_what_is_there():
         run("chunk 0x10", target)
     with pytest.raises(HeapxError, match=r"the head of heap 0x[0-9a-f]+ of arena 1"):
         run(f"chunk {heap.arenas[1].heaps[0][0]:#x}", target)
+    with pytest.raises(HeapxError, match="arena 2 itself, its malloc_state"):
+        run(f"chunk {heap.arenas[2].address + 8:#x}", target)
     assert HeapxError.status == 3
 
 

@@ -282,7 +282,8 @@ def test_a_limit_cuts_the_rows_but_not_the_total():
     whole, cut = run_json("bins"), run_json("bins --limit 2")
     assert len(cut["tables"][0]["rows"]) == 2
     assert cut["tables"][0]["total"] == whole["tables"][0]["total"]
-    assert "more rows" in run("bins --limit 2").text
+    assert "more rows (--limit); the total is of all rows." in run("bins --limit 2").text
+    assert "more rows (--limit)." in run("params --limit 2").text
 
 
 def test_a_limit_beyond_the_rows_says_nothing():
