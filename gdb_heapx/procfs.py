@@ -215,13 +215,23 @@ def open_elf(pid: int, mapping: Mapping, build_id: str | None) -> Elf | None:
     return None
 
 
-MALLOC_VARIABLES = re.compile(rb"(?:^|\0)(GLIBC_TUNABLES|MALLOC_[A-Z_]+)=([^\0]*)(?=\0)")
+TUNABLES = "GLIBC_TUNABLES"
 
 
 def malloc_variables(data: bytes) -> dict[str, str]:
-    """Return the variables that malloc reads, from an environment as the kernel lays it out."""
-    found = MALLOC_VARIABLES.findall(data)
-    return {name.decode(): value.decode(errors="replace") for name, value in found}
+    """Return the variables that malloc reads, from an environment as the kernel lays it out.
+
+    glibc to 2.38 replaces the colons in GLIBC_TUNABLES by zeros (elf/dl-tunables.c): the tunables
+    behind them look like variables.
+    """
+    found: dict[str, str] = {}
+    for entry in data.split(b"\0")[:-1]:
+        name, equals, value = entry.decode(errors="replace").partition("=")
+        if equals and (name == TUNABLES or re.fullmatch("MALLOC_[A-Z_]+", name)):
+            found[name] = value
+        elif name.startswith("glibc.") and TUNABLES in found:
+            found[TUNABLES] += f":{name}{equals}{value}"
+    return found
 
 
 def read_environment(pid: int) -> dict[str, str] | None:

@@ -33,7 +33,8 @@ class Column:
 
     `rank` orders what text leaves out where the terminal is narrow: 0 never. `absent` is what text
     shows for None: `?` where it is unknown. An `exact` size is in bytes, whatever the unit of the
-    others, and has no total: a chunk's.
+    others, and has no total: a chunk's. Text that `flows` may be broken into narrow lines, so that
+    other columns fit; it comes last.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Column:
     title: str | None = None
     absent: str = "?"
     exact: bool = False
+    flows: bool = False
 
     @property
     def heading(self) -> str:

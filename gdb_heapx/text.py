@@ -319,7 +319,9 @@ def _width(table: Table, columns: Sequence[Column], unit: int, table_format: str
     """Return how wide a table is; in tabulate's formats, which have lines and margins, at most."""
     rows = [*table.rows, *([table.total] if table.total else [])]
     widths = (
-        max(len(c.heading), *(len(_cell(c, row, unit)) for row in rows if c.name in row))
+        NARROWEST
+        if c.flows
+        else max(len(c.heading), *(len(_cell(c, row, unit)) for row in rows if c.name in row))
         for c in columns
     )
     if table_format:

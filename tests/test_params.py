@@ -77,6 +77,8 @@ def test_only_mallocs_variables_are_read_from_an_environment():
     data = b"A=1\0MALLOC_ARENA_MAX=2\0XMALLOC_TOP=3\0GLIBC_TUNABLES=a=b\0PATH=/\0"
     assert malloc_variables(data) == {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "a=b"}
     assert malloc_variables(b"MALLOC_PERTURB_=1\0") == {"MALLOC_PERTURB_": "1"}
+    parsed_by_glibc = b"glibc.no=1\0GLIBC_TUNABLES=glibc.a=1\0glibc.b=2\0HOME=/\0MALLOC_CUT=1"
+    assert malloc_variables(parsed_by_glibc) == {"GLIBC_TUNABLES": "glibc.a=1:glibc.b=2"}
     assert malloc_variables(b"") == {}
 
 
@@ -85,14 +87,15 @@ def test_on_a_process_and_its_core_the_environment_is_named(start, tmp_path):
     variables = {
         "MALLOC_ARENA_MAX": "3",
         "MALLOC_TRIM_THRESHOLD_": "1048576",
-        "GLIBC_TUNABLES": "glibc.malloc.tcache_count=5",
+        "GLIBC_TUNABLES": "glibc.malloc.tcache_count=5:glibc.malloc.mmap_threshold=500000",
     }
     inferior = start("mixed", env=variables)
     live = look(inferior.pid, "params")
     rows = {row["name"]: row for row in table(live)}
     assert (rows["arena_max"]["value"], rows["arena_max"]["source"]) == (3, "MALLOC_ARENA_MAX")
     assert rows["trim_threshold"]["source"] == "MALLOC_TRIM_THRESHOLD_"
-    assert rows["tcache_count"]["source"] == "glibc.malloc.tcache_count"
+    for name in ("tcache_count", "mmap_threshold"):
+        assert rows[name]["source"] == f"glibc.malloc.{name}"
     assert rows["n_mmaps_max"]["source"] == "default"
     assert {r["variable"]: r["setting"] for r in table(live, "environment")} == variables
     core = gcore(inferior.pid, tmp_path / "core")

@@ -15,9 +15,9 @@ from .arenas import LIBC, notes_of
 PARAM_COLUMNS = (
     Column("name", Kind.TEXT),
     Column("value", Kind.COUNT),
-    Column("default", Kind.COUNT),
+    Column("default", Kind.COUNT, rank=1),
     Column("source", Kind.TEXT),
-    Column("effect", Kind.TEXT),
+    Column("effect", Kind.TEXT, flows=True),
     LIBC,
 )
 ENVIRONMENT_COLUMNS = (
