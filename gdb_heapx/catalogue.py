@@ -14,12 +14,11 @@ from .allocators import no_glibc, other_allocators
 from .arenas import Arena
 from .errors import MemoryFault, Problem
 from .heaps import Walked
-from .inventory import ALL, FAST, FREE, STATES, TAGGED, TCACHE, Chunk, Inventory, Seen, Wanted
+from .inventory import ALL, STATES, TAGGED, Chunk, Inventory, Seen, Wanted
 from .locate import find_libcs
 from .malloc import EVERYTHING, Scope
-from .nptl import thread_stacks
+from .presence import Presence, presence_of
 from .proof import proven_libc
-from .report import size_text
 from .snapshots import facts_of
 from .target import Target
 
@@ -74,8 +73,8 @@ class _Place(NamedTuple):
 class Catalogue:
     """The chunks of all mallocs of a target, read while it is stopped.
 
-    `problems` are what was found wrong so far: more may come while chunks are read. HeapxError
-    where there is no glibc malloc to read.
+    `source` is the target itself, `target` what is told of it. `problems` are what was found wrong
+    so far: more may come while chunks are read. HeapxError where there is no glibc malloc to read.
     """
 
     walked = True
@@ -85,18 +84,18 @@ class Catalogue:
         if not found:
             raise no_glibc(target)
         libcs = [proven_libc(target, candidates, scope) for candidates in found]
-        self._target = target
+        self.source = target
         self.problems: list[Problem] = []
-        self._inventories = [Inventory(target, libc, self.problems) for libc in libcs]
+        self.inventories = [Inventory(target, libc, self.problems) for libc in libcs]
         self.target = facts_of(target)
         self.word = target.word
-        self.identity = self._inventories[0].identity
-        self.unused = not any(inventory.held for inventory in self._inventories)
+        self.identity = self.inventories[0].identity
+        self.unused = not any(inventory.held for inventory in self.inventories)
         self.allocators = other_allocators(target, libcs[0], self.unused)
 
     def arenas(self) -> tuple[Arena, ...]:
         """Return the arenas of every libc, the program's own first."""
-        return tuple(arena for each in self._inventories for arena in each.arenas)
+        return tuple(arena for each in self.inventories for arena in each.arenas)
 
     def chunks(self, wanted: Wanted = ALL) -> Iterator[Chunk]:
         """Yield the chunks that are wanted: arena by arena in the order of addresses, each heap's
@@ -116,13 +115,13 @@ class Catalogue:
         return found
 
     def _places(self, wanted: Wanted) -> Iterator[_Place]:
-        for inventory in self._inventories:
+        for inventory in self.inventories:
             for arena in inventory.arenas:
                 if wanted.arena in (None, arena.index, arena.address):
                     for part in inventory.parts(arena, wanted):
                         yield _Place(inventory, arena, part)
         if wanted.arena is None:
-            for inventory in self._inventories:
+            for inventory in self.inventories:
                 yield _Place(inventory, None, None)
 
     def around(self, address: int, number: int = 0) -> Around | None:
@@ -131,7 +130,7 @@ class Catalogue:
         A header's first address means its own chunk, though the last word of the memory of a chunk
         in use lies there, too: the rest of that word belongs to that memory.
         """
-        for inventory in self._inventories:
+        for inventory in self.inventories:
             for mmapped, seen in zip(inventory.mmapped, inventory.seen_mmapped()):
                 if mmapped.start <= address < mmapped.end:
                     return Around(inventory.chunk(seen, None, None))
@@ -144,7 +143,7 @@ class Catalogue:
     def _around(self, place: _Place, address: int, number: int) -> Around | None:
         before = deque[Seen](maxlen=number)
         chunks = place.seen(address, number + 1)
-        last = self._target.word  # of a chunk in use lies in the header behind it
+        last = self.source.word  # of a chunk in use lies in the header behind it
         for seen in chunks:
             end = seen.address + seen.size
             if seen.address <= address < end or (
@@ -157,7 +156,7 @@ class Catalogue:
 
     def position(self, chunk: Chunk) -> Position | None:
         """Return where a chunk hangs in its list; None if it isn't found there."""
-        inventory = self._inventory_of(chunk)
+        inventory = self.inventory_of(chunk)
         arena = next((each for each in inventory.arenas if each.index == chunk.arena), None)
         listed = inventory.list_of(chunk, arena)
         found = inventory.follow(listed).addresses if listed else array("Q")
@@ -168,8 +167,9 @@ class Catalogue:
         following = found[at + 1] if at + 1 < len(found) else None
         return Position(len(found), at + 1, previous, following)
 
-    def _inventory_of(self, chunk: Chunk) -> Inventory:
-        return next(each for each in self._inventories if each.path == chunk.libc)
+    def inventory_of(self, chunk: Chunk) -> Inventory:
+        """Return the inventory of the libc that a chunk is of."""
+        return next(each for each in self.inventories if each.path == chunk.libc)
 
     def listed(
         self, arena: int | None = None, kind: str | None = None, index: int | None = None
@@ -177,7 +177,7 @@ class Catalogue:
         """Yield the chunks of the bins of this arena, kind and index, in the order of their lists;
         all for None.
         """
-        for inventory in self._inventories:
+        for inventory in self.inventories:
             for owner in inventory.arenas:
                 if arena not in (None, owner.index, owner.address):
                     continue
@@ -191,105 +191,23 @@ class Catalogue:
         """Return where the memory of a chunk begins and ends: what malloc returned, and as much as
         may be used of it (malloc_usable_size).
         """
-        word = self._target.word
+        word = self.source.word
         shared = chunk.arena is not None and chunk.state in TAGGED
         return chunk.address + 2 * word, chunk.end + (word if shared else 0)
 
-    def resident(self, chunk: Chunk) -> tuple[int | None, int | None]:
-        """Return how many bytes of a chunk are in memory, and in swap; None if unknown."""
-        if self._target.residency is None:
-            return None, None
-        absent, swapped = self._target.residency.missing(chunk.address, chunk.end)
-        return chunk.size - absent, swapped
+    def presence(self, chunk: Chunk) -> Presence:
+        """Return what of a chunk is in memory."""
+        return presence_of(self.source.residency, chunk.address, chunk.end)
 
     def data(self, address: int, size: int) -> bytes:
         """Return `size` bytes, as far as they can be read page by page, up to the first gap."""
-        data, page = b"", self._target.page
+        data, page = b"", self.source.page
         while len(data) < size:
             here = address + len(data)
             try:
                 data += bytes(
-                    self._target.memory.read(here, min(size - len(data), page - here % page))
+                    self.source.memory.read(here, min(size - len(data), page - here % page))
                 )
             except MemoryFault:
                 break
         return data
-
-    def words(self, chunk: Chunk, data: bytes) -> list[tuple[int, str]]:
-        """Return the words of a chunk's memory, each with what it is: a symbol, a pointer into a
-        chunk or a mapping, a string; "" where it is just a number, or inside a string.
-        """
-        word, layout = self.word, self._inventory_of(chunk).libc.layout
-        values = self._target.as_words(memoryview(data[: len(data) // word * word]))
-        words: list[tuple[int, str]] = []
-        string_ends = 0
-        for at, value in zip(range(0, len(data), word), values):
-            link = at < 4 * word and chunk.state in FREE  # to bk_nextsize
-            meaning = self._pointed(value, link)
-            if at == 0 and chunk.state in (TCACHE, FAST) and layout.safe_linking and value:
-                user = chunk.address + layout.header
-                pointed = self._pointed(layout.reveal(value, user), link)
-                meaning = pointed and f"protected link to {pointed}"
-            string = "" if at < string_ends else _string(data[at:])
-            if string and not meaning:
-                string_ends = at + len(string)
-            words.append((value, meaning or (f'"{string}"' if string else "")))
-        return words
-
-    def _pointed(self, value: int, link: bool) -> str | None:
-        """Say what an address points at, None if the value is none.
-
-        Only malloc's own links point at headers: other pointers there mean the memory before them.
-        """
-        mapping = next((m for m in self._target.mappings if m.start <= value < m.end), None)
-        if mapping is None and self._target.mappings:
-            return None
-        found = None if self._target.symbol(value) else self.around(value, 1)
-        if found is None:
-            return self.owner(value) if mapping else self._target.symbol(value)
-        chunk = found.chunk
-        if not link and found.before and value <= self.memory(found.before[0])[1]:
-            chunk = found.before[0]
-        begin, end = self.memory(chunk)
-        places = {begin: "", end: "end of ", chunk.address: "header of "}
-        offset = places.get(value, f"{value - begin:+#x} in ")
-        return f"{offset}chunk {chunk.address:#x}, {chunk.size:,} bytes, {chunk.state}"
-
-    def owner(self, address: int) -> str:
-        """Say what an address is part of that no chunk has."""
-        heads = (inventory.bin_at(address) for inventory in self._inventories)
-        named = next(filter(None, heads), None) or self._target.symbol(address)
-        if named:
-            return named
-        for inventory in self._inventories:
-            size = inventory.libc.layout.state.size
-            for arena in inventory.arenas:
-                if arena.address <= address < arena.address + size:
-                    return f"arena {arena.index} itself, its malloc_state"
-            for heap in (heap for arena in inventory.arenas for heap in arena.heaps):
-                whose = f"heap {heap.address:#x} of arena {heap.arena}"
-                if heap.address <= address < heap.first:
-                    return f"the head of {whose}"
-                if heap.address <= address < heap.end:
-                    return f"the end of {whose}: a fencepost, a gap, or what can't be read"
-                if heap.end <= address < heap.address + heap.reserved:
-                    return f"address space that {whose} has reserved"
-            for stack in thread_stacks(self._target, inventory.libc):
-                if stack.start <= address < stack.end:
-                    return "a thread's stack"
-        for mapping in self._target.mappings:
-            if mapping.start <= address < mapping.end:
-                name = mapping.name or "anonymous memory"
-                return f"{name} ({mapping.permissions}, {size_text(mapping.size)})"
-        return "nothing is mapped there"
-
-
-SHORTEST = 4  # characters of what counts as a string
-
-
-def _string(data: bytes) -> str:
-    """Return the string that some bytes begin with, "" if they don't look like one."""
-    text = data.partition(b"\0")[0]
-    if len(text) < SHORTEST or not text.isascii() or not text.decode().isprintable():
-        return ""
-    return text.decode()

@@ -22,7 +22,7 @@ from .preferences import NONE_PREFERRED, Preferred
 from .render import FORMATS, Context, missing_libraries
 from .report import Report, Value
 from .snapshots import Snapshot
-from .text import Style
+from .style import Style
 
 DAMAGED = 1
 HELP_WIDTH = 79

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 from .arenas import Arena, Heap
 from .bins import BINNED, ArenaBins, BinKind
@@ -16,36 +15,9 @@ from .errors import Problem
 from .heaps import Walked
 from .holes import Holes, Trimmer
 from .layout import Layout
+from .presence import UNKNOWN, Presence, added, presence_of
 from .target import Residency
 from .trim import Free, Part, Top, Trim, trim_arena
-
-
-class Presence(NamedTuple):
-    """Bytes that are in RAM, and that are in swap; None where the target can't say."""
-
-    resident: int | None
-    swapped: int | None
-
-
-UNKNOWN = Presence(None, None)
-
-
-def presence_of(residency: Residency | None, start: int, end: int) -> Presence:
-    """Return what of [start, end) is in memory."""
-    if residency is None:
-        return UNKNOWN
-    absent, swapped = residency.missing(start, end)
-    return Presence(end - start - absent, swapped)
-
-
-def added(parts: Iterable[Presence]) -> Presence:
-    """Return the sum; unknown if a part is."""
-    resident = swapped = 0
-    for part in parts:
-        if part.resident is None or part.swapped is None:
-            return UNKNOWN
-        resident, swapped = resident + part.resident, swapped + part.swapped
-    return Presence(resident, swapped)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from .locate import Libc
 from .malloc import Identity, mark_motion, read_mmapped
 from .mmapped import MmappedChunk
 from .outline import read_outline
+from .scan import each_chunk
 from .target import Target
-from .walk import each_chunk
 
 IN_USE, TCACHE, FAST, BINNED = "in use", "tcache", "fast", "binned"
 TOP, OVERHEAD, MMAPPED = "top", "overhead", "mmapped"

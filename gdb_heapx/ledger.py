@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .figures import UNKNOWN, ArenaFigures, Presence, added
+from .figures import ArenaFigures
+from .presence import UNKNOWN, Presence, added
 from .regions import APART, Owner, Region
 from .snapshots import Snapshot
 

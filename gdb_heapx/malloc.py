@@ -11,7 +11,7 @@ from .arenas import Arena
 from .bins import ArenaBins, read_regular
 from .caches import Caches, Tcache, ThreadCache
 from .errors import Problem
-from .figures import ArenaFigures, ArenaReading, Check, Presence, presence_of
+from .figures import ArenaFigures, ArenaReading, Check
 from .heaps import free_chunks, walk_arena
 from .holes import Holes, Trimmer
 from .lists import gathered
@@ -19,6 +19,7 @@ from .loader import link_map_of
 from .locate import Found, Libc
 from .mmapped import MmappedChunk, find_mmapped
 from .outline import read_outline
+from .presence import Presence, presence_of
 from .target import Target
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .arguments import VALUES
 from .errors import UsageError
-from .text import AUTOMATIC, OWN, UNIT_NAMES, styles, table_formats
+from .style import AUTOMATIC, OWN, UNIT_NAMES, styles, table_formats
 
 COLOURS = (AUTOMATIC, "on", "off")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from .figures import UNKNOWN, Presence, presence_of
+from .presence import UNKNOWN, Presence, presence_of
 from .space import Mapping
 from .target import Residency, Target
 

@@ -11,7 +11,8 @@ from itertools import islice
 from typing import Any
 
 from .report import Column, Kind, Report, Row, Table, Value
-from .text import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, escape, library, tokens
+from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, escape, library
+from .text import tokens
 
 TEXT_LIBRARIES = ("tabulate", "pygments")
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import NamedTuple
 
 from .errors import MemoryFault, Problem, SwappedOutError
 from .holes import Holes, missing
-from .layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout, align_up
+from .layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout
 from .lists import BUCKET, Overlay, Places, swapped_out
-from .target import Residency, Target
-
-BLOCK = 1 << BUCKET  # bytes read at once at most
-GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture
-SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
+from .scan import GRAIN, Run, Scanner
+from .target import Target
 
 
 @dataclass
@@ -110,61 +107,11 @@ def walk(
     return walker.tally
 
 
-def each_chunk(
-    target: Target, layout: Layout, start: int, stop: int
-) -> Iterator[tuple[int, int, bool]]:
-    """Yield the chunks of a region that a walk went over: address, size, in use by the tags.
-
-    MemoryFault where memory can't be read.
-    """
-    scanner = _Scanner(target, layout, target.residency)
-    address = start
-    words: list[int] = []
-    while address < stop:
-        run = scanner.run(address, stop)
-        if not run.words:
-            break
-        words = words[-1:] + run.words  # the next run tells the last one's state
-        sizes = [word & ~FLAGS for word in words]
-        in_use = [bool(word & PREV_INUSE) for word in words[1:]]
-        address = run.end
-        yield from zip(accumulate(sizes, initial=address - sum(sizes)), sizes, in_use)
-    for word in words[-1:]:
-        size = word & ~FLAGS
-        yield address - size, size, bool(target.read_word(address + target.word) & PREV_INUSE)
-
-
 class _BadChunkError(Exception):
     def __init__(self, code: str, address: int, statement: str) -> None:
         super().__init__(statement)
         self.address = address
         self.problem = Problem(code, statement, address)
-
-
-class _Run(NamedTuple):
-    """Consecutive chunks of one read.
-
-    `sizes`, `fds` and `bks` are what lies every GRAIN bytes from the first size word, fd and bk on;
-    `words` is each chunk's size word, and `freed` the index of each free chunk in grains from
-    `start`; -1 is the chunk before the run. The last chunk's state isn't known yet. `end` is where
-    the next chunk lies.
-    """
-
-    start: int
-    end: int
-    sizes: Sequence[int]
-    fds: Sequence[int]
-    bks: Sequence[int]
-    words: list[int]
-    freed: list[int]
-
-    @property
-    def free(self) -> list[int]:
-        """The indexes of the free chunks of this run, without the one before it."""
-        return self.freed[1:] if self.freed[:1] == [-1] else self.freed
-
-    def size_at(self, chunk: int) -> int:
-        return self.sizes[(chunk - self.start) // GRAIN] & ~FLAGS
 
 
 class _Carried(NamedTuple):
@@ -174,52 +121,6 @@ class _Carried(NamedTuple):
     word: int
     links: Sequence[int]
     overlaid: bool
-
-
-class _Scanner:
-    """Reads the chunks of a region run by run: ever more at once, little behind a large chunk."""
-
-    def __init__(self, target: Target, layout: Layout, residency: Residency | None) -> None:
-        self._target = target
-        self._smallest = layout.min_size
-        self._residency = residency
-        self._window = SMALLEST_READ
-
-    def run(self, address: int, stop: int) -> _Run:
-        """Return the chunks that begin in one read from `address` on, below `stop`."""
-        end = min((address & -BLOCK) + BLOCK, stop, address + self._window)
-        if missing(self._residency, address, end)[1]:
-            # Reading brings swapped pages back: only those where a header lies.
-            end = min(end, align_up(address + 1, self._target.page))
-        run = self._scan(address, end)
-        skipped = run.end - end > SMALLEST_READ
-        self._window = SMALLEST_READ if skipped else min(2 * self._window, BLOCK)
-        return run
-
-    def _scan(self, address: int, end: int) -> _Run:
-        """Return the chunks that begin in [address, end).
-
-        This is the inner loop: one word a chunk.
-        """
-        word = self._target.word
-        data = self._target.bulk_words(address + word, max((end - address) // word - 1, 1))
-        step = GRAIN // word
-        sizes = data[::step]
-        smallest, count, index, previous = self._smallest, len(sizes), 0, -1
-        words: list[int] = []
-        freed: list[int] = []
-        append = words.append
-        while index < count:
-            size = sizes[index]
-            if size < smallest:
-                break
-            append(size)
-            if not size & PREV_INUSE:
-                freed.append(previous)
-            previous = index
-            index += size >> 3
-        following = address + index * GRAIN
-        return _Run(address, following, sizes, data[1::step], data[2::step], words, freed)
 
 
 class _Walker:
@@ -236,7 +137,7 @@ class _Walker:
         # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
         forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
         self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
-        self._scanner = _Scanner(target, layout, holes.residency if holes else None)
+        self._scanner = Scanner(target, layout, holes.residency if holes else None)
         self._carried: _Carried | None = None
 
     def fold_block(self, address: int, stop: int) -> int:
@@ -262,7 +163,7 @@ class _Walker:
             self._note_holes(self._holes, run, fast)
         return run.end
 
-    def _bad_chunk(self, run: _Run, index: int, statement: str) -> _BadChunkError:
+    def _bad_chunk(self, run: Run, index: int, statement: str) -> _BadChunkError:
         """Fold what is before a chunk of the run that can't be one; return the error."""
         words = run.words[:index]
         address = run.start + sum(word & ~FLAGS for word in words)
@@ -273,7 +174,7 @@ class _Walker:
             self._fold(run, Counter(words), frozenset())
         return _BadChunkError("bad_size", address, f"chunk {address:#x} {statement}")
 
-    def _met(self, run: _Run, places: Places) -> frozenset[int]:
+    def _met(self, run: Run, places: Places) -> frozenset[int]:
         """Return the overlay's chunks in a run, counted; each must be one that the walk came by."""
         expected = places.between(run.start, run.end)
         if not expected:
@@ -287,7 +188,7 @@ class _Walker:
             self.tally.problems.append(Problem("cached_misplaced", statement, chunk))
         return met
 
-    def _fold(self, run: _Run, counts: Counter[int], overlay: frozenset[int]) -> None:
+    def _fold(self, run: Run, counts: Counter[int], overlay: frozenset[int]) -> None:
         """Count the chunks whose successor is known; the last one is carried over."""
         words = run.words
         self._settle(words[0])
@@ -306,7 +207,7 @@ class _Walker:
         links = self._target.words(last + 2 * self._target.word, 2)
         self._carried = _Carried(last, words[-1], links, last in overlay)
 
-    def _note_holes(self, holes: Holes, run: _Run, fast: frozenset[int]) -> None:
+    def _note_holes(self, holes: Holes, run: Run, fast: frozenset[int]) -> None:
         """Add a run's free space to the holes, and what of its free chunks isn't resident.
 
         Chunks too small for a page matter only beside fast ones.
@@ -328,7 +229,7 @@ class _Walker:
             self.tally.free_absent[size] += absent
             self.tally.free_swapped[size] += swapped
 
-    def _note_last_in_use(self, run: _Run, last: int, overlay: frozenset[int]) -> None:
+    def _note_last_in_use(self, run: Run, last: int, overlay: frozenset[int]) -> None:
         """Note the last chunk before `last` that the program holds."""
         address = last
         for i in range(len(run.words) - 1, 0, -1):

@@ -11,11 +11,12 @@ PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
 ORDER = (
     *("__init__", "errors", "layout", "space", "elf", "images", "target", "pages", "procfs"),
     *("glibc", "loader", "structure", "locate", "allocators"),
-    *("nptl", "holes", "lists", "arenas", "bins", "threadvars", "caches", "walk", "heaps"),
+    *("nptl", "holes", "lists", "arenas", "bins", "threadvars", "caches", "scan", "walk", "heaps"),
     *("mmapped", "outline"),
     *(
         "trim",
         "census",
+        "presence",
         "figures",
         "malloc",
         "proof",
@@ -29,6 +30,9 @@ ORDER = (
         "causes",
         "inventory",
         "catalogue",
+        "meanings",
+        "style",
+        "tables",
         "text",
         "render",
         "arguments",

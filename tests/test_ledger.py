@@ -23,10 +23,10 @@ from heapbuilder import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdb_heapx.figures import Presence
 from gdb_heapx.ledger import MALLOC, STATES, account
 from gdb_heapx.malloc import Scope
 from gdb_heapx.pages import RESIDENT, SWAPPED
+from gdb_heapx.presence import Presence
 from gdb_heapx.regions import APART, Owner
 from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping, Usage

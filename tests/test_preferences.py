@@ -13,7 +13,7 @@ from gdb_heapx.command import Terminal
 from gdb_heapx.errors import UsageError
 from gdb_heapx.preferences import PREFERENCES, Preferred, by_name
 from gdb_heapx.snapshots import take
-from gdb_heapx.text import styles, table_formats
+from gdb_heapx.style import styles, table_formats
 
 SNAPSHOT = take(usual().target())
 ESCAPE = "\x1b["

@@ -9,8 +9,8 @@ from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gdb_heapx.figures import UNKNOWN, Presence
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED
+from gdb_heapx.presence import UNKNOWN, Presence
 from gdb_heapx.regions import OverlapError, Owner, Span, owner_of, tile
 from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping, Usage

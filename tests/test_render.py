@@ -17,12 +17,14 @@ from sessions import report_of
 from gdb_heapx import render
 from gdb_heapx.command import load_commands
 from gdb_heapx.errors import Problem
-from gdb_heapx.figures import UNKNOWN, Presence
+from gdb_heapx.presence import UNKNOWN, Presence
 from gdb_heapx.regions import Owner, Region, Span
 from gdb_heapx.render import FORMATS, Context
 from gdb_heapx.report import Column, Kind, Report, Table, total
 from gdb_heapx.snapshots import take
-from gdb_heapx.text import Style, escape, format_bytes, tokens
+from gdb_heapx.style import Style, escape
+from gdb_heapx.tables import format_bytes
+from gdb_heapx.text import tokens
 from gdb_heapx.trim import Part, Trim
 
 SNAPSHOT = take(usual().target())

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 
 from gdb_heapx.malloc import Scope
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED
+from gdb_heapx.scan import BLOCK, SMALLEST_READ
 from gdb_heapx.snapshots import take
 from gdb_heapx.trim import Part, Trim
-from gdb_heapx.walk import BLOCK, SMALLEST_READ
 
 NAMES = tuple(Trim.__dataclass_fields__)
 KIB, MIB = 1 << 10, 1 << 20

@@ -19,9 +19,10 @@ from heapbuilder import (
 )
 
 from gdb_heapx.lists import Overlay
+from gdb_heapx.scan import BLOCK
 from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping
-from gdb_heapx.walk import BLOCK, walk
+from gdb_heapx.walk import walk
 
 MIB = 1 << 20
 

@@ -11,7 +11,8 @@ from ..bins import Bin
 from ..case import Case
 from ..command import command
 from ..errors import UsageError
-from ..figures import ArenaFigures, Presence
+from ..figures import ArenaFigures
+from ..presence import Presence
 from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, counted, size_text, total
 from ..snapshots import Snapshot
 from ..thresholds import free_would_trim, thresholds

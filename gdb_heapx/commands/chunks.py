@@ -10,6 +10,7 @@ from ..catalogue import Around, Catalogue
 from ..command import command
 from ..errors import HeapxError, Problem
 from ..inventory import BINNED, FAST, FREE, STATES, TCACHE, TOP, Chunk, Wanted
+from ..meanings import name_of, words_of
 from ..report import Column, Dump, Kind, Report, Row, Table, total
 from .arenas import LIBC, check_arena
 
@@ -131,10 +132,9 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     """
     found = catalogue.around(address, NEIGHBOURS)
     if found is None:
-        raise HeapxError(f"no chunk of malloc's has {address:#x}: {catalogue.owner(address)}")
+        raise HeapxError(f"no chunk of malloc's has {address:#x}: {name_of(catalogue, address)}")
     one = found.chunk
-    resident, swapped = catalogue.resident(one)
-    row: Row = {**one._asdict(), "resident": resident, "swapped": swapped}
+    row: Row = {**one._asdict(), **catalogue.presence(one)._asdict()}
     begin, end = catalogue.memory(one)
     data = catalogue.data(begin, min(end - begin, DUMPED))
     tables = (
@@ -200,6 +200,6 @@ def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[Row]:
     word = catalogue.word
     large = (chunk.list or "").startswith(BinKind.LARGE.value)
     names = SIZE_LINK_NAMES if large else LINK_NAMES.get(chunk.state, ())
-    for i, (value, meaning) in enumerate(catalogue.words(chunk, data)[:WORDS]):
+    for i, (value, meaning) in enumerate(words_of(catalogue, chunk, data)[:WORDS]):
         name = names[i] if i < len(names) else None
         yield {"offset": i * word, "value": value, "name": name, "meaning": meaning}
