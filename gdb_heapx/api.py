@@ -45,8 +45,7 @@ def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:
 
 def chunk_at(address: int) -> Chunk | None:
     """Return the chunk that has this address, None outside of malloc."""
-    found = GdbSession().catalogue(Scope()).around(address)
-    return found.chunk if found else None
+    return GdbSession().catalogue(Scope()).at(address)
 
 
 def findings(taken: Snapshot) -> tuple[Finding, ...]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .allocators import no_glibc, other_allocators
 from .arenas import Arena
-from .errors import MemoryFault, Problem
+from .errors import HeapxError, MemoryFault, Problem
 from .heaps import Walked
 from .inventory import ALL, STATES, TAGGED, Chunk, Inventory, Seen, Wanted
 from .locate import find_libcs
@@ -139,6 +139,23 @@ class Catalogue:
             for part in inventory.parts(arena, here) if arena else ():
                 return self._around(_Place(inventory, arena, part), address, number)
         return None
+
+    def at(self, address: int) -> Chunk | None:
+        """Return the chunk that has this address, None outside of malloc.
+
+        HeapxError where damage may hide it.
+        """
+        found = self.around(address)
+        damage = None if found else self.damage_at(address)
+        if damage:
+            raise HeapxError(f"the heap that has {address:#x} is damaged", damage)
+        return found.chunk if found else None
+
+    def damage_at(self, address: int) -> str | None:
+        """Say what damage may hide the chunk that has this address; None outside of heaps."""
+        if not any(inventory.arena_at(address) for inventory in self.inventories):
+            return None
+        return next((problem.statement for problem in self.problems if problem.damage), None)
 
     def _around(self, place: _Place, address: int, number: int) -> Around | None:
         before = deque[Seen](maxlen=number)

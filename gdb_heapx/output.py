@@ -35,7 +35,7 @@ def arrange(
     if isinstance(rows, Iterator) and limit is not None and not sort:
         rows = list(islice(rows, limit + 1))
         if len(rows) > limit:
-            notes = (*notes, f"These are the first {limit:,} rows: --limit shows more of them.")
+            notes = (*notes, f"More rows follow the first {limit:,}: --limit shows them.")
             rows = rows[:limit]
     if sort or (is_text and isinstance(rows, Iterator)):
         rows = list(rows)

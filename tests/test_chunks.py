@@ -160,7 +160,7 @@ def test_text_shows_forty_and_says_how_to_see_more():
     lines = run("chunks", TARGET).text.splitlines()
     assert lines[0] == "chunks, sizes in bytes"
     assert len(lines) == 2 + 40 + 4
-    assert lines[43] == "These are the first 40 rows: --limit shows more of them."
+    assert lines[43] == "More rows follow the first 40: --limit shows them."
     assert len(run("chunks --limit 1000", TARGET).text.splitlines()) == 2 + len(EVERY) + 2
 
 
@@ -414,6 +414,20 @@ def test_outside_of_malloc_it_names_what_is_there():
     with pytest.raises(HeapxError, match="arena 2 itself, its malloc_state"):
         run(f"chunk {heap.arenas[2].address + 8:#x}", target)
     assert HeapxError.status == 3
+
+
+def test_where_damage_hides_a_chunk_that_is_said():
+    heap = usual()
+    (address, _, _), *_, (last, _, _) = heap.arenas[1].chunks[5:]
+    heap.poke(address + 8, 3)
+    target = heap.target()
+    with pytest.raises(HeapxError, match=f"the chunks end at {address:#x}"):
+        run(f"chunk {last + 16:#x}", target)
+    catalogue = Catalogue(target)
+    with pytest.raises(HeapxError, match=f"the heap that has {last:#x} is damaged"):
+        catalogue.at(last)
+    assert catalogue.at(heap.arenas[2].chunks[0][0]).arena == 2
+    assert catalogue.at(16) is None
 
 
 def test_an_address_is_needed():

@@ -132,7 +132,10 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     """
     found = catalogue.around(address, NEIGHBOURS)
     if found is None:
-        raise HeapxError(f"no chunk of malloc's has {address:#x}: {name_of(catalogue, address)}")
+        why = filter(None, (catalogue.damage_at(address),))
+        raise HeapxError(
+            f"no chunk of malloc's has {address:#x}: {name_of(catalogue, address)}", *why
+        )
     one = found.chunk
     row: Row = {**one._asdict(), **catalogue.presence(one)._asdict()}
     begin, end = catalogue.memory(one)

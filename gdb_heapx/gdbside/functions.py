@@ -17,8 +17,7 @@ OUTSIDE = -1  # the arena of what is in none
 
 
 def _chunk(address: gdb.Value) -> Chunk | None:
-    found = GdbSession().catalogue(Scope()).around(address_of(address))
-    return found.chunk if found else None
+    return GdbSession().catalogue(Scope()).at(address_of(address))
 
 
 def _arena(address: gdb.Value) -> int:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import gdb
 
-OBJECTS = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION, gdb.TYPE_CODE_ARRAY)
+OBJECTS = (
+    gdb.TYPE_CODE_STRUCT,
+    gdb.TYPE_CODE_UNION,
+    gdb.TYPE_CODE_ARRAY,
+    gdb.TYPE_CODE_FUNC,
+)
 
 
 def address_of(value: gdb.Value) -> int:
