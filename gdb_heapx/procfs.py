@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from bisect import bisect_right
@@ -216,6 +217,7 @@ def open_elf(pid: int, mapping: Mapping, build_id: str | None) -> Elf | None:
 
 
 TUNABLES = "GLIBC_TUNABLES"
+STANDING = "tTZX"
 
 
 def malloc_variables(data: bytes) -> dict[str, str]:
@@ -241,6 +243,17 @@ def read_environment(pid: int) -> dict[str, str] | None:
             return malloc_variables(environ.read())
     except OSError:
         return None
+
+
+def stands_still(pid: int) -> bool:
+    """Tell whether no thread of a process can run: all are stopped, by a tracer or a signal, or
+    have ended (proc(5), state).
+    """
+    for task in glob.iglob(f"/proc/{pid}/task/*/stat"):
+        with suppress(OSError), open(task) as stat:
+            if stat.read().rpartition(")")[2].split()[0] not in STANDING:
+                return False
+    return True
 
 
 def inner_lwp(pid: int, lwp: int) -> int | None:

@@ -76,6 +76,29 @@ def test_they_can_be_used_in_conditions_without_touching_the_process(arenas):
     assert "heapx" not in err
 
 
+ALL_STOP = ("maint set target-non-stop off",)
+
+
+@pytest.mark.parametrize(("threads", "before"), [("0", ()), ("2", ALL_STOP)])
+def test_a_breakpoint_s_condition_may_ask_them(inferiors, threads, before):
+    """The fourth chunk that requests keep is there when the third one begins."""
+    lines = (
+        "break handle_request if $_heapx_size(kept[3]) == 1008",
+        f"run {threads}",
+    )
+    result = gdb(*before, *lines, "print number", "kill", target=(inferiors / "requests",))
+    assert "$1 = 4\n" in result.out
+    assert "Error in testing" not in result.err
+
+
+def test_where_other_threads_run_on_a_condition_is_refused_with_what_to_do(inferiors):
+    lines = ("break handle_request if $_heapx_in_use() > 1", "run 2", "kill")
+    said = gdb(*lines, target=(inferiors / "requests",)).err
+    assert "threads of the process are running" in said
+    assert ALL_STOP[0] in said
+    assert "Traceback" not in said
+
+
 def test_wrong_arguments_are_told(arenas):
     _, err = printed(arenas, "$_heapx_size()", "$_heapx_free(1)")
     assert "$_heapx_size needs one argument, an address." in err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -12,7 +14,14 @@ from sessions import answer
 from gdb_heapx import pages, procfs
 from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
-from gdb_heapx.procfs import QuietMemory, parse_maps, parse_smaps, read_maps, thread_name
+from gdb_heapx.procfs import (
+    QuietMemory,
+    parse_maps,
+    parse_smaps,
+    read_maps,
+    stands_still,
+    thread_name,
+)
 from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping, Usage
 
@@ -157,6 +166,16 @@ def test_the_maps_of_no_process_are_an_os_error():
 def test_a_thread_has_the_kernels_name():
     with open("/proc/self/comm") as comm:
         assert thread_name(os.getpid(), os.getpid()) == comm.read().strip()
+
+
+def test_a_process_stands_still_if_all_of_its_threads_are_stopped():
+    assert not stands_still(os.getpid())
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert not stands_still(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        assert stands_still(process.pid)
+        process.kill()
 
 
 def test_a_thread_that_is_gone_has_no_name():

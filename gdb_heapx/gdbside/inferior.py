@@ -25,6 +25,7 @@ from ..procfs import (
     open_elf,
     read_environment,
     read_maps,
+    stands_still,
     swap_allowance,
     thread_name,
 )
@@ -103,11 +104,16 @@ def current_target(swap_in: int | None, given: Given) -> Target:
             "no process and no core to look at",
             "Attach first: attach PID, or start gdb with -p PID, or gdb PROGRAM CORE.",
         )
-    if any(thread.is_running() for thread in inferior.threads()):
-        raise HeapxError("the process is running", "Interrupt it first (Ctrl-C, or interrupt -a).")
     core = core_path()
     pid = inferior.pid or None
     native = _is_native(inferior)
+    if not _stands_still(inferior, pid if native else None):
+        raise HeapxError(
+            "threads of the process are running",
+            "Interrupt it first: Ctrl-C, or interrupt -a.",
+            "In a breakpoint's condition gdb lets other threads run on. Before attach or run, say:",
+            "  maint set target-non-stop off",
+        )
     page = _page_size()
     space = _core_space(inferior, core) if core else _remote_space(inferior)
     if native and pid is not None:
@@ -262,6 +268,16 @@ def _if_same(mapping: Mapping, build_id: str | None) -> Elf | None:
         if build_id is None or elf.build_id() == build_id:
             return elf
     return None
+
+
+def _stands_still(inferior: gdb.Inferior, pid: int | None) -> bool:
+    """Tell whether all threads stand still: a process of this machine's by the kernel's word.
+
+    In a breakpoint's condition gdb calls all of them running, though the one that hit it stands.
+    """
+    if pid is not None:
+        return stands_still(pid)
+    return not any(thread.is_running() for thread in inferior.threads())
 
 
 def _is_native(inferior: gdb.Inferior) -> bool:
