@@ -60,6 +60,7 @@ ORDER = (
         "commands.params",
         "gdbside.__init__",
         "gdbside.values",
+        "gdbside.debuginfo",
         "gdbside.frames",
         "gdbside.inferior",
         "gdbside.parameters",

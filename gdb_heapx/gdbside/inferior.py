@@ -15,7 +15,6 @@ import gdb
 from ..elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
 from ..errors import HeapxError, MemoryFault
 from ..images import Image, find_images
-from ..layout import Member, Struct
 from ..pages import PageStates
 from ..procfs import (
     ProcessMemory,
@@ -31,6 +30,7 @@ from ..procfs import (
 )
 from ..space import Mapping, Memory
 from ..target import ByteOrder, Given, Target, Thread
+from .debuginfo import ObjectFile, debug_info
 from .frames import inside_malloc, thread_pointers
 
 ENVIRONMENT = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search, as many as it has
@@ -47,53 +47,6 @@ class InferiorMemory:
             return memoryview(self._inferior.read_memory(address, size)).cast("B")
         except (gdb.MemoryError, gdb.error, OverflowError):
             raise MemoryFault(address, size) from None
-
-
-class ObjectFile:
-    """What gdb knows of one file, by the file itself and its separate debug file."""
-
-    def __init__(self, objfile: gdb.Objfile, debug_files: list[str]) -> None:
-        self._objfile = objfile
-        self._debug_files = debug_files
-        self.path: str = objfile.filename
-        self.build_id: str | None = objfile.build_id
-
-    def _symbol(self, name: str) -> gdb.Symbol | None:
-        return self._objfile.lookup_static_symbol(name) or self._objfile.lookup_global_symbol(name)
-
-    def address(self, name: str) -> int | None:
-        symbol = self._symbol(name)
-        if symbol is None or symbol.addr_class not in (
-            gdb.SYMBOL_LOC_STATIC,
-            gdb.SYMBOL_LOC_UNRESOLVED,
-        ):
-            return None
-        try:
-            address = symbol.value().address
-        except gdb.error:  # declared, but not defined here
-            return None
-        return None if address is None else int(address)
-
-    def struct(self, name: str) -> Struct | None:
-        symbol = self._objfile.lookup_static_symbol(name, gdb.SYMBOL_STRUCT_DOMAIN)
-        if symbol is None or symbol.type is None:
-            return None
-        members = {
-            field.name: Member(field.bitpos // 8, field.type.strip_typedefs().sizeof)
-            for field in symbol.type.fields()
-            if field.name and hasattr(field, "bitpos")
-        }
-        return Struct(name, symbol.type.sizeof, members)
-
-    def tls_offset(self, name: str) -> int | None:
-        for path in (*self._debug_files, self.path):
-            try:
-                offset = Elf.open(path).thread_local(name)
-            except (OSError, ValueError):
-                continue
-            if offset is not None:
-                return offset
-        return None
 
 
 def current_target(swap_in: int | None, given: Given) -> Target:
@@ -167,15 +120,15 @@ def _process_space(inferior: gdb.Inferior, pid: int, page: int, swap_in: int | N
         bulk = QuietMemory(*of_process, swap_allowance() if swap_in is None else swap_in)
     except OSError as error:  # pages are then read whatever their state
         plain = InferiorMemory(inferior)
-        images = find_images(mappings, plain, open_file, _debug_info())
+        images = find_images(mappings, plain, open_file, debug_info())
         why = f"/proc/{pid}/pagemap: {error.strerror}"
         return _Space(plain, None, mappings, images, None, why)
-    images = find_images(mappings, memory, open_file, _debug_info())
+    images = find_images(mappings, memory, open_file, debug_info())
     return _Space(memory, bulk, mappings, images, pages, None)
 
 
 def _core_space(inferior: gdb.Inferior, path: str) -> _Space:
-    debug = tuple(_debug_info())
+    debug = tuple(debug_info())
     memory, why = InferiorMemory(inferior), "a core doesn't tell"
     try:
         core = Elf.open(path)
@@ -194,7 +147,7 @@ def _core_space(inferior: gdb.Inferior, path: str) -> _Space:
 
 
 def _remote_space(inferior: gdb.Inferior) -> _Space:
-    images, why = _unmapped(_debug_info()), "the process is remote"
+    images, why = _unmapped(debug_info()), "the process is remote"
     return _Space(InferiorMemory(inferior), None, (), images, None, why)
 
 
@@ -326,12 +279,3 @@ def _threads(inferior: gdb.Inferior, pid: int | None) -> Iterator[Thread]:
         lwp = thread.ptid[1] or thread.ptid[0]
         name = thread.name or (thread_name(pid, lwp) if pid else None)
         yield Thread(lwp, name, inner_lwp(pid, lwp) if pid else None)
-
-
-def _debug_info() -> Iterator[ObjectFile]:
-    """Yield what gdb knows of each file, with its separate debug files."""
-    files = [objfile for objfile in gdb.objfiles() if objfile.is_valid() and objfile.filename]
-    for objfile in files:
-        if objfile.owner is None:
-            debug = [f.filename for f in files if f.owner is not None and f.owner == objfile]
-            yield ObjectFile(objfile, debug)

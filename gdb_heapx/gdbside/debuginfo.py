@@ -1,0 +1,66 @@
+"""What gdb knows of the files that the inferior maps: symbols, structs, thread-local variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gdb
+
+from ..elf import Elf
+from ..layout import Member, Struct
+
+
+class ObjectFile:
+    """What gdb knows of one file, by the file itself and its separate debug file."""
+
+    def __init__(self, objfile: gdb.Objfile, debug_files: list[str]) -> None:
+        self._objfile = objfile
+        self._debug_files = debug_files
+        self.path: str = objfile.filename
+        self.build_id: str | None = objfile.build_id
+
+    def _symbol(self, name: str) -> gdb.Symbol | None:
+        return self._objfile.lookup_static_symbol(name) or self._objfile.lookup_global_symbol(name)
+
+    def address(self, name: str) -> int | None:
+        symbol = self._symbol(name)
+        if symbol is None or symbol.addr_class not in (
+            gdb.SYMBOL_LOC_STATIC,
+            gdb.SYMBOL_LOC_UNRESOLVED,
+        ):
+            return None
+        try:
+            address = symbol.value().address
+        except gdb.error:  # declared, but not defined here
+            return None
+        return None if address is None else int(address)
+
+    def struct(self, name: str) -> Struct | None:
+        symbol = self._objfile.lookup_static_symbol(name, gdb.SYMBOL_STRUCT_DOMAIN)
+        if symbol is None or symbol.type is None:
+            return None
+        members = {
+            field.name: Member(field.bitpos // 8, field.type.strip_typedefs().sizeof)
+            for field in symbol.type.fields()
+            if field.name and hasattr(field, "bitpos")
+        }
+        return Struct(name, symbol.type.sizeof, members)
+
+    def tls_offset(self, name: str) -> int | None:
+        for path in (*self._debug_files, self.path):
+            try:
+                offset = Elf.open(path).thread_local(name)
+            except (OSError, ValueError):
+                continue
+            if offset is not None:
+                return offset
+        return None
+
+
+def debug_info() -> Iterator[ObjectFile]:
+    """Yield what gdb knows of each file, with its separate debug files."""
+    files = [objfile for objfile in gdb.objfiles() if objfile.is_valid() and objfile.filename]
+    for objfile in files:
+        if objfile.owner is None:
+            debug = [f.filename for f in files if f.owner is not None and f.owner == objfile]
+            yield ObjectFile(objfile, debug)
