@@ -16,7 +16,7 @@ from .caches import tcache_lists
 from .errors import MemoryFault, Problem
 from .heaps import Walked, walk_arena
 from .layout import LAST_BIN, UNSORTED
-from .lists import BUCKET, Overlay, Places
+from .lists import BUCKET, Places
 from .locate import Libc
 from .malloc import Identity, mark_motion, read_mmapped
 from .mmapped import MmappedChunk
@@ -157,7 +157,7 @@ class Inventory:
         heaps = arena.heaps if arena.main else tuple(filter(wanted.reaches, arena.heaps))
         if (arena.index, heaps) not in self._parts:
             only = replace(arena, heaps=heaps)
-            parts = walk_arena(self._target, self.libc.layout, only, Overlay.empty())
+            parts = walk_arena(self._target, self.libc.layout, only, self._outline.overlay)
             self._parts[arena.index, heaps] = parts
             for part in parts:
                 self._note([replace(each, arena=arena.index) for each in part.tally.problems])

@@ -430,6 +430,19 @@ def test_where_damage_hides_a_chunk_that_is_said():
     assert catalogue.at(16) is None
 
 
+def test_a_cached_chunk_that_lies_where_no_chunk_is_is_told():
+    heap = usual()
+    chunks = heap.arenas[1].chunks
+    first, size = next((address, size) for address, size, state in chunks if state == TCACHE)
+    inside = next(address for address, size, _ in chunks if size == 4096) + 64
+    heap.poke(inside + 8, size | 1)
+    heap.poke(first + 16, heap.protect(first + 16, inside + 16))
+    answer = run("chunks --format json", heap.target())
+    codes = {problem["code"] for problem in json.loads(answer.text)["problems"]}
+    assert answer.status == 1
+    assert "cached_misplaced" in codes
+
+
 def test_an_address_is_needed():
     with pytest.raises(UsageError, match="address"):
         run("chunk", TARGET)
