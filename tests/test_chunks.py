@@ -497,6 +497,25 @@ def test_the_memory_of_a_chunk_is_what_malloc_usable_size_says(start):
 
 
 @pytest.mark.live
+@pytest.mark.parametrize(
+    "expression",
+    ["malloc(100)", '"a string"', "number=9", "number++", "handle_request()", "kept[0]=&number"],
+)
+def test_an_expression_neither_writes_to_the_process_nor_calls_in_it(inferiors, expression):
+    """The program stands still at its breakpoint, so only an expression could change anything."""
+    shown = ("print number", "print kept[0]", "print main_arena.top")
+    lines = ("break handle_request", "run", *shown)
+    asked = (f"heapx chunk '{expression}'", f"heapx chunks --count --from '{expression}'")
+    functions = (f"print $_heapx_size({expression})",) if "string" in expression else ()
+    out = gdb(*lines, *asked, *functions, *shown, "kill", target=(inferiors / "requests",))
+    values = re.findall(r"^\$\d+ = (.*)$", out.out, re.M)
+    assert values[:3] == values[-3:]
+    assert len(values) == 6
+    assert out.err.count(f"{expression} is no address: ") == len(asked)
+    assert "Traceback" not in out.err
+
+
+@pytest.mark.live
 def test_chunk_takes_any_expression_and_names_symbols(arenas):
     lines = ("heapx chunk main_arena.top", "heapx chunk &main_arena", "heapx chunk no_such_symbol")
     result = gdb(*lines, "heapx chunk $sp", target=("-p", arenas.pid))

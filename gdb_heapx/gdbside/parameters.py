@@ -9,7 +9,7 @@ import gdb
 from ..errors import HeapxError, UsageError
 from ..preferences import PREFERENCES, Preference, Preferred, by_name
 from ..target import Given
-from .values import address_of
+from .values import evaluated
 
 
 class _Prefix(gdb.Command):
@@ -78,7 +78,7 @@ def _value(preference: Preference) -> Any:
 def _address(preference: Preference) -> int | None:
     text = _value(preference)
     try:
-        return address_of(gdb.parse_and_eval(text)) if text else None
+        return evaluated(text) if text else None
     except gdb.error as error:
         raise HeapxError(
             f"heapx {preference.name} is set to {text!r}: {error}",

@@ -18,7 +18,7 @@ from ..target import Target
 from .frames import inside_malloc, selection_kept
 from .inferior import core_path, current_target
 from .parameters import given, preferred
-from .values import address_of
+from .values import evaluated, setting
 
 
 class GdbSession:
@@ -32,7 +32,7 @@ class GdbSession:
 
     def evaluate(self, expression: str) -> int:
         try:
-            return address_of(gdb.parse_and_eval(expression))
+            return evaluated(expression)
         except (gdb.error, ValueError) as error:
             raise HeapxError(
                 f"{expression} is no address: {error}", "Give a number, or an expression of gdb's."
@@ -56,7 +56,7 @@ class GdbSession:
         thread = inferior.threads()[0]
         gdb.write(f"heapx: calling malloc_trim({pad}) in thread {thread.num}\n", gdb.STDERR)
         calls = (f"((int (*)(unsigned long)) {address})({pad})" for address in addresses)
-        with selection_kept(), _setting("scheduler-locking", "on"), _signals_passed():
+        with selection_kept(), setting("scheduler-locking", "on"), _signals_passed():
             thread.switch()
             try:
                 return max([int(gdb.parse_and_eval(call)) for call in calls])
@@ -87,14 +87,3 @@ def _signals_passed() -> Iterator[None]:
             actions = " ".join(word if value == "Yes" else f"no{word}" for value, word in words)
             if actions != "nostop noprint pass" and name not in ("SIGTRAP", "SIGINT"):
                 gdb.execute(f"handle {name} {actions}", to_string=True)
-
-
-@contextmanager
-def _setting(name: str, value: str) -> Iterator[None]:
-    """Set a parameter of gdb for a while."""
-    before = gdb.parameter(name)
-    gdb.execute(f"set {name} {value}", to_string=True)
-    try:
-        yield
-    finally:
-        gdb.execute(f"set {name} {before}", to_string=True)

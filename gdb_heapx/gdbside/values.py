@@ -1,6 +1,10 @@
-"""Values of gdb's expressions."""
+"""Values of gdb's expressions, without a trace in the process, and settings of gdb's."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import gdb
 
@@ -10,10 +14,39 @@ OBJECTS = (
     gdb.TYPE_CODE_ARRAY,
     gdb.TYPE_CODE_FUNC,
 )
+# An assignment, ++ or --: `=` that isn't of ==, !=, <= or >=.
+WRITES = re.compile(r"(?<![=!<>])=(?!=)|<<=|>>=|\+\+|--")
+
+
+def evaluated(expression: str) -> int:
+    """Return the address that an expression means; gdb.error if it means none, would write to the
+    process, or call a function there.
+    """
+    if WRITES.search(expression):
+        raise gdb.error("it would write to the process")
+    with setting("may-call-functions", "off"):
+        return address_of(gdb.parse_and_eval(expression))
 
 
 def address_of(value: gdb.Value) -> int:
-    """Return the address that a value is; of an object the one where it lies. gdb.error if none."""
-    if value.type.strip_typedefs().code in OBJECTS and value.address is not None:
-        value = value.address
-    return int(value) % (1 << 64)
+    """Return the address that a value is; of an object the one where it lies. gdb.error if none.
+
+    For a string that isn't in memory gdb would call malloc in the process.
+    """
+    with setting("may-call-functions", "off"):
+        if value.type.strip_typedefs().code in OBJECTS and value.address is not None:
+            value = value.address
+        return int(value) % (1 << 64)
+
+
+@contextmanager
+def setting(name: str, value: str) -> Iterator[None]:
+    """Set a parameter of gdb for a while."""
+    before = gdb.parameter(name)
+    if isinstance(before, bool):
+        before = "on" if before else "off"
+    gdb.execute(f"set {name} {value}", to_string=True)
+    try:
+        yield
+    finally:
+        gdb.execute(f"set {name} {before}", to_string=True)
