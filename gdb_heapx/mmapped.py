@@ -9,7 +9,7 @@ from typing import NamedTuple
 from . import glibc
 from .errors import MemoryFault
 from .holes import missing
-from .layout import FLAGS, IS_MMAPPED, Layout, align_down
+from .layout import FLAGS, IS_MMAPPED, Layout, align_down, align_up
 from .space import Mapping
 from .target import Target
 
@@ -59,7 +59,7 @@ def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Itera
         words = _readable_words(target, address, size)
         chunk = _first(target, layout, words, address, free_from, mapping.end, deep)
         if chunk:
-            yield chunk
+            yield _aligned(target, layout, chunk)
             address = free_from = chunk.end
         else:
             address += size
@@ -111,6 +111,28 @@ def _first(
     return None
 
 
+def _aligned(target: Target, layout: Layout, chunk: MmappedChunk) -> MmappedChunk:
+    """Return the chunk that an aligned allocation made of another one, in the same mapping; that
+    one itself without any.
+
+    The first header stays where it was. The second one lies before an address that is aligned, and
+    at least MINSIZE behind the first (malloc.c, _int_memalign).
+    """
+    alignment = 2 * layout.alignment
+    while chunk.address + alignment < chunk.end:
+        user = align_up(chunk.address + layout.header, alignment)
+        for address in (user - layout.header, user - layout.header + alignment):
+            if chunk.address < address and address + layout.header < chunk.end:
+                try:
+                    found = _chunk(target, layout, address, *target.bulk_words(address, 2))
+                except MemoryFault:
+                    continue
+                if found and (found.start, found.end) == (chunk.start, chunk.end):
+                    return found
+        alignment *= 2
+    return chunk
+
+
 def _chunk(
     target: Target, layout: Layout, address: int, prev_size: int, size: int
 ) -> MmappedChunk | None:
@@ -121,7 +143,9 @@ def _chunk(
     extra = layout.header if glibc.page_sized_mmap_header(layout.release) else 0
     offset = prev_size & ~HUGE if extra else prev_size
     total = offset + (size & ~FLAGS) + extra
-    if (address - offset) % target.page or total % target.page or not size & ~FLAGS:
+    if size & FLAGS != IS_MMAPPED or not size & ~FLAGS:
+        return None
+    if (address - offset) % target.page or total % target.page:
         return None
     start = address - offset
     return MmappedChunk(address, size & ~FLAGS, start, start + total)

@@ -414,11 +414,17 @@ class HeapBuilder:
         return cache.stack
 
     def mmapped(self, size: int, offset: int = 0, apart: bool = False) -> int:
-        """Add a chunk with a mapping of `size` bytes, `offset` bytes into it."""
+        """Add a chunk with a mapping of `size` bytes, `offset` bytes into it.
+
+        As memalign does, which leaves the first header where it was.
+        """
         self._next_mmap += self.page if apart else 0
         start, self._next_mmap = self._next_mmap, self._next_mmap + size
         own = self.layout.header if self.release >= (2, 43) else 0
-        chunk = start + (offset or self.layout.first_chunk(start) - start)
+        first = self.layout.first_chunk(start)
+        chunk = start + offset if offset else first
+        self.put(first, first - start)
+        self.put(first + self.word, (size - (first - start) - own) | 2)
         self.put(chunk, chunk - start)
         self.put(chunk + self.word, (size - (chunk - start) - own) | 2)
         self.mmaps.append((start, size))

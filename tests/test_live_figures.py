@@ -230,6 +230,15 @@ def test_mmapped_chunks_are_those_that_malloc_counts(inferior, seen):
     assert figures == inferior.oracle.counts["mmapped"]
 
 
+def test_an_aligned_mmapped_chunk_is_the_one_that_the_program_has(inferior, live):
+    """The oracle is malloc_usable_size; up to 2.42 it takes off two words."""
+    sizes = {int(row["address"], 16): row["size"] for row in table(live["heapx mmapped"])}
+    aligned = [words[1:] for words in inferior.oracle.known if words[0] == "aligned"]
+    assert bool(aligned) == (inferior.exe.name == "mmapped")
+    for user, usable in aligned:
+        assert sizes[int(user, 16) - 16] - int(usable) in (8, 16)
+
+
 def test_every_mmapped_chunk_has_malloc_s_header_in_a_mapping(inferior, live):
     """From 2.43 the header is not part of the size: then 16 bytes more are mapped."""
     spans = [(r.start, r.end) for r in regions(inferior.pid) if r.permissions.startswith("rw")]

@@ -25,6 +25,7 @@ int main(void)
 			if (posix_memalign(&aligned, alignments[i / 10 % 4], 200000 + i * 1000))
 				abort();
 			*(char *) aligned = 'a';
+			known("aligned %p %zu\n", aligned, malloc_usable_size(aligned));
 		}
 	}
 	for (int i = 0; i < CHUNKS; i += 3)
