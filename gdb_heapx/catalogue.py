@@ -13,14 +13,17 @@ from typing import NamedTuple
 from .allocators import no_glibc, other_allocators
 from .arenas import Arena
 from .errors import HeapxError, MemoryFault, Problem
+from .glibc import page_sized_mmap_header
 from .heaps import Walked
 from .inventory import ALL, STATES, TAGGED, Chunk, Inventory, Seen, Wanted
 from .locate import find_libcs
 from .malloc import EVERYTHING, Scope
 from .presence import Presence, presence_of
 from .proof import proven_libc
-from .snapshots import facts_of
+from .snapshots import facts_of, lost_libc
 from .target import Target
+
+LOSES_HEAPS = ("heap_chain", "ring_broken")  # problems
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,12 @@ class Catalogue:
     walked = True
 
     def __init__(self, target: Target, scope: Scope = EVERYTHING) -> None:
-        found = [each.libcs for each in find_libcs(target) if each.libcs]
+        libraries = list(find_libcs(target))
+        found = [each.libcs for each in libraries if each.libcs]
         if not found:
             raise no_glibc(target)
         libcs = [proven_libc(target, candidates, scope) for candidates in found]
+        self._lost = tuple(lost_libc(e.image.path) for e in libraries if not e.libcs)
         self.source = target
         self.problems: list[Problem] = []
         self.inventories = [Inventory(target, libc, self.problems) for libc in libcs]
@@ -130,32 +135,55 @@ class Catalogue:
         A header's first address means its own chunk, though the last word of the memory of a chunk
         in use lies there, too: the rest of that word belongs to that memory.
         """
+        here = Wanted(start=address, end=address + 1)
         for inventory in self.inventories:
+            arena = inventory.arena_at(address)
+            for part in inventory.parts(arena, here) if arena else ():
+                return self._around(_Place(inventory, arena, part), address, number)
+        for inventory in self.inventories:  # they must be searched for
             for mmapped, seen in zip(inventory.mmapped, inventory.seen_mmapped()):
                 if mmapped.start <= address < mmapped.end:
                     return Around(inventory.chunk(seen, None, None))
-            arena = inventory.arena_at(address)
-            here = Wanted(start=address, end=address + 1)
-            for part in inventory.parts(arena, here) if arena else ():
-                return self._around(_Place(inventory, arena, part), address, number)
         return None
 
     def at(self, address: int) -> Chunk | None:
         """Return the chunk that has this address, None outside of malloc.
 
-        HeapxError where damage may hide it.
+        HeapxError where it can't be told.
         """
         found = self.around(address)
-        damage = None if found else self.damage_at(address)
-        if damage:
-            raise HeapxError(f"the heap that has {address:#x} is damaged", damage)
+        why = None if found else self.hidden(address)
+        if why:
+            raise HeapxError(f"which chunk has {address:#x} is unknown", why)
         return found.chunk if found else None
 
-    def damage_at(self, address: int) -> str | None:
-        """Say what damage may hide the chunk that has this address; None outside of heaps."""
-        if not any(inventory.arena_at(address) for inventory in self.inventories):
-            return None
-        return next((problem.statement for problem in self.problems if problem.damage), None)
+    def hidden(self, address: int) -> str | None:
+        """Say what may hide the chunk that has this address: damage of its arena, heaps that are
+        lost, mmapped chunks that weren't found; None where nothing does.
+        """
+        damage = [problem for problem in self.problems if problem.damage]
+        for inventory in self.inventories:
+            arena = inventory.arena_at(address)
+            if arena is not None:
+                in_head = any(h.address <= address < h.first for h in arena.heaps)
+                own = (p.statement for p in damage if p.arena == arena.index)
+                return None if in_head else next(own, None)
+        mapping = next((m for m in self.source.mappings if m.start <= address < m.end), None)
+        lost = [problem.statement for problem in damage if problem.code in LOSES_HEAPS]
+        if lost and mapping is not None and mapping.anonymous:
+            return lost[0]
+        candidates = (each for each in self.inventories if each.is_candidate(address))
+        return next((each.lost_mmapped for each in candidates), None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know about the chunks: what wasn't found, or only guessed."""
+        return (*self._lost, *(note for each in self.inventories for note in each.notes))
+
+    @property
+    def lost_mmapped(self) -> tuple[str, ...]:
+        """Which mmapped chunks are missing; they must be searched for to tell."""
+        return tuple(each.lost_mmapped for each in self.inventories if each.lost_mmapped)
 
     def _around(self, place: _Place, address: int, number: int) -> Around | None:
         before = deque[Seen](maxlen=number)
@@ -176,7 +204,7 @@ class Catalogue:
         inventory = self.inventory_of(chunk)
         arena = next((each for each in inventory.arenas if each.index == chunk.arena), None)
         listed = inventory.list_of(chunk, arena)
-        found = inventory.follow(listed).addresses if listed else array("Q")
+        found = inventory.follow(listed, arena).addresses if listed else array("Q")
         if chunk.address not in found:
             return None
         at = found.index(chunk.address)
@@ -186,7 +214,9 @@ class Catalogue:
 
     def inventory_of(self, chunk: Chunk) -> Inventory:
         """Return the inventory of the libc that a chunk is of."""
-        return next(each for each in self.inventories if each.path == chunk.libc)
+        here = (each for each in self.inventories if each.arena_at(chunk.address))
+        mapped = (e for e in self.inventories if any(c.address == chunk.address for c in e.mmapped))
+        return next(here, None) or next(mapped)
 
     def listed(
         self, arena: int | None = None, kind: str | None = None, index: int | None = None
@@ -201,7 +231,7 @@ class Catalogue:
                 for each in inventory.free_lists(owner).values():
                     if kind in (None, each.kind.value) and index in (None, each.index):
                         of_bin = owner.index, each.kind.value, each.index
-                        for place, found in enumerate(zip(*inventory.follow(each)), 1):
+                        for place, found in enumerate(zip(*inventory.follow(each, owner)), 1):
                             yield ListedChunk(*of_bin, place, *found, inventory.path)
 
     def memory(self, chunk: Chunk) -> tuple[int, int]:
@@ -209,7 +239,9 @@ class Catalogue:
         may be used of it (malloc_usable_size).
         """
         word = self.source.word
-        shared = chunk.arena is not None and chunk.state in TAGGED
+        shared = chunk.state in TAGGED
+        if chunk.arena is None:
+            shared = page_sized_mmap_header(self.inventory_of(chunk).libc.layout.release)
         return chunk.address + 2 * word, chunk.end + (word if shared else 0)
 
     def presence(self, chunk: Chunk) -> Presence:

@@ -130,6 +130,11 @@ def page_sized_mmap_header(release: Release) -> bool:
     return release >= (2, 43)
 
 
+def tcache_has_key(release: Release) -> bool:
+    """Tell whether a chunk in a tcache has a key behind its link (from 2.29)."""
+    return release >= (2, 29)
+
+
 def _largest_cached(layout: Layout) -> dict[str, int]:
     """Return the default of tcache_max_bytes; fixes within 2.42 changed it, so none is given there.
 

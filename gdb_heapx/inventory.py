@@ -18,9 +18,10 @@ from .heaps import Walked, walk_arena
 from .layout import LAST_BIN, UNSORTED
 from .lists import BUCKET, Places
 from .locate import Libc
-from .malloc import Identity, mark_motion, read_mmapped
+from .malloc import Identity, mark_motion, notes_of, read_mmapped
 from .mmapped import MmappedChunk
 from .outline import read_outline
+from .report import counted, size_text
 from .scan import each_chunk
 from .target import Target
 
@@ -114,9 +115,10 @@ class Inventory:
         self._problems = problems
         self._target = target
         self._outline = outline = read_outline(target, libc)
-        self._note([*libc.problems, *outline.caches.problems, *outline.problems])
+        self.notes = notes_of(libc, outline.caches)
+        self.note([*libc.problems, *outline.caches.problems, *outline.problems])
         for arena, fast in zip(outline.arenas, outline.fast):
-            self._note([*arena.problems, *fast.problems])
+            self.note([*arena.problems, *fast.problems])
         self._lists: dict[int, dict[tuple[BinKind, int], FreeList]] = {}
         self._parts: dict[tuple[int, tuple[Heap, ...]], list[Walked]] = {}
         self._sides: dict[int, tuple[bool, Places]] = {}
@@ -134,16 +136,39 @@ class Inventory:
         """Bytes that this malloc has from the system."""
         return sum(arena.system for arena in self.arenas) + self.libc.parameters["mmapped_mem"]
 
-    def _note(self, problems: list[Problem]) -> None:
+    @property
+    def missing_tcaches(self) -> str | None:
+        """Why some tcaches weren't found, so that their chunks look in use; None if all were."""
+        return self._outline.caches.missing
+
+    def note(self, problems: list[Problem]) -> None:
+        """Add what was found wrong: once, and marked where a thread was just changing it."""
         outline = self._outline
         new = mark_motion(self._target, outline.arenas, outline.caches, problems)
         self._problems += (problem for problem in new if problem not in self._problems)
 
     @cached_property
+    def _mmapped(self) -> tuple[tuple[MmappedChunk, ...], bool]:
+        return read_mmapped(self._target, self.libc, self.arenas)
+
+    @property
     def mmapped(self) -> tuple[MmappedChunk, ...]:
         """The mmapped chunks; none where those that were found aren't those that mp_ counts."""
-        found, certain = read_mmapped(self._target, self.libc, self.arenas)
+        found, certain = self._mmapped
         return found if certain else ()
+
+    @property
+    def lost_mmapped(self) -> str | None:
+        """Say that mmapped chunks are missing, since they were not found for certain."""
+        if self._mmapped[1]:
+            return None
+        parameters = self.libc.parameters
+        return uncertain_mmapped(parameters["n_mmaps"], parameters["mmapped_mem"])
+
+    def is_candidate(self, address: int) -> bool:
+        """Tell whether an address may be of a mmapped chunk that is missing."""
+        found, certain = self._mmapped
+        return not certain and any(chunk.start <= address < chunk.end for chunk in found)
 
     def arena_at(self, address: int) -> Arena | None:
         """Return the arena that has this address in one of its heaps."""
@@ -160,7 +185,7 @@ class Inventory:
             parts = walk_arena(self._target, self.libc.layout, only, self._outline.overlay)
             self._parts[arena.index, heaps] = parts
             for part in parts:
-                self._note([replace(each, arena=arena.index) for each in part.tally.problems])
+                self.note([replace(each, arena=arena.index) for each in part.tally.problems])
         return [part for part in self._parts[arena.index, heaps] if wanted.reaches(part.heap)]
 
     def seen(
@@ -238,15 +263,19 @@ class Inventory:
                 return f"head of {kind_of(index + 1).value} bin {index + 1} of arena {arena.index}"
         return None
 
-    def follow(self, listed: FreeList) -> Listed:
-        """Return the chunks of a free list; where it breaks is noted."""
+    def follow(self, listed: FreeList, arena: Arena | None) -> Listed:
+        """Return the chunks of a free list; where it breaks is noted, but of a tcache's, which was
+        when it was read.
+        """
         found = Listed(array("Q"), array("Q"))
 
         def visit(address: int, size: int, *_: int) -> None:
             found.addresses.append(address)
             found.sizes.append(size)
 
-        self._note(list(listed.follow(None, visit).problems))
+        problems = listed.follow(None, visit).problems
+        if arena is not None:
+            self.note([replace(problem, arena=arena.index) for problem in problems])
         return found
 
     def _is_unsorted(self, chunk: int, arena: Arena) -> bool:
@@ -269,7 +298,7 @@ class Inventory:
         found = Places()
         for each in lists[:1]:
             if each.kind is BinKind.UNSORTED:
-                for chunk in self.follow(each).addresses:
+                for chunk in self.follow(each, arena).addresses:
                     found.add(chunk)
         return True, found
 
@@ -284,6 +313,15 @@ class Inventory:
             for each in tcache_lists(self._target, layout, lwp, record, links):
                 each.follow(None, lambda chunk, *_, each=each: found.update({chunk: each}))
         return found
+
+
+def uncertain_mmapped(number: int, size: int) -> str:
+    """Say that mmapped chunks were not all found."""
+    return (
+        f"glibc counts {counted(number, 'mmapped chunk')} of "
+        f"{size_text(size)}, which were not found for certain: they are part "
+        "of the other anonymous memory."
+    )
 
 
 def _add(places: Places, chunk: int, size: int) -> None:

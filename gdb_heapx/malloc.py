@@ -161,7 +161,7 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
         problems=mark_motion(
             target, arenas, caches, gathered([*libc.problems, *caches.problems, *problems])
         ),
-        notes=(*_notes(libc), *([caches.missing] if caches.missing else [])),
+        notes=notes_of(libc, caches),
     )
 
 
@@ -182,8 +182,15 @@ def _threads(target: Target, arenas: list[Arena], caches: Caches) -> Iterator[Ma
         yield MallocThread(lwp, thread.name, arena, tcaches.get(lwp), lwp in caches.thread_arena)
 
 
-def _notes(libc: Libc) -> tuple[str, ...]:
-    """Say what wasn't found by debug symbols: the chunks have proven it."""
+def notes_of(libc: Libc, caches: Caches) -> tuple[str, ...]:
+    """Say what wasn't found by debug symbols (the chunks have proven it), and which tcaches are
+    missing.
+    """
+    missing = (caches.missing,) if caches.missing else ()
+    return (*_guesses(libc), *missing)
+
+
+def _guesses(libc: Libc) -> tuple[str, ...]:
     how = {found.what: found.how for found in libc.found}
     if libc.proven:
         return ()

@@ -11,15 +11,15 @@ from .target import Target
 SHORTEST = 4  # characters of what counts as a string
 
 
-def words_of(catalogue: Catalogue, chunk: Chunk, data: bytes) -> list[tuple[int, str]]:
-    """Return the words of a chunk's memory, each with what it is: a symbol, a pointer into a
-    chunk or a mapping, a string; "" where it is just a number, or inside a string.
+def words_of(catalogue: Catalogue, chunk: Chunk, data: bytes, number: int) -> list[tuple[int, str]]:
+    """Return the first words of a chunk's memory, so many at most, each with what it is: a symbol,
+    a pointer into a chunk or a mapping, a string; "" where it is just a number, or inside a string.
     """
     word, layout = catalogue.word, catalogue.inventory_of(chunk).libc.layout
     values = catalogue.source.as_words(memoryview(data[: len(data) // word * word]))
     words: list[tuple[int, str]] = []
     string_ends = 0
-    for at, value in zip(range(0, len(data), word), values):
+    for at, value in zip(range(0, number * word, word), values):
         link = at < 4 * word and chunk.state in FREE  # to bk_nextsize
         meaning = _pointed(catalogue, value, link)
         if at == 0 and chunk.state in (TCACHE, FAST) and layout.safe_linking and value:

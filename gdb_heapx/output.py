@@ -12,6 +12,8 @@ from typing import Any
 from .errors import HeapxError, UsageError
 from .report import Column, Report
 
+STREAMED = 40  # rows
+
 
 def arrange(
     report: Report,
@@ -22,7 +24,8 @@ def arrange(
 ) -> Report:
     """Sort and cut the first table, and check the names of columns.
 
-    A stream stays one if nothing needs all of its rows at once.
+    A stream stays one if nothing needs all of its rows at once; text shows STREAMED of its rows if
+    nothing else is asked for.
     """
     if not report.tables:
         return report
@@ -32,7 +35,12 @@ def arrange(
             known = ", ".join(column.name for column in table.columns)
             raise UsageError(f"{table.name} has no column {name!r}", f"Columns: {known}")
     rows = table.rows
-    if isinstance(rows, Iterator) and limit is not None and not sort:
+    if limit is None and is_text and isinstance(rows, Iterator):
+        limit = STREAMED
+    if isinstance(rows, Iterator) and limit is not None and sort:
+        rows, more = _best(rows, table.column(sort), limit)
+        notes = (*notes, f"{more:,} more rows (--limit).") if more else notes
+    if isinstance(rows, Iterator) and limit is not None:
         rows = list(islice(rows, limit + 1))
         if len(rows) > limit:
             notes = (*notes, f"More rows follow the first {limit:,}: --limit shows them.")
@@ -58,8 +66,23 @@ def _sorted(rows: Iterable[Any], column: Column | None) -> list[Any]:
     rows = list(rows)
     known = [row for row in rows if row[column.name] is not None]
     unknown = [row for row in rows if row[column.name] is None]
-    descending = column.kind.value in ("bytes", "count")
-    return sorted(known, key=lambda row: row[column.name], reverse=descending) + unknown
+    return sorted(known, key=lambda row: row[column.name], reverse=_descends(column)) + unknown
+
+
+def _descends(column: Column) -> bool:
+    return column.kind.value in ("bytes", "count")
+
+
+def _best(rows: Iterator[Any], column: Column | None, limit: int) -> tuple[list[Any], int]:
+    """Return the first rows of a stream by a column, and how many more there are; no more than a
+    few times as many are kept at once.
+    """
+    best: list[Any] = []
+    number = 0
+    while some := list(islice(rows, max(limit, STREAMED))):
+        number += len(some)
+        best = _sorted([*best, *some], column)[:limit]
+    return best, number - len(best)
 
 
 def check_output(path: str | None) -> None:

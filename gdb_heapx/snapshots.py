@@ -121,7 +121,7 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
     if not read:
         raise no_glibc(target)
     libcs, mallocs = zip(*read)
-    lost = tuple(_lost(each.image.path) for each in found if not each.libcs)
+    lost = tuple(lost_libc(each.image.path) for each in found if not each.libcs)
     mallocs = (replace(mallocs[0], notes=(*lost, *mallocs[0].notes)), *mallocs[1:])
     spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
     stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
@@ -136,7 +136,8 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
     return Snapshot(facts_of(target), mallocs, tile(target, spans), allocators, walked)
 
 
-def _lost(path: str) -> str:
+def lost_libc(path: str) -> str:
+    """Say that a libc is loaded whose malloc can't be read."""
     return f"The malloc of {path} was not found: what it holds counts as other memory."
 
 

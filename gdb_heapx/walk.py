@@ -137,7 +137,7 @@ class _Walker:
         # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
         forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
         self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
-        self._scanner = Scanner(target, layout, holes.residency if holes else None)
+        self._scanner = Scanner(target, layout, target.residency)
         self._carried: _Carried | None = None
 
     def fold_block(self, address: int, stop: int) -> int:

@@ -7,7 +7,9 @@ import io
 import json
 import random
 import re
+import weakref
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from heapbuilder import (
@@ -20,6 +22,7 @@ from heapbuilder import (
     UNSORTED,
     USED,
     HeapBuilder,
+    Pages,
     at_random,
     usual,
 )
@@ -32,6 +35,9 @@ from gdb_heapx.catalogue import Catalogue
 from gdb_heapx.command import Terminal
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.inventory import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
+from gdb_heapx.output import arrange
+from gdb_heapx.pages import SWAPPED
+from gdb_heapx.report import Column, Kind, Report, Table
 from gdb_heapx.snapshots import take
 
 RELEASES = [(2, 25), (2, 31), (2, 36), (2, 42), (2, 44)]
@@ -424,7 +430,7 @@ def test_where_damage_hides_a_chunk_that_is_said():
     with pytest.raises(HeapxError, match=f"the chunks end at {address:#x}"):
         run(f"chunk {last + 16:#x}", target)
     catalogue = Catalogue(target)
-    with pytest.raises(HeapxError, match=f"the heap that has {last:#x} is damaged"):
+    with pytest.raises(HeapxError, match="is unknown\n  the chunks end at"):
         catalogue.at(last)
     assert catalogue.at(heap.arenas[2].chunks[0][0]).arena == 2
     assert catalogue.at(16) is None
@@ -441,6 +447,130 @@ def test_a_cached_chunk_that_lies_where_no_chunk_is_is_told():
     codes = {problem["code"] for problem in json.loads(answer.text)["problems"]}
     assert answer.status == 1
     assert "cached_misplaced" in codes
+
+
+def _lost_heap(broken):
+    """Return a heap, and a chunk of arena 1 in a heap that nothing leads to."""
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    heap.main.close()
+    arena = heap.arena()
+    chunk = arena.add(USED, 128)
+    arena.supersede(512)
+    arena.add(USED, 64)
+    arena.close(4096)
+    if broken == "chain":
+        newest = arena.heaps[1][0]
+        heap.poke(newest + heap.layout.heap_info["prev"].offset, newest)
+    else:
+        heap.poke(heap.main.address + heap.layout.state["next"].offset, 0x10)
+    return heap.target(), chunk
+
+
+@pytest.mark.parametrize(("broken", "code"), [("chain", "heap_chain"), ("ring", "ring_broken")])
+def test_a_chunk_in_a_heap_that_is_lost_is_unknown_and_not_outside(broken, code):
+    target, chunk = _lost_heap(broken)
+    catalogue = Catalogue(target)
+    assert [problem.code for problem in catalogue.problems] == [code]
+    with pytest.raises(HeapxError, match="is unknown"):
+        catalogue.at(chunk)
+    with pytest.raises(HeapxError, match=r"\n  .*(chain|ring)"):
+        run(f"chunk {chunk:#x}", target)
+
+
+def _cycle():
+    """Return a heap whose fastbin 1 of arena 1 runs in a circle."""
+    heap = usual()
+    first, *_, last = heap.arenas[1].fast[1]
+    heap.poke(last + 16, heap.protect(last + 16, first))
+    return heap
+
+
+def test_damage_of_another_arena_hides_nothing():
+    heap = _cycle()
+    catalogue = Catalogue(heap.target())
+    assert catalogue.problems
+    assert catalogue.at(heap.arenas[2].address + 8) is None
+    assert catalogue.at(heap.arenas[2].chunks[0][0]) is not None
+
+
+@pytest.mark.parametrize("line", ["bins --chunks", "chunks"])
+@pytest.mark.parametrize("inside", [{}, {101: "_int_free"}])
+def test_a_broken_list_is_told_once_and_is_no_damage_in_motion(line, inside):
+    heap = _cycle()
+    heap.inside = inside
+    answer = run(f"{line} --format json", heap.target())
+    problems = json.loads(answer.text)["problems"]
+    found = [(p["code"], p["arena"], p["in_motion"]) for p in problems]
+    assert found == [("list_cycle", 1, bool(inside))]
+    assert answer.status == (0 if inside else 1)
+
+
+def test_single_chunks_bring_back_no_more_from_swap_than_a_snapshot():
+    heap = HeapBuilder()
+    heap.residency = Pages(heap.page)
+    for _ in range(50):
+        heap.main.add(USED, 200 << 10)
+    heap.main.close(4096)
+    target = heap.target()
+    heap.residency.mark(*heap.main.heaps[0], SWAPPED)
+    read = {}
+    for name, act in (("take", take), ("count", lambda target: Catalogue(target).count())):
+        before = len(heap.memory.reads)
+        act(target)
+        read[name] = {at // heap.page for at, _ in heap.memory.reads[before:]}
+    assert read["count"] <= read["take"]
+
+
+@pytest.mark.parametrize("sort", ["size", "state", "list"])
+@pytest.mark.parametrize("limit", [0, 1, 7, 60])
+def test_the_first_rows_of_a_sorted_stream_are_those_of_all(sort, limit):
+    every = rows(f"chunks --sort {sort}", TARGET)
+    assert rows(f"chunks --sort {sort} --limit {limit}", TARGET) == every[:limit]
+
+
+def test_a_sorted_stream_is_not_kept():
+    kept = []
+
+    def stream():
+        for number in range(5000):
+            kept[:] = [r for r in kept if r() is not None]
+            row = Weak(size=number, address=number)
+            kept.append(weakref.ref(row))
+            yield row
+
+    columns = (Column("address", Kind.ADDRESS), Column("size", Kind.BYTES, exact=True))
+    report = Report((Table("chunks", columns, stream()),))
+    best = arrange(report, "size", 3, None, True)
+    assert [row["size"] for row in best.tables[0].rows] == [4999, 4998, 4997]
+    assert best.notes == ("4,997 more rows (--limit).",)
+    assert len(kept) < 200
+
+
+class Weak(dict):
+    """A row that can be watched."""
+
+
+def test_text_of_bins_chunks_is_bounded_too():
+    heap = HeapBuilder()
+    for _ in range(60):
+        heap.main.add(USED, 32)
+        heap.main.add(FREE, 2000)
+    heap.main.add(USED, 32)
+    heap.main.close(4096)
+    heap.thread(heap.main, 100)
+    assert len(run("bins --chunks", heap.target()).text.splitlines()) == 2 + 40 + 2
+    assert len(rows("bins --chunks", heap.target())) == 60
+
+
+def test_chunks_say_what_is_missing():
+    heap = usual()
+    heap.mmapped(1 << 20)
+    target = heap.target()
+    fewer = replace(target, mappings=tuple(m for m in target.mappings if m.size != 1 << 20))
+    assert "1 mmapped chunk of 1 MiB, which were not found" in " ".join(
+        run("chunks --count", fewer).text.split()
+    )
 
 
 def test_an_address_is_needed():

@@ -9,11 +9,13 @@ from ..arenas import Arena
 from ..arguments import ARENA, NO_WALK
 from ..bins import Bin
 from ..case import Case
+from ..catalogue import Catalogue
 from ..command import command
 from ..errors import UsageError
 from ..figures import ArenaFigures
+from ..inventory import uncertain_mmapped
 from ..presence import Presence
-from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, counted, size_text, total
+from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, size_text, total
 from ..snapshots import Snapshot
 from ..thresholds import free_would_trim, thresholds
 
@@ -137,7 +139,7 @@ def mmapped_total(snapshot: Snapshot) -> Table:
     return Table("mmapped_total", TOTAL_COLUMNS, rows)
 
 
-def residency_note(snapshot: Snapshot) -> tuple[str, ...]:
+def residency_note(snapshot: Snapshot | Catalogue) -> tuple[str, ...]:
     """Return why it isn't known what is resident; nothing where it is."""
     why = snapshot.target.no_residency
     return (f"What is resident is unknown: {why}.",) if why else ()
@@ -159,13 +161,8 @@ def equation(case: Case) -> str:
 
 def lost_mmapped(snapshot: Snapshot) -> tuple[str, ...]:
     """Say where mmapped chunks were not all found, so that they have no owner of their own."""
-    return tuple(
-        f"glibc counts {counted(malloc.parameters['n_mmaps'], 'mmapped chunk')} of "
-        f"{size_text(malloc.parameters['mmapped_mem'])}, which were not found for certain: they "
-        "are part of the other anonymous memory."
-        for malloc in snapshot.mallocs
-        if not malloc.mmapped_certain
-    )
+    counts = (each.parameters for each in snapshot.mallocs if not each.mmapped_certain)
+    return tuple(uncertain_mmapped(each["n_mmaps"], each["mmapped_mem"]) for each in counts)
 
 
 def notes_of(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...]) -> tuple[str, ...]:

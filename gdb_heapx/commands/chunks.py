@@ -9,10 +9,11 @@ from ..bins import BinKind
 from ..catalogue import Around, Catalogue
 from ..command import command
 from ..errors import HeapxError, Problem
+from ..glibc import tcache_has_key
 from ..inventory import BINNED, FAST, FREE, STATES, TCACHE, TOP, Chunk, Wanted
 from ..meanings import name_of, words_of
 from ..report import Column, Dump, Kind, Report, Row, Table, total
-from .arenas import LIBC, check_arena
+from .arenas import LIBC, check_arena, residency_note
 
 STATE = Column("state", Kind.TEXT)
 LIST = Column("list", Kind.TEXT, absent="-")
@@ -56,7 +57,6 @@ WORD_COLUMNS = (
 # The option's words: a state each, and all that is free but top.
 CHOICES = {state.replace(" ", "-"): frozenset({state}) for state in STATES}
 CHOICES["free"] = frozenset(FREE)
-SHOWN = 40  # rows
 NEIGHBOURS = 3  # on each side
 WORDS = 8
 DUMPED = 128  # bytes
@@ -74,7 +74,6 @@ SIZE_LINK_NAMES = (*LINK_NAMES[BINNED], "fd_nextsize", "bk_nextsize")
     Arg("--from", "chunks that begin here or behind; any expression of gdb's", "address"),
     Arg("--to", "chunks that begin before this address", "address"),
     Arg("--count", "count them and their bytes by state instead"),
-    limit=SHOWN,
     chunks=True,
 )
 def chunks(
@@ -102,6 +101,7 @@ def chunks(
     check_arena(catalogue.arenas(), arena)
     states = CHOICES[state] if state else None
     wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
+    notes = (*catalogue.notes, *(catalogue.lost_mmapped if arena is None else ()))
     if count:
         rows: list[Row] = [
             {"state": each, "chunks": number, "bytes": size}
@@ -109,10 +109,10 @@ def chunks(
             if number
         ]
         table = Table("chunk_counts", COUNT_COLUMNS, rows, total(COUNT_COLUMNS, rows, "chunks"))
-        return Report((table,), catalogue.problems)
+        return Report((table,), catalogue.problems, notes=notes)
     found = (chunk._asdict() for chunk in catalogue.chunks(wanted))
     table = Table("chunks", CHUNK_COLUMNS, found)
-    return Report((table,), catalogue.problems, next_steps=NEXT)
+    return Report((table,), catalogue.problems, notes=notes, next_steps=NEXT)
 
 
 @command("heapx chunk", ADDRESS, chunks=True)
@@ -132,7 +132,7 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     """
     found = catalogue.around(address, NEIGHBOURS)
     if found is None:
-        why = filter(None, (catalogue.damage_at(address),))
+        why = filter(None, (catalogue.hidden(address),))
         raise HeapxError(
             f"no chunk of malloc's has {address:#x}: {name_of(catalogue, address)}", *why
         )
@@ -146,10 +146,12 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         *_place(catalogue, one),
     )
     lead = (_where(catalogue, found, address),)
+    notes = (*catalogue.notes, *residency_note(catalogue))
     if one.state == TOP:  # nobody has put anything there yet
-        return Report(tables, catalogue.problems, lead)
+        return Report(tables, catalogue.problems, lead, notes=notes)
     words = Table("words", WORD_COLUMNS, list(_words(catalogue, one, data)))
-    return Report((*tables, words), catalogue.problems, lead, dump=Dump(begin, data))
+    dump = Dump(begin, data)
+    return Report((*tables, words), catalogue.problems, lead, dump=dump, notes=notes)
 
 
 def _where(catalogue: Catalogue, found: Around, address: int) -> str:
@@ -186,7 +188,8 @@ def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
     found = catalogue.position(chunk)
     if found is None:
         statement = f"chunk {chunk.address:#x} is marked as free, but no list leads to it"
-        catalogue.problems.append(Problem("not_listed", statement, chunk.address, chunk.arena))
+        problem = Problem("not_listed", statement, chunk.address, chunk.arena)
+        catalogue.inventory_of(chunk).note([problem])
         return
     row: Row = {
         "list": chunk.list,
@@ -203,6 +206,9 @@ def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[Row]:
     word = catalogue.word
     large = (chunk.list or "").startswith(BinKind.LARGE.value)
     names = SIZE_LINK_NAMES if large else LINK_NAMES.get(chunk.state, ())
-    for i, (value, meaning) in enumerate(words_of(catalogue, chunk, data)[:WORDS]):
+    release = catalogue.inventory_of(chunk).libc.layout.release
+    if chunk.state == TCACHE and not tcache_has_key(release):
+        names = names[:1]
+    for i, (value, meaning) in enumerate(words_of(catalogue, chunk, data, WORDS)):
         name = names[i] if i < len(names) else None
         yield {"offset": i * word, "value": value, "name": name, "meaning": meaning}

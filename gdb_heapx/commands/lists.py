@@ -84,7 +84,8 @@ def bins(
     if isinstance(reading, Catalogue):
         check_arena(reading.arenas(), arena)
         found = (chunk._asdict() for chunk in reading.listed(arena, kind, bin))
-        return Report((Table("bin_chunks", LISTED_COLUMNS, found),), reading.problems)
+        table = Table("bin_chunks", LISTED_COLUMNS, found)
+        return Report((table,), reading.problems, notes=reading.notes)
     rows: list[Row] = [
         {
             "arena": each.index,
