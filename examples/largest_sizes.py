@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from operator import itemgetter
 from typing import Any
 
 HEAPX = os.environ.get("HEAPX", "heapx")
@@ -24,20 +25,22 @@ ROWS = "10"
 def sizes(pid: str) -> dict[str, Any]:
     """Return the table `sizes` of heapx, those with most bytes in use; ValueError if there is none.
 
-    Its total is of all sizes.
+    Its total is of all sizes, in all arenas and in mappings of their own.
     """
     words = ["sizes", "--sort", "in_use", "--limit", ROWS, "--format", "json"]
     done = subprocess.run([HEAPX, "-p", pid, *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:  # 1: the heap is damaged
         raise ValueError(done.stderr.strip() or f"heapx exited with {done.returncode}")
     table: dict[str, Any] = json.loads(done.stdout)["tables"][0]
+    if table["total"]["in_use"] is None:
+        raise ValueError("not all chunks could be counted")
     return table
 
 
 def markdown(table: dict[str, Any]) -> str:
     """Return the sizes in use as a Markdown table."""
     lines = ["| chunk size | chunks in use | MiB in use |", "|---:|---:|---:|"]
-    for row in table["rows"]:
+    for row in filter(itemgetter("in_use"), table["rows"]):
         cells = f"{row['size']:,}", f"{row['in_use_chunks']:,}", f"{row['in_use'] / MIB:,.1f}"
         lines.append(f"| {' | '.join(cells)} |")
     total = table["total"]

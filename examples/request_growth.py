@@ -6,7 +6,8 @@
 
 It stops where the function is next called, and again where it returns, so many times, and shows
 what the calls have changed: bytes in use, bytes free inside malloc, and the chunk sizes of which
-the program holds more than before. Other threads run meanwhile, and count too.
+the program holds more than before. Other threads run meanwhile, and count too. Where the process
+stops for another reason it says so, and leaves no breakpoint behind.
 """
 
 from __future__ import annotations
@@ -26,18 +27,44 @@ def in_use_by_size(snapshot: gdb_heapx.Snapshot) -> Counter[int]:
     return sum((Counter(census.in_use) for census in censuses if census), Counter())
 
 
+def change(before: int | None, after: int | None) -> str:
+    """Return how much more there is after than before."""
+    if before is None or after is None:
+        return "unknown (heapx check tells why)"
+    return f"{after - before:+,} bytes"
+
+
 def growth(before: gdb_heapx.Snapshot, after: gdb_heapx.Snapshot) -> str:
     """Return what changed between two snapshots, in lines."""
-    if before.in_use is None or after.in_use is None:
-        return "What is in use is unknown: heapx check tells why.\n"
-    lines = [
-        f"in use {after.in_use - before.in_use:+,} bytes, free {after.free - before.free:+,} bytes"
-    ]
+    in_use, free = change(before.in_use, after.in_use), change(before.free, after.free)
+    lines = [f"in use {in_use}, free {free}"]
     more = in_use_by_size(after)
     more.subtract(in_use_by_size(before))
     grown = sorted(more.items(), key=lambda each: -each[0] * each[1])
     lines += [f"  {n:+,} chunks of {size:,} bytes" for size, n in grown[:LARGEST] if n > 0]
     return "\n".join(lines) + "\n"
+
+
+def run_to(function: str) -> None:
+    """Let the process run until the function is called; gdb.GdbError if that doesn't happen."""
+    here = gdb.Breakpoint(function, internal=True, temporary=True)
+    try:
+        if here.pending:
+            raise gdb.GdbError(f"There is no function {function}.")
+        gdb.execute("continue", to_string=True)
+        if here.is_valid():  # a temporary breakpoint that was reached is gone
+            raise gdb.GdbError(f"{function} was not called: the process stopped before.")
+    finally:
+        if here.is_valid():
+            here.delete()
+
+
+def run_to_its_end(function: str) -> None:
+    """Let the process run until the function returns; gdb.GdbError if that doesn't happen."""
+    caller = gdb.newest_frame().older()
+    gdb.execute("finish", to_string=True)
+    if not (caller and caller.is_valid() and gdb.newest_frame() == caller):
+        raise gdb.GdbError(f"{function} did not return: the process stopped before.")
 
 
 class RequestGrowth(gdb.Command):
@@ -52,13 +79,12 @@ class RequestGrowth(gdb.Command):
         if len(words) not in (1, 2) or not all(word.isdigit() for word in words[1:]):
             raise gdb.GdbError("Usage: request-growth FUNCTION [NUMBER]")
         for _ in range(int(words[1]) if len(words) == 2 else 1):
-            gdb.Breakpoint(words[0], temporary=True)
-            gdb.execute("continue", to_string=True)
             try:
+                run_to(words[0])
                 before = gdb_heapx.snapshot()
-                gdb.execute("finish", to_string=True)
+                run_to_its_end(words[0])
                 gdb.write(growth(before, gdb_heapx.snapshot()))
-            except gdb_heapx.HeapxError as error:
+            except (gdb_heapx.HeapxError, gdb.error) as error:
                 raise gdb.GdbError(str(error)) from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -103,7 +104,7 @@ def _request(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
         raise UsageError("say what to look at: -p PID or --core CORE", "See: heapx --help")
     pid = None
     if options.pid:
-        if not options.pid.isdigit():
+        if not re.fullmatch(r"[0-9]{1,18}", options.pid):
             raise UsageError(f"{options.pid!r} is not a process id")
         pid = int(options.pid)
         if not os.path.exists(f"/proc/{pid}"):

@@ -13,6 +13,7 @@ from .target import Record, Target
 NONCONTIGUOUS = 2  # malloc_state.flags
 MAX_ARENAS = 1 << 16
 MAX_HEAPS = 1 << 20
+HEAP_CHAIN, RING_BROKEN = "heap_chain", "ring_broken"  # problems: heaps are lost
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def read_arenas(target: Target, libc: Libc) -> tuple[list[Arena], list[Problem]]
 
 def _ring_problem(index: int, address: int, what: str) -> Problem:
     statement = f"the ring of arenas {what} after {index} arenas, at {address:#x}"
-    return Problem("ring_broken", statement, address)
+    return Problem(RING_BROKEN, statement, address)
 
 
 def _plausible(target: Target, libc: Libc, record: Record) -> bool:
@@ -159,7 +160,7 @@ def _read_heaps(
         sane = info is not None and info["ar_ptr"] == record.address and address not in seen
         if info is None or not sane or not first - address <= info["size"] <= layout.heap_max:
             statement = f"heap {address:#x} does not belong to its arena: the chain of heaps ends"
-            return heaps, [Problem("heap_chain", statement, address, index)]
+            return heaps, [Problem(HEAP_CHAIN, statement, address, index)]
         seen.add(address)
         end = address + info["size"]
         committed = info["mprotect_size"]

@@ -74,16 +74,17 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, such as 20")
     return int(text)
 
 
 def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([KMGT]?)(iB|B)?", text, re.I)
+    match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,18})([KMGT]?)(iB|B)?", text, re.I)
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 4096, 64K or 100M")
-    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 4096, 0x1000 or 100M")
+    number = int(match[1], 16 if match[1][:2] in ("0x", "0X") else 10)
+    return number << 10 * " KMGT".index(match[2].upper() or " ")
 
 
 def _arena(text: str) -> int:

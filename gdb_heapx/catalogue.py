@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from .allocators import no_glibc, other_allocators
-from .arenas import Arena
+from .arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from .errors import HeapxError, MemoryFault, Problem
 from .glibc import page_sized_mmap_header
 from .heaps import Walked
@@ -23,7 +23,7 @@ from .proof import proven_libc
 from .snapshots import facts_of, lost_libc
 from .target import Target
 
-LOSES_HEAPS = ("heap_chain", "ring_broken")  # problems
+LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,9 @@ class Catalogue:
         for inventory in self.inventories:
             for arena in inventory.arenas:
                 if wanted.arena in (None, arena.index, arena.address):
-                    for part in inventory.parts(arena, wanted):
+                    parts = inventory.parts(arena, wanted)
+                    inventory.compare(arena)
+                    for part in parts:
                         yield _Place(inventory, arena, part)
         if wanted.arena is None:
             for inventory in self.inventories:

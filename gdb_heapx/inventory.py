@@ -15,10 +15,11 @@ from .bins import BinKind, FreeList, fast_lists, kind_of, regular_lists, unsorte
 from .caches import tcache_lists
 from .errors import MemoryFault, Problem
 from .heaps import Walked, walk_arena
+from .holes import Holes, Trimmer
 from .layout import LAST_BIN, UNSORTED
-from .lists import BUCKET, Places
+from .lists import BUCKET, Places, is_linked
 from .locate import Libc
-from .malloc import Identity, mark_motion, notes_of, read_mmapped
+from .malloc import Identity, mark_motion, notes_of, read_arena, read_mmapped
 from .mmapped import MmappedChunk
 from .outline import read_outline
 from .report import counted, size_text
@@ -122,6 +123,7 @@ class Inventory:
         self._lists: dict[int, dict[tuple[BinKind, int], FreeList]] = {}
         self._parts: dict[tuple[int, tuple[Heap, ...]], list[Walked]] = {}
         self._sides: dict[int, tuple[bool, Places]] = {}
+        self._compared: set[int] = set()
 
     @property
     def arenas(self) -> list[Arena]:
@@ -188,6 +190,17 @@ class Inventory:
                 self.note([replace(each, arena=arena.index) for each in part.tally.problems])
         return [part for part in self._parts[arena.index, heaps] if wanted.reaches(part.heap)]
 
+    def compare(self, arena: Arena) -> None:
+        """Note where the chunks of an arena and its free lists don't agree, once all its heaps have
+        been walked.
+        """
+        walked = self._parts.get((arena.index, arena.heaps))
+        if walked is not None and arena.index not in self._compared:
+            self._compared.add(arena.index)
+            holes = Holes(Trimmer(self._target), None)
+            reading = read_arena(self._target, self.libc, self._outline, arena, walked, holes)
+            self.note(reading.problems())
+
     def seen(
         self, arena: Arena, part: Walked, start: int | None = None, before: int = 0
     ) -> Iterator[Seen]:
@@ -200,11 +213,15 @@ class Inventory:
         first = None if start is None else part.tally.landmark(start, before)
         chunks = each_chunk(self._target, layout, first or heap.first, part.tally.end)
         bucket, cached, fast = -1, frozenset[int](), frozenset[int]()
+        cut = None if part.whole else part.tally.end  # what tells the last chunk's state is damaged
         try:
             for address, size, used in chunks:
                 if address >> BUCKET != bucket:
                     bucket = address >> BUCKET
                     fast, cached = (places.bucket(bucket) for places in overlay)
+                if cut and address + size == cut:
+                    listed = address in cached or address in fast
+                    used = listed or not is_linked(self._outline.links, address)
                 if not used:
                     yield Seen(address, size, BINNED)
                 elif address in cached:

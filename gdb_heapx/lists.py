@@ -249,6 +249,17 @@ def regular_list(
         previous, chunk = chunk, following
 
 
+def is_linked(links: Links, chunk: int) -> bool:
+    """Tell whether a chunk hangs in a regular bin: both its neighbours there link to it (what
+    malloc.c's unlink_chunk demands).
+    """
+    try:
+        _, following, previous = links.chunk(chunk)
+        return links.chunk(following)[2] == chunk == links.chunk(previous)[1]
+    except MemoryFault:
+        return False
+
+
 def tcache_list(
     name: str, layout: Layout, links: Links, head: int, bounds: tuple[int, int | None]
 ) -> Chunks:

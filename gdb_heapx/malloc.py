@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,15 +11,16 @@ from . import glibc
 from .arenas import Arena
 from .bins import ArenaBins, read_regular
 from .caches import Caches, Tcache, ThreadCache
+from .census import Census
 from .errors import Problem
 from .figures import ArenaFigures, ArenaReading, Check
-from .heaps import free_chunks, walk_arena
+from .heaps import Walked, free_chunks, walk_arena
 from .holes import Holes, Trimmer
 from .lists import gathered
 from .loader import link_map_of
 from .locate import Found, Libc
 from .mmapped import MmappedChunk, find_mmapped
-from .outline import read_outline
+from .outline import Outline, read_outline
 from .presence import Presence, presence_of
 from .target import Target
 
@@ -99,6 +101,14 @@ class Malloc:
         return self.parameters["mmapped_mem"] - sum(cached)
 
     @property
+    def mmapped_census(self) -> Census | None:
+        """The mmapped chunks by size; None where they were not found for certain."""
+        if not self.mmapped_certain:
+            return None
+        cached = Counter(c.size for c in self.mmapped if c.address in self.mmapped_cached)
+        return Census(Counter(c.size for c in self.mmapped) - cached, cached)
+
+    @property
     def held(self) -> int:
         """Bytes that this malloc has from the system."""
         return sum(arena.system for arena in self.arenas) + self.parameters["mmapped_mem"]
@@ -114,15 +124,7 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
         walk_arena(target, layout, arena, outline.overlay, hole) if scope.walk else None
         for arena, hole in zip(arenas, holes)
     ]
-    regular = [
-        read_regular(target, layout, arena, outline.links, free_chunks(arena, part))
-        for arena, part in zip(arenas, walked)
-    ]
-    bins = map(ArenaBins.joined, outline.fast, regular)
-    parts = [
-        ArenaReading(*part, caches, layout, target.residency)
-        for part in zip(arenas, bins, walked, holes)
-    ]
+    parts = [read_arena(target, libc, outline, *part) for part in zip(arenas, walked, holes)]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
     program_break = _program_break(target, libc)
     mmapped, certain = read_mmapped(target, libc, arenas)
@@ -163,6 +165,21 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
         ),
         notes=notes_of(libc, caches),
     )
+
+
+def read_arena(
+    target: Target,
+    libc: Libc,
+    outline: Outline,
+    arena: Arena,
+    walked: list[Walked] | None,
+    holes: Holes,
+) -> ArenaReading:
+    """Return what the lists and the walk say of one arena."""
+    free = free_chunks(arena, walked)
+    regular = read_regular(target, libc.layout, arena, outline.links, free)
+    bins = ArenaBins.joined(outline.fast[arena.index], regular)
+    return ArenaReading(arena, bins, walked, holes, outline.caches, libc.layout, target.residency)
 
 
 def _identity(libc: Libc) -> tuple[Found, ...]:

@@ -109,10 +109,7 @@ def _roff() -> Iterator[str]:
     for number, line in enumerate(SYNOPSES):
         yield from (*((".br",) if number else ()), _escaped(line))
     yield from (".SH DESCRIPTION", _escaped(WHAT), ".PP")
-    yield _escaped(
-        "Without a command it prints the overview. In gdb the same commands are typed as"
-    )
-    yield _escaped("`heapx COMMAND`, once the file that --loader prints is sourced.")
+    yield _escaped(IN_GDB)
     yield ".SH OPTIONS"
     yield from _terms((_usage(arg), arg.meaning) for arg in SHELL_ARGS)
     yield ".SH COMMANDS"

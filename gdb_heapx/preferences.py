@@ -32,6 +32,12 @@ class Preference:
     def key(self) -> str:
         return self.name.replace("-", "_")
 
+    @property
+    def documentation(self) -> str:
+        if self.choices():
+            return self.detail
+        return f"{self.detail} `set heapx {self.name}` without a value unsets it."
+
     def parsed(self, text: str) -> Any:
         """Return the value of what the user typed, None for nothing or the first choice.
 

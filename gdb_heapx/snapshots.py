@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from .allocators import no_glibc, other_allocators
+from .arenas import RING_BROKEN
 from .errors import Problem
 from .figures import ArenaFigures
 from .locate import Libc, find_libcs
@@ -73,24 +74,31 @@ class Snapshot:
     @property
     def in_use(self) -> int | None:
         """Bytes that the program holds, in all arenas and mmapped; None where one can't be read."""
-        amounts = [arena.in_use for arena in self.arenas()]
-        known = [amount for amount in amounts if amount is not None]
-        if len(known) < len(amounts):
-            return None
-        return sum(known) + sum(malloc.mmapped_in_use for malloc in self.mallocs)
+        held = self._sum(arena.in_use for arena in self.arenas())
+        return None if held is None else held + sum(m.mmapped_in_use for m in self.mallocs)
 
     @property
-    def free(self) -> int:
-        """Bytes that are free inside malloc: in tcaches, fastbins and bins, and in tops."""
+    def free(self) -> int | None:
+        """Bytes that are free inside malloc: in tcaches, fastbins and bins, and in tops; None where
+        something is wrong, such as a list that can't be followed to its end.
+        """
+        if self.problems:
+            return None
         return sum(a.tcache + a.fast + a.binned + a.top for a in self.arenas())
 
     @property
     def returnable(self) -> int | None:
         """Bytes of RAM that malloc_trim would give back; None if unknown."""
         trims = [arena.trim for arena in self.arenas()]
-        amounts = [None if trim is None else trim.returned for trim in trims]
-        known = [amount for amount in amounts if amount is not None]
-        return sum(known) if len(known) == len(amounts) else None
+        return self._sum(None if trim is None else trim.returned for trim in trims)
+
+    def _sum(self, amounts: Iterable[int | None]) -> int | None:
+        """Return a sum over the arenas; None where one isn't known, or not every arena is."""
+        if any(problem.code == RING_BROKEN for problem in self.problems):
+            return None
+        found = list(amounts)
+        known = [amount for amount in found if amount is not None]
+        return sum(known) if len(known) == len(found) else None
 
     def arenas(self) -> tuple[ArenaFigures, ...]:
         """Return the arenas of every libc, the program's own first."""

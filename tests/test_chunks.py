@@ -478,6 +478,41 @@ def test_a_chunk_in_a_heap_that_is_lost_is_unknown_and_not_outside(broken, code)
         run(f"chunk {chunk:#x}", target)
 
 
+@pytest.mark.parametrize("word", [0, 0x4141414141414140, 0x4141414141414141])
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [(USED, "in use"), (TCACHE, "tcache"), (FAST, "fast"), (FREE, "binned"), (UNSORTED, "binned")],
+)
+def test_the_last_chunk_before_damage_is_what_it_was(kind, state, word):
+    """Whether a chunk is in use the next header tells, which is what an overflow overwrites."""
+    heap = HeapBuilder()
+    arena = heap.arena()
+    cache = heap.thread(arena, 100)
+    last = arena.add(kind, 96, cache)
+    heap.poke(arena.add(USED, 128) + heap.word, word)
+    arena.close(4096)
+    catalogue = Catalogue(heap.target())
+    found = [chunk for chunk in catalogue.chunks() if chunk.arena == 1]
+    assert [found[-1].address, found[-1].state] == [last, state]
+    assert catalogue.problems
+
+
+def test_a_chunk_that_no_list_leads_to_is_told_as_in_every_command():
+    heap = usual()
+    before, lost, after, *_ = heap.main.bins[1]
+    heap.poke(before + 16, after)
+    heap.poke(after + 24, before)
+    target = heap.target()
+    told = [p.statement for p in take(target).problems]
+    assert told
+    for line in ("chunks", "chunks --count", "chunks --arena 0"):
+        answer = json.loads(run(f"{line} --format json", target).text)
+        assert [p["statement"] for p in answer["problems"]] == told
+    assert run("chunks", target).status == 1
+    one = json.loads(run(f"chunk {lost:#x} --format json", target).text)
+    assert "not_listed" in [problem["code"] for problem in one["problems"]]
+
+
 def _cycle():
     """Return a heap whose fastbin 1 of arena 1 runs in a circle."""
     heap = usual()
@@ -643,6 +678,15 @@ def test_an_expression_neither_writes_to_the_process_nor_calls_in_it(inferiors, 
     assert len(values) == 6
     assert out.err.count(f"{expression} is no address: ") == len(asked)
     assert "Traceback" not in out.err
+
+
+@pytest.mark.live
+def test_a_reference_is_what_it_refers_to(arenas):
+    top = "main_arena.top"
+    lines = ("set language c++", f"print $_heapx_chunk((struct malloc_chunk &) *{top})")
+    objects = (f"print $_heapx_chunk(*{top})", f"print (long) {top}")
+    out = gdb(*lines, *objects, target=("-p", arenas.pid)).out
+    assert len(set(re.findall(r"^\$\d = (\d+)$", out, re.M))) == 1, out
 
 
 @pytest.mark.live

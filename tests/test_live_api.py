@@ -211,3 +211,22 @@ def test_the_growth_of_a_request_is_what_it_keeps(inferiors):
     assert "  +2 chunks of 1,008 bytes" in result.out
     assert "Usage: request-growth FUNCTION [NUMBER]" in result.err
     assert "Traceback" not in result.err
+
+
+def test_the_growth_of_what_is_not_called_is_refused_and_leaves_no_breakpoint(inferiors):
+    lines = (
+        f"source {EXAMPLES / 'request_growth.py'}",
+        "break handle_request",
+        "run",
+        "request-growth no_such_function",
+        "request-growth exit",
+        "tbreak usleep",
+        "request-growth handle_request",
+        "maint info breakpoints",
+        "kill",
+    )
+    result = gdb(*lines, target=(inferiors / "requests",))
+    assert "There is no function no_such_function." in result.err
+    assert "exit was not called: the process stopped before." in result.err
+    assert result.out.count("breakpoint already hit") == 1
+    assert not re.search(r"(no_such_function|exit)", result.out.rpartition("Num ")[2])

@@ -121,7 +121,15 @@ def test_gdb_sets_shows_and_completes_them():
         "set heapx color on",
         "set heapx table-format github",
     ]
-    assert result.err == "limit: 'x' is not a number.\n"
+    assert result.err == "limit: 'x' is not a number, such as 20.\n"
+
+
+@pytest.mark.live
+def test_gdb_unsets_them_and_knows_no_others():
+    lines = ("set heapx limit 3", "set heapx limit", "show heapx limit", "set heapx nonsense 3")
+    result = gdb(*lines)
+    assert result.out == "how many rows of a table text shows: not set.\n"
+    assert result.err == "heapx has no setting 'nonsense'. All of them: show heapx\n"
 
 
 @pytest.mark.live
@@ -129,7 +137,7 @@ def test_every_preference_has_its_help():
     lines = [f"help set heapx {preference.name}" for preference in PREFERENCES]
     shown = " ".join(gdb(*lines).out.split())
     for preference in PREFERENCES:
-        assert f"Set {preference.help}. {preference.detail}" in shown
+        assert f"Set {preference.help}. {preference.documentation}" in shown
 
 
 @pytest.mark.live

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from heapbuilder import FREE, MACHINES, UNSORTED, USED, at_random, usual
@@ -69,6 +70,35 @@ def test_sizes_are_those_that_were_built_and_add_up_to_the_arenas(seed, machine,
         rows = rows_of(snapshot, words)
         assert tuple(sum(row[name] for row in rows) for name in NAMES) == sums(snapshot)
     assert counted(rows_of(snapshot)) == built(heap, heap.arenas)
+
+
+def test_mmapped_chunks_are_counted_where_no_arena_is_asked_for():
+    before = counted(rows_of(take(usual().target())))
+    heap = usual()
+    for size in (1 << 20, 1 << 20, 3 << 20):
+        heap.mmapped(size)
+    snapshot = take(heap.target())
+    whole = rows_of(snapshot)
+    assert counted(whole) == (before[0] + Counter({1 << 20: 2, 3 << 20: 1}), before[1])
+    assert sum(row["in_use"] for row in whole) == snapshot.in_use
+    assert counted(rows_of(snapshot, "--arena 0")) == built(heap, [heap.main])
+
+
+@pytest.mark.parametrize("lost", ["arena", "mmapped"])
+def test_where_something_was_not_counted_there_is_no_total(lost):
+    heap = usual()
+    heap.mmapped(1 << 20)
+    target = heap.target()
+    if lost == "arena":
+        heap.poke(heap.arenas[1].chunks[4][0] + 8, 3)
+    else:
+        mappings = tuple(m for m in target.mappings if m.size != 1 << 20)
+        target = replace(target, mappings=mappings)
+    report = json.loads(answer("sizes --format json", take(target)).text)
+    total = report["tables"][0]["total"]
+    assert total
+    assert set(total.values()) == {None}
+    assert report["notes"]
 
 
 def test_one_arena_has_its_own_sizes():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..arenas import Arena
@@ -14,6 +14,7 @@ from ..command import command
 from ..errors import UsageError
 from ..figures import ArenaFigures
 from ..inventory import uncertain_mmapped
+from ..malloc import Malloc
 from ..presence import Presence
 from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, size_text, total
 from ..snapshots import Snapshot
@@ -159,9 +160,9 @@ def equation(case: Case) -> str:
     return f"{whole} = {' + '.join(f'{size_text(size)} {name}' for name, size in sizes.items())}"
 
 
-def lost_mmapped(snapshot: Snapshot) -> tuple[str, ...]:
+def lost_mmapped(mallocs: Iterable[Malloc]) -> tuple[str, ...]:
     """Say where mmapped chunks were not all found, so that they have no owner of their own."""
-    counts = (each.parameters for each in snapshot.mallocs if not each.mmapped_certain)
+    counts = (each.parameters for each in mallocs if not each.mmapped_certain)
     return tuple(uncertain_mmapped(each["n_mmaps"], each["mmapped_mem"]) for each in counts)
 
 

@@ -10,7 +10,7 @@ from ..catalogue import Around, Catalogue
 from ..command import command
 from ..errors import HeapxError, Problem
 from ..glibc import tcache_has_key
-from ..inventory import BINNED, FAST, FREE, STATES, TCACHE, TOP, Chunk, Wanted
+from ..inventory import BINNED, FAST, FREE, IN_USE, MMAPPED, STATES, TCACHE, TOP, Chunk, Wanted
 from ..meanings import name_of, words_of
 from ..report import Column, Dump, Kind, Report, Row, Table, total
 from .arenas import LIBC, check_arena, residency_note
@@ -54,9 +54,10 @@ WORD_COLUMNS = (
     Column("name", Kind.TEXT, absent=""),
     Column("meaning", Kind.TEXT),
 )
-# The option's words: a state each, and all that is free but top.
+# The option's words: a state each, all that is free but top, all that the program holds.
 CHOICES = {state.replace(" ", "-"): frozenset({state}) for state in STATES}
 CHOICES["free"] = frozenset(FREE)
+CHOICES["in-use"] = frozenset({IN_USE, MMAPPED})
 NEIGHBOURS = 3  # on each side
 WORDS = 8
 DUMPED = 128  # bytes
@@ -88,9 +89,9 @@ def chunks(
     """List chunks one by one, in the order of their addresses.
 
     Arena by arena and heap by heap; chunks with a mapping of their own come last. Sizes are chunk
-    sizes, with malloc's header. free are tcache, fast and binned chunks; overhead are the tcaches
-    themselves. As text the first 40 are shown, or --limit; JSON and CSV have all, written as they
-    are read, however many there are.
+    sizes, with malloc's header. --state free are tcache, fast and binned chunks, --state in-use are
+    in use and mmapped ones; overhead are the tcaches themselves. As text the first 40 are shown, or
+    --limit; JSON and CSV have all, written as they are read, however many there are.
 
     Examples:
 

@@ -38,7 +38,7 @@ def ledger(snapshot: Snapshot) -> Report:
     sums = {**total(LEDGER_COLUMNS, counted_rows), **total(LEDGER_COLUMNS[:3], rows)}
     scale = "resident" if case.resident_known else None
     table = Table("ledger", LEDGER_COLUMNS, rows, sums, scale)
-    notes = (*ledger_notes(case.ledger), *lost_mmapped(snapshot), *notes_of(snapshot, ()))
+    notes = (*ledger_notes(case.ledger), *lost_mmapped(snapshot.mallocs), *notes_of(snapshot, ()))
     tables = (table, _by_owner(case.ledger, scale)) if len(snapshot.arenas()) > 1 else (table,)
     return Report(tables, snapshot.problems, (equation(case),), notes=notes)
 

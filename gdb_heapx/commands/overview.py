@@ -63,7 +63,7 @@ def overview(snapshot: Snapshot) -> Report:
         bar=Bar(tuple((mark, size) for _, mark, _, size in overview_parts(case))),
         findings=find_causes(snapshot)[:3],
         brief=True,
-        notes=(*lost_mmapped(snapshot), *notes_of(snapshot, ()), *_without_walk(snapshot)),
+        notes=(*lost_mmapped(snapshot.mallocs), *notes_of(snapshot, ()), *_without_walk(snapshot)),
         next_steps=(
             ("heapx why", "all findings, with evidence; also: trim, ledger, arenas, bins, top"),
         ),
@@ -162,5 +162,5 @@ def why(snapshot: Snapshot) -> Report:
         problems=snapshot.problems,
         lead=(equation(case), verdict(case)),
         findings=findings,
-        notes=(*lost_mmapped(snapshot), *notes_of(snapshot, ())),
+        notes=(*lost_mmapped(snapshot.mallocs), *notes_of(snapshot, ())),
     )

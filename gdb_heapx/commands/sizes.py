@@ -11,7 +11,7 @@ from ..command import command
 from ..figures import ArenaFigures
 from ..report import Column, Kind, Report, Table, size_text, total
 from ..snapshots import Snapshot
-from .arenas import notes_of, select
+from .arenas import lost_mmapped, notes_of, select
 
 SIZE_COLUMNS = (
     Column("size", Kind.BYTES, title="chunk size", exact=True),
@@ -38,8 +38,8 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
 
     Sizes are chunk sizes, with malloc's header; # are numbers of chunks. Those with most bytes come
     first; % is their share of all bytes in chunks, sum % that of all rows so far. Free are binned,
-    fast and cached chunks. Tops and chunks with a mapping of their own are not in here: see heapx
-    top and heapx mmapped.
+    fast and cached chunks. Chunks with a mapping of their own are counted, but with --arena; tops
+    are not: see heapx top.
 
     Examples:
 
@@ -47,16 +47,20 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
         heapx sizes --sort in_use --limit 10  the ten that the program holds most of
     """
     chosen = select(snapshot, arena)
-    counted = [each.census for each in chosen if each.census is not None]
-    rows = list(_rows(by_size(added(counted), bool(group))))
+    mallocs = snapshot.mallocs if arena is None else ()
+    parts = [*(each.census for each in chosen), *(each.mmapped_census for each in mallocs)]
+    found = [part for part in parts if part is not None]
+    rows = list(_rows(by_size(added(found), bool(group))))
     sums = total(SIZE_COLUMNS, rows, "in_use_chunks", "free_chunks")
+    if len(found) < len(parts):
+        sums = dict.fromkeys(sums)
     columns = (replace(SIZE_COLUMNS[0], title="min size"), *SIZE_COLUMNS[1:])
     table = Table("sizes", columns if group else SIZE_COLUMNS, rows, sums)
     many = not group and len(rows) > SHOWN and rows[SHOWN - 1]["cumulative"] < ENOUGH
     return Report(
         (table,),
         snapshot.problems,
-        notes=(*_uncounted(chosen), *notes_of(snapshot, ())),
+        notes=(*_uncounted(chosen), *lost_mmapped(mallocs), *notes_of(snapshot, ())),
         next_steps=GROUP if many else _where(rows, bool(group)),
     )
 

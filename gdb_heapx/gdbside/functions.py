@@ -8,7 +8,7 @@ from collections.abc import Callable
 import gdb
 
 from ..errors import HeapxError
-from ..inventory import Chunk
+from ..inventory import IN_USE, Chunk
 from ..malloc import Scope
 from .session import GdbSession
 from .values import address_of
@@ -55,16 +55,19 @@ def _state(address: gdb.Value) -> str:
 
     Example: break free if $_streq($_heapx_state($rdi), "tcache")
     """
-    chunk = _chunk(address)
-    return chunk.state if chunk else "outside"
+    catalogue = GdbSession().catalogue(Scope())
+    chunk = catalogue.at(address_of(address))
+    if chunk is None:
+        return "outside"
+    missing = catalogue.inventory_of(chunk).missing_tcaches
+    if chunk.state == IN_USE and missing:
+        raise HeapxError("whether it is in use or in a tcache is unknown", missing)
+    return chunk.state
 
 
 def _in_use() -> int:
     """Return the bytes that the program holds, in all arenas and mmapped: $_heapx_in_use()."""
-    amount = GdbSession().take(Scope()).in_use
-    if amount is None:
-        raise HeapxError("what is in use is unknown", "heapx check tells why.")
-    return amount
+    return _known(GdbSession().take(Scope()).in_use, "what is in use")
 
 
 def _free() -> int:
@@ -72,7 +75,13 @@ def _free() -> int:
 
     In tcaches, fastbins and bins, and in tops.
     """
-    return GdbSession().take(Scope()).free
+    return _known(GdbSession().take(Scope()).free, "what is free")
+
+
+def _known(amount: int | None, what: str) -> int:
+    if amount is None:
+        raise HeapxError(f"{what} is unknown", "heapx check tells why.")
+    return amount
 
 
 FUNCTIONS: dict[str, Callable[..., int | str]] = {

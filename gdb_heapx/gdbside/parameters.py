@@ -16,10 +16,12 @@ class _Prefix(gdb.Command):
     """Settings of heapx."""
 
     def __init__(self, verb: str) -> None:
-        self._verb = verb
         super().__init__(f"{verb} heapx", gdb.COMMAND_DATA, prefix=True)
 
     def invoke(self, argument: str, from_tty: bool) -> None:
+        if argument:
+            name = argument.split()[0]
+            raise gdb.GdbError(f"heapx has no setting {name!r}. All of them: show heapx")
         for preference in PREFERENCES:
             gdb.execute(f"show heapx {preference.name}")
 
@@ -30,7 +32,7 @@ class _Parameter(gdb.Parameter):
     def __init__(self, declared: Preference) -> None:
         self.set_doc = f"Set {declared.help}."
         self.show_doc = f"Show {declared.help}."
-        self.__doc__ = declared.detail
+        self.__doc__ = declared.documentation
         self._declared = declared
         name, choices = f"heapx {declared.name}", declared.choices()
         if choices:

@@ -14,6 +14,7 @@ OBJECTS = (
     gdb.TYPE_CODE_ARRAY,
     gdb.TYPE_CODE_FUNC,
 )
+REFERENCES = (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF)
 # An assignment, ++ or --: `=` that isn't of ==, !=, <= or >=.
 WRITES = re.compile(r"(?<![=!<>])=(?!=)|<<=|>>=|\+\+|--")
 
@@ -29,14 +30,18 @@ def evaluated(expression: str) -> int:
 
 
 def address_of(value: gdb.Value) -> int:
-    """Return the address that a value is; of an object the one where it lies. gdb.error if none.
+    """Return the address that a value is; of an object the one where it lies; a reference is what
+    it refers to. gdb.error if none. A negative number is the address of the same bits.
 
     For a string that isn't in memory gdb would call malloc in the process.
     """
     with setting("may-call-functions", "off"):
+        if value.type.strip_typedefs().code in REFERENCES:
+            value = value.referenced_value()
         if value.type.strip_typedefs().code in OBJECTS and value.address is not None:
             value = value.address
-        return int(value) % (1 << 64)
+        word: int = gdb.lookup_type("long").sizeof
+        return int(value) % (1 << 8 * word)
 
 
 @contextmanager
