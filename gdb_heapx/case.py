@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +26,10 @@ class Case:
     @cached_property
     def ledger(self) -> Ledger:
         return account(self.snapshot)
+
+    @property
+    def environment(self) -> Mapping[str, str] | None:
+        return self.snapshot.target.environment
 
     @property
     def resident_known(self) -> bool:
@@ -81,11 +85,18 @@ class Case:
         return self.snapshot.returnable
 
     def reachable(self, arena: ArenaFigures) -> int:
-        """Return what is free below top in whole pages; all that is binned if that is unknown."""
+        """Return what is free below top in whole pages; all that is binned if the chunks were not
+        walked over.
+        """
         if arena.in_use is None:  # not readable to its end
             return 0
-        known = arena.trim.returned_below_top.resident if arena.trim else None
-        return self.of(arena, "binned") if known is None else known
+        trim = arena.trim
+        if trim is None:
+            return self.of(arena, "binned")
+        if trim.returned_below_top.resident is not None:
+            return trim.returned_below_top.resident
+        kept = (trim.kept_partial_page, trim.kept_small_bins, trim.kept_locked)
+        return max(arena.binned + arena.fast - sum(part.bytes or 0 for part in kept), 0)
 
     def kept_top(self, arena: ArenaFigures) -> int:
         """Return what malloc_trim leaves at top, with the fast chunks that it merges into it."""

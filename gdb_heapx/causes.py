@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from . import settings
+from . import settings, spread
 from .allocators import what_to_ask
 from .case import SHOWN, Case, each_arena
 from .figures import ArenaFigures
@@ -110,7 +110,7 @@ def _pinned(case: Case) -> Iterator[Finding]:
         "pinned",
         sum(amount for amount, _ in pinned),
         "chunks in use lie above free memory, and pin it. free() returns only the end of top, so "
-        "one live chunk keeps all that is beneath it.",
+        f"one live chunk keeps all that is beneath it.{_at_most(case)}",
         each_arena(
             pinned, lambda amount, arena: f"{_pin(arena)} below top pins {size_text(amount)}"
         ),
@@ -120,72 +120,17 @@ def _pinned(case: Case) -> Iterator[Finding]:
     )
 
 
+def _at_most(case: Case) -> str:
+    if case.snapshot.walked:
+        return ""
+    return " At most: without a walk (--no-walk) it isn't known which of it are whole pages."
+
+
 def _pin(arena: ArenaFigures) -> str:
     """Name the chunk that pins what is below top: one in use, or else a cached one."""
     if arena.last_in_use is not None:
         return f"chunk {arena.last_in_use:#x}"
     return "a chunk" if arena.in_use_chunks is None else "a chunk in a tcache or fastbin"
-
-
-def _arenas(case: Case) -> Iterator[Finding]:
-    """Many arenas, each with free memory that the threads of the others can't use."""
-    for malloc in case.snapshot.mallocs:
-        others = [
-            (case.reachable(arena) + case.of(arena, "top"), arena)
-            for arena in malloc.arenas
-            if not arena.main
-        ]
-        free = sum(amount for amount, _ in others)
-        if len(others) < 2 or 4 * max(amount for amount, _ in others) > 3 * free:
-            continue
-        yield Finding(
-            "many_arenas",
-            free,
-            f"{len(malloc.arenas)} arenas: what is free in one is of no use to the threads of "
-            "others.",
-            each_arena(
-                others,
-                lambda amount, arena: f"{size_text(amount)} free{_attached(arena)}",
-            ),
-            "GLIBC_TUNABLES=glibc.malloc.arena_max=2 when it starts. Or MALLOC_ARENA_MAX=2. The "
-            "price is contention. How much it saves can't be computed.",
-        )
-
-
-def _attached(arena: ArenaFigures) -> str:
-    return "" if arena.threads is None else f", {counted(arena.threads, 'thread')} attached"
-
-
-def _idle_arenas(case: Case) -> Iterator[Finding]:
-    idle = [a for a in case.snapshot.arenas() if a.threads == 0 and not a.main]
-    amounts = [(case.of(arena, "binned", "fast", "top"), arena) for arena in idle]
-    yield Finding(
-        "idle_arenas",
-        sum(amount for amount, _ in amounts),
-        f"{counted(len(idle), 'arena')} without a thread: what is free there waits for a new one.",
-        each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
-        "Keep worker threads instead of ending them. Or bound the arenas with MALLOC_ARENA_MAX. "
-        "malloc_trim(0) returns what is below their tops.",
-    )
-
-
-def _other_tops(case: Case) -> Iterator[Finding]:
-    tops = [(case.kept_top(arena), arena) for arena in case.snapshot.arenas() if not arena.main]
-    yield Finding(
-        "other_tops",
-        sum(amount for amount, _ in tops),
-        "malloc_trim never returns the tops of arenas but the main one.",
-        each_arena(
-            tops,
-            lambda amount, arena: (
-                f"top {arena.top_address:#x}, {size_text(amount)}"
-                + (" with the fast chunks that merge into it" if amount > arena.top else "")
-            ),
-        ),
-        "MALLOC_TOP_PAD_=0 and MALLOC_TRIM_THRESHOLD_=4096 when it starts. A free at the end of "
-        "such an arena then leaves a page of its top, for more system calls. MALLOC_ARENA_MAX "
-        "bounds their number.",
-    )
 
 
 def _fragmented(case: Case) -> Iterator[Finding]:
@@ -384,7 +329,8 @@ def _largest(case: Case) -> tuple[str, ...]:
 
 CAUSES: tuple[Cause, ...] = (
     *(_returnable, _pinned, settings.trim_threshold, settings.limits_set),
-    *(settings.mmap_threshold_raised, settings.mmaps_exhausted, _arenas),
-    *(_idle_arenas, _other_tops, _fragmented, _too_small, _tcaches, _fast, _foreign_brk),
+    *(settings.mmap_threshold_raised, settings.mmaps_exhausted),
+    *(spread.many_arenas, spread.idle_arenas, spread.other_tops),
+    *(_fragmented, _too_small, _tcaches, _fast, _foreign_brk),
     *(_huge_pages, _locked, _swapped, _mmapped, _outside),
 )

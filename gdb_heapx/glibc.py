@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import NamedTuple
 
 from .layout import Field, Layout, Release, align_up, lay_out
 
@@ -14,6 +15,9 @@ OLDEST: Release = (2, 23)
 NEWEST: Release = (2, 44)
 
 CHAR, SHORT, INT, WORD = 1, 2, 4, 0
+
+DEFAULT_MMAP_THRESHOLD = DEFAULT_TRIM_THRESHOLD = DEFAULT_TOP_PAD = 128 << 10
+DEFAULT_MMAPS_MAX = 65536
 
 # The functions of malloc.c, arena.c and hooks.c that change the heap, by any of their names.
 MALLOC_FUNCTIONS = re.compile(
@@ -154,12 +158,14 @@ def default_parameters(layout: Layout) -> dict[str, int]:
     TCACHE_FILL_COUNT (16 from 2.43). What malloc only counts there has no default.
     """
     defaults = {
-        **dict.fromkeys(("trim_threshold", "top_pad", "mmap_threshold"), 128 << 10),
+        "trim_threshold": DEFAULT_TRIM_THRESHOLD,
+        "top_pad": DEFAULT_TOP_PAD,
+        "mmap_threshold": DEFAULT_MMAP_THRESHOLD,
         **dict.fromkeys(("tcache_bins", "tcache_small_bins"), 64),
         **dict.fromkeys(("thp_pagesize", "hp_pagesize", "hp_flags", "tcache_unsorted_limit"), 0),
         "arena_test": 8 if layout.word == 8 else 2,
         "arena_max": 0,
-        "n_mmaps_max": 65536,
+        "n_mmaps_max": DEFAULT_MMAPS_MAX,
         "no_dyn_threshold": 0,
         **_largest_cached(layout),
         "tcache_count": 16 if layout.release >= (2, 43) else 7,
@@ -167,22 +173,41 @@ def default_parameters(layout: Layout) -> dict[str, int]:
     return {name: defaults[name] for name in layout.par.members if name in defaults}
 
 
-# By setting: the variable of the environment and the tunable that set it ("" without).
+class Setter(NamedTuple):
+    """What sets a member of malloc_par: variable, tunable and mallopt's parameter ("" without)."""
+
+    variable: str = ""
+    tunable: str = ""
+    mallopt: str = ""
+
+
+def _setter(name: str, variable: str) -> Setter:
+    return Setter(variable, f"glibc.malloc.{name}", f"M_{variable[7:].strip('_')}")
+
+
+# By member of malloc_par (malloc.c, ptmalloc_init and do_set_…; elf/dl-tunables.list).
 SETTERS = {
-    "trim_threshold": ("MALLOC_TRIM_THRESHOLD_", "glibc.malloc.trim_threshold"),
-    "top_pad": ("MALLOC_TOP_PAD_", "glibc.malloc.top_pad"),
-    "mmap_threshold": ("MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"),
-    "n_mmaps_max": ("MALLOC_MMAP_MAX_", "glibc.malloc.mmap_max"),
-    "arena_max": ("MALLOC_ARENA_MAX", "glibc.malloc.arena_max"),
-    "arena_test": ("MALLOC_ARENA_TEST", "glibc.malloc.arena_test"),
-    "tcache_max_bytes": ("", "glibc.malloc.tcache_max"),
-    "tcache_bins": ("", "glibc.malloc.tcache_max"),
-    "tcache_count": ("", "glibc.malloc.tcache_count"),
-    "tcache_unsorted_limit": ("", "glibc.malloc.tcache_unsorted_limit"),
-    "hp_pagesize": ("", "glibc.malloc.hugetlb"),
-    "hp_flags": ("", "glibc.malloc.hugetlb"),
-    "thp_pagesize": ("", "glibc.malloc.hugetlb"),
+    "trim_threshold": _setter("trim_threshold", "MALLOC_TRIM_THRESHOLD_"),
+    "top_pad": _setter("top_pad", "MALLOC_TOP_PAD_"),
+    "mmap_threshold": _setter("mmap_threshold", "MALLOC_MMAP_THRESHOLD_"),
+    "n_mmaps_max": _setter("mmap_max", "MALLOC_MMAP_MAX_"),
+    "arena_max": _setter("arena_max", "MALLOC_ARENA_MAX"),
+    "arena_test": _setter("arena_test", "MALLOC_ARENA_TEST"),
+    "tcache_max_bytes": Setter(tunable="glibc.malloc.tcache_max"),
+    "tcache_bins": Setter(tunable="glibc.malloc.tcache_max"),
+    "tcache_count": Setter(tunable="glibc.malloc.tcache_count"),
+    "tcache_unsorted_limit": Setter(tunable="glibc.malloc.tcache_unsorted_limit"),
+    "hp_pagesize": Setter(tunable="glibc.malloc.hugetlb"),
+    "hp_flags": Setter(tunable="glibc.malloc.hugetlb"),
+    "thp_pagesize": Setter(tunable="glibc.malloc.hugetlb"),
 }
+# Members whose value isn't the number that was set, but follows from it.
+DERIVED = ("tcache_max_bytes", "tcache_bins", "hp_pagesize", "hp_flags", "thp_pagesize")
+# What malloc keeps elsewhere, or not at all (malloc.c, hooks.c).
+UNSEEN = (
+    *("MALLOC_CHECK_", "MALLOC_PERTURB_", "MALLOC_TRACE"),
+    *("glibc.malloc.check", "glibc.malloc.perturb", "glibc.malloc.mxfast"),
+)
 
 
 def thread_list_in_loader(release: Release) -> bool:

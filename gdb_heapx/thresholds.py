@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from .figures import ArenaFigures
 from .layout import align_down
 from .malloc import Malloc
+from .origins import Environment, source_of
 from .report import size_text
 from .snapshots import TargetFacts
 
-DEFAULT_MMAP_THRESHOLD = DEFAULT_TRIM_THRESHOLD = 128 << 10
 HEAP_INFO_AT_MOST = 64  # bytes; no release has a larger heap_info
 
 
@@ -54,38 +53,13 @@ def _heap_can_go(arena: ArenaFigures, needed: int) -> bool:
     return nothing_before_top and previous.reserved - previous.size >= needed
 
 
-def thresholds(parameters: Mapping[str, int]) -> str:
-    """Return the sentence that says which limits are in force, and since when."""
-    threshold, pad = parameters["trim_threshold"], parameters["top_pad"]
+def thresholds(malloc: Malloc, environment: Environment | None) -> str:
+    """Return the sentence that says which limits are in force, and who set them."""
+    limits = (
+        f"{name} {size_text(malloc.parameters[name])} ({source_of(malloc, name, environment)})"
+        for name in ("trim_threshold", "top_pad")
+    )
     return (
-        f"trim_threshold {size_text(threshold)} ({_origin(parameters)}), top_pad {size_text(pad)}. "
+        f"{', '.join(limits)}. "
         "free() trims top only when what it frees, merged, has 64 KiB or more."
     )
-
-
-def adjusted_by_free(parameters: Mapping[str, int]) -> bool:
-    """Tell whether a free of an mmapped block set the thresholds (malloc.c, __libc_free).
-
-    Once the user has set any, that ends (no_dyn_threshold), and who set the others isn't known.
-    """
-    return parameters["mmap_threshold"] > DEFAULT_MMAP_THRESHOLD and not set_by_user(parameters)
-
-
-def set_by_user(parameters: Mapping[str, int]) -> bool:
-    """Tell whether the user set a threshold, top_pad or n_mmaps_max, whichever it was."""
-    return bool(parameters["no_dyn_threshold"])
-
-
-def _origin(parameters: Mapping[str, int]) -> str:
-    """Say where trim_threshold comes from."""
-    if adjusted_by_free(parameters):
-        return f"raised by a free of {size_text(parameters['mmap_threshold'])}"
-    if parameters["trim_threshold"] == DEFAULT_TRIM_THRESHOLD:
-        return "default"
-    return origin_unless_adjusted(parameters)
-
-
-def origin_unless_adjusted(parameters: Mapping[str, int]) -> str:
-    """Say who set trim_threshold: a free that did also raised mmap_threshold."""
-    free = parameters["mmap_threshold"] > DEFAULT_MMAP_THRESHOLD
-    return "raised by a free, or set" if free else "set by the user"

@@ -491,7 +491,7 @@ def test_the_remedy_removes_the_cause(looked, code):
 def test_a_trim_threshold_of_the_user_s_is_said_to_be_the_user_s(looked):
     _, (_, _, report) = looked("small_blocks", MALLOC_TRIM_THRESHOLD_=str(64 * MIB))
     top = found(report, "trim_threshold")
-    assert "64 MiB: set by the user" in top["statement"]
+    assert "64 MiB: set by MALLOC_TRIM_THRESHOLD_" in top["statement"]
     assert 7 * MIB < top["bytes"] < 9 * MIB
     assert "mmap_threshold_raised" not in codes(report)
 

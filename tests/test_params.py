@@ -14,6 +14,8 @@ from gdb_heapx import glibc
 from gdb_heapx.procfs import malloc_variables
 from gdb_heapx.snapshots import take
 
+MAPPED = 1 << 20
+FIXED = {"no_dyn_threshold": 1, "max_mmapped_mem": MAPPED}  # the user set a limit
 RELEASES = [(2, minor) for minor in range(23, 45)]
 
 
@@ -60,12 +62,58 @@ def test_the_largest_cached_request_is_as_on_real_processes(machine, release, la
         ),
         ({"GLIBC_TUNABLES": "glibc.malloc.tcache_count=5"}, {"arena_max": 3}, "mallopt"),
         ({}, {"mmap_threshold": 1 << 20, "trim_threshold": 2 << 20}, "raised by a free"),
-        ({}, {"trim_threshold": 1 << 20}, "mallopt"),
+        (
+            {},
+            {"mmap_threshold": MAPPED, "trim_threshold": 2 * MAPPED, **FIXED},
+            "free or mallopt",
+        ),
+        ({}, {"trim_threshold": 1000000, **FIXED}, "mallopt"),
+        ({}, {"trim_threshold": 2 * MAPPED + 8192, **FIXED}, "mallopt"),
+        (None, {"top_pad": 0, **FIXED}, "mallopt or environment"),
+        (None, {"trim_threshold": MAPPED, **FIXED}, "free, mallopt or environment"),
+        (
+            {"MALLOC_TOP_PAD_": "65536", "GLIBC_TUNABLES": "glibc.malloc.top_pad=4096"},
+            {"top_pad": 4096, **FIXED},
+            "glibc.malloc.top_pad",
+        ),
+        ({"MALLOC_TOP_PAD_": "0x1000"}, {"top_pad": 4096, **FIXED}, "MALLOC_TOP_PAD_"),
+        ({"MALLOC_TOP_PAD_": "8192"}, {"top_pad": 4096, **FIXED}, "mallopt"),
     ],
 )
 def test_who_set_a_value(environment, changed, source):
     rows, _ = rows_of(usual(), environment, **changed)
-    assert {rows[name]["source"] for name in changed} == {source}
+    assert {rows[name]["source"] for name in changed if name not in FIXED} == {source}
+
+
+@pytest.mark.parametrize(
+    ("given", "changed", "outcome"),
+    [
+        ("MALLOC_ARENA_MAX=3", {"arena_max": 3}, "in force"),
+        ("MALLOC_ARENA_MAX=3", {}, "not in force: arena_max is 0"),
+        ("MALLOC_ARENA_MAX=", {}, "not a number: arena_max is 0"),
+        ("MALLOC_ARENA_MAX_=3", {}, "unknown to malloc: no _ belongs at the end of the name"),
+        ("MALLOC_TOP_PAD=3", {}, "unknown to malloc: a _ is missing at the end of the name"),
+        ("MALLOC_NONSENSE=3", {}, "unknown to malloc"),
+        ("MALLOC_TOP_PAD_=64K", {"top_pad": 64}, "malformed: read as 64"),
+        ("MALLOC_TOP_PAD_=64K", {}, "not in force: top_pad is 131,072"),
+        ("MALLOC_TOP_PAD_=0x40", {"top_pad": 64}, "in force"),
+        ("MALLOC_PERTURB_=7", {}, "whether it is in force can't be told"),
+        ("GLIBC_TUNABLES=glibc.malloc.tcache_count=0", {"tcache_count": 0}, "in force"),
+        ("GLIBC_TUNABLES=glibc.malloc.tcache_max=64", {"tcache_max_bytes": 72}, "in force"),
+        (
+            "GLIBC_TUNABLES=glibc.malloc.tcache_max=-",
+            {},
+            "not in force: tcache_max_bytes is 1,032, the default",
+        ),
+        ("GLIBC_TUNABLES=glibc.pthread.rseq=0", {}, "not malloc's"),
+        ("GLIBC_TUNABLES=glibc.malloc.arena_mx=2", {}, "unknown to malloc"),
+    ],
+)
+def test_what_became_of_a_variable(given, changed, outcome):
+    variable, _, setting = given.partition("=")
+    _, report = rows_of(usual(), {variable: setting}, **changed)
+    row = {"variable": variable, "setting": setting, "outcome": outcome}
+    assert table(report, "environment") == [row]
 
 
 def test_an_unknown_environment_is_said_to_be_unknown():
@@ -97,7 +145,9 @@ def test_on_a_process_and_its_core_the_environment_is_named(start, tmp_path):
     for name in ("tcache_count", "mmap_threshold"):
         assert rows[name]["source"] == f"glibc.malloc.{name}"
     assert rows["n_mmaps_max"]["source"] == "default"
-    assert {r["variable"]: r["setting"] for r in table(live, "environment")} == variables
+    given = {r["setting"]: r["outcome"] for r in table(live, "environment")}
+    assert set(given) == {"3", "1048576", *variables["GLIBC_TUNABLES"].split(":")}
+    assert set(given.values()) == {"in force"}
     core = gcore(inferior.pid, tmp_path / "core")
     again = heapx("--core", core, "params", "--format", "json").report
     core.unlink()

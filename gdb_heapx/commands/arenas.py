@@ -282,7 +282,8 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     none = "?" if any(each.in_use_chunks is None for each in chosen) else "none"
     columns = tuple(replace(c, absent=none) if c.name == "last_in_use" else c for c in TOP_COLUMNS)
     table = Table("top", columns, rows, total(columns, rows))
-    limits = tuple(thresholds(malloc.parameters) for malloc in snapshot.mallocs)
+    environment = snapshot.target.environment
+    limits = tuple(thresholds(malloc, environment) for malloc in snapshot.mallocs)
     return Report(
         (table,),
         snapshot.problems,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 
 from ..command import command
-from ..glibc import SETTERS
 from ..malloc import Malloc
+from ..origins import Environment, outcome, settings_of, source_of
 from ..report import Column, Kind, Report, Row, Table, counted, size_text
 from ..snapshots import Snapshot
-from ..thresholds import adjusted_by_free
 from .arenas import LIBC, notes_of
 
 PARAM_COLUMNS = (
@@ -23,6 +22,7 @@ PARAM_COLUMNS = (
 ENVIRONMENT_COLUMNS = (
     Column("variable", Kind.TEXT),
     Column("setting", Kind.TEXT),
+    Column("outcome", Kind.TEXT, flows=True),
 )
 
 
@@ -62,24 +62,26 @@ def params(snapshot: Snapshot) -> Report:
 
     They are those of mp_. A value that isn't the default was set by the environment, a tunable, or
     by mallopt in the program. After a free of a mapped block, free() raises both thresholds by
-    itself, unless any was set. Sizes are in bytes. A variable that isn't in the table was not set.
+    itself, until a limit is set. Sizes are in bytes. Below them are the variables that the program
+    was started with, and what became of each.
 
     Example:
 
         heapx params  did MALLOC_ARENA_MAX arrive?
     """
     environment = snapshot.target.environment
-    rows = [row for malloc in snapshot.mallocs for row in _rows(malloc, environment or {})]
-    tables = [Table("params", PARAM_COLUMNS, rows)]
-    variables: list[Row] = [
-        {"variable": name, "setting": value} for name, value in sorted((environment or {}).items())
-    ]
-    tables.append(Table("environment", ENVIRONMENT_COLUMNS, variables))
+    rows = [row for malloc in snapshot.mallocs for row in _rows(malloc, environment)]
+    tables = (
+        Table("params", PARAM_COLUMNS, rows),
+        Table(
+            "environment", ENVIRONMENT_COLUMNS, list(_given(snapshot.mallocs, environment or {}))
+        ),
+    )
     unknown = ("The environment of the program is unknown.",) if environment is None else ()
-    return Report(tuple(tables), snapshot.problems, notes=(*unknown, *notes_of(snapshot, ())))
+    return Report(tables, snapshot.problems, notes=(*unknown, *notes_of(snapshot, ())))
 
 
-def _rows(malloc: Malloc, environment: Mapping[str, str]) -> Iterator[Row]:
+def _rows(malloc: Malloc, environment: Environment | None) -> Iterator[Row]:
     for name, default in malloc.defaults.items():
         value = malloc.parameters[name]
         effect = EFFECTS.get(name)
@@ -87,23 +89,15 @@ def _rows(malloc: Malloc, environment: Mapping[str, str]) -> Iterator[Row]:
             "name": name,
             "value": value,
             "default": default,
-            "source": _source(malloc, name, environment),
+            "source": source_of(malloc, name, environment),
             "effect": effect(malloc, value) if effect else "",
             "libc": malloc.libc,
         }
 
 
-def _source(malloc: Malloc, name: str, environment: Mapping[str, str]) -> str:
-    """Say who set a value, as far as it can be told."""
-    variable, tunable = SETTERS.get(name, ("", ""))
-    if malloc.parameters[name] == malloc.defaults[name]:
-        return "default"
-    if variable in environment:
-        return variable
-    if tunable and f"{tunable}=" in environment.get("GLIBC_TUNABLES", ""):
-        return tunable
-    if name in ("trim_threshold", "mmap_threshold") and adjusted_by_free(malloc.parameters):
-        return "raised by a free"
-    if name == "no_dyn_threshold":
-        return "set with a threshold"
-    return "mallopt"
+def _given(mallocs: Sequence[Malloc], environment: Environment) -> Iterator[Row]:
+    """Yield what the environment sets, with what became of it."""
+    for setting in settings_of(environment):
+        given = f"{setting.tunable}={setting.text}" if setting.tunable else setting.text
+        outcomes = dict.fromkeys(outcome(setting, malloc) for malloc in mallocs)
+        yield {"variable": setting.variable, "setting": given, "outcome": "; ".join(outcomes)}

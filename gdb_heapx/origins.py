@@ -1,0 +1,159 @@
+"""Who set malloc's settings, as far as it can be told; and what became of what the user set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from .glibc import DEFAULT_MMAP_THRESHOLD, DERIVED, SETTERS, UNSEEN
+from .malloc import Malloc
+
+TUNABLES = "GLIBC_TUNABLES"
+OF_MALLOC = "glibc.malloc."
+DEFAULT, BY_FREE, MALLOPT = "default", "raised by a free", "mallopt"
+WITH_A_LIMIT = "set with a limit"
+
+SMALLEST_PAGE, LARGEST_HEADER = 4096, 16  # bytes, on any architecture
+
+Environment = Mapping[str, str]
+
+
+class Setting(NamedTuple):
+    """One variable or tunable of the environment, as it was given."""
+
+    variable: str
+    text: str
+    tunable: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.tunable or self.variable
+
+    @property
+    def number(self) -> int | None:
+        """What glibc makes of its text, None if it isn't a number (elf/dl-misc.c, _dl_strtoul)."""
+        match = re.match(r"\s*\+?(?:0[xX]([0-9a-fA-F]+)|0([0-7]+)|([0-9]+))", self.text)
+        if not match:
+            return None
+        hexadecimal, octal, decimal = match.groups()
+        if hexadecimal or octal:
+            return int(hexadecimal or octal, 16 if hexadecimal else 8)
+        return int(decimal)
+
+    @property
+    def clean(self) -> bool:
+        """Whether the whole text is a number."""
+        return re.fullmatch(r"\s*\+?(0[xX][0-9a-fA-F]+|[0-9]+)", self.text) is not None
+
+    @property
+    def members(self) -> list[str]:
+        """The members of malloc_par that it sets."""
+        return [name for name, setter in SETTERS.items() if self.name in setter]
+
+
+def settings_of(environment: Environment) -> Iterator[Setting]:
+    """Yield what an environment sets: malloc's variables and all tunables."""
+    for variable, text in sorted(environment.items()):
+        if variable != TUNABLES:
+            yield Setting(variable, text)
+            continue
+        for entry in filter(None, text.split(":")):
+            tunable, _, value = entry.partition("=")
+            yield Setting(variable, value, tunable)
+
+
+def source_of(malloc: Malloc, name: str, environment: Environment | None) -> str:
+    """Return who set a member of malloc_par: DEFAULT, BY_FREE, MALLOPT, WITH_A_LIMIT, the name of a
+    variable or a tunable; where it can't be told, all that may have: "free or mallopt".
+
+    Of several settings in the environment it is the one whose value malloc has; a tunable goes
+    before a variable (elf/dl-tunables.c).
+    """
+    value = malloc.parameters[name]
+    if value == malloc.defaults[name]:
+        return DEFAULT
+    given = [each for each in settings_of(environment or {}) if name in each.members]
+    given.sort(key=lambda each: each.tunable is None)
+    for each in given:
+        if name in DERIVED or each.number == value:
+            return each.name
+    if name == "no_dyn_threshold":
+        return WITH_A_LIMIT
+    by_free = _by_free(malloc, name)
+    if by_free:
+        return BY_FREE
+    unsure = ("free",) if by_free is None else ()
+    others = (*unsure, MALLOPT) if environment is not None else (*unsure, MALLOPT, "environment")
+    return " or ".join(filter(None, (", ".join(others[:-1]), others[-1])))
+
+
+def _by_free(malloc: Malloc, name: str) -> bool | None:
+    """Tell whether a free of a mmapped block set this threshold; None if that isn't sure.
+
+    It makes the chunk's size mmap_threshold, and twice that trim_threshold (malloc.c, __libc_free);
+    that ends with the first limit that the user sets.
+    """
+    chunk = malloc.parameters.get(name, 0) // (2 if name == "trim_threshold" else 1)
+    if name not in ("mmap_threshold", "trim_threshold"):
+        return False
+    if not malloc.parameters["no_dyn_threshold"]:
+        return True
+    whole_pages = -chunk % SMALLEST_PAGE <= LARGEST_HEADER
+    was_mapped = DEFAULT_MMAP_THRESHOLD < chunk <= malloc.parameters["max_mmapped_mem"]
+    return None if whole_pages and was_mapped else False
+
+
+def undo(malloc: Malloc, name: str, environment: Environment | None) -> str:
+    """Say how to take back what the user set, for a remedy: the beginning of a sentence."""
+    setter, source = SETTERS[name], source_of(malloc, name, environment)
+    if source == setter.variable:
+        return f"Remove {source} from its environment"
+    if source == setter.tunable:
+        return f"Remove {source} from GLIBC_TUNABLES"
+    if source == MALLOPT:
+        return f"Remove mallopt({setter.mallopt}) from the program"
+    return f"Remove {setter.mallopt}, or {setter.variable}"
+
+
+def assign(malloc: Malloc, name: str, value: int, environment: Environment | None) -> str:
+    """Say how to set a member of malloc_par when the program starts, for a remedy: the beginning of
+    a sentence. What sets it now would go before a variable, so that is what must be changed.
+    """
+    setter, source = SETTERS[name], source_of(malloc, name, environment)
+    if source == setter.tunable:
+        return f"{source}={value} in GLIBC_TUNABLES when it starts"
+    if source == MALLOPT:
+        return f"mallopt({setter.mallopt}, {value}) in the program, which sets it now"
+    return f"{setter.variable}={value} when it starts"
+
+
+def outcome(setting: Setting, malloc: Malloc) -> str:
+    """Say what became of a setting: whether malloc has that value."""
+    members = [name for name in setting.members if name in malloc.parameters]
+    if not members:
+        return _without_member(setting)
+    name = members[0]
+    value = malloc.parameters[name]
+    if name in DERIVED:
+        changed = any(malloc.parameters[m] != malloc.defaults.get(m) for m in members)
+        return "in force" if changed else f"not in force: {name} is {value:,}, the default"
+    if setting.number is None:
+        return f"not a number: {name} is {value:,}"
+    if setting.number != value:
+        return f"not in force: {name} is {value:,}"
+    return "in force" if setting.clean else f"malformed: read as {value:,}"
+
+
+def _without_member(setting: Setting) -> str:
+    """Say of a setting that isn't in malloc_par whether malloc knows it."""
+    if setting.tunable is not None and not setting.tunable.startswith(OF_MALLOC):
+        return "not malloc's"
+    if setting.name in UNSEEN or setting.members:
+        return "whether it is in force can't be told"
+    known = {setter.variable for setter in SETTERS.values()} | set(UNSEEN)
+    if f"{setting.name}_" in known:
+        return "unknown to malloc: a _ is missing at the end of the name"
+    if setting.name.rstrip("_") in known:
+        return "unknown to malloc: no _ belongs at the end of the name"
+    return "unknown to malloc"
