@@ -93,7 +93,8 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     parsed = parse(*find(words))  # a wrong command line doesn't stop the process
     if options.pid and parsed.get("now"):
-        print(f"heapx: will call malloc_trim({parsed['pad'] or 0}) in the process", file=sys.stderr)
+        call = f"malloc_trim({parsed['pad'] or 0})"
+        print(f"heapx: will call {call} in the process, unless it is unsafe", file=sys.stderr)
     return _through_gdb(options, words)
 
 

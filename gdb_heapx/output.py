@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from .errors import HeapxError, UsageError
-from .report import Column, Report
+from .report import Column, Finding, Report, Row, Table
 
 STREAMED = 40  # rows
 
@@ -22,7 +22,7 @@ def arrange(
     columns: tuple[str, ...] | None,
     is_text: bool,
 ) -> Report:
-    """Sort and cut the first table, and check the names of columns.
+    """Sort and cut the first table, and the findings where it lists them; check column names.
 
     A stream stays one if nothing needs all of its rows at once; text shows STREAMED of its rows if
     nothing else is asked for.
@@ -58,7 +58,15 @@ def arrange(
         notes = (*notes, f"{len(rows) - limit:,} more rows (--limit){whole}.")
         rows = rows[:limit]
     tables = (replace(table, rows=rows), *report.tables[1:])
-    return replace(report, tables=tables, notes=notes)
+    return replace(report, tables=tables, findings=_findings(report, table, rows), notes=notes)
+
+
+def _findings(report: Report, table: Table, rows: Sequence[Row]) -> tuple[Finding, ...]:
+    """Return those findings that the rows are, in their order; all where they aren't findings."""
+    if table.column("statement") is None:
+        return tuple(report.findings)
+    found = {each.statement: each for each in report.findings}
+    return tuple(found[str(row["statement"])] for row in rows)
 
 
 def _sorted(rows: Iterable[Any], column: Column | None) -> list[Any]:

@@ -28,9 +28,21 @@ def table_tokens(table: Table, style: Style) -> Tokens:
         rows[-1][0] = rows[-1][0] or "total"
     if style.table_format and library("tabulate"):
         yield from _formatted(table, columns, rows, unit_name, style.table_format)
-        return
+    else:
+        yield from _own(table, columns, rows, unit_name, style.width)
+    yield from _left_out(table, columns, style)
+
+
+def _own(
+    table: Table,
+    columns: Sequence[Column],
+    rows: list[list[str]],
+    unit_name: str | None,
+    width: int,
+) -> Tokens:
+    """Yield a table in heapx's own format."""
     if columns[-1].kind is Kind.TEXT:
-        rows = _broken(rows, columns, style.width)
+        rows = _broken(rows, columns, width)
     grid = _pad([[column.heading for column in columns], *rows], columns)
     yield from _title(table, columns, unit_name)
     yield from _line(grid[0], [HEADING] * len(columns))
@@ -115,13 +127,29 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
         return [column for name in style.columns if (column := table.column(name))]
     chosen = [column for column in table.columns if column.rank == ALWAYS and _shows(table, column)]
     for column in sorted(table.columns, key=lambda column: column.rank):
-        empty = not any(row.get(column.name) for row in table.rows)
-        if empty or column.rank in (ALWAYS, DATA_ONLY):  # zeros tell nothing
+        if column.rank in (ALWAYS, DATA_ONLY) or _is_empty(table, column):
             continue
         wider = [c for c in table.columns if c in chosen or c is column]
         if _width(table, wider, unit, style.table_format) <= style.width:
             chosen = wider
     return chosen
+
+
+def _left_out(table: Table, columns: Sequence[Column], style: Style) -> Tokens:
+    """Say which columns have something to tell, but no room."""
+    headings = [
+        column.heading
+        for column in table.columns
+        if not (column in columns or column.rank == DATA_ONLY or _is_empty(table, column))
+    ]
+    if headings and not style.columns:
+        sentence = f"A wider terminal shows also: {', '.join(headings)}."
+        yield NOTE, textwrap.fill(sentence, style.width) + "\n"
+
+
+def _is_empty(table: Table, column: Column) -> bool:
+    """Tell whether a column tells nothing: it has only zeros, or is unknown everywhere."""
+    return not any(row.get(column.name) for row in table.rows)
 
 
 def _shows(table: Table, column: Column) -> bool:

@@ -782,3 +782,17 @@ def test_no_more_of_a_damaged_heap_is_pinned_than_is_known_to_be_free():
 def test_the_overview_of_a_sound_heap_has_no_part_that_is_unknown(name):
     rows = overview_of(SCENES[name][0]())["tables"][0]["rows"]
     assert "unknown" not in {row["key"] for row in rows}
+
+
+def test_limit_and_sort_are_of_the_findings_too():
+    snapshot = SCENES["arenas"][0]().snapshot()
+    whole = json.loads(answer("why --format json", snapshot).text)["findings"]
+    assert len(whole) > 2
+    cut = json.loads(answer("why --format json --limit 2", snapshot).text)["findings"]
+    assert cut == whole[:2]
+    ordered = json.loads(answer("why --format json --sort code", snapshot).text)["findings"]
+    assert [each["code"] for each in ordered] == sorted(each["code"] for each in whole)
+    text = answer("why --limit 1", snapshot).text
+    assert "\n1. " in text
+    assert "\n2. " not in text
+    assert f"{len(whole) - 1} more rows (--limit)." in text

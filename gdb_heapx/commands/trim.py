@@ -87,8 +87,9 @@ def trim(
     columns = TRIM_COLUMNS if snapshot.target.no_residency is None else _virtual(TRIM_COLUMNS)
     table = Table("trim", columns, rows, total(columns, rows))
     returned = (table.total or {}).get("returned")
+    where = "" if arena is None else " here. It trims every arena: without ARENA all are shown"
     verdict = (
-        f"malloc_trim({scope.pad}) would return {returned:,} bytes of RAM."
+        f"malloc_trim({scope.pad}) would return {returned:,} bytes of RAM{where}."
         if isinstance(returned, int)
         else "What malloc_trim would return is unknown."
     )
