@@ -39,7 +39,7 @@ def _load(here):
     sites = _site_packages(here)
     roots = [root for root in [here] + sites if os.path.isdir(os.path.join(root, "gdb_heapx"))]
     if not roots:
-        raise gdb.GdbError("heapx: there is no directory gdb_heapx beside " + __file__)
+        raise gdb.GdbError("heapx: there is no directory gdb_heapx in " + here)
     for site in sites:
         if _missing(("tabulate", "pygments")) and site not in sys.path:
             sys.path.append(site)  # at the end: gdb's own modules come first
@@ -62,4 +62,5 @@ if sys.version_info < (3, 9) or int(gdb.VERSION.split(".")[0]) < 10:
         "heapx needs gdb 10 with Python 3.9 or newer; this is gdb %s with Python %d.%d."
         % (gdb.VERSION, sys.version_info[0], sys.version_info[1])
     )
-_load(os.path.dirname(os.path.abspath(__file__)))
+# Where a Python script sources this file, __file__ is the script's.
+_load(os.path.dirname(os.path.abspath(_load.__code__.co_filename)))

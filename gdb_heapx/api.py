@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .causes import find_causes
+from .commands.arenas import check_arena
 from .errors import HeapxError
 from .gdbside.session import GdbSession
 from .inventory import ALL, Chunk, Wanted
@@ -39,13 +40,18 @@ def snapshot(*, walk: bool = True, swap_in: int | None = None, pad: int = 0) -> 
 
 
 def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:
-    """Yield the chunks that are wanted, while the target stands still (Catalogue.chunks)."""
-    return GdbSession().catalogue(Scope()).chunks(wanted)
+    """Yield the chunks that are wanted, while the target stands still (Catalogue.chunks).
+
+    HeapxError if there is no such arena.
+    """
+    catalogue = GdbSession().catalogue(Scope())
+    check_arena(catalogue.arenas(), wanted.arena)
+    return catalogue.chunks(wanted)
 
 
 def chunk_at(address: int) -> Chunk | None:
-    """Return the chunk that has this address, None outside of malloc."""
-    return GdbSession().catalogue(Scope()).at(address)
+    """Return the chunk that has this address, a number or a gdb.Value; None outside of malloc."""
+    return GdbSession().catalogue(Scope()).at(int(address))
 
 
 def findings(taken: Snapshot) -> tuple[Finding, ...]:

@@ -179,6 +179,9 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
     commands = load_commands()
     if words and f"heapx {words[0]}" in commands:
         return commands[f"heapx {words[0]}"], list(words[1:])
+    if words[:1] == ["help"]:
+        line = " ".join(("help heapx", *words[1:]))
+        raise UsageError("heapx has no command 'help'", f"In gdb: {line}")
     if words and not words[0].startswith("-"):
         names = ", ".join(sorted(name.partition(" ")[2] for name in commands if " " in name))
         raise UsageError(f"heapx has no command {words[0]!r}", f"Commands: {names}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from .catalogue import Catalogue
+from .holes import missing
 from .inventory import FAST, FREE, TCACHE, Chunk, Inventory
 from .nptl import thread_stacks
 from .report import size_text
+from .space import Mapping
 from .target import Target
 
 SHORTEST = 4  # characters of what counts as a string
+LONGEST = 48  # characters of one that a pointer leads to
 
 
 def words_of(catalogue: Catalogue, chunk: Chunk, data: bytes, number: int) -> list[tuple[int, str]]:
@@ -43,14 +46,29 @@ def _pointed(catalogue: Catalogue, value: int, link: bool) -> str | None:
         return None
     found = None if catalogue.source.symbol(value) else catalogue.around(value, 1)
     if found is None:
-        return name_of(catalogue, value) if mapping else catalogue.source.symbol(value)
+        name = name_of(catalogue, value) if mapping else catalogue.source.symbol(value)
+        return name and name + _quoted(catalogue, mapping, value)
     chunk = found.chunk
     if not link and found.before and value <= catalogue.memory(found.before[0])[1]:
         chunk = found.before[0]
     begin, end = catalogue.memory(chunk)
     places = {begin: "", end: "end of ", chunk.address: "header of "}
     offset = places.get(value, f"{value - begin:+#x} in ")
-    return f"{offset}chunk {chunk.address:#x}, {chunk.size:,} bytes, {chunk.state}"
+    text = "" if link or chunk.state in FREE else _quoted(catalogue, mapping, value)
+    return f"{offset}chunk {chunk.address:#x}, {chunk.size:,} bytes, {chunk.state}{text}"
+
+
+def _quoted(catalogue: Catalogue, mapping: Mapping | None, address: int) -> str:
+    """Return the string that a pointer leads to, in quotes; "" if there is none, or if reading it
+    would bring it into memory.
+    """
+    if mapping is None or "x" in mapping.permissions or "r" not in mapping.permissions:
+        return ""
+    target, end = catalogue.source, min(address + LONGEST, mapping.end)
+    if missing(target.residency, address, end)[0] or (target.live and target.residency is None):
+        return ""
+    text = _string(catalogue.data(address, end - address))
+    return f': "{text}{"…" if len(text) == LONGEST else ""}"' if text else ""
 
 
 def name_of(catalogue: Catalogue, address: int) -> str:

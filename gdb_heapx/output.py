@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from .errors import HeapxError, UsageError
-from .report import Column, Finding, Report, Row, Table
+from .report import Column, Finding, Report, Row, Table, counted
 
 STREAMED = 40  # rows
 
@@ -39,7 +39,7 @@ def arrange(
         limit = STREAMED
     if isinstance(rows, Iterator) and limit is not None and sort:
         rows, more = _best(rows, table.column(sort), limit)
-        notes = (*notes, f"{more:,} more rows (--limit).") if more else notes
+        notes = (*notes, f"{counted(more, 'more row')} (--limit).") if more else notes
     if isinstance(rows, Iterator) and limit is not None:
         rows = list(islice(rows, limit + 1))
         if len(rows) > limit:
@@ -55,7 +55,7 @@ def arrange(
         rows = _sorted(rows, table.column(sort))
     if limit is not None and limit < len(rows):
         whole = "; the total is of all rows" if table.total else ""
-        notes = (*notes, f"{len(rows) - limit:,} more rows (--limit){whole}.")
+        notes = (*notes, f"{counted(len(rows) - limit, 'more row')} (--limit){whole}.")
         rows = rows[:limit]
     tables = (replace(table, rows=rows), *report.tables[1:])
     return replace(report, tables=tables, findings=_findings(report, table, rows), notes=notes)

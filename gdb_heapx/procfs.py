@@ -245,6 +245,17 @@ def read_environment(pid: int) -> dict[str, str] | None:
         return None
 
 
+def tracer_of(pid: int) -> tuple[int, str] | None:
+    """Return who traces a process, its id and name; None if nobody does, or /proc doesn't tell."""
+    with suppress(OSError), open(f"/proc/{pid}/status") as status:
+        found = re.search(r"^TracerPid:\s*([1-9]\d*)", status.read(), re.M)
+        if found:
+            with suppress(OSError), open(f"/proc/{found[1]}/comm") as comm:
+                return int(found[1]), comm.read().strip()
+            return int(found[1]), "of another namespace"
+    return None
+
+
 def stands_still(pid: int) -> bool:
     """Tell whether no thread of a process can run: all are stopped, by a tracer or a signal, or
     have ended (proc(5), state).

@@ -107,10 +107,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Dump:
-    """Bytes of the target, for a hex dump."""
+    """Bytes of the target, for a hex dump; `offset` is how far into their chunk they begin."""
 
     address: int
     data: bytes
+    offset: int = 0
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,13 @@ def _bar_tokens(bar: Bar, style: Style) -> Tokens:
 
 
 def _dump_tokens(dump: Dump) -> Tokens:
-    """Yield a hex dump as hexdump -C writes it: 16 bytes a line, and where they begin."""
+    """Yield a hex dump as hexdump -C writes it: 16 bytes a line, and their offset."""
     lines = []
     for start in range(0, len(dump.data), 16):
         row = dump.data[start : start + 16]
         halves = "  ".join(row[at : at + 8].hex(" ") for at in (0, 8))
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-        lines.append(f"{start:08x}  {halves:48}  |{text}|\n")
+        lines.append(f"{dump.offset + start:08x}  {halves:48}  |{text}|\n")
     lexers = library("pygments.lexers")
     if lexers is None:
         yield "", "".join(lines)

@@ -165,9 +165,10 @@ def test_an_arena_that_is_none_is_refused():
 def test_text_shows_forty_and_says_how_to_see_more():
     lines = run("chunks", TARGET).text.splitlines()
     assert lines[0] == "chunks, sizes in bytes"
-    assert len(lines) == 2 + 40 + 4
-    assert lines[43] == "More rows follow the first 40: --limit shows them."
-    assert len(run("chunks --limit 1000", TARGET).text.splitlines()) == 2 + len(EVERY) + 2
+    assert len(lines) == 2 + 40 + 5
+    assert lines[42] == "A wider terminal shows also: heap."
+    assert lines[44] == "More rows follow the first 40: --limit shows them."
+    assert len(run("chunks --limit 1000", TARGET).text.splitlines()) == 2 + len(EVERY) + 3
 
 
 def test_where_there_is_none_nothing_is_to_be_looked_at_next():
@@ -611,6 +612,32 @@ def test_chunks_say_what_is_missing():
 def test_an_address_is_needed():
     with pytest.raises(UsageError, match="address"):
         run("chunk", TARGET)
+
+
+@pytest.mark.parametrize("offset", [0, 100, 127, 128, 1001, 1983])
+def test_the_dump_shows_the_place_that_was_asked_about(offset):
+    heap = HeapBuilder()
+    chunk = heap.main.add(USED, 2000)
+    heap.main.close(4096)
+    heap.poke(chunk + 16 + offset // 8 * 8, 0x4847464544434241)
+    answer = run(f"chunk {chunk + 16 + offset:#x}", heap.target()).text
+    assert "ABCDEFGH" in answer
+    dump = json.loads(run(f"chunk {chunk + 16 + offset:#x} --format json", heap.target()).text)
+    place = int(dump["dump"]["address"], 16) - chunk - 16
+    assert place == (0 if offset < 128 else offset // 16 * 16)
+    assert f"\n{place:08x}  " in answer
+
+
+def test_a_string_that_a_pointer_leads_to_is_quoted():
+    heap = HeapBuilder()
+    heap.residency = Pages(heap.page)
+    holder = heap.main.add(USED, 64)
+    text = heap.main.add(USED, 128)
+    heap.main.close(4096)
+    heap.poke(holder + 16, text + 16)
+    heap.poke(text + 16, int.from_bytes(b"hello\0\0\0", "little"))
+    words = table(json.loads(run(f"chunk {holder:#x} --format json", heap.target()).text), "words")
+    assert words[0]["meaning"].endswith('in use: "hello"')
 
 
 def test_the_top_is_a_chunk_too():

@@ -167,6 +167,23 @@ def example(name, *words):
     return run((sys.executable, EXAMPLES / name, *words), env=environment(HEAPX=str(HEAPX)))
 
 
+def test_a_script_may_source_heapx_and_ask_about_a_value(arenas, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import gdb\n"
+        f"gdb.execute('source {ROOT / 'gdb_heapx.py'}')\n"
+        "import gdb_heapx\n"
+        "top = gdb.parse_and_eval('main_arena.top')\n"
+        "print(gdb_heapx.chunk_at(top).state)\n"
+        "try:\n"
+        "    gdb_heapx.chunks(gdb_heapx.Wanted(arena=99))\n"
+        "except gdb_heapx.HeapxError as error:\n"
+        "    print(error)\n"
+    )
+    result = gdb(f"source {script}", target=("-p", arenas.pid), sourced=False)
+    assert "top\nno arena 99: there are arenas 0 to " in result.out
+
+
 def test_the_alert_speaks_above_its_limit_only(trim):
     returned = look(trim.pid, "trim")["tables"][0]["total"]["returned"]
     assert returned > 2 * MIB

@@ -308,5 +308,5 @@ def test_a_traced_process_says_so(mixed):
             pass
         result = heapx("-p", mixed.pid, "arenas")
         process.communicate(b"detach\nquit\n", timeout=60)
-    refused(result, 3, str(mixed.pid))
+    refused(result, 3, str(mixed.pid), f"traced by process {process.pid} (gdb)")
     assert at_rest(mixed.pid)

@@ -60,7 +60,7 @@ CHOICES["free"] = frozenset(FREE)
 CHOICES["in-use"] = frozenset({IN_USE, MMAPPED})
 NEIGHBOURS = 3  # on each side
 WORDS = 8
-DUMPED = 128  # bytes
+DUMPED, DUMP_LINE = 128, 16  # bytes
 NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
 LINK_NAMES = {TCACHE: ("next", "key"), FAST: ("fd",), BINNED: ("fd", "bk")}
 SIZE_LINK_NAMES = (*LINK_NAMES[BINNED], "fd_nextsize", "bk_nextsize")
@@ -123,8 +123,9 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     Any address inside the chunk will do, in any expression of gdb's: a number, a variable, $rdi; an
     object means the address where it lies. In a shell, or if it has quotes of its own, put it in
     quotes. Of a free chunk its list is shown, and its place there. Of the first words it tells what
-    they are: a vtable or another symbol, a pointer into a chunk or a mapping, a string. Outside of
-    malloc it names the mapping, and the exit status is 3.
+    they are: a vtable or another symbol, a pointer into a chunk or a mapping, a string. The dump
+    shows the first bytes, or those around ADDRESS where that lies behind them. Outside of malloc it
+    names the mapping, and the exit status is 3.
 
     Examples:
 
@@ -141,6 +142,10 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     row: Row = {**one._asdict(), **catalogue.presence(one)._asdict()}
     begin, end = catalogue.memory(one)
     data = catalogue.data(begin, min(end - begin, DUMPED))
+    dump = Dump(begin, data)
+    if begin + DUMPED <= address < end:  # else it is seen there
+        place = address - (address - begin) % DUMP_LINE
+        dump = Dump(place, catalogue.data(place, min(end - place, DUMPED)), place - begin)
     tables = (
         Table("chunk", ONE_COLUMNS, [row]),
         Table("neighbours", NEIGHBOUR_COLUMNS, list(_neighbours(found))),
@@ -151,7 +156,6 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     if one.state == TOP:  # nobody has put anything there yet
         return Report(tables, catalogue.problems, lead, notes=notes)
     words = Table("words", WORD_COLUMNS, list(_words(catalogue, one, data)))
-    dump = Dump(begin, data)
     return Report((*tables, words), catalogue.problems, lead, dump=dump, notes=notes)
 
 

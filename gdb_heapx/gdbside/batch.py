@@ -14,6 +14,7 @@ import gdb
 
 from ..command import Terminal, execute
 from ..errors import HeapxError
+from ..procfs import tracer_of
 from .inferior import core_program
 from .parameters import preferred
 from .session import GdbSession
@@ -79,18 +80,22 @@ def _attach(pid: int) -> None:
         if not os.path.exists(f"/proc/{pid}"):
             raise HeapxError(f"no process {pid}") from None
         if "not permitted" in str(error):
-            raise HeapxError(f"not permitted to attach to process {pid}", *_permissions()) from None
+            raise HeapxError(f"not permitted to attach to process {pid}", *_whys(pid)) from None
         raise HeapxError(f"cannot attach to process {pid}: {error}") from None
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _permissions() -> tuple[str, ...]:
+def _whys(pid: int) -> tuple[str, ...]:
+    """Return what to do where attaching isn't permitted."""
+    tracer = tracer_of(pid)
+    if tracer is not None:
+        whose = f"process {tracer[0]} ({tracer[1]})"
+        return (f"It is traced by {whose}, and can have one tracer only.",)
     return (
         "Run heapx as root, or as the user of the process with",
         "  sysctl kernel.yama.ptrace_scope=0",
         "In a container: run it on the host, or start the container with --cap-add=SYS_PTRACE.",
-        "A process that another debugger (gdb, strace) traces can't be attached to.",
     )
 
 
