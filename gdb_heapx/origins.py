@@ -12,6 +12,7 @@ from .malloc import Malloc
 TUNABLES = "GLIBC_TUNABLES"
 OF_MALLOC = "glibc.malloc."
 DEFAULT, BY_FREE, MALLOPT = "default", "raised by a free", "mallopt"
+WHEN = " when it starts"  # of what only a restart can change
 WITH_A_LIMIT = "set with a limit"
 
 SMALLEST_PAGE, LARGEST_HEADER = 4096, 16  # bytes, on any architecture
@@ -122,10 +123,10 @@ def assign(malloc: Malloc, name: str, value: int, environment: Environment | Non
     """
     setter, source = SETTERS[name], source_of(malloc, name, environment)
     if source == setter.tunable:
-        return f"{source}={value} in GLIBC_TUNABLES when it starts"
+        return f"{source}={value} in GLIBC_TUNABLES{WHEN}"
     if source == MALLOPT:
         return f"mallopt({setter.mallopt}, {value}) in the program, which sets it now"
-    return f"{setter.variable}={value} when it starts"
+    return f"{setter.variable}={value}{WHEN}"
 
 
 def outcome(setting: Setting, malloc: Malloc) -> str:

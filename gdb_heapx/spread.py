@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .case import Case, each_arena
 from .figures import ArenaFigures
-from .origins import assign, source_of
+from .origins import WHEN, assign, source_of
 from .report import Finding, counted, size_text
 
 
@@ -74,7 +74,7 @@ def _fewer(case: Case) -> str:
     malloc = case.snapshot.mallocs[0]
     limit, source = malloc.parameters["arena_max"], source_of(malloc, "arena_max", case.environment)
     if not limit:
-        return "MALLOC_ARENA_MAX=2 when it starts"
+        return f"MALLOC_ARENA_MAX=2{WHEN}"
     fewer = assign(malloc, "arena_max", max(limit // 2, 1), case.environment)
     return f"{fewer} (it is {limit} now, by {source})"
 
@@ -87,4 +87,6 @@ def _small_tops(case: Case) -> str:
         for name, value in wanted.items()
         if malloc.parameters[name] > value
     ]
-    return f"{', and '.join(changes)}."
+    if not changes:
+        return "top_pad and trim_threshold are low already."
+    return f"{' and '.join(changes)}.".replace(f"{WHEN} and", " and")

@@ -796,3 +796,43 @@ def test_limit_and_sort_are_of_the_findings_too():
     assert "\n1. " in text
     assert "\n2. " not in text
     assert f"{len(whole) - 1} more rows (--limit)." in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "parameters", "code", "remedy"),
+    [
+        ({}, {}, "other_tops", "MALLOC_TOP_PAD_=0 and MALLOC_TRIM_THRESHOLD_=4096 when it starts."),
+        ({}, {"top_pad": 0}, "other_tops", "MALLOC_TRIM_THRESHOLD_=4096 when it starts."),
+        ({}, {"top_pad": 0, "trim_threshold": 4096}, "other_tops", "are low already."),
+        ({}, {"arena_max": 8}, "other_tops", "mallopt(M_ARENA_MAX, 4) in the program"),
+        (
+            {"GLIBC_TUNABLES": "glibc.malloc.arena_max=8"},
+            {"arena_max": 8},
+            "other_tops",
+            "glibc.malloc.arena_max=4 in GLIBC_TUNABLES when it starts (it is 8 now, by",
+        ),
+        (
+            {"MALLOC_TRIM_THRESHOLD_": "67108864"},
+            {"trim_threshold": 64 * MIB, "no_dyn_threshold": 1},
+            "trim_threshold",
+            "Remove MALLOC_TRIM_THRESHOLD_ from its environment.",
+        ),
+        (
+            {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=67108864"},
+            {"trim_threshold": 64 * MIB, "no_dyn_threshold": 1},
+            "trim_threshold",
+            "Remove glibc.malloc.trim_threshold from GLIBC_TUNABLES.",
+        ),
+        (
+            {},
+            {"trim_threshold": 64 * MIB, "no_dyn_threshold": 1},
+            "trim_threshold",
+            "Remove mallopt(M_TRIM_THRESHOLD) from the program.",
+        ),
+    ],
+)
+def test_remedies_change_what_is_in_force(environment, parameters, code, remedy):
+    snapshot = Scene(**{"top_pad": 128 * KIB, **parameters}).threads(1).tops(MIB).snapshot()
+    target = replace(snapshot.target, environment=environment)
+    found = {each.code: each for each in find_causes(replace(snapshot, target=target))}
+    assert remedy in found[code].remedy
