@@ -7,11 +7,13 @@ sentence for the user, where there is nothing to read. docs/python.md has the wh
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import SupportsInt
 
 from .causes import find_causes
 from .commands.arenas import check_arena
 from .errors import HeapxError
 from .gdbside.session import GdbSession
+from .gdbside.values import as_address
 from .inventory import ALL, Chunk, Wanted
 from .malloc import Scope
 from .report import Finding
@@ -49,9 +51,12 @@ def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:
     return catalogue.chunks(wanted)
 
 
-def chunk_at(address: int) -> Chunk | None:
-    """Return the chunk that has this address, a number or a gdb.Value; None outside of malloc."""
-    return GdbSession().catalogue(Scope()).at(int(address))
+def chunk_at(address: SupportsInt) -> Chunk | None:
+    """Return the chunk that has this address, None outside of malloc.
+
+    It is a number or a gdb.Value, of an object the place where that lies.
+    """
+    return GdbSession().catalogue(Scope()).at(as_address(address))
 
 
 def findings(taken: Snapshot) -> tuple[Finding, ...]:

@@ -84,7 +84,10 @@ def _bytes(text: str) -> int:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 4096, 0x1000 or 100M")
     number = int(match[1], 16 if match[1][:2] in ("0x", "0X") else 10)
-    return number << 10 * " KMGT".index(match[2].upper() or " ")
+    size = number << 10 * " KMGT".index(match[2].upper() or " ")
+    if size >> 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than any memory")
+    return size
 
 
 def _arena(text: str) -> int:

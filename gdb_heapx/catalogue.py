@@ -174,7 +174,7 @@ class Catalogue:
         lost = [problem.statement for problem in damage if problem.code in LOSES_HEAPS]
         if lost and mapping is not None and mapping.anonymous:
             return lost[0]
-        candidates = (each for each in self.inventories if each.is_candidate(address))
+        candidates = (each for each in self.inventories if each.may_be_mmapped(address))
         return next((each.lost_mmapped for each in candidates), None)
 
     @property

@@ -109,8 +109,8 @@ def _pinned(case: Case) -> Iterator[Finding]:
     yield Finding(
         "pinned",
         sum(amount for amount, _ in pinned),
-        "chunks in use lie above free memory, and pin it. free() returns only the end of top, so "
-        f"one live chunk keeps all that is beneath it.{_at_most(case)}",
+        f"chunks in use lie above free memory, and pin it{_at_most(case)}. free() returns only the "
+        "end of top, so one live chunk keeps all that is beneath it.",
         each_arena(
             pinned, lambda amount, arena: f"{_pin(arena)} below top pins {size_text(amount)}"
         ),
@@ -121,9 +121,8 @@ def _pinned(case: Case) -> Iterator[Finding]:
 
 
 def _at_most(case: Case) -> str:
-    if case.snapshot.walked:
-        return ""
-    return " At most: without a walk (--no-walk) it isn't known which of it are whole pages."
+    """Say where it isn't known which of it are whole pages."""
+    return "" if case.snapshot.walked else "; at most this, without a walk"
 
 
 def _pin(arena: ArenaFigures) -> str:

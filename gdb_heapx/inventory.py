@@ -19,8 +19,16 @@ from .holes import Holes, Trimmer
 from .layout import LAST_BIN, UNSORTED
 from .lists import BUCKET, Places, is_linked
 from .locate import Libc
-from .malloc import Identity, mark_motion, notes_of, read_arena, read_mmapped
+from .malloc import (
+    Identity,
+    mark_motion,
+    may_hold_mmapped,
+    notes_of,
+    read_arena,
+    read_mmapped,
+)
 from .mmapped import MmappedChunk
+from .nptl import thread_stacks
 from .outline import read_outline
 from .report import counted, size_text
 from .scan import each_chunk
@@ -167,10 +175,17 @@ class Inventory:
         parameters = self.libc.parameters
         return uncertain_mmapped(parameters["n_mmaps"], parameters["mmapped_mem"])
 
-    def is_candidate(self, address: int) -> bool:
+    def may_be_mmapped(self, address: int) -> bool:
         """Tell whether an address may be of a mmapped chunk that is missing."""
-        found, certain = self._mmapped
-        return not certain and any(chunk.start <= address < chunk.end for chunk in found)
+        if self._mmapped[1]:
+            return False
+        places = [
+            each
+            for each in may_hold_mmapped(self._target, self.arenas)
+            if each.start <= address < each.end
+        ]
+        stacks = thread_stacks(self._target, self.libc)
+        return bool(places) and not any(s.start <= address < s.end for s in stacks)
 
     def arena_at(self, address: int) -> Arena | None:
         """Return the arena that has this address in one of its heaps."""

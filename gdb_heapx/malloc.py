@@ -22,6 +22,7 @@ from .locate import Found, Libc
 from .mmapped import MmappedChunk, find_mmapped
 from .outline import Outline, read_outline
 from .presence import Presence, presence_of
+from .space import Mapping
 from .target import Target
 
 
@@ -240,17 +241,22 @@ def read_mmapped(
 ) -> tuple[tuple[MmappedChunk, ...], bool]:
     """Return the mmapped chunks, and whether they are exactly those that mp_ counts."""
     number, total = libc.parameters["n_mmaps"], libc.parameters["mmapped_mem"]
+    mappings = may_hold_mmapped(target, arenas)
+    found = find_mmapped(target, libc.layout, mappings, number, total)
+    certain = len(found) == number and sum(chunk.mapping for chunk in found) == total
+    return found, certain
+
+
+def may_hold_mmapped(target: Target, arenas: list[Arena]) -> list[Mapping]:
+    """Return the mappings that mmapped chunks may lie in: anonymous, and without a heap."""
     heaps = [(heap.address, heap.address + heap.reserved) for a in arenas for heap in a.heaps]
-    mappings = [
+    return [
         mapping
         for mapping in target.mappings
         if mapping.anonymous
         and not mapping.name.startswith(("[stack", "[heap"))
         and not any(start < mapping.end and mapping.start < end for start, end in heaps)
     ]
-    found = find_mmapped(target, libc.layout, mappings, number, total)
-    certain = len(found) == number and sum(chunk.mapping for chunk in found) == total
-    return found, certain
 
 
 def mark_motion(

@@ -11,11 +11,12 @@ from .malloc import Malloc
 
 TUNABLES = "GLIBC_TUNABLES"
 OF_MALLOC = "glibc.malloc."
-DEFAULT, BY_FREE, MALLOPT = "default", "raised by a free", "mallopt"
+DEFAULT, BY_FREE, MALLOPT, UNKNOWN = "default", "raised by a free", "mallopt", "unknown"
 WHEN = " when it starts"  # of what only a restart can change
 WITH_A_LIMIT = "set with a limit"
 
-SMALLEST_PAGE, LARGEST_HEADER = 4096, 16  # bytes, on any architecture
+LARGEST = (1 << 64) - 1
+LIMITS = ("trim_threshold", "top_pad", "mmap_threshold", "n_mmaps_max")  # they end its raising
 
 Environment = Mapping[str, str]
 
@@ -32,25 +33,34 @@ class Setting(NamedTuple):
         return self.tunable or self.variable
 
     @property
-    def number(self) -> int | None:
-        """What glibc makes of its text, None if it isn't a number (elf/dl-misc.c, _dl_strtoul)."""
-        match = re.match(r"\s*\+?(?:0[xX]([0-9a-fA-F]+)|0([0-7]+)|([0-9]+))", self.text)
-        if not match:
-            return None
-        hexadecimal, octal, decimal = match.groups()
-        if hexadecimal or octal:
-            return int(hexadecimal or octal, 16 if hexadecimal else 8)
-        return int(decimal)
+    def number(self) -> int:
+        """What glibc makes of its text (elf/dl-misc.c, _dl_strtoul): 0 of what is no number."""
+        sign, digits = _parsed(self.text).group(1, 2)
+        base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[:1] == "0" else 10
+        number = min(int(digits.lstrip("0xX") or "0", base), LARGEST)
+        return -number % (LARGEST + 1) if sign == "-" else number
 
     @property
     def clean(self) -> bool:
         """Whether the whole text is a number."""
-        return re.fullmatch(r"\s*\+?(0[xX][0-9a-fA-F]+|[0-9]+)", self.text) is not None
+        found = _parsed(self.text)
+        return bool(found[2]) and found.end() == len(self.text)
+
+    def gives(self, value: int) -> bool:
+        """Tell whether a member of malloc_par with this value may have it from here."""
+        return value in (self.number, self.number % (1 << 32))  # of 4 bytes, on some machines
 
     @property
     def members(self) -> list[str]:
         """The members of malloc_par that it sets."""
         return [name for name, setter in SETTERS.items() if self.name in setter]
+
+
+def _parsed(text: str) -> re.Match[str]:
+    """Return the number that a text begins with: sign and digits, which may be missing."""
+    found = re.match(r"[ \t]*([-+]?)(0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*|)", text)
+    assert found is not None
+    return found
 
 
 def settings_of(environment: Environment) -> Iterator[Setting]:
@@ -65,8 +75,8 @@ def settings_of(environment: Environment) -> Iterator[Setting]:
 
 
 def source_of(malloc: Malloc, name: str, environment: Environment | None) -> str:
-    """Return who set a member of malloc_par: DEFAULT, BY_FREE, MALLOPT, WITH_A_LIMIT, the name of a
-    variable or a tunable; where it can't be told, all that may have: "free or mallopt".
+    """Return who set a member of malloc_par: DEFAULT, BY_FREE, MALLOPT, WITH_A_LIMIT, UNKNOWN, the
+    name of a variable or a tunable; where it can't be told, all that may have: "free or mallopt".
 
     Of several settings in the environment it is the one whose value malloc has; a tunable goes
     before a variable (elf/dl-tunables.c).
@@ -77,11 +87,13 @@ def source_of(malloc: Malloc, name: str, environment: Environment | None) -> str
     given = [each for each in settings_of(environment or {}) if name in each.members]
     given.sort(key=lambda each: each.tunable is None)
     for each in given:
-        if name in DERIVED or each.number == value:
+        if name in DERIVED or each.gives(value):
             return each.name
     if name == "no_dyn_threshold":
         return WITH_A_LIMIT
-    by_free = _by_free(malloc, name)
+    if name not in SETTERS or not SETTERS[name].mallopt:
+        return UNKNOWN
+    by_free = _by_free(malloc, name, environment or {})
     if by_free:
         return BY_FREE
     unsure = ("free",) if by_free is None else ()
@@ -89,20 +101,22 @@ def source_of(malloc: Malloc, name: str, environment: Environment | None) -> str
     return " or ".join(filter(None, (", ".join(others[:-1]), others[-1])))
 
 
-def _by_free(malloc: Malloc, name: str) -> bool | None:
+def _by_free(malloc: Malloc, name: str, environment: Environment) -> bool | None:
     """Tell whether a free of a mmapped block set this threshold; None if that isn't sure.
 
     It makes the chunk's size mmap_threshold, and twice that trim_threshold (malloc.c, __libc_free);
-    that ends with the first limit that the user sets.
+    that ends with the first limit that the user sets, be it to its default.
     """
-    chunk = malloc.parameters.get(name, 0) // (2 if name == "trim_threshold" else 1)
     if name not in ("mmap_threshold", "trim_threshold"):
         return False
     if not malloc.parameters["no_dyn_threshold"]:
         return True
-    whole_pages = -chunk % SMALLEST_PAGE <= LARGEST_HEADER
+    for each in settings_of(environment):
+        if any(m in LIMITS and each.gives(malloc.parameters[m]) for m in each.members):
+            return False  # it never could
+    chunk = malloc.parameters[name] // (2 if name == "trim_threshold" else 1)
     was_mapped = DEFAULT_MMAP_THRESHOLD < chunk <= malloc.parameters["max_mmapped_mem"]
-    return None if whole_pages and was_mapped else False
+    return None if was_mapped else False
 
 
 def undo(malloc: Malloc, name: str, environment: Environment | None) -> str:
@@ -114,7 +128,7 @@ def undo(malloc: Malloc, name: str, environment: Environment | None) -> str:
         return f"Remove {source} from GLIBC_TUNABLES"
     if source == MALLOPT:
         return f"Remove mallopt({setter.mallopt}) from the program"
-    return f"Remove {setter.mallopt}, or {setter.variable}"
+    return f"Remove {setter.mallopt}, or set it to {malloc.defaults[name]}"
 
 
 def assign(malloc: Malloc, name: str, value: int, environment: Environment | None) -> str:
@@ -122,8 +136,8 @@ def assign(malloc: Malloc, name: str, value: int, environment: Environment | Non
     a sentence. What sets it now would go before a variable, so that is what must be changed.
     """
     setter, source = SETTERS[name], source_of(malloc, name, environment)
-    if source == setter.tunable:
-        return f"{source}={value} in GLIBC_TUNABLES{WHEN}"
+    if any(each.tunable == setter.tunable for each in settings_of(environment or {})):
+        return f"{setter.tunable}={value} in GLIBC_TUNABLES{WHEN}"
     if source == MALLOPT:
         return f"mallopt({setter.mallopt}, {value}) in the program, which sets it now"
     return f"{setter.variable}={value}{WHEN}"
@@ -136,12 +150,8 @@ def outcome(setting: Setting, malloc: Malloc) -> str:
         return _without_member(setting)
     name = members[0]
     value = malloc.parameters[name]
-    if name in DERIVED:
-        changed = any(malloc.parameters[m] != malloc.defaults.get(m) for m in members)
-        return "in force" if changed else f"not in force: {name} is {value:,}, the default"
-    if setting.number is None:
-        return f"not a number: {name} is {value:,}"
-    if setting.number != value:
+    changed = any(malloc.parameters[m] != malloc.defaults.get(m) for m in members)
+    if not setting.gives(value) and not (name in DERIVED and changed):
         return f"not in force: {name} is {value:,}"
     return "in force" if setting.clean else f"malformed: read as {value:,}"
 

@@ -65,8 +65,8 @@ def _findings(report: Report, table: Table, rows: Sequence[Row]) -> tuple[Findin
     """Return those findings that the rows are, in their order; all where they aren't findings."""
     if table.column("statement") is None:
         return tuple(report.findings)
-    found = {each.statement: each for each in report.findings}
-    return tuple(found[str(row["statement"])] for row in rows)
+    found = {id(row): each for row, each in zip(table.rows, report.findings)}
+    return tuple(found[id(row)] for row in rows)
 
 
 def _sorted(rows: Iterable[Any], column: Column | None) -> list[Any]:

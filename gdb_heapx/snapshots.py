@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .allocators import no_glibc, other_allocators
 from .arenas import RING_BROKEN
-from .errors import Problem
+from .errors import LAYOUT_DIFFERS, Problem
 from .figures import ArenaFigures
 from .locate import Libc, find_libcs
 from .malloc import EVERYTHING, Identity, Malloc, Scope
@@ -82,7 +82,7 @@ class Snapshot:
         """Bytes that are free inside malloc: in tcaches, fastbins and bins, and in tops; None where
         something is wrong, such as a list that can't be followed to its end.
         """
-        if self.problems:
+        if any(problem.code != LAYOUT_DIFFERS for problem in self.problems):
             return None
         return sum(a.tcache + a.fast + a.binned + a.top for a in self.arenas())
 

@@ -64,23 +64,25 @@ def other_tops(case: Case) -> Iterator[Finding]:
                 + (" with the fast chunks that merge into it" if amount > arena.top else "")
             ),
         ),
-        f"{_small_tops(case)} A free at the end of such an arena then leaves a page of its top, "
-        f"for more system calls. To bound their number: {_fewer(case)}.",
+        f"{_small_tops(case)}To bound their number: {_fewer(case)}.",
     )
 
 
 def _fewer(case: Case) -> str:
-    """Say how to bound the number of arenas; half of what bounds it now, if anything does."""
+    """Say how to bound the number of arenas: by half of what there are."""
     malloc = case.snapshot.mallocs[0]
-    limit, source = malloc.parameters["arena_max"], source_of(malloc, "arena_max", case.environment)
+    limit, number = malloc.parameters["arena_max"], len(malloc.arenas)
     if not limit:
-        return f"MALLOC_ARENA_MAX=2{WHEN}"
-    fewer = assign(malloc, "arena_max", max(limit // 2, 1), case.environment)
+        return f"MALLOC_ARENA_MAX={2 if number > 2 else 1}{WHEN}"
+    source = source_of(malloc, "arena_max", case.environment)
+    if limit < number:
+        return f"MALLOC_ARENA_MAX={limit}{WHEN} ({source} set that when there were more already)"
+    fewer = assign(malloc, "arena_max", max(number // 2, 1), case.environment)
     return f"{fewer} (it is {limit} now, by {source})"
 
 
 def _small_tops(case: Case) -> str:
-    """Say how to let free() trim the tops of other arenas."""
+    """Say how to let free() trim the tops of other arenas; "" where that is set."""
     malloc, wanted = case.snapshot.mallocs[0], {"top_pad": 0, "trim_threshold": 4096}
     changes = [
         assign(malloc, name, value, case.environment)
@@ -88,5 +90,9 @@ def _small_tops(case: Case) -> str:
         if malloc.parameters[name] > value
     ]
     if not changes:
-        return "top_pad and trim_threshold are low already."
-    return f"{' and '.join(changes)}.".replace(f"{WHEN} and", " and")
+        return ""
+    text = " and ".join(changes).replace(f"{WHEN} and", " and")
+    return (
+        f"{text}. A free that makes 64 KiB at the end of such an arena then leaves a page of its "
+        "top, for more system calls. "
+    )

@@ -784,6 +784,17 @@ def test_the_overview_of_a_sound_heap_has_no_part_that_is_unknown(name):
     assert "unknown" not in {row["key"] for row in rows}
 
 
+def test_of_two_libcs_each_finding_is_shown():
+    snapshot = fixed(n_mmaps_max=0).threads(1).holes().snapshot()
+    (malloc,) = snapshot.mallocs
+    more = tuple(replace(arena, free_by_size={MIB: 3 * MIB}) for arena in malloc.arenas)
+    two = replace(snapshot, mallocs=(malloc, replace(malloc, arenas=more)))
+    report = json.loads(answer("why --format json", two).text)
+    rows = [(row["code"], row["bytes"]) for row in report["tables"][0]["rows"]]
+    assert [(each["code"], each["bytes"]) for each in report["findings"]] == rows
+    assert len({size for code, size in rows if code == "mmap_disabled"}) == 2
+
+
 def test_limit_and_sort_are_of_the_findings_too():
     snapshot = SCENES["arenas"][0]().snapshot()
     whole = json.loads(answer("why --format json", snapshot).text)["findings"]
@@ -803,13 +814,31 @@ def test_limit_and_sort_are_of_the_findings_too():
     [
         ({}, {}, "other_tops", "MALLOC_TOP_PAD_=0 and MALLOC_TRIM_THRESHOLD_=4096 when it starts."),
         ({}, {"top_pad": 0}, "other_tops", "MALLOC_TRIM_THRESHOLD_=4096 when it starts."),
-        ({}, {"top_pad": 0, "trim_threshold": 4096}, "other_tops", "are low already."),
-        ({}, {"arena_max": 8}, "other_tops", "mallopt(M_ARENA_MAX, 4) in the program"),
+        (
+            {},
+            {"top_pad": 0, "trim_threshold": 4096},
+            "other_tops",
+            "To bound their number: MALLOC_ARENA_MAX=1 when",
+        ),
+        ({}, {"arena_max": 8}, "other_tops", "mallopt(M_ARENA_MAX, 1) in the program"),
         (
             {"GLIBC_TUNABLES": "glibc.malloc.arena_max=8"},
             {"arena_max": 8},
             "other_tops",
-            "glibc.malloc.arena_max=4 in GLIBC_TUNABLES when it starts (it is 8 now, by",
+            "glibc.malloc.arena_max=1 in GLIBC_TUNABLES when it starts (it is 8 now, by",
+        ),
+        ({}, {"arena_max": 1}, "other_tops", "MALLOC_ARENA_MAX=1 when it starts (mallopt set that"),
+        (
+            {"GLIBC_TUNABLES": "glibc.malloc.top_pad=131072"},
+            {"trim_threshold": 4096},
+            "other_tops",
+            "glibc.malloc.top_pad=0 in GLIBC_TUNABLES when it starts. A free",
+        ),
+        (
+            {},
+            {"trim_threshold": 4 * MIB, "no_dyn_threshold": 1, "max_mmapped_mem": 4 * MIB},
+            "trim_threshold",
+            "Remove M_TRIM_THRESHOLD, or set it to 131072.",
         ),
         (
             {"MALLOC_TRIM_THRESHOLD_": "67108864"},

@@ -599,6 +599,19 @@ def test_text_of_bins_chunks_is_bounded_too():
     assert len(rows("bins --chunks", heap.target())) == 60
 
 
+def test_a_mmapped_chunk_that_was_not_found_is_unknown_and_not_outside():
+    heap = usual()
+    chunk = heap.mmapped(1 << 20)
+    target = heap.target()
+    heap.poke(chunk + 8, 3)
+    catalogue = Catalogue(target)
+    with pytest.raises(HeapxError, match="is unknown"):
+        catalogue.at(chunk + 64)
+    with pytest.raises(HeapxError, match="glibc counts 1 mmapped chunk of 1 MiB"):
+        run(f"chunk {chunk + 64:#x}", target)
+    assert catalogue.at(heap.symbols["mp_"]) is None
+
+
 def test_chunks_say_what_is_missing():
     heap = usual()
     heap.mmapped(1 << 20)

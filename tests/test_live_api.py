@@ -175,13 +175,17 @@ def test_a_script_may_source_heapx_and_ask_about_a_value(arenas, tmp_path):
         "import gdb_heapx\n"
         "top = gdb.parse_and_eval('main_arena.top')\n"
         "print(gdb_heapx.chunk_at(top).state)\n"
-        "try:\n"
-        "    gdb_heapx.chunks(gdb_heapx.Wanted(arena=99))\n"
-        "except gdb_heapx.HeapxError as error:\n"
-        "    print(error)\n"
+        "print(gdb_heapx.chunk_at(top.dereference()).state)\n"
+        "for wrong in (lambda: gdb_heapx.chunks(gdb_heapx.Wanted(arena=99)),\n"
+        "              lambda: gdb_heapx.chunk_at('zz')):\n"
+        "    try:\n"
+        "        wrong()\n"
+        "    except gdb_heapx.HeapxError as error:\n"
+        "        print(error)\n"
     )
     result = gdb(f"source {script}", target=("-p", arenas.pid), sourced=False)
-    assert "top\nno arena 99: there are arenas 0 to " in result.out
+    assert "top\ntop\nno arena 99: there are arenas 0 to " in result.out
+    assert "\nzz is no address: " in result.out
 
 
 def test_the_alert_speaks_above_its_limit_only(trim):

@@ -16,6 +16,8 @@ from gdb_heapx.snapshots import take
 
 MAPPED = 1 << 20
 FIXED = {"no_dyn_threshold": 1, "max_mmapped_mem": MAPPED}  # the user set a limit
+TRIM = "MALLOC_TRIM_THRESHOLD_"
+ULONG_MAX = (1 << 64) - 1
 RELEASES = [(2, minor) for minor in range(23, 45)]
 
 
@@ -67,7 +69,13 @@ def test_the_largest_cached_request_is_as_on_real_processes(machine, release, la
             {"mmap_threshold": MAPPED, "trim_threshold": 2 * MAPPED, **FIXED},
             "free or mallopt",
         ),
-        ({}, {"trim_threshold": 1000000, **FIXED}, "mallopt"),
+        ({}, {"trim_threshold": 1000000, **FIXED}, "free or mallopt"),
+        ({"MALLOC_TOP_PAD_": "131072"}, {"trim_threshold": 1000000, **FIXED}, "mallopt"),
+        ({"MALLOC_TRIM_THRESHOLD_": "-1"}, {"trim_threshold": ULONG_MAX, **FIXED}, TRIM),
+        ({"MALLOC_TRIM_THRESHOLD_": "9" * 20}, {"trim_threshold": ULONG_MAX, **FIXED}, TRIM),
+        ({"MALLOC_MMAP_MAX_": ""}, {"n_mmaps_max": 0, **FIXED}, "MALLOC_MMAP_MAX_"),
+        ({"MALLOC_TOP_PAD_": "abc"}, {"top_pad": 0, **FIXED}, "MALLOC_TOP_PAD_"),
+        ({}, {"thp_pagesize": 2 << 20}, "unknown"),
         ({}, {"trim_threshold": 2 * MAPPED + 8192, **FIXED}, "mallopt"),
         (None, {"top_pad": 0, **FIXED}, "mallopt or environment"),
         (None, {"trim_threshold": MAPPED, **FIXED}, "free, mallopt or environment"),
@@ -90,7 +98,7 @@ def test_who_set_a_value(environment, changed, source):
     [
         ("MALLOC_ARENA_MAX=3", {"arena_max": 3}, "in force"),
         ("MALLOC_ARENA_MAX=3", {}, "not in force: arena_max is 0"),
-        ("MALLOC_ARENA_MAX=", {}, "not a number: arena_max is 0"),
+        ("MALLOC_ARENA_MAX=", {}, "malformed: read as 0"),
         ("MALLOC_ARENA_MAX_=3", {}, "unknown to malloc: no _ belongs at the end of the name"),
         ("MALLOC_TOP_PAD=3", {}, "unknown to malloc: a _ is missing at the end of the name"),
         ("MALLOC_NONSENSE=3", {}, "unknown to malloc"),
@@ -103,8 +111,17 @@ def test_who_set_a_value(environment, changed, source):
         (
             "GLIBC_TUNABLES=glibc.malloc.tcache_max=-",
             {},
-            "not in force: tcache_max_bytes is 1,032, the default",
+            "not in force: tcache_max_bytes is 1,032",
         ),
+        ("GLIBC_TUNABLES=glibc.malloc.tcache_max=1032", {}, "in force"),
+        ("GLIBC_TUNABLES=glibc.malloc.hugetlb=0", {}, "in force"),
+        (
+            "GLIBC_TUNABLES=glibc.malloc.tcache_count=08",
+            {"tcache_count": 0},
+            "malformed: read as 0",
+        ),
+        ("MALLOC_TRIM_THRESHOLD_=-1", {"trim_threshold": ULONG_MAX}, "in force"),
+        ("MALLOC_MMAP_MAX_=-1", {}, "not in force: n_mmaps_max is 65,536"),
         ("GLIBC_TUNABLES=glibc.pthread.rseq=0", {}, "not malloc's"),
         ("GLIBC_TUNABLES=glibc.malloc.arena_mx=2", {}, "unknown to malloc"),
     ],

@@ -26,13 +26,18 @@ ENVIRONMENT_COLUMNS = (
 )
 
 
+NEVER = 1 << 47  # bytes; more than any top can have
+
+
 def _large(malloc: Malloc) -> str:
     return counted(malloc.parameters["n_mmaps"], "chunk")
 
 
 # What each setting does; sizes are those of this process.
 EFFECTS: dict[str, Callable[[Malloc, int], str]] = {
-    "trim_threshold": lambda m, v: f"free() trims a top of {size_text(v)} or more",
+    "trim_threshold": lambda m, v: (
+        f"free() trims a top of {size_text(v)} or more" if v < NEVER else "free() trims no top"
+    ),
     "top_pad": lambda m, v: f"{size_text(v)} more are taken, and left at top, each time",
     "mmap_threshold": lambda m, v: f"{size_text(v)} or more get a mapping of their own",
     "arena_test": lambda m, v: "arenas before the CPUs are counted for a limit",

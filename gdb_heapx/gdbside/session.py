@@ -10,7 +10,7 @@ import gdb
 
 from .. import snapshots
 from ..catalogue import Catalogue
-from ..errors import HeapxError
+from ..errors import HeapxError, UsageError
 from ..locate import glibc_images
 from ..malloc import Scope
 from ..snapshots import Snapshot
@@ -49,6 +49,8 @@ class GdbSession:
                 "Let the process run on, and try again.",
             )
         target = _target(Scope())
+        if pad >> 8 * target.word:
+            raise UsageError(f"--pad {pad} is more than any memory of this process")
         found = (image.function("malloc_trim") for image in glibc_images(target))
         addresses = [address for address in found if address is not None]
         if not addresses:

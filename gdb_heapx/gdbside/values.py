@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import index
+from typing import Any
 
 import gdb
+
+from ..errors import HeapxError
 
 OBJECTS = (
     gdb.TYPE_CODE_STRUCT,
@@ -42,6 +46,14 @@ def address_of(value: gdb.Value) -> int:
             value = value.address
         word: int = gdb.lookup_type("long").sizeof
         return int(value) % (1 << 8 * word)
+
+
+def as_address(value: Any) -> int:
+    """Return the address that a script means by a number or a gdb.Value; HeapxError if none."""
+    try:
+        return address_of(value) if isinstance(value, gdb.Value) else index(value)
+    except (gdb.error, TypeError) as error:
+        raise HeapxError(f"{value} is no address: {error}") from None
 
 
 @contextmanager
