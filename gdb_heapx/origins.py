@@ -136,10 +136,10 @@ def assign(malloc: Malloc, name: str, value: int, environment: Environment | Non
     a sentence. What sets it now would go before a variable, so that is what must be changed.
     """
     setter, source = SETTERS[name], source_of(malloc, name, environment)
-    if any(each.tunable == setter.tunable for each in settings_of(environment or {})):
-        return f"{setter.tunable}={value} in GLIBC_TUNABLES{WHEN}"
     if source == MALLOPT:
         return f"mallopt({setter.mallopt}, {value}) in the program, which sets it now"
+    if any(each.tunable == setter.tunable for each in settings_of(environment or {})):
+        return f"{setter.tunable}={value} in GLIBC_TUNABLES{WHEN}"
     return f"{setter.variable}={value}{WHEN}"
 
 
