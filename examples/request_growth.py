@@ -41,7 +41,9 @@ def growth(before: gdb_heapx.Snapshot, after: gdb_heapx.Snapshot) -> str:
     more = in_use_by_size(after)
     more.subtract(in_use_by_size(before))
     grown = sorted(more.items(), key=lambda each: -each[0] * each[1])
-    lines += [f"  {n:+,} chunks of {size:,} bytes" for size, n in grown[:LARGEST] if n > 0]
+    for size, number in grown[:LARGEST]:
+        if number > 0:
+            lines.append(f"  {number:+,} chunk{'s' if number > 1 else ''} of {size:,} bytes")
     return "\n".join(lines) + "\n"
 
 

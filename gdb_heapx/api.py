@@ -14,7 +14,7 @@ from .commands.arenas import check_arena
 from .errors import HeapxError
 from .gdbside.session import GdbSession
 from .gdbside.values import as_address
-from .inventory import ALL, Chunk, Wanted
+from .inventory import ALL, STATES, Chunk, Wanted
 from .malloc import Scope
 from .report import Finding
 from .snapshots import Snapshot
@@ -44,10 +44,13 @@ def snapshot(*, walk: bool = True, swap_in: int | None = None, pad: int = 0) -> 
 def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:
     """Yield the chunks that are wanted, while the target stands still (Catalogue.chunks).
 
-    HeapxError if there is no such arena.
+    HeapxError if there is no such arena or state.
     """
     catalogue = GdbSession().catalogue(Scope())
     check_arena(catalogue.arenas(), wanted.arena)
+    unknown = (wanted.states or frozenset()) - frozenset(STATES)
+    if unknown:
+        raise HeapxError(f"no state {min(unknown)!r}", f"States: {', '.join(STATES)}")
     return catalogue.chunks(wanted)
 
 

@@ -64,8 +64,8 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which chunks: of an arena (its index or address), in some states, of some sizes, between two
-    addresses; all for None.
+    """Which chunks: of an arena (its index or address), in some states, of some sizes, from the one
+    that has the address `start` to those that begin before `end`; all for None.
     """
 
     arena: int | None = None
@@ -88,7 +88,7 @@ class Wanted:
             (self.states is None or chunk.state in self.states)
             and (self.min_size is None or chunk.size >= self.min_size)
             and (self.max_size is None or chunk.size <= self.max_size)
-            and (self.start is None or chunk.address >= self.start)
+            and (self.start is None or chunk.address + chunk.size > self.start)
         )
 
     def reaches(self, heap: Heap) -> bool:

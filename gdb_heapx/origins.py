@@ -15,6 +15,7 @@ DEFAULT, BY_FREE, MALLOPT, UNKNOWN = "default", "raised by a free", "mallopt", "
 WHEN = " when it starts"  # of what only a restart can change
 WITH_A_LIMIT = "set with a limit"
 
+CHECKS = ("MALLOC_CHECK_", "glibc.malloc.check")  # what malloc/malloc-debug.c took over in 2.34
 LARGEST = (1 << 64) - 1
 LIMITS = ("trim_threshold", "top_pad", "mmap_threshold", "n_mmaps_max")  # they end its raising
 
@@ -161,7 +162,8 @@ def _without_member(setting: Setting) -> str:
     if setting.tunable is not None and not setting.tunable.startswith(OF_MALLOC):
         return "not malloc's"
     if setting.name in UNSEEN or setting.members:
-        return "whether it is in force can't be told"
+        checks = setting.name in CHECKS
+        return "can't be told" + ("; from 2.34 on it needs libc_malloc_debug.so" if checks else "")
     known = {setter.variable for setter in SETTERS.values()} | set(UNSEEN)
     if f"{setting.name}_" in known:
         return "unknown to malloc: a _ is missing at the end of the name"

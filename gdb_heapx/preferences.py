@@ -35,7 +35,7 @@ class Preference:
     @property
     def documentation(self) -> str:
         if self.choices():
-            return self.detail
+            return f"{self.detail} It is for the text that heapx prints."
         return f"{self.detail} `set heapx {self.name}` without a value unsets it."
 
     def parsed(self, text: str) -> Any:

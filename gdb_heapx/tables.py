@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from .report import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Row, Table
 from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, escape, library
@@ -86,16 +87,28 @@ def _formatted(
 
 
 def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> list[list[str]]:
-    """Return the rows with the text of the last column broken into lines, so that they fit."""
+    """Return the rows with the text that flows broken into lines, so that they fit: the last
+    column's, and before it, no more than half of the room.
+    """
     widths = [max(len(c.heading), *map(len, cells)) for c, cells in zip(columns, zip(*rows))]
-    room = width - sum(widths[:-1]) - len(GAP) * (len(columns) - 1)
-    if widths[-1] <= room or room < NARROWEST:
+    last = len(columns) - 1
+    flowing = [i for i in range(last) if columns[i].flows]
+    room = width - sum(widths) + sum(widths[i] for i in (*flowing, last)) - len(GAP) * last
+    if sum(widths[i] for i in (*flowing, last)) <= room or room < NARROWEST:
         return rows
-    broken = []
+    for i in flowing:
+        widths[i] = min(widths[i], max(room - widths[last], room // 2))
+        room -= widths[i]
+    widths[last] = room
+    broken: list[list[str]] = []
     for row in rows:
-        lines = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]
-        broken.append([*row[:-1], lines[0]])
-        broken += ([""] * (len(columns) - 1) + [line] for line in lines[1:])
+        cells = [
+            textwrap.wrap(cell, widths[i], break_on_hyphens=False) or [""]
+            if i in (*flowing, last)
+            else [cell]
+            for i, cell in enumerate(row)
+        ]
+        broken += map(list, zip_longest(*cells, fillvalue=""))
     return broken
 
 

@@ -162,6 +162,17 @@ def test_an_arena_that_is_none_is_refused():
             run(line, TARGET)
 
 
+def test_from_an_address_inside_a_chunk_that_chunk_is_the_first():
+    chunk, following = EVERY[4], EVERY[5]
+    for address in (chunk["address"], hex(int(chunk["address"], 16) + 16)):
+        assert rows(f"chunks --from {address} --limit 2", TARGET) == [chunk, following]
+
+
+def test_sizes_that_exclude_each_other_are_refused():
+    with pytest.raises(UsageError, match="more than --max-size"):
+        run("chunks --min-size 2M --max-size 1M", TARGET)
+
+
 def test_text_shows_forty_and_says_how_to_see_more():
     lines = run("chunks", TARGET).text.splitlines()
     assert lines[0] == "chunks, sizes in bytes"

@@ -177,6 +177,7 @@ def test_a_script_may_source_heapx_and_ask_about_a_value(arenas, tmp_path):
         "print(gdb_heapx.chunk_at(top).state)\n"
         "print(gdb_heapx.chunk_at(top.dereference()).state)\n"
         "for wrong in (lambda: gdb_heapx.chunks(gdb_heapx.Wanted(arena=99)),\n"
+        "              lambda: gdb_heapx.chunks(gdb_heapx.Wanted(states={'in-use'})),\n"
         "              lambda: gdb_heapx.chunk_at('zz')):\n"
         "    try:\n"
         "        wrong()\n"
@@ -185,6 +186,7 @@ def test_a_script_may_source_heapx_and_ask_about_a_value(arenas, tmp_path):
     )
     result = gdb(f"source {script}", target=("-p", arenas.pid), sourced=False)
     assert "top\ntop\nno arena 99: there are arenas 0 to " in result.out
+    assert "\nno state 'in-use'\n  States: in use, tcache, " in result.out
     assert "\nzz is no address: " in result.out
 
 

@@ -112,8 +112,8 @@ def test_gdb_sets_shows_and_completes_them():
     result = gdb(*lines, *(f"complete {line}" for line in complete))
     shown = result.out.splitlines()
     assert shown[:2] == [
-        "the unit of sizes in text: MiB.",
-        "how many rows of a table text shows: not set.",
+        "units is MiB: the unit of sizes in text.",
+        "limit is not set: how many rows of a table text shows.",
     ]
     assert set(shown[2:-3]) == {f"set heapx {preference.name}" for preference in PREFERENCES}
     assert shown[-3:] == [
@@ -128,7 +128,7 @@ def test_gdb_sets_shows_and_completes_them():
 def test_gdb_unsets_them_and_knows_no_others():
     lines = ("set heapx limit 3", "set heapx limit", "show heapx limit", "set heapx nonsense 3")
     result = gdb(*lines)
-    assert result.out == "how many rows of a table text shows: not set.\n"
+    assert result.out == "limit is not set: how many rows of a table text shows.\n"
     assert result.err == "heapx has no setting 'nonsense'. All of them: show heapx\n"
 
 

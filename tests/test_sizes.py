@@ -101,6 +101,12 @@ def test_where_something_was_not_counted_there_is_no_total(lost):
     assert report["notes"]
 
 
+def test_what_to_look_at_next_is_of_the_same_arena():
+    snapshot = take(usual().target())
+    assert "heapx chunks --state in-use" in answer("sizes", snapshot).text
+    assert "heapx chunks --arena 1 --state in-use" in answer("sizes --arena 1", snapshot).text
+
+
 def test_one_arena_has_its_own_sizes():
     heap = usual()
     snapshot = take(heap.target())

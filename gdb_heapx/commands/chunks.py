@@ -8,7 +8,7 @@ from ..arguments import ADDRESS, OF_ARENA, Arg
 from ..bins import BinKind
 from ..catalogue import Around, Catalogue
 from ..command import command
-from ..errors import HeapxError, Problem
+from ..errors import HeapxError, Problem, UsageError
 from ..glibc import tcache_has_key
 from ..inventory import BINNED, FAST, FREE, IN_USE, MMAPPED, STATES, TCACHE, TOP, Chunk, Wanted
 from ..meanings import name_of, words_of
@@ -72,7 +72,7 @@ SIZE_LINK_NAMES = (*LINK_NAMES[BINNED], "fd_nextsize", "bk_nextsize")
     Arg("--state", "chunks in this state only", "choice", choices=tuple(CHOICES)),
     Arg("--min-size", "chunks of this size or more", "bytes"),
     Arg("--max-size", "chunks of this size or less", "bytes"),
-    Arg("--from", "chunks that begin here or behind; any expression of gdb's", "address"),
+    Arg("--from", "from the chunk that has this address on; any expression of gdb's", "address"),
     Arg("--to", "chunks that begin before this address", "address"),
     Arg("--count", "count them and their bytes by state instead"),
     chunks=True,
@@ -100,6 +100,8 @@ def chunks(
         heapx chunks --format csv --output all.csv  all, for another program
     """
     check_arena(catalogue.arenas(), arena)
+    if None not in (min_size, max_size) and (min_size or 0) > (max_size or 0):
+        raise UsageError("--min-size is more than --max-size")
     states = CHOICES[state] if state else None
     wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
     notes = (*catalogue.notes, *(catalogue.lost_mmapped if arena is None else ()))

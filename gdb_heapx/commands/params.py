@@ -15,7 +15,7 @@ PARAM_COLUMNS = (
     Column("name", Kind.TEXT),
     Column("value", Kind.COUNT),
     Column("default", Kind.COUNT, rank=1),
-    Column("source", Kind.TEXT),
+    Column("source", Kind.TEXT, flows=True),
     Column("effect", Kind.TEXT, flows=True),
     LIBC,
 )

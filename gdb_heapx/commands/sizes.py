@@ -38,8 +38,9 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
 
     Sizes are chunk sizes, with malloc's header; # are numbers of chunks. Those with most bytes come
     first; % is their share of all bytes in chunks, sum % that of all rows so far. Free are binned,
-    fast and cached chunks. Chunks with a mapping of their own are counted, but with --arena; tops
-    are not: see heapx top.
+    fast and cached chunks. Chunks with a mapping of their own are counted, but with --arena, and
+    without what their mapping has before them (heapx mmapped shows both). Tops are not: see heapx
+    top.
 
     Examples:
 
@@ -61,18 +62,21 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
         (table,),
         snapshot.problems,
         notes=(*_uncounted(chosen), *lost_mmapped(mallocs), *notes_of(snapshot, ())),
-        next_steps=GROUP if many else _where(rows, bool(group)),
+        next_steps=GROUP if many else _where(rows, arena, bool(group)),
     )
 
 
-def _where(rows: list[dict[str, int]], group: bool) -> tuple[tuple[str, str], ...]:
+def _where(
+    rows: list[dict[str, int]], arena: int | None, group: bool
+) -> tuple[tuple[str, str], ...]:
     """Return the line that lists the chunks of the size that the program holds most bytes in."""
     most = max(rows, key=lambda row: row["in_use"], default=None)
     if most is None or not most["in_use"]:
         return ()
     size = most["size"]
     last = 2 * size - 1 if group else size
-    line = f"heapx chunks --state in-use --min-size {size} --max-size {last}"
+    of_arena = "" if arena is None else f" --arena {arena if arena < 1 << 16 else hex(arena)}"
+    line = f"heapx chunks{of_arena} --state in-use --min-size {size} --max-size {last}"
     return ((line, "the largest part in use"),)
 
 

@@ -109,8 +109,10 @@ class _Function(gdb.Function):
             raise gdb.GdbError(f"${self._name} {needs}.")
         try:
             value = self._function(*arguments)
-        except (HeapxError, gdb.error) as error:
+        except HeapxError as error:
             raise gdb.GdbError(str(error)) from None
+        except gdb.error as error:
+            raise gdb.GdbError(f"${self._name} needs an address: {error}") from None
         if isinstance(value, int) and value >= 0:
             return gdb.Value(value).cast(gdb.lookup_type("unsigned long"))
         return value

@@ -51,7 +51,7 @@ class _Parameter(gdb.Parameter):
         return ""
 
     def get_show_string(self, value: str) -> str:
-        return f"{self._declared.help}: {value or 'not set'}."
+        return f"{self._declared.name} is {value or 'not set'}: {self._declared.help}."
 
 
 def register() -> None:
