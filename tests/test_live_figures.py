@@ -98,7 +98,7 @@ def core(inferior: Inferior, live: Any, tmp_path_factory: Any) -> dict[str, Repo
         return reports(COMMANDS, directory, (inferior.exe, file))
 
 
-@pytest.fixture(params=["live", "core"])
+@pytest.fixture(params=["live", pytest.param("core", marks=pytest.mark.slow)])
 def seen(request: Any, inferior: Inferior) -> dict[str, Report]:
     """Return the reports on the process, then those on its core."""
     return request.getfixturevalue(request.param)

@@ -47,7 +47,7 @@ class Case(NamedTuple):
 CASES = {
     "mixed": Case("mixed"),
     "mixed-in-mmaps": Case("mixed", tunables="glibc.malloc.hugetlb=2"),
-    "arenas": Case("arenas", ("80",)),
+    "arenas": Case("arenas", ("20",)),
     "tcaches": Case("tcaches"),
     "fast": Case("fast", ("100000",), NO_TCACHE),
     "mmapped": Case("mmapped"),

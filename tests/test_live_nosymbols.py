@@ -170,7 +170,7 @@ def test_a_libc_that_was_deleted_or_replaced(elsewhere, inferiors, tmp_path):
     ("replaced", "kind"),
     [
         (False, "kernel"),
-        (True, "gcore"),
+        slow(True, "gcore"),
         slow(False, "gcore"),
         slow(True, "kernel"),
     ],
