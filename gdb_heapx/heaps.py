@@ -36,10 +36,13 @@ class Walked:
     whole: bool
 
     def overhead_spans(self, top: int) -> tuple[tuple[int, int], ...]:
-        """Return where its overhead lies: before the first chunk, and behind the last one."""
-        heap = self.heap
-        behind = heap.end if top != self.tally.end else self.tally.end
-        return ((heap.address, heap.first), (self.tally.end, behind))
+        """Return where its overhead lies: before the first chunk, and behind the last one.
+
+        A damaged heap may end before its first chunk begins.
+        """
+        heap, last = self.heap, min(self.tally.end, self.heap.end)
+        behind = heap.end if top != self.tally.end else last
+        return ((heap.address, max(heap.address, min(heap.first, heap.end))), (last, behind))
 
 
 def walk_arena(

@@ -476,6 +476,7 @@ def test_a_damaged_size_makes_neither_the_ledger_nor_trim_absurd(place, size, wa
 @settings(max_examples=300, deadline=2000)
 @given(SEEDS, KINDS, st.booleans())
 @example(random.Random(3599), (S390X, (2, 44)), False)
+@example(random.Random(1978260700039941888), (I386, (2, 31)), True)
 @example(random.Random(43580), (AMD64, (2, 36)), False)
 def test_damage_makes_neither_the_ledger_nor_trim_absurd(seed, kind, walk):
     heap = with_pages_at_random(seed, usual(*kind))
