@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import SupportsInt
 
 from .causes import find_causes
+from .chunk import ALL, STATES, Chunk, Wanted
 from .commands.arenas import check_arena
 from .errors import HeapxError
 from .gdbside.session import GdbSession
 from .gdbside.values import as_address
-from .inventory import ALL, STATES, Chunk, Wanted
 from .malloc import Scope
 from .report import Finding
 from .snapshots import Snapshot

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from .allocators import no_glibc, other_allocators
 from .arenas import HEAP_CHAIN, RING_BROKEN, Arena
+from .chunk import ALL, STATES, TAGGED, Chunk, Seen, Wanted
 from .errors import HeapxError, MemoryFault, Problem
 from .glibc import page_sized_mmap_header
 from .heaps import Walked
-from .inventory import ALL, STATES, TAGGED, Chunk, Inventory, Seen, Wanted
+from .inventory import Inventory
 from .locate import find_libcs
 from .malloc import EVERYTHING, Scope
 from .presence import Presence, presence_of

@@ -13,7 +13,7 @@ from .bins import ArenaBins, read_regular
 from .caches import Caches, Tcache, ThreadCache
 from .census import Census
 from .errors import Problem
-from .figures import ArenaFigures, ArenaReading, Check
+from .figures import ArenaFigures, Check
 from .heaps import Walked, free_chunks, walk_arena
 from .holes import Holes, Trimmer
 from .lists import gathered
@@ -22,6 +22,7 @@ from .locate import Found, Libc
 from .mmapped import MmappedChunk, find_mmapped
 from .outline import Outline, read_outline
 from .presence import Presence, presence_of
+from .reading import ArenaReading
 from .space import Mapping
 from .target import Target
 

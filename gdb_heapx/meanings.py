@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .catalogue import Catalogue
+from .chunk import FAST, FREE, TCACHE, Chunk
 from .holes import missing
-from .inventory import FAST, FREE, TCACHE, Chunk, Inventory
+from .inventory import Inventory
 from .nptl import thread_stacks
 from .report import size_text
 from .space import Mapping

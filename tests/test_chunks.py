@@ -32,9 +32,9 @@ from live import gdb, heapx, look, table
 from sessions import Taken, said
 
 from gdb_heapx.catalogue import Catalogue
+from gdb_heapx.chunk import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
 from gdb_heapx.command import Terminal
 from gdb_heapx.errors import HeapxError, UsageError
-from gdb_heapx.inventory import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
 from gdb_heapx.output import arrange
 from gdb_heapx.pages import SWAPPED
 from gdb_heapx.report import Column, Kind, Report, Table

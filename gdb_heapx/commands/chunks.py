@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from ..arguments import ADDRESS, OF_ARENA, Arg
 from ..bins import BinKind
 from ..catalogue import Around, Catalogue
+from ..chunk import BINNED, FAST, FREE, IN_USE, MMAPPED, STATES, TCACHE, TOP, Chunk, Wanted
 from ..command import command
 from ..errors import HeapxError, Problem, UsageError
 from ..glibc import tcache_has_key
-from ..inventory import BINNED, FAST, FREE, IN_USE, MMAPPED, STATES, TCACHE, TOP, Chunk, Wanted
 from ..meanings import name_of, words_of
 from ..report import Column, Dump, Kind, Report, Row, Table, total
 from .arenas import LIBC, check_arena, residency_note

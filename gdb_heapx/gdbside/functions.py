@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import gdb
 
+from ..chunk import IN_USE, Chunk
 from ..errors import HeapxError
-from ..inventory import IN_USE, Chunk
 from ..malloc import Scope
 from .session import GdbSession
 from .values import address_of
