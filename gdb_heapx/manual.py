@@ -42,9 +42,9 @@ STATUS = (
     ("0", "all is well"),
     ("1", "the heap is damaged"),
     ("2", "the command line is wrong"),
-    ("3", "it can't be done: no such process, not permitted, no glibc malloc"),
+    ("3", "it can't be done: no such process, not permitted, no glibc malloc, no room"),
     ("4", "a bug in heapx"),
-    ("130", "interrupted"),
+    ("129, 130, 141, 143", "ended by SIGHUP, SIGINT, SIGPIPE, SIGTERM"),
 )
 ENVIRONMENT = (
     ("HEAPX_GDB", "the gdb to run"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import signal
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
@@ -256,15 +257,48 @@ def tracer_of(pid: int) -> tuple[int, str] | None:
     return None
 
 
+def _thread_states(pid: int) -> Iterator[str]:
+    """Yield the state of every thread of a process, a letter each (proc(5), stat)."""
+    for task in glob.iglob(f"/proc/{pid}/task/*/stat"):
+        with suppress(OSError), open(task, errors="replace") as stat:
+            yield stat.read().rpartition(")")[2].split()[0]
+
+
 def stands_still(pid: int) -> bool:
     """Tell whether no thread of a process can run: all are stopped, by a tracer or a signal, or
-    have ended (proc(5), state).
+    have ended.
     """
-    for task in glob.iglob(f"/proc/{pid}/task/*/stat"):
-        with suppress(OSError), open(task) as stat:
-            if stat.read().rpartition(")")[2].split()[0] not in STANDING:
-                return False
-    return True
+    return all(state in STANDING for state in _thread_states(pid))
+
+
+def is_dead(pid: int) -> bool:
+    """Tell whether a process has ended, or all of its threads have."""
+    return all(state in "ZX" for state in _thread_states(pid))
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a signal, and no tracer, has stopped a process."""
+    return "T" in _thread_states(pid)
+
+
+def run_on(pid: int) -> None:
+    """Continue a process if it is stopped. Only for a stop that is heapx's own: a debugger that
+    dies while it attaches leaves one.
+    """
+    if is_stopped(pid):
+        with suppress(OSError):  # it is gone, or was never permitted
+            os.kill(pid, signal.SIGCONT)
+
+
+def in_system_call(pid: int, lwp: int) -> bool:
+    """Tell whether a thread that stands still waits in a system call; False if /proc doesn't tell
+    (proc(5), syscall: its number, -1 outside of any).
+    """
+    try:
+        with open(f"/proc/{pid}/task/{lwp}/syscall") as syscall:
+            return syscall.read().split()[0].isdigit()
+    except OSError:
+        return False
 
 
 def inner_lwp(pid: int, lwp: int) -> int | None:

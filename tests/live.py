@@ -92,7 +92,7 @@ def running(
                 ready = directory / "ready"
                 eventually(lambda: ready.exists() or process.poll() is not None, exe.name)
                 assert process.poll() is None, f"{exe.name} ended with {process.returncode}"
-            if exe.name != "busy":
+            if exe.name not in ("busy", "spinning"):
                 eventually(lambda: at_rest(process.pid), f"{exe.name} rests")
             yield Inferior(process.pid, exe, Oracle(directory), process)
         finally:
@@ -139,12 +139,18 @@ def look(pid: int, *words: str) -> Report:
     return result.report
 
 
-def gdb(*lines: str, target: Sequence[Any] = (), sourced: bool = True, **options: Any) -> Result:
+def gdb(
+    *lines: str,
+    target: Sequence[Any] = (),
+    sourced: bool = True,
+    program: str | Path = "gdb",
+    **options: Any,
+) -> Result:
     """Run gdb in batch mode on these lines."""
     load = (f"source {LOADER}",) if sourced else ()
     words = [word for line in (*load, *lines) for word in ("-ex", line)]
     quiet = ("-iex", "set debuginfod enabled off")
-    return run(("gdb", "-nx", "-q", "-batch", *quiet, *target, *words), **options)
+    return run((program, "-nx", "-q", "-batch", *quiet, *target, *words), **options)
 
 
 def reports(commands: Sequence[str], directory: Path, target: Sequence[Any]) -> dict[str, Report]:
@@ -197,13 +203,15 @@ def status(pid: int, name: str) -> str:
     return next(line.split()[1] for line in text.splitlines() if line.startswith(name + ":"))
 
 
+def thread_states(pid: int) -> dict[int, str]:
+    """Return the state of every thread by LWP, a letter each."""
+    files = Path(f"/proc/{pid}/task").glob("*/stat")
+    return {int(f.parent.name): f.read_text().rpartition(")")[2].split()[0] for f in files}
+
+
 def at_rest(pid: int) -> bool:
     """Tell whether every thread sleeps and none is traced."""
-    states = (
-        status_file.read_text().rpartition(")")[2].split()[0]
-        for status_file in Path(f"/proc/{pid}/task").glob("*/stat")
-    )
-    return set(states) == {"S"} and status(pid, "TracerPid") == "0"
+    return set(thread_states(pid).values()) == {"S"} and status(pid, "TracerPid") == "0"
 
 
 class Region(NamedTuple):

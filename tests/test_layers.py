@@ -9,7 +9,18 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
 ORDER = (
-    *("__init__", "errors", "layout", "space", "elf", "images", "target", "pages", "procfs"),
+    *(
+        "__init__",
+        "errors",
+        "ending",
+        "layout",
+        "space",
+        "elf",
+        "images",
+        "target",
+        "pages",
+        "procfs",
+    ),
     *("glibc", "loader", "structure", "locate", "allocators"),
     *("nptl", "holes", "lists", "arenas", "bins", "threadvars", "caches", "scan", "walk", "heaps"),
     *("mmapped", "outline"),
@@ -69,15 +80,18 @@ ORDER = (
         "gdbside.inferior",
         "gdbside.parameters",
         "gdbside.printers",
+        "gdbside.calls",
         "gdbside.session",
         "api",
         "gdbside.functions",
         "gdbside.commands",
         "gdbside.batch",
+        "asking",
+        "shell",
         "__main__",
     ),
 )
-EDGE = ("gdbside.", "__main__")
+EDGE = ("gdbside.", "asking", "shell", "__main__")
 
 
 def modules() -> dict[str, ast.Module]:

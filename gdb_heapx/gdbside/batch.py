@@ -5,44 +5,108 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import gdb
 
 from ..command import Terminal, execute
+from ..ending import EndedError, end_by_exception, held_back, let_through
 from ..errors import HeapxError
-from ..procfs import tracer_of
+from ..procfs import is_stopped, run_on, tracer_of
 from .inferior import core_program
 from .parameters import preferred
 from .session import GdbSession
 
+PIECE = 1 << 16  # characters of text that are sent at once
 
-def serve(path: str) -> None:
-    """Answer the request that the shell command left in a file: the text in another file, which the
-    request names, and the rest where the request was.
+
+class _Talk:
+    """The line to the shell command: lines of JSON, as asking.py reads them."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self._pieces: list[str] = []
+        self._size = 0
+
+    def request(self) -> dict[str, Any]:
+        """Return the request; EndedError if the shell command has ended before it said all."""
+        with self._socket.makefile("rb") as file:
+            line = file.readline()
+        if not line.endswith(b"\n"):
+            raise EndedError(signal.SIGTERM)
+        request: dict[str, Any] = json.loads(line)
+        return request
+
+    def write(self, text: str) -> None:
+        """Send a part of the answer, or keep it until there is more of it."""
+        self._pieces.append(text)
+        self._size += len(text)
+        if self._size >= PIECE:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._pieces:
+            self.say(text="".join(self._pieces))
+            self._pieces, self._size = [], 0
+
+    def say(self, **message: Any) -> None:
+        """Send a message; EndedError if nobody is there to read it."""
+        try:
+            self._socket.sendall(json.dumps(message).encode() + b"\n", socket.MSG_NOSIGNAL)
+        except ConnectionError:
+            raise EndedError(signal.SIGTERM) from None
+
+    def watch(self) -> None:
+        """End this gdb as SIGTERM does when the shell command hangs up, or is there no more."""
+
+        def wait() -> None:
+            with suppress(OSError):
+                self._socket.recv(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with held_back():  # signals are the main thread's
+            Thread(target=wait, daemon=True).start()
+
+
+def serve(descriptor: int) -> None:
+    """Answer the request that the shell command sends through a socket.
+
+    It has started gdb with ENDING held back: they come through now, and while the process is
+    looked at, but not while gdb attaches to it or lets it go.
     """
-    with open(path, encoding="utf-8") as file:
-        request = json.load(file)
-    terminal = Terminal(request["width"], request["colour"])
-    text = Path(request["answer"])
-    result: dict[str, Any]
+    talk = _Talk(descriptor)
     try:
-        with text.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            for name, value in request["set"]:
-                _try(f"set heapx {name} {value}", f"--set {name}={value}")
-            words, settings = request["words"], preferred()
-            answer = execute(words, lambda: _opened(request), terminal, file.write, settings)
-        result = {"status": answer.status, "error": answer.warning or ""}
-    except (HeapxError, KeyboardInterrupt) as error:
-        text.unlink()  # what was written before it failed
-        result = {"status": 130, "error": "heapx: interrupted"}
-        if isinstance(error, HeapxError):
-            result = {"status": error.status, "error": f"heapx: {error}"}
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        json.dump(result, file)
+        talk.say(ready=True)
+        request = talk.request()
+        end_by_exception()
+        talk.watch()
+        with let_through():
+            result = _answer(request, talk)
+    except EndedError as ended:
+        result = {"ended": ended.number}
+    except KeyboardInterrupt:  # gdb's own, of a SIGINT
+        result = {"ended": signal.SIGINT}
+    with suppress(EndedError):
+        talk.say(result=result)
+
+
+def _answer(request: dict[str, Any], talk: _Talk) -> dict[str, Any]:
+    """Run the command, and return its status with what to say on stderr."""
+    terminal = Terminal(request["width"], request["colour"])
+    try:
+        for name, value in request["set"]:
+            _try(f"set heapx {name} {value}", f"--set {name}={value}")
+        words, settings = request["words"], preferred()
+        answer = execute(words, lambda: _opened(request), terminal, talk.write, settings)
+        talk.flush()
+    except HeapxError as error:
+        return {"status": error.status, "error": f"heapx: {error}", "whole": False}
+    return {"status": answer.status, "error": answer.warning or "", "whole": True}
 
 
 @contextmanager
@@ -60,21 +124,40 @@ def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
         gdb.execute(f"file {_quoted(program)}", to_string=True)
     if core is not None:
         _try(f"core-file {core}", f"cannot open the core {core}")
-    if pid is not None:
-        _attach(pid)
-    try:
-        for library in ("libc", "libpthread", "ld"):
-            gdb.execute(f"sharedlibrary /{library}[-.0-9][^/]*$", to_string=True)
-        yield GdbSession()
-    finally:
-        if pid is not None:
-            gdb.execute("detach", to_string=True)
+    if pid is None:
+        yield _looked_into()
+    else:
+        with _attached(pid), let_through():
+            yield _looked_into()
+
+
+def _looked_into() -> GdbSession:
+    """Read the symbols of glibc's own files, and no others."""
+    for library in ("libc", "libpthread", "ld"):
+        gdb.execute(f"sharedlibrary /{library}[-.0-9][^/]*$", to_string=True)
+    return GdbSession()
+
+
+@contextmanager
+def _attached(pid: int) -> Iterator[None]:
+    """Attach to a process, and let it go in the end; signals are held back all the time.
+
+    A process that no signal had stopped before isn't stopped afterwards.
+    """
+    with held_back():
+        was_stopped = is_stopped(pid)
+        try:
+            _attach(pid)
+            yield
+        finally:
+            with held_back(), suppress(gdb.error):  # it is gone, or never was attached
+                gdb.execute("detach", to_string=True)
+            if not was_stopped:
+                run_on(pid)
 
 
 def _attach(pid: int) -> None:
     try:
-        # gdb would hand a Ctrl-C on to the process: it waits until gdb has attached.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         gdb.execute(f"attach {pid}", to_string=True)
     except gdb.error as error:
         if not os.path.exists(f"/proc/{pid}"):
@@ -82,8 +165,6 @@ def _attach(pid: int) -> None:
         if "not permitted" in str(error):
             raise HeapxError(f"not permitted to attach to process {pid}", *_whys(pid)) from None
         raise HeapxError(f"cannot attach to process {pid}: {error}") from None
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _whys(pid: int) -> tuple[str, ...]:

@@ -1,0 +1,59 @@
+"""The signals that end heapx, and the moments in which they have to wait."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)
+
+
+class EndedError(KeyboardInterrupt):
+    """A signal asked heapx to end; `status` is the exit status, 128 and its number (bash(1))."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.status = 128 + number
+
+    @property
+    def statement(self) -> str | None:
+        """What to say of it; None of SIGPIPE: the reader, such as head, has what it wants."""
+        if self.number == signal.SIGPIPE:
+            return None
+        if self.number == signal.SIGINT:
+            return "interrupted"
+        return f"ended by {signal.Signals(self.number).name}"
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # the first one is enough
+    raise EndedError(number)
+
+
+def end_by_exception() -> None:
+    """From now on such a signal raises EndedError where Python code runs."""
+    for number in ENDING:
+        signal.signal(number, _end)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """In here none of them has an effect: it waits until this ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def let_through() -> Iterator[None]:
+    """In here they have their effect, also where they are held back around it."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
