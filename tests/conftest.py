@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Inferior, running
+from live import ROOT, Inferior, gdb, run, running
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +59,33 @@ def start_once(inferiors: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with _starter(inferiors, base) as starter:
         yield starter
     shutil.rmtree(base, ignore_errors=True)
+
+
+REHEARSAL = (
+    "python import gdb; from gdb_heapx.gdbside import calls",
+    "python calls.calling_thread(gdb.selected_inferior()).switch(); calls.rehearse()",
+    "echo rehearsed\\n",
+)
+
+
+@pytest.fixture(scope="session")
+def calling_gdb(inferiors: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a gdb that can call functions here: the system's, else with CI=true a newer one.
+
+    gdb 13 can't where the CPU has a large extended state (AMX).
+    """
+    base = tmp_path_factory.mktemp("calling")
+    with running(inferiors / "mixed", directory=base / "mixed") as inferior:
+        said = gdb(*REHEARSAL, target=("-p", inferior.pid))
+        if "can't write this CPU's registers" not in said.err:
+            assert "rehearsed" in said.out, said.err
+            return "gdb"
+        if os.environ.get("CI") != "true":
+            pytest.skip(next(line for line in said.err.splitlines() if "can't write" in line))
+        words = run((ROOT / "scripts" / "fetch_glibc", "trixie", "--gdb")).out.strip()
+        program = base / "gdb"
+        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        program.chmod(0o755)
+        newer = gdb(*REHEARSAL, target=("-p", inferior.pid), program=program)
+        assert "rehearsed" in newer.out, newer.err
+        return str(program)

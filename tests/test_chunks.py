@@ -699,7 +699,7 @@ def test_every_chunk_of_a_process_adds_up_to_glibc_s_own_figures(arenas):
 
 
 @pytest.mark.live
-def test_the_memory_of_a_chunk_is_what_malloc_usable_size_says(start):
+def test_the_memory_of_a_chunk_is_what_malloc_usable_size_says(start, calling_gdb):
     process = start("mixed")
     small = ("--state", "in-use", "--max-size", "96", "--limit", "4")
     memories = [
@@ -707,7 +707,8 @@ def test_the_memory_of_a_chunk_is_what_malloc_usable_size_says(start):
         for row in table(look(process.pid, "chunks", *small))
     ]
     call = "print ((unsigned long (*)(void *)) malloc_usable_size)"
-    answers = gdb(*(f"{call}({m['address']})" for m in memories), target=("-p", process.pid)).out
+    lines = [f"{call}({m['address']})" for m in memories]
+    answers = gdb(*lines, target=("-p", process.pid), program=calling_gdb).out
     usable = re.findall(r"^\$\d = (\d+)$", answers, re.M)
     assert [str(len(memory["hex"]) // 2) for memory in memories] == usable != []
 

@@ -154,28 +154,37 @@ def serving(program: Path, **env: str) -> Iterator[int]:
 
 
 class Demo(NamedTuple):
-    """What was seen of the demo in this order, and the kernel's figures in between."""
+    """What was seen of the demo, and the kernel's figures behind it."""
 
+    pid: int
     seen: Seen
     rss: int
-    before: int
-    now: Result
-    after: int
-    trimmed: Seen
+    anonymous: int
 
 
 @pytest.fixture(scope="module")
-def demo(demo_server: Path, tmp_path_factory: Any) -> Demo:
-    directory = tmp_path_factory.mktemp("seen")
+def demo(demo_server: Path, tmp_path_factory: Any) -> Iterator[Demo]:
     with serving(demo_server) as pid:
-        return Demo(
-            see(pid, directory),
-            rss(pid),
-            anonymous(pid),
-            heapx("-p", pid, "trim", "--now", "--format", "json"),
-            anonymous(pid),
-            see(pid, directory),
-        )
+        seen = see(pid, tmp_path_factory.mktemp("seen"))
+        yield Demo(pid, seen, rss(pid), anonymous(pid))
+
+
+class Trimmed(NamedTuple):
+    """What came of trim --now on the demo, by how much the kernel's figures fell, and what was seen
+    then.
+    """
+
+    now: Result
+    fell: int
+    seen: Seen
+
+
+@pytest.fixture(scope="module")
+def trimmed(demo: Demo, calling_gdb: str, tmp_path_factory: Any) -> Trimmed:
+    words = ("-p", demo.pid, "--gdb", calling_gdb, "trim", "--now", "--format", "json")
+    now = heapx(*words)
+    fell = demo.anonymous - anonymous(demo.pid)
+    return Trimmed(now, fell, see(demo.pid, tmp_path_factory.mktemp("trimmed")))
 
 
 def test_the_parts_of_the_overview_are_the_kernel_s_rss(demo):
@@ -198,10 +207,10 @@ def test_most_of_it_was_freed_and_is_kept(demo):
     assert "live" not in codes(demo.seen.why)
 
 
-def test_what_is_returnable_is_what_a_real_malloc_trim_returned(demo):
+def test_what_is_returnable_is_what_a_real_malloc_trim_returned(demo, trimmed):
     assert codes(demo.seen.overview)[0] == "returnable"
     returnable = found(demo.seen.overview, "returnable")["bytes"]
-    assert abs(returnable - (demo.before - demo.after)) <= PAGE
+    assert abs(returnable - trimmed.fell) <= PAGE
     assert returnable > 200 * MIB
 
 
@@ -210,23 +219,23 @@ def test_the_overview_s_findings_are_the_first_of_all(demo):
     assert len(demo.seen.why["findings"]) > 3
 
 
-def test_trim_now_measures_what_was_predicted_in_every_arena(demo):
-    assert demo.now.status == 0
-    rows = table(demo.now.report, "trim")
+def test_trim_now_measures_what_was_predicted_in_every_arena(demo, trimmed):
+    assert trimmed.now.status == 0
+    rows = table(trimmed.now.report, "trim")
     assert len(rows) == 9
     assert [row["measured"] for row in rows] == [row["returned"] for row in rows]
-    (total,) = (each["total"] for each in demo.now.report["tables"])
-    assert abs(total["measured"] - (demo.before - demo.after)) <= PAGE
+    (total,) = (each["total"] for each in trimmed.now.report["tables"])
+    assert abs(total["measured"] - trimmed.fell) <= PAGE
     assert total["returned"] == found(demo.seen.why, "returnable")["bytes"]
 
 
-def test_trim_now_says_what_it_calls(demo):
-    assert "malloc_trim(0)" in demo.now.err
+def test_trim_now_says_what_it_calls(trimmed):
+    assert "malloc_trim(0)" in trimmed.now.err
 
 
-def test_trimmed_there_is_nothing_returnable_any_more(demo):
-    assert "returnable" not in codes(demo.trimmed.why)
-    (row,) = (row for row in table(demo.trimmed.overview) if row["key"] == "returnable")
+def test_trimmed_there_is_nothing_returnable_any_more(trimmed):
+    assert "returnable" not in codes(trimmed.seen.why)
+    (row,) = (row for row in table(trimmed.seen.overview) if row["key"] == "returnable")
     assert row["resident"] == 0
 
 
@@ -500,10 +509,11 @@ def test_a_trim_threshold_of_the_user_s_is_said_to_be_the_user_s(looked):
 
 
 @pytest.mark.parametrize("program", ["mixed", "two_libcs"])
-def test_trim_now_s_prediction_is_what_smaps_shows(start, program):
+def test_trim_now_s_prediction_is_what_smaps_shows(start, program, calling_gdb):
     inferior = start(program)
     before = anonymous(inferior.pid)
-    result = heapx("-p", inferior.pid, "trim", "--now", "--format", "json")
+    words = ("--gdb", calling_gdb, "trim", "--now", "--format", "json")
+    result = heapx("-p", inferior.pid, *words)
     after = anonymous(inferior.pid)
     rows = table(result.report)
     assert result.status == 0
@@ -521,12 +531,13 @@ class Session(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def session(start_once: Any) -> Session:
+def session(start_once: Any, calling_gdb: str) -> Session:
     inferior = start_once("arenas", "10")
     shown = ("show scheduler-locking", "thread", "frame", "info signals")
     settings = ("set scheduler-locking step", "handle SIGUSR1 nostop print nopass")
     lines = (*settings, "thread 3", "up", "echo before\\n", *shown)
-    result = gdb(*lines, "heapx trim --now", *shown, target=("-p", inferior.pid))
+    lines = (*lines, "heapx trim --now", *shown)
+    result = gdb(*lines, target=("-p", inferior.pid), program=calling_gdb)
     before, called, after = result.out.partition("before\n")[2].partition("Called malloc_trim(0)")
     assert called, result.err
     return Session(before, after)
@@ -572,10 +583,11 @@ def refused(result: Result, *said: str) -> None:
         assert words in result.err
 
 
-def through_gdb(inferior: Inferior, *lines: str) -> Result:
+def through_gdb(inferior: Inferior, *lines: str, program: str = "gdb") -> Result:
     """Run trim --now from the shell, in a gdb that attaches and runs these lines before."""
     before = " ".join(f"-ex '{line}'" for line in lines)
-    return heapx(f"--gdb-args=-p {inferior.pid} {before}", "trim", "--now")
+    attach = f"--gdb-args=-p {inferior.pid} {before}"
+    return heapx("--gdb", program, attach, "trim", "--now")
 
 
 def test_a_core_is_not_trimmed(start, tmp_path):
@@ -668,10 +680,10 @@ def test_a_damaged_heap_is_not_trimmed_and_the_process_runs_on(start):
     refused(result, "damage")
 
 
-def test_a_signal_that_waits_reaches_the_process_after_trim_now(start):
+def test_a_signal_that_waits_reaches_the_process_after_trim_now(start, calling_gdb):
     """It came while gdb held the process, as any may: a timer's, a reload, a child's end."""
     inferior = start("why", "handles_signals")
-    result = through_gdb(inferior, f"shell kill -USR2 {inferior.pid}")
+    result = through_gdb(inferior, f"shell kill -USR2 {inferior.pid}", program=calling_gdb)
     assert (result.status, inferior.process.poll()) == (0, None), result.err
     eventually((inferior.oracle.directory / "signalled").exists, "the handler", 10)
     eventually(lambda: at_rest(inferior.pid), "the process rests", 10)

@@ -59,7 +59,7 @@ def current_target(swap_in: int | None, given: Given) -> Target:
         )
     core = core_path()
     pid = inferior.pid or None
-    native = _is_native(inferior)
+    native = is_native(inferior)
     if not _stands_still(inferior, pid if native else None):
         raise HeapxError(
             "threads of the process are running",
@@ -233,7 +233,7 @@ def _stands_still(inferior: gdb.Inferior, pid: int | None) -> bool:
     return not any(thread.is_running() for thread in inferior.threads())
 
 
-def _is_native(inferior: gdb.Inferior) -> bool:
+def is_native(inferior: gdb.Inferior) -> bool:
     """Tell whether the inferior is a process of this machine, so that /proc/PID is its."""
     return re.search(r"\bnative\b", _connection()) is not None
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import gdb
 
 from .. import snapshots
@@ -15,10 +11,11 @@ from ..locate import glibc_images
 from ..malloc import Scope
 from ..snapshots import Snapshot
 from ..target import Target
-from .frames import inside_malloc, selection_kept
+from .calls import call, refuse_remote
+from .frames import inside_malloc
 from .inferior import core_path, current_target
 from .parameters import given, preferred
-from .values import evaluated, setting
+from .values import evaluated
 
 
 class GdbSession:
@@ -39,10 +36,11 @@ class GdbSession:
             ) from None
 
     def malloc_trim(self, pad: int) -> int:
-        """Call malloc_trim of every libc in the first thread, while all others stand still."""
+        """Call malloc_trim of every libc in one thread, while all others stand still."""
         inferior = gdb.selected_inferior()
         if core_path() is not None:
             raise HeapxError("a core can't be trimmed", "malloc_trim needs a living process.")
+        refuse_remote(inferior)
         for lwp, function in inside_malloc(inferior).items():
             raise HeapxError(
                 f"thread {lwp} is inside {function}: malloc_trim could wait for it forever",
@@ -55,37 +53,10 @@ class GdbSession:
         addresses = [address for address in found if address is not None]
         if not addresses:
             raise HeapxError("libc has no function malloc_trim")
-        thread = inferior.threads()[0]
-        gdb.write(f"heapx: calling malloc_trim({pad}) in thread {thread.num}\n", gdb.STDERR)
-        calls = (f"((int (*)(unsigned long)) {address})({pad})" for address in addresses)
-        with selection_kept(), setting("scheduler-locking", "on"), _signals_passed():
-            thread.switch()
-            try:
-                return max([int(gdb.parse_and_eval(call)) for call in calls])
-            except gdb.error as error:
-                raise HeapxError(f"malloc_trim did not return: {error}") from None
+        return max(call(inferior, addresses, pad))
 
 
 def _target(scope: Scope) -> Target:
     """Return the selected inferior, with what the user has set."""
     swap_in = preferred().swap_in if scope.swap_in is None else scope.swap_in
     return current_target(swap_in, given())
-
-
-@contextmanager
-def _signals_passed() -> Iterator[None]:
-    """Let waiting signals reach the program, instead of stopping a called function half-way."""
-    table = re.findall(
-        r"^(SIG\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)",
-        gdb.execute("info signals", to_string=True),
-        re.M,
-    )
-    gdb.execute("handle all nostop noprint pass", to_string=True)
-    try:
-        yield
-    finally:
-        for name, *values in table:
-            words = zip(values, ("stop", "print", "pass"))
-            actions = " ".join(word if value == "Yes" else f"no{word}" for value, word in words)
-            if actions != "nostop noprint pass" and name not in ("SIGTRAP", "SIGINT"):
-                gdb.execute(f"handle {name} {actions}", to_string=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import index
 from typing import Any
 
@@ -66,4 +66,5 @@ def setting(name: str, value: str) -> Iterator[None]:
     try:
         yield
     finally:
-        gdb.execute(f"set {name} {before}", to_string=True)
+        with suppress(gdb.error):  # of scheduler-locking, where the process is gone meanwhile
+            gdb.execute(f"set {name} {before}", to_string=True)
