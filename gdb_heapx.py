@@ -14,13 +14,14 @@ import gdb
 
 def _site_packages(here):
     """Return the directories that may hold heapx's libraries, the nearest first."""
-    prefix = os.path.dirname(os.path.dirname(here))
-    patterns = (
+    patterns = [
         os.path.join(here, "vendor"),
         os.path.join(here, ".venv", "lib", "python3.*", "site-packages"),
-        os.path.join(prefix, "lib", "python3.*", "site-packages"),
-        os.path.join(prefix, "local", "lib", "python3.*", "dist-packages"),
-    )
+    ]
+    prefix, shared = os.path.split(os.path.dirname(here))
+    if shared == "share":  # as pip installs it; what lies above a checkout may be anybody's
+        patterns.append(os.path.join(prefix, "lib", "python3.*", "site-packages"))
+        patterns.append(os.path.join(prefix, "local", "lib", "python3.*", "dist-packages"))
     return [path for pattern in patterns for path in sorted(glob.glob(pattern))]
 
 

@@ -120,7 +120,7 @@ def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
     elif pid is not None:
         with suppress(gdb.error):  # not permitted: then the attach says so
             gdb.execute(f"file /proc/{pid}/exe", to_string=True)
-    elif program:
+    elif program and "\n" not in program:  # the core names it
         gdb.execute(f"file {_quoted(program)}", to_string=True)
     if core is not None:
         _try(f"core-file {core}", f"cannot open the core {core}")
@@ -181,6 +181,9 @@ def _whys(pid: int) -> tuple[str, ...]:
 
 
 def _try(line: str, failure: str) -> None:
+    """Execute a command of gdb's; HeapxError if it fails. To gdb a further line is another one."""
+    if "\n" in line:
+        raise HeapxError(f"{failure!r}: no name or value has more than one line")
     try:
         gdb.execute(line, to_string=True)
     except gdb.error as error:
