@@ -151,10 +151,9 @@ int main(int argc, char **argv) {
     /* Where Yama guards ptrace (ptrace_scope 1), gdb may only attach to its own children otherwise. */
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 
-    sigset_t end; /* blocked before any thread starts, so that sigwait() below gets them */
+    sigset_t end; /* blocked before any thread starts, so that sigwait() below gets it */
     sigemptyset(&end);
-    sigaddset(&end, SIGTERM);
-    sigaddset(&end, SIGINT);
+    sigaddset(&end, SIGTERM); /* not SIGINT: sigwait() would take it from a gdb that waits for it */
     pthread_sigmask(SIG_BLOCK, &end, NULL);
 
     pthread_barrier_init(&stalled, NULL, threads + 1);

@@ -209,9 +209,10 @@ def thread_states(pid: int) -> dict[int, str]:
     return {int(f.parent.name): f.read_text().rpartition(")")[2].split()[0] for f in files}
 
 
-def at_rest(pid: int) -> bool:
-    """Tell whether every thread sleeps and none is traced."""
-    return set(thread_states(pid).values()) == {"S"} and status(pid, "TracerPid") == "0"
+def at_rest(pid: int, traced: bool = False) -> bool:
+    """Tell whether every thread sleeps, and whether it is traced as expected."""
+    asleep = set(thread_states(pid).values()) == {"S"}
+    return asleep and (status(pid, "TracerPid") != "0") == traced
 
 
 class Region(NamedTuple):

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pexpect
 import pytest
 from live import (
     PAGE,
@@ -212,6 +213,39 @@ def test_what_is_returnable_is_what_a_real_malloc_trim_returned(demo, trimmed):
     returnable = found(demo.seen.overview, "returnable")["bytes"]
     assert abs(returnable - trimmed.fell) <= PAGE
     assert returnable > 200 * MIB
+
+
+def test_ctrl_c_in_gdb_stops_the_demo_and_does_not_end_it(demo_server):
+    """`serving` checks that only SIGTERM ends it."""
+    with serving(demo_server) as pid:
+        words = ["-nx", "-q", "-iex", "set debuginfod enabled off", "-p", str(pid)]
+        with pexpect.spawn("gdb", words, env=environment(), timeout=TIMEOUT) as typed:
+            typed.expect_exact(b"(gdb) ")
+            typed.sendline(b"continue")
+            typed.expect_exact(b"Continuing.")
+            eventually(lambda: at_rest(pid, traced=True), "the demo runs on")
+            typed.sendintr()
+            typed.expect_exact(b"received signal SIGINT")
+            typed.sendline(b"detach")
+            typed.expect_exact(b"detached]")
+            typed.sendline(b"quit")
+            typed.expect(pexpect.EOF)
+        eventually(lambda: at_rest(pid), "the demo rests")
+
+
+@pytest.mark.slow
+def test_the_demo_needs_only_what_a_small_system_has(tmp_path):
+    """A minimal Debian has none of these, and the demo doesn't install them."""
+    absent = {"ps", "top", "pgrep", "pkill", "free", "watch", "which", "file", "less", "man", "xxd"}
+    for directory in reversed(os.environ["PATH"].split(os.pathsep)):
+        for tool in Path(directory).glob("*"):
+            (tmp_path / tool.name).unlink(missing_ok=True)
+            if tool.name not in absent:
+                (tmp_path / tool.name).symlink_to(tool)
+    done = run((ROOT / "scripts" / "demo", "--mb", "64"), env=environment(PATH=str(tmp_path)))
+    assert (done.status, done.err) == (0, "")
+    assert re.search(r"^VmRSS:\s+\d+ kB$", done.out, re.M)
+    assert re.search(r"^RSS .* = .* in use \+ ", done.out, re.M)
 
 
 def test_the_overview_s_findings_are_the_first_of_all(demo):
