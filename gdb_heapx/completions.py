@@ -8,6 +8,11 @@ from .arguments import OUTPUT_ARGS, Arg
 from .manual import SHELL_ARGS, sub_commands
 from .preferences import PREFERENCES
 
+# Not ps, which a small system doesn't have. Prints PID:NAME for each process.
+NAMES_OF_PIDS = (
+    r'LC_ALL=C grep -s . /proc/*/comm | LC_ALL=C sed -n "s,^/proc/\([0-9]*\)/comm:,\1:,p"'
+)
+
 
 def completions(shell: str) -> str:
     """Return the script that completes heapx in a shell, one of manual.SHELLS."""
@@ -74,7 +79,7 @@ def _bash_words(words: Iterator[str] | list[str] | tuple[str, ...]) -> str:
 def _bash_values(arg: Arg) -> str:
     """Return what completes an option's value."""
     if arg.kind == "pid":
-        return 'COMPREPLY=($(compgen -W "$(ps -eo pid=)" -- "$word"))'
+        return 'local pids=(/proc/[1-9]*); COMPREPLY=($(compgen -W "${pids[*]#/proc/}" -- "$word"))'
     if arg.kind == "file":
         return 'COMPREPLY=($(compgen -f -- "$word"))'
     if arg.kind == "setting":
@@ -109,6 +114,8 @@ def _zsh() -> Iterator[str]:
         yield f"        {name} {_quoted(' '.join(choices))}"
     yield from ("    )", "    if compset -P '*='; then", "        compadd ${=values[${IPREFIX%=}]}")
     yield from ("    else", "        compadd -S = -- ${(k)values}", "    fi", "}", "")
+    yield from ("_heapx_pids() {", f'    local -a pids=("${{(@f)$({NAMES_OF_PIDS})}}")')
+    yield from ("    _describe process pids", "}", "")
     yield from (
         'if [[ $funcstack[1] == _heapx ]]; then _heapx "$@"; else compdef _heapx heapx; fi',
     )
@@ -116,7 +123,7 @@ def _zsh() -> Iterator[str]:
 
 def _zsh_specs(arg: Arg) -> Iterator[str]:
     """Yield what _arguments needs to know of an argument."""
-    actions = {"pid": "_pids", "file": "_files", "setting": "_heapx_settings"}
+    actions = {"pid": "_heapx_pids", "file": "_files", "setting": "_heapx_settings"}
     action = f"({' '.join(arg.choices)})" if arg.choices else actions.get(arg.kind, " ")
     value = "" if arg.kind == "flag" else f":{arg.key}:{action}"
     meaning = arg.help.replace("[", "(").replace("]", ")").replace(":", "\\:")
@@ -153,7 +160,7 @@ def _fish_option(arg: Arg) -> str:
     """Return the words of `complete` for one option."""
     values = {
         "flag": "",
-        "pid": " -x -a '(__fish_complete_pids)'",
+        "pid": f" -x -a '({NAMES_OF_PIDS} | string replace : \\t)'",
         "file": " -r -F",
         "setting": f" -x -a '{' '.join(_set_words())}'",
     }.get(arg.kind, f" -x -a '{' '.join(arg.choices)}'" if arg.choices else " -x")

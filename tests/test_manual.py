@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 
 import pytest
-from live import HEAPX, ROOT, run
+from live import HEAPX, ROOT, environment, run
 
 from gdb_heapx.command import load_commands
 from gdb_heapx.completions import completions
@@ -139,6 +140,26 @@ def test_bash_completes_files_and_processes(tmp_path, monkeypatch):
     (tmp_path / "core.17").touch()
     assert in_bash("heapx --core co") == ["core.17"]
     assert "1" in in_bash("heapx -p ")
+
+
+WITHOUT_PS = {  # what prints the processes that are offered
+    "bash": "source {0}; COMP_WORDS=(heapx -p '') COMP_CWORD=2; _heapx; echo ${{COMPREPLY[@]}}",
+    "zsh": "_describe() {{ print -l -- $pids; }}; compdef() {{ :; }}; source {0}; _heapx_pids",
+    "fish": "source {0}; complete -C 'heapx -p '",
+}
+
+
+@pytest.mark.parametrize("shell", [pytest.param(s, marks=with_tool(s)) for s in SHELLS])
+def test_processes_are_completed_with_what_every_system_has(shell, tmp_path):
+    for tool in ("grep", "sed"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    script = tmp_path / "script"
+    script.write_text(completions(shell))
+    line = WITHOUT_PS[shell].format(script)
+    env = environment(PATH=str(tmp_path), HOME=str(tmp_path))
+    done = run((shutil.which(shell), "-c", line), env=env)
+    assert done.err == ""
+    assert str(os.getpid()) in re.findall(r"\d+", done.out)
 
 
 @with_tool("zsh")
