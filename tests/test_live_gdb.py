@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import tty
 from contextlib import contextmanager
 
 import pexpect
 import pytest
 from live import LOADER, ROOT, TIMEOUT, environment, gdb, heapx, look, run, table
+from pexpect.fdpexpect import fdspawn
 
 pytestmark = pytest.mark.live
 
@@ -142,13 +146,49 @@ def test_a_pipe_gets_no_escape_sequence_and_a_terminal_does(mixed, tmp_path):
     assert ESCAPE not in file.read_text()
 
 
+@pytest.mark.parametrize("interpreter", ["mi", "mi3"])
+def test_a_front_end_gets_no_escape_sequence_on_a_terminal_either(mixed, interpreter):
+    with on_a_terminal(mixed, f"--interpreter={interpreter}") as typed:
+        typed.sendline('1001-interpreter-exec console "heapx arenas"')
+        typed.expect_exact("1001^done")
+        assert "arenas, sizes in" in typed.before
+        assert "[01m" not in typed.before  # however MI writes ESC
+
+
+def test_a_second_interface_for_a_front_end_gets_none_beside_a_terminal_that_does(mixed):
+    controller, other = pty.openpty()
+    tty.setraw(other)
+    with on_a_terminal(mixed) as typed:
+        front_end = fdspawn(controller, encoding="utf-8", timeout=TIMEOUT)
+        typed.sendline(f"new-ui mi {os.ttyname(other)}")
+        front_end.expect_exact("(gdb) ")
+        front_end.sendline('1001-interpreter-exec console "heapx arenas"')
+        front_end.expect_exact("1001^done")
+        assert "arenas, sizes in" in front_end.before
+        assert "[01m" not in front_end.before  # however MI writes ESC
+        typed.sendline("heapx arenas")
+        typed.expect_exact(f"{ESCAPE}01m")
+    os.close(other)
+    front_end.close()
+
+
+def test_what_is_printed_into_a_file_has_no_escape_sequence(mixed, tmp_path):
+    """gdb's stdout is a file; its lines come from a terminal."""
+    file = tmp_path / "printed"
+    words = _words(mixed, "-ex", "heapx arenas", "-ex", "detach", "-ex", "quit")
+    line = ["-c", 'exec gdb "$@" >"$0"', str(file), *words]
+    with pexpect.spawn("sh", line, env=environment(), timeout=TIMEOUT) as shell:
+        shell.expect(pexpect.EOF)
+    assert "arenas, sizes in" in file.read_text()
+    assert ESCAPE not in file.read_text()
+
+
 @contextmanager
-def on_a_terminal(inferior):
+def on_a_terminal(inferior, *more):
     """Yield a gdb at its prompt on a terminal with style, attached; lines can be sent to it."""
-    settings = ("set pagination off", "set style enabled on", "set width 200", f"source {LOADER}")
-    words = [word for each in settings for word in ("-ex", each)]
-    words = ["-nx", "-q", "-iex", "set debuginfod enabled off", "-p", str(inferior.pid), *words]
-    typed = pexpect.spawn("gdb", words, env=environment(), encoding="utf-8", timeout=TIMEOUT)
+    typed = pexpect.spawn(
+        "gdb", _words(inferior, *more), env=environment(), encoding="utf-8", timeout=TIMEOUT
+    )
     try:
         typed.expect_exact("(gdb) ")
         yield typed
@@ -157,6 +197,14 @@ def on_a_terminal(inferior):
         typed.sendline("quit")
         typed.expect(pexpect.EOF)
         typed.close()
+
+
+def _words(inferior, *more):
+    """Return the words that attach gdb to a process, with style."""
+    settings = ("set pagination off", "set style enabled on", "set width 200", f"source {LOADER}")
+    words = [word for each in settings for word in ("-ex", each)]
+    quiet = ("-nx", "-q", "-iex", "set debuginfod enabled off")
+    return [*quiet, "-p", str(inferior.pid), *words, *more]
 
 
 def test_aliases_defined_commands_and_abbreviations_work(mixed):

@@ -17,10 +17,19 @@ from .session import GdbSession
 def _terminal() -> Terminal:
     """Return gdb's terminal; through a pipe or to a string gdb has no width, and no colour."""
     width = gdb.parameter("width")
-    colour = width is not None and gdb.parameter("style enabled")
+    colour = width is not None and gdb.parameter("style enabled") and _at_a_terminal()
     return Terminal(
         width or shutil.get_terminal_size().columns, bool(colour and "NO_COLOR" not in os.environ)
     )
+
+
+def _at_a_terminal() -> bool:
+    """Tell whether lines are typed and shown on a terminal, and not passed on by a front end.
+
+    Under MI, on a terminal too, lines aren't edited. gdb.parameter("editing") is False everywhere.
+    """
+    editing = gdb.execute("show editing", to_string=True)
+    return os.isatty(1) and editing.rstrip().endswith("on.")
 
 
 COMPLETED_BY_GDB: dict[str, int] = {
