@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from heapbuilder import usual
-from sessions import report_of
+from sessions import answer, report_of
 
 import gdb_heapx
 from gdb_heapx import __version__
+from gdb_heapx.catalogue import Catalogue
 from gdb_heapx.command import load_commands
 from gdb_heapx.snapshots import take
 
@@ -20,8 +22,11 @@ ROOT = Path(__file__).parent.parent
 COMMANDS_PAGE, JSON_PAGE = ROOT / "docs" / "commands.md", ROOT / "docs" / "json.md"
 
 
+TARGET = usual().target()
+
+
 def every_table():
-    snapshot = take(usual().target())
+    snapshot = take(TARGET)
     for declared in load_commands().values():
         yield from report_of(declared, snapshot).tables
 
@@ -77,6 +82,28 @@ def test_the_page_has_the_columns_of_every_table(name):
     table = TABLES[name.partition(" ")[2] or "overview"]
     for column in table.columns:
         assert f"`{column.name}`" in section
+
+
+def columns_shown(line):
+    """Return the columns of each table that a command line gives, as the page has them."""
+    report = json.loads(answer(f"{line} --format json", take(TARGET)).text)
+    for table in report["tables"]:
+        yield ", ".join(f"`{c['name']}` ({c['kind']})" for c in table["columns"])
+
+
+@pytest.mark.parametrize("name", load_commands())
+def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
+    """Whichever Python has made the page."""
+    section = COMMANDS_PAGE.read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
+    listed = re.findall(r"^(?:Columns|Its total .*): (.*)\.$", section, re.M)
+    free = next(chunk for chunk in Catalogue(TARGET).chunks() if chunk.state == "binned")
+    lines = {
+        "heapx bins": ("bins", "bins --chunks"),
+        "heapx chunks": ("chunks", "chunks --count"),
+        "heapx chunk": (f"chunk {free.address:#x}",),
+    }.get(name, (name.partition(" ")[2],))
+    assert listed
+    assert set(listed) <= {columns for line in lines for columns in columns_shown(line)}
 
 
 def test_the_tables_are_those_of_the_issue():
