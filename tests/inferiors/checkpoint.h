@@ -53,9 +53,18 @@ __attribute__((format(printf, 2, 3))) static inline void put(int fd, const char 
 		abort();
 }
 
+/* khugepaged would make pages resident at a time of its own, and the kernel where the machine's settings say so. */
+static inline void no_huge_pages(void)
+{
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
 /* Everything that allocates is done before main. */
 __attribute__((constructor)) static void oracle_open(void)
 {
+	const char *tunables = getenv("GLIBC_TUNABLES");
+	if (!tunables || !strstr(tunables, "hugetlb=1")) /* else glibc asks for them */
+		no_huge_pages();
 	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	if (getenv("HEAPX_THEN")) {
 		sigset_t set;
@@ -147,6 +156,7 @@ _Noreturn static inline void rest(void)
 
 _Noreturn static inline void checkpoint(void)
 {
+	no_huge_pages();
 	figures();
 	announce();
 	rest();

@@ -402,6 +402,5 @@ int main(int argc, char **argv)
 		pthread_barrier_wait(&done);
 	} else
 		scenario(1);
-	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* khugepaged would make pages resident at a time of its own */
 	checkpoint();
 }

@@ -1,8 +1,8 @@
 /* A second libc in a namespace of its own, with a heap of a few hundred chunks, half of them freed. The figures are
-   the first libc's. */
+   the first libc's, whose malloc_trim gives back one chunk. */
 #include "checkpoint.h"
 
-enum { CHUNKS = 400 };
+enum { CHUNKS = 400, LARGE = 100000 };
 
 int main(void)
 {
@@ -15,6 +15,11 @@ int main(void)
 	void (*other_free)(void *) = (void (*)(void *)) dlsym(other, "free");
 	size_t bytes = 0;
 	uint64_t seed = 1;
+	char *large = memset(malloc(LARGE), 'w', LARGE), *wall = malloc(LARGE); /* lies above it */
+
+	if (wall < large)
+		abort();
+	free(large);
 
 	for (int i = 0; i < CHUNKS; i++)
 		chunks[i] = other_malloc(between(&seed, 16, 8000));
