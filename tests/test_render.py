@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 import random
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -22,7 +22,7 @@ from gdb_heapx.regions import Owner, Region, Span
 from gdb_heapx.render import FORMATS, Context
 from gdb_heapx.report import Column, Kind, Report, Table, total
 from gdb_heapx.snapshots import take
-from gdb_heapx.style import Style, escape
+from gdb_heapx.style import Style, escape, library
 from gdb_heapx.tables import format_bytes
 from gdb_heapx.text import tokens
 from gdb_heapx.trim import Part, Trim
@@ -93,11 +93,18 @@ def test_colour_has_escapes():
 
 
 def without(monkeypatch, *names):
-    """Make libraries, with all of their modules, impossible to import."""
-    real = importlib.import_module
-    monkeypatch.setattr(
-        render, "library", lambda name: None if name.split(".")[0] in names else real(name)
-    )
+    """Make libraries, with all of their modules, impossible to import, as where they aren't."""
+    modules = [name for name in sys.modules if name.split(".")[0] in names]
+    for name in {*names, *modules}:
+        monkeypatch.setitem(sys.modules, name, None)
+    library.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def libraries_come_back():
+    """Forget after each test that a library was missing."""
+    yield
+    library.cache_clear()
 
 
 @every
@@ -121,6 +128,7 @@ def test_any_name_is_the_same_without_the_libraries(name, monkeypatch):
 def test_missing_libraries_are_named(monkeypatch):
     assert render.missing_libraries() is None
     without(monkeypatch, "tabulate")
+    assert library("tabulate") is None
     assert "pip install tabulate" in render.missing_libraries()
     without(monkeypatch, "tabulate", "pygments")
     assert "pip install tabulate pygments" in render.missing_libraries()

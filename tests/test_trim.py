@@ -348,12 +348,13 @@ def test_without_a_walk_nothing_is_known():
 
 
 @pytest.mark.parametrize("link", ["fd", "bk"])
-def test_a_broken_list_makes_no_part_negative(link):
+def test_a_broken_list_makes_the_parts_unknown(link):
     heap = usual()
     heap.residency = Pages()
     heap.poke(heap.main.bins[121][0] + heap.word * (2 + (link == "bk")), 0x666600001230)
-    arena = take(heap.target()).arenas()[0]
-    assert arena.trim is None or all(part.bytes >= 0 for part in parts_of(arena.trim).values())
+    snapshot = take(heap.target())
+    assert [arena.trim is None for arena in snapshot.arenas()] == [True, False, False]
+    assert [problem.code for problem in snapshot.problems] == ["bad_link"]
 
 
 def test_a_damaged_arena_costs_only_its_own_figures():
