@@ -61,9 +61,10 @@ apt_install() {
 # Install what `need` noted. The package lists are fetched only if it can't be done with those at hand.
 install_missing() {
     ((${#missing[@]})) || return 0
-    local problem log
+    local problem log remedy="As root: apt-get update && apt-get install ${missing[*]}"
     if ! command -v apt-get >/dev/null; then
         problem="this system has no apt-get"
+        remedy="Install them (Debian's names; yours may differ)"
     elif ((EUID)) && ! command -v sudo >/dev/null; then
         problem="only root may install packages, and there is no sudo"
     else
@@ -71,7 +72,7 @@ install_missing() {
         log=$(apt_install 2>&1 </dev/null || { apt update && apt_install; } 2>&1 </dev/null) && missing=() && return
         problem="apt-get failed: ${log:-it did not say why}"
     fi
-    die "not installed: ${missing[*]} ($problem). Install them (Debian's names; yours may differ), then run this again."
+    die "not installed: ${missing[*]} ($problem). $remedy. Then run this again."
 }
 
 # venv runtime [EXTRA…]: make or refresh .venv with the project, editable, and these extras of setup.cfg.
