@@ -182,4 +182,4 @@ def test_sigterm_lets_the_process_run_on(large, everyone):
     code, out, *_ = _interrupt(large.pid, signal.SIGTERM, everyone)
     assert code != 0
     assert out == ""
-    eventually(lambda: at_rest(large.pid), "the process runs on", 30)
+    eventually(lambda: at_rest(large.pid), "the process runs on")

@@ -719,5 +719,5 @@ def test_a_signal_that_waits_reaches_the_process_after_trim_now(start, calling_g
     inferior = start("why", "handles_signals")
     result = through_gdb(inferior, f"shell kill -USR2 {inferior.pid}", program=calling_gdb)
     assert (result.status, inferior.process.poll()) == (0, None), result.err
-    eventually((inferior.oracle.directory / "signalled").exists, "the handler", 10)
-    eventually(lambda: at_rest(inferior.pid), "the process rests", 10)
+    eventually((inferior.oracle.directory / "signalled").exists, "the handler")
+    eventually(lambda: at_rest(inferior.pid), "the process rests")
