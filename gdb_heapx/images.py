@@ -8,13 +8,12 @@ from functools import cached_property, partial
 from itertools import groupby
 from typing import Optional, Protocol
 
-from .elf import PF_W, PT_INTERP, PT_LOAD, PT_TLS, Elf, as_loaded
-from .errors import MemoryFault
+from .elf import PF_W, PT_INTERP, PT_LOAD, PT_TLS, Elf, as_loaded, base_of
 from .layout import Struct
+from .mapped import Mapped
 from .space import Mapping, Memory
 
 DELETED = " (deleted)"  # what the kernel adds to the name of a file that was replaced
-HEADERS = 4096  # bytes that hold an ELF file's program headers and its build-id
 
 # Returns the file that an image is of, None where it can't be opened or is another one by now; it
 # is given the build-id that memory shows, None where memory doesn't tell.
@@ -64,36 +63,37 @@ class Image:
         return self.mappings[0].start if self.mappings else 0
 
     @cached_property
-    def _header(self) -> Elf | None:
-        """The file's headers as memory holds them."""
-        if not self.mappings:
-            return None
-        try:
-            return Elf(bytes(self._memory.read(self.start, HEADERS)))
-        except (MemoryFault, ValueError):
-            return None
+    def _loaded(self) -> Elf | None:
+        """The file as memory holds it, None without its headers."""
+        return as_loaded(Mapped(self._memory, self.mappings)) if self.mappings else None
 
     @cached_property
     def file(self) -> Elf | None:
-        """The file itself, None where it can't be had."""
-        known = self._header.build_id() if self._header else None
-        return self._opener(known)
+        """The file itself, None where it can't be had or has other headers than memory."""
+        loaded = self._loaded
+        found = self._opener(loaded.build_id() if loaded else None)
+        if found and loaded and found.segments() != loaded.segments():
+            return None
+        return found
 
     @cached_property
     def elf(self) -> Elf | None:
         """The file, else what memory holds of it, else None."""
-        if self.file or self._header is None:
-            return self.file
-        try:
-            return as_loaded(self._memory.read, self.start)
-        except (MemoryFault, ValueError):
-            return None
+        loaded = self._loaded
+        return self.file or (loaded if loaded and loaded.has_constants else None)
+
+    @property
+    def _header(self) -> Elf | None:
+        """What has its headers: memory, else the file."""
+        return self._loaded or self.file
 
     @cached_property
     def build_id(self) -> str | None:
-        elf = self._header or self.file
-        found = elf.build_id() if elf else None
-        return found or (self.debug.build_id if self.debug else None)
+        for elf in (self._loaded, self.file):
+            found = elf.build_id() if elf else None
+            if found:
+                return found
+        return self.debug.build_id if self.debug else None
 
     @property
     def how(self) -> str:
@@ -103,16 +103,14 @@ class Image:
     @cached_property
     def base(self) -> int | None:
         """What ld.so adds to the file's addresses, None if unknown."""
-        elf = self._header or self.file
-        loads = [s for s in elf.segments() if s.kind == PT_LOAD] if elf else []
-        return self.start - loads[0].address + loads[0].offset if loads else None
+        return base_of(self._header, self.start) if self._header else None
 
     def __contains__(self, address: int) -> bool:
         return any(start <= address < end for start, end in self.spans())
 
     def spans(self, flags: int = 0) -> Iterator[tuple[int, int]]:
         """Yield start and end of the parts in memory that have these PF_ flags."""
-        elf = self._header or self.file
+        elf = self._header
         if elf is not None and self.base is not None:
             for s in elf.segments():
                 if s.kind == PT_LOAD and s.flags & flags == flags:
@@ -125,7 +123,7 @@ class Image:
 
     def data(self) -> Iterator[tuple[int, int]]:
         """Yield start and end of its initialized variables."""
-        elf = self._header or self.file
+        elf = self._header
         if elf is None or self.base is None:
             yield from self.spans(PF_W)
             return
@@ -136,13 +134,13 @@ class Image:
     @property
     def static(self) -> bool:
         """Whether it is a program that needs no ld.so."""
-        elf = self._header or self.file
+        elf = self._header
         return elf is not None and not elf.segment(PT_INTERP)
 
     @property
     def tls_size(self) -> int | None:
         """Bytes of its thread-local variables, None if unknown."""
-        elf = self._header or self.file
+        elf = self._header
         segment = elf.segment(PT_TLS) if elf else None
         return segment.memory_size if segment else None
 

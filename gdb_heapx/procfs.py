@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import BinaryIO
 
-from .elf import Elf
+from .elf import Elf, open_regular
 from .errors import MemoryFault, SwappedOutError
 from .images import DELETED
 from .pages import RESIDENT, SWAPPED, UNTOUCHED, PageStates
@@ -187,7 +187,7 @@ def open_mapped(pid: int, mapping: Mapping) -> Iterator[BinaryIO]:
     The name alone may lead to another file: in another mount namespace, or after an upgrade.
     """
     for path in _paths(pid, mapping):
-        with suppress(OSError), open(path, "rb") as file:
+        with suppress(OSError), open_regular(path) as file:
             if os.fstat(file.fileno()).st_ino == mapping.inode:
                 yield file
                 return

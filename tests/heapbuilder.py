@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -134,8 +133,8 @@ class File:
     functions: frozenset[str] = frozenset()
     words: bytes = b""
 
-    def segments(self) -> Iterator[Segment]:
-        yield Segment(PT_LOAD, 5, 0, 0, PAGE, PAGE)
+    def segments(self) -> tuple[Segment, ...]:
+        return (Segment(PT_LOAD, 5, 0, 0, PAGE, PAGE),)
 
     def segment(self, kind: int) -> Segment | None:
         return next((s for s in self.segments() if s.kind == kind), None)

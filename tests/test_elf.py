@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from elffiles import Loaded, move_headers_to_the_end
 
 from gdb_heapx.elf import NT_FILE, PT_LOAD, PT_NOTE, CoreMemory, Elf, as_loaded
 from gdb_heapx.errors import MemoryFault
+from gdb_heapx.mapped import Mapped
+from gdb_heapx.procfs import parse_maps
 
 CLASSES = [(word, order) for word in (8, 4) for order in "<>"]
 every_class = pytest.mark.parametrize(("word", "order"), CLASSES)
@@ -145,6 +148,12 @@ def test_a_file_that_is_no_elf_is_a_value_error(tmp_path, data):
         elf(tmp_path, data).core_mappings()
 
 
+def test_what_is_no_regular_file_is_an_os_error_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        Elf.open(str(tmp_path / "pipe"))
+
+
 @every_class
 def test_a_file_that_is_cut_short_is_a_value_error_or_still_read(tmp_path, word, order):
     whole = core(word, order)
@@ -216,9 +225,14 @@ class OwnLibc:
     """The libc of this very process: its file, and what is mapped of it."""
 
     def __init__(self):
-        maps = Path("/proc/self/maps").read_text().splitlines()
-        line = next(line for line in maps if re.search(r"/libc(\.so\.6|-[\d.]+\.so)$", line))
-        self.start, self.path = int(line.partition("-")[0], 16), line.split()[-1]
+        lines = Path("/proc/self/maps").read_text()
+        own = re.findall(r".*/libc(?:\.so\.6|-[\d.]+\.so)$", lines, re.M)
+        self.mappings = parse_maps("\n".join(own))
+        self.start, self.path = self.mappings[0].start, self.mappings[0].name
+
+    @property
+    def loaded(self):
+        return as_loaded(Mapped(self, self.mappings))
 
     def read(self, address, size):
         with open("/proc/self/mem", "rb", buffering=0) as memory:
@@ -227,7 +241,7 @@ class OwnLibc:
 
 def test_a_library_is_read_from_memory_as_from_its_file():
     libc = OwnLibc()
-    loaded, file = as_loaded(libc.read, libc.start), Elf.open(libc.path)
+    loaded, file = libc.loaded, Elf.open(libc.path)
     for name in ("malloc", "gnu_get_libc_version", "malloc_info", "no_such_function"):
         assert loaded.function(name) == file.function(name)
     assert loaded.exported("__curbrk") == file.exported("__curbrk")
@@ -238,7 +252,7 @@ def test_a_library_is_read_from_memory_as_from_its_file():
 def test_a_function_of_a_library_is_where_it_is_in_this_process():
     libc = OwnLibc()
     address = ctypes.cast(ctypes.CDLL(None).malloc_info, ctypes.c_void_p).value
-    assert libc.start + as_loaded(libc.read, libc.start).function("malloc_info") == address
+    assert libc.start + libc.loaded.function("malloc_info") == address
 
 
 def test_symbols_are_found_without_sections(tmp_path):
@@ -255,3 +269,54 @@ def test_symbols_are_found_without_sections(tmp_path):
 @pytest.mark.parametrize("name", ["malloc", "__libc_start_main"])
 def test_what_a_file_only_uses_it_does_not_define(name):
     assert Elf.open(os.path.realpath(sys.executable)).function(name) is None
+
+
+# Tools that put headers elsewhere.
+
+
+@pytest.fixture(params=["as linked", "headers at the end"])
+def libc_file(request, tmp_path):
+    copy = tmp_path / "libc.so.6"
+    copy.write_bytes(Path(OwnLibc().path).read_bytes())
+    if request.param != "as linked":
+        move_headers_to_the_end(copy)
+    return copy
+
+
+def test_headers_notes_and_symbols_are_read_from_memory_wherever_they_lie(libc_file):
+    data, theirs = libc_file.read_bytes(), Elf.open(OwnLibc().path)
+    memory = Loaded(data, 0x7F0000000000)
+    loaded = as_loaded(Mapped(memory, memory.mappings))
+    assert loaded.build_id() == theirs.build_id() is not None
+    assert loaded.segments() == Elf(data).segments()
+    for name in ("malloc", "malloc_info", "__libc_start_main", "no_such_function"):
+        assert loaded.function(name) == theirs.function(name)
+    assert loaded.exported("__curbrk") == theirs.exported("__curbrk")
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_of_a_file_whose_first_part_only_is_in_a_core_the_constants_are_missing(libc_file, listed):
+    """Some cores list what they don't hold, others leave it out."""
+    memory = Loaded(libc_file.read_bytes(), 0x7F0000000000)
+    (at,) = struct.unpack_from("=Q", memory.data, 32)
+    assert as_loaded(Mapped(memory, memory.mappings)).has_constants
+    kept = [m for m in memory.mappings if not m.offset or m.offset <= at < m.offset + m.size]
+    pages = {page for m in kept for page in range(m.start // 4096, m.end // 4096)}
+    memory.pages = {number: data for number, data in memory.pages.items() if number in pages}
+    loaded = as_loaded(Mapped(memory, memory.mappings if listed else kept))
+    assert loaded.segments()
+    assert not loaded.has_constants
+
+
+def test_without_the_pages_of_its_headers_a_file_is_not_read_from_memory(libc_file):
+    memory = Loaded(libc_file.read_bytes(), 0x7F0000000000)
+    (at,) = struct.unpack_from("=Q", memory.data, 32)
+    hidden = [m for m in memory.mappings if not m.offset <= at < m.offset + m.size]
+    assert as_loaded(Mapped(memory, hidden)) is None
+
+
+def test_the_symbols_are_as_many_as_the_hash_table_says(libc_file):
+    """patchelf moves the names away from the symbols."""
+    memory = Loaded(libc_file.read_bytes(), 0x7F0000000000)
+    file, loaded = Elf(memory.data), as_loaded(Mapped(memory, memory.mappings))
+    assert loaded._dynamic_table.size == file._dynamic_table.size

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from elffiles import Loaded
 from heapbuilder import PAGE, File
 
-from gdb_heapx.elf import PF_W
+from gdb_heapx.elf import PF_W, Elf
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.images import Image, find_images
 from gdb_heapx.layout import Member, Struct
@@ -133,6 +136,19 @@ def test_debug_info_with_another_build_id_is_not_used(theirs, used):
     rows = mapped("/chroot/lib/b", 0x500000, *LIBC)
     (image,) = images(rows, [Info("/lib/b", theirs)], {"/chroot/lib/b": Named()})
     assert (image.debug is not None) == used
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_file_with_other_headers_than_memory_is_not_the_images(same):
+    """Where neither tells a build-id, such as a core that doesn't hold the note."""
+    data = Path(sys.executable).resolve().read_bytes()
+    memory = Loaded(data, 0x500000)
+    other = bytearray(data)
+    other[64 + 40] ^= 1  # p_memsz of the first program header
+    file = Elf(data if same else bytes(other))
+    (image,) = find_images(memory.mappings, memory, lambda *_: file)
+    assert image.file is (file if same else None)
+    assert image.how == ("the file" if same else "memory")
 
 
 def test_an_image_without_mappings_has_its_debug_info_only():

@@ -15,6 +15,7 @@ ORDER = (
         "ending",
         "layout",
         "space",
+        "mapped",
         "elf",
         "images",
         "target",
