@@ -15,7 +15,7 @@ from . import __version__
 from .allocators import not_glibc
 from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg, parse_words
 from .catalogue import Catalogue
-from .errors import UsageError
+from .errors import UsageError, escape
 from .malloc import Scope
 from .output import arrange, check_output, write_whole
 from .preferences import NONE_PREFERRED, Preferred
@@ -237,7 +237,7 @@ def execute(
     if not streamed:  # the process needs no longer stand still
         deliver(report)
     if other:
-        return Answer(other.status, "\n".join(filter(None, (warning, other.statement))))
+        return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
     damaged = any(problem.damage for problem in reading.problems)
     return Answer(DAMAGED if damaged else 0, warning)
 

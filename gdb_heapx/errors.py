@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 # Codes of problems that are no damage.
 SWAPPED_OUT, LAYOUT_DIFFERS = "swapped_out", "layout_differs"
+
+
+def valid(text: str) -> str:
+    """Return text that can be encoded: bytes that are no UTF-8, as names have them, as \\xNN."""
+    return text if text.isascii() else _BYTES.sub(_decoded, text)
+
+
+_BYTES = re.compile(r"[\udc80-\udcff]+")  # as Python decodes them (surrogateescape)
+
+
+def _decoded(match: re.Match[str]) -> str:
+    return match[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def escape(text: str) -> str:
+    """Return text without control characters, whatever the target put into it."""
+    if text.isprintable():
+        return text
+    printable = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in valid(text))
+    return "".join(printable)
 
 
 class HeapxError(Exception):
@@ -19,7 +40,8 @@ class HeapxError(Exception):
         self.remedies = remedies
 
     def __str__(self) -> str:
-        return "\n".join((self.statement, *(f"  {remedy}" for remedy in self.remedies)))
+        lines = "\n".join((self.statement, *(f"  {remedy}" for remedy in self.remedies)))
+        return "\n".join(map(escape, lines.split("\n")))
 
 
 class UsageError(HeapxError):

@@ -17,7 +17,7 @@ from .target import Record, Target
 
 PREFERENCE = {"main_arena": "main-arena", "mp_": "mp"}
 DEBUG_MALLOC = "libc_malloc_debug"  # a second copy of malloc, which stands before libc's own
-BANNER = rb"GNU C Library [^\n]*version (\d+\.\d+)"  # csu/version.c
+BANNER = rb"GNU C Library [^\n]*version (\d{1,3}\.\d{1,3})"  # csu/version.c
 
 
 class Found(NamedTuple):
@@ -189,13 +189,13 @@ def find_release(target: Target, image: Image) -> tuple[Release, Found] | None:
         release = target.given.release
         return release, Found("release", "{}.{}".format(*release), "set by hand")
     version = image.address("__libc_version")
-    named = re.search(r"libc-(\d+\.\d+)\.so", image.path)
+    named = re.search(r"libc-(\d{1,3}\.\d{1,3})\.so", image.path)
     for text, how in (
         (version and target.read_string(version, 32), "__libc_version"),
         (image.text(BANNER), f"the banner in {image.how}"),
         (named and named[1], "the file's name"),
     ):
-        match = re.match(r"(\d+)\.(\d+)", text or "")
+        match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})", text or "")
         if text and match:
             return (int(match[1]), int(match[2])), Found("release", text, how)
     return None

@@ -17,6 +17,7 @@ WITH_A_LIMIT = "set with a limit"
 
 CHECKS = ("MALLOC_CHECK_", "glibc.malloc.check")  # what malloc/malloc-debug.c took over in 2.34
 LARGEST = (1 << 64) - 1
+MOST_DIGITS = 22  # of a number up to LARGEST, in base 8; Python refuses to read thousands
 LIMITS = ("trim_threshold", "top_pad", "mmap_threshold", "n_mmaps_max")  # they end its raising
 
 Environment = Mapping[str, str]
@@ -38,7 +39,8 @@ class Setting(NamedTuple):
         """What glibc makes of its text (elf/dl-misc.c, _dl_strtoul): 0 of what is no number."""
         sign, digits = _parsed(self.text).group(1, 2)
         base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[:1] == "0" else 10
-        number = min(int(digits.lstrip("0xX") or "0", base), LARGEST)
+        digits = digits.lstrip("0xX") or "0"
+        number = LARGEST if len(digits) > MOST_DIGITS else min(int(digits, base), LARGEST)
         return -number % (LARGEST + 1) if sign == "-" else number
 
     @property

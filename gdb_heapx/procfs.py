@@ -19,25 +19,38 @@ from .images import DELETED
 from .pages import RESIDENT, SWAPPED, UNTOUCHED, PageStates
 from .space import Mapping, Memory, Usage
 
+# start-end permissions offset device inode name; the name may hold anything but a line's end.
+_LINE = re.compile(
+    r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([-r][-w][-x][ps]) ([0-9a-f]{1,16}) \S+ ([0-9]{1,20}) *(.*)"
+)
+
+
+def text_of(path: str, most: int = -1) -> str:
+    """Return a file of /proc, whatever bytes the names in it have; OSError where it can't be read.
+
+    No more than `most` bytes, if that isn't -1.
+    """
+    with open(path, "rb") as file:
+        return os.fsdecode(file.read(most))
+
 
 def parse_maps(text: str) -> tuple[Mapping, ...]:
-    """Return the mappings that /proc/PID/maps lists."""
+    """Return the mappings that /proc/PID/maps lists; what is no line of it is left out."""
     mappings = []
-    for line in filter(None, text.split("\n")):
-        span, permissions, offset, _device, inode, *name = line.split(None, 5)
-        start, end = (int(part, 16) for part in span.split("-"))
-        title = name[0] if name else ""
-        mappings.append(Mapping(start, end, permissions, int(inode), title, int(offset, 16)))
+    for match in filter(None, map(_LINE.fullmatch, text.split("\n"))):
+        start, end, offset = (int(match[number], 16) for number in (1, 2, 4))
+        if start < end:
+            mappings.append(Mapping(start, end, match[3], int(match[5]), match[6], offset))
     return tuple(mappings)
 
 
 def parse_smaps(text: str) -> tuple[Mapping, ...]:
     """Return the mappings that /proc/PID/smaps lists, with what the kernel says of each."""
     lines = text.rstrip("\n").split("\n")
-    heads = [i for i, line in enumerate(lines) if "-" in line.split(" ", 1)[0]]
+    heads = [i for i, line in enumerate(lines) if _LINE.fullmatch(line)]
     mappings = []
     for first, end in zip(heads, [*heads[1:], len(lines)]):
-        usage = _usage(dict(line.split(":", 1) for line in lines[first + 1 : end]))
+        usage = _usage({k: v for k, _, v in (s.partition(":") for s in lines[first + 1 : end])})
         mappings += [replace(mapping, usage=usage) for mapping in parse_maps(lines[first])]
     return tuple(mappings)
 
@@ -46,7 +59,8 @@ def _usage(fields: dict[str, str]) -> Usage:
     """Return one mapping's figures; a field that this kernel lacks counts as 0."""
 
     def size(*names: str) -> int:
-        return sum(int(fields.get(name, "0 kB").split()[0]) << 10 for name in names)
+        found = (re.match(r"\s*([0-9]{1,18})\b", fields.get(name, "")) for name in names)
+        return sum(int(number[1]) << 10 for number in found if number)
 
     flags = fields.get("VmFlags", "").split()
     # Documentation/filesystems/proc.rst: ht hugetlb, pf pure PFN range, io memory-mapped I/O.
@@ -69,11 +83,9 @@ def read_maps(pid: int) -> tuple[Mapping, ...]:
     A kernel without smaps gives them without `usage`.
     """
     try:
-        with open(f"/proc/{pid}/smaps", errors="surrogateescape", newline="\n") as smaps:
-            return parse_smaps(smaps.read())
+        return parse_smaps(text_of(f"/proc/{pid}/smaps"))
     except OSError:
-        with open(f"/proc/{pid}/maps", errors="surrogateescape", newline="\n") as maps:
-            return parse_maps(maps.read())
+        return parse_maps(text_of(f"/proc/{pid}/maps"))
 
 
 def swap_allowance() -> int:
@@ -218,6 +230,9 @@ def open_elf(pid: int, mapping: Mapping, build_id: str | None) -> Elf | None:
 
 
 TUNABLES = "GLIBC_TUNABLES"
+_VARIABLE = rb"(?:\A|(?<=\0))(GLIBC_TUNABLES|MALLOC_[A-Z_]+|glibc\.[^=\0]*)=([^\0]*)\0"
+# The kernel takes 6 MiB at exec (fs/exec.c); a process may say that more is its environment.
+LARGEST_ENVIRONMENT = 8 << 20
 STANDING = "tTZX"
 
 
@@ -228,40 +243,64 @@ def malloc_variables(data: bytes) -> dict[str, str]:
     behind them look like variables.
     """
     found: dict[str, str] = {}
-    for entry in data.split(b"\0")[:-1]:
-        name, equals, value = entry.decode(errors="replace").partition("=")
-        if equals and (name == TUNABLES or re.fullmatch("MALLOC_[A-Z_]+", name)):
+    tunables: list[str] = []
+    for match in re.finditer(_VARIABLE, data):
+        name, value = (os.fsdecode(part) for part in match.groups())
+        if name == TUNABLES:
+            tunables = [value]
+        elif name.startswith("MALLOC_"):
             found[name] = value
-        elif name.startswith("glibc.") and TUNABLES in found:
-            found[TUNABLES] += f":{name}{equals}{value}"
-    return found
+        elif tunables:
+            tunables.append(f"{name}={value}")
+    return {**found, TUNABLES: ":".join(tunables)} if tunables else found
 
 
 def read_environment(pid: int) -> dict[str, str] | None:
     """Return malloc's variables of a process as it was started, None if /proc doesn't tell."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as environ:
-            return malloc_variables(environ.read())
+            return malloc_variables(environ.read(LARGEST_ENVIRONMENT))
     except OSError:
         return None
 
 
+def status_of(pid: int, lwp: int | None = None) -> dict[str, str]:
+    """Return the fields of /proc/PID/status, of a thread if one is given; {} where it is gone."""
+    place = f"/proc/{pid}/status" if lwp is None else f"/proc/{pid}/task/{lwp}/status"
+    with suppress(OSError):
+        return parse_status(text_of(place))
+    return {}
+
+
+def parse_status(text: str) -> dict[str, str]:
+    """Return the fields of a status by name; the kernel escapes the end of a line in a name."""
+    lines = (line.partition(":") for line in text.split("\n"))
+    return {name: value.strip() for name, _, value in lines}
+
+
+def number_of(text: str | None) -> int | None:
+    """Return a number that the kernel wrote, None where there is none."""
+    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
+
+
 def tracer_of(pid: int) -> tuple[int, str] | None:
     """Return who traces a process, its id and name; None if nobody does, or /proc doesn't tell."""
-    with suppress(OSError), open(f"/proc/{pid}/status") as status:
-        found = re.search(r"^TracerPid:\s*([1-9]\d*)", status.read(), re.M)
-        if found:
-            with suppress(OSError), open(f"/proc/{found[1]}/comm") as comm:
-                return int(found[1]), comm.read().strip()
-            return int(found[1]), "of another namespace"
-    return None
+    tracer = number_of(status_of(pid).get("TracerPid"))
+    if not tracer:
+        return None
+    return tracer, thread_name(tracer, tracer) or "of another namespace"
+
+
+def parse_state(text: str) -> str:
+    """Return the state that a stat tells, "" if none (proc(5)); the name before it may be any."""
+    return text.rpartition(")")[2].strip()[:1]
 
 
 def _thread_states(pid: int) -> Iterator[str]:
     """Yield the state of every thread of a process, a letter each (proc(5), stat)."""
     for task in glob.iglob(f"/proc/{pid}/task/*/stat"):
-        with suppress(OSError), open(task, errors="replace") as stat:
-            yield stat.read().rpartition(")")[2].split()[0]
+        with suppress(OSError):
+            yield parse_state(text_of(task))
 
 
 def stands_still(pid: int) -> bool:
@@ -303,16 +342,11 @@ def in_system_call(pid: int, lwp: int) -> bool:
 
 def inner_lwp(pid: int, lwp: int) -> int | None:
     """Return a thread's LWP in its own pid namespace (NSpid), None if the kernel doesn't tell."""
-    with suppress(OSError), open(f"/proc/{pid}/task/{lwp}/status") as status:
-        numbers = re.search(r"^NSpid:.*\s(\d+)$", status.read(), re.M)
-        return int(numbers[1]) if numbers else None
-    return None
+    return number_of(status_of(pid, lwp).get("NSpid", "").rpartition("\t")[2])
 
 
 def thread_name(pid: int, lwp: int) -> str | None:
     """Return a thread's name as the kernel knows it, None if it is gone."""
-    try:
-        with open(f"/proc/{pid}/task/{lwp}/comm", errors="replace") as comm:
-            return comm.read().rstrip("\n")
-    except OSError:
-        return None
+    with suppress(OSError):
+        return text_of(f"/proc/{pid}/task/{lwp}/comm").removesuffix("\n")
+    return None

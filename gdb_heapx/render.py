@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from .errors import escape, valid
 from .report import Column, Kind, Report, Row, Table, Value
-from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, escape, library
+from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, library
 from .text import tokens
 
 TEXT_LIBRARIES = ("tabulate", "pygments")
@@ -79,7 +80,7 @@ def _token(name: str) -> Any:
 def render_json(report: Report, context: Context, style: Style) -> Pieces:
     """Yield the report as one JSON object (docs/json.md), with a line for each row."""
     head = {"heapx": context.version, "command": context.command, "target": context.target}
-    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "tables": ['
+    yield json.dumps(_valid(head), indent=1).removesuffix("\n}") + ',\n "tables": ['
     for number, table in enumerate(report.tables):
         columns = [{"name": c.name, "kind": c.kind.value} for c in table.columns]
         yield f"{',' if number else ''}\n  {{\n"
@@ -89,7 +90,7 @@ def render_json(report: Report, context: Context, style: Style) -> Pieces:
         yield from _joined(",", lines)
         total = json.dumps(_data_row(table, table.total)) if table.total else None
         yield "]" + (f',\n   "total": {total}' if total else "") + "\n  }"
-    yield "],\n" + json.dumps(_tail(report), indent=1).removeprefix("{\n") + "\n"
+    yield "],\n" + json.dumps(_valid(_tail(report)), indent=1).removeprefix("{\n") + "\n"
 
 
 LINES = 1000  # of a long table that are handed on at once
@@ -141,7 +142,20 @@ def _data_row(table: Table, row: Row) -> dict[str, Value]:
 
 
 def _data_value(column: Column, value: Value) -> Value:
-    return f"{value:#x}" if column.kind is Kind.ADDRESS and value is not None else value
+    if column.kind is Kind.ADDRESS and value is not None:
+        return f"{value:#x}"
+    return valid(value) if isinstance(value, str) else value
+
+
+def _valid(value: Any) -> Any:
+    """Return a value for JSON whose texts are Unicode, whatever names the target has."""
+    if isinstance(value, str):
+        return valid(value)
+    if isinstance(value, list):
+        return [_valid(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _valid(each) for name, each in value.items()}
+    return value
 
 
 def render_csv(report: Report, context: Context, style: Style) -> Pieces:

@@ -67,10 +67,3 @@ def styles() -> tuple[str, ...]:
     """Return pygments' own styles by name; none without it."""
     known = library("pygments.styles")
     return tuple(sorted(known.STYLE_MAP)) if known else ()
-
-
-def escape(text: str) -> str:
-    """Return text without control characters, whatever the target put into it."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
+from .errors import escape
 from .report import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Row, Table
-from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, escape, library
+from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
 
 GAP = "  "
 MARGIN = 5  # columns beside a cell in the widest of tabulate's formats

@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 
+from .errors import escape
 from .report import Bar, Dump, Finding, Report, counted, size_text
-from .style import BARS, COMMAND, ERROR, HEADING, NOTE, Style, Tokens, escape, library
+from .style import BARS, COMMAND, ERROR, HEADING, NOTE, Style, Tokens, library
 from .tables import GAP, table_tokens
 
 PROBLEMS = 20  # that are shown

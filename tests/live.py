@@ -199,19 +199,20 @@ def gcore(pid: int, core: Path) -> Path:
 
 def status(pid: int, name: str) -> str:
     """Return a field of /proc/PID/status, its unit taken off."""
-    text = Path(f"/proc/{pid}/status").read_text()
+    text = Path(f"/proc/{pid}/status").read_text(errors="surrogateescape")
     return next(line.split()[1] for line in text.splitlines() if line.startswith(name + ":"))
 
 
 def thread_states(pid: int) -> dict[int, str]:
     """Return the state of every thread by LWP, a letter each."""
     files = Path(f"/proc/{pid}/task").glob("*/stat")
-    return {int(f.parent.name): f.read_text().rpartition(")")[2].split()[0] for f in files}
+    texts = {int(file.parent.name): file.read_text(errors="surrogateescape") for file in files}
+    return {lwp: text.rpartition(")")[2].split()[0] for lwp, text in texts.items()}
 
 
 def at_rest(pid: int, traced: bool = False) -> bool:
-    """Tell whether every thread sleeps, and whether it is traced as expected."""
-    asleep = set(thread_states(pid).values()) == {"S"}
+    """Tell whether every thread sleeps that hasn't ended, and whether it is traced as expected."""
+    asleep = set(thread_states(pid).values()) - {"Z"} == {"S"}
     return asleep and (status(pid, "TracerPid") != "0") == traced
 
 

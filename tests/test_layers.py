@@ -75,6 +75,7 @@ ORDER = (
         "commands.sizes",
         "commands.params",
         "gdbside.__init__",
+        "gdbside.strings",
         "gdbside.values",
         "gdbside.debuginfo",
         "gdbside.frames",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 
 import pytest
 from elffiles import move_headers_to_the_end
-from live import gcore, heapx, kernel_core, running, table
-from test_live_nosymbols import Elsewhere, equal_to_the_oracle
+from live import environment, gcore, gdb, heapx, kernel_core, running, table
+from test_live_nosymbols import Elsewhere, equal_to_the_oracle, slow
 
 pytestmark = pytest.mark.live
 
@@ -56,3 +58,80 @@ def test_headers_that_a_core_does_not_hold_are_read_from_the_file(moved):
     core = kernel_core(inferior)
     equal_to_the_oracle(inferior, "--core", core)
     names_its_libc(elsewhere, "--core", core)
+
+
+# Names.
+
+CUT = "Bücher-Zähleé".encode()[:15]  # as the kernel cuts it: in the middle of a character
+BAD = (b"\xff\xfe\x80", b"\x1b[31mred", b'a"b,c\\', b"line\nend")
+FORMATS = ("text", "json", "csv")
+COMMANDS = ("", "why", "ledger", "trim", "arenas", "threads", "tcache", "chunks --count", "about")
+
+
+@pytest.fixture(scope="module")
+def named(start_once, inferiors, tmp_path_factory):
+    """A program of such a name, in a directory of such a name, whose threads have such names."""
+    place = os.fsencode(tmp_path_factory.mktemp("names")) + b"/d\xe9j\xe0 \x1b[31m"
+    os.mkdir(place)
+    exe = os.path.join(place, b"pr\xf6g")
+    shutil.copy(os.fsencode(inferiors / "names"), exe)
+    command = (exe, CUT, *BAD)
+    digits = {"MALLOC_TOP_PAD_": "9" * 10_000, "MALLOC_TRIM_THRESHOLD_": "\x1b[31m"}
+    return start_once("names", command=command, env=digits)
+
+
+def sound(result, format_):
+    """Check that a report came, and that it holds no control character."""
+    assert (result.status, result.err) == (0, "")
+    assert result.out.replace("\n", "").isprintable()
+    if format_ == "json":
+        json.loads(result.out).keys()
+    return result.out
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("command", ["threads", *(slow(c) for c in COMMANDS if c != "threads")])
+def test_names_may_be_any_bytes(named, command, format_):
+    sound(heapx("-p", named.pid, *command.split(), "--format", format_), format_)
+
+
+def test_what_is_no_text_in_a_name_is_shown_by_its_bytes(named):
+    rows = table(heapx("-p", named.pid, "threads", "--format", "json").report)
+    names = {row["name"] for row in rows}
+    assert names == {"Bücher-Zähle\\xc3", "\\xff\\xfe\\x80", "\x1b[31mred", 'a"b,c\\', "line\nend"}
+
+
+def test_names_may_be_any_bytes_in_any_locale(named):
+    sound(heapx("-p", named.pid, "threads", env=environment(LC_ALL="C")), "text")
+
+
+def test_names_may_be_any_bytes_in_gdb(named, tmp_path):
+    core = gcore(named.pid, tmp_path / "core")
+    for target in (("-p", named.pid), ("-c", core)):
+        result = gdb("heapx about", "heapx threads", target=target)
+        assert not [line for line in result.err.splitlines() if "rror" in line]
+        assert "release" in result.out
+
+
+def test_a_core_of_a_program_with_any_name(named, tmp_path):
+    place = os.fsencode(tmp_path) + b"/c\xf6re"
+    os.rename(gcore(named.pid, tmp_path / "core"), place)
+    sound(heapx("--core", os.fsdecode(place), "about"), "text")
+
+
+def test_a_name_does_not_make_a_core_a_process(inferiors, tmp_path):
+    """Its process lives on, and could be looked at instead."""
+    exe = tmp_path / "x process 1 1 (native)"
+    shutil.copy(inferiors / "names", exe)
+    with running(inferiors / "names", directory=tmp_path / "run", command=(exe,)) as inferior:
+        core = gcore(inferior.pid, tmp_path / "core")
+        report = heapx("--core", core, "about", "--format", "json").report
+    assert report["target"]["live"] is False
+    how = {row["what"]: row["value"] for row in table(report)}
+    assert how["residency"] == "unknown"
+
+
+def test_a_number_of_thousands_of_digits_is_read_as_glibc_reads_it(named):
+    rows = table(heapx("-p", named.pid, "params", "--format", "json").report, "environment")
+    (row,) = [row for row in rows if "MALLOC_TOP_PAD_" in row.values()]
+    assert "not in force" not in row["outcome"]

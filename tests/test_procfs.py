@@ -16,8 +16,11 @@ from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
 from gdb_heapx.procfs import (
     QuietMemory,
+    malloc_variables,
+    number_of,
     parse_maps,
     parse_smaps,
+    parse_state,
     read_maps,
     stands_still,
     thread_name,
@@ -149,10 +152,10 @@ def test_the_kernel_has_the_same_sum_of_all_mappings():
 
 
 def test_a_kernel_without_smaps_gives_mappings_without_usage(monkeypatch):
-    def without(path, **rest):
+    def without(path, *rest):
         if path.endswith("smaps"):
             raise FileNotFoundError(2, "No such file or directory", path)
-        return open(path, **rest)
+        return open(path, *rest)
 
     monkeypatch.setattr(procfs, "open", without, raising=False)
     assert {m.usage for m in read_maps(os.getpid())} == {None}
@@ -382,3 +385,29 @@ def test_nothing_that_is_swapped_out_is_damage(place):
     problems = take(target).problems
     assert problems
     assert [p for p in problems if p.damage] == []
+
+
+# Texts that the process controls.
+
+
+def test_a_state_is_what_follows_the_name_whatever_that_is():
+    assert parse_state("12 (a) S (b\udcff) R 1 2 3\n") == "R"
+    assert parse_state("") == ""
+
+
+def test_a_number_of_the_kernels_has_a_few_digits():
+    assert number_of("123") == 123
+    assert [number_of(text) for text in (None, "", "x", "9" * 5000)] == [None] * 4
+
+
+def test_what_is_no_line_of_maps_is_left_out():
+    line = "1000-2000 rw-p 00000000 00:00 0 "
+    assert [m.start for m in parse_maps(f"{line}\nx\n2000-1000 rw-p 0 00:00 0\n")] == [0x1000]
+
+
+def test_malloc_reads_the_last_tunables_and_all_that_seem_to_follow():
+    data = b"GLIBC_TUNABLES=a=1\0glibc.malloc.x=2\0XMALLOC_ARENA_MAX=3\0MALLOC_ARENA_MAX=\xff\0"
+    assert malloc_variables(data) == {
+        "GLIBC_TUNABLES": "a=1:glibc.malloc.x=2",
+        "MALLOC_ARENA_MAX": "\udcff",
+    }

@@ -20,6 +20,7 @@ from ..procfs import is_stopped, run_on, tracer_of
 from .inferior import core_program
 from .parameters import preferred
 from .session import GdbSession
+from .strings import nameable, said
 
 PIECE = 1 << 16  # characters of text that are sent at once
 
@@ -114,16 +115,16 @@ def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
     """Attach to the process or open the core that a request names; detach in any case."""
     pid, core = request["pid"], request["core"]
     program = core_program(core) if core else None
-    gdb.execute("set auto-solib-add off", to_string=True)
+    said("set auto-solib-add off")
     if request["exe"]:
         _try(f"file {_quoted(request['exe'])}", f"cannot open the program {request['exe']}")
     elif pid is not None:
         with suppress(gdb.error):  # not permitted: then the attach says so
-            gdb.execute(f"file /proc/{pid}/exe", to_string=True)
-    elif program and "\n" not in program:  # the core names it
-        gdb.execute(f"file {_quoted(program)}", to_string=True)
+            said(f"file /proc/{pid}/exe")
+    elif program:
+        said(f"file {_quoted(program)}")
     if core is not None:
-        _try(f"core-file {core}", f"cannot open the core {core}")
+        _try(f"core-file {nameable(core)}", f"cannot open the core {core}")
     if pid is None:
         yield _looked_into()
     else:
@@ -134,7 +135,7 @@ def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
 def _looked_into() -> GdbSession:
     """Read the symbols of glibc's own files, and no others."""
     for library in ("libc", "libpthread", "ld"):
-        gdb.execute(f"sharedlibrary /{library}[-.0-9][^/]*$", to_string=True)
+        said(f"sharedlibrary /{library}[-.0-9][^/]*$")
     return GdbSession()
 
 
@@ -151,14 +152,14 @@ def _attached(pid: int) -> Iterator[None]:
             yield
         finally:
             with held_back(), suppress(gdb.error):  # it is gone, or never was attached
-                gdb.execute("detach", to_string=True)
+                said("detach")
             if not was_stopped:
                 run_on(pid)
 
 
 def _attach(pid: int) -> None:
     try:
-        gdb.execute(f"attach {pid}", to_string=True)
+        said(f"attach {pid}")
     except gdb.error as error:
         if not os.path.exists(f"/proc/{pid}"):
             raise HeapxError(f"no process {pid}") from None
@@ -181,14 +182,12 @@ def _whys(pid: int) -> tuple[str, ...]:
 
 
 def _try(line: str, failure: str) -> None:
-    """Execute a command of gdb's; HeapxError if it fails. To gdb a further line is another one."""
-    if "\n" in line:
-        raise HeapxError(f"{failure!r}: no name or value has more than one line")
     try:
-        gdb.execute(line, to_string=True)
+        said(line)
     except gdb.error as error:
         raise HeapxError(f"{failure}: {error}") from None
 
 
 def _quoted(path: str) -> str:
+    path = nameable(path)
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -8,6 +8,12 @@ import gdb
 
 from ..elf import Elf
 from ..layout import Member, Struct
+from .strings import exact
+
+
+def file_of(objfile: gdb.Objfile) -> str | None:
+    """Return the path of a file of gdb's, None without."""
+    return exact(lambda: objfile.filename)
 
 
 class ObjectFile:
@@ -16,7 +22,7 @@ class ObjectFile:
     def __init__(self, objfile: gdb.Objfile, debug_files: list[str]) -> None:
         self._objfile = objfile
         self._debug_files = debug_files
-        self.path: str = objfile.filename
+        self.path = file_of(objfile) or ""
         self.build_id: str | None = objfile.build_id
 
     def _symbol(self, name: str) -> gdb.Symbol | None:
@@ -59,8 +65,8 @@ class ObjectFile:
 
 def debug_info() -> Iterator[ObjectFile]:
     """Yield what gdb knows of each file, with its separate debug files."""
-    files = [objfile for objfile in gdb.objfiles() if objfile.is_valid() and objfile.filename]
+    files = [objfile for objfile in gdb.objfiles() if objfile.is_valid() and file_of(objfile)]
     for objfile in files:
         if objfile.owner is None:
-            debug = [f.filename for f in files if f.owner is not None and f.owner == objfile]
+            debug = [file_of(f) or "" for f in files if f.owner is not None and f.owner == objfile]
             yield ObjectFile(objfile, debug)

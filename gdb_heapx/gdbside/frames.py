@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import gdb
 
 from .. import glibc
+from .strings import exact
 
 FRAMES = 16  # how deep malloc may be below a system call
 
@@ -45,7 +46,7 @@ def _function_names() -> Iterator[str]:
         for _ in range(FRAMES):
             if frame is None:
                 return
-            yield frame.name() or ""
+            yield exact(frame.name) or ""
             frame = frame.older()
     except gdb.error:
         return

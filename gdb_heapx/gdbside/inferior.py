@@ -32,6 +32,7 @@ from ..space import Mapping, Memory
 from ..target import ByteOrder, Given, Target, Thread
 from .debuginfo import ObjectFile, debug_info
 from .frames import inside_malloc, thread_pointers
+from .strings import exact, said
 
 ENVIRONMENT = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search, as many as it has
 
@@ -169,7 +170,7 @@ def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
     entry = _auxiliary("AT_ENTRY")
     own = next((image for image in images if entry and entry in image), None)
     if own is None:
-        return gdb.current_progspace().filename, "gdb"
+        return exact(lambda: gdb.current_progspace().filename), "gdb"
     if own.file is None:
         return own.path, "AT_ENTRY is in it; this host hasn't that file"
     same = "the file has the same build-id" if own.build_id else "it has no build-id"
@@ -178,7 +179,7 @@ def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
 
 def _symbol(address: int) -> str | None:
     """Return what lies at an address, such as `main_arena + 96 in libc.so.6`, None if unnamed."""
-    line = gdb.execute(f"info symbol {address:#x}", to_string=True)
+    line = said(f"info symbol {address:#x}")
     match = re.match(r"(.+) in section \S+( of (.+))?$", line)
     if not match:
         return None
@@ -235,19 +236,19 @@ def _stands_still(inferior: gdb.Inferior, pid: int | None) -> bool:
 
 def is_native(inferior: gdb.Inferior) -> bool:
     """Tell whether the inferior is a process of this machine, so that /proc/PID is its."""
-    return re.search(r"\bnative\b", _connection()) is not None
+    return _connection() == "native"
 
 
-def _connection() -> str:
-    """Return how gdb is connected: the third column of `info inferiors` ("1 (native)")."""
-    line = re.search(r"^\*.*", gdb.execute("info inferiors", to_string=True), re.M)
-    return line[0] if line else ""
+def _connection() -> str | None:
+    """Return how gdb is connected, the third column of `info inferiors`: "1 (native)". The
+    program's name follows it, and can be anything.
+    """
+    found = re.search(r"^\*\s+\d+\s+process \d+\s+\d+ \(([\w-]+)", said("info inferiors"), re.M)
+    return found[1] if found else None
 
 
 def core_path() -> str | None:
-    match = re.search(
-        r"Local core dump file:\s+`(.*?)', file type", gdb.execute("info files", to_string=True)
-    )
+    match = re.search(r"^Local core dump file:\s+`(.*?)', file type", said("info files"), re.M)
     return match[1] if match else None
 
 
@@ -262,7 +263,7 @@ def _byteorder() -> ByteOrder:
 def _auxiliary(name: str) -> int | None:
     """Return a value of the auxiliary vector, None if gdb can't tell."""
     try:
-        text = gdb.execute("info auxv", to_string=True)
+        text = said("info auxv")
     except gdb.error:
         return None
     match = re.search(rf'{name}\s.*?\s(0x[0-9a-f]+|\d+)(\s+".*)?$', text, re.M)
@@ -277,5 +278,6 @@ def _page_size() -> int:
 def _threads(inferior: gdb.Inferior, pid: int | None) -> Iterator[Thread]:
     for thread in inferior.threads():
         lwp = thread.ptid[1] or thread.ptid[0]
-        name = thread.name or (thread_name(pid, lwp) if pid else None)
+        name = thread_name(pid, lwp) if pid else None
+        name = name or exact(partial(getattr, thread, "name"))
         yield Thread(lwp, name, inner_lwp(pid, lwp) if pid else None)
