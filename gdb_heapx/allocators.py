@@ -129,6 +129,13 @@ def _runtimes(target: Target) -> Iterator[str]:
 
 
 def _not_found(target: Target, libc: Image) -> HeapxError:
+    for name in ("main_arena", "mp_"):
+        address = libc.address(name)
+        if address is not None and not target.readable(address):
+            return HeapxError(
+                f"{name} of {libc.path}, at {address:#x}, cannot be read",
+                "Was it left out of the core? The kernel's core has it, or gcore's of a newer gdb.",
+            )
     what = "nothing in its data looks like glibc malloc's"
     return _without_symbols(libc, libc.text(BANNER) or "unknown", what)
 

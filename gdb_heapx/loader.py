@@ -70,13 +70,12 @@ def _heads(target: Target, rtld_global: int) -> range:
 
 def link_maps(target: Target, head: int) -> list[tuple[int, int]]:
     """Return address and l_addr of every link_map in one namespace (elf/link.h, public part)."""
-    maps: list[tuple[int, int]] = []
+    maps: dict[int, int] = {}
     node = target.read_word(head)
-    while node and len(maps) < MOST_LIBRARIES:
-        l_addr, _name, _ld, following, _previous = target.words(node, 5)
-        maps.append((node, l_addr))
+    while node and node not in maps and len(maps) < MOST_LIBRARIES:
+        maps[node], _name, _ld, following, _previous = target.words(node, 5)
         node = following
-    return maps
+    return list(maps.items())
 
 
 def loaded_before(target: Target, image: Image, inside: int) -> list[Image]:
@@ -88,11 +87,15 @@ def loaded_before(target: Target, image: Image, inside: int) -> list[Image]:
         link_map_of(target, image, inside),
         find_variable(target, image, RTLD_GLOBAL),
     )
-    if own is None or rtld_global is None:
+    try:
+        listed = link_maps(target, rtld_global) if own and rtld_global is not None else []
+    except MemoryFault:
+        listed = []
+    if own is None or not listed:
         return [other for other in target.objects if other is not image]
     by_base = {o.start if o.base is None else o.base: o for o in target.objects}
     before = []
-    for address, base in link_maps(target, rtld_global):
+    for address, base in listed:
         if address == own.address:
             break
         if base in by_base:

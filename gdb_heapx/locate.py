@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -191,13 +192,19 @@ def find_release(target: Target, image: Image) -> tuple[Release, Found] | None:
     version = image.address("__libc_version")
     named = re.search(r"libc-(\d{1,3}\.\d{1,3})\.so", image.path)
     for text, how in (
-        (version and target.read_string(version, 32), "__libc_version"),
+        (_string(target, version), "__libc_version"),
         (image.text(BANNER), f"the banner in {image.how}"),
         (named and named[1], "the file's name"),
     ):
         match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})", text or "")
         if text and match:
             return (int(match[1]), int(match[2])), Found("release", text, how)
+    return None
+
+
+def _string(target: Target, address: int | None) -> str | None:
+    with suppress(MemoryFault):
+        return None if address is None else target.read_string(address, 32)
     return None
 
 

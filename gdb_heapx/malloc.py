@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from .arenas import Arena
 from .bins import ArenaBins, read_regular
 from .caches import Caches, Tcache, ThreadCache
 from .census import Census
-from .errors import Problem
+from .errors import MemoryFault, Problem
 from .figures import ArenaFigures, Check
 from .heaps import Walked, free_chunks, walk_arena
 from .holes import Holes, Trimmer
@@ -231,7 +232,8 @@ def _program_break(target: Target, libc: Libc) -> int | None:
     if address is None:
         address = libc.image.address("__curbrk")
     if address is not None:
-        return target.read_word(address)
+        with suppress(MemoryFault):
+            return target.read_word(address)
     base = libc.parameters["sbrk_base"]
     heaps = (m.end for m in target.mappings if m.start <= base < m.end)
     return next(heaps, None)

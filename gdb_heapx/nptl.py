@@ -197,8 +197,8 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
     offset = _stackblock(target, libc, list(pthreads)) if pthreads else None
     if offset is None:
         return ()
-    blocks = ((target.words(pthread + offset, 2), lwp) for pthread, lwp in pthreads.items())
-    stacks = (Stack(start, start + size, lwp) for (start, size), lwp in blocks)
+    blocks = ((target.words_before_gap(p + offset, 2), lwp) for p, lwp in pthreads.items())
+    stacks = (Stack(words[0], sum(words), lwp) for words, lwp in blocks if len(words) == 2)
     return tuple(sorted(stack for stack in stacks if stack.start < stack.end))
 
 
@@ -213,9 +213,11 @@ def _stackblock(target: Target, libc: Libc, pthreads: list[int]) -> int | None:
         return described["stackblock"].offset
     found: set[int] | None = None
     for pthread in pthreads:
-        words = target.words(pthread, PTHREAD_WORDS)
+        words = target.words_before_gap(pthread, PTHREAD_WORDS)  # the stack may end before
         pairs = enumerate(zip(words, words[1:]))
         here = {i for i, (start, size) in pairs if _holds(target, start, size, pthread)}
+        if not here and len(words) < PTHREAD_WORDS:
+            continue  # it tells nothing
         found = here if found is None else found & here
     return min(found) * target.word if found else None
 

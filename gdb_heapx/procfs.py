@@ -141,8 +141,11 @@ class QuietMemory:
 
     def read(self, address: int, size: int) -> memoryview:
         page = self._pages.page
+        if address < 0 or size < 0:
+            raise MemoryFault(address, size)
         if address % page + size <= page and self._pages.state(address) == RESIDENT:
             return self._memory.read(address, size)
+        self._check(address, address + size)
         states = self._pages.states(address, address + size)
         if self._swap_in is not None and SWAPPED in states:
             self._count_swapped(address // page, states)
@@ -157,6 +160,11 @@ class QuietMemory:
             read = self._read_untouched if untouched else self._memory.read
             data[start - address : stop - address] = read(start, stop - start)
         return memoryview(data)
+
+    def _check(self, address: int, end: int) -> None:
+        """See to it that all of it is mapped before anything is made of its size."""
+        while address < end:
+            address = self._mapping_at(address).end
 
     def _count_swapped(self, first: int, states: bytes) -> None:
         """Count the swapped pages that a read will bring back; SwappedOutError if too many."""
@@ -189,7 +197,8 @@ class QuietMemory:
             return bytes(size)
         offset = mapping.offset + address - mapping.start
         for file in open_mapped(self._pid, mapping):
-            return os.pread(file.fileno(), size, offset).ljust(size, b"\0")
+            with suppress(OSError):
+                return os.pread(file.fileno(), size, offset).ljust(size, b"\0")
         return self._memory.read(address, size)
 
 

@@ -104,7 +104,10 @@ def find_mp(target: Target, image: Image, layout: Layout, main_arena: int) -> in
     Its values must be possible ones, and agree with main_arena. Of several the one with the
     defaults that few programs change is taken.
     """
-    arena = target.read_struct(layout.state, main_arena)
+    try:
+        arena = target.read_struct(layout.state, main_arena)
+    except MemoryFault:
+        return None
     found = [
         record
         for record in _records(target, image, layout, main_arena)

@@ -89,6 +89,19 @@ class Target:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""
         return self.as_words(self.memory.read(address, count * self.word))
 
+    def words_before_gap(self, address: int, count: int) -> Sequence[int]:
+        """Return up to `count` words at `address`, those before a page that can't be read."""
+        words: list[int] = []
+        end = address + count * self.word
+        while address < end:
+            stop = min(end, address - address % self.page + self.page)
+            try:
+                words += self.words(address, (stop - address) // self.word)
+            except MemoryFault:
+                break
+            address = stop
+        return words
+
     def bulk_words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words of chunks or links; SwappedOutError where that is too much."""
         return self.as_words((self.bulk or self.memory).read(address, count * self.word))

@@ -205,6 +205,14 @@ def quiet(*states, permissions="rw-p", inode=0, name="", offset=0, swap_in=64 <<
     return QuietMemory(memory, residency, os.getpid(), mappings, swap_in), memory
 
 
+@pytest.mark.parametrize(("address", "size"), [(-16, 8), (BASE, -1), (BASE + PAGE, 1 << 62)])
+def test_what_is_not_mapped_is_not_asked_for(address, size):
+    reader, memory = quiet(RESIDENT, SWAPPED)
+    with pytest.raises(MemoryFault):
+        reader.read(address, size)
+    assert memory.reads == []
+
+
 def test_pages_in_memory_and_in_swap_are_read_at_once():
     reader, memory = quiet(RESIDENT, ZERO, SWAPPED)
     assert bytes(reader.read(BASE, 3 * PAGE)) == b"\1" * 3 * PAGE

@@ -34,6 +34,7 @@ from .debuginfo import ObjectFile, debug_info
 from .frames import inside_malloc, thread_pointers
 from .strings import exact, said
 
+PAGE_SIZES = {1 << bits for bits in range(12, 21)}
 ENVIRONMENT = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search, as many as it has
 
 
@@ -271,8 +272,9 @@ def _auxiliary(name: str) -> int | None:
 
 
 def _page_size() -> int:
-    """Return the page size in bytes; 4096 if gdb can't tell."""
-    return _auxiliary("AT_PAGESZ") or 4096
+    """Return the page size in bytes; 4096 if gdb can't tell, or what it tells is none."""
+    size = _auxiliary("AT_PAGESZ") or 0
+    return size if size in PAGE_SIZES else 4096
 
 
 def _threads(inferior: gdb.Inferior, pid: int | None) -> Iterator[Thread]:
