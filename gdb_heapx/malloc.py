@@ -17,6 +17,7 @@ from .errors import MemoryFault, Problem
 from .figures import ArenaFigures, Check
 from .heaps import Walked, free_chunks, walk_arena
 from .holes import Holes, Trimmer
+from .layout import align_down, align_up
 from .lists import gathered
 from .loader import link_map_of
 from .locate import Found, Libc
@@ -24,7 +25,7 @@ from .mmapped import MmappedChunk, find_mmapped
 from .outline import Outline, read_outline
 from .presence import Presence, presence_of
 from .reading import ArenaReading
-from .space import Mapping
+from .space import Mapping, outside
 from .target import Target
 
 
@@ -251,15 +252,26 @@ def read_mmapped(
 
 
 def may_hold_mmapped(target: Target, arenas: list[Arena]) -> list[Mapping]:
-    """Return the mappings that mmapped chunks may lie in: anonymous, and without a heap."""
-    heaps = [(heap.address, heap.address + heap.reserved) for a in arenas for heap in a.heaps]
-    return [
+    """Return the parts of mappings that mmapped chunks may lie in: anonymous, and in no heap.
+
+    The kernel may show a chunk and a heap beside it as one mapping: newer releases (2.41, not 2.36)
+    don't map heaps NORESERVE. Where brk grows there are none.
+    """
+    page, main = target.page, arenas[0] if arenas else None
+    heaps = [heap for arena in arenas for heap in arena.heaps]
+    spans = [
+        (align_down(heap.address, page), align_up(heap.address + heap.reserved, page))
+        for heap in heaps
+    ]
+    brk = [heap.address for heap in main.heaps] if main and main.contiguous else []
+    likely = (
         mapping
         for mapping in target.mappings
         if mapping.anonymous
         and not mapping.name.startswith(("[stack", "[heap"))
-        and not any(start < mapping.end and mapping.start < end for start, end in heaps)
-    ]
+        and not any(mapping.start <= base < mapping.end for base in brk)
+    )
+    return list(outside(likely, spans))
 
 
 def mark_motion(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 
@@ -52,3 +54,30 @@ class Mapping:
     def anonymous(self) -> bool:
         """Whether it is private memory without a file, where malloc may have put chunks."""
         return not self.inode and self.permissions.startswith("rw") and self.permissions[-1] == "p"
+
+
+def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
+    """Yield what of the mappings lies in none of these spans, which may overlap."""
+    apart = _joined(spans)
+    for mapping in mappings:
+        at = mapping.start
+        first = bisect_right(apart, (at, at))
+        for start, end in apart[max(first - 1, 0) :]:
+            if start >= mapping.end:
+                break
+            if at < start:
+                yield replace(mapping, start=at, end=start)
+            at = max(at, end)
+        if at < mapping.end:
+            yield replace(mapping, start=at)
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the spans in order, those that touch or overlap as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    return joined

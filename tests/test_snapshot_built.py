@@ -277,6 +277,35 @@ def test_mmapped_chunks_are_found(machine, release, apart):
     assert [c.mapping for c in malloc.mmapped] == [35 * PAGE, 500 * PAGE]
 
 
+@pytest.mark.parametrize("where", ["below", "above", "between"])
+def test_mmapped_chunks_in_one_mapping_with_heaps_are_found(where):
+    """The kernel merges neighbours that have the same rights."""
+    heap = HeapBuilder(release=(2, 41))
+    arenas = [heap.arena(), heap.arena()]
+    for arena in arenas:
+        arena.used_up_to(arena.base + heap.layout.heap_max - 2 * PAGE)
+        arena.close(2 * PAGE)
+    first, last = (arena.base for arena in arenas)
+    end = last + heap.layout.heap_max
+    places = {"below": (first - 50 * PAGE,), "above": (end,), "between": (first - 50 * PAGE, end)}
+    chunks = []
+    for heap._next_mmap in places[where]:
+        chunks += [heap.mmapped(20 * PAGE), heap.mmapped(30 * PAGE)]
+    target = replace(heap.target(), mappings=merged(heap.target().mappings))
+    (malloc,) = take(target).mallocs
+    assert malloc.mmapped_certain
+    assert [c.address for c in malloc.mmapped] == chunks
+
+
+def merged(mappings):
+    rows = []
+    for row in mappings:
+        if rows and rows[-1] == replace(row, start=rows[-1].start, end=row.start):
+            row = replace(row, start=rows.pop().start)
+        rows.append(row)
+    return tuple(rows)
+
+
 def test_an_aligned_mmapped_chunk_inside_its_first_page_is_found():
     heap = HeapBuilder()
     chunk = heap.mmapped(40 * PAGE, 240)

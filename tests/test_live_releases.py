@@ -1,0 +1,50 @@
+"""The same answers on every glibc release of Debian; its own mallinfo is the oracle."""
+
+from __future__ import annotations
+
+import pytest
+from live import kernel_core, reports, running, table
+from releases import HOST, glibc_of
+
+pytestmark = pytest.mark.live
+
+OTHERS = ("bullseye", "trixie", "sid", "experimental")  # 2.31, 2.41, 2.43, 2.44
+COMMANDS = ("heapx", "heapx mmapped", "heapx ledger", "heapx check")
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def looked_at(glibc, directory, *target):
+    """Return the reports of a process or a core; nothing may be wrong."""
+    found = reports(COMMANDS, directory, (*glibc.symbols, *target))
+    assert not any(report["problems"] for report in found.values())
+    assert all(row["ok"] for row in table(found["heapx check"]))
+    return found
+
+
+# Chunks with a mapping of their own, beside the heaps of 8 arenas: to the kernel both may be one.
+
+
+def all_mapped_are_found(found, theirs):
+    listed = table(found["heapx mmapped"])
+    assert len(listed) == theirs["hblks"]
+    assert sum(row["mapping"] for row in listed) == theirs["hblkhd"]
+    rows = table(found["heapx ledger"])
+    assert sum(r["virtual"] for r in rows if r["owner"] == "mmapped chunks") == theirs["hblkhd"]
+    (in_use,) = (row for row in table(found["heapx"]) if row["key"] == "in_use")
+    assert (in_use["resident"] or in_use["virtual"]) >= theirs["hblkhd"]
+
+
+@pytest.mark.parametrize(("suite", "chunks"), [(HOST, 3), *(slow(s, 25) for s in OTHERS)])
+def test_mmapped_chunks_beside_heaps_are_in_use(suite, chunks, tmp_path):
+    glibc = glibc_of(suite)
+    exe = glibc.build("neighbours", tmp_path)
+    with running(exe, str(chunks), directory=tmp_path / "run") as inferior:
+        theirs = inferior.oracle.mallinfo
+        assert theirs["hblks"] == 8 * chunks
+        all_mapped_are_found(looked_at(glibc, tmp_path / "live", "-p", inferior.pid), theirs)
+        core = kernel_core(inferior)
+    all_mapped_are_found(looked_at(glibc, tmp_path / "dead", exe, core), theirs)
+    core.unlink()
