@@ -278,8 +278,8 @@ def uncertain_mmapped(number: int, size: int) -> str:
     """Say that mmapped chunks were not all found."""
     return (
         f"glibc counts {counted(number, 'mmapped chunk')} of "
-        f"{size_text(size)}, which were not found for certain: they are part "
-        "of the other anonymous memory."
+        f"{size_text(size)}, which were not found for certain: what other anonymous memory "
+        "there is counts as theirs, up to that size."
     )
 
 

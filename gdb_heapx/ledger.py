@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .figures import ArenaFigures
+from .malloc import Malloc
 from .presence import UNKNOWN, Presence, added
 from .regions import APART, Owner, Region
 from .snapshots import Snapshot
@@ -72,12 +73,45 @@ def account(snapshot: Snapshot) -> Ledger:
             entries += _by_state(arenas[state or 0], entry)
         else:
             entries.append(entry)
+    for malloc in snapshot.mallocs:
+        entries = _with_lost(entries, malloc, snapshot.target.mapped)
     order = list(Owner)
     entries.sort(
         key=lambda e: (order.index(e.owner), e.libc or "", -1 if e.arena is None else e.arena)
     )
     entries = [entry for entry in entries if entry.virtual]
     return Ledger(tuple(entries), snapshot.target.rss, *_shared(snapshot))
+
+
+def _with_lost(entries: list[Entry], malloc: Malloc, mapped: bool) -> list[Entry]:
+    """Count mmapped chunks that mp_ counts and nobody found as such, not as other memory.
+
+    They lie in anonymous memory, so they are no more than there is of it. Where the mappings aren't
+    known, what mp_ counts is all that is known.
+    """
+    lost, parts = malloc.mmapped_lost, list[Entry]()
+    if not mapped:
+        return [*entries, Entry(Owner.MMAPPED, None, malloc.libc, lost, UNKNOWN)]
+    if malloc.parameters.get("hp_pagesize"):  # then they may lie in the pool of huge pages
+        lost = max(lost - sum(e.virtual for e in entries if e.owner is Owner.HUGETLB), 0)
+    for entry in entries:
+        if entry.owner is Owner.ANONYMOUS and lost:
+            taken = _at_most(lost, entry)._replace(owner=Owner.MMAPPED, libc=malloc.libc)
+            rest = _minus(entry.presence, [taken.presence])
+            parts.append(taken)
+            entry = entry._replace(virtual=entry.virtual - taken.virtual, presence=rest)
+        parts.append(entry)
+    return parts
+
+
+def _at_most(size: int, entry: Entry) -> Entry:
+    """Return `size` bytes of an entry, those in memory first."""
+    resident, swapped = entry.presence
+    if resident is None or swapped is None:
+        return entry._replace(virtual=min(size, entry.virtual))
+    resident = min(size, resident)
+    swapped = min(size - resident, swapped)
+    return entry._replace(virtual=min(size, entry.virtual), presence=Presence(resident, swapped))
 
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:

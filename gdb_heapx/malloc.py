@@ -105,6 +105,11 @@ class Malloc:
         return self.parameters["mmapped_mem"] - sum(cached)
 
     @property
+    def mmapped_lost(self) -> int:
+        """Bytes of mmapped chunks that mp_ counts, and whose place isn't known for certain."""
+        return 0 if self.mmapped_certain else self.parameters["mmapped_mem"]
+
+    @property
     def mmapped_census(self) -> Census | None:
         """The mmapped chunks by size; None where they were not found for certain."""
         if not self.mmapped_certain:

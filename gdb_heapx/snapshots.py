@@ -23,7 +23,8 @@ class TargetFacts:
 
     `rss` is the kernel's sum of all mappings in bytes, None if unknown; `no_residency` says why it
     isn't known which pages are in memory, None where it is. `environment` are the variables that
-    malloc reads when the program starts, None if unknown.
+    malloc reads when the program starts, None if unknown. `mapped` is False where the address space
+    isn't known.
     """
 
     pid: int | None
@@ -36,6 +37,7 @@ class TargetFacts:
     no_residency: str | None
     exe_how: str = ""
     environment: Mapping[str, str] | None = None
+    mapped: bool = True
 
     @property
     def name(self) -> str:
@@ -119,6 +121,7 @@ def facts_of(target: Target) -> TargetFacts:
         target.no_residency,
         target.exe_how,
         target.environment(),
+        bool(target.mappings),
     )
 
 

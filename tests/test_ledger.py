@@ -26,11 +26,12 @@ from hypothesis import strategies as st
 from gdb_heapx.ledger import MALLOC, STATES, account
 from gdb_heapx.malloc import Scope
 from gdb_heapx.pages import RESIDENT, SWAPPED
-from gdb_heapx.presence import Presence
+from gdb_heapx.presence import UNKNOWN, Presence
 from gdb_heapx.regions import APART, Owner
 from gdb_heapx.snapshots import take
 from gdb_heapx.space import Mapping, Usage
 
+NOTHING = Usage(0, 0, 0, 0, 0, 0, False, None)
 MACHINES = [(AMD64, (2, 36)), (AMD64, (2, 44)), (I386, (2, 31)), (S390X, (2, 42)), (ARM64, (2, 36))]
 
 
@@ -170,6 +171,50 @@ def test_what_a_forked_process_shares_is_told_once_for_each_mapping():
     ledger = account(take(replace(target, mappings=tuple(rows))))
     assert ledger.shared == 3 * PAGE * sum(row.anonymous for row in rows)  # a file isn't private
     assert ledger.pss == 5 * PAGE * len(rows)
+
+
+# Mmapped chunks that nobody found: mp_ counts them all the same.
+
+
+def lost(apart=PAGE):
+    """Return a heap whose one mmapped chunk has no header any more, with memory beside it."""
+    heap = known(HeapBuilder())
+    heap.main.add(USED, 640)
+    chunk = heap.mmapped(500 * PAGE)
+    heap.unreadable.append(Mapping(1 << 30, (1 << 30) + apart, "rw-p", 0, "", 0, NOTHING))
+    heap.residency.mark(chunk + 400 * PAGE, chunk + 499 * PAGE, SWAPPED)
+    heap.target()
+    heap.poke(chunk + heap.word, 3)
+    return heap
+
+
+def test_a_mmapped_chunk_that_was_not_found_counts_as_in_use():
+    ledger = ledger_of(lost())
+    found = entry(ledger, Owner.MMAPPED)
+    assert found.virtual == 500 * PAGE
+    assert entry(ledger, Owner.ANONYMOUS).virtual == PAGE
+    assert found.presence == (401 * PAGE, 99 * PAGE)
+    assert ledger.difference == 0
+
+
+def test_mmapped_chunks_that_were_not_found_are_no_more_than_other_anonymous_memory():
+    heap = lost()
+    heap.field(heap.layout.par, heap.symbols["mp_"], "mmapped_mem", 9000 * PAGE)
+    ledger = ledger_of(heap)
+    assert entry(ledger, Owner.MMAPPED).virtual == 501 * PAGE
+    assert not ledger.of(Owner.ANONYMOUS)[0]
+    assert ledger.difference == 0
+
+
+def test_where_the_mappings_are_not_known_mmapped_chunks_are_what_mp_counts():
+    ledger = account(take(replace(lost().target(), mappings=(), residency=None)))
+    assert entry(ledger, Owner.MMAPPED) == (
+        Owner.MMAPPED,
+        None,
+        "/lib/libc.so.6",
+        500 * PAGE,
+        UNKNOWN,
+    )
 
 
 # What isn't known.
