@@ -16,7 +16,8 @@ def read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> t
     """Return what a libc is and has, by debug symbols or proven by its chunks.
 
     Guesses are always walked over. Of several that add up, the first is taken with which every
-    list holds and tcaches are found, else the one that comes closest. HeapxError if none adds up.
+    list holds and tcaches are found, else the one that comes closest. Where nothing tells these
+    apart, the release is that of each. HeapxError if none adds up.
     """
     proven: list[tuple[Libc, Malloc]] = []
     for libc in candidates:
@@ -32,7 +33,20 @@ def read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> t
                 break
     if not proven:
         raise refused(target, candidates[0])
-    return max(proven, key=lambda each: _fit(each[1]))  # the first of equals
+    best = max(_fit(malloc) for _, malloc in proven)
+    equals = [each for each in proven if _fit(each[1]) == best]
+    return _of_releases([libc.found[0].value for libc, _ in equals], *equals[0])
+
+
+def _of_releases(releases: list[str], libc: Libc, malloc: Malloc) -> tuple[Libc, Malloc]:
+    """Give a libc all the releases that it may be, the newest first."""
+    if len(releases) == 1:
+        return libc, malloc
+    either = f"{releases[-1].split()[0]} to {releases[0].split()[-1]}"  # as in 2.35 to 2.41
+    found = libc.found[0]._replace(value=either, how="structure: with each of them chunks add up")
+    mended = tuple(found if each == libc.found[0] else each for each in malloc.found)
+    libc = replace(libc, found=(found, *libc.found[1:]))
+    return libc, replace(malloc, release=either, found=mended)
 
 
 def _adds_up(malloc: Malloc) -> bool:

@@ -94,6 +94,17 @@ def test_releases_of_one_layout_are_told_together():
     assert take(stripped(usual(), told=False)).mallocs[0].release == "2.35 to 2.41"
 
 
+def test_where_no_tcache_is_found_releases_that_differ_in_it_alone_are_told_together():
+    """As of a static program behind an emulator's stub."""
+    heap = usual()
+    target = stripped(heap, told=False)
+    target.objects[0].debug = Symbols("/lib/libc.so.6", {}, {}, {})
+    malloc = take(target).mallocs[0]
+    assert malloc.caches == ()
+    assert malloc.release == "2.35 to 2.42"
+    assert {each.what: each.value for each in malloc.found}["release"] == "2.35 to 2.42"
+
+
 @pytest.mark.parametrize("release", [(2, 23), (2, 31), (2, 43), (2, 44)])
 def test_a_wrong_release_set_by_hand_is_refused(release):
     target = replace(stripped(usual()), given=Given(release=release))
