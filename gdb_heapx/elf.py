@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple, Union
 
 from .errors import MemoryFault
 from .mapped import Mapped
-from .space import Mapping
+from .space import Mapping, check_range
 
 SHT_SYMTAB, SHT_DYNSYM = 2, 11
 STT_OBJECT, STT_FUNC, STT_TLS, STT_GNU_IFUNC = 1, 2, 6, 10
@@ -360,6 +360,7 @@ class CoreMemory:
         self._starts = [segment.address for segment in loads]
 
     def read(self, address: int, size: int) -> memoryview:
+        check_range(address, size)
         parts = []
         at, end = address, address + size
         while at < end:

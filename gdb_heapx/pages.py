@@ -8,7 +8,8 @@ import struct
 import sys
 from array import array
 
-from .space import Mapping
+from .errors import MemoryFault
+from .space import ADDRESSES, Mapping
 
 # What a byte of `states` says. A zero page is mapped, but holds no memory: Rss doesn't count it.
 UNTOUCHED, RESIDENT, SWAPPED, ZERO = range(4)
@@ -37,7 +38,8 @@ _NOT_IN_RSS = bytes(ZERO if state in (RESIDENT, _OPEN) else UNTOUCHED for state 
 class PageStates:
     """Page states from /proc/PID/pagemap, as they were when first asked for.
 
-    OSError if not permitted. A mapping's Rss (smaps) tells what older kernels leave open.
+    OSError if not permitted. A mapping's Rss (smaps) tells what older kernels leave open. Beyond
+    the address space, and for more than is mapped in all, MemoryFault.
     """
 
     BLOCK = 4096  # pages read, and kept, at once: one byte each
@@ -46,6 +48,7 @@ class PageStates:
     def __init__(self, pid: int, page: int, mappings: tuple[Mapping, ...]) -> None:
         self.page = page
         self._mappings = mappings
+        self._mapped = sum(mapping.size for mapping in mappings)
         self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)  # noqa: SIM115
         self._blocks: dict[int, bytes] = {}
         self._guesses: dict[int, int] = {}  # by the mapping's start
@@ -58,6 +61,8 @@ class PageStates:
     def states(self, start: int, end: int) -> bytes:
         """Return the states of the pages that hold [start, end), a byte each."""
         first, stop = start // self.page, -(-end // self.page)
+        if end - start > max(self._mapped, self.BLOCK * self.page):
+            raise MemoryFault(start, end - start)
         parts = []
         while first < stop:
             number, index = divmod(first, self.BLOCK)
@@ -70,6 +75,21 @@ class PageStates:
         """Return how many bytes of [start, end) are not resident, and how many are swapped."""
         if start >= end:
             return 0, 0
+        if end - start > self.BLOCK * self.page:
+            return self._missing_of_mapped(start, end)
+        return self._missing(start, end)
+
+    def _missing_of_mapped(self, start: int, end: int) -> tuple[int, int]:
+        """Return the same, and ask only for what is mapped: the rest is absent."""
+        absent, swapped = end - start, 0
+        for mapping in self._mappings:
+            low, high = max(mapping.start, start), min(mapping.end, end)
+            if low < high:
+                gone, out = self._missing(low, high)
+                absent, swapped = absent - (high - low - gone), swapped + out
+        return absent, swapped
+
+    def _missing(self, start: int, end: int) -> tuple[int, int]:
         states = self.states(start, end)
         if states.count(RESIDENT) == len(states):
             return 0, 0
@@ -91,6 +111,8 @@ class PageStates:
 
     def _read(self, number: int) -> bytes:
         start = number * self.BLOCK * self.page
+        if not 0 <= start < ADDRESSES:
+            raise MemoryFault(start % ADDRESSES)
         states = self._raw(start, start + self.BLOCK * self.page)
         if not any(kind in states for kind in (_OPEN, SWAPPED)) and not self._apart:
             return states

@@ -17,7 +17,7 @@ from .elf import Elf, open_regular
 from .errors import MemoryFault, SwappedOutError
 from .images import DELETED
 from .pages import RESIDENT, SWAPPED, UNTOUCHED, PageStates
-from .space import Mapping, Memory, Usage
+from .space import Mapping, Memory, Usage, check_range
 
 # start-end permissions offset device inode name; the name may hold anything but a line's end.
 _LINE = re.compile(
@@ -106,9 +106,10 @@ class ProcessMemory:
         self._descriptor = self._file.fileno()
 
     def read(self, address: int, size: int) -> memoryview:
+        check_range(address, size)
         try:
             data = os.pread(self._descriptor, size, address)
-        except (OSError, OverflowError):
+        except (OSError, OverflowError):  # not mapped; offsets are signed
             raise MemoryFault(address, size) from None
         if len(data) < size:
             raise MemoryFault(address + len(data), size - len(data))
@@ -141,11 +142,10 @@ class QuietMemory:
 
     def read(self, address: int, size: int) -> memoryview:
         page = self._pages.page
-        if address < 0 or size < 0:
-            raise MemoryFault(address, size)
+        check_range(address, size)
         if address % page + size <= page and self._pages.state(address) == RESIDENT:
             return self._memory.read(address, size)
-        self._check(address, address + size)
+        self._check_mapped(address, size)
         states = self._pages.states(address, address + size)
         if self._swap_in is not None and SWAPPED in states:
             self._count_swapped(address // page, states)
@@ -161,10 +161,11 @@ class QuietMemory:
             data[start - address : stop - address] = read(start, stop - start)
         return memoryview(data)
 
-    def _check(self, address: int, end: int) -> None:
-        """See to it that all of it is mapped before anything is made of its size."""
-        while address < end:
-            address = self._mapping_at(address).end
+    def _check_mapped(self, address: int, size: int) -> None:
+        """Raise MemoryFault where not all of this is mapped: nobody then asks for its pages."""
+        at = address
+        while at < address + size:
+            at = self._mapping_at(at).end
 
     def _count_swapped(self, first: int, states: bytes) -> None:
         """Count the swapped pages that a read will bring back; SwappedOutError if too many."""

@@ -7,6 +7,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
+from .errors import MemoryFault
+
+ADDRESSES = 1 << 64  # of the largest address space
+LARGEST_READ = 1 << 30  # bytes; whoever wants more at once was told so by damaged memory
+
+
+def check_range(address: int, size: int) -> None:
+    """Raise MemoryFault where no memory can be: below 0, beyond the address space, or too much."""
+    if not 0 <= address <= ADDRESSES - size or not 0 <= size <= LARGEST_READ:
+        raise MemoryFault(address % ADDRESSES, size)
+
 
 class Memory(Protocol):
     """Bytes of the target by address."""

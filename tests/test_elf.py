@@ -216,7 +216,9 @@ def test_core_memory_is_what_was_dumped_and_nothing_else(word, order):
     memory = CoreMemory(Elf(with_notes(word, order, loads=loads)))
     assert bytes(memory.read(0x10000, 100)) == b"a" * 100
     assert bytes(memory.read(0x11FFE, 4)) == b"bbcc"
-    for address, size in ((0xFFFF, 2), (0x10000, 101), (0x10FFF, 2), (0x12000, 11), (0, 1)):
+    nowhere = ((-16, 8), (1 << 64, 8), (0x10000, 1 << 60), (0x10000, -8))
+    outside = ((0xFFFF, 2), (0x10000, 101), (0x10FFF, 2), (0x12000, 11), (0, 1))
+    for address, size in (*outside, *nowhere):
         with pytest.raises(MemoryFault):
             memory.read(address, size)
 

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdb_heapx import pages
+from gdb_heapx.errors import MemoryFault
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
 from gdb_heapx.procfs import parse_maps, read_maps
 from gdb_heapx.space import Mapping, Usage
@@ -179,6 +180,26 @@ def test_missing_at_unaligned_ends(made_up, start, end, missing):
     mapping = mapped(BASE, 4, resident=PAGE, swapped=PAGE)
     states = made_up([mapping], 0, PRESENT | EXCLUSIVE, SWAP, OPEN)
     assert states.missing(BASE + start, BASE + end) == missing
+
+
+@pytest.mark.parametrize("start", [-PAGE, -1, 1 << 64, 1 << 70])
+def test_beyond_the_address_space_there_are_no_pages(made_up, start):
+    states = made_up([mapped(BASE, 4)])
+    for ask in (states.state, lambda at: states.states(at, at + 8)):
+        with pytest.raises(MemoryFault):
+            ask(start)
+
+
+def test_of_a_range_that_is_larger_than_all_mappings_only_those_are_looked_at(made_up, monkeypatch):
+    states = made_up([mapped(BASE, 2)], PRESENT | EXCLUSIVE, PRESENT | EXCLUSIVE, SWAP, SWAP)
+    read, raw = [], PageStates._raw
+    monkeypatch.setattr(PageStates, "BLOCK", 4)
+    monkeypatch.setattr(PageStates, "_raw", lambda *args: read.append(args[1:]) or raw(*args))
+    whole = 1 << 60
+    assert states.missing(BASE, BASE + whole) == (whole - 2 * PAGE, 0)
+    assert read == [(BASE, BASE + 4 * PAGE)]
+    with pytest.raises(MemoryFault):
+        states.states(BASE, BASE + whole)
 
 
 def test_states_stay_what_they_were_when_first_asked_for(made_up):

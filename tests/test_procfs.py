@@ -15,6 +15,7 @@ from gdb_heapx import pages, procfs
 from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
 from gdb_heapx.procfs import (
+    ProcessMemory,
     QuietMemory,
     malloc_variables,
     number_of,
@@ -252,6 +253,31 @@ def test_an_untouched_address_outside_of_every_mapping_cannot_be_read():
     with pytest.raises(MemoryFault) as caught:
         reader.read(BASE + 7 * PAGE, 2 * PAGE)
     assert caught.value.address == BASE + 8 * PAGE
+
+
+NOWHERE = [(-16, 8), (-PAGE, PAGE), (1 << 64, 8), ((1 << 64) - 4, 8), (BASE, -8), (BASE, 1 << 40)]
+
+
+@pytest.mark.parametrize(("address", "size"), NOWHERE)
+def test_where_no_memory_can_be_the_kernel_is_not_asked(monkeypatch, address, size):
+    own, mappings = ProcessMemory(os.getpid()), (Mapping(BASE, BASE + PAGE, "rw-p", 0, ""),)
+    asked = []
+    monkeypatch.setattr(procfs.os, "pread", lambda *args: asked.append(args))
+    for reader in (own, QuietMemory(own, Pages(), os.getpid(), mappings)):
+        with pytest.raises(MemoryFault) as caught:
+            reader.read(address, size)
+        assert caught.value.address >= 0
+    assert asked == []
+
+
+def test_pages_are_asked_for_only_where_all_of_a_read_is_mapped(monkeypatch):
+    reader, memory = quiet(*[RESIDENT] * 8)
+    asked = []
+    monkeypatch.setattr(Pages, "states", lambda _, start, end: asked.append((start, end)))
+    with pytest.raises(MemoryFault) as caught:
+        reader.read(BASE + PAGE, 1 << 30)
+    assert caught.value.address == BASE + 8 * PAGE
+    assert asked == memory.reads == []
 
 
 def test_an_untouched_page_of_a_file_is_read_from_the_file(tmp_path):

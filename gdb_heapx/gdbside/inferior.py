@@ -28,7 +28,7 @@ from ..procfs import (
     swap_allowance,
     thread_name,
 )
-from ..space import Mapping, Memory
+from ..space import Mapping, Memory, check_range
 from ..target import ByteOrder, Given, Target, Thread
 from .debuginfo import ObjectFile, debug_info
 from .frames import inside_malloc, thread_pointers
@@ -45,6 +45,7 @@ class InferiorMemory:
         self._inferior = inferior
 
     def read(self, address: int, size: int) -> memoryview:
+        check_range(address, size)
         try:
             return memoryview(self._inferior.read_memory(address, size)).cast("B")
         except (gdb.MemoryError, gdb.error, OverflowError):
