@@ -21,6 +21,7 @@ from .lists import (
     Followed,
     Links,
     Places,
+    Trail,
     Visit,
     fast_list,
     follow,
@@ -97,11 +98,12 @@ class FreeList:
     bounds: tuple[int, int | None]
     name: str
     limit: int
+    trail: Trail
     chunks: Callable[[], Chunks]
 
     def follow(self, residency: Residency | None, visit: Visit | None = None) -> Followed:
         """Follow it to its end, or to where it breaks."""
-        return follow(self.name, self.chunks(), self.limit, residency, visit)
+        return follow(self.name, self.chunks, self.limit, residency, self.trail, visit)
 
 
 class FreeChunks(NamedTuple):
@@ -141,8 +143,11 @@ def fast_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> It
     for index, head in enumerate(heads):
         if head:
             size, name = layout.fast_size(index), f"fastbin {index}"
+            field = arena.record.address_of("fastbinsY") + index * target.word
+            trail = Trail(links, field, layout.header, layout.reveal)
             chunks = partial(fast_list, name, layout, links, head, size)
-            yield FreeList(BinKind.FAST, index, (size, size), name, _limit(layout, arena), chunks)
+            limit = _limit(layout, arena)
+            yield FreeList(BinKind.FAST, index, (size, size), name, limit, trail, chunks)
 
 
 def regular_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
@@ -151,8 +156,9 @@ def regular_lists(target: Target, layout: Layout, arena: Arena, links: Links) ->
         kind, bounds = kind_of(head.index), layout.bin_range(head.index)
         name = f"{kind.value} bin {head.index}"
         within = bounds[0], bounds[1] or arena.system
+        trail = Trail(links, head.pseudo + layout.header, layout.header, lambda stored, _: stored)
         chunks = partial(regular_list, name, layout, links, head, within)
-        yield FreeList(kind, head.index, bounds, name, _limit(layout, arena), chunks)
+        yield FreeList(kind, head.index, bounds, name, _limit(layout, arena), trail, chunks)
 
 
 def _limit(layout: Layout, arena: Arena) -> int:

@@ -11,7 +11,7 @@ from .arenas import Arena, HeapIndex
 from .bins import Bin, BinKind, FreeList, bin_of
 from .errors import MemoryFault, Problem, SwappedOutError
 from .layout import FLAGS, IS_MMAPPED, Layout
-from .lists import Links, Places, Visit, swapped_out, tcache_list
+from .lists import Links, Places, Trail, Visit, swapped_out, tcache_list
 from .locate import Libc
 from .nptl import Block, Blocks, thread_blocks
 from .target import Record, Target
@@ -110,10 +110,16 @@ def read_caches(
                 Problem("bad_tcache", statement, fault.address, thread=block.lwp)
             )
             continue
-        caches.problems += (replace(p, thread=block.lwp) for p in tcache.problems)
+        caches.problems += (_placed(p, block.lwp, index) for p in tcache.problems)
         found.append(ThreadCache(names.get(block.lwp), tcache))
     caches.caches = tuple(sorted(found, key=lambda cache: cache.tcache.lwp))
     return caches
+
+
+def _placed(problem: Problem, lwp: int, index: HeapIndex) -> Problem:
+    """Return a tcache's problem with its thread, and the arena whose chunk is concerned."""
+    heap = index.at(problem.address or 0) if problem.code != "tcache_count" else None
+    return replace(problem, thread=lwp, arena=heap.arena if heap else None)
 
 
 def _missing(target: Target, blocks: Blocks) -> str | None:
@@ -216,6 +222,8 @@ def tcache_lists(
         bounds = layout.tcache_range(index)
         name = f"tcache bin {index} of thread {lwp}"
         within = bounds[0], bounds[1] or LARGEST
+        field = record.address_of("entries") + index * target.word
+        trail = Trail(links, field, layout.header, layout.reveal)
         chunks = partial(tcache_list, name, layout, links, head, within)
-        lists.append(FreeList(BinKind.TCACHE, index, bounds, name, TCACHE_LIMIT, chunks))
+        lists.append(FreeList(BinKind.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks))
     return lists

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import NamedTuple
 
 from .errors import SWAPPED_OUT, MemoryFault, Problem, SwappedOutError
@@ -129,12 +132,49 @@ class BinHead:
     bk: int
 
 
-class BrokenError(Exception):
-    """A list can't be followed further."""
+@dataclass(frozen=True)
+class Trail:
+    """Where a list keeps its links: the `head`'s word, and `offset` bytes into each chunk; `reveal`
+    tells what a chunk's link means, by what is stored and where.
+    """
 
-    def __init__(self, code: str, statement: str, address: int) -> None:
+    links: Links
+    head: int
+    offset: int
+    reveal: Callable[[int, int], int]
+
+    def blame(self, code: str, statement: str, holder: int | None) -> Problem:
+        """Return the problem that a link is bad: the one of this chunk, of the head for None."""
+        place = self.head if holder is None else holder
+        return Problem(code, f"{statement}; {self.told(holder)}", place)
+
+    def told(self, holder: int | None) -> str:
+        """Say who holds a link, and what it is: as it lies in memory, and what that means."""
+        if holder is None:
+            stored = self.links.word(self.head)
+            return f"the list's head, at {self.head:#x}, is that link: {stored:#x}"
+        field = holder + self.offset
+        stored = self.links.word(field)
+        meant = self.reveal(stored, field)
+        word = f"{stored:#x}" if meant == stored else f"{stored:#x}, demangled {meant:#x}"
+        return f"chunk {holder:#x} holds that link: {word}"
+
+
+class BrokenError(Exception):
+    """A list can't be followed further. The last link that was followed is bad, unless it is known
+    that something `elsewhere` is.
+    """
+
+    def __init__(self, code: str, statement: str, elsewhere: int | None = None) -> None:
         super().__init__(statement)
-        self.problem = Problem(code, statement, address)
+        self.code = code
+        self.statement = statement
+        self.elsewhere = elsewhere
+
+    def problem(self, trail: Trail, last: int | None) -> Problem:
+        """Return what is wrong, and where: `last` is the chunk whose link was followed."""
+        problem = trail.blame(self.code, self.statement, last)
+        return problem if self.elsewhere is None else replace(problem, address=self.elsewhere)
 
 
 class Followed(NamedTuple):
@@ -162,9 +202,10 @@ Visit = Callable[[int, int, int, int], None]  # its address, size, absent and sw
 
 def follow(
     name: str,
-    chunks: Chunks,
+    chunks: Callable[[], Chunks],
     limit: int,
     residency: Residency | None,
+    trail: Trail,
     visit: Visit | None = None,
 ) -> Followed:
     """Fold a list; a list that is damaged, runs in a circle (Brent) or on and on ends there.
@@ -173,12 +214,13 @@ def follow(
     """
     count = total = absent = swapped = address_sum = mark = 0
     gone = out = 0
-    power = 1
+    power, last = 1, None
     problems: tuple[Problem, ...] = ()
     try:
-        for chunk, size in chunks:
+        for chunk, size in chunks():
             if chunk == mark:
-                raise BrokenError("list_cycle", f"{name} runs in a circle at {chunk:#x}", chunk)
+                last = _closes(chunks, count + 1 - power // 2)
+                raise BrokenError("list_cycle", f"{name} runs in a circle at {chunk:#x}")
             if count == limit:
                 raise BrokenError("list_too_long", f"{name} has over {limit:,} chunks", chunk)
             count, total, address_sum = count + 1, total + size, address_sum + chunk
@@ -189,14 +231,25 @@ def follow(
                 absent, swapped = absent + gone, swapped + out
             if visit:
                 visit(chunk, size, gone, out)
+            last = chunk
     except BrokenError as broken:
-        problems = (broken.problem,)
+        problems = (broken.problem(trail, last),)
     except SwappedOutError as fault:
         problems = (swapped_out(name, fault.address),)
-    except MemoryFault as fault:
-        statement = f"{name} leads to {fault.address:#x}, which cannot be read"
-        problems = (Problem("bad_link", statement, fault.address),)
+    except MemoryFault:
+        problems = (trail.blame("bad_link", f"{name} leads where nothing can be read", last),)
     return Followed(count, total, absent, swapped, address_sum, problems)
+
+
+def _closes(chunks: Callable[[], Chunks], length: int) -> int:
+    """Return the chunk whose link closes a circle of so many chunks."""
+    ahead = chunks()
+    ((last, _),) = deque(islice(ahead, length), maxlen=1)
+    for (behind, _), (chunk, _) in zip(chunks(), ahead):
+        if behind == chunk:
+            break
+        last = chunk
+    return last
 
 
 def swapped_out(what: str, address: int) -> Problem:
@@ -220,7 +273,8 @@ def gathered(problems: Sequence[Problem]) -> list[Problem]:
 
 def _check_size(name: str, chunk: int, size: int, low: int, high: int | None) -> None:
     if size < low or (high is not None and size > high):
-        raise BrokenError("bad_size", f"{name}: chunk {chunk:#x} has size {size:#x}", chunk)
+        statement = f"{name} leads to {chunk:#x}, whose size {size:#x} is none of its chunks'"
+        raise BrokenError("bad_size", statement, chunk)
 
 
 def fast_list(name: str, layout: Layout, links: Links, head: int, size: int) -> Chunks:
@@ -243,10 +297,20 @@ def regular_list(
         size &= ~FLAGS
         _check_size(name, chunk, size, *bounds)
         if back != previous:
-            statement = f"{name}: chunk {chunk:#x} does not link back to {previous:#x}"
-            raise BrokenError("bad_link", statement, chunk)
+            raise _not_mutual(name, links, previous, chunk, back)
         yield chunk, size
         previous, chunk = chunk, following
+
+
+def _not_mutual(name: str, links: Links, previous: int, chunk: int, back: int) -> BrokenError:
+    """Return the error that a chunk doesn't link back: its own link is bad, or, where it does link
+    to one that leads to it, the one that led here.
+    """
+    statement = f"{name} leads to {chunk:#x}, whose bk is {back:#x} and not {previous:#x}"
+    with suppress(MemoryFault):
+        if links.chunk(back)[1] == chunk:
+            return BrokenError("bad_link", statement)
+    return BrokenError("bad_link", statement, chunk)
 
 
 def is_linked(links: Links, chunk: int) -> bool:

@@ -128,6 +128,7 @@ def _tail(report: Report) -> dict[str, Any]:
                 "code": problem.code,
                 "address": None if problem.address is None else f"{problem.address:#x}",
                 "arena": problem.arena,
+                "thread": problem.thread,
                 "statement": problem.statement,
                 "in_motion": problem.in_motion,
             }

@@ -190,12 +190,13 @@ def test_a_circle_in_a_bin_ends_the_list(state):
     assert problem.address in chunks
 
 
-def test_a_circle_in_a_fastbin_ends_the_list():
+@pytest.mark.parametrize(("last", "to"), [(8, 2), (8, 0), (8, 8), (5, 3), (7, 6), (1, 0)])
+def test_a_circle_in_a_fastbin_ends_the_list_and_names_the_chunk_that_closes_it(last, to):
     heap, chunks = with_bins(*[(FAST, 48)] * 9)
-    heap.poke(chunks[8] + 16, heap.protect(chunks[8] + 16, chunks[2]))
+    heap.poke(chunks[last] + 16, heap.protect(chunks[last] + 16, chunks[to]))
     problem = one_problem(heap)
     assert (problem.code, problem.arena) == ("list_cycle", 0)
-    assert problem.address in chunks
+    assert problem.address == chunks[last]
 
 
 def test_a_circle_in_a_tcache_ends_the_list():
@@ -203,15 +204,45 @@ def test_a_circle_in_a_tcache_ends_the_list():
     heap.poke(chunks[4] + 16, heap.protect(chunks[4] + 16, chunks[0] + 16))
     problem = one_problem(heap)
     assert (problem.code, problem.thread) == ("list_cycle", cache.lwp)
+    assert problem.address == chunks[4]
 
 
 @pytest.mark.parametrize("state", [FREE, UNSORTED])
-def test_a_link_to_unmapped_memory_names_the_place(state):
+def test_a_link_to_unmapped_memory_names_the_chunk_that_holds_it(state):
     heap, chunks = with_bins((state, 256), (state, 256))
     heap.poke(chunks[0] + 16, 0x666600001230)
     problem = one_problem(heap)
-    assert (problem.code, problem.arena) == ("bad_link", 0)
-    assert problem.address in (chunks[0], 0x666600001230, 0x666600001238)
+    assert (problem.code, problem.arena, problem.address) == ("bad_link", 0, chunks[0])
+    assert f"chunk {chunks[0]:#x} holds that link: 0x666600001230" in problem.statement
+
+
+def test_a_head_that_leads_to_unmapped_memory_is_named():
+    heap, _ = with_bins((FREE, 256))
+    head = heap.main.address + heap.layout.state["bins"].offset + 2 * 15 * 8
+    heap.poke(head, 0x666600001230)
+    problem = one_problem(heap)
+    assert (problem.code, problem.arena, problem.address) == ("bad_link", 0, head)
+
+
+@pytest.mark.parametrize("release", [(2, 31), (2, 36)], ids=str)
+@pytest.mark.parametrize("to", [4, 8, 0x10, 0x666600001230, (1 << 64) - 8])
+def test_a_bad_link_of_a_tcache_is_told_as_it_is_stored_and_as_it_is_meant(release, to):
+    heap, cache, chunks = with_tcache(release=release, sizes=[64] * 3)
+    stored = heap.protect(chunks[1] + 16, to)
+    heap.poke(chunks[1] + 16, stored)
+    problem = one_problem(heap)
+    assert (problem.code, problem.address) == ("bad_link", chunks[1])
+    assert (problem.thread, problem.arena) == (cache.lwp, 0)
+    assert f"tcache bin 2 of thread {cache.lwp}" in problem.statement
+    demangled = f", demangled {to:#x}" if stored != to else ""
+    assert f"chunk {chunks[1]:#x} holds that link: {stored:#x}{demangled}" in problem.statement
+
+
+def test_a_link_that_skips_chunks_is_bad_and_not_the_one_back():
+    heap, chunks = with_bins(*[(FREE, 256)] * 4)
+    heap.poke(chunks[0] + 16, chunks[2])
+    problem = one_problem(heap)
+    assert (problem.code, problem.address) == ("bad_link", chunks[0])
 
 
 def test_a_link_to_no_aligned_address_is_a_problem():
@@ -231,6 +262,7 @@ def test_a_wrong_back_link_is_a_problem():
     heap.poke(chunks[1] + 24, chunks[2])
     problem = one_problem(heap)
     assert (problem.code, problem.address) == ("bad_link", chunks[1])
+    assert f"bk is {chunks[2]:#x}" in problem.statement
 
 
 def test_a_chunk_in_the_wrong_bin_is_a_problem():

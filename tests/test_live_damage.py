@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 from live import gcore, heapx, reports, table, without_residency
 
 pytestmark = pytest.mark.live
 
-KINDS = ("size", "tcache", "bin", "top")
+KINDS = ("size", "tcache", "low", "bin", "top")
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def damaged(request, start_once):
-    return start_once("damaged", request.param, counted=True)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def damaged(kind, start_once):
+    return start_once("damaged", kind, counted=True)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +36,21 @@ def test_a_damaged_heap_is_a_problem_at_its_place_and_status_1(damaged, result):
     assert damage
     near = [p for p in damage if p["address"] and abs(int(p["address"], 16) - int(place, 16)) <= 16]
     assert near or any(p["arena"] == 1 for p in damage)
+
+
+def test_a_broken_list_is_named_with_the_chunk_that_holds_the_bad_link(kind, damaged, result):
+    ((_, place),) = damaged.oracle.known
+    at = int(place, 16)
+    with open(f"/proc/{damaged.pid}/mem", "rb", buffering=0) as memory:
+        stored = int.from_bytes(os.pread(memory.fileno(), 8, at), sys.byteorder)
+    broken = [p for p in result.report["problems"] if p["code"] == "bad_link"]
+    for problem in broken:
+        assert int(problem["address"], 16) == at - 16  # glibc: its memory begins with the link
+        assert f"{stored:#x}" in problem["statement"]
+        assert problem["arena"] == 1
+    lists = {p["statement"].split()[0] for p in broken}
+    expected = {"tcache": {"tcache"}, "low": {"tcache"}, "bin": {"unsorted"}}
+    assert lists == expected.get(kind, set())
 
 
 def test_no_problem_is_in_the_sound_arena(result):

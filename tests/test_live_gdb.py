@@ -488,7 +488,7 @@ def test_problems_have_the_documented_keys(start):
     damaged = start("damaged", "size")
     report = heapx("-p", damaged.pid, "arenas", "--format", "json").report
     (problem, *_) = report["problems"]
-    assert set(problem) == {"code", "address", "arena", "statement", "in_motion"}
+    assert set(problem) == {"code", "address", "arena", "thread", "statement", "in_motion"}
     assert re.fullmatch("0x[0-9a-f]+", problem["address"])
     assert problem["in_motion"] is False
     assert table(report)[1]["in_use"] is None

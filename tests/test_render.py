@@ -331,10 +331,18 @@ def test_json_problems_name_code_address_and_motion():
             "code": "bad_size",
             "address": "0x10",
             "arena": 0,
+            "thread": None,
             "statement": "chunk 0x10 is bad",
             "in_motion": False,
         },
-        {"code": "x", "address": None, "arena": None, "statement": "y", "in_motion": True},
+        {
+            "code": "x",
+            "address": None,
+            "arena": None,
+            "thread": None,
+            "statement": "y",
+            "in_motion": True,
+        },
     ]
 
 
