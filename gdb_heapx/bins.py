@@ -155,14 +155,14 @@ def regular_lists(target: Target, layout: Layout, arena: Arena, links: Links) ->
     for head in regular_heads(target, layout, arena):
         kind, bounds = kind_of(head.index), layout.bin_range(head.index)
         name = f"{kind.value} bin {head.index}"
-        within = bounds[0], bounds[1] or arena.system
+        within = bounds[0], bounds[1] or arena.size
         trail = Trail(links, head.pseudo + layout.header, layout.header, lambda stored, _: stored)
         chunks = partial(regular_list, name, layout, links, head, within)
         yield FreeList(kind, head.index, bounds, name, _limit(layout, arena), trail, chunks)
 
 
 def _limit(layout: Layout, arena: Arena) -> int:
-    return arena.system // layout.min_size + 1
+    return arena.size // layout.min_size + 1
 
 
 def bin_of(target: Target, listed: FreeList, followed: Followed) -> Bin:

@@ -18,7 +18,7 @@ class HeapFigures:
     arena: int
     address: int
     size: int
-    committed: int
+    committed: int | None
     reserved: int
     in_use: int | None
     free: int | None
@@ -29,12 +29,13 @@ class HeapFigures:
 class ArenaFigures:
     """One arena: its bytes by state, which add up to `system`.
 
-    `in_use` is None where a damaged heap could not be walked to its end; without a walk it is what
-    remains of `system`, and `in_use_chunks` is None. `presence` tells by the name of each of these
-    figures what of it is in memory. `trim` is None where not all chunks were walked over, or where
-    they and the lists don't agree. `used_by_size` (with cached chunks) and `free_by_size` (without
-    what is known to be absent from memory) are bytes by the chunk size's highest power of two,
-    `census` counts the chunks by their exact size, None where `in_use` wasn't counted.
+    `system` and `max_system` are None where they can't be. `in_use` is None where a damaged heap
+    could not be walked to its end, or where the figures contradict each other; without a walk it is
+    what remains of the heaps, and `in_use_chunks` is None. `presence` tells by the name of each of
+    these figures what of it is in memory. `trim` is None where not all chunks were walked over, or
+    where they and the lists don't agree. `used_by_size` (with cached chunks) and `free_by_size`
+    (without what is known to be absent from memory) are bytes by the chunk size's highest power of
+    two, `census` counts the chunks by their exact size, None where `in_use` wasn't counted.
     """
 
     libc: str
@@ -42,8 +43,8 @@ class ArenaFigures:
     address: int
     threads: int | None
     locked: bool
-    system: int
-    max_system: int
+    system: int | None
+    max_system: int | None
     in_use_chunks: int | None
     in_use: int | None
     tcache_chunks: int

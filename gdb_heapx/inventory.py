@@ -71,7 +71,8 @@ class Inventory:
     @property
     def held(self) -> int:
         """Bytes that this malloc has from the system."""
-        return sum(arena.system for arena in self.arenas) + self.libc.parameters["mmapped_mem"]
+        heaps = (heap.size for arena in self.arenas for heap in arena.heaps)
+        return sum(heaps) + self.libc.parameters["mmapped_mem"]
 
     @property
     def missing_tcaches(self) -> str | None:

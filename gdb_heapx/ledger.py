@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .figures import ArenaFigures
 from .malloc import Malloc
-from .presence import UNKNOWN, Presence, added
+from .presence import UNKNOWN, Presence, added, less
 from .regions import APART, Owner, Region
 from .snapshots import Snapshot
 
@@ -97,7 +97,7 @@ def _with_lost(entries: list[Entry], malloc: Malloc, mapped: bool) -> list[Entry
     for entry in entries:
         if entry.owner is Owner.ANONYMOUS and lost:
             taken = _at_most(lost, entry)._replace(owner=Owner.MMAPPED, libc=malloc.libc)
-            rest = _minus(entry.presence, [taken.presence])
+            rest = less(entry.presence, taken.presence)
             parts.append(taken)
             entry = entry._replace(virtual=entry.virtual - taken.virtual, presence=rest)
         parts.append(entry)
@@ -134,13 +134,6 @@ def _by_state(arena: ArenaFigures, heaps: Entry) -> list[Entry]:
     if rest:
         known = [e.presence for e in entries]
         entries.append(
-            heaps._replace(owner=Owner.UNKNOWN, virtual=rest, presence=_minus(presence, known))
+            heaps._replace(owner=Owner.UNKNOWN, virtual=rest, presence=less(presence, added(known)))
         )
     return entries
-
-
-def _minus(whole: Presence, parts: list[Presence]) -> Presence:
-    rest = added(parts)
-    if None in (*whole, *rest):
-        return UNKNOWN
-    return Presence(*(a - b for a, b in zip(whole, rest)))  # type: ignore[operator]

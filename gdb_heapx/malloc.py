@@ -120,7 +120,8 @@ class Malloc:
     @property
     def held(self) -> int:
         """Bytes that this malloc has from the system."""
-        return sum(arena.system for arena in self.arenas) + self.parameters["mmapped_mem"]
+        heaps = (heap.size for arena in self.arenas for heap in arena.heaps)
+        return sum(heaps) + self.parameters["mmapped_mem"]
 
 
 def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:

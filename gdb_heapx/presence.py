@@ -14,6 +14,12 @@ class Presence(NamedTuple):
     resident: int | None
     swapped: int | None
 
+    def fits(self, size: int) -> bool:
+        """Tell whether `size` bytes may have so much in memory; unknown doesn't fit."""
+        if self.resident is None or self.swapped is None:
+            return False
+        return self.resident >= 0 <= self.swapped and self.resident + self.swapped <= size
+
 
 UNKNOWN = Presence(None, None)
 
@@ -34,3 +40,12 @@ def added(parts: Iterable[Presence]) -> Presence:
             return UNKNOWN
         resident, swapped = resident + part.resident, swapped + part.swapped
     return Presence(resident, swapped)
+
+
+def less(whole: Presence, part: Presence) -> Presence:
+    """Return what is left of the whole without a part; unknown if either is."""
+    if whole.resident is None or whole.swapped is None:
+        return UNKNOWN
+    if part.resident is None or part.swapped is None:
+        return UNKNOWN
+    return Presence(whole.resident - part.resident, whole.swapped - part.swapped)

@@ -52,7 +52,7 @@ def _of_releases(releases: list[str], libc: Libc, malloc: Malloc) -> tuple[Libc,
 def _adds_up(malloc: Malloc) -> bool:
     """Tell whether the chunks of some arena add up, or none has any: others may be damaged."""
     wrong = {check.arena for check in malloc.checks if not check.ok}
-    used = {arena.index for arena in malloc.arenas if arena.system}
+    used = {arena.index for arena in malloc.arenas if arena.system != 0}
     return not used or bool(used - wrong)
 
 

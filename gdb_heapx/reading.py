@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .arenas import Arena, Heap
+from .arenas import BAD_SYSTEM, Arena, Heap
 from .bins import BINNED, ArenaBins, BinKind
 from .caches import Caches
 from .census import Census, census_of
@@ -16,9 +16,11 @@ from .figures import ArenaFigures, Check, HeapFigures
 from .heaps import Walked
 from .holes import Holes, Trimmer
 from .layout import Layout
-from .presence import UNKNOWN, Presence, added, presence_of
+from .presence import UNKNOWN, Presence, added, less, presence_of
 from .target import Residency
 from .trim import Free, Part, Top, Trim, trim_arena
+
+USER_BITS = 57  # of the largest address space that a process has (x86-64 with five levels)
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class ArenaReading:
             address=arena.address,
             threads=record["attached_threads"] if "attached_threads" in record.struct else None,
             locked=arena.locked,
-            system=arena.system,
-            max_system=record["max_system_mem"],
+            system=self._system,
+            max_system=self._max_system,
             in_use_chunks=in_use_chunks,
             in_use=in_use,
             tcache_chunks=self.caches.chunks[arena.index],
@@ -71,6 +73,24 @@ class ArenaReading:
             free_by_size=_by_power((p.tally.free, p.tally.free_absent) for p in self.walked or ()),
             census=self._census(),
         )
+
+    @property
+    def _system(self) -> int | None:
+        """Return system_mem; None where it is less than the heaps have, or more than is mapped."""
+        impossible = any(problem.code == BAD_SYSTEM for problem in self.arena.problems)
+        return None if impossible or self.arena.system < self._size else self.arena.system
+
+    @property
+    def _max_system(self) -> int | None:
+        """Return max_system_mem; None where it is less than system_mem, or no address space."""
+        most = self.arena.record["max_system_mem"]
+        space = 1 << min(8 * self.layout.word, USER_BITS)
+        return most if (self._system or 0) <= most < space else None
+
+    @property
+    def _size(self) -> int:
+        """Bytes of the heaps."""
+        return sum(heap.size for heap in self._heaps())
 
     def _census(self) -> Census | None:
         """Return the chunks by size; None where not all of them were walked over."""
@@ -99,16 +119,22 @@ class ArenaReading:
             "top": presence_of(self.residency, *top),
             "overhead": added(presence_of(self.residency, *span) for span in self._overheads()),
         }
-        known = [p for p in presence.values() if p.resident is not None and p.swapped is not None]
-        if self._in_use()[1] is None or len(known) < len(presence):
-            return {**presence, "in_use": UNKNOWN}
         system, *others = presence.values()
-        rest = added(others)
-        presence["in_use"] = Presence(
-            (system.resident or 0) - (rest.resident or 0),
-            (system.swapped or 0) - (rest.swapped or 0),
-        )
+        rest = less(system, added((*others, self._lost())))
+        presence["in_use"] = UNKNOWN if self._counted()[1] is None else rest
         return presence
+
+    def _lost(self) -> Presence:
+        """Return what is in memory of chunks that the walk found free, and no list has."""
+        if self.walked is None or self.residency is None:
+            return Presence(0, 0)
+        tallies = [part.tally for part in self.walked]
+        absent, swapped = (
+            sum(sum(getattr(tally, name).values()) for tally in tallies)
+            for name in ("free_absent", "free_swapped")
+        )
+        free = Presence(sum(tally.free_bytes for tally in tallies) - absent, swapped)
+        return less(free, self._binned_presence(*BINNED))
 
     def _top(self) -> tuple[int, int]:
         return self.arena.top, self.arena.top + self.arena.top_size
@@ -124,7 +150,9 @@ class ArenaReading:
         self, trimmer: Trimmer, parameters: dict[str, int], program_break: int | None, pad: int
     ) -> Trim | None:
         """Return what malloc_trim(pad) would do to this arena; None if that isn't sure."""
-        if self.walked is None or not all(check.ok for check in self.checks()):
+        if self._in_use()[1] is None or not all(check.ok for check in self.checks()):
+            return None
+        if self.walked is None:
             return None
         sizes = {
             "binned": self.bins.bytes(*BINNED),
@@ -172,12 +200,37 @@ class ArenaReading:
         return structs + leads + self.layout.min_size * (len(self.arena.heaps[1:]))
 
     def _in_use(self) -> tuple[int | None, int | None]:
+        """Return the chunks in use and their bytes; None where figures contradict each other."""
+        chunks, size = self._counted()
+        if size is None or min(chunks or 0, size) < 0 or not self._fits(size):
+            return None, None
+        return chunks, size
+
+    def _fits(self, in_use: int) -> bool:
+        """Tell whether the states have room in the heaps, and each in its bytes what is in memory.
+
+        What is left over is of chunks that no list leads to.
+        """
+        sizes = {
+            "tcache": self.caches.bytes[self.arena.index],
+            "fast": self.bins.bytes(BinKind.FAST),
+            "binned": self.bins.bytes(*BINNED),
+            "top": self.arena.top_size,
+            "overhead": self._overhead(),
+            "in_use": in_use,
+        }
+        lost = self._size - sum(sizes.values())
+        if self.residency is None or lost < 0:
+            return lost >= 0
+        fit = (self.presence[name].fits(size) for name, size in sizes.items())
+        return all(fit) and self._lost().fits(lost)
+
+    def _counted(self) -> tuple[int | None, int | None]:
         if not self.whole:
             return None, None
         if self.walked is None:
             other = self.bins.bytes(BinKind.FAST, *BINNED) + self.caches.bytes[self.arena.index]
-            rest = self.arena.system - other - self.arena.top_size - self._overhead()
-            return None, rest if rest >= 0 else None
+            return None, self._size - other - self.arena.top_size - self._overhead()
         tallies = [part.tally for part in self.walked]
         return (
             sum(tally.used_chunks - tally.overlaid_chunks for tally in tallies),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -136,15 +137,11 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
     mallocs = (replace(mallocs[0], notes=(*lost, *mallocs[0].notes)), *mallocs[1:])
     spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
     stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
-    loose = [Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks)]
-    loose += (span for malloc in mallocs for span in _unreadable(target, malloc))
-    for span in loose:  # a damaged record may claim what isn't its own
-        if not any(span.start < other.end and other.start < span.end for other in spans):
-            spans.append(span)
+    spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks))
     unused = not any(malloc.held for malloc in mallocs)
     allocators = other_allocators(target, libcs[0], unused)
     walked = scope.walk or not all(libc.proven for libc in libcs)
-    return Snapshot(facts_of(target), mallocs, tile(target, spans), allocators, walked)
+    return Snapshot(facts_of(target), mallocs, tile(target, _apart(spans)), allocators, walked)
 
 
 def lost_libc(path: str) -> str:
@@ -159,8 +156,7 @@ def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:
         whose = (arena.index, libc.path, arena.address)
         for heap in arena.heaps:
             end, reserved = heap.address + heap.size, heap.address + heap.reserved
-            if arena.in_use is not None or not arena.main:
-                yield Span(heap.address, end, owner, *whose)
+            yield Span(heap.address, end, owner, *whose)
             if end < reserved:
                 yield Span(end, reserved, Owner.RESERVED, *whose)
     if malloc.mmapped_certain:
@@ -168,11 +164,16 @@ def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:
             yield Span(chunk.start, chunk.end, Owner.MMAPPED, None, libc.path)
 
 
-def _unreadable(target: Target, malloc: Malloc) -> Iterator[Span]:
-    """Yield the mapping of a main arena that couldn't be read to its end, from its base on."""
-    for arena in malloc.arenas:
-        for heap in arena.heaps if arena.main and arena.in_use is None else ():
-            for mapping in target.mappings:
-                if mapping.start <= heap.address < mapping.end:
-                    whose = (arena.index, malloc.libc, arena.address)
-                    yield Span(heap.address, mapping.end, Owner.UNKNOWN, *whose)
+def _apart(spans: list[Span]) -> list[Span]:
+    """Return the spans without those that overlap one before them: a damaged record may claim what
+    isn't its own.
+    """
+    starts: list[int] = []
+    apart: list[Span] = []
+    for span in spans:
+        at = bisect_right(starts, span.start)
+        behind = at < len(apart) and apart[at].start < span.end
+        if span.start < span.end and not behind and not (at and apart[at - 1].end > span.start):
+            starts.insert(at, span.start)
+            apart.insert(at, span)
+    return apart

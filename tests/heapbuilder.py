@@ -18,7 +18,7 @@ from gdb_heapx.errors import MemoryFault
 from gdb_heapx.images import Image
 from gdb_heapx.layout import Layout, Member, Struct
 from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
-from gdb_heapx.space import Mapping, Usage
+from gdb_heapx.space import Mapping, Usage, check_range
 from gdb_heapx.target import Target, Thread
 
 PAGE = 4096
@@ -117,6 +117,7 @@ class Memory:
         raise MemoryFault(address, size)
 
     def read(self, address: int, size: int) -> memoryview:
+        check_range(address, size)
         self.reads.append((address, size))
         data, offset = self.region(address, size)
         return memoryview(bytes(data[offset : offset + size]))

@@ -242,11 +242,25 @@ def test_the_memory_of_a_damaged_arena_is_unknown_and_the_rest_stays(index):
     assert damaged.difference == 0
 
 
-def test_bytes_that_the_figures_do_not_explain_are_unknown():
-    heap = known(usual())
+def test_free_chunks_that_no_list_leads_to_are_unknown():
+    heap = known(HeapBuilder())
+    chunks = []
+    for _ in range(4):
+        chunks.append(heap.main.add(FREE, 2048))
+        heap.main.add(USED, 64)
     heap.target()
+    heap.poke(chunks[1] + 16, 0x666600001230)
+    ledger = ledger_of(heap)
+    assert entry(ledger, Owner.UNKNOWN, 0).virtual == 2 * 2048
+    assert entry(ledger, Owner.IN_USE, 0).virtual == 4 * 64
+    assert ledger.difference == 0
+    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in heap.target().mappings)
+
+
+def test_without_a_walk_a_wrong_system_mem_changes_no_figure():
+    heap = known(usual())
+    sound = ledger_of(heap, walk=False).entries
     arena = heap.arenas[1]
     heap.field(heap.layout.state, arena.address, "system_mem", arena.system - PAGE)
-    ledger = ledger_of(heap, walk=False)
-    assert entry(ledger, Owner.UNKNOWN, 1).virtual == PAGE
-    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in heap.target().mappings)
+    assert ledger_of(heap, walk=False).entries == sound
+    assert take(heap.target(), Scope(walk=False)).arenas()[1].system is None

@@ -100,6 +100,54 @@ def test_a_core_of_a_damaged_heap_gives_the_same(damaged, result, tmp_path):
     assert report["problems"] == result.report["problems"]
 
 
+MAIN_KINDS = ("huge", "system", "main-top", "small-top")
+ARENAS = "heapx arenas"
+
+
+def main_kinds(*further):
+    """Return the kinds as parameters: those are slow."""
+    slow = pytest.mark.slow
+    return [pytest.param(kind, marks=slow) if kind in further else kind for kind in MAIN_KINDS]
+
+
+@pytest.fixture(scope="module", params=main_kinds("system", "small-top"))
+def main_damaged(request, start_once):
+    """Return a process whose main arena's top or system_mem is wrong, and reports of it."""
+    process = start_once("damaged", request.param, counted=True)
+    result = heapx("-p", process.pid, "arenas", "--format", "json")
+    assert (result.status, result.err) == (1, "")
+    return process, result.report
+
+
+def test_no_heap_reaches_beyond_its_mapping_and_all_figures_stay_exact(main_damaged):
+    process, report = main_damaged
+    oracle = process.oracle
+    names = {"main" if row["main"] else row["address"]: row for row in table(report)}
+    for name, row in names.items():
+        assert (row["in_use_chunks"], row["in_use"]) == oracle.counts[name]
+    for row, theirs in zip(table(report), oracle.arenas):
+        assert (row["binned_chunks"] + 1, row["binned"] + row["top"]) == theirs.rest
+        assert row["system"] in (theirs.system, None)
+
+
+def test_a_wrong_top_and_system_mem_are_named_where_they_are(main_damaged):
+    process, report = main_damaged
+    places = {int(place, 16) for _, place in process.oracle.known}
+    named = {int(p["address"], 16) for p in report["problems"]}
+    assert {p["code"] for p in report["problems"]} <= {"bad_top", "bad_system"}
+    assert {min(places, key=lambda place: abs(place - at)) for at in named} == places
+    assert all(min(abs(place - at) for place in places) <= 8 for at in named)
+
+
+def test_a_core_of_a_damaged_main_arena_gives_the_same(main_damaged, tmp_path):
+    process, report = main_damaged
+    core = gcore(process.pid, tmp_path / "core")
+    of_core = reports([ARENAS], tmp_path, (process.exe, core))[ARENAS]
+    core.unlink()
+    seen, theirs = (without_residency(r["tables"]) for r in (of_core, report))
+    assert seen == theirs
+
+
 @pytest.mark.parametrize("threads", ["4", pytest.param("0", marks=pytest.mark.slow)])
 def test_a_busy_heap_is_at_most_in_motion(start, threads):
     busy = start("busy", threads)

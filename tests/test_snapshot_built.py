@@ -157,7 +157,11 @@ def test_a_process_before_its_first_malloc_has_an_empty_arena():
 
 
 def three_arenas():
-    heap = HeapBuilder()
+    return three_arenas_of(AMD64)
+
+
+def three_arenas_of(machine):
+    heap = HeapBuilder(machine)
     for arena in (heap.main, heap.arena(), heap.arena()):
         arena.add(USED, 640)
     heap.target()
@@ -203,7 +207,7 @@ def two_heaps():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("prev", 0x666600001230), ("prev", 0x7F7000000000), ("ar_ptr", 0), ("size", 1 << 40)],
+    [("prev", 0x666600001230), ("prev", 0x7F7000000000), ("ar_ptr", 0)],
 )
 def test_a_broken_chain_of_heaps_costs_only_its_arena(name, value):
     heap, arena = two_heaps()
@@ -245,11 +249,14 @@ def test_a_top_of_the_wrong_size_is_a_problem():
     assert {p.arena for p in take(heap.target()).problems} == {0}
 
 
-def test_a_system_mem_of_the_wrong_size_is_a_problem():
+@pytest.mark.parametrize(("by", "code"), [(PAGE, "bad_system"), (-PAGE, "check_failed")])
+def test_a_system_mem_of_the_wrong_size_is_a_problem(by, code):
     heap = three_arenas()
-    heap.field(heap.layout.state, heap.main.address, "system_mem", heap.main.system + PAGE)
-    (problem,) = take(heap.target()).problems
-    assert (problem.code, problem.arena) == ("check_failed", 0)
+    heap.field(heap.layout.state, heap.main.address, "system_mem", heap.main.system + by)
+    snapshot = take(heap.target())
+    assert [(p.code, p.arena) for p in snapshot.problems] == [(code, 0)]
+    assert snapshot.arenas()[0].system is None
+    assert snapshot.arenas()[0].in_use == 640
 
 
 def test_a_problem_in_a_locked_arena_is_in_motion():
@@ -514,3 +521,69 @@ def test_damage_makes_neither_the_ledger_nor_trim_absurd(seed, kind, walk):
         assert_nothing_is_absurd(heap, walk)
     except HeapxError:
         return  # refused
+
+
+# No heap reaches beyond its mapping.
+
+
+def huge(heap):
+    return 1 << 8 * heap.word - 4
+
+
+@every_machine
+@pytest.mark.parametrize("walk", [True, False])
+def test_a_huge_system_mem_and_top_cost_no_figure(machine, walk):
+    heap = three_arenas_of(machine)
+    heap.field(heap.layout.state, heap.main.address, "system_mem", huge(heap))
+    heap.poke(heap.main.top + heap.word, huge(heap) | 1)
+    heap.memory.reads.clear()
+    snapshot = take(heap.target(), Scope(walk))
+    main = snapshot.arenas()[0]
+    assert [(p.code, p.arena) for p in snapshot.problems] == [("bad_top", 0), ("bad_system", 0)]
+    assert (main.system, main.in_use, main.top) == (None, 640, heap.main.top_size)
+    assert sum(h.size for h in main.heaps) == heap.main.system
+    mapped = sum(m.size for m in heap.target().mappings if "w" in m.permissions)
+    assert sum(size for _, size in heap.memory.reads) <= 4 * mapped
+
+
+@pytest.mark.parametrize("size", [0x21, PAGE | 1, (1 << 20) | 1, (1 << 60) | 1])
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_top_of_any_size_is_named_and_goes_on_to_its_arenas_end(size, index):
+    heap = three_arenas()
+    arena = heap.arenas[index]
+    heap.poke(arena.top + 8, size)
+    snapshot = take(heap.target())
+    (problem,) = snapshot.problems
+    assert (problem.code, problem.arena, problem.address) == ("bad_top", index, arena.top)
+    assert figures_of(snapshot.arenas()[index]) == booked(arena)
+
+
+@pytest.mark.parametrize("name", ["size", "mprotect_size"])
+@pytest.mark.parametrize("value", [0, 1, 1 << 24, 1 << 40, (1 << 64) - PAGE])
+def test_a_heap_info_with_a_wrong_size_is_named_and_costs_no_figure(name, value):
+    heap, arena = two_heaps()
+    heap.field(heap.layout.heap_info, arena.heaps[1][0], name, value)
+    snapshot = take(heap.target())
+    (problem,) = snapshot.problems
+    assert (problem.code, problem.arena) == ("bad_heap", 1)
+    assert problem.address == arena.heaps[1][0]
+    assert figures_of(snapshot.arenas()[1]) == booked(arena)
+
+
+def test_without_mappings_a_heap_goes_as_far_as_memory_can_be_read():
+    heap = three_arenas()
+    target = replace(heap.target(), mappings=())
+    heap.field(heap.layout.state, heap.main.address, "system_mem", 1 << 60)
+    assert take(target).arenas()[0].in_use == 640
+    heap.poke(heap.main.top + 8, 1 << 60 | 1)
+    heap.memory.reads.clear()
+    assert {p.arena for p in take(target).problems} == {0}
+    assert sum(size for _, size in heap.memory.reads) < 4 << 20
+
+
+def test_a_base_that_is_not_mapped_hides_the_main_arena_only():
+    heap = three_arenas()
+    heap.field(heap.layout.par, heap.symbols["mp_"], "sbrk_base", 0x666600001000)
+    snapshot = take(heap.target())
+    assert {p.arena for p in snapshot.problems} <= {0}
+    assert [a.in_use for a in snapshot.arenas()][1:] == [640, 640]

@@ -94,5 +94,5 @@ def _uncounted(arenas: tuple[ArenaFigures, ...]) -> tuple[str, ...]:
     if not lost:
         return ()
     names = ", ".join(str(each.index) for each in lost)
-    size = size_text(sum(each.system for each in lost))
+    size = size_text(sum(heap.size for each in lost for heap in each.heaps))
     return (f"Not counted, since it could not be walked over: arena {names}, {size}.",)
