@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 # Codes of problems that are no damage.
-SWAPPED_OUT, LAYOUT_DIFFERS = "swapped_out", "layout_differs"
+SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED = "swapped_out", "layout_differs", "aborted"
+NO_DAMAGE = (SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED)
 
 
 def valid(text: str) -> str:
@@ -85,8 +86,4 @@ class Problem:
     @property
     def damage(self) -> bool:
         """Whether the heap is damaged: neither in motion nor merely hard to read."""
-        return not self.in_motion and self.code not in (SWAPPED_OUT, LAYOUT_DIFFERS)
-
-    def moving(self) -> Problem:
-        """Return the same problem, marked as in motion."""
-        return replace(self, in_motion=True)
+        return not self.in_motion and self.code not in NO_DAMAGE

@@ -28,6 +28,19 @@ MALLOC_FUNCTIONS = re.compile(
     r"|_mid_memalign.*|munmap_chunk|mremap_chunk|__malloc_arena_thread_freeres"
 )
 
+# The functions that end a process, by any of their names.
+ABORT_FUNCTIONS = re.compile(
+    r"(__GI_)?(abort|__libc_message(_impl)?|malloc_printerr(_tail)?|__malloc_assert|__libc_fatal"
+    r"|__assert_fail(_base)?|__libc_assert_fail|__fortify_fail)$"
+)
+
+# What malloc.c says when it finds damage: malloc_printerr, and malloc's assertions.
+MALLOC_ABORTS = re.compile(
+    r"[a-z_]+(\(\)|_get_size): |double free|corrupted (size|double|unsorted|bin)|break adjusted"
+    r"|invalid (fastbin|chunk|pointer|next|old)|unaligned |.*\bmalloc assertion failure"
+    r"|.*\b(malloc|arena)\.c:\d+: |\*\*\* Error in .*': "
+)
+
 
 def malloc_state(word: int, alignment: int) -> tuple[Field, ...]:
     """struct malloc_state: one arena."""

@@ -21,13 +21,13 @@ from .lists import BUCKET, Places, is_linked
 from .locate import Libc
 from .malloc import (
     Identity,
-    mark_motion,
     may_hold_mmapped,
     notes_of,
     read_arena,
     read_mmapped,
 )
 from .mmapped import MmappedChunk
+from .motion import aborted, mark_motion
 from .nptl import thread_stacks
 from .outline import read_outline
 from .report import counted, size_text
@@ -52,6 +52,7 @@ class Inventory:
         self._target = target
         self._outline = outline = read_outline(target, libc)
         self.notes = notes_of(libc, outline.caches)
+        problems += aborted(target, libc)
         self.note([*libc.problems, *outline.caches.problems, *outline.problems])
         for arena, fast in zip(outline.arenas, outline.fast):
             self.note([*arena.problems, *fast.problems])
@@ -82,8 +83,12 @@ class Inventory:
     def note(self, problems: list[Problem]) -> None:
         """Add what was found wrong: once, and marked where a thread was just changing it."""
         outline = self._outline
-        new = mark_motion(self._target, outline.arenas, outline.caches, problems)
-        self._problems += (problem for problem in new if problem not in self._problems)
+        new = mark_motion(self._target, self.libc, outline.arenas, outline.caches, problems)
+        known = {(each.code, each.arena, each.thread) for each in self._problems if each.in_motion}
+        for problem in new:
+            told = (problem.code, problem.arena, problem.thread) in known
+            if not told and problem not in self._problems:
+                self._problems.append(problem)
 
     @cached_property
     def _mmapped(self) -> tuple[tuple[MmappedChunk, ...], bool]:

@@ -22,6 +22,7 @@ from .lists import gathered
 from .loader import link_map_of
 from .locate import Found, Libc
 from .mmapped import MmappedChunk, find_mmapped
+from .motion import aborted, mark_motion
 from .outline import Outline, read_outline
 from .presence import Presence, presence_of
 from .reading import ArenaReading
@@ -170,8 +171,15 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
             Found("tcaches", f"{len(caches.caches)}", caches.how),
         ),
         checks=tuple(checks),
-        problems=mark_motion(
-            target, arenas, caches, gathered([*libc.problems, *caches.problems, *problems])
+        problems=(
+            *aborted(target, libc),
+            *mark_motion(
+                target,
+                libc,
+                arenas,
+                caches,
+                gathered([*libc.problems, *caches.problems, *problems]),
+            ),
         ),
         notes=notes_of(libc, caches),
     )
@@ -278,25 +286,3 @@ def may_hold_mmapped(target: Target, arenas: list[Arena]) -> list[Mapping]:
         and not any(mapping.start <= base < mapping.end for base in brk)
     )
     return list(outside(likely, spans))
-
-
-def mark_motion(
-    target: Target, arenas: list[Arena], caches: Caches, problems: list[Problem]
-) -> tuple[Problem, ...]:
-    """Mark the problems where a thread was just changing things: they are no damage.
-
-    An arena's mutex tells; but a process with one thread takes none, a tcache has none, and free
-    may put chunks on fastbins without one. So threads that stand inside malloc count, too.
-    """
-    if not problems:
-        return ()
-    inside = target.inside_malloc()
-    indexes = {arena.address: arena.index for arena in arenas}
-    moving = {arena.index for arena in arenas if arena.locked}
-    for lwp, function in inside.items():
-        own = indexes.get(caches.thread_arena.get(lwp, 0))
-        moving |= set(indexes.values()) if own is None or "free" in function else {own}
-    return tuple(
-        problem.moving() if problem.arena in moving or problem.thread in inside else problem
-        for problem in problems
-    )

@@ -8,6 +8,7 @@ from .allocators import refused
 from .errors import MemoryFault
 from .locate import Libc
 from .malloc import Malloc, Scope, read_malloc
+from .motion import MALLOC_ABORTED
 from .structure import is_arena
 from .target import Target
 
@@ -50,7 +51,12 @@ def _of_releases(releases: list[str], libc: Libc, malloc: Malloc) -> tuple[Libc,
 
 
 def _adds_up(malloc: Malloc) -> bool:
-    """Tell whether the chunks of some arena add up, or none has any: others may be damaged."""
+    """Tell whether the chunks of some arena add up, or none has any: others may be damaged.
+
+    None needs to where glibc itself has said that they are damaged.
+    """
+    if any(problem.code == MALLOC_ABORTED for problem in malloc.problems):
+        return True
     wrong = {check.arena for check in malloc.checks if not check.ok}
     used = {arena.index for arena in malloc.arenas if arena.system != 0}
     return not used or bool(used - wrong)

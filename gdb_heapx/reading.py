@@ -106,9 +106,14 @@ class ArenaReading:
         own = Counter(size for chunk, size in self.caches.structs if self._in_heaps(chunk))
         return census_of(tagged, (fast, cached), own)
 
-    @cached_property
+    @property
     def presence(self) -> dict[str, Presence]:
         """What is in memory of each state, and of `system`."""
+        known = self._in_use()[1] is not None
+        return self._counted_presence if known else {**self._counted_presence, "in_use": UNKNOWN}
+
+    @cached_property
+    def _counted_presence(self) -> dict[str, Presence]:
         top, caches, index = self._top(), self.caches, self.arena.index
         cached = Presence(caches.bytes[index] - caches.absent[index], caches.swapped[index])
         presence = {
@@ -222,7 +227,7 @@ class ArenaReading:
         lost = self._size - sum(sizes.values())
         if self.residency is None or lost < 0:
             return lost >= 0
-        fit = (self.presence[name].fits(size) for name, size in sizes.items())
+        fit = (self._counted_presence[name].fits(size) for name, size in sizes.items())
         return all(fit) and self._lost().fits(lost)
 
     def _counted(self) -> tuple[int | None, int | None]:

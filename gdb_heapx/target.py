@@ -54,7 +54,8 @@ class Target:
     """A stopped process or a core.
 
     `inside_malloc` returns the LWPs of the threads that stand inside malloc or free; it unwinds
-    stacks, so it is called only when something must be explained. `residency` is None where it
+    stacks, so it is called only when something must be explained; so does `aborting`, those of the
+    threads that stand inside abort. `residency` is None where it
     isn't known, for the reason that `no_residency` gives; where it is known, pages that nobody has
     touched aren't read. `objects` are the ELF files that it maps, `exe_how` tells how
     the program is known. `bulk` reads chunks and links,
@@ -84,6 +85,7 @@ class Target:
     thread_pointers: Callable[[], dict[int, int]] = dict
     environment: Callable[[], dict[str, str] | None] = lambda: None
     symbol: Callable[[int], str | None] = lambda _: None
+    aborting: Callable[[], frozenset[int]] = frozenset
 
     def words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""

@@ -372,6 +372,7 @@ class HeapBuilder:
         self.caches: list[Cache] = []
         self.symbols: dict[str, int] = {}
         self.inside: dict[int, str] = {}
+        self.aborting: frozenset[int] = frozenset()
         self.unreadable: list[Mapping] = []
         self.residency: Pages | None = None
         self.locked: list[tuple[int, int]] = []
@@ -406,6 +407,14 @@ class HeapBuilder:
         cache.pthread = self.variable(f"pthread {lwp}", 512)
         self.caches.append(cache)
         return cache
+
+    def abort(self, message: str) -> None:
+        """Let glibc say why it ended the process: abort_msg_s {unsigned size; char msg[]}."""
+        pointer, text = self.variable("__abort_msg", self.word), self.variable("message", 512)
+        self.target()
+        self._write(pointer, text)
+        self._write(text, self.page, 4)
+        self.memory.write(text + 4, message.encode() + b"\0")
 
     def stack(self, cache: Cache, size: int) -> tuple[int, int]:
         """Give a thread a stack of its own, with a guard below it; return where it is."""
@@ -668,6 +677,7 @@ class HeapBuilder:
             threads=tuple(Thread(cache.lwp, cache.name) for cache in self.caches),
             objects=(libc,),
             inside_malloc=lambda: self.inside,
+            aborting=lambda: self.aborting,
             residency=self.residency,
             no_residency=None if self.residency else "nobody told the builder",
         )

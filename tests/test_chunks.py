@@ -549,7 +549,7 @@ def test_a_broken_list_is_told_once_and_is_no_damage_in_motion(line, inside):
     answer = run(f"{line} --format json", heap.target())
     problems = json.loads(answer.text)["problems"]
     found = [(p["code"], p["arena"], p["in_motion"]) for p in problems]
-    assert found == [("list_cycle", 1, bool(inside))]
+    assert found == [("in_motion" if inside else "list_cycle", 1, bool(inside))]
     assert answer.status == (0 if inside else 1)
 
 
@@ -604,8 +604,8 @@ def test_text_of_bins_chunks_is_bounded_too():
         heap.main.add(USED, 32)
         heap.main.add(FREE, 2000)
     heap.main.add(USED, 32)
-    heap.main.close(4096)
     heap.thread(heap.main, 100)
+    heap.main.close(4096)
     assert len(run("bins --chunks", heap.target()).text.splitlines()) == 2 + 40 + 2
     assert len(rows("bins --chunks", heap.target())) == 60
 

@@ -24,7 +24,7 @@ ORDER = (
     ),
     *("glibc", "loader", "structure", "locate", "allocators"),
     *("nptl", "holes", "lists", "arenas", "bins", "threadvars", "caches", "scan", "walk", "heaps"),
-    *("mmapped", "outline"),
+    *("mmapped", "outline", "motion"),
     *(
         "trim",
         "census",

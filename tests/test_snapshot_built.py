@@ -268,6 +268,87 @@ def test_a_problem_in_a_locked_arena_is_in_motion():
     assert [p.in_motion for p in snapshot.problems] == [True]
 
 
+def test_all_that_an_arena_has_in_motion_is_one_line_with_who_and_what():
+    heap = usual()
+    heap.target()
+    for arena in heap.arenas[:2]:
+        heap.poke(arena.top + 8, 0)
+        free = next(chunk for chunk, _, state in arena.chunks if state == FREE)
+        heap.poke(free + 16, 0x666600001230)
+    entries = heap.layout.tcache["entries"].offset
+    heap.poke(heap.caches[0].address + entries + 16, 0)
+    heap.inside = {100: "__GI___libc_malloc"}
+    *others, motion = take(heap.target()).problems
+    assert {p.arena for p in others} == {1}
+    assert not any(p.in_motion for p in others)
+    assert (motion.code, motion.arena, motion.in_motion) == ("in_motion", 0, True)
+    assert "thread 100 stands in malloc and was just changing" in motion.statement
+    for word in ("top", "its lists", "a tcache", "Look again."):
+        assert word in motion.statement
+
+
+def test_a_top_that_is_just_being_cut_hides_no_heap():
+    heap = usual()
+    heap.poke(heap.main.top + 8, 0)
+    snapshot = take(heap.target())
+    assert {p.code for p in snapshot.problems} == {"bad_top"}
+    assert figures_of(snapshot.arenas()[0])["tcache"] == booked(heap.main)["tcache"]
+
+
+# What glibc itself calls damage.
+
+
+def dead(message="malloc(): corrupted top size"):
+    heap = usual()
+    heap.abort(message)
+    heap.poke(heap.main.top + 8, 0x4141414141414141)
+    heap.field(heap.layout.state, heap.main.address, "mutex", 1)
+    heap.inside = {100: "malloc"}
+    return heap
+
+
+@pytest.mark.parametrize("aborting", [{100}, set()], ids=["unwound", "not unwound"])
+def test_the_damage_that_ended_a_process_is_not_in_motion(aborting):
+    heap = dead()
+    heap.aborting = frozenset(aborting)
+    first, second = take(heap.target()).problems
+    assert (first.code, first.damage) == ("malloc_aborted", True)
+    assert '"malloc(): corrupted top size"' in first.statement
+    assert (second.code, second.damage) == ("bad_top", True)
+
+
+def test_beside_a_dead_thread_others_are_still_in_motion():
+    heap = dead()
+    heap.inside = {100: "malloc", 101: "free"}
+    heap.aborting = frozenset({100})
+    heap.poke(heap.arenas[1].top + 8, 0)
+    damage = {p.arena: p.damage for p in take(heap.target()).problems}
+    assert damage == {None: True, 0: True, 1: False}
+
+
+@pytest.mark.parametrize(
+    ("message", "damage"),
+    [
+        ("free(): invalid pointer\n", True),
+        ("munmap_chunk(): invalid pointer\n", True),
+        ("corrupted size vs. prev_size\n", True),
+        ("corrupted double-linked list (not small)\n", True),
+        ("break adjusted to free malloc space\n", True),
+        ("tcache_thread_shutdown(): unaligned tcache chunk detected\n", True),
+        ("Fatal glibc error: malloc assertion failure in sysmalloc: (old_top ...)\n", True),
+        ("a.out: malloc.c:2617: sysmalloc: Assertion `...' failed.\n", True),
+        ("server: server.c:12: main: Assertion `x > 3' failed.\n", False),
+        ("*** stack smashing detected ***: terminated\n", False),
+    ],
+)
+def test_what_glibc_says_of_malloc_is_damage_and_all_else_is_not(message, damage):
+    heap = usual()
+    heap.abort(message)
+    (problem,) = take(heap.target()).problems
+    assert problem.damage == damage
+    assert problem.statement == f'glibc has aborted the process: "{message.strip()}"'
+
+
 # Chunks with a mapping of their own.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -29,12 +30,22 @@ def selection_kept() -> Iterator[None]:
 
 def inside_malloc(inferior: gdb.Inferior) -> dict[int, str]:
     """Return the function by LWP of every thread that stands inside malloc or free."""
+    return _inside(inferior, glibc.MALLOC_FUNCTIONS)
+
+
+def aborting(inferior: gdb.Inferior) -> frozenset[int]:
+    """Return the LWPs of the threads that stand inside abort."""
+    return frozenset(_inside(inferior, glibc.ABORT_FUNCTIONS))
+
+
+def _inside(inferior: gdb.Inferior, functions: re.Pattern[str]) -> dict[int, str]:
+    """Return the outermost of these functions by LWP of every thread that stands inside one."""
     inside = {}
     with selection_kept():
         for thread in inferior.threads():
             thread.switch()
             for name in _function_names():
-                if glibc.MALLOC_FUNCTIONS.match(name):
+                if functions.match(name):
                     inside[thread.ptid[1] or thread.ptid[0]] = name
     return inside
 

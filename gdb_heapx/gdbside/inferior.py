@@ -31,7 +31,7 @@ from ..procfs import (
 from ..space import Mapping, Memory, check_range
 from ..target import ByteOrder, Given, Target, Thread
 from .debuginfo import ObjectFile, debug_info
-from .frames import inside_malloc, thread_pointers
+from .frames import aborting, inside_malloc, thread_pointers
 from .strings import exact, said
 
 PAGE_SIZES = {1 << bits for bits in range(12, 21)}
@@ -89,6 +89,7 @@ def current_target(swap_in: int | None, given: Given) -> Target:
         threads=tuple(_threads(inferior, pid if native else None)),
         objects=space.images,
         inside_malloc=lambda: inside_malloc(inferior),
+        aborting=lambda: aborting(inferior),
         residency=space.residency,
         no_residency=space.no_residency,
         bulk=space.bulk,
