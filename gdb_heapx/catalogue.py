@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from .allocators import no_glibc, other_allocators
 from .arenas import HEAP_CHAIN, RING_BROKEN, Arena
-from .chunk import ALL, STATES, TAGGED, Chunk, Seen, Wanted
+from .chunk import ALL, STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
 from .errors import HeapxError, MemoryFault, Problem
 from .glibc import page_sized_mmap_header
 from .heaps import Walked
 from .inventory import Inventory
+from .layout import FLAGS
 from .locate import find_libcs
 from .malloc import EVERYTHING, Scope
 from .presence import Presence, presence_of
@@ -155,6 +156,8 @@ class Catalogue:
         HeapxError where it can't be told.
         """
         found = self.around(address)
+        if found is not None and found.chunk.state == UNKNOWN:
+            found = None
         why = None if found else self.hidden(address)
         if why:
             raise HeapxError(f"which chunk has {address:#x} is unknown", why)
@@ -239,13 +242,28 @@ class Catalogue:
 
     def memory(self, chunk: Chunk) -> tuple[int, int]:
         """Return where the memory of a chunk begins and ends: what malloc returned, and as much as
-        may be used of it (malloc_usable_size).
+        may be used of it (malloc_usable_size). Of an unknown one it begins with what should be its
+        header.
         """
+        if chunk.state == UNKNOWN:
+            return chunk.address, chunk.end
         word = self.source.word
         shared = chunk.state in TAGGED
         if chunk.arena is None:
             shared = page_sized_mmap_header(self.inventory_of(chunk).libc.layout.release)
         return chunk.address + 2 * word, chunk.end + (word if shared else 0)
+
+    def smashed(self, chunk: Chunk) -> int | None:
+        """Return the size word of a chunk whose header is damaged: of an unknown one, or of top
+        where it isn't what is left of its heap; None of a sound one.
+        """
+        if chunk.state not in (TOP, UNKNOWN):
+            return None
+        try:
+            word = self.source.read_word(chunk.address + self.source.word)
+        except MemoryFault:
+            return None
+        return None if chunk.state == TOP and word & ~FLAGS == chunk.size else word
 
     def presence(self, chunk: Chunk) -> Presence:
         """Return what of a chunk is in memory."""

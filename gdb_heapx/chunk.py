@@ -10,8 +10,8 @@ from typing import NamedTuple
 from .arenas import Heap
 
 IN_USE, TCACHE, FAST, BINNED = "in use", "tcache", "fast", "binned"
-TOP, OVERHEAD, MMAPPED = "top", "overhead", "mmapped"
-STATES = (IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD, MMAPPED)
+TOP, OVERHEAD, MMAPPED, UNKNOWN = "top", "overhead", "mmapped", "unknown"
+STATES = (IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD, MMAPPED, UNKNOWN)
 FREE = (TCACHE, FAST, BINNED)
 TAGGED = (IN_USE, TCACHE, FAST, OVERHEAD)  # in use by their tags
 
@@ -19,7 +19,9 @@ TAGGED = (IN_USE, TCACHE, FAST, OVERHEAD)  # in use by their tags
 class Chunk(NamedTuple):
     """One chunk. `address` is its header's, `size` in bytes with the header.
 
-    `state` is one of STATES: a mmapped chunk in use is MMAPPED, a tcache itself OVERHEAD. `arena`
+    `state` is one of STATES: a mmapped chunk in use is MMAPPED, a tcache itself OVERHEAD, and what
+    lies behind a header that can't be followed is one UNKNOWN chunk, up to top or its heap's end.
+    `arena`
     (its index) and `heap` (its address) are None for mmapped chunks; `list` is the free list that
     it hangs in, None without one.
     """

@@ -12,7 +12,20 @@ from .arenas import Arena, Heap
 from .bins import BINNED as BINNED_KINDS
 from .bins import BinKind, FreeList, fast_lists, kind_of, regular_lists, unsorted_is_shorter
 from .caches import tcache_lists
-from .chunk import BINNED, FAST, FREE, IN_USE, MMAPPED, OVERHEAD, TCACHE, TOP, Chunk, Seen, Wanted
+from .chunk import (
+    BINNED,
+    FAST,
+    FREE,
+    IN_USE,
+    MMAPPED,
+    OVERHEAD,
+    TCACHE,
+    TOP,
+    UNKNOWN,
+    Chunk,
+    Seen,
+    Wanted,
+)
 from .errors import MemoryFault, Problem
 from .heaps import Walked, walk_arena
 from .holes import Holes, Trimmer
@@ -177,8 +190,12 @@ class Inventory:
                 else:
                     yield Seen(address, size, FAST if address in fast else IN_USE)
         except MemoryFault:  # behind the last chunk that the walk could read
-            return
-        if arena.top_size and heap.address <= arena.top < heap.end and part.whole:
+            pass
+        holds_top = bool(arena.top_size) and heap.address <= arena.top < heap.end
+        end = arena.top if holds_top and arena.top >= part.tally.end else heap.end
+        if not part.whole and part.tally.end < end:
+            yield Seen(part.tally.end, end - part.tally.end, UNKNOWN)
+        if holds_top and end == arena.top:
             yield Seen(arena.top, arena.top_size, TOP)
 
     def seen_mmapped(self) -> Iterator[Seen]:

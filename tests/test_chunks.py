@@ -218,7 +218,8 @@ def test_damage_ends_its_arena_and_is_told_behind_the_rows():
     assert answer.status == 1
     assert [problem["arena"] for problem in report["problems"]] == [1]
     found = Counter(row["arena"] for row in table(report))
-    assert found == {0: len(built(heap.arenas[0])), 1: 5, 2: len(built(heap.arenas[2]))}
+    of_damaged = 5 + len(("unknown", "top"))
+    assert found == {0: len(built(heap.arenas[0])), 1: of_damaged, 2: len(built(heap.arenas[2]))}
 
 
 # bins --chunks
@@ -434,13 +435,51 @@ def test_outside_of_malloc_it_names_what_is_there():
     assert HeapxError.status == 3
 
 
+def test_what_is_behind_a_damaged_header_is_one_unknown_chunk_with_its_neighbours_and_dump():
+    heap = usual()
+    arena = heap.arenas[1]
+    (before, _, _), (address, _, _), *_, (last, _, _) = arena.chunks[4:]
+    heap.poke(address + 8, 0x4141414141414141)
+    for inside in (address, last + 16):
+        answer = run(f"chunk {inside:#x} --format json", heap.target())
+        report = json.loads(answer.text)
+        assert answer.status == 1
+        (row,) = table(report)
+        assert (row["address"], row["state"]) == (f"{address:#x}", "unknown")
+        assert row["size"] == arena.top - address
+        around = {r["place"]: r["address"] for r in table(report, "neighbours")}
+        assert (around["before"], around["after"]) == (f"{before:#x}", f"{arena.top:#x}")
+        assert any("its size word is 0x4141414141414141" in note for note in report["notes"])
+    dump = json.loads(run(f"chunk {address:#x} --format json", heap.target()).text)["dump"]
+    assert dump["address"] == f"{address:#x}"
+    assert dump["hex"][16:32] == "41" * 8
+    assert [r["state"] for r in rows("chunks --state unknown", heap.target())] == ["unknown"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_smashed_top_is_shown_as_smashed(index):
+    heap = usual()
+    top = heap.arenas[index].top
+    heap.poke(top + 8, 0x4141414141414141)
+    report = json.loads(run(f"chunk {top + 32:#x} --format json", heap.target()).text)
+    (row,) = table(report)
+    assert (row["state"], row["size"]) == ("top", heap.arenas[index].top_size)
+    assert any("smashed: its size word is 0x4141414141414141" in note for note in report["notes"])
+    assert report["dump"]["address"] == f"{top:#x}"
+
+
+def test_a_sound_top_is_not_smashed_and_has_no_dump():
+    heap = usual()
+    report = json.loads(run(f"chunk {heap.main.top:#x} --format json", heap.target()).text)
+    assert "dump" not in report
+    assert not any("smashed" in note for note in report["notes"])
+
+
 def test_where_damage_hides_a_chunk_that_is_said():
     heap = usual()
     (address, _, _), *_, (last, _, _) = heap.arenas[1].chunks[5:]
     heap.poke(address + 8, 3)
     target = heap.target()
-    with pytest.raises(HeapxError, match=f"the chunks end at {address:#x}"):
-        run(f"chunk {last + 16:#x}", target)
     catalogue = Catalogue(target)
     with pytest.raises(HeapxError, match="is unknown\n  the chunks end at"):
         catalogue.at(last)
@@ -505,7 +544,9 @@ def test_the_last_chunk_before_damage_is_what_it_was(kind, state, word):
     arena.close(4096)
     catalogue = Catalogue(heap.target())
     found = [chunk for chunk in catalogue.chunks() if chunk.arena == 1]
-    assert [found[-1].address, found[-1].state] == [last, state]
+    *_, chunk, unknown, top = found
+    assert [chunk.address, chunk.state] == [last, state]
+    assert [unknown.state, top.state] == ["unknown", "top"]
     assert catalogue.problems
 
 

@@ -58,6 +58,20 @@ def test_every_command_says_it_first_of_a_core_too(dead, kind, hidden, tmp_path)
     core.unlink()
 
 
+def test_the_damaged_chunk_is_shown_with_its_neighbours_and_what_was_written_there(dead, kind):
+    if kind not in ("top", "next"):
+        pytest.skip("no header was overwritten")
+    ((_, place),) = dead.oracle.known
+    result = heapx("-p", dead.pid, "chunk", place, "--format", "json")
+    report = result.report
+    assert (result.status, result.err) == (1, "")
+    (row,) = table(report)
+    assert (row["address"], row["state"]) == (place, {"top": "top", "next": "unknown"}[kind])
+    assert [r["place"] for r in table(report, "neighbours")][:4] == ["before"] * 3 + ["this"]
+    assert report["dump"]["hex"].startswith("41" * 16)
+    assert any("its size word is 0x4141414141414141" in note for note in report["notes"])
+
+
 def test_text_begins_with_it(dead, kind):
     line = heapx("-p", dead.pid).out.partition("\n")[0]
     assert line.startswith("problem: glibc has aborted the process")

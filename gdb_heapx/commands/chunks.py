@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..arguments import ADDRESS, OF_ARENA, Arg
 from ..bins import BinKind
 from ..catalogue import Around, Catalogue
-from ..chunk import BINNED, FAST, FREE, IN_USE, MMAPPED, STATES, TCACHE, TOP, Chunk, Wanted
+from ..chunk import BINNED, FAST, FREE, IN_USE, MMAPPED, STATES, TCACHE, TOP, UNKNOWN, Chunk, Wanted
 from ..command import command
 from ..errors import HeapxError, Problem, UsageError
 from ..glibc import tcache_has_key
@@ -62,7 +62,14 @@ NEIGHBOURS = 3  # on each side
 WORDS = 8
 DUMPED, DUMP_LINE = 128, 16  # bytes
 NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
-LINK_NAMES = {TCACHE: ("next", "key"), FAST: ("fd",), BINNED: ("fd", "bk")}
+HEADER_NAMES = ("prev_size", "size")
+LINK_NAMES = {
+    TCACHE: ("next", "key"),
+    FAST: ("fd",),
+    BINNED: ("fd", "bk"),
+    UNKNOWN: HEADER_NAMES,
+    TOP: HEADER_NAMES,
+}
 SIZE_LINK_NAMES = (*LINK_NAMES[BINNED], "fd_nextsize", "bk_nextsize")
 
 
@@ -90,8 +97,9 @@ def chunks(
 
     Arena by arena and heap by heap; chunks with a mapping of their own come last. Sizes are chunk
     sizes, with malloc's header. --state free are tcache, fast and binned chunks, --state in-use are
-    in use and mmapped ones; overhead are the tcaches themselves. As text the first 40 are shown, or
-    --limit; JSON and CSV have all, written as they are read, however many there are.
+    in use and mmapped ones; overhead are the tcaches themselves. What lies behind a damaged header
+    is one chunk, unknown, up to top or the heap's end. As text the first 40 are shown, or --limit;
+    JSON and CSV have all, written as they are read, however many there are.
 
     Examples:
 
@@ -126,8 +134,9 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     object means the address where it lies. In a shell, or if it has quotes of its own, put it in
     quotes. Of a free chunk its list is shown, and its place there. Of the first words it tells what
     they are: a vtable or another symbol, a pointer into a chunk or a mapping, a string. The dump
-    shows the first bytes, or those around ADDRESS where that lies behind them. Outside of malloc it
-    names the mapping, and the exit status is 3.
+    shows the first bytes, or those around ADDRESS where that lies behind them. Where a header is
+    damaged, it shows that, and the chunks before it. Outside of malloc it names the mapping, and
+    the exit status is 3.
 
     Examples:
 
@@ -142,7 +151,8 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         )
     one = found.chunk
     row: Row = {**one._asdict(), **catalogue.presence(one)._asdict()}
-    begin, end = catalogue.memory(one)
+    smashed = catalogue.smashed(one)
+    begin, end = catalogue.memory(one) if smashed is None else (one.address, one.end)
     data = catalogue.data(begin, min(end - begin, DUMPED))
     dump = Dump(begin, data)
     if begin + DUMPED <= address < end:  # else it is seen there
@@ -153,9 +163,9 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         Table("neighbours", NEIGHBOUR_COLUMNS, list(_neighbours(found))),
         *_place(catalogue, one),
     )
-    lead = (_where(catalogue, found, address),)
+    lead = (_where(catalogue, found, address), *_damage(one, smashed))
     notes = (*catalogue.notes, *residency_note(catalogue))
-    if one.state == TOP:  # nobody has put anything there yet
+    if one.state == TOP and smashed is None:  # nobody has put anything there yet
         return Report(tables, catalogue.problems, lead, notes=notes)
     words = Table("words", WORD_COLUMNS, list(_words(catalogue, one, data)))
     return Report((*tables, words), catalogue.problems, lead, dump=dump, notes=notes)
@@ -178,6 +188,19 @@ def _where(catalogue: Catalogue, found: Around, address: int) -> str:
         if address == chunk.address and catalogue.memory(before)[1] > address:
             what += f" The last word of chunk {before.address:#x}'s memory lies there, too."
     return what
+
+
+def _damage(chunk: Chunk, smashed: int | None) -> Iterator[str]:
+    """Say what is wrong with a chunk's header, and how far nothing is known."""
+    if smashed is None:
+        return
+    if chunk.state == TOP:
+        yield f"It is smashed: its size word is {smashed:#x}, where {chunk.size:#x} bytes are left."
+        return
+    yield (
+        f"Its header can't be followed: its size word is {smashed:#x}. What lies from there up to "
+        f"{chunk.end:#x} is unknown."
+    )
 
 
 def _neighbours(found: Around) -> Iterator[Row]:
