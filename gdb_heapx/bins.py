@@ -26,6 +26,7 @@ from .lists import (
     fast_list,
     follow,
     regular_list,
+    wrong_skip,
 )
 from .target import Residency, Target
 
@@ -109,7 +110,8 @@ class FreeList:
 class FreeChunks(NamedTuple):
     """All chunks that a walk found free in an arena: by size, and sums of addresses and links.
 
-    `absent` bytes by chunk size are not resident, `swapped` of them are swapped.
+    `absent` bytes by chunk size are not resident, `swapped` of them are swapped. `skips` are sums
+    over those that link to the next size: of their addresses, fd_nextsize and bk_nextsize.
     """
 
     sizes: Counter[int]
@@ -118,6 +120,7 @@ class FreeChunks(NamedTuple):
     address_sum: int
     fd_sum: int
     bk_sum: int
+    skips: tuple[int, int, int] = (0, 0, 0)
 
 
 def read_fast(
@@ -207,7 +210,8 @@ def read_regular(
         unsorted = _unsorted(target, lists, free)
         derived = unsorted and _derive(target, layout, lists, free, unsorted)
         if derived is not None:
-            return _bins_of(arena, derived, free.address_sum, [])
+            wrong = _skips_problems(lists, links, free, target.word)
+            return _bins_of(arena, derived, free.address_sum, wrong)
     bins: list[Bin] = []
     problems: list[Problem] = []
     address_sum = 0
@@ -217,6 +221,18 @@ def read_regular(
         address_sum += followed.address_sum
         problems += followed.problems
     return _bins_of(arena, bins, address_sum, problems)
+
+
+def _skips_problems(
+    lists: list[FreeList], links: Links, free: FreeChunks, word: int
+) -> list[Problem]:
+    """Return where the large bins' links to the next size are wrong, if their sums say so."""
+    address_sum, fd_sum, bk_sum = free.skips
+    if (address_sum - fd_sum) % (1 << 8 * word) == 0 == (address_sum - bk_sum) % (1 << 8 * word):
+        return []
+    large = (each for each in lists if each.kind is BinKind.LARGE)
+    found = (wrong_skip(each.name, links, each.chunks(), word) for each in large)
+    return [problem for problem in found if problem is not None]
 
 
 def _bins_of(arena: Arena, bins: list[Bin], address_sum: int, problems: list[Problem]) -> ArenaBins:

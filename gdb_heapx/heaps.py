@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 
 from .arenas import Arena, Heap
 from .bins import FreeChunks
@@ -15,7 +15,7 @@ from .layout import FLAGS, PREV_INUSE, Layout, align_up
 from .lists import Overlay
 from .space import Mapping
 from .target import Target
-from .walk import Tally, walk
+from .walk import NO_SKIPS, Skips, Tally, walk
 
 MAX_SEGMENTS = 1 << 16
 
@@ -69,6 +69,7 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
         sum(tally.free_address_sum for tally in tallies),
         sum(tally.free_fd_sum for tally in tallies),
         sum(tally.free_bk_sum for tally in tallies),
+        reduce(Skips.plus, (tally.skips for tally in tallies), NO_SKIPS),
     )
 
 

@@ -148,7 +148,8 @@ class Inventory:
             parts = walk_arena(self._target, self.libc.layout, only, self._outline.overlay)
             self._parts[arena.index, heaps] = parts
             for part in parts:
-                self.note([replace(each, arena=arena.index) for each in part.tally.problems])
+                found = (*part.tally.problems, *part.tally.flaws)
+                self.note([replace(each, arena=arena.index) for each in found])
         return [part for part in self._parts[arena.index, heaps] if wanted.reaches(part.heap)]
 
     def compare(self, arena: Arena) -> None:

@@ -313,6 +313,33 @@ def _not_mutual(name: str, links: Links, previous: int, chunk: int, back: int) -
     return BrokenError("bad_link", statement, chunk)
 
 
+def wrong_skip(name: str, links: Links, chunks: Chunks, word: int) -> Problem | None:
+    """Return the problem of a large bin's first wrong link to another size, None without.
+
+    malloc.c: the first chunk of each size has fd_nextsize, which leads to the first one of the next
+    smaller size, and bk_nextsize back, both in a circle; in all others they are 0.
+    """
+
+    def wrong(chunk: int, which: str, should: int) -> Problem | None:
+        found = links.word(chunk + (4 if which == "fd_nextsize" else 5) * word)
+        if found == should:
+            return None
+        statement = f"{name}: {which} of chunk {chunk:#x} is {found:#x} and not {should:#x}"
+        return Problem("bad_nextsize", statement, chunk)
+
+    first = last = of_size = 0
+    for chunk, size in chunks:
+        pairs = [(chunk, "fd_nextsize", 0), (chunk, "bk_nextsize", 0)]
+        if size != of_size:
+            pairs = [(last, "fd_nextsize", chunk), (chunk, "bk_nextsize", last)] if last else []
+            first, last, of_size = first or chunk, chunk, size
+        for pair in pairs:
+            if (problem := wrong(*pair)) is not None:
+                return problem
+    ends = [(last, "fd_nextsize", first), (first, "bk_nextsize", last)] if first else []
+    return next((problem for end in ends if (problem := wrong(*end)) is not None), None)
+
+
 def is_linked(links: Links, chunk: int) -> bool:
     """Tell whether a chunk hangs in a regular bin: both its neighbours there link to it (what
     malloc.c's unlink_chunk demands).

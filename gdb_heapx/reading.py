@@ -306,7 +306,9 @@ class ArenaReading:
         problems = [*self.arena.problems, *self.bins.problems]
         for part in self.walked or ():
             problems += (replace(problem, arena=index) for problem in part.tally.problems)
-        if problems:
+        flaws = [flaw for part in self.walked or () for flaw in part.tally.flaws]
+        problems += (replace(flaw, arena=index) for flaw in flaws)
+        if len(problems) > len(flaws):
             return problems
         if self.walked is None:
             return self._unwalked_problems()

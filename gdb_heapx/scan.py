@@ -13,30 +13,38 @@ from .target import Residency, Target
 
 BLOCK = 1 << BUCKET  # bytes read at once at most
 GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture
+FIELDS = 6  # words of a malloc_chunk
 SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
 
 
 class Run(NamedTuple):
     """Consecutive chunks of one read.
 
-    `sizes`, `fds` and `bks` are what lies every GRAIN bytes from the first size word, fd and bk on;
-    `words` is each chunk's size word, and `freed` the index of each free chunk in grains from
-    `start`; -1 is the chunk before the run. The last chunk's state isn't known yet. `end` is where
-    the next chunk lies.
+    `fields` are what lies every GRAIN bytes from the first prev_size, size, fd, bk, fd_nextsize and
+    bk_nextsize on; `words` is each chunk's size word, and `freed` the index of each free chunk in
+    grains from `start`; -1 is the chunk before the run. `feet` is the sum of the prev_size words
+    behind the free ones. The last chunk's state isn't known yet. `end` is where the next one lies.
     """
 
     start: int
     end: int
-    sizes: Sequence[int]
-    fds: Sequence[int]
-    bks: Sequence[int]
+    fields: tuple[Sequence[int], ...]
     words: list[int]
     freed: list[int]
+    feet: int
 
     @property
     def free(self) -> list[int]:
         """The indexes of the free chunks of this run, without the one before it."""
         return self.freed[1:] if self.freed[:1] == [-1] else self.freed
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return self.fields[1]
+
+    def foot(self, index: int) -> int:
+        """Return prev_size behind the free chunk at this index."""
+        return self.fields[0][index + (self.sizes[index] // GRAIN) if index >= 0 else 0]
 
     def size_at(self, chunk: int) -> int:
         return self.sizes[(chunk - self.start) // GRAIN] & ~FLAGS
@@ -68,10 +76,11 @@ class Scanner:
         This is the inner loop: one word a chunk.
         """
         word = self._target.word
-        data = self._target.bulk_words(address + word, max((end - address) // word - 1, 1))
+        data = self._target.bulk_words(address, max((end - address) // word, 2))
         step = GRAIN // word
-        sizes = data[::step]
-        smallest, count, index, previous = self._smallest, len(sizes), 0, -1
+        fields = tuple(data[number::step] for number in range(FIELDS))
+        before, sizes = fields[:2]
+        smallest, count, index, previous, feet = self._smallest, len(sizes), 0, -1, 0
         words: list[int] = []
         freed: list[int] = []
         append = words.append
@@ -82,10 +91,11 @@ class Scanner:
             append(size)
             if not size & PREV_INUSE:
                 freed.append(previous)
+                feet += before[index]
             previous = index
             index += size >> 3
         following = address + index * GRAIN
-        return Run(address, following, sizes, data[1::step], data[2::step], words, freed)
+        return Run(address, following, fields, words, freed, feet)
 
 
 def each_chunk(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
+from operator import add
 from typing import NamedTuple
 
 from .errors import MemoryFault, Problem, SwappedOutError
@@ -16,16 +17,37 @@ from .lists import BUCKET, Overlay, Places, swapped_out
 from .scan import GRAIN, Run, Scanner
 from .target import Target
 
+FLAWS = 8  # of a region that are told
+LARGEST_SIZE = 1 << 47  # of a chunk
+
+
+class Skips(NamedTuple):
+    """Sums over the large chunks that link to those of the next size: of their addresses, and of
+    their fd_nextsize and bk_nextsize.
+    """
+
+    address_sum: int
+    fd_sum: int
+    bk_sum: int
+
+    def plus(self, other: Skips) -> Skips:
+        return Skips(*map(add, self, other))
+
+
+NO_SKIPS = Skips(0, 0, 0)
+
 
 @dataclass
 class Tally:
     """What a walk found: chunks by size, those in use and those free by the boundary tags.
 
     The overlaid chunks are those of `used` that an Overlay names. `free_address_sum` identifies the
-    set of free chunks without keeping it; the sums of their links tell whether their lists close.
+    set of free chunks without keeping it; the sums of their links tell whether their lists close,
+    `skips` are the same three sums of those that have fd_nextsize or bk_nextsize.
     `free_absent` are those bytes of the free chunks, by size, that aren't resident, `free_swapped`
     those that are swapped.
-    `end` is where the walk ended: at its stop, or at what is no chunk. `last_in_use` is the last
+    `end` is where the walk ended: at its stop, or at what is no chunk. `problems` ended it, or make
+    its figures doubtful; `flaws` don't. `last_in_use` is the last
     chunk in use that the program holds. `landmarks` are chunks, one in each block of the region.
     """
 
@@ -34,6 +56,7 @@ class Tally:
     free_address_sum: int = 0
     free_fd_sum: int = 0
     free_bk_sum: int = 0
+    skips: Skips = NO_SKIPS
     free_absent: Counter[int] = field(default_factory=Counter)
     free_swapped: Counter[int] = field(default_factory=Counter)
     overlaid_chunks: int = 0
@@ -42,6 +65,7 @@ class Tally:
     end: int = 0
     landmarks: list[int] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    flaws: list[Problem] = field(default_factory=list)
 
     def landmark(self, address: int, back: int = 0) -> int | None:
         """Return a chunk at this address or before it, with so many chunks between the two; the
@@ -137,6 +161,7 @@ class _Walker:
         # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
         forbidden = IS_MMAPPED | (NON_MAIN_ARENA if main else 0)
         self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
+        self._large = layout.smallest_large
         self._scanner = Scanner(target, layout, target.residency)
         self._carried: _Carried | None = None
 
@@ -170,7 +195,8 @@ class _Walker:
         if words:
             last = address - (words[-1] & ~FLAGS)
             freed = [i for i in run.freed if run.start + i * GRAIN < last]
-            run = run._replace(end=address, words=words, freed=freed)
+            feet = sum(map(run.foot, freed))
+            run = run._replace(end=address, words=words, freed=freed, feet=feet)
             self._fold(run, Counter(words), frozenset())
         return _BadChunkError("bad_size", address, f"chunk {address:#x} {statement}")
 
@@ -191,35 +217,69 @@ class _Walker:
     def _fold(self, run: Run, counts: Counter[int], overlay: frozenset[int]) -> None:
         """Count the chunks whose successor is known; the last one is carried over."""
         words = run.words
-        self._settle(words[0])
         at = run.free
-        free_words = Counter([run.sizes[i] for i in at])
+        carried = self._carried.word & ~FLAGS if len(at) < len(run.freed) and self._carried else 0
+        self._settle(words[0])
+        _, sizes, fds, bks, *_ = run.fields
+        free_words = Counter([sizes[i] for i in at])
         counts[words[-1]] -= 1
         for word, count in counts.items():
             self.tally.used[word & ~FLAGS] += count - free_words[word]
+        free_bytes = carried
         for word, count in free_words.items():
             self.tally.free[word & ~FLAGS] += count
+            free_bytes += (word & ~FLAGS) * count
         self.tally.free_address_sum += run.start * len(at) + sum(at) * GRAIN
-        self.tally.free_fd_sum += sum([run.fds[i] for i in at])
-        self.tally.free_bk_sum += sum([run.bks[i] for i in at])
+        self.tally.free_fd_sum += sum([fds[i] for i in at])
+        self.tally.free_bk_sum += sum([bks[i] for i in at])
+        if free_bytes != run.feet:
+            self._note_feet(run, carried)
+        if max(free_words, default=0) >= self._large:
+            self._note_skips(run, [i for i in at if sizes[i] >= self._large])
         last = run.end - (words[-1] & ~FLAGS)
         self._note_last_in_use(run, last, overlay)
-        links = self._target.words(last + 2 * self._target.word, 2)
+        links = self._target.words(
+            last + 2 * self._target.word, 4 if words[-1] >= self._large else 2
+        )
         self._carried = _Carried(last, words[-1], links, last in overlay)
+
+    def _note_feet(self, run: Run, carried: int) -> None:
+        """Note the free chunks whose size isn't the prev_size behind them."""
+        for i in run.freed:
+            size = carried if i < 0 else run.sizes[i] & ~FLAGS
+            if run.foot(i) != size:
+                self._bad_foot(
+                    run.start + i * GRAIN if i >= 0 else run.start - size, size, run.foot(i)
+                )
+
+    def _bad_foot(self, chunk: int, size: int, foot: int) -> None:
+        if len(self.tally.flaws) < FLAWS:
+            statement = (
+                f"free chunk {chunk:#x} has size {size:#x}, prev_size behind it is {foot:#x}"
+            )
+            self.tally.flaws.append(Problem("bad_prev_size", statement, chunk))
+
+    def _note_skips(self, run: Run, at: list[int]) -> None:
+        """Add the large chunks that link to those of the next size."""
+        *_, fds, bks = run.fields
+        at = [i for i in at if fds[i] or bks[i]]
+        address_sum = run.start * len(at) + sum(at) * GRAIN
+        found = Skips(address_sum, sum([fds[i] for i in at]), sum([bks[i] for i in at]))
+        self.tally.skips = self.tally.skips.plus(found)
 
     def _note_holes(self, holes: Holes, run: Run, fast: frozenset[int]) -> None:
         """Add a run's free space to the holes, and what of its free chunks isn't resident.
 
         Chunks too small for a page matter only beside fast ones.
         """
-        at = run.free
+        at, sizes = run.free, run.sizes
         if missing(holes.residency, run.start, run.end)[0]:
             for i in at:
-                self._note_absent(holes, run.start + i * GRAIN, run.sizes[i] & ~FLAGS)
+                self._note_absent(holes, run.start + i * GRAIN, sizes[i] & ~FLAGS)
         if not fast:
             smallest = holes.trimmer.smallest
             beside = [i for i in at[:1] if run.start + i * GRAIN == holes.end]
-            at = beside + [i for i in at[len(beside) :] if run.sizes[i] >= smallest]
+            at = beside + [i for i in at[len(beside) :] if sizes[i] >= smallest]
         for chunk in sorted(fast.union([run.start + i * GRAIN for i in at])):
             holes.add(chunk, run.size_at(chunk), chunk in fast)
 
@@ -252,6 +312,9 @@ class _Walker:
             self.tally.free_address_sum += self._carried.address
             self.tally.free_fd_sum += self._carried.links[0]
             self.tally.free_bk_sum += self._carried.links[1]
+            if any(self._carried.links[2:]):
+                found = Skips(self._carried.address, *self._carried.links[2:])
+                self.tally.skips = self.tally.skips.plus(found)
             if self._holes:
                 self._note_absent(self._holes, self._carried.address, size)
                 self._holes.add(self._carried.address, size, False)
@@ -259,7 +322,12 @@ class _Walker:
     def close(self, address: int, stop: int) -> None:
         """Count the last chunk by the word at `address`: top's, or a fencepost's."""
         if self._carried:
-            self._settle(self._target.read_word(address + self._target.word))
+            chunk, size = self._carried.address, self._carried.word & ~FLAGS
+            foot, following = self._target.words(address, 2)
+            self._settle(following)
+            sound = self._layout.header <= following & ~FLAGS <= LARGEST_SIZE  # top, or a fencepost
+            if sound and not following & PREV_INUSE and foot != size:
+                self._bad_foot(chunk, size, foot)
             self._carried = None
         if self._holes:
             self._holes.close(stop)

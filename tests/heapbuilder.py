@@ -558,6 +558,18 @@ class HeapBuilder:
         for at, chunk in enumerate(chunks, 1):
             self._write(chunk + header, ring[at + 1])
             self._write(chunk + header + word, ring[at - 1])
+        if index >= 64:
+            self._link_sizes(chunks)
+
+    def _link_sizes(self, chunks: list[int]) -> None:
+        """Link the first chunk of each size to that of the next one: fd_nextsize, bk_nextsize."""
+        word, firsts = self.word, {}
+        for chunk in chunks:
+            firsts.setdefault(self._words[chunk + word] & ~7, chunk)
+        heads = list(firsts.values())
+        for at, chunk in enumerate(heads):
+            self._write(chunk + 4 * word, heads[(at + 1) % len(heads)])
+            self._write(chunk + 5 * word, heads[at - 1])
 
     def _link_single(self, fields: list[int], pointers: list[int]) -> None:
         """Link a list by the words at `fields`: PROTECT_PTR from 2.32 on."""

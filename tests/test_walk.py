@@ -9,6 +9,7 @@ from heapbuilder import (
     FAST,
     FREE,
     I386,
+    MACHINES,
     PAGE,
     TCACHE,
     UNSORTED,
@@ -353,3 +354,61 @@ def test_a_mapping_that_cannot_be_read_does_not_hide_the_main_arena():
     heap = in_mmaps()
     heap.unreadable.append(Mapping(0x7F0000000000, 0x7F0000100000, "rw-p", 0, ""))
     assert_book(heap)
+
+
+# What the boundary tags and the large bins say twice.
+
+
+def large_chunks():
+    """Return a heap with large chunks in two bins, of several sizes in one, and their addresses."""
+    sizes = (5008, 5008, 5056, 5104, 5056, 5104, 20000)
+    heap, chunks = heap_with(*[part for s in sizes for part in ((FREE, s), (USED, 64))])
+    heap.main.close()
+    return heap, chunks[::2]
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+@pytest.mark.parametrize("value", [0, 8, 0x4141414141414140])
+def test_a_wrong_prev_size_behind_any_free_chunk_is_named_and_costs_no_figure(machine, value):
+    for number in range(6):
+        heap = usual(machine)
+        arena = heap.arenas[number % 3]
+        free = [(c, size) for c, size, state in arena.chunks if state in (FREE, UNSORTED)]
+        chunk, size = free[number % len(free)]
+        sound = take(heap.target()).arenas()[arena.index].in_use
+        heap.poke(chunk + size, value % (1 << 8 * heap.word))
+        snapshot = take(heap.target())
+        (problem,) = snapshot.problems
+        assert (problem.code, problem.arena) == ("bad_prev_size", arena.index)
+        assert problem.address == chunk
+        assert snapshot.arenas()[arena.index].in_use == sound
+
+
+@pytest.mark.parametrize("window", [64, 4096])
+def test_a_wrong_prev_size_is_seen_where_reads_end_too(monkeypatch, window):
+    monkeypatch.setattr("gdb_heapx.scan.SMALLEST_READ", window)
+    monkeypatch.setattr("gdb_heapx.scan.BLOCK", window)
+    for number in range(8):
+        heap, chunks = heap_with(*[(FREE, 96), (USED, 32)] * 8)
+        heap.main.close()
+        heap.poke(chunks[2 * number] + 96, 80)
+        (problem,) = take(heap.target()).problems
+        assert (problem.code, problem.address) == ("bad_prev_size", chunks[2 * number])
+
+
+@pytest.mark.parametrize("value", [0, 0x4141414141414141, "own", "other"])
+@pytest.mark.parametrize("offset", [32, 40], ids=["fd_nextsize", "bk_nextsize"])
+def test_a_wrong_link_to_another_size_is_named_and_costs_no_figure(value, offset):
+    for number in range(7):
+        heap, chunks = large_chunks()
+        chunk = chunks[number]
+        wrong = {"own": chunk + 64, "other": heap.main.top}.get(value, value)
+        if heap.peek(chunk + offset) == wrong:
+            continue
+        sound = take(heap.target()).arenas()[0].binned
+        heap.poke(chunk + offset, wrong)
+        snapshot = take(heap.target())
+        (problem,) = snapshot.problems
+        assert (problem.code, problem.arena, problem.address) == ("bad_nextsize", 0, chunk)
+        assert f"chunk {chunk:#x} is {wrong:#x} and not" in problem.statement
+        assert snapshot.arenas()[0].binned == sound
