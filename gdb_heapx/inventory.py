@@ -105,7 +105,9 @@ class Inventory:
 
     @cached_property
     def _mmapped(self) -> tuple[tuple[MmappedChunk, ...], bool]:
-        return read_mmapped(self._target, self.libc, self.arenas)
+        found, certain, damaged = read_mmapped(self._target, self.libc, self.arenas)
+        self.note(damaged)
+        return found, certain
 
     @property
     def mmapped(self) -> tuple[MmappedChunk, ...]:

@@ -21,7 +21,7 @@ from .layout import align_down, align_up
 from .lists import gathered
 from .loader import link_map_of
 from .locate import Found, Libc
-from .mmapped import MmappedChunk, find_mmapped
+from .mmapped import MmappedChunk, find_damaged, find_mmapped
 from .motion import aborted, mark_motion
 from .outline import Outline, read_outline
 from .presence import Presence, presence_of
@@ -138,7 +138,8 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
     parts = [read_arena(target, libc, outline, *part) for part in zip(arenas, walked, holes)]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
     program_break = _program_break(target, libc)
-    mmapped, certain = read_mmapped(target, libc, arenas)
+    mmapped, certain, damaged = read_mmapped(target, libc, arenas)
+    problems += damaged
     for part in parts:
         problems += part.problems()
     checks = [check for part in parts for check in part.checks()]
@@ -256,13 +257,17 @@ def _program_break(target: Target, libc: Libc) -> int | None:
 
 def read_mmapped(
     target: Target, libc: Libc, arenas: list[Arena]
-) -> tuple[tuple[MmappedChunk, ...], bool]:
-    """Return the mmapped chunks, and whether they are exactly those that mp_ counts."""
+) -> tuple[tuple[MmappedChunk, ...], bool, list[Problem]]:
+    """Return the mmapped chunks, whether they are exactly those that mp_ counts, and which of them
+    have a damaged header.
+    """
     number, total = libc.parameters["n_mmaps"], libc.parameters["mmapped_mem"]
     mappings = may_hold_mmapped(target, arenas)
     found = find_mmapped(target, libc.layout, mappings, number, total)
+    damaged = find_damaged(target, libc.layout, mappings, found, number, total)
+    found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))))
     certain = len(found) == number and sum(chunk.mapping for chunk in found) == total
-    return found, certain
+    return found, certain, [problem for _, problem in damaged]
 
 
 def may_hold_mmapped(target: Target, arenas: list[Arena]) -> list[Mapping]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from operator import eq
 from typing import NamedTuple
 
 from . import glibc
-from .errors import MemoryFault
+from .errors import MemoryFault, Problem
 from .holes import missing
 from .layout import FLAGS, IS_MMAPPED, Layout, align_down, align_up
 from .space import Mapping
@@ -15,6 +16,7 @@ from .target import Target
 
 HUGE = 1  # 2.43: bit 0 of prev_size says that the mapping has huge pages
 BLOCK = 1 << 20
+FEW, MOST_GAPS = 2, 500  # damaged chunks that are looked for, and the places tried
 
 
 class MmappedChunk(NamedTuple):
@@ -47,6 +49,61 @@ def find_mmapped(
         if len(found) == number and sum(c.mapping for c in found) == total:
             break
     return tuple(found)
+
+
+def find_damaged(
+    target: Target,
+    layout: Layout,
+    mappings: list[Mapping],
+    found: Sequence[MmappedChunk],
+    number: int,
+    total: int,
+) -> list[tuple[MmappedChunk, Problem]]:
+    """Return the chunks that are missing among those found, each with the problem that its header
+    is damaged; [] where it isn't certain which they are.
+
+    They are the gaps between the others that have the bytes that are missing, if there is only one
+    choice. A header that is swapped out or can't be read isn't damaged.
+    """
+    lacking, size = number - len(found), total - sum(chunk.mapping for chunk in found)
+    if not 0 < lacking <= FEW or size <= 0:
+        return []
+    gaps = [gap for gap in _gaps(mappings, found) if gap[1] - gap[0] <= size][:MOST_GAPS]
+    choices = [c for c in combinations(gaps, lacking) if sum(e - s for s, e in c) == size]
+    if len(choices) != 1:
+        return []
+    return [each for gap in choices[0] for each in _damaged(target, layout, *gap)]
+
+
+def _gaps(mappings: list[Mapping], found: Sequence[MmappedChunk]) -> Iterator[tuple[int, int]]:
+    """Yield the parts of the mappings that lie in no chunk."""
+    for mapping in mappings:
+        at = mapping.start
+        for chunk in sorted(found, key=lambda chunk: chunk.start):
+            if mapping.start <= chunk.start < mapping.end:
+                if at < chunk.start:
+                    yield at, chunk.start
+                at = chunk.end
+        if at < mapping.end:
+            yield at, mapping.end
+
+
+def _damaged(
+    target: Target, layout: Layout, start: int, end: int
+) -> Iterator[tuple[MmappedChunk, Problem]]:
+    """Yield the chunk whose mapping this is, with what is wrong."""
+    address = layout.first_chunk(start)
+    try:
+        prev_size, word = target.bulk_words(address, 2)
+    except MemoryFault:
+        return
+    extra = layout.header if glibc.page_sized_mmap_header(layout.release) else 0
+    chunk = MmappedChunk(address, end - address - extra, start, end)
+    statement = (
+        f"mmapped chunk {address:#x} has prev_size {prev_size:#x} and the size word {word:#x}; by "
+        f"glibc's count its mapping has {end - start:,} bytes"
+    )
+    yield chunk, Problem("bad_mmapped", statement, address)
 
 
 def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Iterator[MmappedChunk]:

@@ -148,6 +148,27 @@ def test_a_core_of_a_damaged_main_arena_gives_the_same(main_damaged, tmp_path):
     assert seen == theirs
 
 
+# One wrong word that no walk and no list trips over; what says it.
+QUIET = {"footer": "bad_prev_size", "nextsize": "bad_nextsize", "mmapped": "bad_mmapped"}
+
+
+@pytest.mark.parametrize("kind", QUIET)
+def test_a_wrong_word_that_stops_nothing_is_named_and_changes_no_figure(start, kind):
+    process = start("damaged", kind, counted=True)
+    result = heapx("-p", process.pid, "ledger", "--format", "json")
+    assert (result.status, result.err) == (1, "")
+    (problem,) = result.report["problems"]
+    ((_, place),) = process.oracle.known
+    assert problem["code"] == QUIET[kind]
+    named = int(problem["address"], 16)
+    # A footer lies at its chunk's end: of 5,024 bytes with the header.
+    assert 0 <= int(place, 16) - named <= (5024 if kind == "footer" else 32)
+    mallinfo, rows = process.oracle.mallinfo, table(result.report)
+    virtual = {(row["owner"], row["arena"]): row["virtual"] for row in rows}
+    assert virtual["mmapped chunks", None] == mallinfo["hblkhd"]
+    assert virtual["in use", 0] == process.oracle.counts["main"].bytes
+
+
 @pytest.mark.parametrize("threads", ["4", pytest.param("0", marks=pytest.mark.slow)])
 def test_a_busy_heap_is_at_most_in_motion_with_one_line_an_arena(start, threads):
     busy = start("busy", threads)

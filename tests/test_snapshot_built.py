@@ -402,6 +402,36 @@ def test_an_aligned_mmapped_chunk_inside_its_first_page_is_found():
     assert [c.address for c in malloc.mmapped] == [chunk]
 
 
+@pytest.mark.parametrize("word", [0x40, 0x41, 1 << 60, 0xDEADBEEF2])
+@pytest.mark.parametrize("offset", [0, 8], ids=["prev_size", "size"])
+@pytest.mark.parametrize("release", [(2, 36), (2, 43)], ids=str)
+def test_a_damaged_mmapped_header_is_named_and_the_others_stay_in_use(release, offset, word):
+    heap = HeapBuilder(AMD64, release)
+    chunks = [heap.mmapped((35 + number) * PAGE) for number in range(12)]
+    sound = take(heap.target()).mallocs[0]
+    heap.poke(chunks[5] + offset, word)
+    snapshot = take(heap.target())
+    (malloc,) = snapshot.mallocs
+    assert malloc.mmapped_certain
+    assert malloc.mmapped == sound.mmapped
+    (problem,) = snapshot.problems
+    assert (problem.code, problem.address) == ("bad_mmapped", chunks[5])
+
+
+def test_where_it_is_not_certain_which_mmapped_chunk_is_damaged_none_is_named():
+    heap = HeapBuilder()
+    chunks = [heap.mmapped(35 * PAGE, apart=True) for _ in range(3)]
+    heap.mmapped(35 * PAGE, apart=True)
+    heap.target()
+    heap.field(heap.layout.par, heap.symbols["mp_"], "n_mmaps", 3)
+    heap.field(heap.layout.par, heap.symbols["mp_"], "mmapped_mem", 3 * 35 * PAGE)
+    heap.poke(chunks[1] + 8, 0)
+    heap.poke(chunks[2] + 8, 0)
+    snapshot = take(heap.target())
+    assert not snapshot.mallocs[0].mmapped_certain
+    assert not snapshot.problems
+
+
 def test_mmapped_chunks_that_do_not_add_up_are_not_certain():
     heap = HeapBuilder()
     heap.mmapped(35 * PAGE)
