@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .corefile import is_cut
 from .errors import HeapxError
 from .images import Image, base_name
 from .loader import loaded_before
@@ -93,6 +94,8 @@ def not_glibc(names: tuple[str, ...]) -> HeapxError:
 
 def no_glibc(target: Target) -> HeapxError:
     """Say whose malloc this is, or what to do where glibc's can't be found."""
+    if target.cut:
+        return is_cut(target.cut)
     named = next(_runtimes(target), None)
     libcs = [image for image in glibc_images(target) if not image.static]
     if libcs and not named:
@@ -142,6 +145,8 @@ def _not_found(target: Target, libc: Image) -> HeapxError:
 
 def refused(target: Target, libc: Libc) -> HeapxError:
     """Say that what was guessed, or given by hand, isn't glibc's malloc."""
+    if target.cut:
+        return is_cut(target.cut)
     how = {found.what: found.how for found in libc.found}
     what = (
         f"what looks like main_arena at {libc.main_arena:#x} (by {how['main_arena']}) isn't: its "

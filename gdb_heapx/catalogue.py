@@ -22,7 +22,7 @@ from .locate import find_libcs
 from .malloc import EVERYTHING, Scope
 from .presence import Presence, presence_of
 from .proof import proven_libc
-from .snapshots import facts_of, lost_libc
+from .snapshots import cut_problem, facts_of, lost_libc
 from .target import Target
 
 LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN)
@@ -92,7 +92,7 @@ class Catalogue:
         libcs = [proven_libc(target, candidates, scope) for candidates in found]
         self._lost = tuple(lost_libc(e.image.path) for e in libraries if not e.libcs)
         self.source = target
-        self.problems: list[Problem] = []
+        self.problems: list[Problem] = [*cut_problem(target)]
         self.inventories = [Inventory(target, libc, self.problems) for libc in libcs]
         self.target = facts_of(target)
         self.word = target.word

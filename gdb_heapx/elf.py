@@ -144,8 +144,16 @@ class Elf:
 
     @property
     def end(self) -> int:
-        """Where the file ends, by its program headers; 0 if it has none."""
-        return max((s.offset + s.file_size for s in self.segments()), default=0)
+        """Where the file ends, by its program headers and where its section headers lie."""
+        where = self._unpack(self._pointer, 40 if self.word == 8 else 32) or (0,)
+        size, count = self._unpack("HH", 58 if self.word == 8 else 46) or (0, 0)
+        ends = (s.offset + s.file_size for s in self.segments() if s.file_size)
+        return max(where[0] + size * count if where[0] else 0, *ends, 0)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the file has; 0 where it is only mapped."""
+        return 0 if isinstance(self._data, Mapped) else len(self._data)
 
     @property
     def has_constants(self) -> bool:

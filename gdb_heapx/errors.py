@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 # Codes of problems that are no damage.
 SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED = "swapped_out", "layout_differs", "aborted"
-NO_DAMAGE = (SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED)
+CORE_CUT = "core_cut"
+NO_DAMAGE = (SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED, CORE_CUT)
 
 
 def valid(text: str) -> str:

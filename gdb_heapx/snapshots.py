@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from .allocators import no_glibc, other_allocators
 from .arenas import RING_BROKEN
-from .errors import LAYOUT_DIFFERS, Problem
+from .errors import CORE_CUT, LAYOUT_DIFFERS, Problem
 from .figures import ArenaFigures
 from .locate import Libc, find_libcs
 from .malloc import EVERYTHING, Identity, Malloc, Scope
@@ -134,7 +134,9 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
         raise no_glibc(target)
     libcs, mallocs = zip(*read)
     lost = tuple(lost_libc(each.image.path) for each in found if not each.libcs)
-    mallocs = (replace(mallocs[0], notes=(*lost, *mallocs[0].notes)), *mallocs[1:])
+    first = mallocs[0]
+    problems = (*cut_problem(target), *first.problems)
+    mallocs = (replace(first, notes=(*lost, *first.notes), problems=problems), *mallocs[1:])
     spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
     stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
     spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks))
@@ -142,6 +144,11 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
     allocators = other_allocators(target, libcs[0], unused)
     walked = scope.walk or not all(libc.proven for libc in libcs)
     return Snapshot(facts_of(target), mallocs, tile(target, _apart(spans)), allocators, walked)
+
+
+def cut_problem(target: Target) -> tuple[Problem, ...]:
+    """Return that a core is cut short, if it is."""
+    return (Problem(CORE_CUT, target.cut),) if target.cut else ()
 
 
 def lost_libc(path: str) -> str:

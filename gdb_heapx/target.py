@@ -62,7 +62,7 @@ class Target:
     which may be many: it refuses to bring back too much from swap. `thread_pointers` returns the
     thread pointers by LWP, {} where the debugger doesn't know them; `environment` the variables of
     malloc's that the program was started with, None if unknown; `symbol` the name of what lies at
-    an address, None if that has none.
+    an address, None if that has none. `cut` says that a core is cut short, None if it isn't.
     """
 
     memory: Memory
@@ -86,6 +86,7 @@ class Target:
     environment: Callable[[], dict[str, str] | None] = lambda: None
     symbol: Callable[[int], str | None] = lambda _: None
     aborting: Callable[[], frozenset[int]] = frozenset
+    cut: str | None = None
 
     def words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""

@@ -17,6 +17,7 @@ ORDER = (
         "space",
         "mapped",
         "elf",
+        "corefile",
         "images",
         "target",
         "pages",

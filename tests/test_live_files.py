@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 from elffiles import move_headers_to_the_end
@@ -135,3 +136,55 @@ def test_a_number_of_thousands_of_digits_is_read_as_glibc_reads_it(named):
     rows = table(heapx("-p", named.pid, "params", "--format", "json").report, "environment")
     (row,) = [row for row in rows if "MALLOC_TOP_PAD_" in row.values()]
     assert "not in force" not in row["outcome"]
+
+
+# Cores.
+
+
+@pytest.fixture(scope="module", params=["kernel", slow("gcore")])
+def core(request, start_once, tmp_path_factory):
+    inferior = start_once("mixed")
+    if request.param == "kernel":
+        return kernel_core(inferior)
+    return gcore(inferior.pid, tmp_path_factory.mktemp("core") / "core")
+
+
+@pytest.mark.parametrize("tenths", [1, slow(5), 9])
+def test_of_a_core_that_is_cut_short_it_is_told_how_much_is_there(core, tmp_path, tenths):
+    whole = core.stat().st_size
+    kept = whole * tenths // 10
+    with open(core, "rb") as file:
+        (tmp_path / "cut").write_bytes(file.read(kept))
+    result = heapx("--core", tmp_path / "cut", "arenas")
+    assert f"the core is cut short: {kept:,} of {whole:,} bytes" in result.out + result.err
+    assert "debug symbols" not in result.out + result.err
+    assert result.status in (1, 3)  # damage, or nothing to tell
+
+
+def test_of_a_whole_core_nothing_is_missing(core):
+    assert "cut short" not in heapx("--core", core).out
+
+
+@pytest.mark.parametrize("kept", [52, 64, 200])
+def test_a_core_without_its_headers(core, tmp_path, kept):
+    with open(core, "rb") as file:
+        (tmp_path / "cut").write_bytes(file.read(kept))
+    result = heapx("--core", tmp_path / "cut")
+    assert (result.status, result.out) == (3, "")
+    assert "is cut short" in result.err
+
+
+@pytest.mark.parametrize("packer", ["xz", "gzip", "bzip2", "zstd", "lz4"])
+def test_of_a_packed_core_it_is_told_how_to_unpack_it(core, tmp_path, packer):
+    """The command that it names makes the core."""
+    if not shutil.which(packer):
+        pytest.skip(f"{packer} is not installed")
+    packed = tmp_path / "a core"
+    with open(core, "rb") as file, open(packed, "wb") as out:
+        subprocess.run([packer, "-1c"], stdin=file, stdout=out, check=True)
+    result = heapx("--core", packed)
+    assert (result.status, result.out) == (3, "")
+    assert f"is packed with {packer}" in result.err
+    command = next(line for line in result.err.splitlines() if "Unpack it" in line)
+    subprocess.run(command.partition(": ")[2], shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "core").read_bytes() == core.read_bytes()

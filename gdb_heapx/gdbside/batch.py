@@ -14,6 +14,7 @@ from typing import Any
 import gdb
 
 from ..command import Terminal, execute
+from ..corefile import check_core
 from ..ending import EndedError, end_by_exception, held_back, let_through
 from ..errors import HeapxError
 from ..procfs import is_stopped, run_on, tracer_of
@@ -114,6 +115,7 @@ def _answer(request: dict[str, Any], talk: _Talk) -> dict[str, Any]:
 def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
     """Attach to the process or open the core that a request names; detach in any case."""
     pid, core = request["pid"], request["core"]
+    cut = check_core(core) if core else None
     program = core_program(core) if core else None
     said("set auto-solib-add off")
     if request["exe"]:
@@ -124,7 +126,7 @@ def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
     elif program:
         said(f"file {_quoted(program)}")
     if core is not None:
-        _try(f"core-file {nameable(core)}", f"cannot open the core {core}")
+        _try(f"core-file {nameable(core)}", cut or f"cannot open the core {core}")
     if pid is None:
         yield _looked_into()
     else:

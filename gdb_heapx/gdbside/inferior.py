@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import gdb
 
+from ..corefile import cut_short
 from ..elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
 from ..errors import HeapxError, MemoryFault
 from ..images import Image, find_images
@@ -92,6 +93,7 @@ def current_target(swap_in: int | None, given: Given) -> Target:
         aborting=lambda: aborting(inferior),
         residency=space.residency,
         no_residency=space.no_residency,
+        cut=space.cut,
         bulk=space.bulk,
         given=given,
         environment=lambda: _environment(space.memory, pid if native else None),
@@ -109,6 +111,7 @@ class _Space(NamedTuple):
     images: tuple[Image, ...]
     residency: PageStates | None
     no_residency: str | None
+    cut: str | None = None
 
 
 def _process_space(inferior: gdb.Inferior, pid: int, page: int, swap_in: int | None) -> _Space:
@@ -147,7 +150,7 @@ def _core_space(inferior: gdb.Inferior, path: str) -> _Space:
         return next((elf for elf in found if elf), None)
 
     images = find_images(mappings, dumped, open_file, debug)
-    return _Space(memory, None, mappings, images, None, why)
+    return _Space(memory, None, mappings, images, None, why, cut_short(core))
 
 
 def _remote_space(inferior: gdb.Inferior) -> _Space:
