@@ -150,11 +150,13 @@ class Trail:
 
     def told(self, holder: int | None) -> str:
         """Say who holds a link, and what it is: as it lies in memory, and what that means."""
+        field = self.head if holder is None else holder + self.offset
+        try:
+            stored = self.links.word(field)
+        except MemoryFault:
+            return f"that link, at {field:#x}, cannot be read"
         if holder is None:
-            stored = self.links.word(self.head)
             return f"the list's head, at {self.head:#x}, is that link: {stored:#x}"
-        field = holder + self.offset
-        stored = self.links.word(field)
         meant = self.reveal(stored, field)
         word = f"{stored:#x}" if meant == stored else f"{stored:#x}, demangled {meant:#x}"
         return f"chunk {holder:#x} holds that link: {word}"
