@@ -22,6 +22,7 @@ ORDER = (
         "target",
         "pages",
         "procfs",
+        "leaders",
     ),
     *("glibc", "loader", "structure", "locate", "allocators"),
     *("nptl", "holes", "lists", "arenas", "bins", "threadvars", "caches", "scan", "walk", "heaps"),

@@ -6,10 +6,23 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from elffiles import move_headers_to_the_end
-from live import environment, gcore, gdb, heapx, kernel_core, running, table
+from live import (
+    at_rest,
+    environment,
+    eventually,
+    gcore,
+    gdb,
+    heapx,
+    kernel_core,
+    look,
+    running,
+    status,
+    table,
+)
 from test_live_nosymbols import Elsewhere, equal_to_the_oracle, slow
 
 pytestmark = pytest.mark.live
@@ -188,3 +201,70 @@ def test_of_a_packed_core_it_is_told_how_to_unpack_it(core, tmp_path, packer):
     command = next(line for line in result.err.splitlines() if "Unpack it" in line)
     subprocess.run(command.partition(": ")[2], shell=True, check=True, cwd=tmp_path)
     assert (tmp_path / "core").read_bytes() == core.read_bytes()
+
+
+# Threads.
+
+
+@pytest.fixture
+def headless(start):
+    """A process whose main thread has ended, while three others live."""
+    inferior = start("names", "main", "one", "two", "main_ends")
+    assert status(inferior.pid, "State") == "Z"
+    return inferior
+
+
+def threads_of(pid):
+    return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
+
+
+def test_a_process_whose_main_thread_has_ended_is_looked_at_by_its_others(headless):
+    report = look(headless.pid, "arenas")
+    theirs = headless.oracle.arenas
+    assert [row["system"] for row in table(report)] == [arena.system for arena in theirs]
+    assert report["target"]["pid"] == headless.pid
+    rows = table(look(headless.pid, "threads"))
+    assert {row["thread"] for row in rows} == threads_of(headless.pid) - {headless.pid}
+    assert {row["name"] for row in rows} >= {"one", "two"}
+    assert table(look(headless.pid, "check"))
+    eventually(lambda: at_rest(headless.pid), "all threads are let go")
+
+
+def test_any_thread_stands_for_its_process(headless, start):
+    for inferior in (headless, start("arenas", "5")):
+        whole = look(inferior.pid, "arenas")
+        for thread in sorted(threads_of(inferior.pid))[-2:]:
+            assert look(thread, "arenas") == whole
+        eventually(lambda pid=inferior.pid: at_rest(pid), "all threads are let go")
+
+
+def test_nothing_is_called_where_gdb_does_not_see_every_thread(headless):
+    result = heapx("-p", headless.pid, "trim", "--now")
+    assert (result.status, result.out) == (3, "")
+    assert "gdb does not see" in result.err
+
+
+def test_a_zombie_is_called_so():
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        result = heapx("-p", process.pid)
+        assert (result.status, result.out) == (3, "")
+        assert f"process {process.pid} has ended: it is a zombie" in result.err
+        assert f"process {os.getpid()} (" in result.err
+
+
+def test_a_kernel_thread_is_called_so():
+    kernel = [int(p.name) for p in Path("/proc").glob("[0-9]*") if is_kernel_thread(p)]
+    if not kernel:
+        pytest.skip("no kernel thread is seen here: a container")
+    result = heapx("-p", kernel[0])
+    assert (result.status, result.out) == (3, "")
+    assert "is a kernel thread" in result.err
+
+
+def is_kernel_thread(place):
+    """PF_KTHREAD of /proc/PID/stat's flags (include/linux/sched.h)."""
+    try:
+        return int((place / "stat").read_bytes().rpartition(b")")[2].split()[6]) & 0x00200000
+    except OSError:
+        return False

@@ -17,6 +17,7 @@ from ..command import Terminal, execute
 from ..corefile import check_core
 from ..ending import EndedError, end_by_exception, held_back, let_through
 from ..errors import HeapxError
+from ..leaders import others_held, to_attach
 from ..procfs import is_stopped, run_on, tracer_of
 from .inferior import core_program
 from .parameters import preferred
@@ -114,7 +115,8 @@ def _answer(request: dict[str, Any], talk: _Talk) -> dict[str, Any]:
 @contextmanager
 def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
     """Attach to the process or open the core that a request names; detach in any case."""
-    pid, core = request["pid"], request["core"]
+    core = request["core"]
+    pid = None if request["pid"] is None else to_attach(request["pid"])
     cut = check_core(core) if core else None
     program = core_program(core) if core else None
     said("set auto-solib-add off")
@@ -151,7 +153,8 @@ def _attached(pid: int) -> Iterator[None]:
         was_stopped = is_stopped(pid)
         try:
             _attach(pid)
-            yield
+            with others_held(pid):
+                yield
         finally:
             with held_back(), suppress(gdb.error):  # it is gone, or never was attached
                 said("detach")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 import gdb
 
 from .. import glibc
+from ..leaders import held_by, process_of
 from .strings import exact
 
 FRAMES = 16  # how deep malloc may be below a system call
@@ -29,8 +31,19 @@ def selection_kept() -> Iterator[None]:
 
 
 def inside_malloc(inferior: gdb.Inferior) -> dict[int, str]:
-    """Return the function by LWP of every thread that stands inside malloc or free."""
-    return _inside(inferior, glibc.MALLOC_FUNCTIONS)
+    """Return the function by LWP of every thread that stands inside malloc or free, or may do so:
+    of those that gdb doesn't see nobody can tell.
+    """
+    unseen = dict.fromkeys(unseen_threads(inferior), "what gdb does not see")
+    return {**unseen, **_inside(inferior, glibc.MALLOC_FUNCTIONS)}
+
+
+def unseen_threads(inferior: gdb.Inferior) -> set[int]:
+    """Return the LWPs of the threads that stand still without gdb: see leaders.others_held."""
+    if process_of(inferior.pid) == inferior.pid:
+        return set()
+    seen = {thread.ptid[1] or thread.ptid[0] for thread in inferior.threads()}
+    return held_by(inferior.pid, os.getpid()) - seen
 
 
 def aborting(inferior: gdb.Inferior) -> frozenset[int]:

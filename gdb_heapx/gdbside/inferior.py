@@ -16,6 +16,7 @@ from ..corefile import cut_short
 from ..elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
 from ..errors import HeapxError, MemoryFault
 from ..images import Image, find_images
+from ..leaders import process_of
 from ..pages import PageStates
 from ..procfs import (
     ProcessMemory,
@@ -32,7 +33,7 @@ from ..procfs import (
 from ..space import Mapping, Memory, check_range
 from ..target import ByteOrder, Given, Target, Thread
 from .debuginfo import ObjectFile, debug_info
-from .frames import aborting, inside_malloc, thread_pointers
+from .frames import aborting, inside_malloc, thread_pointers, unseen_threads
 from .strings import exact, said
 
 PAGE_SIZES = {1 << bits for bits in range(12, 21)}
@@ -83,7 +84,7 @@ def current_target(swap_in: int | None, given: Given) -> Target:
         architecture=_architecture(inferior),
         page=page,
         live=core is None,
-        pid=pid,
+        pid=process_of(pid) if native and pid else pid,
         exe=exe,
         exe_how=how,
         mappings=space.mappings,
@@ -288,3 +289,6 @@ def _threads(inferior: gdb.Inferior, pid: int | None) -> Iterator[Thread]:
         name = thread_name(pid, lwp) if pid else None
         name = name or exact(partial(getattr, thread, "name"))
         yield Thread(lwp, name, inner_lwp(pid, lwp) if pid else None)
+    for lwp in sorted(unseen_threads(inferior)):
+        assert pid is not None
+        yield Thread(lwp, thread_name(pid, lwp), inner_lwp(pid, lwp))
