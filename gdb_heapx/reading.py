@@ -180,10 +180,9 @@ class ArenaReading:
         for part in self.walked or ():
             yield from part.overhead_spans(self.arena.top)
         if self.walked is None:
-            last = len(self.arena.heaps) - 1
-            for number, heap in enumerate(self.arena.heaps):
+            for heap in self.arena.heaps:
                 yield heap.address, heap.first
-                if number < last:
+                if not heap.address <= self.arena.top < heap.end:
                     yield heap.end - self.layout.min_size, heap.end
 
     def _structs(self, start: int, end: int) -> int:
