@@ -305,7 +305,13 @@ class HeapIndex:
 
     def at(self, address: int) -> Heap | None:
         """Return the heap that `address` lies in, None outside of all."""
+        heap = self.reserved_at(address)
+        return heap if heap is not None and address < heap.end else None
+
+    def reserved_at(self, address: int) -> Heap | None:
+        """Return the heap whose address space `address` lies in, though it may not use it."""
         index = bisect_right(self._starts, address) - 1
-        if index < 0 or address >= self._heaps[index].end:
+        if index < 0:
             return None
-        return self._heaps[index]
+        heap = self._heaps[index]
+        return heap if address < max(heap.end, heap.address + heap.reserved) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -154,12 +154,12 @@ def _read(
         elif links.word(chunk + target.word) & IS_MMAPPED:
             caches.mmapped.add(chunk)
         else:
-            statement = f"the tcache of thread {block.lwp} holds {chunk:#x}, which is in no heap"
-            stray = Problem("tcache_stray", statement, chunk, thread=block.lwp)
-            caches.problems.append(stray)
+            strays.append(chunk)
 
+    strays: list[int] = []
     fill = libc.parameters["tcache_count"]
     tcache = read_tcache(target, libc.layout, block, address, fill, links, visit)
+    caches.problems += _strays(block.lwp, index, strays)
     chunk = address - libc.layout.header
     if index.at(chunk) is not None:
         size = links.word(chunk + target.word) & ~FLAGS
@@ -171,6 +171,22 @@ def _read(
         caches.structs.append((chunk, size))
         places.add(chunk)
     return tcache
+
+
+def _strays(lwp: int, index: HeapIndex, chunks: list[int]) -> Iterator[Problem]:
+    """Yield one problem for the cached chunks that lie in the bounds of each arena, but not in what
+    it uses, and one for those that lie in no arena's.
+    """
+    heaps: dict[int | None, list[int]] = {}
+    for chunk in chunks:
+        heap = index.reserved_at(chunk)
+        heaps.setdefault(heap.arena if heap else None, []).append(chunk)
+    for arena, strays in heaps.items():
+        where = "in no heap" if arena is None else f"beyond what arena {arena} uses of its heaps"
+        many = f" and {len(strays) - 1:,} more" if len(strays) > 1 else ""
+        lie = "lie" if many else "lies"
+        statement = f"the tcache of thread {lwp} holds {strays[0]:#x}{many}, which {lie} {where}"
+        yield Problem("tcache_stray", statement, strays[0], arena, lwp)
 
 
 def tcache_size(layout: Layout) -> int:

@@ -299,6 +299,32 @@ def test_a_tcache_entry_outside_of_every_heap_is_a_problem():
     assert take(heap.target()).problems
 
 
+def test_many_cached_chunks_in_no_heap_are_one_problem():
+    heap, cache, _ = with_tcache(sizes=(64,))
+    for number in range(5):
+        stray = heap.variable(f"stray {number}", 64)
+        cache.entries[2].append(stray + 16)
+        heap.put(stray + 8, 0x41)
+    strays = [p for p in take(heap.target()).problems if p.code == "tcache_stray"]
+    assert [(p.thread, p.arena) for p in strays] == [(cache.lwp, None)]
+    assert "and 4 more" in strays[0].statement
+
+
+def test_a_cached_chunk_in_an_arenas_bounds_is_not_called_in_no_heap():
+    heap = HeapBuilder()
+    arena = heap.arena()
+    cache = heap.thread(arena, 7)
+    chunk = arena.add(TCACHE, 64, cache)
+    arena.add(USED, 64)
+    arena.close()
+    base, _ = arena.heaps[0]
+    heap.target()
+    heap.field(heap.layout.heap_info, base, "size", chunk - base)
+    (stray,) = (p for p in take(heap.target()).problems if p.code == "tcache_stray")
+    assert (stray.arena, stray.thread) == (1, 7)
+    assert "beyond what arena 1 uses" in stray.statement
+
+
 def test_a_chunk_in_two_caches_is_a_problem():
     heap, _, chunks = with_tcache(sizes=(64,))
     other = heap.thread(heap.main, 99)
