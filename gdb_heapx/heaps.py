@@ -13,11 +13,16 @@ from .errors import MemoryFault, Problem
 from .holes import Holes
 from .layout import FLAGS, PREV_INUSE, Layout, align_up
 from .lists import Overlay
+from .pages import UNTOUCHED
 from .space import Mapping
 from .target import Target
 from .walk import NO_SKIPS, Skips, Tally, walk
 
 MAX_SEGMENTS = 1 << 16
+EFFORT = 8  # how often a large region is walked over to find where chunks begin,
+ANYWAY = 16 << 20  # and bytes that are in any case
+CHAIN = 3  # sane chunks in a row, before a damaged one, that are no chance
+TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
 
 Walk = Callable[..., Tally]  # walk.walk of one arena
 
@@ -132,6 +137,7 @@ def _walk_main(
         following = None
         if tally.end < stop and end is not None:
             following = end if end == heap.end else _next_segment(target, layout, end, stop)
+            tally.flaws += _gap_flaws(target, end, following, stop)
         if tally.end == stop or following is None:
             whole = tally.end == stop and not tally.problems
             if not whole and not tally.problems:
@@ -151,14 +157,29 @@ def _sized(heap: Heap) -> Heap:
     return replace(heap, committed=heap.size, reserved=heap.size)
 
 
-def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int:
-    """Return the first chunk behind a gap that a foreign sbrk left.
+def _gap_flaws(target: Target, start: int, following: int | None, stop: int) -> list[Problem]:
+    """Return the problem that the chunk behind a gap can't be the first one there: nobody writes
+    its prev_size, but the chunk before it, as the last word of its memory.
+    """
+    if following is None or following >= stop or not target.read_word(following):
+        return []
+    statement = (
+        f"chunk {following:#x} seems to be the first one behind the gap at {start:#x}, but the "
+        "word before its size is used: a damaged chunk lies before it"
+    )
+    return [Problem("bad_gap", statement, following)]
+
+
+def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int | None:
+    """Return the first chunk behind a gap that a foreign sbrk left, None if it can't be told.
 
     The address isn't recorded anywhere: it is the first from which a chain of sane chunks leads
-    exactly to top, or to the next fenceposts. `stop` is top, which begins a segment by itself
-    where no other chunk does.
+    exactly to top, or to the next fenceposts. Where there is none, or a damaged chunk lies before
+    it, a chain begins there that is long enough, though it ends at damage. `stop` is top, which
+    begins a segment by itself where no other chunk does.
     """
-    candidate = layout.first_chunk(start)
+    candidate, room = layout.first_chunk(start), EFFORT * (stop - start) + ANYWAY
+    broken: int | None = None
     while candidate < stop:
         page_end = min(align_up(candidate + 1, target.page), stop)
         words = target.bulk_words(candidate, max((page_end - candidate) // target.word, 2))
@@ -166,12 +187,18 @@ def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int:
             step = layout.alignment // target.word
             for index in range(1, len(words), step):
                 address = candidate + (index - 1) * target.word
-                if _sane(layout, words[index], stop - address) and _leads_on(
-                    target, layout, address, stop
-                ):
-                    return address
+                if not _sane(layout, words[index], stop - address):
+                    continue
+                chain = walk(target, layout, address, stop, True)
+                if _leads_on(target, layout, chain, stop):
+                    return broken if broken and target.read_word(address) else address
+                if broken is None and chain.used_chunks + chain.free_chunks >= CHAIN:
+                    broken = address
+                room -= chain.end - address
+                if room < 0:
+                    return None
         candidate = layout.first_chunk(page_end)
-    return stop  # nothing but top is behind the gap
+    return broken or stop  # nothing but top is behind the gap
 
 
 def _sane(layout: Layout, word: int, room: int) -> bool:
@@ -183,10 +210,9 @@ def _sane(layout: Layout, word: int, room: int) -> bool:
     )
 
 
-def _leads_on(target: Target, layout: Layout, address: int, stop: int) -> bool:
-    tally = walk(target, layout, address, stop, True)
-    return not tally.problems and (
-        tally.end == stop or _fencepost(target, layout, tally) is not None
+def _leads_on(target: Target, layout: Layout, chain: Tally, stop: int) -> bool:
+    return not chain.problems and (
+        chain.end == stop or _fencepost(target, layout, chain) is not None
     )
 
 
@@ -203,11 +229,23 @@ def find_runs(target: Target, layout: Layout, arena: Arena) -> list[Heap]:
     return runs
 
 
+def _next_touched(target: Target, start: int, end: int) -> int:
+    """Return the first page from `start` on that holds anything, `end` if none is known to."""
+    while target.residency is not None and start < end:
+        states = target.residency.states(start, min(start + TOUCHED_AT_ONCE, end))
+        untouched = len(states) - len(states.lstrip(bytes([UNTOUCHED])))
+        start += untouched * target.page
+        if untouched < len(states):
+            break
+    return start
+
+
 def _runs_in(target: Target, layout: Layout, arena: Arena, mapping: Mapping) -> list[Heap]:
     runs: list[Heap] = []
-    start = mapping.start
-    while start < mapping.end:
-        end = _run_end(target, layout, arena, start, mapping.end)
+    start, room = mapping.start, EFFORT * mapping.size + ANYWAY
+    while (start := _next_touched(target, start, mapping.end)) < mapping.end and room >= 0:
+        end, walked = _run_end(target, layout, arena, start, mapping.end)
+        room -= walked
         if end is None:
             start += target.page
             continue
@@ -217,23 +255,28 @@ def _runs_in(target: Target, layout: Layout, arena: Arena, mapping: Mapping) -> 
     return runs
 
 
-def _run_end(target: Target, layout: Layout, arena: Arena, start: int, limit: int) -> int | None:
-    """Return the end of the run that begins at `start`, None if none does."""
+def _run_end(
+    target: Target, layout: Layout, arena: Arena, start: int, limit: int
+) -> tuple[int | None, int]:
+    """Return the end of the run that begins at `start`, None if none does; and how many bytes were
+    walked over to tell.
+    """
     first = layout.first_chunk(start)
     try:
         size = target.read_word(first + target.word)
     except MemoryFault:  # the guard page of a stack
-        return None
+        return None, 0
     if not _sane(layout, size, limit - first):
-        return None
+        return None, 0
     top_end = arena.top + arena.top_size
     stop = arena.top if start <= arena.top < limit else limit
     tally = walk(target, layout, first, stop, True)
+    walked = tally.end - first
     if tally.problems:
-        return None
+        return None, walked
     if tally.end == arena.top:
-        return top_end
+        return top_end, walked
     end = _fencepost(target, layout, tally) if tally.end < stop else None
     if end is None or -end % target.page >= layout.alignment:
-        return None
-    return align_up(end, target.page)
+        return None, walked
+    return align_up(end, target.page), walked

@@ -412,3 +412,57 @@ def test_a_wrong_link_to_another_size_is_named_and_costs_no_figure(value, offset
         assert (problem.code, problem.arena, problem.address) == ("bad_nextsize", 0, chunk)
         assert f"chunk {chunk:#x} is {wrong:#x} and not" in problem.statement
         assert snapshot.arenas()[0].binned == sound
+
+
+# Damage behind the gap of a foreign sbrk.
+
+
+def behind_a_gap(last_word):
+    """Return a heap with ten chunks behind a gap; their memory ends with this word."""
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    heap.main.foreign_sbrk(2 * PAGE)
+    chunks = [heap.main.add(USED, 96) for _ in range(10)]
+    heap.main.close()
+    for chunk in chunks:
+        heap.put(chunk + 96, last_word)
+    return heap, chunks
+
+
+def test_chunks_behind_a_gap_whose_memory_is_full_are_sound():
+    heap, _ = behind_a_gap(0x4141414141414141)
+    heap.put(heap.main.chunks[2][0], 0)  # nobody writes the prev_size of the first one
+    assert not take(heap.target()).problems
+
+
+@pytest.mark.parametrize("index", range(10))
+def test_damage_behind_a_gap_is_not_taken_into_the_gap(index):
+    heap, chunks = behind_a_gap(0x4141414141414141)
+    heap.poke(chunks[index] + 8, 0x4141414141414141)
+    problems = take(heap.target()).problems
+    assert {p.arena for p in problems} == {0}
+    after = chunks[index + 1] if index < 9 else heap.main.top
+    assert {p.address for p in problems} & {chunks[index], after}
+
+
+@pytest.mark.parametrize("index", [4, 9])
+def test_a_last_chunk_behind_a_gap_that_leads_nowhere_hides_no_segment(index):
+    heap, chunks = behind_a_gap(0)
+    for chunk in chunks[index:]:
+        heap.poke(chunk + 8, 0x4141414141414141)
+    (problem,) = take(heap.target()).problems
+    assert problem.address == chunks[index]
+
+
+def test_looking_for_the_begin_behind_a_gap_takes_bounded_time():
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    gap = heap.main.foreign_sbrk(64 * PAGE)
+    for offset in range(0, 64 * PAGE, 32):
+        heap.put(gap + offset + 8, 0x21)
+    heap.main.add(USED, 96)
+    heap.main.close()
+    heap.poke(heap.main.chunks[-1][0] + 8, 0)
+    heap.memory.reads.clear()
+    assert take(heap.target()).problems
+    assert sum(size for _, size in heap.memory.reads) < 64 << 20
