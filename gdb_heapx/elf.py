@@ -33,6 +33,7 @@ MOST_SEGMENTS = MOST_NOTES = 1 << 20
 LARGEST_TABLE = 1 << 20  # bytes of PT_DYNAMIC, and of the buckets of a hash table
 LARGEST_NOTE = 16 << 20  # the kernel writes 4 MiB (core_file_note_size_limit), or as much as that
 LARGEST_BUILD_ID = 64
+HELD_UNIT = 4096  # bytes: the smallest page
 PIECE, OVERLAP = 16 << 20, 4096  # bytes that are searched at once, and that a match may have
 
 Data = Union[bytes, mmap.mmap, Mapped]
@@ -322,7 +323,8 @@ class Elf:
     def core_mappings(self) -> tuple[Mapping, ...]:
         """Return a core's PT_LOAD segments as mappings, named from its NT_FILE note.
 
-        The inode is unknown in a core; 1 stands for "has a file".
+        The inode is unknown in a core; 1 stands for "has a file". What has none, and isn't in the
+        core, is a mapping of its own that can't be read: it may be larger than any file.
         """
         files = {start: (offset, name) for start, offset, name in self._files()}
         mappings = []
@@ -333,9 +335,18 @@ class Elf:
             offset, name = files.get(segment.address, (0, ""))
             bits = ((PF_R, "r"), (PF_W, "w"), (PF_X, "x"))
             permissions = "".join(c if segment.flags & bit else "-" for bit, c in bits) + "p"
-            inode = int(bool(name))
-            mappings.append(Mapping(segment.address, end, permissions, inode, name, offset))
+            held = end if name else segment.address + self._held(segment)
+            if segment.address < held:
+                row = (permissions, int(bool(name)), name, offset)
+                mappings.append(Mapping(segment.address, held, *row))
+            if held < end:
+                mappings.append(Mapping(held, end, "---p", 0, ""))
         return tuple(mappings)
+
+    def _held(self, segment: Segment) -> int:
+        """Return how many bytes of a segment the core has: all, or whole pages."""
+        held = min(segment.file_size, segment.memory_size, max(self.size - segment.offset, 0))
+        return held if held == segment.memory_size else held & -HELD_UNIT
 
     def _files(self) -> Iterator[tuple[int, int, str]]:
         """Yield start, offset in bytes and name of every file mapping that NT_FILE lists."""

@@ -65,7 +65,7 @@ def core(word, order):
         program_header(word, order, PT_LOAD, 6, start, 0x20000, 0x1000, 0x1000),
         program_header(word, order, PT_LOAD, 4, start, 0x30000, 0x1000, 0x1000),
     ]
-    return header(word, order, first, 4) + b"".join(headers) + notes
+    return header(word, order, first, 4) + b"".join(headers) + notes + bytes(0x1000)
 
 
 def with_symbols(word, order, *symbols):
@@ -109,6 +109,19 @@ def test_a_cores_segments_are_mappings_named_from_its_notes(tmp_path, word, orde
         (0x10000, 0x12000, "r-xp", "/lib/libc.so.6"),
         (0x20000, 0x21000, "rw-p", ""),
         (0x30000, 0x31000, "r--p", "/bin/a b"),
+    ]
+
+
+@pytest.mark.parametrize("kept", [0, 4096, 3 * 4096 + 1])
+def test_what_a_core_does_not_hold_is_a_mapping_that_cannot_be_read(kept):
+    """However large it is said to be: nobody looks for chunks there."""
+    data = with_notes(8, "<", loads=((0x10000, bytes(4 * 4096), 1 << 46),))
+    rows = Elf(data[: len(data) - 4 * 4096 + kept]).core_mappings()
+    held = kept & -4096
+    theirs = [(0x10000, 0x10000 + held, True)] if held else []
+    assert [(m.start, m.end, m.anonymous) for m in rows] == [
+        *theirs,
+        (0x10000 + held, 0x10000 + (1 << 46), False),
     ]
 
 
