@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -268,9 +269,19 @@ def contents(pid: int) -> dict[Region, str]:
                 if state:
                     address = region.start + index * PAGE
                     digest.update(address.to_bytes(8, "little"))
-                    digest.update(os.pread(memory.fileno(), PAGE, address))
+                    digest.update(_page(memory.fileno(), address))
             digests[region] = digest.hexdigest()
     return digests
+
+
+def _page(memory: int, address: int) -> bytes:
+    """Return the content of a page; glibc 2.42's guard pages have none."""
+    try:
+        return os.pread(memory, PAGE, address)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b"guard"
 
 
 def kernel_core(inferior: Inferior) -> Path:

@@ -11,6 +11,8 @@ static uintptr_t *footer;
 
 static void *thread(void *arg)
 {
+	free(malloc(1)); /* glibc 2.43 makes the tcache at the first free, of what is free */
+	malloc(1);
 	used = malloc(1000);
 	binned = malloc(2000);
 	for (int i = 0; i < 3; i++)
