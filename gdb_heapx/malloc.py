@@ -21,7 +21,7 @@ from .layout import align_down, align_up
 from .lists import gathered
 from .loader import link_map_of
 from .locate import Found, Libc
-from .mmapped import MmappedChunk, find_damaged, find_mmapped
+from .mmapped import BAD_MMAPPED, MmappedChunk, find_damaged, find_mmapped
 from .motion import aborted, mark_motion
 from .outline import Outline, read_outline
 from .presence import Presence, presence_of
@@ -263,6 +263,10 @@ def read_mmapped(
     """
     number, total = libc.parameters["n_mmaps"], libc.parameters["mmapped_mem"]
     mappings = may_hold_mmapped(target, arenas)
+    room = sum(mapping.size for mapping in target.mappings)
+    if target.mappings and max(total, number * target.page) > room:
+        statement = f"mp_ counts {number:,} mmapped chunks of {total:,} bytes: more than is mapped"
+        return (), False, [Problem(BAD_MMAPPED, statement, libc.parameters.address)]
     found = find_mmapped(target, libc.layout, mappings, number, total)
     damaged = find_damaged(target, libc.layout, mappings, found, number, total)
     found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))))

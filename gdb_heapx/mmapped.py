@@ -16,6 +16,7 @@ from .target import Target
 
 HUGE = 1  # 2.43: bit 0 of prev_size says that the mapping has huge pages
 BLOCK = 1 << 20
+BAD_MMAPPED = "bad_mmapped"
 FEW, MOST_GAPS = 2, 500  # damaged chunks that are looked for, and the places tried
 
 
@@ -103,7 +104,7 @@ def _damaged(
         f"mmapped chunk {address:#x} has prev_size {prev_size:#x} and the size word {word:#x}; by "
         f"glibc's count its mapping has {end - start:,} bytes"
     )
-    yield chunk, Problem("bad_mmapped", statement, address)
+    yield chunk, Problem(BAD_MMAPPED, statement, address)
 
 
 def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Iterator[MmappedChunk]:

@@ -26,6 +26,7 @@ from heapbuilder import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gdb_heapx.commands.arenas import mmapped_total
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.images import Image
 from gdb_heapx.layout import Member
@@ -416,6 +417,23 @@ def test_a_damaged_mmapped_header_is_named_and_the_others_stay_in_use(release, o
     assert malloc.mmapped == sound.mmapped
     (problem,) = snapshot.problems
     assert (problem.code, problem.address) == ("bad_mmapped", chunks[5])
+
+
+@pytest.mark.parametrize(("name", "value"), [("mmapped_mem", 1 << 60), ("n_mmaps", (1 << 31) - 1)])
+def test_more_mmapped_chunks_than_is_mapped_are_damage_and_not_looked_for(name, value):
+    heap = HeapBuilder()
+    heap.mmapped(35 * PAGE)
+    heap.target()
+    mp = heap.symbols["mp_"]
+    heap.field(heap.layout.par, mp, name, value)
+    heap.memory.reads.clear()
+    snapshot = take(heap.target())
+    assert [(p.code, p.address) for p in snapshot.problems] == [("bad_mmapped", mp)]
+    assert not snapshot.mallocs[0].mmapped_certain
+    (row,) = mmapped_total(snapshot).rows
+    assert (row["chunks"], row["bytes"]) == (None, None)
+    start, size = heap.mmaps[0]
+    assert not [a for a, _ in heap.memory.reads if start <= a < start + size]
 
 
 def test_where_it_is_not_certain_which_mmapped_chunk_is_damaged_none_is_named():

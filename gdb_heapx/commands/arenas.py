@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..figures import ArenaFigures
 from ..inventory import uncertain_mmapped
 from ..malloc import Malloc
+from ..mmapped import BAD_MMAPPED
 from ..presence import Presence
 from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, size_text, total
 from ..snapshots import Snapshot
@@ -128,15 +129,14 @@ def arena_table(name: str, arenas: tuple[ArenaFigures, ...]) -> Table:
 
 
 def mmapped_total(snapshot: Snapshot) -> Table:
-    """Return number and bytes of the mmapped chunks, as mp_ counts them."""
-    rows: list[Row] = [
-        {
-            "chunks": malloc.parameters["n_mmaps"],
-            "bytes": malloc.parameters["mmapped_mem"],
-            "libc": malloc.libc,
-        }
-        for malloc in snapshot.mallocs
-    ]
+    """Return how many mmapped chunks mp_ counts, and their bytes; None where that can't be."""
+    rows: list[Row] = []
+    for malloc in snapshot.mallocs:
+        codes = {problem.code for problem in malloc.problems}
+        possible = bool(malloc.mmapped) or BAD_MMAPPED not in codes
+        names = (("chunks", "n_mmaps"), ("bytes", "mmapped_mem"))
+        counts = {name: malloc.parameters[of] if possible else None for name, of in names}
+        rows.append({**counts, "libc": malloc.libc})
     return Table("mmapped_total", TOTAL_COLUMNS, rows)
 
 
