@@ -22,12 +22,16 @@ from .space import Mapping, check_range
 
 SHT_SYMTAB, SHT_DYNSYM = 2, 11
 STT_OBJECT, STT_FUNC, STT_TLS, STT_GNU_IFUNC = 1, 2, 6, 10
+ET_EXEC = 2
 PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_NOTE, PT_TLS = 1, 2, 3, 4, 7
 PF_X, PF_W, PF_R = 1, 2, 4
-DT_HASH, DT_STRTAB, DT_SYMTAB, DT_STRSZ, DT_GNU_HASH = 4, 5, 6, 10, 0x6FFFFEF5
+DT_HASH, DT_STRTAB, DT_SYMTAB, DT_STRSZ, DT_SONAME = 4, 5, 6, 10, 14
+DT_GNU_HASH = 0x6FFFFEF5
 PN_XNUM = 0xFFFF  # more program headers than 16 bits count: section 0 tells how many
 NT_GNU_BUILD_ID, NT_AUXV, NT_FILE = 3, 6, 0x46494C45
 AT_PHDR, AT_EXECFN = 3, 31
+
+MAGIC = b"\x7fELF"
 
 MOST_SEGMENTS = MOST_NOTES = 1 << 20
 LARGEST_TABLE = 1 << 20  # bytes of PT_DYNAMIC, and of the buckets of a hash table
@@ -78,7 +82,7 @@ class Elf:
         self._data = data
         self._base = base
         head = data[:52]
-        if head[:4] != b"\x7fELF" or len(head) < 52:
+        if head[:4] != MAGIC or len(head) < 52:
             raise ValueError("not an ELF file")
         self.word = 8 if head[4] == 2 else 4
         self.byteorder = "little" if head[5] == 1 else "big"
@@ -138,6 +142,11 @@ class Elf:
         where = self._unpack(self._pointer, 40 if self.word == 8 else 32)
         info = self._unpack("I", where[0] + (44 if self.word == 8 else 28)) if where else None
         return info[0] if info else 0
+
+    @property
+    def relocatable(self) -> bool:
+        """Whether it may be loaded anywhere: a library, or a position-independent program."""
+        return self._unpack("H", 16) != (ET_EXEC,)
 
     def segment(self, kind: int) -> Segment | None:
         """Return the first program header of a kind, None without."""
@@ -235,12 +244,9 @@ class Elf:
     @cached_property
     def _dynamic_table(self) -> _Table | None:
         """.dynsym; without sections as ld.so finds it, by PT_DYNAMIC."""
-        by_section = self._section(SHT_DYNSYM)
-        dynamic = self.segment(PT_DYNAMIC)
-        if by_section or dynamic is None:
+        by_section, tags = self._section(SHT_DYNSYM), self._tags
+        if by_section or not tags:
             return by_section
-        words = self._words(dynamic.offset, dynamic.file_size // self.word)
-        tags = dict(zip(words[::2], words[1::2]))
         start, strings = (self._offset(tags.get(tag)) for tag in (DT_SYMTAB, DT_STRTAB))
         if start is None or strings is None:
             return None
@@ -248,6 +254,13 @@ class Elf:
         # Without a hash table: linkers put the names right behind the symbols.
         size = strings - start if count is None else count * (24 if self.word == 8 else 16)
         return _Table(start, max(size, 0), strings, tags.get(DT_STRSZ, 0))
+
+    @cached_property
+    def _tags(self) -> dict[int, int]:
+        """The values of PT_DYNAMIC by DT_ tag, {} without."""
+        dynamic = self.segment(PT_DYNAMIC)
+        words = self._words(dynamic.offset, dynamic.file_size // self.word) if dynamic else ()
+        return dict(zip(words[::2], words[1::2]))
 
     def _hashed(self, tags: dict[int, int]) -> int | None:
         """Return the number of symbols by a hash table of theirs, None without."""
@@ -281,6 +294,13 @@ class Elf:
             if s.kind == PT_LOAD and s.address <= address < s.address + s.file_size:
                 return address - s.address + s.offset
         return None
+
+    def soname(self) -> str | None:
+        """Return a library's own name (DT_SONAME), None without."""
+        strings, name = self._offset(self._tags.get(DT_STRTAB)), self._tags.get(DT_SONAME)
+        if strings is None or name is None:
+            return None
+        return os.fsdecode(self.bytes_at(strings + name, 256).split(b"\0")[0])
 
     # Notes.
 

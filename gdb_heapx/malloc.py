@@ -240,14 +240,15 @@ def _guesses(libc: Libc) -> tuple[str, ...]:
 def _program_break(target: Target, libc: Libc) -> int | None:
     """Return the program break as sbrk(0) of this libc would (misc/sbrk.c), None if unknown.
 
-    ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means: .dynsym does.
-    Without it, the break is where the mapping of the main heap ends.
+    ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means: .dynsym does,
+    or where it lies. Without it, the break is where the mapping of the main heap ends.
     """
-    link_map = link_map_of(target, libc.image, libc.main_arena)
-    address = libc.image.exported("__curbrk", link_map.base if link_map else None)
+    image = libc.image
+    link_map = link_map_of(target, image, libc.main_arena)
+    address = image.exported("__curbrk", link_map.base if link_map else None)
     if address is None:
-        address = libc.image.address("__curbrk")
-    if address is not None:
+        address = image.address("__curbrk")
+    if address is not None and (not image.mappings or address in image):
         with suppress(MemoryFault):
             return target.read_word(address)
     base = libc.parameters["sbrk_base"]

@@ -44,6 +44,15 @@ find_python() {
     return 1 # with $python empty
 }
 
+# What tests of remote targets and of other architectures run on.
+need_other_machines() {
+    need gdbserver gdbserver
+    need gdb-multiarch gdb-multiarch
+    need qemu-s390x-static qemu-user-static
+    need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    need s390x-linux-gnu-gcc gcc-s390x-linux-gnu libc6-dev-s390x-cross
+}
+
 need_python() {
     find_python || missing+=(python3-venv)
 }

@@ -133,6 +133,7 @@ class File:
 
     functions: frozenset[str] = frozenset()
     words: bytes = b""
+    relocatable: bool = True
 
     def segments(self) -> tuple[Segment, ...]:
         return (Segment(PT_LOAD, 5, 0, 0, PAGE, PAGE),)

@@ -154,12 +154,14 @@ def gdb(
     return run((program, "-nx", "-q", "-batch", *quiet, *target, *words), **options)
 
 
-def reports(commands: Sequence[str], directory: Path, target: Sequence[Any]) -> dict[str, Report]:
+def reports(
+    commands: Sequence[str], directory: Path, target: Sequence[Any], program: str = "gdb"
+) -> dict[str, Report]:
     """Return the reports of several commands in one session of gdb."""
     directory.mkdir(parents=True, exist_ok=True)
     files = [directory / f"{number}.json" for number in range(len(commands))]
     lines = [f"{c} --format json --output {file}" for c, file in zip(commands, files)]
-    result = gdb(*lines, target=target)
+    result = gdb(*lines, target=target, program=program)
     missing = [c for c, file in zip(commands, files) if not file.exists()]
     assert not missing, result.err
     return {c: json.loads(file.read_text()) for c, file in zip(commands, files)}

@@ -156,3 +156,12 @@ def test_an_image_without_mappings_has_its_debug_info_only():
     assert image.address("mp_") == 8
     assert 8 not in image
     assert list(image.data()) == []
+
+
+@pytest.mark.parametrize(("relocatable", "base"), [(True, None), (False, 0)])
+def test_where_an_image_without_mappings_lies_is_unknown_unless_it_is_not_relocated(
+    relocatable, base
+):
+    image = Image("/lib/b", (), Nothing(), lambda build_id: File(relocatable=relocatable))
+    assert image.base == base
+    assert (PAGE // 2 in image) == (base is not None)

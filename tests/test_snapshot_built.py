@@ -350,6 +350,19 @@ def test_what_glibc_says_of_malloc_is_damage_and_all_else_is_not(message, damage
     assert problem.statement == f'glibc has aborted the process: "{message.strip()}"'
 
 
+def test_a_program_break_that_may_be_another_files_is_unknown():
+    """ld.so has a __curbrk, too."""
+    heap = usual()
+    target = heap.target()
+    place = next(m for m in target.mappings if m.name == "/lib/libc.so.6")
+    image = Image(place.name, (place,), heap.memory, lambda _: None, target.objects[0].debug)
+    target = replace(target, objects=(image,))
+    assert take(target).mallocs[0].program_break == heap.main.top + heap.main.top_size
+    heap.symbols["__curbrk"] = place.end + 8
+    remote = replace(target, mappings=())
+    assert take(remote).mallocs[0].program_break is None
+
+
 # Chunks with a mapping of their own.
 
 

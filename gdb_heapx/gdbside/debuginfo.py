@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import gdb
 
 from ..elf import Elf
 from ..layout import Member, Struct
-from .strings import exact
+from .strings import exact, said
 
 
 def file_of(objfile: gdb.Objfile) -> str | None:
@@ -70,3 +71,14 @@ def debug_info() -> Iterator[ObjectFile]:
         if objfile.owner is None:
             debug = [file_of(f) or "" for f in files if f.owner is not None and f.owner == objfile]
             yield ObjectFile(objfile, debug)
+
+
+def first_sections() -> dict[str, int]:
+    """Return where the first section of each file is in memory, by the file's path."""
+    program = exact(lambda: gdb.current_progspace().filename)
+    first: dict[str, int] = {}
+    sections = re.findall(r"^\s+(0x\w+) - 0x\w+ is \.\S+(?: in (.+))?$", said("info files"), re.M)
+    for start, path in sections:
+        file = path or program or ""
+        first[file] = min(first.get(file, int(start, 16)), int(start, 16))
+    return first

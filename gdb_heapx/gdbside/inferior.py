@@ -15,7 +15,8 @@ import gdb
 from ..corefile import cut_short
 from ..elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
 from ..errors import HeapxError, MemoryFault
-from ..images import Image, find_images
+from ..images import Image, as_mapped, find_images, named_by_content
+from ..layout import align_down
 from ..leaders import process_of
 from ..pages import PageStates
 from ..procfs import (
@@ -32,7 +33,7 @@ from ..procfs import (
 )
 from ..space import Mapping, Memory, check_range
 from ..target import ByteOrder, Given, Target, Thread
-from .debuginfo import ObjectFile, debug_info
+from .debuginfo import ObjectFile, debug_info, first_sections
 from .frames import aborting, inside_malloc, thread_pointers, unseen_threads
 from .strings import exact, said
 
@@ -142,7 +143,7 @@ def _core_space(inferior: gdb.Inferior, path: str) -> _Space:
         core = Elf.open(path)
         mappings, dumped = core.core_mappings(), CoreMemory(core)
     except (OSError, ValueError):
-        return _Space(memory, None, (), _unmapped(debug), None, why)
+        return _Space(memory, None, (), _files_of_gdb(debug, memory), None, why)
 
     def open_file(mapping: Mapping, build_id: str | None) -> Elf | None:
         """Return a file of the core if this host has it; the build-id tells."""
@@ -150,26 +151,36 @@ def _core_space(inferior: gdb.Inferior, path: str) -> _Space:
         found = (_if_same(replace(mapping, name=file), build_id) for file in (*known, mapping.name))
         return next((elf for elf in found if elf), None)
 
-    images = find_images(mappings, dumped, open_file, debug)
+    if not any(mapping.name for mapping in mappings):  # it has no NT_FILE
+        mappings = named_by_content(mappings, dumped, debug)
+    images = find_images(mappings, dumped, open_file, debug) or _files_of_gdb(debug, dumped)
     return _Space(memory, None, mappings, images, None, why, cut_short(core))
 
 
 def _remote_space(inferior: gdb.Inferior) -> _Space:
-    images, why = _unmapped(debug_info()), "the process is remote"
-    return _Space(InferiorMemory(inferior), None, (), images, None, why)
+    memory, why = InferiorMemory(inferior), "the process is remote"
+    return _Space(memory, None, (), _files_of_gdb(debug_info(), memory), None, why)
 
 
-def _unmapped(debug: Iterable[ObjectFile]) -> tuple[Image, ...]:
-    """Return gdb's files as images whose place in memory isn't known."""
+def _files_of_gdb(debug: Iterable[ObjectFile], memory: Memory) -> tuple[Image, ...]:
+    """Return gdb's files as images: without mappings gdb alone knows where a file begins."""
+    page, sections, images = _page_size(), first_sections(), []
+    for info in debug:
+        first = sections.get(info.path)
+        parts = () if first is None else _parts(memory, align_down(first, page), page, info.path)
+        file = Mapping(0, 0, "r--p", 1, info.path)
+        images.append(Image(info.path, parts, memory, partial(_if_same, file), info))
+    return tuple(images)
 
-    def opener(path: str, _build_id: str | None) -> Elf | None:
-        try:
-            return Elf.open(path)
-        except (OSError, ValueError):
-            return None
 
-    memory = InferiorMemory(gdb.selected_inferior())
-    return tuple(Image(info.path, (), memory, partial(opener, info.path), info) for info in debug)
+def _parts(memory: Memory, start: int, page: int, name: str) -> tuple[Mapping, ...]:
+    """Return where the parts of a file are if it begins at `start`; () if something else does."""
+    parts = as_mapped(memory, start, name)
+    try:
+        memory.read(start, 1)
+    except MemoryFault:  # a core may lack it
+        return (Mapping(start, start + page, "r--p", 1, name),)
+    return parts
 
 
 def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
@@ -225,8 +236,8 @@ def core_program(core: str) -> str | None:
 def _if_same(mapping: Mapping, build_id: str | None) -> Elf | None:
     """Return the file of a core's mapping if this host has the same one, by its build-id."""
     with suppress(OSError, ValueError):
-        elf = Elf.open(mapping.name)
-        if build_id is None or elf.build_id() == build_id:
+        elf = Elf.open(mapping.name) if os.path.isabs(mapping.name) else None
+        if elf and (build_id is None or elf.build_id() == build_id):
             return elf
     return None
 

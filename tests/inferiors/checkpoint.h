@@ -138,9 +138,12 @@ static inline void announce(void)
 	publish("ready", getpid());
 }
 
-/* $HEAPX_THEN is the pad of the malloc_trim that a SIGUSR1 then asks for. Pads of 0 and 1 do the same. */
+/* $HEAPX_THEN is the pad of the malloc_trim that a SIGUSR1 then asks for. Pads of 0 and 1 do the same. With
+   $HEAPX_ABORT it aborts: for a core, and for a debugger that can't stop it otherwise. */
 _Noreturn static inline void rest(void)
 {
+	if (getenv("HEAPX_ABORT"))
+		abort();
 	const char *pad = getenv("HEAPX_THEN");
 	if (pad) {
 		sigset_t set;
