@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from . import glibc
 from .arenas import Arena, HeapIndex
 from .bins import Bin, BinKind, FreeList, bin_of
 from .errors import MemoryFault, Problem, SwappedOutError
@@ -15,7 +16,7 @@ from .lists import Links, Places, Trail, Visit, swapped_out, tcache_list
 from .locate import Libc
 from .nptl import Block, Blocks, thread_blocks
 from .target import Record, Target
-from .threadvars import find_offsets, has_no_tcache, stored_counts
+from .threadvars import Offsets, find_offsets, has_no_tcache, stored_counts
 
 TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
 LARGEST = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
@@ -84,7 +85,8 @@ def read_caches(
         return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
     blocks = thread_blocks(target, libc)
     offsets = find_offsets(target, libc, blocks, arenas, index)
-    caches = Caches(f"{blocks.how}; offset by {offsets.how}", _missing(target, blocks))
+    missing = _missing(target, blocks) or _not_located(libc, blocks, offsets)
+    caches = Caches(f"{blocks.how}; offset by {offsets.how}", missing)
     if blocks.damaged is not None:
         statement = f"{blocks.missing} at {blocks.damaged:#x}"
         caches.problems.append(Problem("thread_list", statement, blocks.damaged))
@@ -132,6 +134,16 @@ def _missing(target: Target, blocks: Blocks) -> str | None:
     return f"The tcaches {whose} are missing: {blocks.missing}. Their chunks count as in use."
 
 
+def _not_located(libc: Libc, blocks: Blocks, offsets: Offsets) -> str | None:
+    """Say that no thread's tcache was found, where there may be some."""
+    if offsets.tcache is not None or not blocks.blocks or not libc.parameters["tcache_count"]:
+        return None
+    return (
+        "No tcache was found: no thread has one, or nothing tells where they are, and their "
+        "chunks count as in use."
+    )
+
+
 def _read(
     target: Target,
     libc: Libc,
@@ -163,11 +175,11 @@ def _read(
     chunk = address - libc.layout.header
     if index.at(chunk) is not None:
         size = links.word(chunk + target.word) & ~FLAGS
-        least = libc.layout.chunk_size(tcache_size(libc.layout))
-        if not least <= size < least + libc.layout.min_size:  # malloc may leave it a bit more
+        sizes = glibc.tcache_sizes(libc.layout)
+        if size not in sizes:
             statement = f"the tcache of thread {block.lwp} is a chunk of size {size:#x}"
             caches.problems.append(Problem("bad_tcache", statement, chunk, thread=block.lwp))
-            size = least
+            size = sizes[0]
         caches.structs.append((chunk, size))
         places.add(chunk)
     return tcache
@@ -187,11 +199,6 @@ def _strays(lwp: int, index: HeapIndex, chunks: list[int]) -> Iterator[Problem]:
         lie = "lie" if many else "lies"
         statement = f"the tcache of thread {lwp} holds {strays[0]:#x}{many}, which {lie} {where}"
         yield Problem("tcache_stray", statement, strays[0], arena, lwp)
-
-
-def tcache_size(layout: Layout) -> int:
-    """Return the bytes of tcache_perthread_struct, 0 where there is none."""
-    return layout.tcache.size if layout.tcache else 0
 
 
 def read_tcache(

@@ -152,6 +152,19 @@ def tcache_has_key(release: Release) -> bool:
     return release >= (2, 29)
 
 
+def tcache_sizes(layout: Layout) -> range:
+    """Return the sizes that the chunk of a tcache itself may have; none where there is none.
+
+    From 2.43 tcache_init hands _int_malloc what is padded already, so that it is padded twice, but
+    where it comes by __libc_malloc2. A rest below MINSIZE is left to a chunk.
+    """
+    if layout.tcache is None:
+        return range(0)
+    least = layout.chunk_size(layout.tcache.size)
+    most = layout.chunk_size(least) if layout.release >= (2, 43) else least
+    return range(least, most + layout.min_size, layout.alignment)
+
+
 def _largest_cached(layout: Layout) -> dict[str, int]:
     """Return the default of tcache_max_bytes; fixes within 2.42 changed it, so none is given there.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from . import glibc
 from .arenas import Arena, HeapIndex
 from .errors import MemoryFault
 from .layout import FLAGS
@@ -83,10 +84,8 @@ def _is_tcache(target: Target, libc: Libc, index: HeapIndex, value: int) -> bool
     chunk = value - layout.header
     if layout.tcache is None or value % layout.alignment or index.at(chunk) is None:
         return False
-    least = layout.chunk_size(layout.tcache.size)
     try:
-        size = target.read_word(chunk + target.word) & ~FLAGS
-        if not least <= size < least + layout.min_size:
+        if target.read_word(chunk + target.word) & ~FLAGS not in glibc.tcache_sizes(layout):
             return False
         record = target.read_struct(layout.tcache, value)
     except MemoryFault:

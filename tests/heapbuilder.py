@@ -400,10 +400,12 @@ class HeapBuilder:
         self.arenas.append(arena)
         return arena
 
-    def thread(self, arena: ArenaBuilder, lwp: int, name: str = "worker") -> Cache:
-        """Add a thread whose tcache struct is the next chunk of `arena`."""
+    def thread(
+        self, arena: ArenaBuilder, lwp: int, name: str = "worker", size: int | None = None
+    ) -> Cache:
+        """Add a thread whose tcache struct is the next chunk of `arena`, of the least size."""
         cache = Cache(lwp, name, arena)
-        size = up(self.layout.tcache.size + self.word, self.layout.alignment)
+        size = size or up(self.layout.tcache.size + self.word, self.layout.alignment)
         cache.address = arena.add(STRUCT, size) + self.layout.header
         cache.pthread = self.variable(f"pthread {lwp}", 512)
         self.caches.append(cache)

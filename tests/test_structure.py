@@ -6,7 +6,17 @@ import random
 from dataclasses import replace
 
 import pytest
-from heapbuilder import AMD64, MACHINES, Symbols, at_random, usual
+from heapbuilder import (
+    AMD64,
+    I386,
+    MACHINES,
+    TCACHE,
+    USED,
+    HeapBuilder,
+    Symbols,
+    at_random,
+    usual,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,6 +244,40 @@ def test_tcaches_that_cannot_be_found_are_counted_and_their_chunks_count_as_in_u
         assert ours.tcache == 0
         structs = ours.in_use - theirs.in_use - theirs.tcache
         assert structs == theirs.overhead - ours.overhead  # the tcaches' own chunks
+
+
+# Of live processes of Debian's 2.43 and 2.44; malloc(sizeof) pads once, tcache_init once before it.
+TCACHE_CHUNKS = [(I386, 0x1D0), (I386, 0x1E0), (AMD64, 0x300), (AMD64, 0x310), (AMD64, 0x320)]
+
+
+@pytest.mark.parametrize(("machine", "size"), TCACHE_CHUNKS)
+@pytest.mark.parametrize("symbols", [True, False])
+def test_from_2_43_the_chunk_of_a_tcache_may_be_padded_twice(machine, size, symbols):
+    heap = HeapBuilder(machine, (2, 43))
+    cache = heap.thread(heap.main, 100, size=size)
+    heap.main.add(TCACHE, 64, cache)
+    heap.main.add(USED, 640)
+    (malloc,) = take(heap.target() if symbols else stripped(heap)).mallocs
+    assert not malloc.problems
+    assert [each.tcache.chunks for each in malloc.caches] == [1]
+
+
+def test_a_chunk_of_another_size_is_no_tcaches():
+    heap = HeapBuilder(AMD64, (2, 43))
+    heap.thread(heap.main, 100, size=0x330)
+    heap.main.add(USED, 640)
+    codes = [problem.code for problem in take(heap.target()).problems]
+    assert codes == ["bad_tcache"]
+
+
+def test_where_no_thread_has_a_possible_tcache_a_note_says_so():
+    """It may be libc's dummy, or a place that nothing tells: the chunks would count as in use."""
+    heap = HeapBuilder()
+    heap.thread(heap.main, 100, size=0x400)
+    heap.main.add(USED, 640)
+    (malloc,) = take(stripped(heap)).mallocs
+    assert not malloc.caches
+    assert "No tcache was found" in " ".join(malloc.notes)
 
 
 def test_a_thread_is_known_by_the_lwp_that_it_has_outside():
