@@ -14,6 +14,8 @@ from typing import NoReturn
 import pytest
 from live import ROOT
 
+from gdb_heapx.elf import Elf
+
 FETCH = ROOT / "scripts" / "fetch_glibc"
 SOURCES = Path(__file__).parent / "inferiors"
 FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", "-fno-builtin")
@@ -46,6 +48,15 @@ class Glibc:
     def symbols(self) -> tuple[str, ...]:
         """The words that make gdb find the debug symbols."""
         return ("-iex", f"set debug-file-directory {self.debug}") if self.debug else ()
+
+    @property
+    def libc(self) -> tuple[Path, ...]:
+        """libc.so.6 and its debug file; () for the host's own."""
+        if self.debug is None:
+            return ()
+        (file, *_) = (self.debug.parents[2]).glob("**/*-linux-gnu/libc.so.6")
+        build_id = Elf.open(str(file)).build_id() or ""
+        return file, self.debug / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
 
     def build(self, name: str, out: Path, *flags: str) -> Path:
         """Compile a program of tests/inferiors; return it."""

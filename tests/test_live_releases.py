@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from live import kernel_core, reports, running, table
-from releases import HOST, glibc_of
+from live import ROOT, kernel_core, reports, run, running, table
+from releases import HOST, glibc_of, missing
 
 pytestmark = pytest.mark.live
 
 OTHERS = ("bullseye", "trixie", "sid", "experimental")  # 2.31, 2.41, 2.43, 2.44
 COMMANDS = ("heapx", "heapx mmapped", "heapx ledger", "heapx check")
+CHECK_LAYOUTS = ROOT / "scripts/check_layouts"
 CHECKED = ("heapx check", "heapx arenas")
 
 
@@ -72,3 +73,24 @@ def test_tcaches_of_2_43_are_found(arch, symbols, tmp_path):
         for r in table(found["heapx arenas"])
     ]
     assert ours == [(arena.system, *arena.rest) for arena in inferior.oracle.arenas]
+
+
+# scripts/check_layouts: glibc.py against debug info.
+
+
+@pytest.mark.parametrize("suite", [HOST, *map(slow, OTHERS)])
+def test_the_structs_of_glibc_py_are_those_of_debug_info(suite):
+    result = run((CHECK_LAYOUTS, *glibc_of(suite).libc))
+    if "no debug info there" in result.err:
+        missing("needs Debian's package libc6-dbg")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.endswith("no difference\n")
+    assert "struct malloc_state" in result.out
+
+
+def test_a_struct_that_differs_is_told():
+    result = run((CHECK_LAYOUTS, "--release", "2.23"))
+    if "no debug info there" in result.err:
+        missing("needs Debian's package libc6-dbg")
+    assert result.status == 1
+    assert "! struct malloc_state" in result.out
