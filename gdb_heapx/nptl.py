@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from . import glibc
 from .errors import MemoryFault
+from .layout import align_down
 from .loader import RTLD_GLOBAL, find_variable, link_map_of
 from .locate import Libc
 from .target import Target
@@ -20,6 +21,10 @@ UNALLOCATED = -1  # TLS_DTV_UNALLOCATED
 BESIDE = (4096, 2048, 1024, 512, 256)  # bytes beside the thread pointer that may hold a block
 PTHREAD_WORDS = 256  # of struct pthread that hold stackblock in every release
 AT_END = 1 << 16  # bytes of a stack that follow its struct pthread at most
+NOT_DUMPED = (
+    "their stacks are zeros in this core. gcore of gdb 17 and older stops at the guard pages of "
+    "glibc 2.42 and newer; the kernel's core has the stacks, and gcore of gdb 18"
+)
 TCB_HEAD = 2  # words between the thread pointer and the first block, where TLS lies above it
 
 
@@ -48,7 +53,7 @@ class Blocks(NamedTuple):
 def thread_blocks(target: Target, libc: Libc) -> Blocks:
     """Return libc's TLS block of every thread that has one."""
     by_nptl = _by_nptl(target, libc)
-    if by_nptl.missing is None or by_nptl.damaged is not None:
+    if by_nptl.missing in (None, NOT_DUMPED) or by_nptl.damaged is not None:
         return by_nptl
     return _by_thread_pointer(target) or by_nptl
 
@@ -137,17 +142,20 @@ def _block(target: Target, descriptors: _Descriptors, link_map: int, thread: _Th
 
 
 def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[_Thread]:
-    """Yield every thread in nptl's lists."""
+    """Yield every thread in nptl's lists; LookupError in the end where some are not in the core."""
     heads = _list_heads(target, libc, descriptors)
     if not heads:
         return
     node_offset = descriptors.offset("pthread_list")
     tid_offset = descriptors.offset("pthread_tid")
     dtv_offset = descriptors.offset("pthread_dtvp")
-    seen = set(heads)
+    seen, lost = set(heads), False
     for head in heads:
         node = target.read_word(head)
         while node != head:
+            if _not_dumped(target, node):
+                lost = True
+                break
             if node in seen:
                 raise _CircleError(node)
             seen.add(node)
@@ -156,6 +164,15 @@ def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[
             if lwp:
                 yield _Thread(lwp, pthread, target.read_word(pthread + dtv_offset))
             node = target.read_word(node)
+    if lost:
+        raise LookupError(NOT_DUMPED)
+
+
+def _not_dumped(target: Target, address: int) -> bool:
+    """Tell whether a core has zeros for a page that can't be all zeros."""
+    if target.live or target.read_word(address):
+        return False
+    return not any(target.memory.read(align_down(address, target.page), target.page))
 
 
 def _list_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:

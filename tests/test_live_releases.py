@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
-from live import ROOT, kernel_core, reports, run, running, table
+from live import ROOT, gcore, kernel_core, regions, reports, run, running, table
 from releases import HOST, glibc_of, missing
+
+from gdb_heapx.errors import MemoryFault
+from gdb_heapx.procfs import ProcessMemory
 
 pytestmark = pytest.mark.live
 
 OTHERS = ("bullseye", "trixie", "sid", "experimental")  # 2.31, 2.41, 2.43, 2.44
 COMMANDS = ("heapx", "heapx mmapped", "heapx ledger", "heapx check")
 CHECK_LAYOUTS = ROOT / "scripts/check_layouts"
+STACK = 8 << 20  # bytes
 CHECKED = ("heapx check", "heapx arenas")
 
 
@@ -94,3 +101,54 @@ def test_a_struct_that_differs_is_told():
         missing("needs Debian's package libc6-dbg")
     assert result.status == 1
     assert "! struct malloc_state" in result.out
+
+
+# From 2.42 a stack's guard is a part of its mapping (MADV_GUARD_INSTALL).
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """Return a process with such stacks, which the kernel may show as one mapping."""
+    glibc = glibc_of("sid")
+    exe = glibc.build("arenas", tmp_path)
+    with running(exe, "3", directory=tmp_path / "run") as inferior:
+        yield glibc, inferior
+
+
+@pytest.mark.slow
+def test_a_guard_inside_a_mapping_is_memory_that_cannot_be_read(guarded):
+    _, inferior = guarded
+    guards = [at for at in stack_starts(inferior.pid) if error_at(inferior.pid, at) == errno.EIO]
+    if not guards:
+        pytest.skip("this kernel (before 6.13) has no guards inside a mapping")
+    for guard in guards:
+        with pytest.raises(MemoryFault):
+            ProcessMemory(inferior.pid).read(guard, 8)
+
+
+def stack_starts(pid):
+    unnamed = (r for r in regions(pid) if not r.name and r.permissions.startswith("rw"))
+    return [region.start for region in unnamed if region.end - region.start >= STACK]
+
+
+def error_at(pid, address):
+    """Return the kernel's error of reading there, None if it can be read."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        try:
+            os.pread(memory.fileno(), 8, address)
+        except OSError as error:
+            return error.errno
+    return None
+
+
+@pytest.mark.slow
+def test_stacks_that_gcore_left_out_are_no_damage(guarded, tmp_path):
+    """gcore of gdb 18 has them; this gdb may be older."""
+    glibc, inferior = guarded
+    core = gcore(inferior.pid, tmp_path / "core")
+    found = reports(CHECKED, tmp_path / "out", (*glibc.symbols, inferior.exe, core))
+    core.unlink()
+    assert not found["heapx check"]["problems"]
+    tcaches = sum(row["check"].startswith("tcache") for row in table(found["heapx check"]))
+    notes = " ".join(found["heapx arenas"]["notes"])
+    assert tcaches == 8 or ("8 of 9 threads are missing" in notes and "gcore of gdb 18" in notes)

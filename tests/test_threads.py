@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from heapbuilder import usual
+from heapbuilder import PAGE, usual
 from live import look, table
 from sessions import answer
 
@@ -60,3 +60,28 @@ def test_on_a_process_every_thread_has_a_row_and_the_known_pattern_of_its_tcache
         own = [each for each in cached if each["thread"] == row["thread"]]
         assert row["tcache_chunks"] == sum(each["chunks"] for each in own)
         assert row["tcache"] == sum(each["bytes"] for each in own)
+
+
+# Cores whose stacks are zeros.
+
+
+def without_stacks(heap):
+    """Return the process with the one thread's struct pthread on a page of zeros."""
+    target = heap.target()
+    stack = 0x7F5000000000
+    heap.memory.regions[stack] = bytearray(PAGE)
+    used, _ = heap._heads()[0]
+    heap.poke(used, stack + 64)
+    return target
+
+
+def test_a_stack_that_is_zeros_in_a_core_was_not_dumped():
+    (malloc,) = take(replace(without_stacks(usual()), live=False)).mallocs
+    assert not malloc.problems
+    (note,) = (note for note in malloc.notes if "tcaches" in note)
+    assert "of 3 of 3 threads are missing: their stacks are zeros in this core" in note
+
+
+def test_a_stack_that_is_zeros_in_a_process_is_damage():
+    (malloc,) = take(without_stacks(usual())).mallocs
+    assert [problem.code for problem in malloc.problems] == ["thread_list"]
