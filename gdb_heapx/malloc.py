@@ -100,15 +100,21 @@ class Malloc:
         return Identity(self.libc, self.build_id, self.release)
 
     @property
-    def mmapped_in_use(self) -> int:
-        """Bytes of the mappings of mmapped chunks, without those that a tcache holds."""
+    def mmapped_bytes(self) -> int | None:
+        """Bytes of the mappings of mmapped chunks by mp_'s count; None where that can't be."""
+        impossible = any(problem.code == BAD_MMAPPED for problem in self.problems)
+        return None if impossible and not self.mmapped else self.parameters["mmapped_mem"]
+
+    @property
+    def mmapped_in_use(self) -> int | None:
+        """The same without the chunks that a tcache holds."""
         cached = (c.mapping for c in self.mmapped if c.address in self.mmapped_cached)
-        return self.parameters["mmapped_mem"] - sum(cached)
+        return None if self.mmapped_bytes is None else self.mmapped_bytes - sum(cached)
 
     @property
     def mmapped_lost(self) -> int:
         """Bytes of mmapped chunks that mp_ counts, and whose place isn't known for certain."""
-        return 0 if self.mmapped_certain else self.parameters["mmapped_mem"]
+        return 0 if self.mmapped_certain else self.mmapped_bytes or 0
 
     @property
     def mmapped_census(self) -> Census | None:
@@ -122,7 +128,7 @@ class Malloc:
     def held(self) -> int:
         """Bytes that this malloc has from the system."""
         heaps = (heap.size for arena in self.arenas for heap in arena.heaps)
-        return sum(heaps) + self.parameters["mmapped_mem"]
+        return sum(heaps) + (self.mmapped_bytes or 0)
 
 
 def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:

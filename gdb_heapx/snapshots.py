@@ -77,8 +77,8 @@ class Snapshot:
     @property
     def in_use(self) -> int | None:
         """Bytes that the program holds, in all arenas and mmapped; None where one can't be read."""
-        held = self._sum(arena.in_use for arena in self.arenas())
-        return None if held is None else held + sum(m.mmapped_in_use for m in self.mallocs)
+        arenas = (arena.in_use for arena in self.arenas())
+        return self._sum((*arenas, *(malloc.mmapped_in_use for malloc in self.mallocs)))
 
     @property
     def free(self) -> int | None:
@@ -96,7 +96,7 @@ class Snapshot:
         return self._sum(None if trim is None else trim.returned for trim in trims)
 
     def _sum(self, amounts: Iterable[int | None]) -> int | None:
-        """Return a sum over the arenas; None where one isn't known, or not every arena is."""
+        """Return a sum of amounts; None where one isn't known, or not every arena is."""
         if any(problem.code == RING_BROKEN for problem in self.problems):
             return None
         found = list(amounts)

@@ -199,7 +199,8 @@ def test_a_mmapped_chunk_that_was_not_found_counts_as_in_use():
 
 def test_mmapped_chunks_that_were_not_found_are_no_more_than_other_anonymous_memory():
     heap = lost()
-    heap.field(heap.layout.par, heap.symbols["mp_"], "mmapped_mem", 9000 * PAGE)
+    all_mapped = sum(mapping.size for mapping in heap.target().mappings)
+    heap.field(heap.layout.par, heap.symbols["mp_"], "mmapped_mem", all_mapped)
     ledger = ledger_of(heap)
     assert entry(ledger, Owner.MMAPPED).virtual == 501 * PAGE
     assert not ledger.of(Owner.ANONYMOUS)[0]

@@ -32,6 +32,7 @@ from gdb_heapx.images import Image
 from gdb_heapx.layout import Member
 from gdb_heapx.ledger import account
 from gdb_heapx.malloc import Scope
+from gdb_heapx.regions import Owner
 from gdb_heapx.snapshots import take
 from gdb_heapx.thresholds import free_would_trim, thresholds
 from gdb_heapx.trim import Trim
@@ -445,6 +446,8 @@ def test_more_mmapped_chunks_than_is_mapped_are_damage_and_not_looked_for(name, 
     assert not snapshot.mallocs[0].mmapped_certain
     (row,) = mmapped_total(snapshot).rows
     assert (row["chunks"], row["bytes"]) == (None, None)
+    assert snapshot.in_use is None
+    assert account(snapshot).of(Owner.MMAPPED)[0] == 0
     start, size = heap.mmaps[0]
     assert not [a for a, _ in heap.memory.reads if start <= a < start + size]
 

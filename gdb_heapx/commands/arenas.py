@@ -15,7 +15,6 @@ from ..errors import UsageError
 from ..figures import ArenaFigures
 from ..inventory import uncertain_mmapped
 from ..malloc import Malloc
-from ..mmapped import BAD_MMAPPED
 from ..presence import Presence
 from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, size_text, total
 from ..snapshots import Snapshot
@@ -132,11 +131,9 @@ def mmapped_total(snapshot: Snapshot) -> Table:
     """Return how many mmapped chunks mp_ counts, and their bytes; None where that can't be."""
     rows: list[Row] = []
     for malloc in snapshot.mallocs:
-        codes = {problem.code for problem in malloc.problems}
-        possible = bool(malloc.mmapped) or BAD_MMAPPED not in codes
-        names = (("chunks", "n_mmaps"), ("bytes", "mmapped_mem"))
-        counts = {name: malloc.parameters[of] if possible else None for name, of in names}
-        rows.append({**counts, "libc": malloc.libc})
+        size = malloc.mmapped_bytes
+        chunks = None if size is None else malloc.parameters["n_mmaps"]
+        rows.append({"chunks": chunks, "bytes": size, "libc": malloc.libc})
     return Table("mmapped_total", TOTAL_COLUMNS, rows)
 
 
@@ -162,7 +159,7 @@ def equation(case: Case) -> str:
 
 def lost_mmapped(mallocs: Iterable[Malloc]) -> tuple[str, ...]:
     """Say where mmapped chunks were not all found, so that they have no owner of their own."""
-    counts = (each.parameters for each in mallocs if not each.mmapped_certain)
+    counts = (each.parameters for each in mallocs if each.mmapped_lost)
     return tuple(uncertain_mmapped(each["n_mmaps"], each["mmapped_mem"]) for each in counts)
 
 

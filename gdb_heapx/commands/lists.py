@@ -193,7 +193,7 @@ def mmapped(snapshot: Snapshot) -> Report:
                     "libc": malloc.libc,
                 }
             )
-        if not malloc.mmapped_certain:
+        if malloc.mmapped_lost:
             number, size = malloc.parameters["n_mmaps"], malloc.parameters["mmapped_mem"]
             notes.append(f"glibc counts {number:,} mmapped chunks of {size:,} bytes in all.")
     table = Table(
