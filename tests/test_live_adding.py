@@ -52,7 +52,7 @@ def insert(file, before, text):
 
 def in_copy(copy, pid, *words):
     """Return what the copy's heapx prints; it has no .venv, and may say so."""
-    done = run((copy / "scripts" / "heapx", "-p", pid, *words), cwd=copy)
+    done = run((copy / "scripts" / "heapx", "-p", pid, *words))
     assert done.status == 0, done.err
     return done.out
 
@@ -129,7 +129,7 @@ def test_a_command_that_is_added_as_a_file_has_help_and_completion(limits):
     said = in_gdb(limits, "help heapx limits", "complete heapx lim", "complete heapx limits --sor")
     assert said.startswith("List the parameters that decide what malloc gives back.\n")
     assert said.splitlines()[-2:] == ["heapx limits", "heapx limits --sort"]
-    assert "limits" in run((limits / "scripts" / "heapx", "--help"), cwd=limits).out
+    assert "limits" in run((limits / "scripts" / "heapx", "--help")).out
 
 
 # A cause.

@@ -172,6 +172,16 @@ def test_an_impossible_size_word_costs_only_its_arena(index, word):
     assert problem.address == chunk
 
 
+@pytest.mark.parametrize("word", [0x48, 0x1000_0000], ids=["odd", "beyond the heap"])
+def test_damage_does_not_tell_the_state_of_the_chunk_before_it(word):
+    """Neither word has PREV_INUSE, which would say that the chunk in use before it is free."""
+    heap, chunks = heap_with((USED, 64), (FREE, 96), (USED, 64), (USED, 64), (USED, 64))
+    heap.poke(chunks[3] + 8, word)
+    tally = walked(heap)
+    assert tally.end == chunks[3]
+    assert (+tally.free, +tally.used) == ({96: 1}, {64: 1})
+
+
 def test_a_damaged_arena_still_has_its_other_figures():
     figures, _, _ = damaged(3, 0)
     assert figures.top
