@@ -25,6 +25,7 @@ from heapbuilder import (
 )
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sessions import answer
 
 from gdb_heapx.commands.arenas import mmapped_total
 from gdb_heapx.errors import HeapxError, MemoryFault
@@ -326,6 +327,12 @@ def test_beside_a_dead_thread_others_are_still_in_motion():
     heap.poke(heap.arenas[1].top + 8, 0)
     damage = {p.arena: p.damage for p in take(heap.target()).problems}
     assert damage == {None: True, 0: True, 1: False}
+
+
+def test_where_all_checks_hold_in_a_damaged_heap_the_last_word_is_the_damage():
+    heap = usual()
+    heap.abort("malloc(): corrupted top size")
+    assert "checks hold, and yet the heap is damaged" in answer("check", take(heap.target())).text
 
 
 @pytest.mark.parametrize(

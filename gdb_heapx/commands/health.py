@@ -53,6 +53,8 @@ def check(snapshot: Snapshot) -> Report:
     verdict = (
         f"{failed} of {len(rows)} checks failed." if failed else f"All {len(rows)} checks hold."
     )
+    if not failed and any(problem.damage for problem in snapshot.problems):
+        verdict = f"All {len(rows)} checks hold, and yet the heap is damaged: see the problems."
     return Report((Table("check", CHECK_COLUMNS, rows),), snapshot.problems, notes=(verdict,))
 
 
