@@ -10,10 +10,9 @@ from functools import partial, reduce
 from .arenas import Arena, Heap
 from .bins import FreeChunks
 from .errors import MemoryFault, Problem
-from .holes import Holes
+from .holes import Holes, next_touched
 from .layout import FLAGS, PREV_INUSE, Layout, align_up
 from .lists import Overlay
-from .pages import UNTOUCHED
 from .space import Mapping
 from .target import Target
 from .walk import NO_SKIPS, Skips, Tally, walk
@@ -22,7 +21,6 @@ MAX_SEGMENTS = 1 << 16
 EFFORT = 8  # how often a large region is walked over to find where chunks begin,
 ANYWAY = 16 << 20  # and bytes that are in any case
 CHAIN = 3  # sane chunks in a row, before a damaged one, that are no chance
-TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
 
 Walk = Callable[..., Tally]  # walk.walk of one arena
 
@@ -229,21 +227,12 @@ def find_runs(target: Target, layout: Layout, arena: Arena) -> list[Heap]:
     return runs
 
 
-def _next_touched(target: Target, start: int, end: int) -> int:
-    """Return the first page from `start` on that holds anything, `end` if none is known to."""
-    while target.residency is not None and start < end:
-        states = target.residency.states(start, min(start + TOUCHED_AT_ONCE, end))
-        untouched = len(states) - len(states.lstrip(bytes([UNTOUCHED])))
-        start += untouched * target.page
-        if untouched < len(states):
-            break
-    return start
-
-
 def _runs_in(target: Target, layout: Layout, arena: Arena, mapping: Mapping) -> list[Heap]:
     runs: list[Heap] = []
     start, room = mapping.start, EFFORT * mapping.size + ANYWAY
-    while (start := _next_touched(target, start, mapping.end)) < mapping.end and room >= 0:
+    while (
+        start := next_touched(target.residency, target.page, start, mapping.end)
+    ) < mapping.end and room >= 0:
         end, walked = _run_end(target, layout, arena, start, mapping.end)
         room -= walked
         if end is None:

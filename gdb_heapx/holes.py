@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .layout import align_down, align_up
-from .pages import RESIDENT, SWAPPED
+from .pages import RESIDENT, SWAPPED, UNTOUCHED
 from .target import Residency, Target
+
+TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
 
 
 @dataclass
@@ -76,6 +78,17 @@ class Trimmer:
 def missing(residency: Residency | None, start: int, end: int) -> tuple[int, int]:
     """Return the bytes of [start, end) that aren't resident, and that are swapped; 0 if unknown."""
     return residency.missing(start, end) if residency else (0, 0)
+
+
+def next_touched(residency: Residency | None, page: int, start: int, end: int) -> int:
+    """Return the first page from `start` on that holds anything, `end` if none is known to."""
+    while residency is not None and start < end:
+        states = residency.states(start, min(start + TOUCHED_AT_ONCE, end))
+        untouched = len(states) - len(states.lstrip(bytes([UNTOUCHED])))
+        start += untouched * page
+        if untouched < len(states):
+            break
+    return start
 
 
 @dataclass

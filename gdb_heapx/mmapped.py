@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from . import glibc
 from .errors import MemoryFault, Problem
-from .holes import missing
+from .holes import missing, next_touched
 from .layout import FLAGS, IS_MMAPPED, Layout, align_down, align_up
 from .space import Mapping
 from .target import Target
@@ -110,7 +110,7 @@ def _damaged(
 def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Iterator[MmappedChunk]:
     """Yield the chunks in one mapping of the kernel, which may be several of malloc's."""
     address = free_from = mapping.start
-    while address < mapping.end:
+    while (address := _touched(target, address, mapping)) < mapping.end:
         size = min(BLOCK, mapping.end - address)
         if missing(target.residency, address, address + size)[1]:
             size = target.page  # reading brings swapped pages back
@@ -121,6 +121,11 @@ def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Itera
             address = free_from = chunk.end
         else:
             address += size
+
+
+def _touched(target: Target, address: int, mapping: Mapping) -> int:
+    """Return where the next page of a mapping is that may hold a header: someone has written it."""
+    return next_touched(target.residency, target.page, address, mapping.end)
 
 
 def _readable_words(target: Target, address: int, size: int) -> Sequence[int]:

@@ -7,6 +7,8 @@ import os
 import struct
 import sys
 from array import array
+from collections.abc import Iterator
+from functools import cached_property
 
 from .errors import MemoryFault
 from .space import ADDRESSES, Mapping
@@ -60,16 +62,18 @@ class PageStates:
 
     def states(self, start: int, end: int) -> bytes:
         """Return the states of the pages that hold [start, end), a byte each."""
-        first, stop = start // self.page, -(-end // self.page)
         if end - start > max(self._mapped, self.BLOCK * self.page):
             raise MemoryFault(start, end - start)
-        parts = []
+        return b"".join(self._pieces(start, end))
+
+    def _pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the same block by block."""
+        first, stop = start // self.page, -(-end // self.page)
         while first < stop:
             number, index = divmod(first, self.BLOCK)
-            part = self._block(number)[index : index + stop - first]
-            parts.append(part)
-            first += len(part)
-        return b"".join(parts)
+            piece = self._block(number)[index : index + stop - first]
+            yield piece
+            first += len(piece)
 
     def missing(self, start: int, end: int) -> tuple[int, int]:
         """Return how many bytes of [start, end) are not resident, and how many are swapped."""
@@ -90,13 +94,15 @@ class PageStates:
         return absent, swapped
 
     def _missing(self, start: int, end: int) -> tuple[int, int]:
-        states = self.states(start, end)
-        if states.count(RESIDENT) == len(states):
+        absent = swapped = 0
+        for piece in self._pieces(start, end):
+            absent += len(piece) - piece.count(RESIDENT)
+            swapped += piece.count(SWAPPED)
+        absent, swapped = absent * self.page, swapped * self.page
+        if not absent:
             return 0, 0
-        before, after = start % self.page, -end % self.page
-        absent = self.page * (len(states) - states.count(RESIDENT))
-        swapped = self.page * states.count(SWAPPED)
-        for state, outside in ((states[0], before), (states[-1], after)):
+        edges = (self.state(start), start % self.page), (self.state(end - 1), -end % self.page)
+        for state, outside in edges:
             absent -= outside * (state != RESIDENT)
             swapped -= outside * (state == SWAPPED)
         return absent, swapped
@@ -125,7 +131,7 @@ class PageStates:
                 resolved[first:stop] = self._resolve(mapping, low, states[first:stop])
         return bytes(resolved)
 
-    @property
+    @cached_property
     def _apart(self) -> bool:
         return any(mapping.usage and mapping.usage.apart for mapping in self._mappings)
 

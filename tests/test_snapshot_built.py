@@ -33,6 +33,7 @@ from gdb_heapx.images import Image
 from gdb_heapx.layout import Member
 from gdb_heapx.ledger import account
 from gdb_heapx.malloc import Scope
+from gdb_heapx.pages import UNTOUCHED
 from gdb_heapx.regions import Owner
 from gdb_heapx.snapshots import take
 from gdb_heapx.thresholds import free_would_trim, thresholds
@@ -471,6 +472,24 @@ def test_where_it_is_not_certain_which_mmapped_chunk_is_damaged_none_is_named():
     snapshot = take(heap.target())
     assert not snapshot.mallocs[0].mmapped_certain
     assert not snapshot.problems
+
+
+def test_memory_that_nobody_has_touched_is_not_searched_for_mmapped_chunks():
+    """A program may have reserved terabytes."""
+    heap = HeapBuilder()
+    heap.mmapped(9000 * PAGE)
+    heap.mmapped(35 * PAGE)
+    heap.residency = Pages(heap.page)
+    heap.target()
+    start, size = heap.mmaps[0]
+    heap.poke(start + 8, 0)
+    heap.residency.mark(start, start + size, UNTOUCHED)
+    for name, value in (("n_mmaps", 1), ("mmapped_mem", 35 * PAGE)):
+        heap.field(heap.layout.par, heap.symbols["mp_"], name, value)
+    heap.memory.reads.clear()
+    (malloc,) = take(heap.target()).mallocs
+    assert malloc.mmapped_certain
+    assert not [a for a, _ in heap.memory.reads if start <= a < start + size]
 
 
 def test_mmapped_chunks_that_do_not_add_up_are_not_certain():
