@@ -74,9 +74,10 @@ def current_target(swap_in: int | None, given: Given) -> Target:
             "  maint set target-non-stop off",
         )
     page = _page_size()
-    space = _core_space(inferior, core) if core else _remote_space(inferior)
     if native and pid is not None:
         space = _process_space(inferior, pid, page, swap_in)
+    else:
+        space = _core_space(inferior, core) if core else _remote_space(inferior)
     exe, how = _program(space.images)
     return Target(
         memory=space.memory,
