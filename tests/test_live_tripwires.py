@@ -76,8 +76,8 @@ def trap(tmp_path):
 def test_a_tripwire_trips(trap):
     """Else no other test here could fail."""
     modules = trap.lay_modules(trap.directory / "modules")
-    assert run((sys.executable, "-c", "import tabulate"), cwd=modules).status == 0
-    assert trap.tripped.read_text() == "tabulate\n"
+    run((sys.executable, "-c", "import tabulate"), cwd=modules)  # which it may not survive
+    assert trap.tripped.read_text()
     trap.tripped.unlink()
     init = trap.lay_gdb_files(trap.directory / "home") / ".gdbinit"
     assert run(("gdb", "-nx", "-batch", "-x", init)).status == 0
