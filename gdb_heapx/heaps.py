@@ -118,6 +118,8 @@ def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
 
 def _ended_early(tally: Tally, stop: int) -> Tally:
     statement = f"the chunks end at {tally.end:#x}, {stop - tally.end:,} bytes before they should"
+    if stop < tally.end:
+        statement = f"the chunks begin at {tally.end:#x}, behind their end, {stop:#x}"
     tally.problems.append(Problem("walk_ended", statement, tally.end))
     return tally
 

@@ -39,6 +39,7 @@ static void *thread(void *arg)
 int main(int argc, char **argv)
 {
 	target = argument(argc, argv, 150) << 20;
+	free(malloc(100)); /* from glibc 2.43 this is when a thread gets its tcache */
 	mallopt(M_ARENA_MAX, THREADS + 1);
 	pthread_barrier_init(&allocated, NULL, THREADS);
 	pthread_barrier_init(&done, NULL, THREADS + 1);
