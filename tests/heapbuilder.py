@@ -60,7 +60,7 @@ def bin_index(word: int, alignment: int, size: int) -> int:
 
 
 class Pages:
-    """A Residency of the states it is told; every other page is resident.
+    """A Residency of the states it is told; every other page is resident, but for reserved ones.
 
     Nobody may ask for more at once than a process of this builder has.
     """
@@ -70,6 +70,11 @@ class Pages:
     def __init__(self, page: int = PAGE) -> None:
         self.page = page
         self._states: dict[int, int] = {}
+        self._reserved: set[tuple[int, int]] = set()
+
+    def reserve(self, start: int, end: int) -> None:
+        """Let nobody have touched the pages of [start, end) that have no other state."""
+        self._reserved.add((start // self.page, end // self.page))
 
     def mark(self, start: int, end: int, state: int) -> None:
         """Give the pages that hold [start, end) a state."""
@@ -83,14 +88,21 @@ class Pages:
             start = stop
 
     def state(self, address: int) -> int:
-        return self._states.get(address // self.page, RESIDENT)
+        return self._state(address // self.page)
+
+    def _state(self, number: int) -> int:
+        found = self._states.get(number)
+        if found is None:
+            reserved = any(first <= number < stop for first, stop in self._reserved)
+            return UNTOUCHED if reserved else RESIDENT
+        return found
 
     def states(self, start: int, end: int) -> bytes:
-        return bytes(self._states.get(number, RESIDENT) for number in self._numbers(start, end))
+        return bytes(map(self._state, self._numbers(start, end)))
 
     def held(self, start: int, end: int, state: int) -> int:
         """Return how many bytes of [start, end) lie in pages of this state."""
-        numbers = [n for n in self._numbers(start, end) if self._states.get(n, RESIDENT) == state]
+        numbers = [n for n in self._numbers(start, end) if self._state(n) == state]
         page = self.page
         return sum(min(end, (n + 1) * page) - max(start, n * page) for n in numbers)
 
@@ -660,6 +672,8 @@ class HeapBuilder:
         if self.residency is None:
             return None
         mapped, readable = (part.start, part.end), part.permissions.startswith("r")
+        if not readable:
+            self.residency.reserve(*mapped)
         resident, swapped = (
             self.residency.held(*mapped, state) if readable else 0 for state in (RESIDENT, SWAPPED)
         )
