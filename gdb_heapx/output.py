@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from .ending import held_back
 from .errors import HeapxError, UsageError
 from .report import Column, Finding, Report, Row, Table, counted
 
@@ -109,10 +111,9 @@ def write_whole(path: str, pieces: Iterable[str]) -> None:
                 device.writelines(pieces)
             return
         directory = os.path.dirname(os.path.abspath(path))
-        with tempfile.NamedTemporaryFile(
-            "w", dir=directory, delete=False, encoding="utf-8"
-        ) as file:
-            temporary = file.name
+        with held_back():  # a signal here would leave the file behind
+            descriptor, temporary = tempfile.mkstemp(dir=directory)
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.writelines(pieces)
         mask = os.umask(0)
         os.umask(mask)
@@ -123,4 +124,5 @@ def write_whole(path: str, pieces: Iterable[str]) -> None:
         raise HeapxError(f"cannot write {path}: {error.strerror}") from None
     finally:
         if temporary:
-            os.unlink(temporary)
+            with suppress(FileNotFoundError):  # a signal came right behind os.replace
+                os.unlink(temporary)

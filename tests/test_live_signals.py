@@ -165,6 +165,21 @@ def test_when_gdb_is_killed_heapx_lets_the_process_run_on(
     left_alone(arenas, gdb, tmp_path)
 
 
+@at_many_moments
+def test_a_signal_leaves_the_output_file_whole_or_not_at_all(
+    arenas, looking, duration, moment, tmp_path_factory
+):
+    directory = tmp_path_factory.mktemp("output")
+    with looking("chunks", "--format", "csv", "--output", str(directory / "chunks")) as process:
+        time.sleep(duration / 2 + moment * duration)
+        process.terminate()
+        code, out, err = finished(process)
+    assert (code, out, err) in ((0, "", ""), (143, "", SAID[signal.SIGTERM]))
+    written = {file.name: file.read_text()[-1] for file in directory.iterdir()}
+    assert written in ({}, {"chunks": "\n"})
+    assert written or code
+
+
 def test_a_signal_that_comes_while_gdb_is_attached_ends_heapx(arenas, looking):
     """Each of the others may come too late to have an effect; this one can't."""
     with looking("chunks", "--format", "csv") as process:
