@@ -107,12 +107,12 @@ def test_an_architecture_without_a_known_register_is_refused(mixed, tmp_path):
 def test_over_a_remote_connection_a_call_is_refused(mixed):
     if shutil.which("gdbserver") is None:
         pytest.skip("gdbserver is not installed")
-    words = ("gdbserver", "--once", "--attach", "localhost:0", str(mixed.pid))
+    words = ("gdbserver", "--once", "--attach", "127.0.0.1:0", str(mixed.pid))
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
         try:
             said = iter(server.stderr.readline, "")
             port = next(line.split()[-1] for line in said if line.startswith("Listening"))
-            connect = f"target remote localhost:{port}"
+            connect = f"target remote 127.0.0.1:{port}"
             result = gdb(connect, "heapx trim --now", "detach", target=(mixed.exe,))
         finally:
             server.kill()

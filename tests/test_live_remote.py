@@ -45,7 +45,7 @@ def is_exact(found, oracle, tcaches):
 @contextlib.contextmanager
 def served(pid):
     """Yield the port at which gdbserver serves a process."""
-    command = ["gdbserver", "--once", "--attach", "localhost:0", str(pid)]
+    command = ["gdbserver", "--once", "--attach", "127.0.0.1:0", str(pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
             lines = iter(server.stderr.readline, "")
@@ -68,7 +68,7 @@ def test_over_gdbserver_figures_are_exact(kind, strip, gdb_words, tmp_path):
     flags = (*KINDS[kind], *(("-s",) if strip else ()))
     exe = glibc_of("host").build("arenas", tmp_path, *flags)
     with running(exe, "3", directory=tmp_path / "run") as inferior, served(inferior.pid) as port:
-        target = (*gdb_words, exe, "-ex", f"target remote localhost:{port}")
+        target = (*gdb_words, exe, "-ex", f"target remote 127.0.0.1:{port}")
         is_exact(reports(COMMANDS, tmp_path / "out", target), inferior.oracle, THREADS)
 
 
@@ -89,7 +89,7 @@ def emulated(arch, exe, *words):
 
 def free_port():
     with socket.socket() as probe:
-        probe.bind(("localhost", 0))
+        probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
@@ -102,7 +102,7 @@ def test_through_an_emulators_stub_figures_are_exact(arch, kind, tmp_path):
     exe = compiler.build("arenas", tmp_path, *KINDS[kind])
     env = environment(HEAPX_ORACLE=str(tmp_path), HEAPX_ABORT="1")
     port = free_port()
-    stopped = ("-ex", f"target remote localhost:{port}", "-ex", "continue")
+    stopped = ("-ex", f"target remote 127.0.0.1:{port}", "-ex", "continue")
     command = emulated(arch, exe, "-g", str(port))
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
         try:
