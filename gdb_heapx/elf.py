@@ -375,7 +375,7 @@ class Elf:
         numbers = struct.unpack_from(f"{self._order}{words}{self._pointer}", note)
         if words < 2:
             return
-        count, unit = min(numbers[0], words // 3), numbers[1]
+        count, unit = min(numbers[0], (words - 2) // 3), numbers[1]
         names = note[(2 + 3 * numbers[0]) * self.word :].split(b"\0", count)
         for at, name in zip(range(2, 2 + 3 * count, 3), names):
             yield numbers[at], numbers[at + 2] * unit, os.fsdecode(name)

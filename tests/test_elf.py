@@ -131,6 +131,20 @@ def test_only_writable_memory_without_a_file_is_anonymous(tmp_path):
 
 
 @every_class
+@pytest.mark.parametrize("words", range(6))
+def test_a_list_of_files_that_ends_early_names_none(tmp_path, word, order, words):
+    numbers = (1, 4096, 0x10000, 0x12000, 0)[:words]
+    pointer = "Q" if word == 8 else "I"
+    short = note(order, NT_FILE, struct.pack(f"{order}{len(numbers)}{pointer}", *numbers))
+    first, size = (64, 56) if word == 8 else (52, 32)
+    start = first + 2 * size
+    headers = program_header(word, order, PT_NOTE, 0, start, 0, len(short), 0)
+    headers += program_header(word, order, PT_LOAD, 5, start, 0x10000, 0, 0x2000)
+    data = header(word, order, first, 2) + headers + short
+    assert [mapping.name for mapping in elf(tmp_path, data).core_mappings()] == [""]
+
+
+@every_class
 def test_a_thread_local_symbol_is_found(tmp_path, word, order):
     data = with_symbols(word, order, ("main_arena", 1, 64), ("tcache", 6, 0x28))
     assert elf(tmp_path, data).thread_local("tcache") == 0x28
