@@ -53,9 +53,9 @@ def _load(here):
     module = importlib.util.module_from_spec(spec)
     sys.modules["gdb_heapx"] = module
     spec.loader.exec_module(module)
-    from gdb_heapx.gdbside import commands
+    from gdb_heapx.gdbside import register
 
-    commands.register()
+    register.register()
 
 
 if sys.version_info < (3, 9) or int(gdb.VERSION.split(".")[0]) < 10:

@@ -10,7 +10,7 @@ for number in (_signal.SIGINT, _signal.SIGPIPE):
 
 def main() -> int:
     """Run the shell command; return its exit status."""
-    from .shell import run
+    from .shell.main import run
 
     return run(sys.argv[1:])
 

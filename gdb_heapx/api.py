@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import SupportsInt
 
-from .causes import find_causes
-from .chunk import ALL, STATES, Chunk, Wanted
 from .commands.arenas import check_arena
 from .errors import HeapxError
 from .gdbside.session import GdbSession
 from .gdbside.values import as_address
-from .malloc import Scope
-from .report import Finding
-from .snapshots import Snapshot
+from .inventory.chunk import ALL, STATES, Chunk, Wanted
+from .report.model import Finding
+from .snapshots.malloc import Scope
+from .snapshots.take import Snapshot
+from .why.causes import find_causes
 
 __all__ = [
     "Chunk",

@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from live import ROOT, Inferior, gdb, run, running
 
+from gdb_heapx.commands import load_commands
+
+load_commands()  # as each edge does at first
+
 
 @pytest.fixture(scope="session")
 def inferiors(tmp_path_factory: pytest.TempPathFactory) -> Path:

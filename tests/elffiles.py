@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.space import Mapping
+from gdb_heapx.target.mappings import Mapping
 
 PT_LOAD, PT_NOTE, PT_PHDR = 1, 4, 6
 PAGE = 1 << 16  # of any architecture

@@ -12,14 +12,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from gdb_heapx import glibc
-from gdb_heapx.elf import PT_LOAD, Segment
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.images import Image
-from gdb_heapx.layout import Layout, Member, Struct
-from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
-from gdb_heapx.space import Mapping, Usage, check_range
-from gdb_heapx.target import Target, Thread
+from gdb_heapx.glibc import releases
+from gdb_heapx.glibc.layout import Layout, Member, Struct
+from gdb_heapx.target.elf import PT_LOAD, Segment
+from gdb_heapx.target.images import Image
+from gdb_heapx.target.mappings import Mapping, Usage, check_range
+from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
+from gdb_heapx.target.target import Target, Thread
 
 PAGE = 4096
 USED, FREE, UNSORTED, FAST, TCACHE, STRUCT = "used", "free", "unsorted", "fast", "tcache", "struct"
@@ -371,7 +371,7 @@ class HeapBuilder:
     def __init__(self, machine: Machine = AMD64, release: tuple[int, int] = (2, 36)) -> None:
         self.machine, self.release = machine, release
         self.word, self.page = machine.word, machine.page
-        self.layout = glibc.annotated_layout(machine.word, machine.architecture, release)
+        self.layout = releases.annotated_layout(machine.word, machine.architecture, release)
         self.memory = Memory()
         wide = machine.word == 8
         self.libc = 0x7F7000000000 if wide else 0xF7000000

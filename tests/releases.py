@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 from live import ROOT
 
-from gdb_heapx.elf import Elf
+from gdb_heapx.target.elf import Elf
 
 FETCH = ROOT / "scripts" / "fetch_glibc"
 SOURCES = Path(__file__).parent / "inferiors"

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from heapbuilder import usual
 
-from gdb_heapx.arguments import SCOPE_ARGS
-from gdb_heapx.catalogue import Catalogue
-from gdb_heapx.command import Command, Terminal, execute
+from gdb_heapx.cli.arguments import SCOPE_ARGS
+from gdb_heapx.cli.command import Command, Terminal, execute
+from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
-from gdb_heapx.malloc import Scope
-from gdb_heapx.preferences import NONE_PREFERRED, Preferred
-from gdb_heapx.report import Report
-from gdb_heapx.snapshots import Snapshot
-from gdb_heapx.target import Target
+from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.report.model import Report
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.take import Snapshot
+from gdb_heapx.target.target import Target
 
 
 @dataclass

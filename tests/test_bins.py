@@ -18,8 +18,8 @@ from heapbuilder import (
     usual,
 )
 
-from gdb_heapx.bins import BinKind
-from gdb_heapx.snapshots import take
+from gdb_heapx.heap.bins import BinKind
+from gdb_heapx.snapshots.take import take
 
 RELEASES = [(2, 23), (2, 26), (2, 29), (2, 31), (2, 32), (2, 36), (2, 42), (2, 43), (2, 44)]
 

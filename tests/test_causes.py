@@ -29,17 +29,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import answer
 
-from gdb_heapx import causes, spread
-from gdb_heapx import settings as settings_of_malloc
-from gdb_heapx.case import Case
-from gdb_heapx.causes import find_causes
-from gdb_heapx.images import find_images
-from gdb_heapx.malloc import Scope
-from gdb_heapx.pages import SWAPPED, UNTOUCHED
-from gdb_heapx.regions import Owner
-from gdb_heapx.report import Finding, size_text
-from gdb_heapx.snapshots import take
-from gdb_heapx.space import Mapping, Usage
+from gdb_heapx.report.model import Finding, size_text
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.regions import Owner
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.images import find_images
+from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
+from gdb_heapx.why import arenas, causes
+from gdb_heapx.why import limits as settings_of_malloc
+from gdb_heapx.why.causes import find_causes
+from gdb_heapx.why.sums import Case
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BLOCK = 20 * MIB + PAGE  # what malloc(20 MiB) maps
@@ -380,7 +380,7 @@ def finding(name, code):
 
 def codes_in_source():
     """Return the codes of all findings that the rooms of causes make."""
-    sources = map(inspect.getsource, (causes, settings_of_malloc, spread))
+    sources = map(inspect.getsource, (causes, settings_of_malloc, arenas))
     calls = (node for source in sources for node in ast.walk(ast.parse(source)))
     found = [
         call.args[0].value

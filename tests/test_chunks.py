@@ -31,14 +31,14 @@ from hypothesis import strategies as st
 from live import gdb, heapx, look, table
 from sessions import Taken, said
 
-from gdb_heapx.catalogue import Catalogue
-from gdb_heapx.chunk import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
-from gdb_heapx.command import Terminal
+from gdb_heapx.cli.command import Terminal
 from gdb_heapx.errors import HeapxError, UsageError
-from gdb_heapx.output import arrange
-from gdb_heapx.pages import SWAPPED
-from gdb_heapx.report import Column, Kind, Report, Table
-from gdb_heapx.snapshots import take
+from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.inventory.chunk import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
+from gdb_heapx.report.model import Column, Kind, Report, Table
+from gdb_heapx.report.output import arrange
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.pages import SWAPPED
 
 RELEASES = [(2, 25), (2, 31), (2, 36), (2, 42), (2, 44)]
 KINDS = st.tuples(st.sampled_from(sorted(MACHINES.values())), st.sampled_from(RELEASES))

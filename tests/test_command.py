@@ -11,13 +11,14 @@ import pytest
 from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
 from sessions import Taken, said
 
-from gdb_heapx.catalogue import Catalogue
-from gdb_heapx.command import Terminal, execute, find, load_commands, parse
+from gdb_heapx.cli.command import Terminal, execute, find, parse
+from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
-from gdb_heapx.malloc import Scope
-from gdb_heapx.output import write_whole
-from gdb_heapx.pages import RESIDENT, UNTOUCHED
-from gdb_heapx.snapshots import take
+from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.report.output import write_whole
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.pages import RESIDENT, UNTOUCHED
 
 SNAPSHOT = take(usual().target())
 COMMANDS = load_commands()

@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import answer, report_of
 
-from gdb_heapx.command import load_commands
+from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.ledger import account
-from gdb_heapx.malloc import Scope
-from gdb_heapx.report import Kind
-from gdb_heapx.snapshots import take
+from gdb_heapx.report.model import Kind
+from gdb_heapx.snapshots.ledger import account
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.take import take
 
 KINDS = [(AMD64, (2, 36)), (I386, (2, 31)), (S390X, (2, 44)), (AMD64, (2, 43))]
 SEEDS = st.randoms(use_true_random=True)  # hypothesis' own prefers the first of all choices

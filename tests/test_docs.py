@@ -14,9 +14,9 @@ from sessions import answer, report_of
 
 import gdb_heapx
 from gdb_heapx import __version__
-from gdb_heapx.catalogue import Catalogue
-from gdb_heapx.command import load_commands
-from gdb_heapx.snapshots import take
+from gdb_heapx.commands import load_commands
+from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.snapshots.take import take
 
 ROOT = Path(__file__).parent.parent
 COMMANDS_PAGE, JSON_PAGE = ROOT / "docs" / "commands.md", ROOT / "docs" / "json.md"

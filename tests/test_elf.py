@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from elffiles import Loaded, move_headers_to_the_end
 
-from gdb_heapx.elf import NT_FILE, PT_LOAD, PT_NOTE, CoreMemory, Elf, as_loaded
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.mapped import Mapped
-from gdb_heapx.procfs import parse_maps
+from gdb_heapx.target.elf import NT_FILE, PT_LOAD, PT_NOTE, CoreMemory, Elf, as_loaded
+from gdb_heapx.target.mapped import Mapped
+from gdb_heapx.target.procfs import parse_maps
 
 CLASSES = [(word, order) for word in (8, 4) for order in "<>"]
 every_class = pytest.mark.parametrize(("word", "order"), CLASSES)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gdb_heapx import glibc
-from gdb_heapx.glibc import annotated_layout
+from gdb_heapx.glibc import releases
+from gdb_heapx.glibc.releases import annotated_layout
 
 LAYOUTS = json.loads((Path(__file__).parent / "layouts.json").read_text())
 ARCHITECTURES = {"amd64": (8, "i386:x86-64"), "i386": (4, "i386"), "arm64": (8, "aarch64")}
@@ -96,7 +96,7 @@ def test_the_first_chunk_of_a_thread_arena(release, gap):
     ],
 )
 def test_malloc_alignment(word, architecture, release, alignment):
-    assert glibc.malloc_alignment(word, architecture, release) == alignment
+    assert releases.malloc_alignment(word, architecture, release) == alignment
 
 
 def test_the_number_of_fastbins():
@@ -112,7 +112,7 @@ def test_fastbins_went_with_2_43():
 
 
 def test_safe_linking_came_with_2_32():
-    assert [glibc.safe_linking((2, minor)) for minor in (31, 32, 44)] == [False, True, True]
+    assert [releases.safe_linking((2, minor)) for minor in (31, 32, 44)] == [False, True, True]
 
 
 def test_the_tcache_came_with_2_26():
@@ -121,11 +121,11 @@ def test_the_tcache_came_with_2_26():
 
 
 def test_ld_so_has_the_thread_list_from_2_34():
-    assert [glibc.thread_list_in_loader((2, m)) for m in (33, 34)] == [False, True]
+    assert [releases.thread_list_in_loader((2, m)) for m in (33, 34)] == [False, True]
 
 
 def test_the_header_left_mmapped_sizes_with_2_43():
-    assert [glibc.page_sized_mmap_header((2, m)) for m in (42, 43)] == [False, True]
+    assert [releases.page_sized_mmap_header((2, m)) for m in (42, 43)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_the_header_left_mmapped_sizes_with_2_43():
     ],
 )
 def test_heap_max_follows_huge_pages_from_2_35_to_2_41(word, release, huge, size):
-    assert glibc.heap_max(word, release, huge) == size
+    assert releases.heap_max(word, release, huge) == size

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from heapbuilder import PAGE, Pages
 
-from gdb_heapx.holes import Holes, Trimmer
-from gdb_heapx.holes import Pages as Whole
-from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
-from gdb_heapx.space import Mapping, Usage
+from gdb_heapx.heap.holes import Holes, Trimmer
+from gdb_heapx.heap.holes import Pages as Whole
+from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
 
 KIB64 = 64 << 10
 P = 0x7F1000100000  # the start of a page, of 64 KiB as well

@@ -10,11 +10,11 @@ import pytest
 from elffiles import Loaded
 from heapbuilder import PAGE, File
 
-from gdb_heapx.elf import PF_W, Elf
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.images import Image, find_images
-from gdb_heapx.layout import Member, Struct
-from gdb_heapx.space import Mapping
+from gdb_heapx.glibc.layout import Member, Struct
+from gdb_heapx.target.elf import PF_W, Elf
+from gdb_heapx.target.images import Image, find_images
+from gdb_heapx.target.mappings import Mapping
 
 
 class Nothing:

@@ -1,101 +1,30 @@
-"""The arrows between modules, read with ast: imports go down one list only."""
+"""The arrows between modules, read with ast: from folder to folder they go down one list only."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
-ORDER = (
-    *(
-        "__init__",
-        "errors",
-        "ending",
-        "layout",
-        "space",
-        "mapped",
-        "elf",
-        "corefile",
-        "images",
-        "target",
-        "pages",
-        "procfs",
-        "leaders",
-    ),
-    *("glibc", "loader", "structure", "locate", "allocators"),
-    *("nptl", "holes", "lists", "arenas", "bins", "threadvars", "caches", "scan", "walk", "heaps"),
-    *("mmapped", "outline", "motion"),
-    *(
-        "trim",
-        "census",
-        "presence",
-        "figures",
-        "reading",
-        "malloc",
-        "proof",
-        "regions",
-        "snapshots",
-        "ledger",
-        "report",
-        "origins",
-        "thresholds",
-        "case",
-        "settings",
-        "spread",
-        "causes",
-        "chunk",
-        "inventory",
-        "catalogue",
-        "meanings",
-        "style",
-        "tables",
-        "text",
-        "render",
-        "arguments",
-        "preferences",
-        "output",
-    ),
-    # The package `commands` itself is empty: `command` only lists its modules.
-    *(
-        "commands",
-        "command",
-        "manual",
-        "completions",
-        "commands.__init__",
-        "commands.arenas",
-        "commands.health",
-    ),
-    *(
-        "commands.lists",
-        "commands.chunks",
-        "commands.overview",
-        "commands.ledger",
-        "commands.trim",
-        "commands.threads",
-        "commands.sizes",
-        "commands.params",
-        "gdbside.__init__",
-        "gdbside.strings",
-        "gdbside.values",
-        "gdbside.debuginfo",
-        "gdbside.frames",
-        "gdbside.inferior",
-        "gdbside.parameters",
-        "gdbside.printers",
-        "gdbside.calls",
-        "gdbside.session",
-        "api",
-        "gdbside.functions",
-        "gdbside.commands",
-        "gdbside.batch",
-        "asking",
-        "shell",
-        "__main__",
-    ),
+# Modules and folders, from the ground up. Those of one floor don't know of each other.
+FLOORS = (
+    ("__init__",),
+    ("errors", "ending"),
+    ("glibc",),
+    ("report",),
+    ("target",),
+    ("locate",),
+    ("heap",),
+    ("snapshots",),
+    ("inventory", "why"),
+    ("cli",),
+    ("commands",),
+    ("gdbside",),
+    ("api", "shell"),
+    ("__main__",),
 )
-EDGE = ("gdbside.", "asking", "shell", "__main__")
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+EDGE = ("gdbside", "shell", "__main__")  # folders that print, and end the program
 
 
 def modules() -> dict[str, ast.Module]:
@@ -123,34 +52,68 @@ def imports(tree: ast.Module, name: str) -> set[str]:
 
 
 def _module(base: str, name: str) -> str:
+    """Return the module that `from base import name` means: a folder by its __init__."""
     inner = f"{base}.{name}" if base else name
-    return inner if inner in ORDER else base or "__init__"
+    places = (inner, f"{inner}.__init__", base, f"{base}.__init__" if base else "__init__")
+    return next(place for place in places if place in MODULES)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_module_has_its_place(name):
-    assert name in ORDER
+def folder(name: str) -> str:
+    return name.partition(".")[0]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_only_go_down(name):
-    inside = [i[1:] for i in imports(MODULES[name], name) if i.startswith(".")]
-    higher = [i for i in inside if ORDER.index(i) >= ORDER.index(name)]
-    assert not higher or (name, set(higher)) == ("__init__", {"api"})  # the front door, when asked
+# Each module of the package, and each that it imports from there.
+ARROWS = sorted(
+    (name, inner[1:])
+    for name, tree in MODULES.items()
+    for inner in imports(tree, name)
+    if inner.startswith(".")
+)
 
 
-COMMANDS = [name for name in MODULES if name.startswith("commands.")]
+def test_every_module_has_its_floor():
+    assert {folder(name) for name in MODULES} == set(FLOOR_OF)
+
+
+def test_imports_only_go_down():
+    front_door = ("__init__", "api")  # when asked
+    between = [(a, b) for a, b in ARROWS if folder(a) != folder(b) and (a, b) != front_door]
+    assert between
+    assert [(a, b) for a, b in between if FLOOR_OF[folder(b)] >= FLOOR_OF[folder(a)]] == []
+
+
+def test_inside_a_folder_imports_dont_run_in_a_circle():
+    inside = [(a, b) for a, b in ARROWS if folder(a) == folder(b)]
+    while True:
+        importing = {a for a, _ in inside}
+        rest = [(a, b) for a, b in inside if b in importing]
+        if rest == inside:
+            break
+        inside = rest
+    assert inside == []
+
+
+def test_a_folder_has_no_name_of_the_python_api():
+    """Importing the folder would put it in place of the function."""
+    front_door = ast.literal_eval(
+        next(
+            node.value
+            for node in MODULES["__init__"].body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        )
+    )
+    assert front_door
+    assert {folder(name) for name in MODULES}.isdisjoint(front_door)
 
 
 def test_commands_share_only_what_arenas_has():
-    found = {i for n in COMMANDS for i in imports(MODULES[n], n) if i.startswith(".commands.")}
-    assert found == {".commands.arenas"}
+    shared = {b for a, b in ARROWS if folder(a) == folder(b) == "commands"}
+    assert shared == {"commands.arenas"}
 
 
 def test_only_gdbside_imports_gdb():
     found = {name for name, tree in MODULES.items() if "gdb" in imports(tree, name)}
-    assert found
-    assert all(name.startswith("gdbside.") for name in found)
+    assert {folder(name) for name in found} == {"gdbside"}
 
 
 def libraries(tree: ast.Module) -> set[str]:
@@ -160,28 +123,33 @@ def libraries(tree: ast.Module) -> set[str]:
     return {a.value.partition(".")[0] for a in asked if isinstance(a, ast.Constant)}
 
 
-def test_only_the_rooms_of_text_ask_for_tabulate_and_pygments():
+def test_only_the_folder_report_asks_for_tabulate_and_pygments():
     """By style.library, since both may be missing: an import would need them."""
     asked = {name: libraries(tree) for name, tree in MODULES.items()}
-    assert {name for name, found in asked.items() if found} == {"style", "tables", "text", "render"}
+    assert {folder(name) for name, found in asked.items() if found} == {"report"}
     assert set.union(*asked.values()) == {"tabulate", "pygments"}
-    for name, tree in MODULES.items():
-        roots = {i.partition(".")[0] for i in imports(tree, name)}
-        assert roots.isdisjoint({"tabulate", "pygments"}), name
+    roots = {(n, i.partition(".")[0]) for n, tree in MODULES.items() for i in imports(tree, n)}
+    assert {name for name, root in roots if root in ("tabulate", "pygments")} == set()
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(EDGE)])
-def test_nothing_below_the_edge_prints_or_exits(name):
-    called = [n.func for n in ast.walk(MODULES[name]) if isinstance(n, ast.Call)]
-    names = {f.id for f in called if isinstance(f, ast.Name)}
-    dotted = {ast.unparse(f) for f in called if isinstance(f, ast.Attribute)}
-    assert names.isdisjoint({"print", "exit", "quit"})
-    assert dotted.isdisjoint({"sys.exit", "sys.stdout.write", "sys.stderr.write", "os._exit"})
+def test_nothing_below_the_edge_prints_or_exits():
+    bare = {"print", "exit", "quit"}
+    dotted = {"sys.exit", "sys.stdout.write", "sys.stderr.write", "os._exit"}
+    called = {
+        (name, ast.unparse(node.func))
+        for name, tree in MODULES.items()
+        if folder(name) not in EDGE
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
+    assert [(name, what) for name, what in called if what in bare | dotted] == []
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_module_catches_everything(name):
-    for node in ast.walk(MODULES[name]):
-        if isinstance(node, ast.ExceptHandler):
-            assert node.type is not None
-            assert ast.unparse(node.type) not in ("Exception", "BaseException")
+def test_no_module_catches_everything():
+    caught = [
+        (name, node.type and ast.unparse(node.type))
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+    ]
+    assert [each for each in caught if each[1] in (None, "Exception", "BaseException")] == []

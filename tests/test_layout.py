@@ -7,8 +7,8 @@ from heapbuilder import MACHINES, bin_index
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdb_heapx.glibc import annotated_layout
-from gdb_heapx.layout import LAST_BIN, Field, align_down, align_up, lay_out
+from gdb_heapx.glibc.layout import LAST_BIN, Field, align_down, align_up, lay_out
+from gdb_heapx.glibc.releases import annotated_layout
 
 LAYOUTS = {n: annotated_layout(m.word, m.architecture, (2, 36)) for n, m in MACHINES.items()}
 AMD64, I386, ARM = LAYOUTS["amd64"], LAYOUTS["i386"], LAYOUTS["arm"]

@@ -23,13 +23,13 @@ from heapbuilder import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdb_heapx.ledger import MALLOC, STATES, account
-from gdb_heapx.malloc import Scope
-from gdb_heapx.pages import RESIDENT, SWAPPED
-from gdb_heapx.presence import UNKNOWN, Presence
-from gdb_heapx.regions import APART, Owner
-from gdb_heapx.snapshots import take
-from gdb_heapx.space import Mapping, Usage
+from gdb_heapx.snapshots.ledger import MALLOC, STATES, account
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.regions import APART, Owner
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.amounts import UNKNOWN, Presence
+from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.pages import RESIDENT, SWAPPED
 
 NOTHING = Usage(0, 0, 0, 0, 0, 0, False, None)
 MACHINES = [(AMD64, (2, 36)), (AMD64, (2, 44)), (I386, (2, 31)), (S390X, (2, 42)), (ARM64, (2, 36))]

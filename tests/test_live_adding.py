@@ -67,20 +67,20 @@ def in_gdb(copy, *lines):
 # A release.
 
 
-def test_the_field_of_the_example_is_one_of_glibc_py():
-    lines = (ROOT / "gdb_heapx" / "glibc.py").read_text().splitlines()
+def test_the_field_of_the_example_is_one_of_releases_py():
+    lines = (ROOT / "gdb_heapx" / "glibc" / "releases.py").read_text().splitlines()
     assert example("A glibc release", "have_fastchunks").strip() in map(str.strip, lines)
 
 
 ASK = """
-from gdb_heapx import glibc
-for release in glibc.releases()[-2:]:
-    print(release, list(glibc.annotated_layout(8, "i386:x86-64", release).state.members))
+from gdb_heapx.glibc import releases
+for release in releases.releases()[-2:]:
+    print(release, list(releases.annotated_layout(8, "i386:x86-64", release).state.members))
 """
 
 
 def test_a_release_and_its_field_that_are_written_down_are_known(copy):
-    file = copy / "gdb_heapx" / "glibc.py"
+    file = copy / "gdb_heapx" / "glibc" / "releases.py"
     line = example("A glibc release", "have_fastchunks").strip()
     insert(file, line, 'Field("of_2_45", INT, since=(2, 45)),\n        ')
     file.write_text(
@@ -137,7 +137,7 @@ def test_a_command_that_is_added_as_a_file_has_help_and_completion(limits):
 
 def test_a_cause_that_is_added_is_found(copy, start):
     process = start("arenas", "20")
-    file = copy / "gdb_heapx" / "causes.py"
+    file = copy / "gdb_heapx" / "why" / "causes.py"
     insert(file, "CAUSES: tuple[", example("A cause", "-> Iterator[Finding]") + "\n\n")
     named = re.findall(r"`(_stacks, )(_outside)`", PAGE)[0]
     file.write_text(file.read_text().replace(f"{named[1]}),", f"{''.join(named)}),"))
@@ -156,7 +156,7 @@ def test_a_cause_that_is_added_is_found(copy, start):
 @pytest.fixture
 def tsv(copy):
     """Return a copy that has the format of the example."""
-    file = copy / "gdb_heapx" / "render.py"
+    file = copy / "gdb_heapx" / "report" / "render.py"
     insert(file, "Renderer = Callable[", example("A format", "def render_tsv") + "\n\n")
     (entry,) = re.findall(r'`("tsv": render_tsv)`', PAGE)
     insert(file, '"text": render_text', f"{entry},\n    ")

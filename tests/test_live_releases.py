@@ -10,7 +10,7 @@ from live import ROOT, gcore, kernel_core, regions, reports, run, running, table
 from releases import HOST, glibc_of, missing
 
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.procfs import ProcessMemory
+from gdb_heapx.target.procfs import ProcessMemory
 
 pytestmark = pytest.mark.live
 
@@ -82,11 +82,11 @@ def test_tcaches_of_2_43_are_found(arch, symbols, tmp_path):
     assert ours == [(arena.system, *arena.rest) for arena in inferior.oracle.arenas]
 
 
-# scripts/check_layouts: glibc.py against debug info.
+# scripts/check_layouts: releases.py against debug info.
 
 
 @pytest.mark.parametrize("suite", [HOST, *map(slow, OTHERS)])
-def test_the_structs_of_glibc_py_are_those_of_debug_info(suite):
+def test_the_structs_of_releases_py_are_those_of_debug_info(suite):
     result = run((CHECK_LAYOUTS, *glibc_of(suite).libc))
     if "no debug info there" in result.err:
         missing("needs Debian's package libc6-dbg")

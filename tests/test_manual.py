@@ -10,10 +10,10 @@ import subprocess
 import pytest
 from live import HEAPX, ROOT, environment, run
 
-from gdb_heapx.command import load_commands
-from gdb_heapx.completions import completions
-from gdb_heapx.manual import SHELL_ARGS, SHELLS, help_text, man_page, sub_commands
-from gdb_heapx.preferences import PREFERENCES
+from gdb_heapx.cli.completions import completions
+from gdb_heapx.cli.manual import SHELL_ARGS, SHELLS, help_text, man_page, sub_commands
+from gdb_heapx.cli.preferences import PREFERENCES
+from gdb_heapx.commands import load_commands
 
 WORDS = [command.word for command in sub_commands()]
 MAN_PAGE = ROOT / "docs" / "heapx.1"

@@ -17,11 +17,11 @@ from heapbuilder import PAGE, Pages
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdb_heapx import pages
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
-from gdb_heapx.procfs import parse_maps, read_maps
-from gdb_heapx.space import Mapping, Usage
+from gdb_heapx.target import pages
+from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
+from gdb_heapx.target.procfs import parse_maps, read_maps
 
 BASE = 0x10000
 # Documentation/admin-guide/mm/pagemap.rst

@@ -10,9 +10,9 @@ from heapbuilder import AMD64, I386, usual
 from live import gcore, heapx, look, table
 from sessions import answer
 
-from gdb_heapx import glibc
-from gdb_heapx.procfs import malloc_variables
-from gdb_heapx.snapshots import take
+from gdb_heapx.glibc import releases
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.procfs import malloc_variables
 
 MAPPED = 1 << 20
 FIXED = {"no_dyn_threshold": 1, "max_mmapped_mem": MAPPED}  # the user set a limit
@@ -23,7 +23,7 @@ RELEASES = [(2, minor) for minor in range(23, 45)]
 
 def rows_of(heap, environment=None, **parameters):
     target = heap.target()
-    defaults = glibc.default_parameters(heap.layout)
+    defaults = releases.default_parameters(heap.layout)
     for name, value in {**defaults, **parameters}.items():
         heap.field(heap.layout.par, heap.symbols["mp_"], name, value)
     target = replace(target, environment=lambda: environment)
@@ -36,7 +36,7 @@ def test_a_setting_that_nobody_has_changed_is_the_default(release):
     rows, _ = rows_of(usual(AMD64, release), {})
     assert {row["source"] for row in rows.values()} == {"default"}
     assert all(row["value"] == row["default"] for row in rows.values())
-    assert set(rows) <= set(glibc.lay_out("malloc_par", glibc.MALLOC_PAR, 8, release).members)
+    assert set(rows) <= set(releases.lay_out("malloc_par", releases.MALLOC_PAR, 8, release).members)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_setting_that_nobody_has_changed_is_the_default(release):
 def test_the_largest_cached_request_is_as_on_real_processes(machine, release, largest):
     """Read in gdb on processes of these releases."""
     layout = usual(machine, release).layout
-    assert glibc.default_parameters(layout)["tcache_max_bytes"] == largest
+    assert releases.default_parameters(layout)["tcache_max_bytes"] == largest
 
 
 @pytest.mark.parametrize(

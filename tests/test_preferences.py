@@ -9,11 +9,11 @@ from heapbuilder import usual
 from live import gdb, heapx
 from sessions import Taken, said
 
-from gdb_heapx.command import Terminal
+from gdb_heapx.cli.command import Terminal
+from gdb_heapx.cli.preferences import PREFERENCES, Preferred, by_name
 from gdb_heapx.errors import UsageError
-from gdb_heapx.preferences import PREFERENCES, Preferred, by_name
-from gdb_heapx.snapshots import take
-from gdb_heapx.style import styles, table_formats
+from gdb_heapx.report.style import styles, table_formats
+from gdb_heapx.snapshots.take import take
 
 SNAPSHOT = take(usual().target())
 ESCAPE = "\x1b["

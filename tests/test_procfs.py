@@ -11,10 +11,12 @@ import pytest
 from heapbuilder import PAGE, Pages, usual
 from sessions import answer
 
-from gdb_heapx import pages, procfs
 from gdb_heapx.errors import MemoryFault, SwappedOutError
-from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
-from gdb_heapx.procfs import (
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target import pages, procfs
+from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
+from gdb_heapx.target.procfs import (
     ProcessMemory,
     QuietMemory,
     malloc_variables,
@@ -26,8 +28,6 @@ from gdb_heapx.procfs import (
     stands_still,
     thread_name,
 )
-from gdb_heapx.snapshots import take
-from gdb_heapx.space import Mapping, Usage
 
 BASE = 0x10000
 

@@ -9,11 +9,11 @@ from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED
-from gdb_heapx.presence import UNKNOWN, Presence
-from gdb_heapx.regions import OverlapError, Owner, Span, owner_of, tile
-from gdb_heapx.snapshots import take
-from gdb_heapx.space import Mapping, Usage
+from gdb_heapx.snapshots.regions import OverlapError, Owner, Span, owner_of, tile
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.amounts import UNKNOWN, Presence
+from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED
 
 
 def usage(resident=0, swapped=0, apart=None):

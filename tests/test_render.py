@@ -14,18 +14,18 @@ import pytest
 from heapbuilder import usual, with_pages_at_random
 from sessions import report_of
 
-from gdb_heapx import render
-from gdb_heapx.command import load_commands
+from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import Problem, escape
-from gdb_heapx.presence import UNKNOWN, Presence
-from gdb_heapx.regions import Owner, Region, Span
-from gdb_heapx.render import FORMATS, Context
-from gdb_heapx.report import Column, Kind, Report, Table, total
-from gdb_heapx.snapshots import take
-from gdb_heapx.style import Style, library
-from gdb_heapx.tables import format_bytes
-from gdb_heapx.text import tokens
-from gdb_heapx.trim import Part, Trim
+from gdb_heapx.heap.trim import Part, Trim
+from gdb_heapx.report import render
+from gdb_heapx.report.model import Column, Kind, Report, Table, total
+from gdb_heapx.report.render import FORMATS, Context
+from gdb_heapx.report.style import Style, library
+from gdb_heapx.report.tables import format_bytes
+from gdb_heapx.report.text import tokens
+from gdb_heapx.snapshots.regions import Owner, Region, Span
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.amounts import UNKNOWN, Presence
 
 SNAPSHOT = take(usual().target())
 KNOWN = take(with_pages_at_random(random.Random(1), usual()).target())

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from live import heapx, look, table
 from sessions import answer
 
-from gdb_heapx.census import Census, added, by_size, census_of
-from gdb_heapx.malloc import Scope
-from gdb_heapx.snapshots import take
+from gdb_heapx.heap.census import Census, added, by_size, census_of
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.take import take
 
 RELEASES = [(2, 25), (2, 31), (2, 36), (2, 42), (2, 44)]
 KINDS = st.tuples(st.sampled_from(sorted(MACHINES.values())), st.sampled_from(RELEASES))

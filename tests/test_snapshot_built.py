@@ -29,15 +29,15 @@ from sessions import answer
 
 from gdb_heapx.commands.arenas import mmapped_total
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.images import Image
-from gdb_heapx.layout import Member
-from gdb_heapx.ledger import account
-from gdb_heapx.malloc import Scope
-from gdb_heapx.pages import UNTOUCHED
-from gdb_heapx.regions import Owner
-from gdb_heapx.snapshots import take
-from gdb_heapx.thresholds import free_would_trim, thresholds
-from gdb_heapx.trim import Trim
+from gdb_heapx.glibc.layout import Member
+from gdb_heapx.heap.trim import Trim
+from gdb_heapx.snapshots.ledger import account
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.regions import Owner
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.images import Image
+from gdb_heapx.target.pages import UNTOUCHED
+from gdb_heapx.why.thresholds import free_would_trim, thresholds
 
 every_machine = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
 RELEASES = [(2, 23), (2, 26), (2, 31), (2, 33), (2, 36), (2, 42), (2, 43), (2, 44)]
@@ -190,7 +190,7 @@ def test_a_broken_ring_ends_the_list_of_arenas(to):
 
 
 def test_a_ring_that_does_not_lead_back_shows_no_arena_twice(monkeypatch):
-    monkeypatch.setattr("gdb_heapx.arenas.MAX_ARENAS", 64)
+    monkeypatch.setattr("gdb_heapx.heap.arenas.MAX_ARENAS", 64)
     heap = three_arenas()
     heap.field(heap.layout.state, heap.arenas[2].address, "next", heap.arenas[1].address)
     snapshot = take(heap.target())
@@ -224,7 +224,7 @@ def test_a_broken_chain_of_heaps_costs_only_its_arena(name, value):
 
 
 def test_a_circle_of_heaps_is_a_problem(monkeypatch):
-    monkeypatch.setattr("gdb_heapx.arenas.MAX_HEAPS", 64)
+    monkeypatch.setattr("gdb_heapx.heap.arenas.MAX_HEAPS", 64)
     heap, arena = two_heaps()
     heap.field(heap.layout.heap_info, arena.heaps[0][0], "prev", arena.heaps[1][0])
     snapshot = take(heap.target())

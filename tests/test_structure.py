@@ -20,13 +20,13 @@ from heapbuilder import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdb_heapx import glibc
 from gdb_heapx.errors import HeapxError
-from gdb_heapx.images import Image
-from gdb_heapx.locate import find_libcs
-from gdb_heapx.snapshots import take
-from gdb_heapx.structure import find_main_arena, find_mp, is_mp_at
-from gdb_heapx.target import Given
+from gdb_heapx.glibc import releases
+from gdb_heapx.locate.by_structure import find_main_arena, find_mp, is_mp_at
+from gdb_heapx.locate.libcs import find_libcs
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.images import Image
+from gdb_heapx.target.target import Given
 
 RELEASES = [(2, minor) for minor in (23, 25, 27, 31, 33, 35, 41, 42, 43, 44)]
 DESCRIBED = ("_thread_db_", "_rtld_global", "_link_map", "stack_used", "__stack_user", "__curbrk")
@@ -100,7 +100,7 @@ def test_a_release_that_nothing_tells_is_found_by_what_adds_up(release):
 
 def test_releases_of_one_layout_are_told_together():
     oldest, newest = (2, 35), (2, 41)
-    assert glibc.same_layout(8, "i386:x86-64", oldest, newest)
+    assert releases.same_layout(8, "i386:x86-64", oldest, newest)
     assert take(stripped(usual(), told=False)).mallocs[0].release == "2.35 to 2.41"
 
 

@@ -11,8 +11,8 @@ from heapbuilder import PAGE, usual
 from live import look, table
 from sessions import answer
 
-from gdb_heapx.snapshots import take
-from gdb_heapx.target import Thread
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.target import Thread
 
 
 def rows_of(snapshot):

@@ -25,11 +25,11 @@ from heapbuilder import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdb_heapx.malloc import Scope
-from gdb_heapx.pages import RESIDENT, SWAPPED, UNTOUCHED
-from gdb_heapx.scan import BLOCK, SMALLEST_READ
-from gdb_heapx.snapshots import take
-from gdb_heapx.trim import Part, Trim
+from gdb_heapx.heap.scan import BLOCK, SMALLEST_READ
+from gdb_heapx.heap.trim import Part, Trim
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED
 
 NAMES = tuple(Trim.__dataclass_fields__)
 KIB, MIB = 1 << 10, 1 << 20

@@ -8,10 +8,10 @@ from itertools import count
 import pytest
 from heapbuilder import AMD64, S390X, usual
 
-from gdb_heapx.catalogue import Catalogue
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.nptl import _stackblock
-from gdb_heapx.snapshots import take
+from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.locate.nptl import _stackblock
+from gdb_heapx.snapshots.take import take
 
 
 class Holed:

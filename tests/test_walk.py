@@ -19,11 +19,11 @@ from heapbuilder import (
     usual,
 )
 
-from gdb_heapx.lists import Overlay
-from gdb_heapx.scan import BLOCK
-from gdb_heapx.snapshots import take
-from gdb_heapx.space import Mapping
-from gdb_heapx.walk import walk
+from gdb_heapx.heap.lists import Overlay
+from gdb_heapx.heap.scan import BLOCK
+from gdb_heapx.heap.walk import walk
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.mappings import Mapping
 
 MIB = 1 << 20
 
@@ -396,8 +396,8 @@ def test_a_wrong_prev_size_behind_any_free_chunk_is_named_and_costs_no_figure(ma
 
 @pytest.mark.parametrize("window", [64, 4096])
 def test_a_wrong_prev_size_is_seen_where_reads_end_too(monkeypatch, window):
-    monkeypatch.setattr("gdb_heapx.scan.SMALLEST_READ", window)
-    monkeypatch.setattr("gdb_heapx.scan.BLOCK", window)
+    monkeypatch.setattr("gdb_heapx.heap.scan.SMALLEST_READ", window)
+    monkeypatch.setattr("gdb_heapx.heap.scan.BLOCK", window)
     for number in range(8):
         heap, chunks = heap_with(*[(FREE, 96), (USED, 32)] * 8)
         heap.main.close()

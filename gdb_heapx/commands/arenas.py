@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ..arenas import Arena
-from ..arguments import ARENA, NO_WALK
-from ..bins import Bin
-from ..case import Case
-from ..catalogue import Catalogue
-from ..command import command
+from ..cli.arguments import ARENA, NO_WALK
+from ..cli.command import command
 from ..errors import UsageError
-from ..figures import ArenaFigures
-from ..inventory import uncertain_mmapped
-from ..malloc import Malloc
-from ..presence import Presence
-from ..report import DATA_ONLY, Column, Kind, Report, Row, Table, Value, size_text, total
-from ..snapshots import Snapshot
-from ..thresholds import free_would_trim, thresholds
+from ..heap.arenas import Arena
+from ..heap.bins import Bin
+from ..inventory.catalogue import Catalogue
+from ..inventory.libc import uncertain_mmapped
+from ..report.model import DATA_ONLY, Column, Kind, Report, Row, Table, Value, size_text, total
+from ..snapshots.figures import ArenaFigures
+from ..snapshots.malloc import Malloc
+from ..snapshots.take import Snapshot
+from ..target.amounts import Presence
+from ..why.sums import Case
+from ..why.thresholds import free_would_trim, thresholds
 
 LIBC = Column("libc", Kind.TEXT, DATA_ONLY)
 PRESENCE = (Column("resident", Kind.BYTES, rank=1), Column("swapped", Kind.BYTES, rank=4))

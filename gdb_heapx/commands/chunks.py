@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..arguments import ADDRESS, OF_ARENA, Arg
-from ..bins import BinKind
-from ..catalogue import Around, Catalogue
-from ..chunk import BINNED, FAST, FREE, IN_USE, MMAPPED, STATES, TCACHE, TOP, UNKNOWN, Chunk, Wanted
-from ..command import command
+from ..cli.arguments import ADDRESS, OF_ARENA, Arg
+from ..cli.command import command
 from ..errors import HeapxError, Problem, UsageError
-from ..glibc import tcache_has_key
-from ..meanings import name_of, words_of
-from ..report import Column, Dump, Kind, Report, Row, Table, total
+from ..glibc.releases import tcache_has_key
+from ..heap.bins import BinKind
+from ..inventory.catalogue import Around, Catalogue
+from ..inventory.chunk import (
+    BINNED,
+    FAST,
+    FREE,
+    IN_USE,
+    MMAPPED,
+    STATES,
+    TCACHE,
+    TOP,
+    UNKNOWN,
+    Chunk,
+    Wanted,
+)
+from ..inventory.words import name_of, words_of
+from ..report.model import Column, Dump, Kind, Report, Row, Table, total
 from .arenas import LIBC, check_arena, residency_note
 
 STATE = Column("state", Kind.TEXT)

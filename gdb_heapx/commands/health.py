@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from .. import __version__
-from ..command import command
-from ..report import Column, Kind, Report, Row, Table
-from ..snapshots import Snapshot
+from ..cli.command import command
+from ..report.model import Column, Kind, Report, Row, Table
+from ..snapshots.take import Snapshot
 from .arenas import LIBC
 
 CHECK_COLUMNS = (

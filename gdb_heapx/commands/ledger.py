@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..case import Case
-from ..command import command
-from ..ledger import Entry, Ledger
-from ..regions import APART
-from ..report import Column, Kind, Report, Row, Table, size_text, total
-from ..snapshots import Snapshot
+from ..cli.command import command
+from ..report.model import Column, Kind, Report, Row, Table, size_text, total
+from ..snapshots.ledger import Entry, Ledger
+from ..snapshots.regions import APART
+from ..snapshots.take import Snapshot
+from ..why.sums import Case
 from .arenas import LIBC, equation, lost_mmapped, notes_of
 
 LEDGER_COLUMNS = (

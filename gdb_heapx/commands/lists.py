@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..arguments import NO_WALK, OF_ARENA, Arg
-from ..bins import BinKind
-from ..catalogue import Catalogue
-from ..command import command
-from ..report import Column, Kind, Report, Row, Table, total
-from ..snapshots import Snapshot
+from ..cli.arguments import NO_WALK, OF_ARENA, Arg
+from ..cli.command import command
+from ..heap.bins import BinKind
+from ..inventory.catalogue import Catalogue
+from ..report.model import Column, Kind, Report, Row, Table, total
+from ..snapshots.take import Snapshot
 from .arenas import LIBC, PRESENCE, check_arena, notes_of, presence_of, residency_note, select
 
 SIZES = (

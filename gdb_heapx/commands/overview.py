@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..arguments import NO_WALK
-from ..case import Case
-from ..causes import find_causes
-from ..command import command
-from ..regions import Owner
-from ..report import DATA_ONLY, Bar, Column, Kind, Report, Row, Table
-from ..snapshots import Snapshot
+from ..cli.arguments import NO_WALK
+from ..cli.command import command
+from ..report.model import DATA_ONLY, Bar, Column, Kind, Report, Row, Table
+from ..snapshots.regions import Owner
+from ..snapshots.take import Snapshot
+from ..why.causes import find_causes
+from ..why.sums import Case
 from .arenas import equation, lost_mmapped, notes_of
 
 # For scripts; text shows the findings themselves.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ..command import command
-from ..malloc import Malloc
-from ..origins import Environment, outcome, settings_of, source_of
-from ..report import Column, Kind, Report, Row, Table, counted, size_text
-from ..snapshots import Snapshot
+from ..cli.command import command
+from ..report.model import Column, Kind, Report, Row, Table, counted, size_text
+from ..snapshots.malloc import Malloc
+from ..snapshots.take import Snapshot
+from ..why.sources import Environment, outcome, settings_of, source_of
 from .arenas import LIBC, notes_of
 
 PARAM_COLUMNS = (

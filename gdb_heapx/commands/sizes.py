@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..arguments import OF_ARENA, Arg
-from ..census import SizeRow, added, by_size
-from ..command import command
-from ..figures import ArenaFigures
-from ..report import Column, Kind, Report, Table, size_text, total
-from ..snapshots import Snapshot
+from ..cli.arguments import OF_ARENA, Arg
+from ..cli.command import command
+from ..heap.census import SizeRow, added, by_size
+from ..report.model import Column, Kind, Report, Table, size_text, total
+from ..snapshots.figures import ArenaFigures
+from ..snapshots.take import Snapshot
 from .arenas import lost_mmapped, notes_of, select
 
 SIZE_COLUMNS = (

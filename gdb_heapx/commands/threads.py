@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..command import command
-from ..malloc import Malloc, MallocThread
-from ..report import Column, Kind, Report, Row, Table, total
-from ..snapshots import Snapshot
+from ..cli.command import command
+from ..report.model import Column, Kind, Report, Row, Table, total
+from ..snapshots.malloc import Malloc, MallocThread
+from ..snapshots.take import Snapshot
 from .arenas import LIBC, notes_of
 
 THREAD_COLUMNS = (

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..arguments import ARENA, PAD, Arg
-from ..command import Session, command
+from ..cli.arguments import ARENA, PAD, Arg
+from ..cli.command import Session, command
 from ..errors import HeapxError
-from ..figures import ArenaFigures
-from ..malloc import Scope
-from ..report import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
-from ..snapshots import Snapshot
-from ..trim import Trim
+from ..heap.trim import Trim
+from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
+from ..snapshots.figures import ArenaFigures
+from ..snapshots.malloc import Scope
+from ..snapshots.take import Snapshot
 from .arenas import LIBC, notes_of, select
 
 # By part: its heading, and its rank where the terminal is narrow. Text shows what is resident.

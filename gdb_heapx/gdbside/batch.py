@@ -13,12 +13,12 @@ from typing import Any
 
 import gdb
 
-from ..command import Terminal, execute
-from ..corefile import check_core
+from ..cli.command import Terminal, execute
 from ..ending import EndedError, end_by_exception, held_back, let_through
 from ..errors import HeapxError
-from ..leaders import others_held, to_attach
-from ..procfs import is_stopped, run_on, tracer_of
+from ..target.corefile import check_core
+from ..target.leaders import others_held, to_attach
+from ..target.procfs import is_stopped, run_on, tracer_of
 from .inferior import core_program
 from .parameters import preferred
 from .session import GdbSession

@@ -17,7 +17,7 @@ import gdb
 
 from ..ending import held_back
 from ..errors import HeapxError
-from ..procfs import in_system_call, is_dead
+from ..target.procfs import in_system_call, is_dead
 from .frames import selection_kept
 from .inferior import is_native
 from .values import setting

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import gdb
 
-from ..elf import Elf
-from ..layout import Member, Struct
+from ..glibc.layout import Member, Struct
+from ..target.elf import Elf
 from .strings import exact, said
 
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 
 import gdb
 
-from .. import glibc
-from ..leaders import held_by, process_of
+from ..glibc import releases
+from ..target.leaders import held_by, process_of
 from .strings import exact
 
 FRAMES = 16  # how deep malloc may be below a system call
@@ -35,7 +35,7 @@ def inside_malloc(inferior: gdb.Inferior) -> dict[int, str]:
     of those that gdb doesn't see nobody can tell.
     """
     unseen = dict.fromkeys(unseen_threads(inferior), "what gdb does not see")
-    return {**unseen, **_inside(inferior, glibc.MALLOC_FUNCTIONS)}
+    return {**unseen, **_inside(inferior, releases.MALLOC_FUNCTIONS)}
 
 
 def unseen_threads(inferior: gdb.Inferior) -> set[int]:
@@ -48,7 +48,7 @@ def unseen_threads(inferior: gdb.Inferior) -> set[int]:
 
 def aborting(inferior: gdb.Inferior) -> frozenset[int]:
     """Return the LWPs of the threads that stand inside abort."""
-    return frozenset(_inside(inferior, glibc.ABORT_FUNCTIONS))
+    return frozenset(_inside(inferior, releases.ABORT_FUNCTIONS))
 
 
 def _inside(inferior: gdb.Inferior, functions: re.Pattern[str]) -> dict[int, str]:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import gdb
 
-from ..chunk import IN_USE, Chunk
 from ..errors import HeapxError
-from ..malloc import Scope
+from ..inventory.chunk import IN_USE, Chunk
+from ..snapshots.malloc import Scope
 from .session import GdbSession
 from .values import address_of
 

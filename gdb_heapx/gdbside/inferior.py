@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import gdb
 
-from ..corefile import cut_short
-from ..elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
 from ..errors import HeapxError, MemoryFault
-from ..images import Image, as_mapped, find_images, named_by_content
-from ..layout import align_down
-from ..leaders import process_of
-from ..pages import PageStates
-from ..procfs import (
+from ..glibc.layout import align_down
+from ..target.corefile import cut_short
+from ..target.elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
+from ..target.images import Image, as_mapped, find_images, named_by_content
+from ..target.leaders import process_of
+from ..target.mappings import Mapping, Memory, check_range
+from ..target.pages import PageStates
+from ..target.procfs import (
     ProcessMemory,
     QuietMemory,
     inner_lwp,
@@ -31,8 +32,7 @@ from ..procfs import (
     swap_allowance,
     thread_name,
 )
-from ..space import Mapping, Memory, check_range
-from ..target import ByteOrder, Given, Target, Thread
+from ..target.target import ByteOrder, Given, Target, Thread
 from .debuginfo import ObjectFile, debug_info, first_sections
 from .frames import aborting, inside_malloc, thread_pointers, unseen_threads
 from .strings import exact, said

@@ -6,9 +6,9 @@ from typing import Any
 
 import gdb
 
+from ..cli.preferences import PREFERENCES, Preference, Preferred, by_name
 from ..errors import HeapxError, UsageError
-from ..preferences import PREFERENCES, Preference, Preferred, by_name
-from ..target import Given
+from ..target.target import Given
 from .values import evaluated
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import gdb
 import gdb.printing
 
-from ..layout import FLAGS, IS_MMAPPED, LAST_BIN, NON_MAIN_ARENA, PREV_INUSE
-from ..report import size_text
+from ..glibc.layout import FLAGS, IS_MMAPPED, LAST_BIN, NON_MAIN_ARENA, PREV_INUSE
+from ..report.model import size_text
 
 SIZES = re.compile(  # members that are bytes, of all these structs
     "(max_)?(system|mmapped|total)_mem|(trim|mmap)_threshold|top_pad|(thp_|hp_)?pagesize"

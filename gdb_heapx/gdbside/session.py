@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gdb
 
-from .. import snapshots
-from ..catalogue import Catalogue
 from ..errors import HeapxError, UsageError
-from ..locate import glibc_images
-from ..malloc import Scope
-from ..snapshots import Snapshot
-from ..target import Target
+from ..inventory.catalogue import Catalogue
+from ..locate.libcs import glibc_images
+from ..snapshots.malloc import Scope
+from ..snapshots.take import Snapshot, take
+from ..target.target import Target
 from .calls import call, refuse_remote
 from .frames import inside_malloc
 from .inferior import core_path, current_target
@@ -22,7 +21,7 @@ class GdbSession:
     """The selected inferior, while it is stopped."""
 
     def take(self, scope: Scope) -> Snapshot:
-        return snapshots.take(_target(scope), scope)
+        return take(_target(scope), scope)
 
     def catalogue(self, scope: Scope) -> Catalogue:
         return Catalogue(_target(scope), scope)

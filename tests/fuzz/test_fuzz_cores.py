@@ -10,13 +10,13 @@ from heapbuilder import HeapBuilder, fill
 from hypothesis import given
 from test_elf import header, program_header
 
-from gdb_heapx.catalogue import Catalogue
-from gdb_heapx.corefile import cut_short
-from gdb_heapx.elf import PT_LOAD, CoreMemory, Elf
 from gdb_heapx.errors import HeapxError
-from gdb_heapx.images import Image
-from gdb_heapx.ledger import account
-from gdb_heapx.snapshots import take
+from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.snapshots.ledger import account
+from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.corefile import cut_short
+from gdb_heapx.target.elf import PT_LOAD, CoreMemory, Elf
+from gdb_heapx.target.images import Image
 
 MIB = 1 << 20
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_elf import BUILD_ID, CLASSES, core, file_note, note, with_notes, with_symbols
 
-from gdb_heapx.corefile import check_core, cut_short
-from gdb_heapx.elf import PT_DYNAMIC, PT_INTERP, PT_LOAD, CoreMemory, Elf, as_loaded
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.images import find_images
-from gdb_heapx.mapped import Mapped
+from gdb_heapx.target.corefile import check_core, cut_short
+from gdb_heapx.target.elf import PT_DYNAMIC, PT_INTERP, PT_LOAD, CoreMemory, Elf, as_loaded
+from gdb_heapx.target.images import find_images
+from gdb_heapx.target.mapped import Mapped
 
 MIB = 1 << 20
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from test_procfs import MAPS, SMAPS
 
 from gdb_heapx.errors import HeapxError, escape, valid
-from gdb_heapx.origins import settings_of
-from gdb_heapx.procfs import (
+from gdb_heapx.snapshots.regions import owner_of
+from gdb_heapx.target.procfs import (
     malloc_variables,
     number_of,
     parse_maps,
@@ -20,7 +20,7 @@ from gdb_heapx.procfs import (
     parse_state,
     parse_status,
 )
-from gdb_heapx.regions import owner_of
+from gdb_heapx.why.sources import settings_of
 
 MIB = 1 << 20
 STATUS = "Name:\tx\nState:\tS (sleeping)\nTgid:\t12\nTracerPid:\t0\nNSpid:\t12\t1\n"

@@ -1,0 +1,1 @@
+"""What the user says: arguments, settings, the declaration of commands, help and completions."""

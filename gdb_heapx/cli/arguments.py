@@ -1,0 +1,125 @@
+"""The arguments of commands, declared: what they are called, what they take, and parsing them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ..errors import UsageError
+from ..report.render import FORMATS
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One argument: `--name` or, without dashes, a positional one.
+
+    `kind` is what its value is: flag, text, count, bytes, choice, arena, address, column, columns
+    or file; for the shell command pid or setting, too. An address may be any expression of gdb's;
+    the command gets its value.
+    """
+
+    name: str
+    help: str
+    kind: str = "flag"
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    short: str | None = None
+    metavar: str | None = None  # how its value is called, if not by its kind
+
+    @property
+    def key(self) -> str:
+        return self.name.lstrip("-").lower().replace("-", "_")
+
+    @property
+    def usage(self) -> str:
+        if not self.name.startswith("-") or self.kind == "flag":
+            return self.name
+        value = self.metavar or (self.key if self.choices else self.kind).upper()
+        return f"{self.name} {value}"
+
+    @property
+    def synopsis(self) -> str:
+        """How a usage line shows it."""
+        return self.usage if self.required else f"[{self.usage}]"
+
+    @property
+    def meaning(self) -> str:
+        return f"{self.help}: {', '.join(self.choices)}" if self.choices else self.help
+
+
+ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
+OF_ARENA = Arg("--arena", ARENA.help, "arena")
+ADDRESS = Arg("ADDRESS", "an address, or any expression of gdb's", "address", required=True)
+NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains")
+PAD = Arg("--pad", "leave this much at top, as malloc_trim(BYTES) would", "bytes")
+SCOPE_ARGS = (NO_WALK, PAD)  # what take is told
+OUTPUT_ARGS = (
+    Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
+    Arg("--output", "write to this file, whole or not at all", "file"),
+    Arg("--sort", "sort by this column, largest first", "column"),
+    Arg("--limit", "show this many rows at most", "count"),
+    Arg("--bytes", "show sizes in bytes, exactly"),
+    Arg("--columns", "show these columns: NAME,NAME,…", "columns"),
+    Arg("--swap-in", "bring this much back from swap at most, such as 100M", "bytes"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"See: help {self.prog}")
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, such as 20")
+    return int(text)
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,18})([KMGT]?)(iB|B)?", text, re.I)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 4096, 0x1000 or 100M")
+    number = int(match[1], 16 if match[1][:2] in ("0x", "0X") else 10)
+    size = number << 10 * " KMGT".index(match[2].upper() or " ")
+    if size >> 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than any memory")
+    return size
+
+
+def _arena(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        message = f"{text!r} is neither an arena's index nor an address"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+# What makes a value of a word, by kind; ArgumentTypeError if it can't be one.
+VALUES: dict[str, Callable[[str], Any]] = {"count": _count, "bytes": _bytes, "arena": _arena}
+
+
+def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of the command `name` by key; UsageError with one clear message."""
+    parser = _Parser(prog=name, add_help=False, allow_abbrev=False)
+    for arg in args:
+        if arg.kind == "flag":
+            parser.add_argument(arg.name, dest=arg.key, action="store_true")
+            continue
+        options: dict[str, Any] = {"default": arg.default, "type": VALUES.get(arg.kind, str)}
+        if arg.choices:
+            options["choices"] = arg.choices
+        if arg.name.startswith("-"):
+            options["dest"] = arg.key
+        else:
+            several = "+" if arg.required else "*"
+            options["nargs"] = several if arg.kind == "address" else "?"
+        parser.add_argument(arg.name if arg.name.startswith("-") else arg.key, **options)
+    known = {arg.name for arg in args}
+    for word in words:
+        if word.startswith("--") and word.partition("=")[0] not in known:
+            parser.error(f"{name} has no option {word}")
+    return vars(parser.parse_args(list(words)))

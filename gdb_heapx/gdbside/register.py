@@ -1,0 +1,86 @@
+"""The declared commands as gdb's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import nullcontext
+
+import gdb
+
+from ..cli.command import Command, Terminal, execute
+from ..commands import load_commands
+from ..errors import HeapxError
+from . import functions, parameters, printers
+from .session import GdbSession
+
+
+def _terminal() -> Terminal:
+    """Return gdb's terminal; through a pipe or to a string gdb has no width, and no colour."""
+    width = gdb.parameter("width")
+    colour = width is not None and gdb.parameter("style enabled") and _at_a_terminal()
+    return Terminal(
+        width or shutil.get_terminal_size().columns, bool(colour and "NO_COLOR" not in os.environ)
+    )
+
+
+def _at_a_terminal() -> bool:
+    """Tell whether lines are typed and shown on a terminal, and not passed on by a front end.
+
+    Under MI, on a terminal too, lines aren't edited. gdb.parameter("editing") is False everywhere.
+    """
+    editing = gdb.execute("show editing", to_string=True)
+    return os.isatty(1) and editing.rstrip().endswith("on.")
+
+
+COMPLETED_BY_GDB: dict[str, int] = {
+    "address": gdb.COMPLETE_EXPRESSION,
+    "file": gdb.COMPLETE_FILENAME,
+}
+
+
+class _GdbCommand(gdb.Command):
+    """One declared command as gdb sees it."""
+
+    def __init__(self, declared: Command) -> None:
+        self.__doc__ = declared.help()
+        self._declared = declared
+        prefix = " " not in declared.name
+        super().__init__(declared.name, gdb.COMMAND_DATA, prefix=prefix)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
+        try:
+            session = nullcontext(GdbSession())
+            answer = execute(words, lambda: session, _terminal(), gdb.write, parameters.preferred())
+        except HeapxError as error:
+            raise gdb.GdbError(str(error)) from None
+        except KeyboardInterrupt:  # `q` at the pager: stop printing
+            return
+        if answer.warning and not _GdbCommand.warned:
+            gdb.write(answer.warning + "\n", gdb.STDERR)
+            _GdbCommand.warned = True
+
+    warned = False
+
+    def complete(self, text: str, word: str | None) -> list[str] | int:
+        """Complete the last word; gdb breaks words at `-` and replaces only what follows it."""
+        before, _, last = text.rpartition(" ")
+        awaited = self._declared.awaits(before.split(), last)
+        if awaited is not None and awaited.kind == "address":
+            return int(gdb.COMPLETE_EXPRESSION)
+        matches = self._declared.complete(before.split(), last)
+        if word is None:  # asked where the word begins
+            return matches
+        done = len(last) - len(word)
+        return [match[done:] for match in matches]
+
+
+def register() -> None:
+    """Make the declared commands, preferences, printers and functions gdb's."""
+    parameters.register()
+    printers.register()
+    functions.register()
+    commands = load_commands()
+    for name in sorted(commands):  # the prefix first
+        _GdbCommand(commands[name])

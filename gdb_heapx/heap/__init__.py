@@ -1,0 +1,1 @@
+"""Reading malloc's memory: arenas, heaps, lists, the walk over chunks, and what trim would do."""

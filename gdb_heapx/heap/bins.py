@@ -1,0 +1,330 @@
+"""The bins of an arena: what its lists of free chunks hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from itertools import chain
+from typing import NamedTuple
+
+from ..errors import MemoryFault, Problem
+from ..glibc.layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
+from ..target.target import Residency, Target
+from .arenas import Arena
+from .holes import missing
+from .lists import (
+    BinHead,
+    BrokenError,
+    Chunks,
+    Followed,
+    Links,
+    Places,
+    Trail,
+    Visit,
+    fast_list,
+    follow,
+    regular_list,
+    wrong_skip,
+)
+
+
+class BinKind(Enum):
+    """The kinds of free lists, in the order in which malloc looks at them."""
+
+    TCACHE = "tcache"
+    FAST = "fast"
+    UNSORTED = "unsorted"
+    SMALL = "small"
+    LARGE = "large"
+
+
+BINNED = (BinKind.UNSORTED, BinKind.SMALL, BinKind.LARGE)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One free list that isn't empty. `max_size` None: no upper limit.
+
+    `resident` and `swapped` bytes are None where the target can't say.
+    """
+
+    kind: BinKind
+    index: int
+    min_size: int
+    max_size: int | None
+    chunks: int
+    bytes: int
+    resident: int | None
+    swapped: int | None
+
+
+@dataclass(frozen=True)
+class ArenaBins:
+    """One arena's bins that hold chunks. `address_sum` is over the chunks of the regular bins."""
+
+    bins: tuple[Bin, ...]
+    address_sum: int
+    problems: tuple[Problem, ...]
+
+    def joined(self, other: ArenaBins) -> ArenaBins:
+        """Return these bins and then the other ones."""
+        return ArenaBins(
+            self.bins + other.bins,
+            self.address_sum + other.address_sum,
+            self.problems + other.problems,
+        )
+
+    def chunks(self, *kinds: BinKind) -> int:
+        """Return how many chunks the bins of these kinds hold."""
+        return sum(b.chunks for b in self.bins if b.kind in kinds)
+
+    def bytes(self, *kinds: BinKind) -> int:
+        """Return how many bytes the bins of these kinds hold."""
+        return sum(b.bytes for b in self.bins if b.kind in kinds)
+
+
+@dataclass(frozen=True)
+class FreeList:
+    """One free list: its bin with the bounds of its chunks' sizes, and a way to follow it.
+
+    It has fewer than `limit` chunks; `chunks` yields them in order, and raises what regular_list
+    raises.
+    """
+
+    kind: BinKind
+    index: int
+    bounds: tuple[int, int | None]
+    name: str
+    limit: int
+    trail: Trail
+    chunks: Callable[[], Chunks]
+
+    def follow(self, residency: Residency | None, visit: Visit | None = None) -> Followed:
+        """Follow it to its end, or to where it breaks."""
+        return follow(self.name, self.chunks, self.limit, residency, self.trail, visit)
+
+
+class FreeChunks(NamedTuple):
+    """All chunks that a walk found free in an arena: by size, and sums of addresses and links.
+
+    `absent` bytes by chunk size are not resident, `swapped` of them are swapped. `skips` are sums
+    over those that link to the next size: of their addresses, fd_nextsize and bk_nextsize.
+    """
+
+    sizes: Counter[int]
+    absent: Counter[int]
+    swapped: Counter[int]
+    address_sum: int
+    fd_sum: int
+    bk_sum: int
+    skips: tuple[int, int, int] = (0, 0, 0)
+
+
+def read_fast(
+    target: Target, layout: Layout, arena: Arena, links: Links, places: Places
+) -> ArenaBins:
+    """Return an arena's fastbins; their chunks are added to `places`."""
+
+    def visit(chunk: int, size: int, absent: int, swapped: int) -> None:
+        places.add(chunk)
+
+    bins: list[Bin] = []
+    problems: list[Problem] = []
+    for each in fast_lists(target, layout, arena, links):
+        followed = each.follow(target.residency, visit)
+        bins.append(bin_of(target, each, followed))
+        problems += followed.problems
+    return _bins_of(arena, bins, 0, problems)
+
+
+def fast_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
+    """Yield an arena's fastbins that hold chunks."""
+    heads = arena.record.array("fastbinsY", target.word) if layout.has_fastbins else ()
+    for index, head in enumerate(heads):
+        if head:
+            size, name = layout.fast_size(index), f"fastbin {index}"
+            field = arena.record.address_of("fastbinsY") + index * target.word
+            trail = Trail(links, field, layout.header, layout.reveal)
+            chunks = partial(fast_list, name, layout, links, head, size)
+            limit = _limit(layout, arena)
+            yield FreeList(BinKind.FAST, index, (size, size), name, limit, trail, chunks)
+
+
+def regular_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
+    """Yield an arena's unsorted, small and large bins that hold chunks."""
+    for head in regular_heads(target, layout, arena):
+        kind, bounds = kind_of(head.index), layout.bin_range(head.index)
+        name = f"{kind.value} bin {head.index}"
+        within = bounds[0], bounds[1] or arena.size
+        trail = Trail(links, head.pseudo + layout.header, layout.header, lambda stored, _: stored)
+        chunks = partial(regular_list, name, layout, links, head, within)
+        yield FreeList(kind, head.index, bounds, name, _limit(layout, arena), trail, chunks)
+
+
+def _limit(layout: Layout, arena: Arena) -> int:
+    return arena.size // layout.min_size + 1
+
+
+def bin_of(target: Target, listed: FreeList, followed: Followed) -> Bin:
+    """Return a bin with what its list was found to hold."""
+    resident, swapped = (
+        (followed.bytes - followed.absent, followed.swapped) if target.residency else (None, None)
+    )
+    return Bin(
+        listed.kind,
+        listed.index,
+        *listed.bounds,
+        followed.chunks,
+        followed.bytes,
+        resident,
+        swapped,
+    )
+
+
+def regular_heads(target: Target, layout: Layout, arena: Arena) -> list[BinHead]:
+    """Return the heads of an arena's regular bins that hold chunks."""
+    links = arena.record.array("bins", target.word)
+    first = arena.record.address_of("bins") - layout.header
+    heads = [
+        BinHead(index, first + 2 * (index - 1) * target.word, *links[2 * index - 2 : 2 * index])
+        for index in range(UNSORTED, LAST_BIN + 1)
+    ]
+    return [head for head in heads if head.fd not in (head.pseudo, 0)]  # 0: never initialised
+
+
+def read_regular(
+    target: Target, layout: Layout, arena: Arena, links: Links, free: FreeChunks | None
+) -> ArenaBins:
+    """Return an arena's unsorted, small and large bins.
+
+    `free` is what a walk found free. If all of it hangs in closed lists, only the shorter of the
+    unsorted list and the sorted ones is followed, and the other is the rest; following a list costs
+    a read per chunk. Otherwise every list is followed, and shows where it breaks.
+    """
+    heads = regular_heads(target, layout, arena)
+    lists = list(regular_lists(target, layout, arena, links))
+    if free is not None and _closed(heads, free, target.word):
+        unsorted = _unsorted(target, lists, free)
+        derived = unsorted and _derive(target, layout, lists, free, unsorted)
+        if derived is not None:
+            wrong = _skips_problems(lists, links, free, target.word)
+            return _bins_of(arena, derived, free.address_sum, wrong)
+    bins: list[Bin] = []
+    problems: list[Problem] = []
+    address_sum = 0
+    for each in lists:
+        followed = each.follow(target.residency)
+        bins.append(bin_of(target, each, followed))
+        address_sum += followed.address_sum
+        problems += followed.problems
+    return _bins_of(arena, bins, address_sum, problems)
+
+
+def _skips_problems(
+    lists: list[FreeList], links: Links, free: FreeChunks, word: int
+) -> list[Problem]:
+    """Return where the large bins' links to the next size are wrong, if their sums say so."""
+    address_sum, fd_sum, bk_sum = free.skips
+    if (address_sum - fd_sum) % (1 << 8 * word) == 0 == (address_sum - bk_sum) % (1 << 8 * word):
+        return []
+    large = (each for each in lists if each.kind is BinKind.LARGE)
+    found = (wrong_skip(each.name, links, each.chunks(), word) for each in large)
+    return [problem for problem in found if problem is not None]
+
+
+def _bins_of(arena: Arena, bins: list[Bin], address_sum: int, problems: list[Problem]) -> ArenaBins:
+    located = tuple(replace(problem, arena=arena.index) for problem in problems)
+    return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located)
+
+
+def _closed(heads: list[BinHead], free: FreeChunks, word: int) -> bool:
+    """Tell whether the links of all free chunks and bins lead to all free chunks and bins.
+
+    In circular lists each member is some member's fd once and some member's bk once, so the sums
+    agree; a link that leads elsewhere, or to a chunk in use, makes them differ.
+    """
+    members = free.address_sum + sum(head.pseudo for head in heads)
+    fds = free.fd_sum + sum(head.fd for head in heads)
+    bks = free.bk_sum + sum(head.bk for head in heads)
+    return (members - fds) % (1 << 8 * word) == 0 == (members - bks) % (1 << 8 * word)
+
+
+class _Sizes(NamedTuple):
+    """Some chunks by size: their number, and their bytes that are absent and swapped."""
+
+    number: Counter[int]
+    absent: Counter[int]
+    swapped: Counter[int]
+
+
+def unsorted_is_shorter(
+    lists: list[FreeList], visits: Sequence[Callable[[int, int], None]]
+) -> bool | None:
+    """Follow an arena's unsorted list and its sorted ones in turn until one of the two ends.
+
+    Tell whether that is the unsorted one; None where a list can't be followed to its end. `visits`
+    get the address and size of each chunk: the first one of the unsorted, the other of the sorted.
+    """
+    unsorted = (each.chunks() for each in lists if each.index == UNSORTED)
+    sorted_ = (each.chunks() for each in lists if each.index != UNSORTED)
+    sides = [chain.from_iterable(side) for side in (unsorted, sorted_)]
+    try:
+        for _ in range(max((each.limit for each in lists), default=1)):
+            for side, (chunks, visit) in enumerate(zip(sides, visits)):
+                following = next(chunks, None)
+                if following is None:
+                    return side == 0
+                visit(*following)
+    except (BrokenError, MemoryFault):
+        pass
+    return None
+
+
+def _unsorted(target: Target, lists: list[FreeList], free: FreeChunks) -> _Sizes | None:
+    """Return the unsorted chunks by size; None where a list can't be followed to its end."""
+    found = [_Sizes(Counter(), Counter(), Counter()) for _ in range(2)]
+    shorter = unsorted_is_shorter(lists, [partial(_count, target, sizes) for sizes in found])
+    if shorter is None:
+        return None
+    return found[0] if shorter else _rest(free, found[1])
+
+
+def _count(target: Target, sizes: _Sizes, chunk: int, size: int) -> None:
+    sizes.number[size] += 1
+    absent, swapped = missing(target.residency, chunk, chunk + size)
+    sizes.absent[size] += absent
+    sizes.swapped[size] += swapped
+
+
+def _rest(free: FreeChunks, part: _Sizes) -> _Sizes:
+    return _Sizes(free.sizes - part.number, free.absent - part.absent, free.swapped - part.swapped)
+
+
+def _derive(
+    target: Target, layout: Layout, lists: list[FreeList], free: FreeChunks, unsorted: _Sizes
+) -> list[Bin] | None:
+    """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
+    found = {each.index: Followed(0, 0, 0, 0, 0, ()) for each in lists}
+    for size, number in free.sizes.items():
+        apart = (unsorted.number[size], unsorted.absent[size], unsorted.swapped[size])
+        whole = (number, free.absent[size], free.swapped[size])
+        rest = tuple(a - b for a, b in zip(whole, apart))
+        for index, (count, absent, swapped) in ((UNSORTED, apart), (layout.bin_index(size), rest)):
+            if not count:
+                continue
+            if count < 0 or index not in found:
+                return None
+            found[index] = found[index].plus(count, count * size, absent, swapped)
+    if any(not followed.chunks for followed in found.values()):
+        return None
+    return [bin_of(target, each, found[each.index]) for each in lists]
+
+
+def kind_of(index: int) -> BinKind:
+    """Return the kind of a regular bin."""
+    if index == UNSORTED:
+        return BinKind.UNSORTED
+    return BinKind.SMALL if index < NSMALLBINS else BinKind.LARGE

@@ -1,0 +1,273 @@
+"""The heaps of an arena, walked: their chunks, fenceposts, and the gaps of a foreign sbrk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+
+from ..errors import MemoryFault, Problem
+from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_up
+from ..target.mappings import Mapping
+from ..target.target import Target
+from .arenas import Arena, Heap
+from .bins import FreeChunks
+from .holes import Holes, next_touched
+from .lists import Overlay
+from .walk import NO_SKIPS, Skips, Tally, walk
+
+MAX_SEGMENTS = 1 << 16
+EFFORT = 8  # how often a large region is walked over to find where chunks begin,
+ANYWAY = 16 << 20  # and bytes that are in any case
+CHAIN = 3  # sane chunks in a row, before a damaged one, that are no chance
+
+Walk = Callable[..., Tally]  # walk.walk of one arena
+
+
+@dataclass(frozen=True)
+class Walked:
+    """A heap and what the walk found in it.
+
+    `overhead` is what is neither chunk nor top: headers, alignment, fenceposts and the gap behind
+    the heap. `whole` is False where the walk could not reach the heap's end.
+    """
+
+    heap: Heap
+    tally: Tally
+    overhead: int
+    whole: bool
+
+    def overhead_spans(self, top: int) -> tuple[tuple[int, int], ...]:
+        """Return where its overhead lies: before the first chunk, and behind the last one.
+
+        A damaged heap may end before its first chunk begins.
+        """
+        heap, last = self.heap, min(self.tally.end, self.heap.end)
+        behind = heap.end if top != self.tally.end else last
+        return ((heap.address, max(heap.address, min(heap.first, heap.end))), (last, behind))
+
+
+def walk_arena(
+    target: Target, layout: Layout, arena: Arena, overlay: Overlay, holes: Holes | None = None
+) -> list[Walked]:
+    """Walk every heap of an arena up to its top; its free space is added to `holes`, if given."""
+    walk_heap = partial(walk, target, layout, main=arena.main, overlay=overlay, holes=holes)
+    if arena.main:
+        heaps = arena.heaps or find_runs(target, layout, arena)
+        parts = (_walk_main(target, layout, arena, heap, walk_heap) for heap in heaps)
+        return [part for each in parts for part in each]
+    return [_walk_heap(target, layout, arena, heap, walk_heap) for heap in arena.heaps]
+
+
+def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
+    """Return what the walk found free; None where it did not see all of the arena."""
+    if walked is None or not arena.complete or not all(part.whole for part in walked):
+        return None
+    tallies = [part.tally for part in walked]
+    return FreeChunks(
+        sum((tally.free for tally in tallies), Counter()),
+        sum((tally.free_absent for tally in tallies), Counter()),
+        sum((tally.free_swapped for tally in tallies), Counter()),
+        sum(tally.free_address_sum for tally in tallies),
+        sum(tally.free_fd_sum for tally in tallies),
+        sum(tally.free_bk_sum for tally in tallies),
+        reduce(Skips.plus, (tally.skips for tally in tallies), NO_SKIPS),
+    )
+
+
+def _walk_heap(target: Target, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk) -> Walked:
+    """Walk a non-main arena's heap: to top in the newest, to the fenceposts in older ones."""
+    holds_top = heap.address <= arena.top < heap.end
+    stop = arena.top if holds_top else heap.end
+    tally = walk_heap(start=heap.first, stop=stop)
+    lead = heap.first - heap.address
+    if tally.end == stop or tally.problems:
+        return Walked(heap, tally, lead, not tally.problems)
+    end = _fencepost(target, layout, tally)
+    # sysmalloc cuts MINSIZE off an old top; alignment may leave up to a word pair behind it.
+    if holds_top or end is None or heap.end - end >= layout.alignment:
+        return Walked(heap, _ended_early(tally, stop), lead, False)
+    return Walked(heap, tally, lead + heap.end - tally.end, True)
+
+
+def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
+    """Return where the fenceposts at the walk's end are over, None if there are none.
+
+    They are HDR|1 (or HDR) and then 1 in a heap that was superseded, HDR|1 twice in the main arena
+    (malloc.c, sysmalloc). Where an old top smaller than MINSIZE was left, its own header is the
+    first fencepost and looks like a chunk: it is taken back from the tally.
+    """
+    try:
+        first = target.read_word(tally.end + target.word)
+        if first == PREV_INUSE and tally.used.get(layout.min_size):
+            tally.used[layout.min_size] -= 1
+            tally.end -= layout.min_size
+            return tally.end + layout.min_size + layout.header
+        second = target.read_word(tally.end + layout.header + target.word)
+    except MemoryFault:
+        return None
+    fence = layout.header | PREV_INUSE
+    if first | PREV_INUSE != fence or second not in (PREV_INUSE, fence):
+        return None
+    end = tally.end + 2 * layout.header
+    # The main arena leaves the rest of an old top before them, even if it is only a header.
+    third = target.read_word(end + target.word) if target.readable(end, layout.header) else 0
+    return end + layout.header if second == third == fence else end
+
+
+def _ended_early(tally: Tally, stop: int) -> Tally:
+    statement = f"the chunks end at {tally.end:#x}, {stop - tally.end:,} bytes before they should"
+    if stop < tally.end:
+        statement = f"the chunks begin at {tally.end:#x}, behind their end, {stop:#x}"
+    tally.problems.append(Problem("walk_ended", statement, tally.end))
+    return tally
+
+
+def _walk_main(
+    target: Target, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk
+) -> list[Walked]:
+    """Walk the main arena's run, segment by segment where another user of sbrk interrupted it."""
+    parts: list[Walked] = []
+    stop = min(arena.top, heap.end) if heap.address <= arena.top else heap.end
+    start, first = heap.address, heap.first
+    while len(parts) < MAX_SEGMENTS:
+        tally = walk_heap(start=first, stop=stop)
+        end = None if tally.problems else _fencepost(target, layout, tally)
+        following = None
+        if tally.end < stop and end is not None:
+            following = end if end == heap.end else _next_segment(target, layout, end, stop)
+            tally.flaws += _gap_flaws(target, end, following, stop)
+        if tally.end == stop or following is None:
+            whole = tally.end == stop and not tally.problems
+            if not whole and not tally.problems:
+                tally = _ended_early(tally, stop)
+            segment = replace(heap, address=start, first=first, end=heap.end)
+            return [*parts, Walked(_sized(segment), tally, first - start, whole)]
+        segment = _sized(replace(heap, address=start, first=first, end=following))
+        overhead = first - start + following - tally.end
+        parts.append(Walked(segment, tally, overhead, True))
+        if following == heap.end:
+            return parts
+        start = first = following
+    return parts
+
+
+def _sized(heap: Heap) -> Heap:
+    return replace(heap, committed=heap.size, reserved=heap.size)
+
+
+def _gap_flaws(target: Target, start: int, following: int | None, stop: int) -> list[Problem]:
+    """Return the problem that the chunk behind a gap can't be the first one there: nobody writes
+    its prev_size, but the chunk before it, as the last word of its memory.
+    """
+    if following is None or following >= stop or not target.read_word(following):
+        return []
+    statement = (
+        f"chunk {following:#x} seems to be the first one behind the gap at {start:#x}, but the "
+        "word before its size is used: a damaged chunk lies before it"
+    )
+    return [Problem("bad_gap", statement, following)]
+
+
+def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int | None:
+    """Return the first chunk behind a gap that a foreign sbrk left, None if it can't be told.
+
+    The address isn't recorded anywhere: it is the first from which a chain of sane chunks leads
+    exactly to top, or to the next fenceposts. Where there is none, or a damaged chunk lies before
+    it, a chain begins there that is long enough, though it ends at damage. `stop` is top, which
+    begins a segment by itself where no other chunk does.
+    """
+    candidate, room = layout.first_chunk(start), EFFORT * (stop - start) + ANYWAY
+    broken: int | None = None
+    while candidate < stop:
+        page_end = min(align_up(candidate + 1, target.page), stop)
+        words = target.bulk_words(candidate, max((page_end - candidate) // target.word, 2))
+        if any(words):
+            step = layout.alignment // target.word
+            for index in range(1, len(words), step):
+                address = candidate + (index - 1) * target.word
+                if not _sane(layout, words[index], stop - address):
+                    continue
+                chain = walk(target, layout, address, stop, True)
+                if _leads_on(target, layout, chain, stop):
+                    return broken if broken and target.read_word(address) else address
+                if broken is None and chain.used_chunks + chain.free_chunks >= CHAIN:
+                    broken = address
+                room -= chain.end - address
+                if room < 0:
+                    return None
+        candidate = layout.first_chunk(page_end)
+    return broken or stop  # nothing but top is behind the gap
+
+
+def _sane(layout: Layout, word: int, room: int) -> bool:
+    size = word & ~FLAGS
+    return (
+        word & FLAGS == PREV_INUSE
+        and layout.min_size <= size <= room
+        and not (size % layout.alignment)
+    )
+
+
+def _leads_on(target: Target, layout: Layout, chain: Tally, stop: int) -> bool:
+    return not chain.problems and (
+        chain.end == stop or _fencepost(target, layout, chain) is not None
+    )
+
+
+def find_runs(target: Target, layout: Layout, arena: Arena) -> list[Heap]:
+    """Return the runs of a main arena that lives in mmaps (brk failed, or huge pages).
+
+    No list of them exists. Each begins a mapping or follows another region, and its chunks lead to
+    top or to fenceposts; together they are as large as system_mem.
+    """
+    runs: list[Heap] = []
+    for mapping in target.mappings:
+        if mapping.anonymous and sum(run.size for run in runs) < arena.system:
+            runs += _runs_in(target, layout, arena, mapping)
+    return runs
+
+
+def _runs_in(target: Target, layout: Layout, arena: Arena, mapping: Mapping) -> list[Heap]:
+    runs: list[Heap] = []
+    start, room = mapping.start, EFFORT * mapping.size + ANYWAY
+    while (
+        start := next_touched(target.residency, target.page, start, mapping.end)
+    ) < mapping.end and room >= 0:
+        end, walked = _run_end(target, layout, arena, start, mapping.end)
+        room -= walked
+        if end is None:
+            start += target.page
+            continue
+        first = layout.first_chunk(start)
+        runs.append(Heap(0, start, first, end, end - start, end - start))
+        start = align_up(end, target.page)
+    return runs
+
+
+def _run_end(
+    target: Target, layout: Layout, arena: Arena, start: int, limit: int
+) -> tuple[int | None, int]:
+    """Return the end of the run that begins at `start`, None if none does; and how many bytes were
+    walked over to tell.
+    """
+    first = layout.first_chunk(start)
+    try:
+        size = target.read_word(first + target.word)
+    except MemoryFault:  # the guard page of a stack
+        return None, 0
+    if not _sane(layout, size, limit - first):
+        return None, 0
+    top_end = arena.top + arena.top_size
+    stop = arena.top if start <= arena.top < limit else limit
+    tally = walk(target, layout, first, stop, True)
+    walked = tally.end - first
+    if tally.problems:
+        return None, walked
+    if tally.end == arena.top:
+        return top_end, walked
+    end = _fencepost(target, layout, tally) if tally.end < stop else None
+    if end is None or -end % target.page >= layout.alignment:
+        return None, walked
+    return align_up(end, target.page), walked

@@ -1,0 +1,135 @@
+"""The free space between chunks in use, folded as malloc_trim would find it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..glibc.layout import align_down, align_up
+from ..target.pages import RESIDENT, SWAPPED, UNTOUCHED
+from ..target.target import Residency, Target
+
+TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
+
+
+@dataclass
+class Pages:
+    """Bytes of whole pages that malloc_trim hands to the kernel.
+
+    `returned` are resident or swapped and go, `gone` aren't there any more, `kept` are locked in
+    memory. `returned_resident` and `kept_resident` of them are in RAM.
+    """
+
+    returned: int = 0
+    returned_resident: int = 0
+    gone: int = 0
+    kept: int = 0
+    kept_resident: int = 0
+
+    def add(self, other: Pages) -> None:
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Trimmer:
+    """Knows what the kernel would take back of a range that malloc_trim gives it."""
+
+    def __init__(self, target: Target) -> None:
+        self.page = target.page
+        self.word = target.word
+        self._residency = target.residency
+        self._locked = [m for m in target.mappings if m.usage is not None and m.usage.locked]
+
+    @property
+    def smallest(self) -> int:
+        """The smallest chunk that malloc_trim looks into (malloc.c, mtrim: 6 words and a page)."""
+        return self.page + 6 * self.word
+
+    def whole_pages(self, start: int, size: int) -> tuple[int, int]:
+        """Return the range that mtrim hands to madvise for a free chunk; empty if none."""
+        first = align_up(start + 6 * self.word, self.page)
+        return first, max(align_down(start + size, self.page), first)
+
+    def advise(self, start: int, end: int) -> Pages:
+        """Return what madvise(MADV_DONTNEED) does to whole pages.
+
+        It fails in locked memory, and what is behind that in the same range stays as well
+        (Linux mm/madvise.c, madvise_walk_vmas).
+        """
+        locked = [m.start for m in self._locked if m.start < end and start < m.end]
+        cut = max(min(locked), start) if locked else end
+        pages = self.unmap(start, cut)
+        pages.kept = end - cut
+        pages.kept_resident = self.resident(cut, end)
+        return pages
+
+    def resident(self, start: int, end: int) -> int:
+        """Return how many bytes of [start, end) are in RAM; all of them where that is unknown."""
+        return end - start - missing(self._residency, start, end)[0]
+
+    def unmap(self, start: int, end: int) -> Pages:
+        """Return what the kernel takes back of whole pages that are unmapped, locked or not."""
+        if self._residency is None:
+            return Pages(returned=end - start)
+        states = self._residency.states(start, end)
+        resident, swapped = (states.count(state) * self.page for state in (RESIDENT, SWAPPED))
+        return Pages(resident + swapped, resident, end - start - resident - swapped)
+
+
+def missing(residency: Residency | None, start: int, end: int) -> tuple[int, int]:
+    """Return the bytes of [start, end) that aren't resident, and that are swapped; 0 if unknown."""
+    return residency.missing(start, end) if residency else (0, 0)
+
+
+def next_touched(residency: Residency | None, page: int, start: int, end: int) -> int:
+    """Return the first page from `start` on that holds anything, `end` if none is known to."""
+    while residency is not None and start < end:
+        states = residency.states(start, min(start + TOUCHED_AT_ONCE, end))
+        untouched = len(states) - len(states.lstrip(bytes([UNTOUCHED])))
+        start += untouched * page
+        if untouched < len(states):
+            break
+    return start
+
+
+@dataclass
+class Holes:
+    """The runs of free space in a heap. malloc_trim first merges fast chunks with what is free
+    around them (malloc_consolidate, to 2.42): a run with a fast chunk is one chunk afterwards.
+
+    `pages` are the whole pages that malloc_trim hands to the kernel, `partial` the bytes around
+    them in the same chunks, `into_top` what consolidation adds to top. What the runs hold beside
+    these is in chunks too small for a page.
+    """
+
+    trimmer: Trimmer
+    residency: Residency | None
+    pages: Pages = field(default_factory=Pages)
+    partial: int = 0
+    partial_absent: int = 0
+    into_top: int = 0
+    into_top_absent: int = 0
+    end: int = 0
+    _start: int = 0
+    _fast: bool = False
+
+    def add(self, start: int, size: int, fast: bool) -> None:
+        """Add a free chunk, or a fast one; in the order of their addresses."""
+        if start != self.end:
+            self.close(0)
+            self._start = start
+        self.end = start + size
+        self._fast = self._fast or fast
+
+    def close(self, top: int) -> None:
+        """End the last run: before `top`, if it has a fast chunk, it becomes part of top."""
+        start, end, fast = self._start, self.end, self._fast
+        self._start, self.end, self._fast = 0, 0, False
+        if fast and end == top:
+            self.into_top += end - start
+            self.into_top_absent += missing(self.residency, start, end)[0]
+        elif end - start >= self.trimmer.smallest:
+            low, high = self.trimmer.whole_pages(start, end - start)
+            self.pages.add(self.trimmer.advise(low, high))
+            self.partial += end - start - (high - low)
+            for edge in ((start, low), (high, end)):
+                self.partial_absent += missing(self.residency, *edge)[0]

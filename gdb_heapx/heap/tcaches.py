@@ -1,0 +1,252 @@
+"""The tcache of every thread, and the arenas that its chunks lie in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from ..errors import MemoryFault, Problem, SwappedOutError
+from ..glibc import releases
+from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
+from ..locate.libcs import Libc
+from ..locate.nptl import Block, Blocks, thread_blocks
+from ..target.target import Record, Target
+from .arenas import Arena, HeapIndex
+from .bins import Bin, BinKind, FreeList, bin_of
+from .lists import Links, Places, Trail, Visit, swapped_out, tcache_list
+from .threadvars import Offsets, find_offsets, has_no_tcache, stored_counts
+
+TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
+LARGEST = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
+
+
+@dataclass(frozen=True)
+class Tcache:
+    """One thread's cache. `address` is its struct's, `stored` what its counters claim."""
+
+    lwp: int
+    address: int
+    bins: tuple[Bin, ...]
+    stored: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def chunks(self) -> int:
+        return sum(b.chunks for b in self.bins)
+
+    @property
+    def bytes(self) -> int:
+        return sum(b.bytes for b in self.bins)
+
+
+@dataclass(frozen=True)
+class ThreadCache:
+    """One thread's tcache with the thread's name."""
+
+    name: str | None
+    tcache: Tcache
+
+
+@dataclass
+class Caches:
+    """All tcaches of one libc; by arena index what they hold there.
+
+    `sizes` counts their chunks by size.
+    `structs` counts the bytes of the tcaches themselves, which are chunks too; `mmapped` are
+    mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches are missing.
+    """
+
+    how: str
+    missing: str | None = None
+    caches: tuple[ThreadCache, ...] = ()
+    thread_arena: dict[int, int] = field(default_factory=dict)
+    chunks: Counter[int] = field(default_factory=Counter)
+    bytes: Counter[int] = field(default_factory=Counter)
+    absent: Counter[int] = field(default_factory=Counter)
+    swapped: Counter[int] = field(default_factory=Counter)
+    sizes: dict[int, Counter[int]] = field(default_factory=dict)
+    structs: list[tuple[int, int]] = field(default_factory=list)
+    mmapped: set[int] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_caches(
+    target: Target,
+    libc: Libc,
+    arenas: Sequence[Arena],
+    index: HeapIndex,
+    links: Links,
+    places: Places,
+) -> Caches:
+    """Return the tcaches of every thread; they and their chunks are added to `places`."""
+    if libc.layout.tcache is None:
+        return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
+    blocks = thread_blocks(target, libc)
+    offsets = find_offsets(target, libc, blocks, arenas, index)
+    missing = _missing(target, blocks) or _not_located(libc, blocks, offsets)
+    caches = Caches(f"{blocks.how}; offset by {offsets.how}", missing)
+    if blocks.damaged is not None:
+        statement = f"{blocks.missing} at {blocks.damaged:#x}"
+        caches.problems.append(Problem("thread_list", statement, blocks.damaged))
+    names = {thread.lwp: thread.name for thread in target.threads}
+    found = []
+    for block in blocks.blocks:
+        try:
+            if offsets.thread_arena is not None:
+                arena = target.read_word(block.address + offsets.thread_arena)
+                caches.thread_arena[block.lwp] = arena
+            if offsets.tcache is None:
+                continue
+            address = target.read_word(block.address + offsets.tcache)
+            if has_no_tcache(libc, address):
+                continue
+            tcache = _read(target, libc, block, address, index, links, places, caches)
+        except SwappedOutError as fault:
+            caches.problems.append(swapped_out(f"the tcache of thread {block.lwp}", fault.address))
+            continue
+        except MemoryFault as fault:
+            statement = f"the tcache of thread {block.lwp} cannot be read at {fault.address:#x}"
+            caches.problems.append(
+                Problem("bad_tcache", statement, fault.address, thread=block.lwp)
+            )
+            continue
+        caches.problems += (_placed(p, block.lwp, index) for p in tcache.problems)
+        found.append(ThreadCache(names.get(block.lwp), tcache))
+    caches.caches = tuple(sorted(found, key=lambda cache: cache.tcache.lwp))
+    return caches
+
+
+def _placed(problem: Problem, lwp: int, index: HeapIndex) -> Problem:
+    """Return a tcache's problem with its thread, and the arena whose chunk is concerned."""
+    heap = index.at(problem.address or 0) if problem.code != "tcache_count" else None
+    return replace(problem, thread=lwp, arena=heap.arena if heap else None)
+
+
+def _missing(target: Target, blocks: Blocks) -> str | None:
+    """Say of how many threads the tcaches are missing, and why; None where of none."""
+    if blocks.missing is None:
+        return None
+    known = {block.lwp for block in blocks.blocks}
+    lost = sum(thread.lwp not in known for thread in target.threads)
+    whose = f"of {lost} of {len(target.threads)} threads" if target.threads else "of all threads"
+    return f"The tcaches {whose} are missing: {blocks.missing}. Their chunks count as in use."
+
+
+def _not_located(libc: Libc, blocks: Blocks, offsets: Offsets) -> str | None:
+    """Say that no thread's tcache was found, where there may be some."""
+    if offsets.tcache is not None or not blocks.blocks or not libc.parameters["tcache_count"]:
+        return None
+    return (
+        "No tcache was found: no thread has one, or nothing tells where they are, and their "
+        "chunks count as in use."
+    )
+
+
+def _read(
+    target: Target,
+    libc: Libc,
+    block: Block,
+    address: int,
+    index: HeapIndex,
+    links: Links,
+    places: Places,
+    caches: Caches,
+) -> Tcache:
+    def visit(chunk: int, size: int, absent: int, swapped: int) -> None:
+        heap = index.at(chunk)
+        if heap is not None:
+            caches.chunks[heap.arena] += 1
+            caches.sizes.setdefault(heap.arena, Counter())[size] += 1
+            caches.bytes[heap.arena] += size
+            caches.absent[heap.arena] += absent
+            caches.swapped[heap.arena] += swapped
+            places.add(chunk)
+        elif links.word(chunk + target.word) & IS_MMAPPED:
+            caches.mmapped.add(chunk)
+        else:
+            strays.append(chunk)
+
+    strays: list[int] = []
+    fill = libc.parameters["tcache_count"]
+    tcache = read_tcache(target, libc.layout, block, address, fill, links, visit)
+    caches.problems += _strays(block.lwp, index, strays)
+    chunk = address - libc.layout.header
+    if index.at(chunk) is not None:
+        size = links.word(chunk + target.word) & ~FLAGS
+        sizes = releases.tcache_sizes(libc.layout)
+        if size not in sizes:
+            statement = f"the tcache of thread {block.lwp} is a chunk of size {size:#x}"
+            caches.problems.append(Problem("bad_tcache", statement, chunk, thread=block.lwp))
+            size = sizes[0]
+        caches.structs.append((chunk, size))
+        places.add(chunk)
+    return tcache
+
+
+def _strays(lwp: int, index: HeapIndex, chunks: list[int]) -> Iterator[Problem]:
+    """Yield one problem for the cached chunks that lie in the bounds of each arena, but not in what
+    it uses, and one for those that lie in no arena's.
+    """
+    heaps: dict[int | None, list[int]] = {}
+    for chunk in chunks:
+        heap = index.reserved_at(chunk)
+        heaps.setdefault(heap.arena if heap else None, []).append(chunk)
+    for arena, strays in heaps.items():
+        where = "in no heap" if arena is None else f"beyond what arena {arena} uses of its heaps"
+        many = f" and {len(strays) - 1:,} more" if len(strays) > 1 else ""
+        lie = "lie" if many else "lies"
+        statement = f"the tcache of thread {lwp} holds {strays[0]:#x}{many}, which {lie} {where}"
+        yield Problem("tcache_stray", statement, strays[0], arena, lwp)
+
+
+def read_tcache(
+    target: Target,
+    layout: Layout,
+    block: Block,
+    address: int,
+    fill: int,
+    links: Links,
+    visit: Visit,
+) -> Tcache:
+    """Return the tcache at `address`; `visit` gets each cached chunk (lists.follow).
+
+    `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
+    """
+    bins: list[Bin] = []
+    problems: list[Problem] = []
+    assert layout.tcache is not None
+    record = target.read_struct(layout.tcache, address)
+    lists = tcache_lists(target, layout, block.lwp, record, links)
+    stored = stored_counts(record, len(lists), fill)
+    for each, claimed in zip(lists, stored):
+        followed = each.follow(target.residency, visit)
+        if followed.chunks:
+            bins.append(bin_of(target, each, followed))
+        lost = max(claimed - followed.chunks, 0)
+        behind = f"; {lost} chunks that it counts were not reached, and count as in use"
+        problems += (
+            replace(problem, statement=problem.statement + behind if lost else problem.statement)
+            for problem in followed.problems
+        )
+        if followed.chunks != claimed and not followed.problems:
+            statement = f"{each.name} counts {claimed} chunks, its list holds {followed.chunks}"
+            problems.append(Problem("tcache_count", statement, address))
+    return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
+
+
+def tcache_lists(
+    target: Target, layout: Layout, lwp: int, record: Record, links: Links
+) -> list[FreeList]:
+    """Return all lists of one thread's tcache, the empty ones too."""
+    lists: list[FreeList] = []
+    for index, head in enumerate(record.array("entries", target.word)):
+        bounds = layout.tcache_range(index)
+        name = f"tcache bin {index} of thread {lwp}"
+        within = bounds[0], bounds[1] or LARGEST
+        field = record.address_of("entries") + index * target.word
+        trail = Trail(links, field, layout.header, layout.reveal)
+        chunks = partial(tcache_list, name, layout, links, head, within)
+        lists.append(FreeList(BinKind.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks))
+    return lists

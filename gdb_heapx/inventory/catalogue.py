@@ -1,0 +1,283 @@
+"""Every chunk of a target: to go through, to count, and to find by an address inside it."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
+from typing import NamedTuple
+
+from ..errors import HeapxError, MemoryFault, Problem
+from ..glibc.layout import FLAGS
+from ..glibc.releases import page_sized_mmap_header
+from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
+from ..heap.heaps import Walked
+from ..locate.allocators import no_glibc, other_allocators
+from ..locate.libcs import find_libcs
+from ..snapshots.malloc import EVERYTHING, Scope
+from ..snapshots.proof import proven_libc
+from ..snapshots.take import cut_problem, facts_of, lost_libc
+from ..target.amounts import Presence, presence_of
+from ..target.target import Target
+from .chunk import ALL, STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
+from .libc import Inventory
+
+LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN)
+
+
+@dataclass(frozen=True)
+class Around:
+    """A chunk, and those that lie next to it in its heap, in the order of addresses."""
+
+    chunk: Chunk
+    before: tuple[Chunk, ...] = ()
+    after: tuple[Chunk, ...] = ()
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a chunk hangs in its free list: its `place` from 1, and its neighbours' addresses."""
+
+    chunks: int
+    place: int
+    previous: int | None
+    following: int | None
+
+
+class ListedChunk(NamedTuple):
+    """A chunk of a bin: the arena's index, the bin's kind and number, its `place` in it from 1."""
+
+    arena: int
+    kind: str
+    bin: int
+    place: int
+    address: int
+    size: int
+    libc: str
+
+
+class _Place(NamedTuple):
+    """Where a chunk was seen; a mmapped one is in no arena."""
+
+    inventory: Inventory
+    arena: Arena | None
+    part: Walked | None
+
+    def chunk(self, seen: Seen) -> Chunk:
+        return self.inventory.chunk(seen, self.arena, self.part)
+
+    def seen(self, start: int | None = None, before: int = 0) -> Iterator[Seen]:
+        if self.arena is None or self.part is None:
+            return self.inventory.seen_mmapped()
+        return self.inventory.seen(self.arena, self.part, start, before)
+
+
+class Catalogue:
+    """The chunks of all mallocs of a target, read while it is stopped.
+
+    `source` is the target itself, `target` what is told of it. `problems` are what was found wrong
+    so far: more may come while chunks are read. HeapxError where there is no glibc malloc to read.
+    """
+
+    walked = True
+
+    def __init__(self, target: Target, scope: Scope = EVERYTHING) -> None:
+        libraries = list(find_libcs(target))
+        found = [each.libcs for each in libraries if each.libcs]
+        if not found:
+            raise no_glibc(target)
+        libcs = [proven_libc(target, candidates, scope) for candidates in found]
+        self._lost = tuple(lost_libc(e.image.path) for e in libraries if not e.libcs)
+        self.source = target
+        self.problems: list[Problem] = [*cut_problem(target)]
+        self.inventories = [Inventory(target, libc, self.problems) for libc in libcs]
+        self.target = facts_of(target)
+        self.word = target.word
+        self.identity = self.inventories[0].identity
+        self.unused = not any(inventory.held for inventory in self.inventories)
+        self.allocators = other_allocators(target, libcs[0], self.unused)
+
+    def arenas(self) -> tuple[Arena, ...]:
+        """Return the arenas of every libc, the program's own first."""
+        return tuple(arena for each in self.inventories for arena in each.arenas)
+
+    def chunks(self, wanted: Wanted = ALL) -> Iterator[Chunk]:
+        """Yield the chunks that are wanted: arena by arena in the order of addresses, each heap's
+        top behind its last chunk, then the mmapped ones.
+        """
+        for place in self._places(wanted):
+            yield from map(place.chunk, wanted.of(place.seen(wanted.start)))
+
+    def count(self, wanted: Wanted = ALL) -> dict[str, tuple[int, int]]:
+        """Return how many chunks that are wanted there are in each state, and their bytes."""
+        found = dict.fromkeys(STATES, (0, 0))
+        for place in self._places(wanted):
+            seen = Counter(map(itemgetter(1, 2), wanted.of(place.seen(wanted.start))))
+            for (size, state), number in seen.items():
+                chunks, whole = found[state]
+                found[state] = chunks + number, whole + number * size
+        return found
+
+    def _places(self, wanted: Wanted) -> Iterator[_Place]:
+        for inventory in self.inventories:
+            for arena in inventory.arenas:
+                if wanted.arena in (None, arena.index, arena.address):
+                    parts = inventory.parts(arena, wanted)
+                    inventory.compare(arena)
+                    for part in parts:
+                        yield _Place(inventory, arena, part)
+        if wanted.arena is None:
+            for inventory in self.inventories:
+                yield _Place(inventory, None, None)
+
+    def around(self, address: int, number: int = 0) -> Around | None:
+        """Return the chunk that has this address, and so many on each side; None if none has it.
+
+        A header's first address means its own chunk, though the last word of the memory of a chunk
+        in use lies there, too: the rest of that word belongs to that memory.
+        """
+        here = Wanted(start=address, end=address + 1)
+        for inventory in self.inventories:
+            arena = inventory.arena_at(address)
+            for part in inventory.parts(arena, here) if arena else ():
+                return self._around(_Place(inventory, arena, part), address, number)
+        for inventory in self.inventories:  # they must be searched for
+            for mmapped, seen in zip(inventory.mmapped, inventory.seen_mmapped()):
+                if mmapped.start <= address < mmapped.end:
+                    return Around(inventory.chunk(seen, None, None))
+        return None
+
+    def at(self, address: int) -> Chunk | None:
+        """Return the chunk that has this address, None outside of malloc.
+
+        HeapxError where it can't be told.
+        """
+        found = self.around(address)
+        if found is not None and found.chunk.state == UNKNOWN:
+            found = None
+        why = None if found else self.hidden(address)
+        if why:
+            raise HeapxError(f"which chunk has {address:#x} is unknown", why)
+        return found.chunk if found else None
+
+    def hidden(self, address: int) -> str | None:
+        """Say what may hide the chunk that has this address: damage of its arena, heaps that are
+        lost, mmapped chunks that weren't found; None where nothing does.
+        """
+        damage = [problem for problem in self.problems if problem.damage]
+        for inventory in self.inventories:
+            arena = inventory.arena_at(address)
+            if arena is not None:
+                in_head = any(h.address <= address < h.first for h in arena.heaps)
+                own = (p.statement for p in damage if p.arena == arena.index)
+                return None if in_head else next(own, None)
+        mapping = next((m for m in self.source.mappings if m.start <= address < m.end), None)
+        lost = [problem.statement for problem in damage if problem.code in LOSES_HEAPS]
+        if lost and mapping is not None and mapping.anonymous:
+            return lost[0]
+        candidates = (each for each in self.inventories if each.may_be_mmapped(address))
+        return next((each.lost_mmapped for each in candidates), None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know about the chunks: what wasn't found, or only guessed."""
+        return (*self._lost, *(note for each in self.inventories for note in each.notes))
+
+    @property
+    def lost_mmapped(self) -> tuple[str, ...]:
+        """Which mmapped chunks are missing; they must be searched for to tell."""
+        return tuple(each.lost_mmapped for each in self.inventories if each.lost_mmapped)
+
+    def _around(self, place: _Place, address: int, number: int) -> Around | None:
+        before = deque[Seen](maxlen=number)
+        chunks = place.seen(address, number + 1)
+        last = self.source.word  # of a chunk in use lies in the header behind it
+        for seen in chunks:
+            end = seen.address + seen.size
+            if seen.address <= address < end or (
+                seen.state in TAGGED and end < address < end + last
+            ):
+                after = tuple(map(place.chunk, islice(chunks, number)))
+                return Around(place.chunk(seen), tuple(map(place.chunk, before)), after)
+            before.append(seen)
+        return None
+
+    def position(self, chunk: Chunk) -> Position | None:
+        """Return where a chunk hangs in its list; None if it isn't found there."""
+        inventory = self.inventory_of(chunk)
+        arena = next((each for each in inventory.arenas if each.index == chunk.arena), None)
+        listed = inventory.list_of(chunk, arena)
+        found = inventory.follow(listed, arena).addresses if listed else array("Q")
+        if chunk.address not in found:
+            return None
+        at = found.index(chunk.address)
+        previous = found[at - 1] if at else None
+        following = found[at + 1] if at + 1 < len(found) else None
+        return Position(len(found), at + 1, previous, following)
+
+    def inventory_of(self, chunk: Chunk) -> Inventory:
+        """Return the inventory of the libc that a chunk is of."""
+        here = (each for each in self.inventories if each.arena_at(chunk.address))
+        mapped = (e for e in self.inventories if any(c.address == chunk.address for c in e.mmapped))
+        return next(here, None) or next(mapped)
+
+    def listed(
+        self, arena: int | None = None, kind: str | None = None, index: int | None = None
+    ) -> Iterator[ListedChunk]:
+        """Yield the chunks of the bins of this arena, kind and index, in the order of their lists;
+        all for None.
+        """
+        for inventory in self.inventories:
+            for owner in inventory.arenas:
+                if arena not in (None, owner.index, owner.address):
+                    continue
+                for each in inventory.free_lists(owner).values():
+                    if kind in (None, each.kind.value) and index in (None, each.index):
+                        of_bin = owner.index, each.kind.value, each.index
+                        for place, found in enumerate(zip(*inventory.follow(each, owner)), 1):
+                            yield ListedChunk(*of_bin, place, *found, inventory.path)
+
+    def memory(self, chunk: Chunk) -> tuple[int, int]:
+        """Return where the memory of a chunk begins and ends: what malloc returned, and as much as
+        may be used of it (malloc_usable_size). Of an unknown one it begins with what should be its
+        header.
+        """
+        if chunk.state == UNKNOWN:
+            return chunk.address, chunk.end
+        word = self.source.word
+        shared = chunk.state in TAGGED
+        if chunk.arena is None:
+            shared = page_sized_mmap_header(self.inventory_of(chunk).libc.layout.release)
+        return chunk.address + 2 * word, chunk.end + (word if shared else 0)
+
+    def smashed(self, chunk: Chunk) -> int | None:
+        """Return the size word of a chunk whose header is damaged: of an unknown one, or of top
+        where it isn't what is left of its heap; None of a sound one.
+        """
+        if chunk.state not in (TOP, UNKNOWN):
+            return None
+        try:
+            word = self.source.read_word(chunk.address + self.source.word)
+        except MemoryFault:
+            return None
+        return None if chunk.state == TOP and word & ~FLAGS == chunk.size else word
+
+    def presence(self, chunk: Chunk) -> Presence:
+        """Return what of a chunk is in memory."""
+        return presence_of(self.source.residency, chunk.address, chunk.end)
+
+    def data(self, address: int, size: int) -> bytes:
+        """Return `size` bytes, as far as they can be read page by page, up to the first gap."""
+        data, page = b"", self.source.page
+        while len(data) < size:
+            here = address + len(data)
+            try:
+                data += bytes(
+                    self.source.memory.read(here, min(size - len(data), page - here % page))
+                )
+            except MemoryFault:
+                break
+        return data

@@ -1,0 +1,307 @@
+"""The chunks of one libc's malloc, one by one: streamed, for nobody can keep them all."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import NamedTuple
+
+from ..errors import MemoryFault, Problem
+from ..glibc.layout import LAST_BIN, UNSORTED
+from ..heap.arenas import Arena, Heap
+from ..heap.bins import BINNED as BINNED_KINDS
+from ..heap.bins import BinKind, FreeList, fast_lists, kind_of, regular_lists, unsorted_is_shorter
+from ..heap.heaps import Walked, walk_arena
+from ..heap.holes import Holes, Trimmer
+from ..heap.lists import BUCKET, Places, is_linked
+from ..heap.mmapped import MmappedChunk
+from ..heap.motion import aborted, mark_motion
+from ..heap.outline import read_outline
+from ..heap.scan import each_chunk
+from ..heap.tcaches import tcache_lists
+from ..locate.libcs import Libc
+from ..locate.nptl import thread_stacks
+from ..report.model import counted, size_text
+from ..snapshots.malloc import Identity, may_hold_mmapped, notes_of, read_arena, read_mmapped
+from ..target.target import Target
+from .chunk import (
+    BINNED,
+    FAST,
+    FREE,
+    IN_USE,
+    MMAPPED,
+    OVERHEAD,
+    TCACHE,
+    TOP,
+    UNKNOWN,
+    Chunk,
+    Seen,
+    Wanted,
+)
+
+
+class Listed(NamedTuple):
+    """The chunks of a free list in order, as far as it can be followed: addresses and sizes."""
+
+    addresses: array[int]
+    sizes: array[int]
+
+
+class Inventory:
+    """The chunks of one libc's malloc. What is found wrong is added to `problems`."""
+
+    def __init__(self, target: Target, libc: Libc, problems: list[Problem]) -> None:
+        self.libc = libc
+        self.path = libc.path
+        self._problems = problems
+        self._target = target
+        self._outline = outline = read_outline(target, libc)
+        self.notes = notes_of(libc, outline.caches)
+        problems += aborted(target, libc)
+        self.note([*libc.problems, *outline.caches.problems, *outline.problems])
+        for arena, fast in zip(outline.arenas, outline.fast):
+            self.note([*arena.problems, *fast.problems])
+        self._lists: dict[int, dict[tuple[BinKind, int], FreeList]] = {}
+        self._parts: dict[tuple[int, tuple[Heap, ...]], list[Walked]] = {}
+        self._sides: dict[int, tuple[bool, Places]] = {}
+        self._compared: set[int] = set()
+
+    @property
+    def arenas(self) -> list[Arena]:
+        return self._outline.arenas
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.path, self.libc.image.build_id, self.libc.found[0].value)
+
+    @property
+    def held(self) -> int:
+        """Bytes that this malloc has from the system."""
+        heaps = (heap.size for arena in self.arenas for heap in arena.heaps)
+        return sum(heaps) + self.libc.parameters["mmapped_mem"]
+
+    @property
+    def missing_tcaches(self) -> str | None:
+        """Why some tcaches weren't found, so that their chunks look in use; None if all were."""
+        return self._outline.caches.missing
+
+    def note(self, problems: list[Problem]) -> None:
+        """Add what was found wrong: once, and marked where a thread was just changing it."""
+        outline = self._outline
+        new = mark_motion(self._target, self.libc, outline.arenas, outline.caches, problems)
+        known = {(each.code, each.arena, each.thread) for each in self._problems if each.in_motion}
+        for problem in new:
+            told = (problem.code, problem.arena, problem.thread) in known
+            if not told and problem not in self._problems:
+                self._problems.append(problem)
+
+    @cached_property
+    def _mmapped(self) -> tuple[tuple[MmappedChunk, ...], bool]:
+        found, certain, damaged = read_mmapped(self._target, self.libc, self.arenas)
+        self.note(damaged)
+        return found, certain
+
+    @property
+    def mmapped(self) -> tuple[MmappedChunk, ...]:
+        """The mmapped chunks; none where those that were found aren't those that mp_ counts."""
+        found, certain = self._mmapped
+        return found if certain else ()
+
+    @property
+    def lost_mmapped(self) -> str | None:
+        """Say that mmapped chunks are missing, since they were not found for certain."""
+        if self._mmapped[1]:
+            return None
+        parameters = self.libc.parameters
+        return uncertain_mmapped(parameters["n_mmaps"], parameters["mmapped_mem"])
+
+    def may_be_mmapped(self, address: int) -> bool:
+        """Tell whether an address may be of a mmapped chunk that is missing."""
+        if self._mmapped[1]:
+            return False
+        places = [
+            each
+            for each in may_hold_mmapped(self._target, self.arenas)
+            if each.start <= address < each.end
+        ]
+        stacks = thread_stacks(self._target, self.libc)
+        return bool(places) and not any(s.start <= address < s.end for s in stacks)
+
+    def arena_at(self, address: int) -> Arena | None:
+        """Return the arena that has this address in one of its heaps."""
+        heap = self._outline.index.at(address)
+        return next((a for a in self.arenas if heap and a.index == heap.arena), None)
+
+    def parts(self, arena: Arena, wanted: Wanted) -> list[Walked]:
+        """Return an arena's heaps that may have wanted chunks, as a walk finds them; what is wrong
+        in them is noted.
+        """
+        heaps = arena.heaps if arena.main else tuple(filter(wanted.reaches, arena.heaps))
+        if (arena.index, heaps) not in self._parts:
+            only = replace(arena, heaps=heaps)
+            parts = walk_arena(self._target, self.libc.layout, only, self._outline.overlay)
+            self._parts[arena.index, heaps] = parts
+            for part in parts:
+                found = (*part.tally.problems, *part.tally.flaws)
+                self.note([replace(each, arena=arena.index) for each in found])
+        return [part for part in self._parts[arena.index, heaps] if wanted.reaches(part.heap)]
+
+    def compare(self, arena: Arena) -> None:
+        """Note where the chunks of an arena and its free lists don't agree, once all its heaps have
+        been walked.
+        """
+        walked = self._parts.get((arena.index, arena.heaps))
+        if walked is not None and arena.index not in self._compared:
+            self._compared.add(arena.index)
+            holes = Holes(Trimmer(self._target), None)
+            reading = read_arena(self._target, self.libc, self._outline, arena, walked, holes)
+            self.note(reading.problems())
+
+    def seen(
+        self, arena: Arena, part: Walked, start: int | None = None, before: int = 0
+    ) -> Iterator[Seen]:
+        """Yield the chunks of one heap, its top too; as far as the walk came.
+
+        From `start` on: those that lie there, and at least so many before it, if there are any.
+        """
+        heap, layout, overlay = part.heap, self.libc.layout, self._outline.overlay
+        structs = dict(self._outline.caches.structs)
+        first = None if start is None else part.tally.landmark(start, before)
+        chunks = each_chunk(self._target, layout, first or heap.first, part.tally.end)
+        bucket, cached, fast = -1, frozenset[int](), frozenset[int]()
+        cut = None if part.whole else part.tally.end  # what tells the last chunk's state is damaged
+        try:
+            for address, size, used in chunks:
+                if address >> BUCKET != bucket:
+                    bucket = address >> BUCKET
+                    fast, cached = (places.bucket(bucket) for places in overlay)
+                if cut and address + size == cut:
+                    listed = address in cached or address in fast
+                    used = listed or not is_linked(self._outline.links, address)
+                if not used:
+                    yield Seen(address, size, BINNED)
+                elif address in cached:
+                    yield Seen(address, size, OVERHEAD if address in structs else TCACHE)
+                else:
+                    yield Seen(address, size, FAST if address in fast else IN_USE)
+        except MemoryFault:  # behind the last chunk that the walk could read
+            pass
+        holds_top = bool(arena.top_size) and heap.address <= arena.top < heap.end
+        end = arena.top if holds_top and arena.top >= part.tally.end else heap.end
+        if not part.whole and part.tally.end < end:
+            yield Seen(part.tally.end, end - part.tally.end, UNKNOWN)
+        if holds_top and end == arena.top:
+            yield Seen(arena.top, arena.top_size, TOP)
+
+    def seen_mmapped(self) -> Iterator[Seen]:
+        """Yield the mmapped chunks."""
+        cached = self._outline.caches.mmapped
+        for chunk in self.mmapped:
+            state = TCACHE if chunk.address in cached else MMAPPED
+            yield Seen(chunk.address, chunk.size, state)
+
+    def chunk(self, seen: Seen, arena: Arena | None, part: Walked | None) -> Chunk:
+        """Return a chunk with all that is known of it."""
+        index = arena.index if arena else None
+        heap = part.heap.address if part else None
+        listed = self.list_of(seen, arena) if seen.state in FREE else None
+        return Chunk(*seen, index, heap, listed.name if listed else None, self.path)
+
+    def list_of(self, chunk: Seen | Chunk, arena: Arena | None) -> FreeList | None:
+        """Return the free list that a chunk hangs in, None without one."""
+        if chunk.state == TCACHE:
+            return self._tcached.get(chunk.address)
+        if arena is None or chunk.state not in FREE:
+            return None
+        lists = self.free_lists(arena)
+        if chunk.state == FAST:
+            index = self.libc.layout.fast_index(chunk.size)
+            return lists.get((BinKind.FAST, index))
+        index = self.libc.layout.bin_index(chunk.size)
+        if self._is_unsorted(chunk.address, arena):
+            index = UNSORTED
+        return lists.get((kind_of(index), index))
+
+    def free_lists(self, arena: Arena) -> dict[tuple[BinKind, int], FreeList]:
+        """Return the free lists of an arena that hold chunks, by kind and index, in that order."""
+        if arena.index not in self._lists:
+            layout, links = self.libc.layout, self._outline.links
+            fast = fast_lists(self._target, layout, arena, links)
+            regular = regular_lists(self._target, layout, arena, links)
+            self._lists[arena.index] = {(e.kind, e.index): e for e in (*fast, *regular)}
+        return self._lists[arena.index]
+
+    def bin_at(self, address: int) -> str | None:
+        """Return the regular bin whose pseudo-chunk, the head of its list, is at this address."""
+        for arena in self.arenas:
+            first = arena.record.address_of("bins") - self.libc.layout.header
+            index, rest = divmod(address - first, 2 * self._target.word)
+            if not rest and UNSORTED <= index + 1 <= LAST_BIN:
+                return f"head of {kind_of(index + 1).value} bin {index + 1} of arena {arena.index}"
+        return None
+
+    def follow(self, listed: FreeList, arena: Arena | None) -> Listed:
+        """Return the chunks of a free list; where it breaks is noted, but of a tcache's, which was
+        when it was read.
+        """
+        found = Listed(array("Q"), array("Q"))
+
+        def visit(address: int, size: int, *_: int) -> None:
+            found.addresses.append(address)
+            found.sizes.append(size)
+
+        problems = listed.follow(None, visit).problems
+        if arena is not None:
+            self.note([replace(problem, arena=arena.index) for problem in problems])
+        return found
+
+    def _is_unsorted(self, chunk: int, arena: Arena) -> bool:
+        """Tell whether a binned chunk hangs in the unsorted list."""
+        if arena.index not in self._sides:
+            self._sides[arena.index] = self._fewer(arena)
+        unsorted, places = self._sides[arena.index]
+        return (chunk in places) == unsorted
+
+    def _fewer(self, arena: Arena) -> tuple[bool, Places]:
+        """Return the unsorted chunks, or all sorted ones if those are fewer, and which they are.
+
+        Where neither can be followed to its end, the unsorted ones as far as their list goes.
+        """
+        lists = [each for each in self.free_lists(arena).values() if each.kind in BINNED_KINDS]
+        sides = Places(), Places()
+        shorter = unsorted_is_shorter(lists, [partial(_add, side) for side in sides])
+        if shorter is not None:
+            return shorter, sides[0 if shorter else 1]
+        found = Places()
+        for each in lists[:1]:
+            if each.kind is BinKind.UNSORTED:
+                for chunk in self.follow(each, arena).addresses:
+                    found.add(chunk)
+        return True, found
+
+    @cached_property
+    def _tcached(self) -> dict[int, FreeList]:
+        """The list of each cached chunk."""
+        layout, found = self.libc.layout, dict[int, FreeList]()
+        for cache in self._outline.caches.caches:
+            assert layout.tcache is not None
+            record = self._target.read_struct(layout.tcache, cache.tcache.address)
+            lwp, links = cache.tcache.lwp, self._outline.links
+            for each in tcache_lists(self._target, layout, lwp, record, links):
+                each.follow(None, lambda chunk, *_, each=each: found.update({chunk: each}))
+        return found
+
+
+def uncertain_mmapped(number: int, size: int) -> str:
+    """Say that mmapped chunks were not all found."""
+    return (
+        f"glibc counts {counted(number, 'mmapped chunk')} of "
+        f"{size_text(size)}, which were not found for certain: what other anonymous memory "
+        "there is counts as theirs, up to that size."
+    )
+
+
+def _add(places: Places, chunk: int, size: int) -> None:
+    places.add(chunk)

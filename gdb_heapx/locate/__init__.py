@@ -1,0 +1,1 @@
+"""Where malloc is: the libcs, their variables and threads, and how each was found."""

@@ -1,0 +1,289 @@
+"""Where glibc malloc's data is in a target, and how each thing was found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ..errors import LAYOUT_DIFFERS, HeapxError, MemoryFault, Problem
+from ..glibc import releases
+from ..glibc.layout import Layout, Release, Struct
+from ..target.images import Image
+from ..target.target import Record, Target
+from .by_structure import find_main_arena, find_mp, is_main_arena, is_mp_at
+from .loader import glibc_files, link_map_of
+
+PREFERENCE = {"main_arena": "main-arena", "mp_": "mp"}
+DEBUG_MALLOC = "libc_malloc_debug"  # a second copy of malloc, which stands before libc's own
+BANNER = rb"GNU C Library [^\n]*version (\d{1,3}\.\d{1,3})"  # csu/version.c
+
+
+class Found(NamedTuple):
+    """One thing that was located: what, its value as text, and how it was found."""
+
+    what: str
+    value: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Libc:
+    """One glibc of the target whose malloc can be read.
+
+    `proven` is False where something was guessed or given by hand, so that only the chunks can
+    prove it.
+    """
+
+    image: Image
+    layout: Layout
+    main_arena: int
+    parameters: Record
+    found: tuple[Found, ...]
+    problems: tuple[Problem, ...]
+    proven: bool
+
+    @property
+    def path(self) -> str:
+        return self.image.path
+
+
+class Place(NamedTuple):
+    """Where to look for something: `main_arena` is known when mp_ is searched."""
+
+    target: Target
+    image: Image
+    layout: Layout
+    main_arena: int | None = None
+
+
+class Strategy(NamedTuple):
+    """One way to find main_arena or mp_; `certain` needs no proof."""
+
+    how: str
+    find: Callable[[Place, str], int | None]
+    certain: bool
+
+
+def _by_hand(place: Place, name: str) -> int | None:
+    """Return what the user has set, if it is this file's; HeapxError if it can't be right."""
+    target, image, layout, main_arena = place
+    address = target.given.main_arena if name == "main_arena" else target.given.mp
+    if address is None or (image.mappings and address not in image):
+        return None
+    if name == "main_arena":
+        right = is_main_arena(target, image, layout, address)
+    else:
+        right = main_arena is not None and is_mp_at(target, layout, main_arena, address)
+    if not right:
+        raise HeapxError(
+            f"{name} was set to {address:#x} by hand: what is there can't be it",
+            f"set heapx {PREFERENCE[name]} (without a value) lets heapx look for it.",
+            "set heapx release 2.NN tells glibc's release, if that is wrong.",
+        )
+    return address
+
+
+def _by_debug_info(place: Place, name: str) -> int | None:
+    return place.image.debug.address(name) if place.image.debug else None
+
+
+def _by_symbol_table(place: Place, name: str) -> int | None:
+    return place.image.address(name)
+
+
+def _by_structure(place: Place, name: str) -> int | None:
+    target, image, layout, main_arena = place
+    if name == "main_arena" or main_arena is None:
+        return find_main_arena(target, image, layout)
+    return find_mp(target, image, layout, main_arena)
+
+
+STRATEGIES = (
+    Strategy("set by hand", _by_hand, False),
+    Strategy("debug symbols of libc", _by_debug_info, True),
+    Strategy("the file's symbol table", _by_symbol_table, True),
+    Strategy("structure", _by_structure, False),
+)
+
+
+def _locate(place: Place, name: str) -> tuple[int, Strategy] | None:
+    """Return a variable's address and how it was found."""
+    for strategy in STRATEGIES:
+        address = strategy.find(place, name)
+        if address is not None:
+            return address, strategy
+    return None
+
+
+class Candidates(NamedTuple):
+    """A file that brings glibc, and what its malloc may be, the likeliest first.
+
+    Of several only one can be proven; of none its malloc was not found.
+    """
+
+    image: Image
+    libcs: tuple[Libc, ...]
+
+
+def find_libcs(target: Target) -> list[Candidates]:
+    """Return every glibc, the program's own first; [] without one.
+
+    HeapxError where what the user gave can't be right.
+    """
+    images = glibc_images(target)
+    for address in (target.given.main_arena, target.given.mp):
+        if address is not None and not any(i for i in images if not i.mappings or address in i):
+            raise HeapxError(f"{address:#x}, set by hand, is not in the data of any libc")
+    found = [Candidates(image, tuple(_candidates(target, image))) for image in images]
+    return sorted(found, key=lambda each: _namespace(target, each)) if len(found) > 1 else found
+
+
+def _namespace(target: Target, candidates: Candidates) -> int:
+    image, libcs = candidates
+    link_map = link_map_of(target, image, libcs[0].main_arena if libcs else image.start)
+    return link_map.namespace if link_map else 0
+
+
+def glibc_images(target: Target) -> list[Image]:
+    """Return the files that bring glibc's malloc, or may do so."""
+    likely = [i for i in glibc_files(target) if DEBUG_MALLOC not in i.path]
+    certain = [image for image in likely if _is_libc(image)]
+    if certain:
+        return certain
+    others = [i for i in target.objects if i not in likely and DEBUG_MALLOC not in i.path]
+    renamed = [image for image in others if _is_libc(image)]
+    return renamed or [i for i in likely if i.static or (i.elf is None and "libc" in i.path)]
+
+
+def _is_libc(image: Image) -> bool:
+    return (
+        image.address("__libc_version") is not None
+        or image.address("main_arena") is not None
+        or image.function("gnu_get_libc_version") is not None
+    )
+
+
+def _candidates(target: Target, image: Image) -> Iterator[Libc]:
+    """Yield what the malloc of a file may be: by its release, else by each that fits."""
+    known = find_release(target, image)
+    wrong: list[HeapxError] = []
+    fit = False
+    for release, found in (known,) if known else _possible_releases(target):
+        try:
+            libc = _read(target, image, release, found, known is not None)
+        except HeapxError as error:
+            wrong.append(error)
+            continue
+        if libc is not None:
+            fit = True
+            yield libc
+    if wrong and not fit:
+        raise wrong[0]
+
+
+def find_release(target: Target, image: Image) -> tuple[Release, Found] | None:
+    """Return a libc's release and how it is known, None if nothing tells."""
+    if target.given.release is not None:
+        release = target.given.release
+        return release, Found("release", "{}.{}".format(*release), "set by hand")
+    version = image.address("__libc_version")
+    named = re.search(r"libc-(\d{1,3}\.\d{1,3})\.so", image.path)
+    for text, how in (
+        (_string(target, version), "__libc_version"),
+        (image.text(BANNER), f"the banner in {image.how}"),
+        (named and named[1], "the file's name"),
+    ):
+        match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})", text or "")
+        if text and match:
+            return (int(match[1]), int(match[2])), Found("release", text, how)
+    return None
+
+
+def _string(target: Target, address: int | None) -> str | None:
+    with suppress(MemoryFault):
+        return None if address is None else target.read_string(address, 32)
+    return None
+
+
+def _possible_releases(target: Target) -> Iterator[tuple[Release, Found]]:
+    """Yield the newest release of every layout that heapx knows."""
+    spans: list[tuple[Release, Release]] = []  # oldest and newest of one layout
+    for release in releases.releases():
+        if spans and releases.same_layout(target.word, target.architecture, release, spans[-1][1]):
+            spans[-1] = spans[-1][0], release
+        else:
+            spans.append((release, release))
+    for oldest, newest in reversed(spans):
+        text = "{}.{}".format(*oldest)
+        if oldest != newest:
+            text += " to {}.{}".format(*newest)
+        yield newest, Found("release", text, "structure: the newest whose chunks add up")
+
+
+def _read(
+    target: Target, image: Image, release: Release, found: Found, release_told: bool
+) -> Libc | None:
+    """Return a file's malloc, if it is where glibc of this release would have it."""
+    layout, how, problems = _layout(target, image, release)
+    arena = _locate(Place(target, image, layout), "main_arena")
+    if arena is None:
+        return None
+    mp = _locate(Place(target, image, layout, arena[0]), "mp_")
+    if mp is None:
+        return None
+    told = release_told and target.given.release is None
+    if not told and not is_main_arena(target, image, layout, arena[0]):
+        return None
+    try:
+        parameters = target.read_struct(layout.par, mp[0])
+    except MemoryFault:
+        return None
+    hp_pagesize = parameters.get("hp_pagesize")
+    layout = replace(layout, heap_max=releases.heap_max(target.word, release, hp_pagesize))
+    certain = arena[1].certain and mp[1].certain and told
+    return Libc(
+        image,
+        layout,
+        arena[0],
+        parameters,
+        (
+            found,
+            Found("main_arena", f"{arena[0]:#x}", arena[1].how),
+            Found("mp_", f"{mp[0]:#x}", mp[1].how),
+            Found("layout", f"malloc_state of {layout.state.size} bytes", how),
+        ),
+        tuple(problems),
+        certain,
+    )
+
+
+def _layout(target: Target, image: Image, release: Release) -> tuple[Layout, str, list[Problem]]:
+    """Return the layout from debug info, compared with the annotated structs of this release."""
+    ours = releases.annotated_layout(target.word, target.architecture, release)
+    state, par = image.struct("malloc_state"), image.struct("malloc_par")
+    heap_info = image.struct("_heap_info")
+    if state is None or par is None or heap_info is None:
+        return ours, "glibc's source", []
+    tcache = image.struct("tcache_perthread_struct")
+    theirs = replace(ours, state=state, par=par, heap_info=heap_info, tcache=tcache)
+    pairs = [(ours.state, state), (ours.par, par), (ours.heap_info, heap_info)]
+    if ours.tcache and tcache:
+        pairs.append((ours.tcache, tcache))
+    problems = [problem for pair in pairs for problem in _differences(*pair, release)]
+    return theirs, "debug info, compared with glibc's source", problems
+
+
+def _differences(ours: Struct, theirs: Struct, release: Release) -> list[Problem]:
+    """Say where debug info and the annotated struct disagree; debug info wins."""
+    differ = [n for n, m in ours.members.items() if n not in theirs or theirs[n] != m]
+    differ += [n for n in theirs.members if n not in ours and n != "pad"]
+    if not differ and ours.size == theirs.size:
+        return []
+    statement = (
+        f"struct {ours.name} differs from glibc {release[0]}.{release[1]}'s source "
+        f"({', '.join(differ) or 'size'}): debug info is used"
+    )
+    return [Problem(LAYOUT_DIFFERS, statement)]

@@ -1,0 +1,275 @@
+"""Every thread's block of libc's thread-local variables, by walking nptl's own lists.
+
+No libthread_db is needed: the offsets come from the descriptors `_thread_db_*` that nptl keeps for
+debuggers (nptl_db/structs.def): in libc's .dynsym from 2.34, in libpthread's .symtab before. Where
+they can't be had, the variables are somewhere beside each thread's pointer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import MemoryFault
+from ..glibc import releases
+from ..glibc.layout import align_down
+from ..target.target import Target
+from .libcs import Libc
+from .loader import RTLD_GLOBAL, find_variable, link_map_of
+
+UNALLOCATED = -1  # TLS_DTV_UNALLOCATED
+BESIDE = (4096, 2048, 1024, 512, 256)  # bytes beside the thread pointer that may hold a block
+PTHREAD_WORDS = 256  # of struct pthread that hold stackblock in every release
+AT_END = 1 << 16  # bytes of a stack that follow its struct pthread at most
+NOT_DUMPED = (
+    "their stacks are zeros in this core. gcore of gdb 17 and older stops at the guard pages of "
+    "glibc 2.42 and newer; the kernel's core has the stacks, and gcore of gdb 18"
+)
+TCB_HEAD = 2  # words between the thread pointer and the first block, where TLS lies above it
+
+
+class Block(NamedTuple):
+    """The thread-local variables of one thread: its LWP, and where libc's begin."""
+
+    lwp: int
+    address: int
+
+
+class Blocks(NamedTuple):
+    """The blocks that were found, how, and why the rest is missing (None: nothing is).
+
+    `damaged` is the address where a list of threads or a thread's own data is broken. Where it is
+    not `exact`, libc's variables lie anywhere in the `size` bytes of a block, as in all others.
+    """
+
+    blocks: tuple[Block, ...]
+    how: str
+    missing: str | None
+    damaged: int | None = None
+    size: int = 0
+    exact: bool = True
+
+
+def thread_blocks(target: Target, libc: Libc) -> Blocks:
+    """Return libc's TLS block of every thread that has one."""
+    by_nptl = _by_nptl(target, libc)
+    if by_nptl.missing in (None, NOT_DUMPED) or by_nptl.damaged is not None:
+        return by_nptl
+    return _by_thread_pointer(target) or by_nptl
+
+
+def _by_nptl(target: Target, libc: Libc) -> Blocks:
+    blocks: list[Block] = []
+    how, size = "nptl's list of threads", libc.image.tls_size or BESIDE[-1]
+    outer = {thread.inner: thread.lwp for thread in target.threads if thread.inner is not None}
+    try:
+        link_map = link_map_of(target, libc.image, libc.main_arena)
+        if link_map is None:
+            raise LookupError("ld.so's list of libraries was not found")
+        descriptors = _Descriptors(target, libc)
+        single = True
+        for thread in _threads(target, libc, descriptors):
+            single = False
+            address = _block(target, descriptors, link_map.address, thread)
+            if address:
+                blocks.append(Block(outer.get(thread.lwp, thread.lwp), address))
+        if single:
+            return _single_thread(target, libc)._replace(size=size)
+    except _CircleError as circle:
+        return Blocks(tuple(blocks), how, "nptl's thread list runs in a circle", circle.address)
+    except MemoryFault as fault:
+        return Blocks(tuple(blocks), how, "nptl's thread list is broken", fault.address)
+    except LookupError as error:
+        return Blocks(tuple(blocks), how, str(error.args[0]))
+    return Blocks(tuple(blocks), how, None, size=size)
+
+
+def _by_thread_pointer(target: Target) -> Blocks | None:
+    """Return what lies beside each thread's pointer, None where the pointers aren't known."""
+    pointers = target.thread_pointers()
+    below = releases.tls_below_thread_pointer(target.architecture)
+    for size in BESIDE if pointers else ():
+        start = -size if below else TCB_HEAD * target.word
+        blocks = tuple(Block(lwp, pointer + start) for lwp, pointer in pointers.items())
+        if all(target.readable(block.address, size) for block in blocks):
+            return Blocks(blocks, "each thread's pointer", None, size=size, exact=False)
+    return None
+
+
+class _CircleError(Exception):
+    def __init__(self, address: int) -> None:
+        super().__init__(address)
+        self.address = address
+
+
+class _Descriptors:
+    """nptl's descriptions of its own structs, for debuggers."""
+
+    def __init__(self, target: Target, libc: Libc) -> None:
+        self._target = target
+        self._libc = libc
+
+    def offset(self, name: str) -> int:
+        """Return a field's offset in bytes; LookupError where libc doesn't describe it."""
+        address = find_variable(self._target, self._libc.image, f"_thread_db_{name}")
+        if address is None:
+            raise LookupError(f"libc has no _thread_db_{name}")
+        return self._target.read_int(address + 8, 4)  # {bits, elements, offset}
+
+
+class _Thread(NamedTuple):
+    lwp: int
+    pthread: int
+    dtv: int
+
+
+def _block(target: Target, descriptors: _Descriptors, link_map: int, thread: _Thread) -> int | None:
+    """Return where libc's variables of a thread begin, None if it has none yet.
+
+    A slot of the DTV that wasn't used yet is filled lazily; libc's block is then where the loader
+    reserved it, next to the thread pointer (l_tls_offset).
+    """
+    modid = target.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
+    slots = target.read_word(thread.dtv - 2 * target.word)
+    nothing = (0, UNALLOCATED % (1 << 8 * target.word))
+    if modid <= slots:
+        address = target.read_word(thread.dtv + modid * 2 * target.word)
+        if address not in nothing:
+            return address
+    offset = target.read_word(link_map + descriptors.offset("link_map_l_tls_offset"))
+    below = releases.tls_below_thread_pointer(target.architecture)
+    return thread.pthread - offset if below and offset not in nothing else None
+
+
+def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[_Thread]:
+    """Yield every thread in nptl's lists; LookupError in the end where some are not in the core."""
+    heads = _list_heads(target, libc, descriptors)
+    if not heads:
+        return
+    node_offset = descriptors.offset("pthread_list")
+    tid_offset = descriptors.offset("pthread_tid")
+    dtv_offset = descriptors.offset("pthread_dtvp")
+    seen, lost = set(heads), False
+    for head in heads:
+        node = target.read_word(head)
+        while node != head:
+            if _not_dumped(target, node):
+                lost = True
+                break
+            if node in seen:
+                raise _CircleError(node)
+            seen.add(node)
+            pthread = node - node_offset
+            lwp = target.read_int(pthread + tid_offset, 4)
+            if lwp:
+                yield _Thread(lwp, pthread, target.read_word(pthread + dtv_offset))
+            node = target.read_word(node)
+    if lost:
+        raise LookupError(NOT_DUMPED)
+
+
+def _not_dumped(target: Target, address: int) -> bool:
+    """Tell whether a core has zeros for a page that can't be all zeros."""
+    if target.live or target.read_word(address):
+        return False
+    return not any(target.memory.read(align_down(address, target.page), target.page))
+
+
+def _list_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:
+    """Return the addresses of the list heads of threads: glibc's stacks, then the user's."""
+    rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
+    if releases.thread_list_in_loader(libc.layout.release) and rtld_global is not None:
+        names = ("rtld_global__dl_stack_used", "rtld_global__dl_stack_user")
+        return [rtld_global + descriptors.offset(name) for name in names]
+    lists = ("stack_used", "__stack_user", "_dl_stack_used", "_dl_stack_user")
+    found = (find_variable(target, libc.image, name) for name in lists)
+    return [address for address in found if address is not None]
+
+
+class Stack(NamedTuple):
+    """The memory that nptl gave a thread: stack, guard and struct pthread. LWP 0: it has ended."""
+
+    start: int
+    end: int
+    lwp: int
+
+
+def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
+    """Return the stacks that nptl mapped, with those it keeps for threads to come.
+
+    Empty where they can't be found. Stacks that the program brought itself are its own memory.
+    """
+    nodes: dict[int, int] = {}  # struct pthread's list node, and the thread's LWP
+    try:
+        descriptors = _Descriptors(target, libc)
+        to_node, to_tid = descriptors.offset("pthread_list"), descriptors.offset("pthread_tid")
+        for head in _stack_heads(target, libc, descriptors):
+            node = target.read_word(head)
+            while node != head and node not in nodes:
+                nodes[node] = target.read_int(node - to_node + to_tid, 4)
+                node = target.read_word(node)
+    except (MemoryFault, LookupError):
+        pass  # the walk over the threads has told already
+    pthreads = {node - to_node: lwp for node, lwp in nodes.items()}
+    offset = _stackblock(target, libc, list(pthreads)) if pthreads else None
+    if offset is None:
+        return ()
+    blocks = ((target.words_before_gap(p + offset, 2), lwp) for p, lwp in pthreads.items())
+    stacks = (Stack(words[0], sum(words), lwp) for words, lwp in blocks if len(words) == 2)
+    return tuple(sorted(stack for stack in stacks if stack.start < stack.end))
+
+
+def _stackblock(target: Target, libc: Libc, pthreads: list[int]) -> int | None:
+    """Return where struct pthread has stackblock and, behind it, stackblock_size.
+
+    Without debug info it is the one place that in every thread holds a block of pages around the
+    struct itself: nptl puts it at the end of the stack.
+    """
+    described = next((s for o in target.objects if (s := o.struct("pthread"))), None)
+    if described is not None and "stackblock" in described:
+        return described["stackblock"].offset
+    found: set[int] | None = None
+    for pthread in pthreads:
+        words = target.words_before_gap(pthread, PTHREAD_WORDS)  # the stack may end before
+        pairs = enumerate(zip(words, words[1:]))
+        here = {i for i, (start, size) in pairs if _holds(target, start, size, pthread)}
+        if not here and len(words) < PTHREAD_WORDS:
+            continue  # it tells nothing
+        found = here if found is None else found & here
+    return min(found) * target.word if found else None
+
+
+def _holds(target: Target, start: int, size: int, pthread: int) -> bool:
+    whole_pages = not start % target.page and not size % target.page
+    return whole_pages and start < pthread < start + size < pthread + AT_END
+
+
+def _stack_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:
+    """Return the list heads of the stacks that nptl mapped: those in use, and those kept."""
+    rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
+    if releases.thread_list_in_loader(libc.layout.release) and rtld_global is not None:
+        used = descriptors.offset("rtld_global__dl_stack_used")
+        user = descriptors.offset("rtld_global__dl_stack_user")
+        # sysdeps/generic/ldsodefs.h: three list heads in a row: used, user, cache.
+        return [rtld_global + used, rtld_global + 2 * user - used]
+    lists = ("stack_used", "stack_cache", "_dl_stack_used", "_dl_stack_cache")
+    found = (find_variable(target, libc.image, name) for name in lists)
+    return [address for address in found if address is not None]
+
+
+def _single_thread(target: Target, libc: Libc) -> Blocks:
+    """Return the only thread's block where libpthread isn't loaded (to 2.33), from ld.so's DTV."""
+    how = "ld.so's initial DTV"
+    rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
+    structs = [o.struct("rtld_global") for o in target.objects]
+    described = next((s for s in structs if s and "_dl_initial_dtv" in s), None)
+    link_maps = [o.struct("link_map") for o in target.objects]
+    link = next((s for s in link_maps if s and "l_tls_modid" in s), None)
+    link_map = link_map_of(target, libc.image, libc.main_arena)
+    if rtld_global is None or described is None or link is None or link_map is None:
+        raise LookupError("neither a thread list nor ld.so's initial DTV was found")
+    modid = target.read_word(link_map.address + link["l_tls_modid"].offset)
+    dtv = target.read_word(rtld_global + described["_dl_initial_dtv"].offset)
+    block = target.read_word(dtv + modid * 2 * target.word)
+    lwp = target.threads[0].lwp if target.threads else target.pid or 0
+    return Blocks((Block(lwp, block),), how, None)

@@ -1,0 +1,1 @@
+"""What is answered: the model, and how it is shown, written and read by programs."""

@@ -1,0 +1,194 @@
+"""Reports in their formats: text, text with colour, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from ..errors import escape, valid
+from .model import Column, Kind, Report, Row, Table, Value
+from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, library
+from .text import tokens
+
+TEXT_LIBRARIES = ("tabulate", "pygments")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What JSON says besides the report: the command, heapx's version, the target's facts."""
+
+    command: str
+    version: str
+    target: dict[str, Value]
+
+
+def missing_libraries() -> str | None:
+    """Return the sentence that says how to get tabulate and pygments, None if both are there."""
+    missing = [name for name in TEXT_LIBRARIES if library(name) is None]
+    if not missing:
+        return None
+    names = " and ".join(missing)
+    return f"heapx: {names} not found: plain output. Install them: pip install {' '.join(missing)}"
+
+
+Pieces = Iterator[str]  # of the whole text, in order
+
+
+def render_text(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report as plain text."""
+    yield "".join(text for _, text in tokens(report, style))
+
+
+def render_ansi(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report as text with colour; plain where pygments is missing."""
+    formatters = library("pygments.formatters")
+    if formatters is None:
+        yield from render_text(report, context, style)
+        return
+    out = io.StringIO()
+    stream = [(_token(kind), text) for kind, text in tokens(report, style)]
+    formatter = formatters.TerminalFormatter(colorscheme=_colours())
+    if style.colours:
+        formatter = formatters.Terminal256Formatter(style=style.colours)
+    formatter.format(stream, out)
+    yield out.getvalue()
+
+
+def _colours() -> dict[Any, tuple[str, str]]:
+    """Return colours that read well on light and on dark terminals (for each, in that order)."""
+    chosen = {HEADING: "*bold*", TOTAL: "*bold*", ERROR: "*red*", COMMAND: "green"}
+    chosen[KIND_TOKENS[Kind.ADDRESS]] = "magenta"
+    chosen.update({BARS["."]: "green", BARS["#"]: "red", BARS["+"]: "magenta"})
+    return {
+        _token(""): ("", ""),
+        **{_token(name): (colour,) * 2 for name, colour in chosen.items()},
+    }
+
+
+def _token(name: str) -> Any:
+    token = library("pygments.token").Token
+    for part in filter(None, name.split(".")):
+        token = getattr(token, part)
+    return token
+
+
+def render_json(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report as one JSON object (docs/json.md), with a line for each row."""
+    head = {"heapx": context.version, "command": context.command, "target": context.target}
+    yield json.dumps(_valid(head), indent=1).removesuffix("\n}") + ',\n "tables": ['
+    for number, table in enumerate(report.tables):
+        columns = [{"name": c.name, "kind": c.kind.value} for c in table.columns]
+        yield f"{',' if number else ''}\n  {{\n"
+        yield f'   "name": {json.dumps(table.name)},\n   "columns": {json.dumps(columns)},\n'
+        yield '   "rows": ['
+        lines = (f"\n    {json.dumps(_data_row(table, row))}" for row in table.rows)
+        yield from _joined(",", lines)
+        total = json.dumps(_data_row(table, table.total)) if table.total else None
+        yield "]" + (f',\n   "total": {total}' if total else "") + "\n  }"
+    yield "],\n" + json.dumps(_valid(_tail(report)), indent=1).removeprefix("{\n") + "\n"
+
+
+LINES = 1000  # of a long table that are handed on at once
+
+
+def _joined(separator: str, lines: Iterable[str]) -> Pieces:
+    """Yield many lines, a thousand at once, with a separator between them."""
+    lines, between = iter(lines), ""
+    while some := list(islice(lines, LINES)):
+        yield between + separator.join(some)
+        between = separator
+
+
+def _tail(report: Report) -> dict[str, Any]:
+    """Return what JSON says behind the tables: problems may come up while rows are read."""
+    dump = (
+        {"address": f"{report.dump.address:#x}", "hex": report.dump.data.hex()}
+        if report.dump
+        else None
+    )
+    return {
+        **({"dump": dump} if dump else {}),
+        "findings": [
+            {
+                "code": finding.code,
+                "bytes": finding.bytes,
+                "statement": finding.statement,
+                "evidence": list(finding.evidence),
+                "remedy": finding.remedy,
+            }
+            for finding in report.findings
+        ],
+        "problems": [
+            {
+                "code": problem.code,
+                "address": None if problem.address is None else f"{problem.address:#x}",
+                "arena": problem.arena,
+                "thread": problem.thread,
+                "statement": problem.statement,
+                "in_motion": problem.in_motion,
+            }
+            for problem in report.problems
+        ],
+        "notes": [*report.lead, *report.notes],
+    }
+
+
+def _data_row(table: Table, row: Row) -> dict[str, Value]:
+    return {c.name: _data_value(c, row[c.name]) for c in table.columns if c.name in row}
+
+
+def _data_value(column: Column, value: Value) -> Value:
+    if column.kind is Kind.ADDRESS and value is not None:
+        return f"{value:#x}"
+    return valid(value) if isinstance(value, str) else value
+
+
+def _valid(value: Any) -> Any:
+    """Return a value for JSON whose texts are Unicode, whatever names the target has."""
+    if isinstance(value, str):
+        return valid(value)
+    if isinstance(value, list):
+        return [_valid(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _valid(each) for name, each in value.items()}
+    return value
+
+
+def render_csv(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report's first table as CSV, without the total."""
+    table = report.tables[0]
+    names = style.columns or tuple(column.name for column in table.columns)
+    yield _csv_lines([names])
+    cells = [(name, _csv_cell(table.column(name))) for name in names]
+    rows = ([cell(row[name]) for name, cell in cells] for row in table.rows)
+    while some := list(islice(rows, LINES)):
+        yield _csv_lines(some)
+
+
+def _csv_lines(rows: Iterable[Sequence[Value]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def _csv_cell(column: Column | None) -> Callable[[Any], Value]:
+    """Return what makes a cell of a value; nothing for None."""
+    return {
+        Kind.ADDRESS: lambda value: None if value is None else hex(value),
+        Kind.BOOL: lambda value: None if value is None else str(value).lower(),
+        Kind.TEXT: lambda value: None if value is None else escape(str(value)),
+    }.get(column.kind if column else Kind.TEXT, lambda value: value)
+
+
+Renderer = Callable[[Report, Context, Style], Pieces]
+FORMATS: dict[str, Renderer] = {
+    "text": render_text,
+    "ansi": render_ansi,
+    "json": render_json,
+    "csv": render_csv,
+}

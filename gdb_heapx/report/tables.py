@@ -1,0 +1,230 @@
+"""A table laid out as text: which columns fit, in which unit, and each cell with its token."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
+from ..errors import escape
+from .model import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Row, Table
+from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
+
+GAP = "  "
+MARGIN = 5  # columns beside a cell in the widest of tabulate's formats
+NARROWEST = 16  # columns of text that is broken into lines
+
+
+def table_tokens(table: Table, style: Style) -> Tokens:
+    assert not isinstance(table.rows, Iterator), "text needs all rows for its widths"
+    if not table.rows and not any((table.total or {}).values()):
+        yield NOTE, f"{table.name.replace('_', ' ')}: none\n"
+        return
+    unit, unit_name = _unit(table, style)
+    columns = _chosen(table, style, unit)
+    if not columns:
+        return  # a table for scripts
+    rows = [[_cell(column, row, unit) for column in columns] for row in table.rows]
+    if table.total:
+        rows.append([_cell(c, table.total, unit) if c.name in table.total else "" for c in columns])
+        rows[-1][0] = rows[-1][0] or "total"
+    if style.table_format and library("tabulate"):
+        yield from _formatted(table, columns, rows, unit_name, style.table_format)
+    else:
+        yield from _own(table, columns, rows, unit_name, style.width)
+    yield from _left_out(table, columns, style)
+
+
+def _own(
+    table: Table,
+    columns: Sequence[Column],
+    rows: list[list[str]],
+    unit_name: str | None,
+    width: int,
+) -> Tokens:
+    """Yield a table in heapx's own format."""
+    if columns[-1].kind is Kind.TEXT:
+        rows = _broken(rows, columns, width)
+    grid = _pad([[column.heading for column in columns], *rows], columns)
+    yield from _title(table, columns, unit_name)
+    yield from _line(grid[0], [HEADING] * len(columns))
+    kinds = [KIND_TOKENS[column.kind] for column in columns]
+    body = grid[1:-1] if table.total else grid[1:]
+    for cells in body:
+        yield from _line(cells, kinds)
+    if table.total:
+        widths = [max(map(len, cells)) for cells in zip(*grid)]
+        yield NOTE, "-" * (sum(widths) + len(GAP) * (len(widths) - 1)) + "\n"
+        yield from _line(grid[-1], [TOTAL] * len(columns))
+
+
+def _title(table: Table, columns: Sequence[Column], unit_name: str | None) -> Tokens:
+    """Yield the table's name, with the units of its sizes."""
+    exact = [column.heading for column in columns if column.exact]
+    units = [f"sizes in {unit_name}"] if unit_name else []
+    if exact and unit_name != "bytes":
+        units.append(f"{' and '.join(exact) if unit_name else 'sizes'} in bytes")
+    if units:
+        yield NOTE, f"{', '.join((table.name.replace('_', ' '), *units))}\n"
+
+
+def _formatted(
+    table: Table,
+    columns: Sequence[Column],
+    rows: list[list[str]],
+    unit_name: str | None,
+    table_format: str,
+) -> Tokens:
+    """Yield a table in one of tabulate's formats."""
+    yield from _title(table, columns, unit_name)
+    text = library("tabulate").tabulate(
+        rows,
+        [column.heading for column in columns],
+        tablefmt=table_format,
+        disable_numparse=True,
+        colalign=["left" if column.leftward else "right" for column in columns],
+    )
+    yield "", f"{text}\n"
+
+
+def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> list[list[str]]:
+    """Return the rows with the text that flows broken into lines, so that they fit: the last
+    column's, and before it, no more than half of the room.
+    """
+    widths = [max(len(c.heading), *map(len, cells)) for c, cells in zip(columns, zip(*rows))]
+    last = len(columns) - 1
+    flowing = [i for i in range(last) if columns[i].flows]
+    room = width - sum(widths) + sum(widths[i] for i in (*flowing, last)) - len(GAP) * last
+    if sum(widths[i] for i in (*flowing, last)) <= room or room < NARROWEST:
+        return rows
+    for i in flowing:
+        widths[i] = min(widths[i], max(room - widths[last], room // 2))
+        room -= widths[i]
+    widths[last] = room
+    broken: list[list[str]] = []
+    for row in rows:
+        cells = [
+            textwrap.wrap(cell, widths[i], break_on_hyphens=False) or [""]
+            if i in (*flowing, last)
+            else [cell]
+            for i, cell in enumerate(row)
+        ]
+        broken += map(list, zip_longest(*cells, fillvalue=""))
+    return broken
+
+
+def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
+    last = max((index for index, cell in enumerate(cells) if cell.strip()), default=0)
+    for index, (cell, kind) in enumerate(zip(cells[: last + 1], kinds)):
+        yield kind, cell if index < last else cell.rstrip()
+        yield "", GAP if index < last else "\n"
+
+
+def _unit(table: Table, style: Style) -> tuple[int, str | None]:
+    """Return the one unit of a table, so that its rows and columns can be compared by eye."""
+    names = [column.name for column in table.columns if column.scaled]
+    rows = [*table.rows, *([table.total] if table.total else [])]
+    scaling = [table.scale] if table.scale else names
+    values = [row[name] for row in rows for name in scaling if name in row]
+    largest = max((abs(v) for v in values if isinstance(v, int)), default=0)
+    if not names:
+        return 1, None
+    known = {"bytes": 1, **{name: unit for unit, name in UNITS}}
+    if style.units:
+        return known[style.units], style.units
+    return next(((unit, name) for unit, name in UNITS if largest >= 100 * unit), (1, "bytes"))
+
+
+def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
+    """Return the columns to show: those asked for, else as many as fit, by rank."""
+    if style.columns:
+        return [column for name in style.columns if (column := table.column(name))]
+    chosen = [column for column in table.columns if column.rank == ALWAYS and _shows(table, column)]
+    for column in sorted(table.columns, key=lambda column: column.rank):
+        if column.rank in (ALWAYS, DATA_ONLY) or _is_empty(table, column):
+            continue
+        wider = [c for c in table.columns if c in chosen or c is column]
+        if _width(table, wider, unit, style.table_format) <= style.width:
+            chosen = wider
+    return chosen
+
+
+def _left_out(table: Table, columns: Sequence[Column], style: Style) -> Tokens:
+    """Say which columns have something to tell, but no room."""
+    headings = [
+        column.heading
+        for column in table.columns
+        if not (column in columns or column.rank == DATA_ONLY or _is_empty(table, column))
+    ]
+    if headings and not style.columns:
+        sentence = f"A wider terminal shows also: {', '.join(headings)}."
+        yield NOTE, textwrap.fill(sentence, style.width) + "\n"
+
+
+def _is_empty(table: Table, column: Column) -> bool:
+    """Tell whether a column tells nothing: it has only zeros, or is unknown everywhere."""
+    return not any(row.get(column.name) for row in table.rows)
+
+
+def _shows(table: Table, column: Column) -> bool:
+    """Tell whether a column has a cell that isn't empty."""
+    return bool(column.absent) or any(row.get(column.name) is not None for row in table.rows)
+
+
+def _width(table: Table, columns: Sequence[Column], unit: int, table_format: str | None) -> int:
+    """Return how wide a table is; in tabulate's formats, which have lines and margins, at most."""
+    rows = [*table.rows, *([table.total] if table.total else [])]
+    widths = (
+        NARROWEST
+        if c.flows
+        else max(len(c.heading), *(len(_cell(c, row, unit)) for row in rows if c.name in row))
+        for c in columns
+    )
+    if table_format:
+        return sum(width + MARGIN for width in widths) + 1
+    return sum(widths) + len(GAP) * (len(columns) - 1)
+
+
+def _cell(column: Column, row: Row, unit: int) -> str:
+    value = row.get(column.name)
+    if value is None:
+        return column.absent
+    if column.kind is Kind.BYTES and isinstance(value, int):
+        return format_bytes(value, 1 if column.exact else unit)
+    if column.kind is Kind.ADDRESS:
+        return f"{value:#x}"
+    if column.kind is Kind.COUNT:
+        return f"{value:,}"
+    if column.kind is Kind.BOOL:
+        return "yes" if value else "no"
+    return escape(str(value)).strip()  # tabulate strips, too
+
+
+def format_bytes(value: int, unit: int) -> str:
+    """Return bytes in a unit with one decimal; exact where the unit is one byte."""
+    if unit == 1:
+        return f"{value:,}"
+    if value and abs(value) * 20 < unit:
+        return "<0.1" if value > 0 else ">-0.1"
+    return f"{value / unit:,.1f}" if value else "0"
+
+
+def _pad(grid: list[list[str]], columns: Sequence[Column]) -> list[list[str]]:
+    """Return the cells padded to their column's width, numbers to the right."""
+    left = [column.leftward for column in columns]
+    tabulate = library("tabulate")
+    if tabulate is None:
+        widths = [max(map(len, cells)) for cells in zip(*grid)]
+        return [
+            [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(row, widths, left)]
+            for row in grid
+        ]
+    row_format = tabulate.DataRow("", "\0", "")
+    table_format = tabulate.TableFormat(None, None, None, None, row_format, row_format, 0, None)
+    text = tabulate.tabulate(
+        grid,
+        tablefmt=table_format,
+        disable_numparse=True,
+        colalign=["left" if is_left else "right" for is_left in left],
+    )
+    return [line.split("\0") for line in text.split("\n")]

@@ -1,0 +1,1 @@
+"""The shell command: it asks a gdb of its own."""

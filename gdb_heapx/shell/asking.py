@@ -1,0 +1,166 @@
+"""Asking a gdb of heapx's own: it is started, told what to do, and, however it ends, the process
+runs on.
+
+The two ends talk over a socket, in lines of JSON: first the request, then what gdb's side says.
+Nothing is kept in a file. Where the socket ends, gdb's side lets go of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Thread
+from types import FrameType
+from typing import IO, Any, NamedTuple
+
+from ..ending import ENDING, EndedError, held_back
+from ..target.procfs import is_stopped, run_on
+
+PATIENCE = 3  # seconds that gdb has to end before one more signal kills it
+SETTLED = 0.2  # seconds in which a process stops that a killed gdb leaves
+
+
+class Reply(NamedTuple):
+    """What gdb's side said at its end, None if it ended without; whether it began to answer at all,
+    gdb's own messages, and the signal that ended gdb, None without.
+    """
+
+    result: dict[str, Any] | None
+    began: bool
+    messages: str
+    killed_by: int | None
+
+
+def ask(
+    command: Sequence[str],
+    serve: str,
+    request: dict[str, Any],
+    take: Callable[[str], object],
+) -> Reply:
+    """Run gdb on a request; hand each piece of the answer to `take`.
+
+    `serve` is the line of gdb's that answers, with the number of its socket in place of {}. A
+    signal makes gdb let go of the process, then raises EndedError. A process that wasn't stopped
+    before is not stopped afterwards.
+    """
+    pid = request["pid"]
+    was_stopped = pid is not None and is_stopped(pid)
+    ours, theirs = socket.socketpair()
+    killable = not request["acts"]
+    with ours, theirs, _hanging_up(ours, killable) as children:
+        line = serve.format(theirs.fileno())
+        gdb = _started([*command, "-ex", line], theirs.fileno())
+        children.append(gdb)
+        theirs.close()
+        try:
+            reply = _talk(gdb, ours, request, take)
+        finally:
+            _hang_up(ours)
+            gdb.wait()
+            if pid is not None and not was_stopped:
+                _run_on(pid, gdb.returncode < 0)
+    return reply
+
+
+def _started(command: Sequence[str], descriptor: int) -> subprocess.Popen[str]:
+    """Start gdb with signals held back, so that none ends it before it can let go of the process.
+
+    Variables of Python's are the user's for another Python than gdb's.
+    """
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTHON")}
+    with held_back():
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            pass_fds=(descriptor,),
+            start_new_session=True,  # a Ctrl-C comes here alone
+        )
+
+
+def _talk(
+    gdb: subprocess.Popen[str],
+    ours: socket.socket,
+    request: dict[str, Any],
+    take: Callable[[str], object],
+) -> Reply:
+    messages: list[str] = []
+    result, began = None, False
+    reader = Thread(target=_read_all, args=(gdb.stdout, messages), daemon=True)
+    with held_back():  # signals are the main thread's
+        reader.start()
+    with suppress(OSError):  # gdb has ended already, or is told to
+        ours.sendall(json.dumps(request).encode() + b"\n", socket.MSG_NOSIGNAL)
+    for said in _lines(ours):
+        began = True
+        if "text" in said:
+            take(said["text"])
+        elif "result" in said:
+            result = said["result"]
+            break
+    _hang_up(ours)
+    gdb.wait()
+    reader.join()
+    killed_by = -gdb.returncode if gdb.returncode < 0 else None
+    return Reply(result, began, "".join(messages), killed_by)
+
+
+def _read_all(stream: IO[str] | None, into: list[str]) -> None:
+    into.extend(stream or ())
+
+
+def _lines(ours: socket.socket) -> Iterator[dict[str, Any]]:
+    """Yield what gdb's side says; a line that it didn't finish counts for nothing."""
+    with ours.makefile("rb") as lines, suppress(ConnectionError):
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def _hang_up(ours: socket.socket) -> None:
+    with suppress(OSError):
+        ours.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def _hanging_up(ours: socket.socket, killable: bool) -> Iterator[list[subprocess.Popen[str]]]:
+    """In here a signal hangs up, and afterwards raises EndedError. One more, after some time, kills
+    the children that are noted, if they may be.
+    """
+    children: list[subprocess.Popen[str]] = []
+    came: list[tuple[int, float]] = []
+
+    def hang_up(number: int, _frame: FrameType | None) -> None:
+        came.append((number, time.monotonic()))
+        _hang_up(ours)
+        if killable and came[-1][1] - came[0][1] > PATIENCE:
+            for child in children:
+                os.killpg(child.pid, signal.SIGKILL)
+
+    before = {number: signal.signal(number, hang_up) for number in ENDING}
+    try:
+        yield children
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            raise EndedError(came[0][0])
+
+
+def _run_on(pid: int, killed: bool) -> None:
+    """Let a process run on; a gdb that was killed may leave a stop that has yet to come."""
+    end = time.monotonic() + (SETTLED if killed else 0)
+    run_on(pid)
+    while time.monotonic() < end:
+        time.sleep(SETTLED / 10)
+        run_on(pid)

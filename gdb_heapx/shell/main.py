@@ -1,0 +1,258 @@
+"""The shell command: its arguments, and the answer of the gdb that it runs in batch mode."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..cli.command import find, parse
+from ..cli.completions import completions
+from ..cli.manual import SHELL_ARGS, help_text
+from ..cli.preferences import by_name
+from ..commands import load_commands
+from ..ending import EndedError, end_by_exception, let_through
+from ..errors import HeapxError, UsageError
+from .asking import Reply, ask
+
+BUG = 4
+IN_MEMORY = 16 << 20  # bytes of an answer that are kept in memory; more goes to a file without name
+# What the user's gdb may say where it can't run heapx.
+UNFIT = re.compile("heapx needs gdb.*|.*scripting is not supported.*")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UsageError(message, "See: heapx --help")
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(prog="heapx", add_help=False, allow_abbrev=False)
+    for arg in SHELL_ARGS:
+        names = [name for name in (arg.short, arg.name) if name]
+        if arg.kind == "flag":
+            parser.add_argument(*names, action="store_true")
+        elif arg.kind == "setting":
+            parser.add_argument(*names, action="append", default=[])
+        else:
+            parser.add_argument(*names, choices=arg.choices or None)
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    options, others = parser.parse_known_args(list(arguments))
+    options.gdb = options.gdb or os.environ.get("HEAPX_GDB", "gdb")
+    if others:  # options of the overview, which needs no name
+        options.words = others + options.words
+    return options
+
+
+def loader() -> Path:
+    """Return the file to source in gdb: beside the package, or where pip installed it."""
+    beside = Path(__file__).resolve().parents[2] / "gdb_heapx.py"
+    if beside.exists():
+        return beside
+    import importlib.metadata  # takes a while, and is needed only here
+
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("gdb_heapx") or ():
+            if file.name == "gdb_heapx.py":
+                return Path(str(file.locate())).resolve()
+    raise HeapxError("gdb_heapx.py was not installed", "Reinstall heapx with pip.")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the shell command; return its exit status."""
+    _open_standard_files()
+    end_by_exception()
+    try:
+        with let_through():  # scripts/heapx holds them back until now
+            return _run(arguments)
+    except HeapxError as error:
+        _complain(f"heapx: {error}")
+        return error.status
+    except EndedError as ended:
+        if ended.statement:
+            _complain(f"heapx: {ended.statement}")
+        return ended.status
+
+
+def _open_standard_files() -> None:
+    """Open those of the first three descriptors that are closed, so that nothing else gets their
+    numbers.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _complain(text: str) -> None:
+    """Write a line to standard error; where it is closed or full there is nobody to tell."""
+    with suppress(OSError):
+        os.write(2, text.encode(errors="backslashreplace") + b"\n")
+
+
+def _print(pieces: Iterable[bytes]) -> None:
+    """Write to standard output, which the user may have closed, or whose reader may have left."""
+    for piece in pieces:
+        if sys.stdout is None:
+            raise HeapxError("standard output is closed", "Redirect it, or use --output FILE.")
+        _write(piece)
+
+
+def _write(piece: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
+        if isinstance(error, BrokenPipeError):
+            raise EndedError(signal.SIGPIPE) from None
+        raise HeapxError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _print_line(text: str) -> None:
+    _print([text.encode() + b"\n"])
+
+
+def _run(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    load_commands()
+    if options.version or options.loader:
+        _print_line(__version__ if options.version else str(loader()))
+        return 0
+    if options.completion:
+        _print([completions(options.completion).encode()])
+        return 0
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if options.help or words[:1] == ["help"] or words[-1:] in (["--help"], ["-h"]):
+        topic = [word for word in words if word not in ("help", "heapx", "--help", "-h")]
+        _print_line(find(topic)[0].help() if topic else help_text())
+        return 0
+    parsed = parse(*find(words))  # a wrong command line doesn't stop the process
+    if options.pid and parsed.get("now"):
+        call = f"malloc_trim({parsed['pad'] or 0})"
+        _complain(f"heapx: will call {call} in the process, unless it is unsafe")
+    return _through_gdb(options, {"words": words, "acts": bool(parsed.get("now"))})
+
+
+def _target(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what is to be looked at; UsageError if the options don't say so."""
+    given = [o for o in (options.pid, options.core, options.gdb_args) if o]
+    if not given or (options.pid and options.core):
+        raise UsageError("say what to look at: -p PID or --core CORE", "See: heapx --help")
+    pid = None
+    if options.pid:
+        if not re.fullmatch(r"[0-9]{1,18}", options.pid):
+            raise UsageError(f"{options.pid!r} is not a process id")
+        pid = int(options.pid)
+        if not os.path.exists(f"/proc/{pid}"):
+            raise HeapxError(f"no process {pid}")
+    for path in filter(None, (options.core, options.exe)):
+        if not os.path.isfile(path):
+            raise HeapxError(f"no file {path}")
+    return {
+        "pid": pid,
+        "core": options.core and os.path.abspath(options.core),
+        "exe": options.exe and os.path.abspath(options.exe),
+    }
+
+
+def _terminal() -> dict[str, Any]:
+    """Return how wide text may be, and whether it is wanted in colour."""
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in (None, "dumb")
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return {"width": shutil.get_terminal_size().columns, "colour": terminal and not plain}
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """Return name and value of one --set."""
+    name, equals, value = text.partition("=")
+    known = by_name()
+    if not equals or name not in known:
+        names = ", ".join(known)
+        raise UsageError(f"--set {text}: NAME=VALUE is needed, NAME one of {names}")
+    known[name].parsed(value)
+    return name, value
+
+
+def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
+    """Run a command inside gdb, and hand on its answer; the process no longer waits for that."""
+    settings = [_setting(text) for text in options.set]
+    request = {**_target(options), **command, **_terminal(), "set": settings}
+    words = _gdb(options)
+    serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as answer:
+
+        def take(text: str) -> None:
+            answer.write(text.encode(errors="surrogateescape"))
+
+        try:
+            reply = ask(words, serve, request, take)
+        except OSError as error:
+            raise _unable(options.gdb, error) from None
+        result = _result(options.gdb, reply)
+        if result is None:
+            return BUG
+        if result["error"]:
+            _complain(result["error"])
+        if result["whole"]:
+            answer.seek(0)
+            _print(iter(lambda: answer.read(1 << 20), b""))
+    return int(result["status"])
+
+
+def _gdb(options: argparse.Namespace) -> list[str]:
+    """Return the words that run gdb in batch mode, with heapx in it.
+
+    Nothing is run there that the user didn't name: no .gdbinit, and no script beside a library.
+    """
+    if shutil.which(options.gdb) is None:
+        raise HeapxError(f"{options.gdb} was not found", "Install it: apt-get install gdb")
+    try:
+        more = shlex.split(options.gdb_args or "")
+    except ValueError as error:
+        raise UsageError(f"--gdb-args {options.gdb_args}: {error}") from None
+    before = ("set debuginfod enabled off", "set auto-load off", "set confirm off")
+    early = [word for line in before for word in ("-iex", line)]
+    return [options.gdb, "-nx", "-q", "-batch", *early, *more, "-ex", f"source {loader()}"]
+
+
+def _unable(gdb: str, error: OSError) -> HeapxError:
+    """Say why gdb can't be started, or where its answer finds no room."""
+    if error.filename == gdb:
+        return HeapxError(f"cannot run {gdb}: {error.strerror}")
+    return HeapxError(
+        f"there is no room for the answer in {tempfile.gettempdir()}: {error.strerror}",
+        "TMPDIR=DIRECTORY names another place; --output FILE writes it right there.",
+    )
+
+
+def _result(gdb: str, reply: Reply) -> dict[str, Any] | None:
+    """Return what gdb's side has said; None, after the messages, where only a bug explains them."""
+    result = reply.result
+    if result is not None and "ended" in result:
+        raise EndedError(result["ended"])
+    if result is not None:
+        return result
+    if reply.killed_by:
+        raise HeapxError(f"{gdb} was ended by {signal.Signals(reply.killed_by).name}")
+    if not reply.began:
+        unfit = UNFIT.search(reply.messages)
+        said = unfit[0] if unfit else "\n  ".join(reply.messages.strip().splitlines()[-4:])
+        raise HeapxError(f"{gdb} can't run heapx", said or "It ended without a word.")
+    _complain(reply.messages)
+    _complain(
+        "heapx: this is a bug in heapx. Please report it with the messages above, "
+        f"version {__version__}, and your gdb's and glibc's versions."
+    )
+    return None

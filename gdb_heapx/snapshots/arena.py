@@ -1,0 +1,333 @@
+"""One arena, read: what its lists and the walk say together, and whether they agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ..errors import Problem
+from ..glibc.layout import Layout
+from ..heap.arenas import BAD_SYSTEM, Arena, Heap
+from ..heap.bins import BINNED, ArenaBins, BinKind
+from ..heap.census import Census, census_of
+from ..heap.heaps import Walked
+from ..heap.holes import Holes, Trimmer
+from ..heap.tcaches import Caches
+from ..heap.trim import Free, Part, Top, Trim, trim_arena
+from ..target.amounts import UNKNOWN, Presence, added, less, presence_of
+from ..target.target import Residency
+from .figures import ArenaFigures, Check, HeapFigures
+
+USER_BITS = 57  # of the largest address space that a process has (x86-64 with five levels)
+
+
+@dataclass(frozen=True)
+class ArenaReading:
+    """All that was read of one arena; `walked` is None where its chunks were not walked over."""
+
+    arena: Arena
+    bins: ArenaBins
+    walked: list[Walked] | None
+    holes: Holes
+    caches: Caches
+    layout: Layout
+    residency: Residency | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every heap was found, and walked to its end if it was walked."""
+        return self.arena.complete and all(part.whole for part in self.walked or ())
+
+    def figures(self, libc: str, trim: Trim | None) -> ArenaFigures:
+        """Return the arena's figures, with what malloc_trim would make of it."""
+        arena, record = self.arena, self.arena.record
+        in_use_chunks, in_use = self._in_use()
+        return ArenaFigures(
+            libc=libc,
+            index=arena.index,
+            address=arena.address,
+            threads=record["attached_threads"] if "attached_threads" in record.struct else None,
+            locked=arena.locked,
+            system=self._system,
+            max_system=self._max_system,
+            in_use_chunks=in_use_chunks,
+            in_use=in_use,
+            tcache_chunks=self.caches.chunks[arena.index],
+            tcache=self.caches.bytes[arena.index],
+            fast_chunks=self.bins.chunks(BinKind.FAST),
+            fast=self.bins.bytes(BinKind.FAST),
+            binned_chunks=self.bins.chunks(*BINNED),
+            binned=self.bins.bytes(*BINNED),
+            top_address=arena.top if arena.top_size else 0,
+            top=arena.top_size,
+            overhead=self._overhead(),
+            last_in_use=self._last_in_use(),
+            contiguous=arena.contiguous,
+            heaps=tuple(map(self._heap, self.walked or arena.heaps)),
+            bins=self.bins,
+            presence=self.presence,
+            trim=trim,
+            used_by_size=_by_power((p.tally.used, Counter()) for p in self.walked or ()),
+            free_by_size=_by_power((p.tally.free, p.tally.free_absent) for p in self.walked or ()),
+            census=self._census(),
+        )
+
+    @property
+    def _system(self) -> int | None:
+        """Return system_mem; None where it is less than the heaps have, or more than is mapped."""
+        impossible = any(problem.code == BAD_SYSTEM for problem in self.arena.problems)
+        return None if impossible or self.arena.system < self._size else self.arena.system
+
+    @property
+    def _max_system(self) -> int | None:
+        """Return max_system_mem; None where it is less than system_mem, or no address space."""
+        most = self.arena.record["max_system_mem"]
+        space = 1 << min(8 * self.layout.word, USER_BITS)
+        return most if (self._system or 0) <= most < space else None
+
+    @property
+    def _size(self) -> int:
+        """Bytes of the heaps."""
+        return sum(heap.size for heap in self._heaps())
+
+    def _census(self) -> Census | None:
+        """Return the chunks by size; None where not all of them were walked over."""
+        if self.walked is None or not self.whole:
+            return None
+        tallies = [part.tally for part in self.walked]
+        tagged = Census(
+            sum((tally.used for tally in tallies), Counter[int]()),
+            sum((tally.free for tally in tallies), Counter[int]()),
+        )
+        fast = Counter({b.min_size: b.chunks for b in self.bins.bins if b.kind is BinKind.FAST})
+        cached = self.caches.sizes.get(self.arena.index, Counter[int]())
+        own = Counter(size for chunk, size in self.caches.structs if self._in_heaps(chunk))
+        return census_of(tagged, (fast, cached), own)
+
+    @property
+    def presence(self) -> dict[str, Presence]:
+        """What is in memory of each state, and of `system`."""
+        known = self._in_use()[1] is not None
+        return self._counted_presence if known else {**self._counted_presence, "in_use": UNKNOWN}
+
+    @cached_property
+    def _counted_presence(self) -> dict[str, Presence]:
+        top, caches, index = self._top(), self.caches, self.arena.index
+        cached = Presence(caches.bytes[index] - caches.absent[index], caches.swapped[index])
+        presence = {
+            "system": added(presence_of(self.residency, h.address, h.end) for h in self._heaps()),
+            "tcache": cached if self.residency else UNKNOWN,
+            "fast": self._binned_presence(BinKind.FAST),
+            "binned": self._binned_presence(*BINNED),
+            "top": presence_of(self.residency, *top),
+            "overhead": added(presence_of(self.residency, *span) for span in self._overheads()),
+        }
+        system, *others = presence.values()
+        rest = less(system, added((*others, self._lost())))
+        presence["in_use"] = UNKNOWN if self._counted()[1] is None else rest
+        return presence
+
+    def _lost(self) -> Presence:
+        """Return what is in memory of chunks that the walk found free, and no list has."""
+        if self.walked is None or self.residency is None:
+            return Presence(0, 0)
+        tallies = [part.tally for part in self.walked]
+        absent, swapped = (
+            sum(sum(getattr(tally, name).values()) for tally in tallies)
+            for name in ("free_absent", "free_swapped")
+        )
+        free = Presence(sum(tally.free_bytes for tally in tallies) - absent, swapped)
+        return less(free, self._binned_presence(*BINNED))
+
+    def _top(self) -> tuple[int, int]:
+        return self.arena.top, self.arena.top + self.arena.top_size
+
+    def _heaps(self) -> list[Heap]:
+        return [p.heap for p in self.walked] if self.walked is not None else [*self.arena.heaps]
+
+    def _binned_presence(self, *kinds: BinKind) -> Presence:
+        found = (Presence(b.resident, b.swapped) for b in self.bins.bins if b.kind in kinds)
+        return added(found) if self.residency else UNKNOWN
+
+    def trim(
+        self, trimmer: Trimmer, parameters: dict[str, int], program_break: int | None, pad: int
+    ) -> Trim | None:
+        """Return what malloc_trim(pad) would do to this arena; None if that isn't sure."""
+        if self._in_use()[1] is None or not all(check.ok for check in self.checks()):
+            return None
+        if self.walked is None:
+            return None
+        sizes = {
+            "binned": self.bins.bytes(*BINNED),
+            "fast": self.bins.bytes(BinKind.FAST),
+            "tcache": self.caches.bytes[self.arena.index],
+            "top": self.arena.top_size,
+        }
+        free = Free(**{name: Part(n, self.presence[name].resident) for name, n in sizes.items()})
+        start, end = self._top()
+        # systrim asks where the break is, and not whether the arena was ever interrupted.
+        at_break = self.arena.contiguous if program_break is None else program_break == end
+        top = Top(start, end - start, self.arena.main, at_break)
+        return trim_arena(trimmer, self.layout, free, self.holes, top, parameters, pad)
+
+    def _overheads(self) -> Iterator[tuple[int, int]]:
+        """Yield where the overhead lies; without a walk, as far as _overhead counts it."""
+        for chunk, size in self.caches.structs:
+            if self._in_heaps(chunk):
+                yield chunk, chunk + size
+        for part in self.walked or ():
+            yield from part.overhead_spans(self.arena.top)
+        if self.walked is None:
+            for heap in self.arena.heaps:
+                yield heap.address, heap.first
+                if not heap.address <= self.arena.top < heap.end:
+                    yield heap.end - self.layout.min_size, heap.end
+
+    def _structs(self, start: int, end: int) -> int:
+        """Return the bytes of the tcaches that lie in [start, end)."""
+        return sum(size for chunk, size in self.caches.structs if start <= chunk < end)
+
+    def _in_heaps(self, address: int) -> bool:
+        return any(heap.address <= address < heap.end for heap in self.arena.heaps)
+
+    def _overhead(self) -> int:
+        """Return headers, alignment, fenceposts, gaps of a foreign sbrk, and tcache structs.
+
+        Without a walk the gaps are not known; a superseded heap's fenceposts take MINSIZE.
+        """
+        structs = sum(self._structs(heap.address, heap.end) for heap in self.arena.heaps)
+        if self.walked is not None:
+            return structs + sum(part.overhead for part in self.walked)
+        leads = sum(heap.first - heap.address for heap in self.arena.heaps)
+        return structs + leads + self.layout.min_size * (len(self.arena.heaps[1:]))
+
+    def _in_use(self) -> tuple[int | None, int | None]:
+        """Return the chunks in use and their bytes; None where figures contradict each other."""
+        chunks, size = self._counted()
+        if size is None or min(chunks or 0, size) < 0 or not self._fits(size):
+            return None, None
+        return chunks, size
+
+    def _fits(self, in_use: int) -> bool:
+        """Tell whether the states have room in the heaps, and each in its bytes what is in memory.
+
+        What is left over is of chunks that no list leads to.
+        """
+        sizes = {
+            "tcache": self.caches.bytes[self.arena.index],
+            "fast": self.bins.bytes(BinKind.FAST),
+            "binned": self.bins.bytes(*BINNED),
+            "top": self.arena.top_size,
+            "overhead": self._overhead(),
+            "in_use": in_use,
+        }
+        lost = self._size - sum(sizes.values())
+        if self.residency is None or lost < 0:
+            return lost >= 0
+        fit = (self._counted_presence[name].fits(size) for name, size in sizes.items())
+        return all(fit) and self._lost().fits(lost)
+
+    def _counted(self) -> tuple[int | None, int | None]:
+        if not self.whole:
+            return None, None
+        if self.walked is None:
+            other = self.bins.bytes(BinKind.FAST, *BINNED) + self.caches.bytes[self.arena.index]
+            return None, self._size - other - self.arena.top_size - self._overhead()
+        tallies = [part.tally for part in self.walked]
+        return (
+            sum(tally.used_chunks - tally.overlaid_chunks for tally in tallies),
+            sum(tally.used_bytes - tally.overlaid_bytes for tally in tallies),
+        )
+
+    def _last_in_use(self) -> int | None:
+        """Return the last chunk of the program's below top, in top's own heap."""
+        holders = [p for p in self.walked or () if p.heap.address <= self.arena.top < p.heap.end]
+        return holders[0].tally.last_in_use if holders else None
+
+    def _heap(self, part: Walked | Heap) -> HeapFigures:
+        heap = part if isinstance(part, Heap) else part.heap
+        in_use = free = None
+        if isinstance(part, Walked) and part.whole:
+            tally, structs = part.tally, self._structs(heap.address, heap.end)
+            in_use = tally.used_bytes - tally.overlaid_bytes
+            top = self.arena.top_size if heap.address <= self.arena.top < heap.end else 0
+            free = tally.free_bytes + tally.overlaid_bytes - structs + top
+        return HeapFigures(
+            heap.arena,
+            heap.address,
+            heap.size,
+            heap.committed,
+            heap.reserved,
+            in_use,
+            free,
+            presence_of(self.residency, heap.address, heap.end),
+        )
+
+    def checks(self) -> list[Check]:
+        """Return what must agree in this arena: sum of its chunks, and its free chunks."""
+        if self.walked is None:
+            return []
+        index, whole = self.arena.index, self.whole
+        tallies = [part.tally for part in self.walked]
+        total = self.arena.top_size + sum(p.tally.bytes + p.overhead for p in self.walked)
+        chunks, size = self.bins.chunks(*BINNED), self.bins.bytes(*BINNED)
+        free_chunks = sum(tally.free_chunks for tally in tallies)
+        free_bytes = sum(tally.free_bytes for tally in tallies)
+        same = _checksum(sum(t.free_address_sum for t in tallies)) if whole else None
+        structs = sum(self._in_heaps(chunk) for chunk, _ in self.caches.structs)
+        cached = self.caches.chunks[index] + self.bins.chunks(BinKind.FAST) + structs
+        met = sum(tally.overlaid_chunks for tally in tallies)
+        return [
+            Check(
+                "chunks add up to system_mem", index, self.arena.system, total if whole else None
+            ),
+            Check("cached chunks are met once", index, cached, met if whole else None),
+            Check("free chunks are binned", index, chunks, free_chunks if whole else None),
+            Check("free bytes are binned", index, size, free_bytes if whole else None),
+            Check("same free chunks (checksum)", index, _checksum(self.bins.address_sum), same),
+        ]
+
+    def _unwalked_problems(self) -> list[Problem]:
+        """Return what must agree where the chunks were not walked over."""
+        heaps, system = sum(heap.size for heap in self.arena.heaps), self.arena.system
+        statement = f"heaps add up to system_mem: glibc says {system:,}, the heaps have {heaps:,}"
+        if heaps == system and self._in_use()[1] is None:
+            statement = f"system_mem {system:,} is less than what is free in the arena"
+        elif heaps == system:
+            return []
+        return [Problem("check_failed", statement, self.arena.address, self.arena.index)]
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong in this arena; a check that fails for a known reason isn't told."""
+        index = self.arena.index
+        problems = [*self.arena.problems, *self.bins.problems]
+        for part in self.walked or ():
+            problems += (replace(problem, arena=index) for problem in part.tally.problems)
+        flaws = [flaw for part in self.walked or () for flaw in part.tally.flaws]
+        problems += (replace(flaw, arena=index) for flaw in flaws)
+        if len(problems) > len(flaws):
+            return problems
+        if self.walked is None:
+            return self._unwalked_problems()
+        for check in self.checks():
+            if not check.ok:
+                figures = f"glibc says {check.expected:,}, the walk found {check.found or 0:,}"
+                statement = f"{check.name}: {figures}"
+                problems.append(Problem("check_failed", statement, self.arena.address, index))
+        return problems
+
+
+def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int, int]:
+    """Return bytes by the highest power of two in the chunk size, without those absent."""
+    found: Counter[int] = Counter()
+    for numbers, absent in counters:
+        for size, count in numbers.items():
+            found[1 << size.bit_length() - 1] += size * count - absent[size]
+    return dict(sorted(found.items()))
+
+
+def _checksum(address_sum: int) -> int:
+    """Return 32 bits of a sum of addresses: two sets of chunks are hardly the same by chance."""
+    return address_sum % (1 << 32)

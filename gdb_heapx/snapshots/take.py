@@ -1,0 +1,186 @@
+"""Everything heapx knows of a target at one moment, as plain frozen values."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ..errors import CORE_CUT, LAYOUT_DIFFERS, Problem
+from ..heap.arenas import RING_BROKEN
+from ..locate.allocators import no_glibc, other_allocators
+from ..locate.libcs import Libc, find_libcs
+from ..locate.nptl import thread_stacks
+from ..target.target import Target
+from .figures import ArenaFigures
+from .malloc import EVERYTHING, Identity, Malloc, Scope
+from .proof import read_proven
+from .regions import Owner, Region, Span, tile
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """What was looked at; `live` is False for a core.
+
+    `rss` is the kernel's sum of all mappings in bytes, None if unknown; `no_residency` says why it
+    isn't known which pages are in memory, None where it is. `environment` are the variables that
+    malloc reads when the program starts, None if unknown. `mapped` is False where the address space
+    isn't known.
+    """
+
+    pid: int | None
+    exe: str | None
+    word: int
+    architecture: str
+    page: int
+    live: bool
+    rss: int | None
+    no_residency: str | None
+    exe_how: str = ""
+    environment: Mapping[str, str] | None = None
+    mapped: bool = True
+
+    @property
+    def name(self) -> str:
+        """What was looked at, for a sentence."""
+        return f"process {self.pid}" if self.live else "core"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All mallocs of a target, and the address space around them.
+
+    `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
+    were not walked over.
+    """
+
+    target: TargetFacts
+    mallocs: tuple[Malloc, ...]
+    regions: tuple[Region, ...]
+    allocators: tuple[str, ...]
+    walked: bool
+
+    @property
+    def unused(self) -> bool:
+        """Whether glibc malloc holds nothing at all."""
+        return not any(malloc.held for malloc in self.mallocs)
+
+    @property
+    def identity(self) -> Identity:
+        """The program's own libc."""
+        return self.mallocs[0].identity
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(problem for malloc in self.mallocs for problem in malloc.problems)
+
+    @property
+    def in_use(self) -> int | None:
+        """Bytes that the program holds, in all arenas and mmapped; None where one can't be read."""
+        arenas = (arena.in_use for arena in self.arenas())
+        return self._sum((*arenas, *(malloc.mmapped_in_use for malloc in self.mallocs)))
+
+    @property
+    def free(self) -> int | None:
+        """Bytes that are free inside malloc: in tcaches, fastbins and bins, and in tops; None where
+        something is wrong, such as a list that can't be followed to its end.
+        """
+        if any(problem.code != LAYOUT_DIFFERS for problem in self.problems):
+            return None
+        return sum(a.tcache + a.fast + a.binned + a.top for a in self.arenas())
+
+    @property
+    def returnable(self) -> int | None:
+        """Bytes of RAM that malloc_trim would give back; None if unknown."""
+        trims = [arena.trim for arena in self.arenas()]
+        return self._sum(None if trim is None else trim.returned for trim in trims)
+
+    def _sum(self, amounts: Iterable[int | None]) -> int | None:
+        """Return a sum of amounts; None where one isn't known, or not every arena is."""
+        if any(problem.code == RING_BROKEN for problem in self.problems):
+            return None
+        found = list(amounts)
+        known = [amount for amount in found if amount is not None]
+        return sum(known) if len(known) == len(found) else None
+
+    def arenas(self) -> tuple[ArenaFigures, ...]:
+        """Return the arenas of every libc, the program's own first."""
+        return tuple(arena for malloc in self.mallocs for arena in malloc.arenas)
+
+
+def facts_of(target: Target) -> TargetFacts:
+    """Return what was looked at."""
+    usages = [m.usage.resident for m in target.mappings if m.usage is not None]
+    return TargetFacts(
+        target.pid,
+        target.exe,
+        target.word,
+        target.architecture,
+        target.page,
+        target.live,
+        sum(usages) if usages else None,
+        target.no_residency,
+        target.exe_how,
+        target.environment(),
+        bool(target.mappings),
+    )
+
+
+def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
+    """Read a stopped target; HeapxError where it has no glibc malloc that can be read."""
+    found = find_libcs(target)
+    read = [read_proven(target, each.libcs, scope) for each in found if each.libcs]
+    if not read:
+        raise no_glibc(target)
+    libcs, mallocs = zip(*read)
+    lost = tuple(lost_libc(each.image.path) for each in found if not each.libcs)
+    first = mallocs[0]
+    problems = (*cut_problem(target), *first.problems)
+    mallocs = (replace(first, notes=(*lost, *first.notes), problems=problems), *mallocs[1:])
+    spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
+    stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
+    spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks))
+    unused = not any(malloc.held for malloc in mallocs)
+    allocators = other_allocators(target, libcs[0], unused)
+    walked = scope.walk or not all(libc.proven for libc in libcs)
+    return Snapshot(facts_of(target), mallocs, tile(target, _apart(spans)), allocators, walked)
+
+
+def cut_problem(target: Target) -> tuple[Problem, ...]:
+    """Return that a core is cut short, if it is."""
+    return (Problem(CORE_CUT, target.cut),) if target.cut else ()
+
+
+def lost_libc(path: str) -> str:
+    """Say that a libc is loaded whose malloc can't be read."""
+    return f"The malloc of {path} was not found: what it holds counts as other memory."
+
+
+def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:
+    """Yield what one malloc owns of the address space, where it is sure."""
+    for arena in malloc.arenas:
+        owner = Owner.HEAP if arena.in_use is not None else Owner.UNKNOWN
+        whose = (arena.index, libc.path, arena.address)
+        for heap in arena.heaps:
+            end, reserved = heap.address + heap.size, heap.address + heap.reserved
+            yield Span(heap.address, end, owner, *whose)
+            if end < reserved:
+                yield Span(end, reserved, Owner.RESERVED, *whose)
+    if malloc.mmapped_certain:
+        for chunk in malloc.mmapped:
+            yield Span(chunk.start, chunk.end, Owner.MMAPPED, None, libc.path)
+
+
+def _apart(spans: list[Span]) -> list[Span]:
+    """Return the spans without those that overlap one before them: a damaged record may claim what
+    isn't its own.
+    """
+    starts: list[int] = []
+    apart: list[Span] = []
+    for span in spans:
+        at = bisect_right(starts, span.start)
+        behind = at < len(apart) and apart[at].start < span.end
+        if span.start < span.end and not behind and not (at and apart[at - 1].end > span.start):
+            starts.insert(at, span.start)
+            apart.insert(at, span)
+    return apart

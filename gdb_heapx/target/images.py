@@ -1,0 +1,288 @@
+"""The ELF files that are mapped into a target: which they are, and their symbols."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import groupby
+from typing import Optional, Protocol
+
+from ..glibc.layout import Struct
+from .elf import PF_W, PT_INTERP, PT_LOAD, PT_TLS, Elf, as_loaded, base_of
+from .mapped import Mapped
+from .mappings import Mapping, Memory
+
+HEADERS = 4096  # bytes that hold an ELF file's program headers, where nobody knows more
+DELETED = " (deleted)"  # what the kernel adds to the name of a file that was replaced
+
+# Returns the file that an image is of, None where it can't be opened or is another one by now; it
+# is given the build-id that memory shows, None where memory doesn't tell.
+Opener = Callable[[Optional[str]], Optional[Elf]]
+
+
+class DebugInfo(Protocol):
+    """What a debugger knows of one file: its variables and types."""
+
+    path: str
+    build_id: str | None
+
+    def address(self, name: str) -> int | None:
+        """Return the address of a variable of this file, None if it has none so named."""
+
+    def struct(self, name: str) -> Struct | None:
+        """Return a struct's layout from debug info, None without."""
+
+    def tls_offset(self, name: str) -> int | None:
+        """Return a thread-local variable's offset in its module's block, None if unknown."""
+
+
+class Image:
+    """One ELF file of the target, as it is mapped; it has no mappings where they aren't known.
+
+    `debug` is what a debugger knows of it. `memory` holds only what certainly is the target's: what
+    a debugger fills in from a file of the same name could be another file's.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        mappings: tuple[Mapping, ...],
+        memory: Memory,
+        opener: Opener,
+        debug: DebugInfo | None = None,
+    ) -> None:
+        self.path = path
+        self.mappings = mappings
+        self.debug = debug
+        self._memory = memory
+        self._opener = opener
+
+    @property
+    def start(self) -> int:
+        """Return where the file's first byte is mapped, 0 if unknown."""
+        return self.mappings[0].start if self.mappings else 0
+
+    @cached_property
+    def _loaded(self) -> Elf | None:
+        """The file as memory holds it, None without its headers."""
+        return as_loaded(Mapped(self._memory, self.mappings)) if self.mappings else None
+
+    @cached_property
+    def file(self) -> Elf | None:
+        """The file itself, None where it can't be had or has other headers than memory."""
+        loaded = self._loaded
+        found = self._opener(loaded.build_id() if loaded else None)
+        if found and loaded and found.segments() != loaded.segments():
+            return None
+        return found
+
+    @cached_property
+    def elf(self) -> Elf | None:
+        """The file, else what memory holds of it, else None."""
+        loaded = self._loaded
+        return self.file or (loaded if loaded and loaded.has_constants else None)
+
+    @property
+    def _header(self) -> Elf | None:
+        """What has its headers: memory, else the file."""
+        return self._loaded or self.file
+
+    @cached_property
+    def build_id(self) -> str | None:
+        for elf in (self._loaded, self.file):
+            found = elf.build_id() if elf else None
+            if found:
+                return found
+        return self.debug.build_id if self.debug else None
+
+    @property
+    def how(self) -> str:
+        """Say where its symbols come from, without debug info."""
+        return "the file" if self.file else "memory" if self.elf else "nowhere"
+
+    @cached_property
+    def base(self) -> int | None:
+        """What ld.so adds to the file's addresses, None if unknown."""
+        elf = self._header
+        if elf is None:
+            return None
+        if not self.mappings:
+            return None if elf.relocatable else 0
+        return base_of(elf, self.start)
+
+    def __contains__(self, address: int) -> bool:
+        return any(start <= address < end for start, end in self.spans())
+
+    def spans(self, flags: int = 0) -> Iterator[tuple[int, int]]:
+        """Yield start and end of the parts in memory that have these PF_ flags."""
+        elf = self._header
+        if elf is not None and self.base is not None:
+            for s in elf.segments():
+                if s.kind == PT_LOAD and s.flags & flags == flags:
+                    start = self.base + s.address
+                    yield start, start + s.memory_size
+            return
+        for mapping in self.mappings:
+            if not flags & PF_W or "w" in mapping.permissions:
+                yield mapping.start, mapping.end
+
+    def data(self) -> Iterator[tuple[int, int]]:
+        """Yield start and end of its initialized variables."""
+        elf = self._header
+        if elf is None or self.base is None:
+            yield from self.spans(PF_W)
+            return
+        for s in elf.segments():
+            if s.kind == PT_LOAD and s.flags & PF_W:
+                yield self.base + s.address, self.base + s.address + s.file_size
+
+    @property
+    def static(self) -> bool:
+        """Whether it is a program that needs no ld.so."""
+        elf = self._header
+        return elf is not None and not elf.segment(PT_INTERP)
+
+    @property
+    def tls_size(self) -> int | None:
+        """Bytes of its thread-local variables, None if unknown."""
+        elf = self._header
+        segment = elf.segment(PT_TLS) if elf else None
+        return segment.memory_size if segment else None
+
+    # Symbols: as the debugger knows them, else as the file has them.
+
+    def address(self, name: str) -> int | None:
+        found = self.debug.address(name) if self.debug else None
+        if found is not None or self.elf is None:
+            return found
+        return self._placed(self.elf.variable(name))
+
+    def exported(self, name: str, base: int | None) -> int | None:
+        """Return a variable's address by .dynsym alone; `base` is for a file without mappings."""
+        value = self.elf.exported(name) if self.elf else None
+        base = base if self.base is None else self.base
+        return None if value is None or base is None else base + value
+
+    def function(self, name: str) -> int | None:
+        """Return a function's address, None if the file has none so named."""
+        return self._placed(self.elf.function(name)) if self.elf else None
+
+    def _placed(self, value: int | None) -> int | None:
+        return None if value is None or self.base is None else self.base + value
+
+    def struct(self, name: str) -> Struct | None:
+        return self.debug.struct(name) if self.debug else None
+
+    def tls_offset(self, name: str) -> int | None:
+        found = self.debug.tls_offset(name) if self.debug else None
+        return found if found is not None or not self.elf else self.elf.thread_local(name)
+
+    def text(self, pattern: bytes) -> str | None:
+        """Return the first group of a regular expression in the file's bytes, None without."""
+        found = self.elf.search(pattern) if self.elf else None
+        return found[1].decode(errors="replace") if found else None
+
+
+def find_images(
+    mappings: Iterable[Mapping],
+    memory: Memory,
+    open_mapped: Callable[[Mapping, str | None], Elf | None],
+    debug: Iterable[DebugInfo] = (),
+) -> tuple[Image, ...]:
+    """Return the ELF files of a target by address, each with its debug info.
+
+    Debug info of a file with another build-id is left out: it isn't about what the target runs.
+    """
+    images = []
+    for (name, _), group in groupby(_numbered(mappings), lambda pair: pair[0]):
+        parts = tuple(mapping for _, mapping in group)
+        if name and parts[0].inode and not parts[0].offset:
+            opener = partial(open_mapped, parts[0])
+            images.append(Image(name.removesuffix(DELETED), parts, memory, opener))
+    known = list(debug)
+    for image in images:
+        image.debug = next((info for info in known if _is_about(info, image)), None)
+    return tuple(images)
+
+
+def named_by_content(
+    mappings: tuple[Mapping, ...], memory: Memory, debug: Iterable[DebugInfo]
+) -> tuple[Mapping, ...]:
+    """Return a core's mappings with the names of the files that they hold, where it lists none.
+
+    A file begins with its headers. Its name is a debugger's, by the build-id, else its own. As its
+    inode stands 1.
+    """
+    paths = {info.build_id: info.path for info in debug}
+    named: list[Mapping] = []
+    parts: tuple[Mapping, ...] = ()
+    for mapping in sorted(mappings, key=lambda mapping: mapping.start):
+        if not parts or mapping.start >= parts[-1].end:
+            parts = as_mapped(memory, mapping.start, "")
+            loaded = as_loaded(Mapped(memory, parts)) if parts else None
+            build_id = loaded.build_id() if loaded else None
+            own = loaded.soname() if loaded else None
+            name = paths.get(build_id or "") or own or f"file at {mapping.start:#x}"
+        within = [part for part in parts if part.start < mapping.end]
+        if within:
+            offset = max(mapping.start - within[-1].start + within[-1].offset, 0)
+            first = mapping.start == parts[0].start
+            mapping = replace(mapping, name=name, inode=1, offset=0 if first else offset)
+        named.append(mapping)
+    return tuple(named)
+
+
+def as_mapped(memory: Memory, start: int, name: str) -> tuple[Mapping, ...]:
+    """Return where the parts of an ELF file must be whose first byte is at `start`, by its headers;
+    () where no file begins. As its inode stands 1.
+    """
+    page = Mapping(start, start + HEADERS, "r--p", 1, name)
+    elf = as_loaded(Mapped(memory, (page,)))
+    base = base_of(elf, start) if elf else None
+    if elf is None or base is None:
+        return ()
+    loads = (s for s in elf.segments() if s.kind == PT_LOAD)
+    return tuple(
+        Mapping(
+            base + s.address,
+            base + s.address + s.memory_size,
+            "rw-p" if s.flags & PF_W else "r--p",
+            1,
+            name,
+            s.offset,
+        )
+        for s in sorted(loads, key=lambda segment: segment.address)
+    )
+
+
+def _numbered(mappings: Iterable[Mapping]) -> Iterator[tuple[tuple[str, int], Mapping]]:
+    """Yield each file's mappings with a number that a further copy of the file changes."""
+    number = 0
+    for mapping in sorted(mappings, key=lambda mapping: mapping.start):
+        if mapping.inode:
+            number += not mapping.offset and "w" not in mapping.permissions
+            yield (mapping.name, number), mapping
+
+
+def _is_about(info: DebugInfo, image: Image) -> bool:
+    if info.build_id and image.build_id:
+        if info.build_id != image.build_id:
+            return False
+    elif info.path.rpartition("/")[2] != image.path.rpartition("/")[2]:
+        return False
+    # One file may be mapped twice (dlmopen): any of these tells which one is meant.
+    for name in ("main_arena", "_rtld_global", "_IO_stdin_used"):
+        address = info.address(name)
+        if address is not None:
+            return address in image
+    return True
+
+
+def base_name(path: str) -> str:
+    """Return a file's name without its directories."""
+    return path.rpartition("/")[2]
+
+
+OF_GLIBC = re.compile(r"(libc|libpthread|ld)(-linux[^/]*)?[-.\d]")

@@ -1,0 +1,94 @@
+"""An address space: its bytes, and the mappings that it is made of."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from ..errors import MemoryFault
+
+ADDRESSES = 1 << 64  # of the largest address space
+LARGEST_READ = 1 << 30  # bytes; whoever wants more at once was told so by damaged memory
+
+
+def check_range(address: int, size: int) -> None:
+    """Raise MemoryFault where no memory can be: below 0, beyond the address space, or too much."""
+    if not 0 <= address <= ADDRESSES - size or not 0 <= size <= LARGEST_READ:
+        raise MemoryFault(address % ADDRESSES, size)
+
+
+class Memory(Protocol):
+    """Bytes of the target by address."""
+
+    def read(self, address: int, size: int) -> memoryview:
+        """Return `size` bytes at `address`; raise MemoryFault where they can't all be read."""
+
+
+class Usage(NamedTuple):
+    """What the kernel says of one mapping (smaps), in bytes.
+
+    `apart` is "hugetlb" or "device" for what Rss doesn't count; `locked` tells of mlock.
+    """
+
+    resident: int
+    proportional: int
+    swapped: int
+    shared: int
+    huge: int
+    hugetlb: int
+    locked: bool
+    apart: str | None
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One mapping of the address space; `inode` is 0 where no file is behind it.
+
+    `usage` is None where the kernel's figures aren't known, as in a core.
+    """
+
+    start: int
+    end: int
+    permissions: str
+    inode: int
+    name: str
+    offset: int = 0
+    usage: Usage | None = None
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it is private memory without a file, where malloc may have put chunks."""
+        return not self.inode and self.permissions.startswith("rw") and self.permissions[-1] == "p"
+
+
+def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
+    """Yield what of the mappings lies in none of these spans, which may overlap."""
+    apart = _joined(spans)
+    for mapping in mappings:
+        at = mapping.start
+        first = bisect_right(apart, (at, at))
+        for start, end in apart[max(first - 1, 0) :]:
+            if start >= mapping.end:
+                break
+            if at < start:
+                yield replace(mapping, start=at, end=start)
+            at = max(at, end)
+        if at < mapping.end:
+            yield replace(mapping, start=at)
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the spans in order, those that touch or overlap as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    return joined

@@ -1,0 +1,192 @@
+"""The state of every page of a living process: untouched, resident, swapped, or a zero page."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import sys
+from array import array
+from collections.abc import Iterator
+from functools import cached_property
+
+from ..errors import MemoryFault
+from .mappings import ADDRESSES, Mapping
+
+# What a byte of `states` says. A zero page is mapped, but holds no memory: Rss doesn't count it.
+UNTOUCHED, RESIDENT, SWAPPED, ZERO = range(4)
+_OPEN = 4  # shared, or a zero page: told apart by the kernel, or by the mapping's Rss
+
+# The highest byte of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst).
+_PRESENT, _SWAPPED, _GUARD, _EXCLUSIVE = 0x80, 0x40, 0x04, 0x01
+
+# include/uapi/linux/fs.h: PAGEMAP_SCAN (Linux 6.7), struct pm_scan_arg, struct page_region.
+_PAGEMAP_SCAN = 0xC0606610
+_PAGE_IS_PFNZERO = 1 << 5
+_SCAN_ARG = struct.Struct("12Q")
+_REGIONS = 512
+
+
+def _class(top: int) -> int:
+    if top & _PRESENT:  # the huge zero page has _FILE, too
+        return RESIDENT if top & _EXCLUSIVE else _OPEN
+    return SWAPPED if top & _SWAPPED and not top & _GUARD else UNTOUCHED
+
+
+_CLASSES = bytes(map(_class, range(256)))
+_NOT_IN_RSS = bytes(ZERO if state in (RESIDENT, _OPEN) else UNTOUCHED for state in range(256))
+
+
+class PageStates:
+    """Page states from /proc/PID/pagemap, as they were when first asked for.
+
+    OSError if not permitted. A mapping's Rss (smaps) tells what older kernels leave open. Beyond
+    the address space, and for more than is mapped in all, MemoryFault.
+    """
+
+    BLOCK = 4096  # pages read, and kept, at once: one byte each
+    CAPACITY = 4096  # blocks
+
+    def __init__(self, pid: int, page: int, mappings: tuple[Mapping, ...]) -> None:
+        self.page = page
+        self._mappings = mappings
+        self._mapped = sum(mapping.size for mapping in mappings)
+        self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)  # noqa: SIM115
+        self._blocks: dict[int, bytes] = {}
+        self._guesses: dict[int, int] = {}  # by the mapping's start
+
+    def state(self, address: int) -> int:
+        """Return the state of the page at `address`."""
+        number, index = divmod(address // self.page, self.BLOCK)
+        return self._block(number)[index]
+
+    def states(self, start: int, end: int) -> bytes:
+        """Return the states of the pages that hold [start, end), a byte each."""
+        if end - start > max(self._mapped, self.BLOCK * self.page):
+            raise MemoryFault(start, end - start)
+        return b"".join(self._pieces(start, end))
+
+    def _pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the same block by block."""
+        first, stop = start // self.page, -(-end // self.page)
+        while first < stop:
+            number, index = divmod(first, self.BLOCK)
+            piece = self._block(number)[index : index + stop - first]
+            yield piece
+            first += len(piece)
+
+    def missing(self, start: int, end: int) -> tuple[int, int]:
+        """Return how many bytes of [start, end) are not resident, and how many are swapped."""
+        if start >= end:
+            return 0, 0
+        if end - start > self.BLOCK * self.page:
+            return self._missing_of_mapped(start, end)
+        return self._missing(start, end)
+
+    def _missing_of_mapped(self, start: int, end: int) -> tuple[int, int]:
+        """Return the same, and ask only for what is mapped: the rest is absent."""
+        absent, swapped = end - start, 0
+        for mapping in self._mappings:
+            low, high = max(mapping.start, start), min(mapping.end, end)
+            if low < high:
+                gone, out = self._missing(low, high)
+                absent, swapped = absent - (high - low - gone), swapped + out
+        return absent, swapped
+
+    def _missing(self, start: int, end: int) -> tuple[int, int]:
+        absent = swapped = 0
+        for piece in self._pieces(start, end):
+            absent += len(piece) - piece.count(RESIDENT)
+            swapped += piece.count(SWAPPED)
+        absent, swapped = absent * self.page, swapped * self.page
+        if not absent:
+            return 0, 0
+        edges = (self.state(start), start % self.page), (self.state(end - 1), -end % self.page)
+        for state, outside in edges:
+            absent -= outside * (state != RESIDENT)
+            swapped -= outside * (state == SWAPPED)
+        return absent, swapped
+
+    def _block(self, number: int) -> bytes:
+        block = self._blocks.get(number)
+        if block is None:
+            if len(self._blocks) >= self.CAPACITY:
+                self._blocks.clear()
+            block = self._blocks[number] = self._read(number)
+        return block
+
+    def _read(self, number: int) -> bytes:
+        start = number * self.BLOCK * self.page
+        if not 0 <= start < ADDRESSES:
+            raise MemoryFault(start % ADDRESSES)
+        states = self._raw(start, start + self.BLOCK * self.page)
+        if not any(kind in states for kind in (_OPEN, SWAPPED)) and not self._apart:
+            return states
+        resolved = bytearray(states)
+        for mapping in self._mappings:
+            low = max(mapping.start, start)
+            high = min(mapping.end, start + len(states) * self.page)
+            if low < high:
+                first, stop = (low - start) // self.page, (high - start) // self.page
+                resolved[first:stop] = self._resolve(mapping, low, states[first:stop])
+        return bytes(resolved)
+
+    @cached_property
+    def _apart(self) -> bool:
+        return any(mapping.usage and mapping.usage.apart for mapping in self._mappings)
+
+    def _raw(self, start: int, end: int) -> bytes:
+        count = (end - start) // self.page
+        data = os.pread(self._file.fileno(), count * 8, start // self.page * 8)
+        tops = data[7 if sys.byteorder == "little" else 0 :: 8]
+        return tops.translate(_CLASSES).ljust(count, b"\0")
+
+    def _resolve(self, mapping: Mapping, start: int, states: bytes) -> bytes:
+        """Settle what the entries leave open in a part of one mapping, from `start` on."""
+        usage = mapping.usage
+        if usage is not None and usage.apart:  # hugetlb and devices are not in Rss
+            return states.translate(_NOT_IN_RSS)
+        if usage is not None and not usage.swapped:  # a guard region looks swapped
+            states = states.replace(bytes([SWAPPED]), bytes([UNTOUCHED]))
+        if _OPEN not in states:
+            return states
+        if mapping.inode:
+            return states.replace(bytes([_OPEN]), bytes([RESIDENT]))
+        try:
+            zero = self._zero_pages(start, start + len(states) * self.page)
+        except OSError:  # before Linux 6.7
+            return states.replace(bytes([_OPEN]), bytes([self._guess(mapping)]))
+        resolved = bytearray(states.replace(bytes([_OPEN]), bytes([RESIDENT])))
+        for low, high in zero:
+            first, stop = (low - start) // self.page, (high - start) // self.page
+            resolved[first:stop] = bytes([ZERO]) * (stop - first)
+        return bytes(resolved)
+
+    def _zero_pages(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return the ranges where the zero page is mapped; OSError if the kernel can't tell."""
+        found: list[tuple[int, int]] = []
+        regions = array("Q", bytes(24 * _REGIONS))
+        address, _ = regions.buffer_info()
+        while start < end:
+            argument = bytearray(
+                _SCAN_ARG.pack(
+                    *(_SCAN_ARG.size, 0, start, end, 0, address, _REGIONS, 0),
+                    *(0, _PAGE_IS_PFNZERO, 0, _PAGE_IS_PFNZERO),
+                )
+            )
+            number = fcntl.ioctl(self._file.fileno(), _PAGEMAP_SCAN, argument)
+            found += zip(regions[0 : 3 * number : 3], regions[1 : 3 * number : 3])
+            start = _SCAN_ARG.unpack(argument)[4] if number == _REGIONS else end
+        return found
+
+    def _guess(self, mapping: Mapping) -> int:
+        """Tell by the mapping's Rss what its open pages are, taken together."""
+        if mapping.usage is None:
+            return RESIDENT
+        if mapping.start in self._guesses:
+            return self._guesses[mapping.start]
+        states = self._raw(mapping.start, mapping.end)
+        extra = mapping.usage.resident // self.page - states.count(RESIDENT)
+        guess = RESIDENT if 2 * extra >= states.count(_OPEN) else ZERO
+        self._guesses[mapping.start] = guess
+        return guess

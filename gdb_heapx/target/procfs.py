@@ -1,0 +1,362 @@
+"""What /proc tells about a living process, and reading its memory without leaving a trace."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import signal
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import groupby
+from typing import BinaryIO
+
+from ..errors import MemoryFault, SwappedOutError
+from .elf import Elf, open_regular
+from .images import DELETED
+from .mappings import Mapping, Memory, Usage, check_range
+from .pages import RESIDENT, SWAPPED, UNTOUCHED, PageStates
+
+# start-end permissions offset device inode name; the name may hold anything but a line's end.
+_LINE = re.compile(
+    r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([-r][-w][-x][ps]) ([0-9a-f]{1,16}) \S+ ([0-9]{1,20}) *(.*)"
+)
+
+
+def text_of(path: str, most: int = -1) -> str:
+    """Return a file of /proc, whatever bytes the names in it have; OSError where it can't be read.
+
+    No more than `most` bytes, if that isn't -1.
+    """
+    with open(path, "rb") as file:
+        return os.fsdecode(file.read(most))
+
+
+def parse_maps(text: str) -> tuple[Mapping, ...]:
+    """Return the mappings that /proc/PID/maps lists; what is no line of it is left out."""
+    mappings = []
+    for match in filter(None, map(_LINE.fullmatch, text.split("\n"))):
+        start, end, offset = (int(match[number], 16) for number in (1, 2, 4))
+        if start < end:
+            mappings.append(Mapping(start, end, match[3], int(match[5]), match[6], offset))
+    return tuple(mappings)
+
+
+def parse_smaps(text: str) -> tuple[Mapping, ...]:
+    """Return the mappings that /proc/PID/smaps lists, with what the kernel says of each."""
+    lines = text.rstrip("\n").split("\n")
+    heads = [i for i, line in enumerate(lines) if _LINE.fullmatch(line)]
+    mappings = []
+    for first, end in zip(heads, [*heads[1:], len(lines)]):
+        usage = _usage({k: v for k, _, v in (s.partition(":") for s in lines[first + 1 : end])})
+        mappings += [replace(mapping, usage=usage) for mapping in parse_maps(lines[first])]
+    return tuple(mappings)
+
+
+def _usage(fields: dict[str, str]) -> Usage:
+    """Return one mapping's figures; a field that this kernel lacks counts as 0."""
+
+    def size(*names: str) -> int:
+        found = (re.match(r"\s*([0-9]{1,18})\b", fields.get(name, "")) for name in names)
+        return sum(int(number[1]) << 10 for number in found if number)
+
+    flags = fields.get("VmFlags", "").split()
+    # Documentation/filesystems/proc.rst: ht hugetlb, pf pure PFN range, io memory-mapped I/O.
+    apart = "hugetlb" if "ht" in flags else "device" if {"pf", "io"} & set(flags) else None
+    return Usage(
+        resident=size("Rss"),
+        proportional=size("Pss"),
+        swapped=size("Swap"),
+        shared=size("Shared_Clean", "Shared_Dirty"),
+        huge=size("AnonHugePages"),
+        hugetlb=size("Shared_Hugetlb", "Private_Hugetlb"),
+        locked="lo" in flags,
+        apart=apart,
+    )
+
+
+def read_maps(pid: int) -> tuple[Mapping, ...]:
+    """Return the mappings of a living process; OSError if /proc doesn't tell.
+
+    A kernel without smaps gives them without `usage`.
+    """
+    try:
+        return parse_smaps(text_of(f"/proc/{pid}/smaps"))
+    except OSError:
+        return parse_maps(text_of(f"/proc/{pid}/maps"))
+
+
+def swap_allowance() -> int:
+    """Return how many bytes may be swapped in: 64 MiB, but at most a tenth of MemAvailable."""
+    with open("/proc/meminfo") as meminfo:
+        available = re.search(r"^MemAvailable:\s+(\d+)", meminfo.read(), re.M)
+    return min(64 << 20, (int(available[1]) << 10) // 10) if available else 0
+
+
+class ProcessMemory:
+    """Memory of a stopped process, from /proc/PID/mem; OSError if not permitted.
+
+    A small read takes half the time of gdb's own, and lists of free chunks need many.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._file = open(f"/proc/{pid}/mem", "rb", buffering=0)  # noqa: SIM115
+        self._descriptor = self._file.fileno()
+
+    def read(self, address: int, size: int) -> memoryview:
+        check_range(address, size)
+        try:
+            data = os.pread(self._descriptor, size, address)
+        except (OSError, OverflowError):  # not mapped; offsets are signed
+            raise MemoryFault(address, size) from None
+        if len(data) < size:
+            raise MemoryFault(address + len(data), size - len(data))
+        return memoryview(data)
+
+
+class QuietMemory:
+    """Memory of a living process, read without touching pages that nobody has touched.
+
+    Reading such a page would map it, and show in the process's page tables. What it holds is known
+    anyway: zeros, or its file's contents. Of swapped pages `swap_in` bytes are read at most, all if
+    None: reading brings them back into memory.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        pages: PageStates,
+        pid: int,
+        mappings: tuple[Mapping, ...],
+        swap_in: int | None = None,
+    ) -> None:
+        self._memory = memory
+        self._pages = pages
+        self._pid = pid
+        self._mappings = mappings
+        self._starts = [mapping.start for mapping in mappings]
+        self._swap_in = swap_in
+        self._swapped_in: set[int] = set()
+
+    def read(self, address: int, size: int) -> memoryview:
+        page = self._pages.page
+        check_range(address, size)
+        if address % page + size <= page and self._pages.state(address) == RESIDENT:
+            return self._memory.read(address, size)
+        self._check_mapped(address, size)
+        states = self._pages.states(address, address + size)
+        if self._swap_in is not None and SWAPPED in states:
+            self._count_swapped(address // page, states)
+        if UNTOUCHED not in states:
+            return self._memory.read(address, size)
+        data = bytearray(size)
+        page_start, end = address - address % page, address + size
+        for untouched, run in groupby(states, UNTOUCHED.__eq__):
+            start = max(page_start, address)
+            page_start += sum(1 for _ in run) * page
+            stop = min(page_start, end)
+            read = self._read_untouched if untouched else self._memory.read
+            data[start - address : stop - address] = read(start, stop - start)
+        return memoryview(data)
+
+    def _check_mapped(self, address: int, size: int) -> None:
+        """Raise MemoryFault where not all of this is mapped: nobody then asks for its pages."""
+        at = address
+        while at < address + size:
+            at = self._mapping_at(at).end
+
+    def _count_swapped(self, first: int, states: bytes) -> None:
+        """Count the swapped pages that a read will bring back; SwappedOutError if too many."""
+        pages = {first + i for i, state in enumerate(states) if state == SWAPPED}
+        wanted = self._swapped_in | pages
+        if len(wanted) * self._pages.page > (self._swap_in or 0):
+            raise SwappedOutError(min(pages) * self._pages.page)
+        self._swapped_in = wanted
+
+    def _read_untouched(self, address: int, size: int) -> memoryview | bytes:
+        """Return what pages hold that were never touched, or were given back to the kernel."""
+        parts = []
+        while size:
+            mapping = self._mapping_at(address)
+            length = min(size, mapping.end - address)
+            parts.append(self._original(mapping, address, length))
+            address, size = address + length, size - length
+        return b"".join(parts)
+
+    def _mapping_at(self, address: int) -> Mapping:
+        index = bisect_right(self._starts, address) - 1
+        if index < 0 or address >= self._mappings[index].end:
+            raise MemoryFault(address)
+        return self._mappings[index]
+
+    def _original(self, mapping: Mapping, address: int, size: int) -> memoryview | bytes:
+        if not mapping.permissions.startswith("r"):
+            raise MemoryFault(address, size)
+        if mapping.anonymous or (mapping.usage is not None and mapping.usage.apart == "hugetlb"):
+            return bytes(size)
+        offset = mapping.offset + address - mapping.start
+        for file in open_mapped(self._pid, mapping):
+            with suppress(OSError):
+                return os.pread(file.fileno(), size, offset).ljust(size, b"\0")
+        return self._memory.read(address, size)
+
+
+def open_mapped(pid: int, mapping: Mapping) -> Iterator[BinaryIO]:
+    """Yield the file behind a mapping, open, if it can be had: through map_files or the root.
+
+    The name alone may lead to another file: in another mount namespace, or after an upgrade.
+    """
+    for path in _paths(pid, mapping):
+        with suppress(OSError), open_regular(path) as file:
+            if os.fstat(file.fileno()).st_ino == mapping.inode:
+                yield file
+                return
+
+
+def _paths(pid: int, mapping: Mapping) -> tuple[str, ...]:
+    """Return the ways to a mapped file: the kernel's own, then by name.
+
+    Names are as seen from the reader's root, or from that of the other mount namespace.
+    """
+    name = mapping.name.removesuffix(DELETED)
+    kernel = f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+    return kernel, f"/proc/{pid}/root{name}", name
+
+
+def open_elf(pid: int, mapping: Mapping, build_id: str | None) -> Elf | None:
+    """Return the ELF file behind a mapping, by its inode or its build-id; None if it's gone.
+
+    The inode that a mapping has isn't always that of its file: on overlayfs.
+    """
+    for path in _paths(pid, mapping):
+        with suppress(OSError, ValueError):
+            elf = Elf.open(path)
+            same = os.stat(path).st_ino == mapping.inode
+            if same or (build_id is not None and elf.build_id() == build_id):
+                return elf
+    return None
+
+
+TUNABLES = "GLIBC_TUNABLES"
+_VARIABLE = rb"(?:\A|(?<=\0))(GLIBC_TUNABLES|MALLOC_[A-Z_]+|glibc\.[^=\0]*)=([^\0]*)\0"
+# The kernel takes 6 MiB at exec (fs/exec.c); a process may say that more is its environment.
+LARGEST_ENVIRONMENT = 8 << 20
+STANDING = "tTZX"
+
+
+def malloc_variables(data: bytes) -> dict[str, str]:
+    """Return the variables that malloc reads, from an environment as the kernel lays it out.
+
+    glibc to 2.38 replaces the colons in GLIBC_TUNABLES by zeros (elf/dl-tunables.c): the tunables
+    behind them look like variables.
+    """
+    found: dict[str, str] = {}
+    tunables: list[str] = []
+    for match in re.finditer(_VARIABLE, data):
+        name, value = (os.fsdecode(part) for part in match.groups())
+        if name == TUNABLES:
+            tunables = [value]
+        elif name.startswith("MALLOC_"):
+            found[name] = value
+        elif tunables:
+            tunables.append(f"{name}={value}")
+    return {**found, TUNABLES: ":".join(tunables)} if tunables else found
+
+
+def read_environment(pid: int) -> dict[str, str] | None:
+    """Return malloc's variables of a process as it was started, None if /proc doesn't tell."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            return malloc_variables(environ.read(LARGEST_ENVIRONMENT))
+    except OSError:
+        return None
+
+
+def status_of(pid: int, lwp: int | None = None) -> dict[str, str]:
+    """Return the fields of /proc/PID/status, of a thread if one is given; {} where it is gone."""
+    place = f"/proc/{pid}/status" if lwp is None else f"/proc/{pid}/task/{lwp}/status"
+    with suppress(OSError):
+        return parse_status(text_of(place))
+    return {}
+
+
+def parse_status(text: str) -> dict[str, str]:
+    """Return the fields of a status by name; the kernel escapes the end of a line in a name."""
+    lines = (line.partition(":") for line in text.split("\n"))
+    return {name: value.strip() for name, _, value in lines}
+
+
+def number_of(text: str | None) -> int | None:
+    """Return a number that the kernel wrote, None where there is none."""
+    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def tracer_of(pid: int) -> tuple[int, str] | None:
+    """Return who traces a process, its id and name; None if nobody does, or /proc doesn't tell."""
+    tracer = number_of(status_of(pid).get("TracerPid"))
+    if not tracer:
+        return None
+    return tracer, thread_name(tracer, tracer) or "of another namespace"
+
+
+def parse_state(text: str) -> str:
+    """Return the state that a stat tells, "" if none (proc(5)); the name before it may be any."""
+    return text.rpartition(")")[2].strip()[:1]
+
+
+def _thread_states(pid: int) -> Iterator[str]:
+    """Yield the state of every thread of a process, a letter each (proc(5), stat)."""
+    for task in glob.iglob(f"/proc/{pid}/task/*/stat"):
+        with suppress(OSError):
+            yield parse_state(text_of(task))
+
+
+def stands_still(pid: int) -> bool:
+    """Tell whether no thread of a process can run: all are stopped, by a tracer or a signal, or
+    have ended.
+    """
+    return all(state in STANDING for state in _thread_states(pid))
+
+
+def is_dead(pid: int) -> bool:
+    """Tell whether a process has ended, or all of its threads have."""
+    return all(state in "ZX" for state in _thread_states(pid))
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a signal, and no tracer, has stopped a process."""
+    return "T" in _thread_states(pid)
+
+
+def run_on(pid: int) -> None:
+    """Continue a process if it is stopped. Only for a stop that is heapx's own: a debugger that
+    dies while it attaches leaves one.
+    """
+    if is_stopped(pid):
+        with suppress(OSError):  # it is gone, or was never permitted
+            os.kill(pid, signal.SIGCONT)
+
+
+def in_system_call(pid: int, lwp: int) -> bool:
+    """Tell whether a thread that stands still waits in a system call; False if /proc doesn't tell
+    (proc(5), syscall: its number, -1 outside of any).
+    """
+    try:
+        with open(f"/proc/{pid}/task/{lwp}/syscall") as syscall:
+            return syscall.read().split()[0].isdigit()
+    except OSError:
+        return False
+
+
+def inner_lwp(pid: int, lwp: int) -> int | None:
+    """Return a thread's LWP in its own pid namespace (NSpid), None if the kernel doesn't tell."""
+    return number_of(status_of(pid, lwp).get("NSpid", "").rpartition("\t")[2])
+
+
+def thread_name(pid: int, lwp: int) -> str | None:
+    """Return a thread's name as the kernel knows it, None if it is gone."""
+    with suppress(OSError):
+        return text_of(f"/proc/{pid}/task/{lwp}/comm").removesuffix("\n")
+    return None

@@ -1,0 +1,1 @@
+"""Why memory stays: causes that the heap proves, and who set the settings."""

@@ -1,0 +1,98 @@
+"""Why memory stays: it is spread over many arenas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..report.model import Finding, counted, size_text
+from ..snapshots.figures import ArenaFigures
+from .sources import WHEN, assign, source_of
+from .sums import Case, each_arena
+
+
+def many_arenas(case: Case) -> Iterator[Finding]:
+    """Many arenas, each with free memory that the threads of the others can't use."""
+    for malloc in case.snapshot.mallocs:
+        others = [
+            (case.reachable(arena) + case.of(arena, "top"), arena)
+            for arena in malloc.arenas
+            if not arena.main
+        ]
+        free = sum(amount for amount, _ in others)
+        if len(others) < 2 or 4 * max(amount for amount, _ in others) > 3 * free:
+            continue
+        yield Finding(
+            "many_arenas",
+            free,
+            f"{len(malloc.arenas)} arenas: what is free in one is of no use to the threads of "
+            "others.",
+            each_arena(
+                others,
+                lambda amount, arena: f"{size_text(amount)} free{_attached(arena)}",
+            ),
+            f"{_fewer(case)}. The price is contention. How much it saves can't be computed.",
+        )
+
+
+def _attached(arena: ArenaFigures) -> str:
+    return "" if arena.threads is None else f", {counted(arena.threads, 'thread')} attached"
+
+
+def idle_arenas(case: Case) -> Iterator[Finding]:
+    idle = [a for a in case.snapshot.arenas() if a.threads == 0 and not a.main]
+    amounts = [(case.of(arena, "binned", "fast", "top"), arena) for arena in idle]
+    yield Finding(
+        "idle_arenas",
+        sum(amount for amount, _ in amounts),
+        f"{counted(len(idle), 'arena')} without a thread: what is free there waits for a new one.",
+        each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
+        f"Keep worker threads instead of ending them. Or bound the arenas: {_fewer(case)}. "
+        "malloc_trim(0) returns what is below their tops.",
+    )
+
+
+def other_tops(case: Case) -> Iterator[Finding]:
+    tops = [(case.kept_top(arena), arena) for arena in case.snapshot.arenas() if not arena.main]
+    yield Finding(
+        "other_tops",
+        sum(amount for amount, _ in tops),
+        "malloc_trim never returns the tops of arenas but the main one.",
+        each_arena(
+            tops,
+            lambda amount, arena: (
+                f"top {arena.top_address:#x}, {size_text(amount)}"
+                + (" with the fast chunks that merge into it" if amount > arena.top else "")
+            ),
+        ),
+        f"{_small_tops(case)}To bound their number: {_fewer(case)}.",
+    )
+
+
+def _fewer(case: Case) -> str:
+    """Say how to bound the number of arenas: by half of what there are."""
+    malloc = case.snapshot.mallocs[0]
+    limit, number = malloc.parameters["arena_max"], len(malloc.arenas)
+    if not limit:
+        return f"MALLOC_ARENA_MAX={2 if number > 2 else 1}{WHEN}"
+    source = source_of(malloc, "arena_max", case.environment)
+    if limit < number:
+        return f"MALLOC_ARENA_MAX={limit}{WHEN} ({source} set that when there were more already)"
+    fewer = assign(malloc, "arena_max", max(number // 2, 1), case.environment)
+    return f"{fewer} (it is {limit} now, by {source})"
+
+
+def _small_tops(case: Case) -> str:
+    """Say how to let free() trim the tops of other arenas; "" where that is set."""
+    malloc, wanted = case.snapshot.mallocs[0], {"top_pad": 0, "trim_threshold": 4096}
+    changes = [
+        assign(malloc, name, value, case.environment)
+        for name, value in wanted.items()
+        if malloc.parameters[name] > value
+    ]
+    if not changes:
+        return ""
+    text = " and ".join(changes).replace(f"{WHEN} and", " and")
+    return (
+        f"{text}. A free that makes 64 KiB at the end of such an arena then leaves a page of its "
+        "top, for more system calls. "
+    )

@@ -1,0 +1,153 @@
+"""Why memory stays: causes that lie in malloc's settings, the user's or its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ..glibc.releases import (
+    DEFAULT_MMAP_THRESHOLD,
+    DEFAULT_MMAPS_MAX,
+    DEFAULT_TOP_PAD,
+    DEFAULT_TRIM_THRESHOLD,
+)
+from ..report.model import Finding, size_text
+from ..snapshots.figures import ArenaFigures
+from ..snapshots.malloc import Malloc
+from .sources import BY_FREE, assign, source_of, undo
+from .sums import Case, each_arena
+from .thresholds import free_would_trim
+
+AT_MOST = "Worth this much at most: such a chunk may also be many smaller ones that have merged."
+
+
+def trim_threshold(case: Case) -> Iterator[Finding]:
+    """What trim_threshold keeps at the top of the arenas."""
+    for malloc in case.snapshot.mallocs:
+        threshold = malloc.parameters["trim_threshold"]
+        kept = [a for a in malloc.arenas if _kept_by_threshold(case, malloc, a)]
+        if threshold <= DEFAULT_TRIM_THRESHOLD or not kept:
+            continue
+        origin = source_of(malloc, "trim_threshold", case.environment)
+        remedy = f"{undo(malloc, 'trim_threshold', case.environment)}."
+        if origin == BY_FREE:
+            start = assign(malloc, "trim_threshold", DEFAULT_TRIM_THRESHOLD, case.environment)
+            remedy = (
+                f"{start}. Or mallopt(M_TRIM_THRESHOLD, {DEFAULT_TRIM_THRESHOLD}). It also stops "
+                "glibc from raising mmap_threshold."
+            )
+            origin = f"raised by the free of a {size_text(threshold // 2)} block"
+        yield Finding(
+            "trim_threshold",
+            sum(case.of(arena, "top") for arena in kept),
+            f"free() keeps tops below trim_threshold, {size_text(threshold)}: {_by(origin)}.",
+            each_arena(
+                ((case.of(arena, "top"), arena) for arena in kept),
+                lambda amount, arena: f"top {arena.top_address:#x}, {size_text(amount)}",
+            ),
+            f"{remedy} Worth this much at most: 128 KiB and top_pad stay in each arena. The price "
+            "is more system calls.",
+        )
+
+
+def _by(origin: str) -> str:
+    return origin if origin.startswith("raised") else f"set by {origin}"
+
+
+def _kept_by_threshold(case: Case, malloc: Malloc, arena: ArenaFigures) -> bool:
+    trim = free_would_trim(case.snapshot.target, malloc, arena)
+    return bool(arena.top) and trim.reason == "below trim_threshold"
+
+
+def limits_set(case: Case) -> Iterator[Finding]:
+    """Settings of the user that work against giving memory back."""
+    for malloc in case.snapshot.mallocs:
+        parameters, given = malloc.parameters, case.environment
+        threshold, pad = parameters["mmap_threshold"], parameters["top_pad"]
+        origin = source_of(malloc, "mmap_threshold", given)
+        if threshold > DEFAULT_MMAP_THRESHOLD and origin != BY_FREE:
+            yield Finding(
+                "mmap_threshold_set",
+                _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
+                f"mmap_threshold is {size_text(threshold)}, {_by(origin)}: smaller blocks come "
+                "from arenas. Those keep them: it is the wrong way round for this problem.",
+                _large(malloc),
+                f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a "
+                f"mapping of their own, and free() unmaps them, for a system call. {AT_MOST}",
+            )
+        if parameters["n_mmaps_max"] == 0:
+            yield Finding(
+                "mmap_disabled",
+                _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
+                "M_MMAP_MAX is 0: all blocks come from arenas, which keep them.",
+                _large(malloc),
+                f"{undo(malloc, 'n_mmaps_max', given)}. Large blocks then get a mapping of their "
+                f"own, and free() unmaps them. {AT_MOST}",
+            )
+        if pad > DEFAULT_TOP_PAD:
+            tops = [(min(case.of(arena, "top"), pad), arena) for arena in malloc.arenas]
+            yield Finding(
+                "top_pad_set",
+                sum(amount for amount, _ in tops),
+                f"top_pad is {size_text(pad)}, {_by(source_of(malloc, 'top_pad', given))}: every "
+                "arena keeps that much at its top.",
+                each_arena(tops, lambda amount, arena: f"{size_text(amount)} at its top"),
+                f"{undo(malloc, 'top_pad', given)}. The price is more system calls.",
+            )
+
+
+def _free_from(malloc: Malloc, smallest: int) -> int:
+    """Return the bytes of free chunks from the next power of two on."""
+    return _from(smallest, (arena.free_by_size for arena in malloc.arenas))
+
+
+def _from(smallest: int, tables: Iterable[Mapping[int, int]]) -> int:
+    return sum(n for table in tables for power, n in table.items() if power >= smallest)
+
+
+def _large(malloc: Malloc) -> tuple[str, ...]:
+    """Say what there is of chunks that would have mappings of their own by default."""
+    smallest = DEFAULT_MMAP_THRESHOLD
+    used = _from(smallest, (arena.used_by_size for arena in malloc.arenas))
+    return (
+        f"free chunks of 128 KiB and more: {size_text(_free_from(malloc, smallest))}",
+        f"chunks in use of 128 KiB and more, in arenas: {size_text(used)}",
+    )
+
+
+def mmap_threshold_raised(case: Case) -> Iterator[Finding]:
+    for malloc in case.snapshot.mallocs:
+        if source_of(malloc, "mmap_threshold", case.environment) != BY_FREE:
+            continue
+        threshold = malloc.parameters["mmap_threshold"]
+        start = assign(malloc, "mmap_threshold", DEFAULT_MMAP_THRESHOLD, case.environment)
+        yield Finding(
+            "mmap_threshold_raised",
+            _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
+            f"the free of a {size_text(threshold)} block raised mmap_threshold to its size. Since "
+            "then blocks up to that size come from arenas, which keep them.",
+            _large(malloc),
+            f"{start}. Such blocks get a mapping of their own again, and free() unmaps them, for a "
+            f"system call each. {AT_MOST}",
+        )
+
+
+def mmaps_exhausted(case: Case) -> Iterator[Finding]:
+    """Blocks that came from arenas because no more mappings were allowed."""
+    for malloc in case.snapshot.mallocs:
+        limit, threshold = malloc.parameters["n_mmaps_max"], malloc.parameters["mmap_threshold"]
+        if not limit or malloc.parameters["max_n_mmaps"] < limit:
+            continue
+        remedy = (
+            "A higher MALLOC_MMAP_THRESHOLD_ when it starts. Fewer blocks are mapped then; how "
+            "much it saves can't be computed."
+        )
+        if limit < DEFAULT_MMAPS_MAX:
+            remedy = f"{undo(malloc, 'n_mmaps_max', case.environment)}. {AT_MOST}"
+        yield Finding(
+            "mmaps_exhausted",
+            _free_from(malloc, threshold),
+            f"{limit:,} blocks had mappings of their own at once, which is the limit. Any "
+            "further one comes from an arena, which keeps it.",
+            (f"mmap_threshold: {size_text(threshold)}",),
+            remedy,
+        )

@@ -1,0 +1,112 @@
+"""A snapshot with the sums that a diagnosis is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..snapshots.figures import ArenaFigures
+from ..snapshots.ledger import MALLOC, Ledger, account
+from ..snapshots.regions import APART, Owner, Region
+from ..snapshots.take import Snapshot
+
+SHOWN = 4  # arenas, mappings or threads named as evidence
+FREE = (Owner.TCACHE, Owner.FAST, Owner.BINNED, Owner.TOP)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A snapshot's sums. Amounts are bytes of RAM; of address space where that is unknown, as in a
+    core.
+    """
+
+    snapshot: Snapshot
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return account(self.snapshot)
+
+    @property
+    def environment(self) -> Mapping[str, str] | None:
+        return self.snapshot.target.environment
+
+    @property
+    def resident_known(self) -> bool:
+        return self.snapshot.target.no_residency is None
+
+    def amount(self, *owners: Owner) -> int:
+        """Return what these owners have in memory together."""
+        virtual, presence = self.ledger.of(*owners)
+        return virtual if presence.resident is None else presence.resident
+
+    def of(self, arena: ArenaFigures, *states: str) -> int:
+        """Return what of an arena's states is in memory."""
+        return sum(
+            (size or 0) if (resident := arena.presence[state].resident) is None else resident
+            for state in states
+            for size in (getattr(arena, state),)
+        )
+
+    def size(self, region: Region) -> int:
+        """Return what of a region is in memory."""
+        return region.size if region.presence.resident is None else region.presence.resident
+
+    @property
+    def live(self) -> int:
+        """What the program holds of malloc's memory."""
+        return self.amount(Owner.IN_USE, Owner.MMAPPED)
+
+    @property
+    def retained(self) -> int:
+        """What is free, and malloc keeps."""
+        return self.amount(*FREE)
+
+    @property
+    def unknown(self) -> int:
+        """What is malloc's and could not be read: damaged, or swapped out."""
+        return self.amount(Owner.UNKNOWN)
+
+    @property
+    def outside(self) -> int:
+        """What isn't malloc's."""
+        inside = (*MALLOC, Owner.UNKNOWN, *APART)
+        return self.amount(*(owner for owner in Owner if owner not in inside))
+
+    @property
+    def whole(self) -> int:
+        """Everything that is in memory; of address space without what is only reserved."""
+        apart = APART if self.resident_known else (*APART, Owner.RESERVED)
+        return self.amount(*(owner for owner in Owner if owner not in apart))
+
+    @property
+    def returnable(self) -> int | None:
+        """What malloc_trim would give back; None if unknown."""
+        return self.snapshot.returnable
+
+    def reachable(self, arena: ArenaFigures) -> int:
+        """Return what is free below top in whole pages; all that is binned if the chunks were not
+        walked over.
+        """
+        if arena.in_use is None:  # not readable to its end
+            return 0
+        trim = arena.trim
+        if trim is None:
+            return self.of(arena, "binned")
+        if trim.returned_below_top.resident is not None:
+            return trim.returned_below_top.resident
+        kept = (trim.kept_partial_page, trim.kept_small_bins, trim.kept_locked)
+        return max(arena.binned + arena.fast - sum(part.bytes or 0 for part in kept), 0)
+
+    def kept_top(self, arena: ArenaFigures) -> int:
+        """Return what malloc_trim leaves at top, with the fast chunks that it merges into it."""
+        known = arena.trim.kept_top.resident if arena.trim else None
+        return self.of(arena, "top") if known is None else known
+
+
+def each_arena(
+    amounts: Iterable[tuple[int, ArenaFigures]], say: Callable[[int, ArenaFigures], str]
+) -> tuple[str, ...]:
+    """Return a sentence for each of the arenas with most bytes."""
+    ordered = sorted((pair for pair in amounts if pair[0]), key=lambda pair: -pair[0])
+    return tuple(f"arena {a.index}: {say(amount, a)}" for amount, a in ordered[:SHOWN])

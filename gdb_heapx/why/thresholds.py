@@ -1,0 +1,65 @@
+"""What free() would return to the kernel by itself, and what stops it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..glibc.layout import align_down
+from ..report.model import size_text
+from ..snapshots.figures import ArenaFigures
+from ..snapshots.malloc import Malloc
+from ..snapshots.take import TargetFacts
+from .sources import Environment, source_of
+
+HEAP_INFO_AT_MOST = 64  # bytes; no release has a larger heap_info
+
+
+class FreeTrim(NamedTuple):
+    """How many bytes of top the next free of 64 KiB or more would return, and why not more."""
+
+    bytes: int
+    reason: str
+
+
+def free_would_trim(facts: TargetFacts, malloc: Malloc, arena: ArenaFigures) -> FreeTrim:
+    """Return what the next free of a large enough chunk would give back from top's end.
+
+    malloc.c: _int_free, systrim; arena.c: heap_trim (glibc 2.23 and later).
+    """
+    parameters = malloc.parameters
+    if not arena.top:
+        return FreeTrim(0, "nothing allocated")
+    at_break = malloc.program_break == arena.top_address + arena.top
+    if malloc.program_break is None:
+        at_break = arena.contiguous
+    if arena.main and not at_break:
+        return FreeTrim(0, "foreign brk" if arena.contiguous else "not contiguous")
+    min_size, pad = 4 * facts.word, parameters["top_pad"]
+    if _heap_can_go(arena, pad + min_size + facts.page):
+        return FreeTrim(arena.heaps[-1].size, "waits for a free")
+    if arena.top < parameters["trim_threshold"]:
+        return FreeTrim(0, "below trim_threshold")
+    step = (arena.main and parameters.get("thp_pagesize")) or facts.page
+    extra = align_down(max(arena.top - min_size - 1 - pad, 0), step)
+    return FreeTrim(extra, "waits for a free") if extra else FreeTrim(0, "top_pad is kept")
+
+
+def _heap_can_go(arena: ArenaFigures, needed: int) -> bool:
+    """Tell whether top is all of a non-main arena's newest heap, and the one before has room."""
+    if arena.main or len(arena.heaps) < 2:
+        return False
+    previous, newest = arena.heaps[-2:]
+    nothing_before_top = arena.top_address - newest.address <= HEAP_INFO_AT_MOST
+    return nothing_before_top and previous.reserved - previous.size >= needed
+
+
+def thresholds(malloc: Malloc, environment: Environment | None) -> str:
+    """Return the sentence that says which limits are in force, and who set them."""
+    limits = (
+        f"{name} {size_text(malloc.parameters[name])} ({source_of(malloc, name, environment)})"
+        for name in ("trim_threshold", "top_pad")
+    )
+    return (
+        f"{', '.join(limits)}. "
+        "free() trims top only when what it frees, merged, has 64 KiB or more."
+    )
