@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import SupportsInt
 
-from .commands.arenas import check_arena
 from .errors import HeapxError
 from .gdbside.session import GdbSession
 from .gdbside.values import as_address
 from .inventory.chunk import ALL, STATES, Chunk, Wanted
 from .report.model import Finding
+from .snapshots.figures import select_arenas
 from .snapshots.malloc import Scope
 from .snapshots.take import Snapshot
 from .why.causes import find_causes
@@ -47,7 +47,7 @@ def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:
     HeapxError if there is no such arena or state.
     """
     catalogue = GdbSession().catalogue(Scope())
-    check_arena(catalogue.arenas(), wanted.arena)
+    select_arenas(catalogue.arenas(), wanted.arena)
     unknown = (wanted.states or frozenset()) - frozenset(STATES)
     if unknown:
         raise HeapxError(f"no state {min(unknown)!r}", f"States: {', '.join(STATES)}")

@@ -35,8 +35,8 @@ from gdb_heapx.cli.command import Terminal
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
+from gdb_heapx.report.arrange import arrange
 from gdb_heapx.report.model import Column, Kind, Report, Table
-from gdb_heapx.report.output import arrange
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.pages import SWAPPED
 

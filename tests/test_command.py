@@ -15,7 +15,7 @@ from gdb_heapx.cli.command import Terminal, execute, find, parse
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.inventory.catalogue import Catalogue
-from gdb_heapx.report.output import write_whole
+from gdb_heapx.report.files import write_whole
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.pages import RESIDENT, UNTOUCHED

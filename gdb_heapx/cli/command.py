@@ -13,8 +13,9 @@ from .. import __version__
 from ..errors import UsageError, escape
 from ..inventory.catalogue import Catalogue
 from ..locate.allocators import not_glibc
+from ..report.arrange import arrange
+from ..report.files import check_output, write_whole
 from ..report.model import Report, Value
-from ..report.output import arrange, check_output, write_whole
 from ..report.render import FORMATS, Context, missing_libraries
 from ..report.style import Style
 from ..snapshots.malloc import Scope

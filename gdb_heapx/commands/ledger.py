@@ -8,7 +8,8 @@ from ..snapshots.ledger import Entry, Ledger
 from ..snapshots.regions import APART
 from ..snapshots.take import Snapshot
 from ..why.sums import Case
-from .arenas import LIBC, equation, lost_mmapped, notes_of
+from ._columns import LIBC
+from ._notes import equation, mmapped_notes, usual_notes
 
 LEDGER_COLUMNS = (
     Column("owner", Kind.TEXT),
@@ -38,7 +39,11 @@ def ledger(snapshot: Snapshot) -> Report:
     sums = {**total(LEDGER_COLUMNS, counted_rows), **total(LEDGER_COLUMNS[:3], rows)}
     scale = "resident" if case.resident_known else None
     table = Table("ledger", LEDGER_COLUMNS, rows, sums, scale)
-    notes = (*ledger_notes(case.ledger), *lost_mmapped(snapshot.mallocs), *notes_of(snapshot, ()))
+    notes = (
+        *ledger_notes(case.ledger),
+        *mmapped_notes(snapshot.mallocs),
+        *usual_notes(snapshot),
+    )
     tables = (table, _by_owner(case.ledger, scale)) if len(snapshot.arenas()) > 1 else (table,)
     return Report(tables, snapshot.problems, (equation(case),), notes=notes)
 

@@ -1,4 +1,4 @@
-"""heapx, heapx why: where the memory of a process is, why it stays, and what to do."""
+"""heapx alone: where the memory of a process is, what matters most, and what to type next."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
 from ..why.causes import find_causes
 from ..why.sums import Case
-from .arenas import equation, lost_mmapped, notes_of
-
-# For scripts; text shows the findings themselves.
-WHY_COLUMNS = (
-    Column("code", Kind.TEXT, DATA_ONLY),
-    Column("bytes", Kind.BYTES, DATA_ONLY),
-    Column("statement", Kind.TEXT, DATA_ONLY),
-)
-
+from ._notes import equation, mmapped_notes, usual_notes, verdict
 
 OVERVIEW_COLUMNS = (
     Column("key", Kind.TEXT, DATA_ONLY),
@@ -63,7 +55,11 @@ def overview(snapshot: Snapshot) -> Report:
         bar=Bar(tuple((mark, size) for _, mark, _, size in overview_parts(case))),
         findings=find_causes(snapshot)[:3],
         brief=True,
-        notes=(*lost_mmapped(snapshot.mallocs), *notes_of(snapshot, ()), *_without_walk(snapshot)),
+        notes=(
+            *mmapped_notes(snapshot.mallocs),
+            *usual_notes(snapshot),
+            *_without_walk(snapshot),
+        ),
         next_steps=(
             ("heapx why", "all findings, with evidence; also: trim, ledger, arenas, bins, top"),
         ),
@@ -78,19 +74,6 @@ def _what(snapshot: Snapshot) -> str:
     releases = " and ".join(sorted({malloc.release for malloc in snapshot.mallocs}))
     program = snapshot.target.exe or "unknown program"
     return f"{snapshot.target.name}, {program}, glibc {releases}"
-
-
-def verdict(case: Case) -> str:
-    """Say in one sentence what the memory is."""
-    if case.snapshot.allocators:
-        names = " and ".join(case.snapshot.allocators)
-        return f"{names}, not glibc, serves malloc here: its memory is part of the other."
-    most, sentence = max(
-        (case.retained, "was freed by the program: glibc malloc keeps it."),
-        (case.live, "is in use: the program holds it, and no malloc setting gives it back."),
-        (case.outside, "isn't malloc's."),
-    )
-    return f"{'Most of it' if 2 * most > case.whole else 'The largest part'} {sentence}"
 
 
 def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
@@ -137,30 +120,3 @@ def overview_table(case: Case, columns: tuple[Column, ...]) -> Table:
     hidden = "virtual" if case.resident_known else "resident"
     shown = (replace(c, rank=DATA_ONLY) if c.name == hidden else c for c in columns)
     return Table("overview", tuple(shown), rows)
-
-
-@command("heapx why", whole=True)
-def why(snapshot: Snapshot) -> Report:
-    """Say why memory stays in the process, with the evidence, and what to do.
-
-    Each finding: the bytes at stake, what keeps them, addresses and figures that show it, and the
-    setting or call that helps, with its price. Findings may be about the same bytes. The
-    findings with most bytes come first; live memory, where it is most, before all others.
-
-    Examples:
-
-        heapx why                                  for you
-        heapx why --format json --output why.json  for a script
-    """
-    case = Case(snapshot)
-    findings = find_causes(snapshot)
-    rows: list[Row] = [
-        {"code": each.code, "bytes": each.bytes, "statement": each.statement} for each in findings
-    ]
-    return Report(
-        tables=(Table("why", WHY_COLUMNS, rows),),
-        problems=snapshot.problems,
-        lead=(equation(case), verdict(case)),
-        findings=findings,
-        notes=(*lost_mmapped(snapshot.mallocs), *notes_of(snapshot, ())),
-    )

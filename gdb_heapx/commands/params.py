@@ -9,7 +9,8 @@ from ..report.model import Column, Kind, Report, Row, Table, counted, size_text
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
 from ..why.sources import Environment, outcome, settings_of, source_of
-from .arenas import LIBC, notes_of
+from ._columns import LIBC
+from ._notes import usual_notes
 
 PARAM_COLUMNS = (
     Column("name", Kind.TEXT),
@@ -83,7 +84,7 @@ def params(snapshot: Snapshot) -> Report:
         ),
     )
     unknown = ("The environment of the program is unknown.",) if environment is None else ()
-    return Report(tables, snapshot.problems, notes=(*unknown, *notes_of(snapshot, ())))
+    return Report(tables, snapshot.problems, notes=(*unknown, *usual_notes(snapshot)))
 
 
 def _rows(malloc: Malloc, environment: Environment | None) -> Iterator[Row]:

@@ -9,9 +9,9 @@ from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import command
 from ..heap.census import SizeRow, added, by_size
 from ..report.model import Column, Kind, Report, Table, size_text, total
-from ..snapshots.figures import ArenaFigures
+from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
-from .arenas import lost_mmapped, notes_of, select
+from ._notes import mmapped_notes, usual_notes
 
 SIZE_COLUMNS = (
     Column("size", Kind.BYTES, title="chunk size", exact=True),
@@ -47,7 +47,7 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
         heapx sizes --group                   by powers of two: where the bytes are
         heapx sizes --sort in_use --limit 10  the ten that the program holds most of
     """
-    chosen = select(snapshot, arena)
+    chosen = select_arenas(snapshot.arenas(), arena)
     mallocs = snapshot.mallocs if arena is None else ()
     parts = [*(each.census for each in chosen), *(each.mmapped_census for each in mallocs)]
     found = [part for part in parts if part is not None]
@@ -61,7 +61,7 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     return Report(
         (table,),
         snapshot.problems,
-        notes=(*_uncounted(chosen), *lost_mmapped(mallocs), *notes_of(snapshot, ())),
+        notes=(*_uncounted(chosen), *mmapped_notes(mallocs), *usual_notes(snapshot)),
         next_steps=GROUP if many else _where(rows, arena, bool(group)),
     )
 

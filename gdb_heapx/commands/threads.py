@@ -6,7 +6,8 @@ from ..cli.command import command
 from ..report.model import Column, Kind, Report, Row, Table, total
 from ..snapshots.malloc import Malloc, MallocThread
 from ..snapshots.take import Snapshot
-from .arenas import LIBC, notes_of
+from ._columns import LIBC
+from ._notes import usual_notes
 
 THREAD_COLUMNS = (
     Column("thread", Kind.INDEX),
@@ -33,7 +34,7 @@ def threads(snapshot: Snapshot) -> Report:
     """
     rows = [_row(malloc, thread) for malloc in snapshot.mallocs for thread in malloc.threads]
     table = Table("threads", THREAD_COLUMNS, rows, total(THREAD_COLUMNS, rows, "tcache_chunks"))
-    return Report((table,), snapshot.problems, notes=(*_sharing(snapshot), *notes_of(snapshot, ())))
+    return Report((table,), snapshot.problems, notes=(*_sharing(snapshot), *usual_notes(snapshot)))
 
 
 def _row(malloc: Malloc, thread: MallocThread) -> Row:

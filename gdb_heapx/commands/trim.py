@@ -10,10 +10,11 @@ from ..cli.command import Session, command
 from ..errors import HeapxError
 from ..heap.trim import Trim
 from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
-from ..snapshots.figures import ArenaFigures
+from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.malloc import Scope
 from ..snapshots.take import Snapshot
-from .arenas import LIBC, notes_of, select
+from ._columns import LIBC
+from ._notes import usual_notes
 
 # By part: its heading, and its rank where the terminal is narrow. Text shows what is resident.
 TRIM_PARTS = {
@@ -80,7 +81,7 @@ def trim(
         heapx trim --pad 64M  the same, leaving 64 MiB at top
         heapx trim --now      call it, and compare
     """
-    chosen = select(snapshot, arena)
+    chosen = select_arenas(snapshot.arenas(), arena)
     if now:
         return _trim_now(snapshot, session, scope, chosen)
     rows = [trim_row(each) for each in chosen]
@@ -96,7 +97,7 @@ def trim(
     return Report(
         (table,),
         snapshot.problems,
-        notes=(verdict, *notes_of(snapshot, ())),
+        notes=(verdict, *usual_notes(snapshot)),
         next_steps=(("heapx why", "what keeps the rest, and what to do"),),
     )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+from ..errors import UsageError
+from ..heap.arenas import Arena
 from ..heap.bins import ArenaBins
 from ..heap.census import Census
 from ..heap.trim import Trim
@@ -83,3 +86,21 @@ class Check:
     @property
     def ok(self) -> bool:
         return self.expected == self.found
+
+
+_Arenas = TypeVar("_Arenas", Arena, ArenaFigures)
+
+
+def select_arenas(arenas: Iterable[_Arenas], wanted: int | None) -> tuple[_Arenas, ...]:
+    """Return the arenas that an index or an address means, all for None; UsageError if it means
+    none.
+    """
+    every = tuple(arenas)
+    if wanted is None:
+        return every
+    chosen = tuple(each for each in every if wanted in (each.index, each.address))
+    if chosen:
+        return chosen
+    last = max(each.index for each in every)
+    known = "there is only arena 0" if last == 0 else f"there are arenas 0 to {last}"
+    raise UsageError(f"no arena {wanted if wanted < 1 << 16 else hex(wanted)}: {known}")

@@ -1,17 +1,13 @@
-"""What the output options do: sort and cut a report, and write it to a file."""
+"""What the output options do to a report: sort and cut it."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from ..ending import held_back
-from ..errors import HeapxError, UsageError
+from ..errors import UsageError
 from .model import Column, Finding, Report, Row, Table, counted
 
 STREAMED = 40  # rows
@@ -93,36 +89,3 @@ def _best(rows: Iterator[Any], column: Column | None, limit: int) -> tuple[list[
         number += len(some)
         best = _sorted([*best, *some], column)[:limit]
     return best, number - len(best)
-
-
-def check_output(path: str | None) -> None:
-    """Refuse a file that can't be written before the target is looked at."""
-    directory = os.path.dirname(os.path.abspath(path)) if path else None
-    if directory and not os.path.isdir(directory):
-        raise UsageError(f"cannot write {path}: there is no directory {directory}")
-
-
-def write_whole(path: str, pieces: Iterable[str]) -> None:
-    """Write a file whole or not at all; into a pipe or device, as it comes."""
-    temporary = None
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            with open(path, "w", encoding="utf-8") as device:
-                device.writelines(pieces)
-            return
-        directory = os.path.dirname(os.path.abspath(path))
-        with held_back():  # a signal here would leave the file behind
-            descriptor, temporary = tempfile.mkstemp(dir=directory)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(pieces)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise HeapxError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        if temporary:
-            with suppress(FileNotFoundError):  # a signal came right behind os.replace
-                os.unlink(temporary)

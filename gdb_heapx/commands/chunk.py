@@ -1,0 +1,175 @@
+"""heapx chunk: what lies at an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..cli.arguments import ADDRESS
+from ..cli.command import command
+from ..errors import HeapxError, Problem
+from ..glibc.releases import tcache_has_key
+from ..heap.bins import BinKind
+from ..inventory.catalogue import Around, Catalogue
+from ..inventory.chunk import BINNED, FAST, FREE, TCACHE, TOP, UNKNOWN, Chunk
+from ..inventory.words import name_of, words_of
+from ..report.model import Column, Dump, Kind, Report, Row, Table
+from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
+from ._notes import residency_note
+
+ONE_COLUMNS = (
+    *CHUNK_COLUMNS[:-2],
+    Column("resident", Kind.BYTES, rank=2, exact=True),
+    Column("swapped", Kind.BYTES, rank=3, exact=True),
+    LIST,
+    LIBC,
+)
+NEIGHBOUR_COLUMNS = (
+    Column("place", Kind.TEXT, title="around it"),
+    Column("address", Kind.ADDRESS),
+    Column("size", Kind.BYTES, exact=True),
+    STATE,
+    LIST,
+)
+LIST_COLUMNS = (
+    LIST,
+    Column("chunks", Kind.COUNT),
+    Column("place", Kind.COUNT),
+    Column("previous", Kind.ADDRESS, absent="none"),
+    Column("next", Kind.ADDRESS, absent="none"),
+)
+WORD_COLUMNS = (
+    Column("offset", Kind.ADDRESS),
+    Column("value", Kind.ADDRESS),
+    Column("name", Kind.TEXT, absent=""),
+    Column("meaning", Kind.TEXT),
+)
+NEIGHBOURS = 3  # on each side
+WORDS = 8
+DUMPED, DUMP_LINE = 128, 16  # bytes
+HEADER_NAMES = ("prev_size", "size")
+LINK_NAMES = {
+    TCACHE: ("next", "key"),
+    FAST: ("fd",),
+    BINNED: ("fd", "bk"),
+    UNKNOWN: HEADER_NAMES,
+    TOP: HEADER_NAMES,
+}
+SIZE_LINK_NAMES = (*LINK_NAMES[BINNED], "fd_nextsize", "bk_nextsize")
+
+
+@command("heapx chunk", ADDRESS, chunks=True)
+def chunk(catalogue: Catalogue, address: int) -> Report:
+    """Tell what lies at an address: its chunk, its neighbours, and what it holds.
+
+    Any address inside the chunk will do, in any expression of gdb's: a number, a variable, $rdi; an
+    object means the address where it lies. In a shell, or if it has quotes of its own, put it in
+    quotes. Of a free chunk its list is shown, and its place there. Of the first words it tells what
+    they are: a vtable or another symbol, a pointer into a chunk or a mapping, a string. The dump
+    shows the first bytes, or those around ADDRESS where that lies behind them. Where a header is
+    damaged, it shows that, and the chunks before it. Outside of malloc it names the mapping, and
+    the exit status is 3.
+
+    Examples:
+
+        heapx chunk 0x7f02e4d63520   an address from another command or a log
+        heapx chunk request->buffer  where a variable of the program points
+    """
+    found = catalogue.around(address, NEIGHBOURS)
+    if found is None:
+        why = filter(None, (catalogue.hidden(address),))
+        raise HeapxError(
+            f"no chunk of malloc's has {address:#x}: {name_of(catalogue, address)}", *why
+        )
+    one = found.chunk
+    row: Row = {**one._asdict(), **catalogue.presence(one)._asdict()}
+    smashed = catalogue.smashed(one)
+    begin, end = catalogue.memory(one) if smashed is None else (one.address, one.end)
+    data = catalogue.data(begin, min(end - begin, DUMPED))
+    dump = Dump(begin, data)
+    if begin + DUMPED <= address < end:  # else it is seen there
+        place = address - (address - begin) % DUMP_LINE
+        dump = Dump(place, catalogue.data(place, min(end - place, DUMPED)), place - begin)
+    tables = (
+        Table("chunk", ONE_COLUMNS, [row]),
+        Table("neighbours", NEIGHBOUR_COLUMNS, list(_neighbours(found))),
+        *_place(catalogue, one),
+    )
+    lead = (_where(catalogue, found, address), *_damage(one, smashed))
+    notes = (*catalogue.notes, *residency_note(catalogue))
+    if one.state == TOP and smashed is None:  # nobody has put anything there yet
+        return Report(tables, catalogue.problems, lead, notes=notes)
+    words = Table("words", WORD_COLUMNS, list(_words(catalogue, one, data)))
+    return Report((*tables, words), catalogue.problems, lead, dump=dump, notes=notes)
+
+
+def _where(catalogue: Catalogue, found: Around, address: int) -> str:
+    """Say where in its chunk an address lies."""
+    chunk = found.chunk
+    begin, _ = catalogue.memory(chunk)
+    if address == chunk.address:
+        place = "the header of"
+    elif address == begin:
+        place = "what malloc returned for"
+    elif address < begin:
+        place = "in the header of"
+    else:
+        place = f"{address - begin:,} bytes into the memory of"
+    what = f"{address:#x} is {place} chunk {chunk.address:#x}: {chunk.size:,} bytes, {chunk.state}."
+    for before in found.before[-1:]:
+        if address == chunk.address and catalogue.memory(before)[1] > address:
+            what += f" The last word of chunk {before.address:#x}'s memory lies there, too."
+    return what
+
+
+def _damage(chunk: Chunk, smashed: int | None) -> Iterator[str]:
+    """Say what is wrong with a chunk's header, and how far nothing is known."""
+    if smashed is None:
+        return
+    if chunk.state == TOP:
+        yield f"It is smashed: its size word is {smashed:#x}, where {chunk.size:#x} bytes are left."
+        return
+    yield (
+        f"Its header can't be followed: its size word is {smashed:#x}. What lies from there up to "
+        f"{chunk.end:#x} is unknown."
+    )
+
+
+def _neighbours(found: Around) -> Iterator[Row]:
+    """Yield the chunks around one, and itself between them."""
+    places = (("before", found.before), ("this", (found.chunk,)), ("after", found.after))
+    for place, side in places:
+        for each in side:
+            yield {"place": place, **each._asdict()}
+
+
+def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
+    """Yield where a free chunk hangs in its list."""
+    if chunk.state not in FREE:
+        return
+    found = catalogue.position(chunk)
+    if found is None:
+        statement = f"chunk {chunk.address:#x} is marked as free, but no list leads to it"
+        problem = Problem("not_listed", statement, chunk.address, chunk.arena)
+        catalogue.inventory_of(chunk).note([problem])
+        return
+    row: Row = {
+        "list": chunk.list,
+        "chunks": found.chunks,
+        "place": found.place,
+        "previous": found.previous,
+        "next": found.following,
+    }
+    yield Table("list", LIST_COLUMNS, [row])
+
+
+def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[Row]:
+    """Yield the first words of a chunk's memory, with what they are."""
+    word = catalogue.word
+    large = (chunk.list or "").startswith(BinKind.LARGE.value)
+    names = SIZE_LINK_NAMES if large else LINK_NAMES.get(chunk.state, ())
+    release = catalogue.inventory_of(chunk).libc.layout.release
+    if chunk.state == TCACHE and not tcache_has_key(release):
+        names = names[:1]
+    for i, (value, meaning) in enumerate(words_of(catalogue, chunk, data, WORDS)):
+        name = names[i] if i < len(names) else None
+        yield {"offset": i * word, "value": value, "name": name, "meaning": meaning}

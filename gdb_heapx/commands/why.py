@@ -1,0 +1,44 @@
+"""heapx why: why memory stays, and what to do."""
+
+from __future__ import annotations
+
+from ..cli.command import command
+from ..report.model import DATA_ONLY, Column, Kind, Report, Row, Table
+from ..snapshots.take import Snapshot
+from ..why.causes import find_causes
+from ..why.sums import Case
+from ._notes import equation, mmapped_notes, usual_notes, verdict
+
+# For scripts; text shows the findings themselves.
+WHY_COLUMNS = (
+    Column("code", Kind.TEXT, DATA_ONLY),
+    Column("bytes", Kind.BYTES, DATA_ONLY),
+    Column("statement", Kind.TEXT, DATA_ONLY),
+)
+
+
+@command("heapx why", whole=True)
+def why(snapshot: Snapshot) -> Report:
+    """Say why memory stays in the process, with the evidence, and what to do.
+
+    Each finding: the bytes at stake, what keeps them, addresses and figures that show it, and the
+    setting or call that helps, with its price. Findings may be about the same bytes. The
+    findings with most bytes come first; live memory, where it is most, before all others.
+
+    Examples:
+
+        heapx why                                  for you
+        heapx why --format json --output why.json  for a script
+    """
+    case = Case(snapshot)
+    findings = find_causes(snapshot)
+    rows: list[Row] = [
+        {"code": each.code, "bytes": each.bytes, "statement": each.statement} for each in findings
+    ]
+    return Report(
+        tables=(Table("why", WHY_COLUMNS, rows),),
+        problems=snapshot.problems,
+        lead=(equation(case), verdict(case)),
+        findings=findings,
+        notes=(*mmapped_notes(snapshot.mallocs), *usual_notes(snapshot)),
+    )
