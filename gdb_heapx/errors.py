@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Codes of problems that are no damage.
@@ -88,3 +89,22 @@ class Problem:
     def damage(self) -> bool:
         """Whether the heap is damaged: neither in motion nor merely hard to read."""
         return not self.in_motion and self.code not in NO_DAMAGE
+
+
+def swapped_out(what: str, address: int) -> Problem:
+    """Return the problem that reading ends where memory is swapped out; it is no damage."""
+    statement = f"{what} is swapped out at {address:#x}: --swap-in BYTES brings more of it back"
+    return Problem(SWAPPED_OUT, statement, address)
+
+
+def gathered(problems: Sequence[Problem]) -> list[Problem]:
+    """Return the problems, with those of swapped memory, which may be many, made one."""
+    swapped = [problem for problem in problems if problem.code == SWAPPED_OUT]
+    others = [problem for problem in problems if problem.code != SWAPPED_OUT]
+    if len(swapped) < 2:
+        return list(problems)
+    statement = (
+        f"{len(swapped)} lists and heaps are swapped out, the first one at "
+        f"{swapped[0].address or 0:#x}: what they hold is unknown. --swap-in BYTES brings more back"
+    )
+    return [Problem(SWAPPED_OUT, statement, swapped[0].address), *others]

@@ -19,9 +19,10 @@ from heapbuilder import (
     usual,
 )
 
-from gdb_heapx.heap.lists import Overlay
+from gdb_heapx.heap.arenas import Heap
+from gdb_heapx.heap.places import Overlay
 from gdb_heapx.heap.scan import BLOCK
-from gdb_heapx.heap.walk import walk
+from gdb_heapx.heap.walk import take_tally
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.mappings import Mapping
 
@@ -37,7 +38,8 @@ def heap_with(*chunks, machine=AMD64, release=(2, 36)):
 def walked(heap, overlay=None):
     target, arena = heap.target(), heap.main
     first = heap.layout.first_chunk(arena.heaps[0][0])
-    return walk(target, heap.layout, first, arena.top, True, overlay or Overlay.empty())
+    main = Heap(0, first, first, arena.top, None, 0)
+    return take_tally(target, heap.layout, main, overlay or Overlay.empty(), None)
 
 
 def main_of(heap):
@@ -57,14 +59,14 @@ def assert_book(heap):
 
 def test_a_chunk_is_in_use_if_its_successor_says_so():
     tally = walked(heap_with((USED, 64), (FREE, 256), (USED, 96))[0])
-    assert dict(tally.used) == {64: 1, 96: 1, 256: 0}
-    assert dict(tally.free) == {256: 1}
+    assert dict(tally.counts.used) == {64: 1, 96: 1, 256: 0}
+    assert dict(tally.counts.free) == {256: 1}
 
 
 def test_chunks_are_counted_by_size():
     tally = walked(heap_with((USED, 64), (USED, 64), (FREE, 64), (USED, 32))[0])
-    assert (tally.used[64], tally.used[32], tally.free[64]) == (2, 1, 1)
-    assert tally.bytes == 224
+    assert (tally.counts.used[64], tally.counts.used[32], tally.counts.free[64]) == (2, 1, 1)
+    assert tally.counts.bytes == 224
 
 
 def test_the_walk_ends_at_top():
@@ -76,7 +78,7 @@ def test_the_sum_of_addresses_identifies_the_free_chunks():
     heap, (_, first, _, second, _) = heap_with(
         (USED, 64), (FREE, 256), (USED, 32), (UNSORTED, 512), (USED, 32)
     )
-    assert walked(heap).free_address_sum == first + second
+    assert walked(heap).linkage.address_sum == first + second
 
 
 def test_an_arena_without_chunks_has_only_top():
@@ -179,7 +181,7 @@ def test_damage_does_not_tell_the_state_of_the_chunk_before_it(word):
     heap.poke(chunks[3] + 8, word)
     tally = walked(heap)
     assert tally.end == chunks[3]
-    assert (+tally.free, +tally.used) == ({96: 1}, {64: 1})
+    assert (+tally.counts.free, +tally.counts.used) == ({96: 1}, {64: 1})
 
 
 def test_a_damaged_arena_still_has_its_other_figures():

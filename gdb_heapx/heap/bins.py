@@ -14,21 +14,11 @@ from ..errors import MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
 from ..target.target import Residency, Target
 from .arenas import Arena
+from .folds import Edges
 from .holes import missing
-from .lists import (
-    BinHead,
-    BrokenError,
-    Chunks,
-    Followed,
-    Links,
-    Places,
-    Trail,
-    Visit,
-    fast_list,
-    follow,
-    regular_list,
-    wrong_skip,
-)
+from .links import BrokenError, Links, Trail
+from .lists import BinHead, Chunks, Followed, Visit, fast_list, follow, regular_list, wrong_skip
+from .places import Places
 
 
 class BinKind(Enum):
@@ -63,19 +53,20 @@ class Bin:
 
 @dataclass(frozen=True)
 class ArenaBins:
-    """One arena's bins that hold chunks. `address_sum` is over the chunks of the regular bins."""
+    """One arena's bins that hold chunks.
+
+    `address_sum` is over the chunks of the regular bins, where each list was followed. Else those
+    bins are what a walk found free, and `links` proves that this hangs in them.
+    """
 
     bins: tuple[Bin, ...]
-    address_sum: int
+    address_sum: int | None
     problems: tuple[Problem, ...]
+    links: Edges | None = None
 
     def joined(self, other: ArenaBins) -> ArenaBins:
         """Return these bins and then the other ones."""
-        return ArenaBins(
-            self.bins + other.bins,
-            self.address_sum + other.address_sum,
-            self.problems + other.problems,
-        )
+        return replace(other, bins=self.bins + other.bins, problems=self.problems + other.problems)
 
     def chunks(self, *kinds: BinKind) -> int:
         """Return how many chunks the bins of these kinds hold."""
@@ -108,19 +99,18 @@ class FreeList:
 
 
 class FreeChunks(NamedTuple):
-    """All chunks that a walk found free in an arena: by size, and sums of addresses and links.
+    """All chunks that a walk found free in an arena: by size, and how they link to each other
+    (folds.Linkage).
 
-    `absent` bytes by chunk size are not resident, `swapped` of them are swapped. `skips` are sums
-    over those that link to the next size: of their addresses, fd_nextsize and bk_nextsize.
+    `absent` bytes by chunk size are not resident, `swapped` of them are swapped.
     """
 
     sizes: Counter[int]
     absent: Counter[int]
     swapped: Counter[int]
     address_sum: int
-    fd_sum: int
-    bk_sum: int
-    skips: tuple[int, int, int] = (0, 0, 0)
+    links: Edges
+    skips: Edges
 
 
 def read_fast(
@@ -137,7 +127,7 @@ def read_fast(
         followed = each.follow(target.residency, visit)
         bins.append(bin_of(target, each, followed))
         problems += followed.problems
-    return _bins_of(arena, bins, 0, problems)
+    return _bins_of(arena, bins, problems)
 
 
 def fast_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
@@ -200,18 +190,18 @@ def read_regular(
 ) -> ArenaBins:
     """Return an arena's unsorted, small and large bins.
 
-    `free` is what a walk found free. If all of it hangs in closed lists, only the shorter of the
+    `free` is what a walk found free. If all of it is linked both ways, only the shorter of the
     unsorted list and the sorted ones is followed, and the other is the rest; following a list costs
     a read per chunk. Otherwise every list is followed, and shows where it breaks.
     """
-    heads = regular_heads(target, layout, arena)
     lists = list(regular_lists(target, layout, arena, links))
-    if free is not None and _closed(heads, free, target.word):
+    edges = free and free.links.plus(_edges_of_heads(target, layout, arena))
+    if free is not None and edges and edges.mutual:
         unsorted = _unsorted(target, lists, free)
         derived = unsorted and _derive(target, layout, lists, free, unsorted)
         if derived is not None:
-            wrong = _skips_problems(lists, links, free, target.word)
-            return _bins_of(arena, derived, free.address_sum, wrong)
+            wrong = [] if free.skips.mutual else _wrong_skips(lists, links, target.word)
+            return _bins_of(arena, derived, wrong, None, edges)
     bins: list[Bin] = []
     problems: list[Problem] = []
     address_sum = 0
@@ -220,36 +210,31 @@ def read_regular(
         bins.append(bin_of(target, each, followed))
         address_sum += followed.address_sum
         problems += followed.problems
-    return _bins_of(arena, bins, address_sum, problems)
+    return _bins_of(arena, bins, problems, address_sum)
 
 
-def _skips_problems(
-    lists: list[FreeList], links: Links, free: FreeChunks, word: int
-) -> list[Problem]:
-    """Return where the large bins' links to the next size are wrong, if their sums say so."""
-    address_sum, fd_sum, bk_sum = free.skips
-    if (address_sum - fd_sum) % (1 << 8 * word) == 0 == (address_sum - bk_sum) % (1 << 8 * word):
-        return []
+def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem]:
+    """Return where the large bins' links to the next size are wrong."""
     large = (each for each in lists if each.kind is BinKind.LARGE)
     found = (wrong_skip(each.name, links, each.chunks(), word) for each in large)
     return [problem for problem in found if problem is not None]
 
 
-def _bins_of(arena: Arena, bins: list[Bin], address_sum: int, problems: list[Problem]) -> ArenaBins:
+def _bins_of(
+    arena: Arena,
+    bins: list[Bin],
+    problems: list[Problem],
+    address_sum: int | None = None,
+    links: Edges | None = None,
+) -> ArenaBins:
     located = tuple(replace(problem, arena=arena.index) for problem in problems)
-    return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located)
+    return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located, links)
 
 
-def _closed(heads: list[BinHead], free: FreeChunks, word: int) -> bool:
-    """Tell whether the links of all free chunks and bins lead to all free chunks and bins.
-
-    In circular lists each member is some member's fd once and some member's bk once, so the sums
-    agree; a link that leads elsewhere, or to a chunk in use, makes them differ.
-    """
-    members = free.address_sum + sum(head.pseudo for head in heads)
-    fds = free.fd_sum + sum(head.fd for head in heads)
-    bks = free.bk_sum + sum(head.bk for head in heads)
-    return (members - fds) % (1 << 8 * word) == 0 == (members - bks) % (1 << 8 * word)
+def _edges_of_heads(target: Target, layout: Layout, arena: Arena) -> Edges:
+    """Return the links of the bins themselves, which are in the circles of their chunks."""
+    heads = regular_heads(target, layout, arena)
+    return Edges.of([h.pseudo for h in heads], [h.fd for h in heads], [h.bk for h in heads])
 
 
 class _Sizes(NamedTuple):

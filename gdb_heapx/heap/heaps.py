@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_up
@@ -13,16 +13,17 @@ from ..target.mappings import Mapping
 from ..target.target import Target
 from .arenas import Arena, Heap
 from .bins import FreeChunks
+from .folds import NO_EDGES, Edges
 from .holes import Holes, next_touched
-from .lists import Overlay
-from .walk import NO_SKIPS, Skips, Tally, walk
+from .places import Overlay
+from .walk import Tally, take_tally
 
 MAX_SEGMENTS = 1 << 16
 EFFORT = 8  # how often a large region is walked over to find where chunks begin,
 ANYWAY = 16 << 20  # and bytes that are in any case
 CHAIN = 3  # sane chunks in a row, before a damaged one, that are no chance
 
-Walk = Callable[..., Tally]  # walk.walk of one arena
+Walk = Callable[[Heap], Tally]  # over a heap, or a part of one
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def walk_arena(
     target: Target, layout: Layout, arena: Arena, overlay: Overlay, holes: Holes | None = None
 ) -> list[Walked]:
     """Walk every heap of an arena up to its top; its free space is added to `holes`, if given."""
-    walk_heap = partial(walk, target, layout, main=arena.main, overlay=overlay, holes=holes)
+
+    def walk_heap(heap: Heap) -> Tally:
+        return take_tally(target, layout, heap, overlay, holes)
+
     if arena.main:
         heaps = arena.heaps or find_runs(target, layout, arena)
         parts = (_walk_main(target, layout, arena, heap, walk_heap) for heap in heaps)
@@ -65,14 +69,14 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
     if walked is None or not arena.complete or not all(part.whole for part in walked):
         return None
     tallies = [part.tally for part in walked]
+    spaces = [tally.space for tally in tallies if tally.space]
     return FreeChunks(
-        sum((tally.free for tally in tallies), Counter()),
-        sum((tally.free_absent for tally in tallies), Counter()),
-        sum((tally.free_swapped for tally in tallies), Counter()),
-        sum(tally.free_address_sum for tally in tallies),
-        sum(tally.free_fd_sum for tally in tallies),
-        sum(tally.free_bk_sum for tally in tallies),
-        reduce(Skips.plus, (tally.skips for tally in tallies), NO_SKIPS),
+        sum((tally.counts.free for tally in tallies), Counter()),
+        sum((space.absent for space in spaces), Counter()),
+        sum((space.swapped for space in spaces), Counter()),
+        sum(tally.linkage.address_sum for tally in tallies),
+        reduce(Edges.plus, (tally.linkage.links for tally in tallies), NO_EDGES),
+        reduce(Edges.plus, (tally.linkage.skips for tally in tallies), NO_EDGES),
     )
 
 
@@ -80,7 +84,7 @@ def _walk_heap(target: Target, layout: Layout, arena: Arena, heap: Heap, walk_he
     """Walk a non-main arena's heap: to top in the newest, to the fenceposts in older ones."""
     holds_top = heap.address <= arena.top < heap.end
     stop = arena.top if holds_top else heap.end
-    tally = walk_heap(start=heap.first, stop=stop)
+    tally = walk_heap(replace(heap, end=stop))
     lead = heap.first - heap.address
     if tally.end == stop or tally.problems:
         return Walked(heap, tally, lead, not tally.problems)
@@ -100,8 +104,8 @@ def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
     """
     try:
         first = target.read_word(tally.end + target.word)
-        if first == PREV_INUSE and tally.used.get(layout.min_size):
-            tally.used[layout.min_size] -= 1
+        if first == PREV_INUSE and tally.counts.used.get(layout.min_size):
+            tally.counts.used[layout.min_size] -= 1
             tally.end -= layout.min_size
             return tally.end + layout.min_size + layout.header
         second = target.read_word(tally.end + layout.header + target.word)
@@ -132,7 +136,7 @@ def _walk_main(
     stop = min(arena.top, heap.end) if heap.address <= arena.top else heap.end
     start, first = heap.address, heap.first
     while len(parts) < MAX_SEGMENTS:
-        tally = walk_heap(start=first, stop=stop)
+        tally = walk_heap(replace(heap, first=first, end=stop))
         end = None if tally.problems else _fencepost(target, layout, tally)
         following = None
         if tally.end < stop and end is not None:
@@ -189,16 +193,22 @@ def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int 
                 address = candidate + (index - 1) * target.word
                 if not _sane(layout, words[index], stop - address):
                     continue
-                chain = walk(target, layout, address, stop, True)
+                chain = _chain(target, layout, address, stop)
                 if _leads_on(target, layout, chain, stop):
                     return broken if broken and target.read_word(address) else address
-                if broken is None and chain.used_chunks + chain.free_chunks >= CHAIN:
+                if broken is None and chain.counts.chunks >= CHAIN:
                     broken = address
                 room -= chain.end - address
                 if room < 0:
                     return None
         candidate = layout.first_chunk(page_end)
     return broken or stop  # nothing but top is behind the gap
+
+
+def _chain(target: Target, layout: Layout, first: int, stop: int) -> Tally:
+    """Walk over what may be chunks of the main arena."""
+    heap = Heap(0, first, first, stop, None, 0)
+    return take_tally(target, layout, heap, Overlay.empty(), None)
 
 
 def _sane(layout: Layout, word: int, room: int) -> bool:
@@ -261,7 +271,7 @@ def _run_end(
         return None, 0
     top_end = arena.top + arena.top_size
     stop = arena.top if start <= arena.top < limit else limit
-    tally = walk(target, layout, first, stop, True)
+    tally = _chain(target, layout, first, stop)
     walked = tally.end - first
     if tally.problems:
         return None, walked

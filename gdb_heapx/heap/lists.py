@@ -2,124 +2,17 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from ..errors import SWAPPED_OUT, MemoryFault, Problem, SwappedOutError
+from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import FLAGS, Layout
-from ..target.target import Residency, Target
-
-BUCKET = 20  # an overlay's chunks are kept by 2 ** BUCKET bytes of address space
-
-
-class Links:
-    """Words of the target, read page by page and kept for a while, for following lists."""
-
-    CAPACITY = 4096  # pages
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._offset = target.page - 1  # mask of the offset in a page
-        self._shift = 3 if target.word == 8 else 2
-        self._count = target.page >> self._shift
-        self._pages: dict[int, Sequence[int]] = {}
-
-    def word(self, address: int) -> int:
-        """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
-        words, index = self._at(address)
-        return words[index]
-
-    def chunk(self, address: int) -> tuple[int, int, int]:
-        """Return a chunk's size word, fd and bk."""
-        words, i = self._at(address)
-        if i + 4 <= self._count:
-            return words[i + 1], words[i + 2], words[i + 3]
-        size, fd, bk = (self.word(address + (at << self._shift)) for at in (1, 2, 3))
-        return size, fd, bk
-
-    def _at(self, address: int) -> tuple[Sequence[int], int]:
-        """Return the words of the page that holds `address`, and the word's index there."""
-        offset = address & self._offset
-        words = self._pages.get(address - offset)
-        if words is None:
-            words = self._load(address, address - offset)
-        if offset & (1 << self._shift) - 1:
-            raise MemoryFault(address, self._target.word)
-        return words, offset >> self._shift
-
-    def _load(self, address: int, page: int) -> Sequence[int]:
-        if len(self._pages) >= self.CAPACITY:
-            self._pages.clear()
-        try:
-            words = self._target.bulk_words(page, self._count)
-        except SwappedOutError:
-            raise
-        except MemoryFault:
-            raise MemoryFault(address, self._target.word) from None
-        self._pages[page] = words
-        return words
-
-
-@dataclass
-class Places:
-    """A set of chunks' addresses: four bytes each. It is filled first, and then asked."""
-
-    _buckets: dict[int, array[int]] = field(default_factory=dict)
-    _sorted: set[int] = field(default_factory=set)
-    _near: tuple[int, frozenset[int]] = (-1, frozenset())  # the bucket that was asked last
-
-    def __contains__(self, chunk: int) -> bool:
-        return chunk in self.bucket(chunk >> BUCKET)
-
-    def bucket(self, number: int) -> frozenset[int]:
-        """Return the chunks whose addresses, shifted by BUCKET, are this number."""
-        if self._near[0] != number:
-            self._near = number, self.between(number << BUCKET, number + 1 << BUCKET)
-        return self._near[1]
-
-    def add(self, chunk: int) -> None:
-        bucket = self._buckets.get(chunk >> BUCKET)
-        if bucket is None:
-            bucket = self._buckets[chunk >> BUCKET] = array("I")
-        bucket.append(chunk & (1 << BUCKET) - 1)
-
-    def between(self, start: int, end: int) -> frozenset[int]:
-        """Return the chunks in [start, end)."""
-        found: list[int] = []
-        numbers = range(start >> BUCKET, (end - 1 >> BUCKET) + 1)
-        fewer = numbers if len(numbers) < len(self._buckets) else self._buckets
-        for number in fewer:
-            if number in numbers and number in self._buckets:
-                bucket, base = self._in_order(number), number << BUCKET
-                first, last = (bisect_left(bucket, at - base) for at in (max(start, base), end))
-                found += map(base.__add__, bucket[first:last])
-        return frozenset(found)
-
-    def _in_order(self, number: int) -> array[int]:
-        if number not in self._sorted:
-            self._buckets[number] = array("I", sorted(self._buckets[number]))
-            self._sorted.add(number)
-        return self._buckets[number]
-
-
-class Overlay(NamedTuple):
-    """Chunks that look in use and aren't the program's; the walk meets them where they must lie.
-
-    `fast` are those in fastbins, `cached` those in tcaches and the tcaches themselves.
-    """
-
-    fast: Places
-    cached: Places
-
-    @classmethod
-    def empty(cls) -> Overlay:
-        return cls(Places(), Places())
+from ..target.target import Residency
+from .links import BrokenError, Links, Trail
 
 
 @dataclass(frozen=True)
@@ -130,53 +23,6 @@ class BinHead:
     pseudo: int
     fd: int
     bk: int
-
-
-@dataclass(frozen=True)
-class Trail:
-    """Where a list keeps its links: the `head`'s word, and `offset` bytes into each chunk; `reveal`
-    tells what a chunk's link means, by what is stored and where.
-    """
-
-    links: Links
-    head: int
-    offset: int
-    reveal: Callable[[int, int], int]
-
-    def blame(self, code: str, statement: str, holder: int | None) -> Problem:
-        """Return the problem that a link is bad: the one of this chunk, of the head for None."""
-        place = self.head if holder is None else holder
-        return Problem(code, f"{statement}; {self.told(holder)}", place)
-
-    def told(self, holder: int | None) -> str:
-        """Say who holds a link, and what it is: as it lies in memory, and what that means."""
-        field = self.head if holder is None else holder + self.offset
-        try:
-            stored = self.links.word(field)
-        except MemoryFault:
-            return f"that link, at {field:#x}, cannot be read"
-        if holder is None:
-            return f"the list's head, at {self.head:#x}, is that link: {stored:#x}"
-        meant = self.reveal(stored, field)
-        word = f"{stored:#x}" if meant == stored else f"{stored:#x}, demangled {meant:#x}"
-        return f"chunk {holder:#x} holds that link: {word}"
-
-
-class BrokenError(Exception):
-    """A list can't be followed further. The last link that was followed is bad, unless it is known
-    that something `elsewhere` is.
-    """
-
-    def __init__(self, code: str, statement: str, elsewhere: int | None = None) -> None:
-        super().__init__(statement)
-        self.code = code
-        self.statement = statement
-        self.elsewhere = elsewhere
-
-    def problem(self, trail: Trail, last: int | None) -> Problem:
-        """Return what is wrong, and where: `last` is the chunk whose link was followed."""
-        problem = trail.blame(self.code, self.statement, last)
-        return problem if self.elsewhere is None else replace(problem, address=self.elsewhere)
 
 
 class Followed(NamedTuple):
@@ -254,25 +100,6 @@ def _closes(chunks: Callable[[], Chunks], length: int) -> int:
     return last
 
 
-def swapped_out(what: str, address: int) -> Problem:
-    """Return the problem that reading ends where memory is swapped out; it is no damage."""
-    statement = f"{what} is swapped out at {address:#x}: --swap-in BYTES brings more of it back"
-    return Problem(SWAPPED_OUT, statement, address)
-
-
-def gathered(problems: Sequence[Problem]) -> list[Problem]:
-    """Return the problems, with those of swapped memory, which may be many, made one."""
-    swapped = [problem for problem in problems if problem.code == SWAPPED_OUT]
-    others = [problem for problem in problems if problem.code != SWAPPED_OUT]
-    if len(swapped) < 2:
-        return list(problems)
-    statement = (
-        f"{len(swapped)} lists and heaps are swapped out, the first one at "
-        f"{swapped[0].address or 0:#x}: what they hold is unknown. --swap-in BYTES brings more back"
-    )
-    return [Problem(SWAPPED_OUT, statement, swapped[0].address), *others]
-
-
 def _check_size(name: str, chunk: int, size: int, low: int, high: int | None) -> None:
     if size < low or (high is not None and size > high):
         statement = f"{name} leads to {chunk:#x}, whose size {size:#x} is none of its chunks'"
@@ -340,17 +167,6 @@ def wrong_skip(name: str, links: Links, chunks: Chunks, word: int) -> Problem | 
                 return problem
     ends = [(last, "fd_nextsize", first), (first, "bk_nextsize", last)] if first else []
     return next((problem for end in ends if (problem := wrong(*end)) is not None), None)
-
-
-def is_linked(links: Links, chunk: int) -> bool:
-    """Tell whether a chunk hangs in a regular bin: both its neighbours there link to it (what
-    malloc.c's unlink_chunk demands).
-    """
-    try:
-        _, following, previous = links.chunk(chunk)
-        return links.chunk(following)[2] == chunk == links.chunk(previous)[1]
-    except MemoryFault:
-        return False
 
 
 def tcache_list(

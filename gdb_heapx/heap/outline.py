@@ -11,7 +11,8 @@ from ..target.target import Target
 from .arenas import Arena, HeapIndex, read_arenas
 from .bins import ArenaBins, read_fast
 from .heaps import find_runs
-from .lists import Links, Overlay
+from .links import Links
+from .places import Overlay
 from .tcaches import Caches, read_caches
 
 

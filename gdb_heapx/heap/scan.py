@@ -1,68 +1,169 @@
-"""A region's chunks, read run by run: ever more at once, and little behind a large chunk."""
+"""A heap's chunks, read run by run: ever more at once, and little behind a large chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from typing import NamedTuple
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, chain, islice
+from operator import itemgetter
 
-from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_up
-from ..target.target import Residency, Target
+from ..errors import MemoryFault, Problem
+from ..glibc.layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout, align_up
+from ..target.target import Target
+from .arenas import Heap
 from .holes import missing
-from .lists import BUCKET
+from .places import BUCKET, NOWHERE, Overlay, Places
+from .states import State
 
 BLOCK = 1 << BUCKET  # bytes read at once at most
 GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture
-FIELDS = 6  # words of a malloc_chunk
+PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE = range(6)  # the words of a malloc_chunk
+FIELDS = 6
 SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
+LARGEST_SIZE = 1 << 47  # of a chunk
 
 
-class Run(NamedTuple):
-    """Consecutive chunks of one read.
+@dataclass(frozen=True)
+class Run:
+    """Consecutive chunks, each with its state known: the size word behind the last one was read.
 
-    `fields` are what lies every GRAIN bytes from the first prev_size, size, fd, bk, fd_nextsize and
-    bk_nextsize on; `words` is each chunk's size word, and `freed` the index of each free chunk in
-    grains from `start`; -1 is the chunk before the run. `feet` is the sum of the prev_size words
-    behind the free ones. The last chunk's state isn't known yet. `end` is where the next one lies.
+    `words` is each chunk's size word, `counts` the number of chunks by that. `free` is the index of
+    each free chunk (by its tags) in grains from `start`, `following` the size word at `end`, where
+    the next chunk lies. `fields` are what lies every GRAIN bytes from the first prev_size, size,
+    fd, bk, fd_nextsize and bk_nextsize on. `foot` is prev_size behind the last chunk, `feet` the
+    sum of those behind the free ones. `fast` and `cached` are the chunks that an Overlay names.
     """
 
     start: int
     end: int
-    fields: tuple[Sequence[int], ...]
     words: list[int]
-    freed: list[int]
+    counts: Counter[int]
+    free: list[int]
+    fields: tuple[Sequence[int], ...]
+    following: int
+    foot: int
     feet: int
+    fast: frozenset[int] = NOWHERE
+    cached: frozenset[int] = NOWHERE
+
+    def of_free(self, field: int) -> tuple[int, ...]:
+        """Return a field of each free chunk, by its number in `fields`."""
+        return self._pick(self.fields[field])[:-1] if self.free else ()
+
+    @cached_property
+    def _pick(self) -> Callable[[Sequence[int]], tuple[int, ...]]:
+        return itemgetter(*self.free, 0)  # one more, since it makes no tuple of a single item
+
+    @cached_property
+    def free_counts(self) -> Counter[int]:
+        """The number of free chunks by size word."""
+        return Counter(self.of_free(SIZE))
 
     @property
-    def free(self) -> list[int]:
-        """The indexes of the free chunks of this run, without the one before it."""
-        return self.freed[1:] if self.freed[:1] == [-1] else self.freed
+    def free_addresses(self) -> list[int]:
+        """Where each free chunk lies."""
+        start = self.start
+        return [start + i * GRAIN for i in self.free]
+
+    @cached_property
+    def addresses(self) -> list[int]:
+        """Where each chunk lies."""
+        sizes = map((~FLAGS).__and__, islice(self.words, len(self.words) - 1))
+        return list(accumulate(sizes, initial=self.start))
 
     @property
-    def sizes(self) -> Sequence[int]:
-        return self.fields[1]
-
-    def foot(self, index: int) -> int:
-        """Return prev_size behind the free chunk at this index."""
-        return self.fields[0][index + (self.sizes[index] // GRAIN) if index >= 0 else 0]
+    def states(self) -> bytes:
+        """The State of each chunk; of a free one that it is BINNED, since tags don't tell where."""
+        used, free = State.IN_USE, State.BINNED
+        following = chain(islice(self.words, 1, None), (self.following,))
+        states = bytearray([used if word & PREV_INUSE else free for word in following])
+        for state, chunks in ((State.TCACHE, self.cached), (State.FAST, self.fast)):
+            for chunk in chunks:
+                states[bisect_left(self.addresses, chunk)] = state
+        return bytes(states)
 
     def size_at(self, chunk: int) -> int:
-        return self.sizes[(chunk - self.start) // GRAIN] & ~FLAGS
+        return self.fields[1][(chunk - self.start) // GRAIN] & ~FLAGS
+
+    def foot_of(self, index: int) -> int:
+        """Return prev_size behind the chunk at this index."""
+        behind = index + self.fields[1][index] // GRAIN
+        return self.foot if self.start + behind * GRAIN == self.end else self.fields[0][behind]
+
+    def before(self, number: int) -> Run:
+        """Return its first chunks, so many if any; the next one tells the last one's state."""
+        number = max(number, 0)
+        words = self.words[:number]
+        end = self.start + sum(word & ~FLAGS for word in words)
+        free = [i for i in self.free if self.start + i * GRAIN < end]
+        part = replace(
+            self,
+            end=end,
+            words=words,
+            counts=Counter(words),
+            free=free,
+            following=self.words[number],
+        )
+        return replace(part, feet=sum(map(self.foot_of, free)))
+
+
+class BadChunkError(Exception):
+    """A size word that no chunk can have, where a chunk must lie: that of this index in a run."""
+
+    def __init__(self, address: int, index: int, statement: str) -> None:
+        super().__init__(statement)
+        self.address = address
+        self.index = index
+        self.problem = Problem("bad_size", f"chunk {address:#x} {statement}", address)
 
 
 class Scanner:
-    """Reads the chunks of a region run by run: ever more at once, little behind a large chunk."""
+    """Reads the chunks of a heap run by run; `end` is where the next one lies, or what is no chunk.
 
-    def __init__(self, target: Target, layout: Layout, residency: Residency | None) -> None:
+    `misplaced` are chunks that an Overlay names where no chunk lies.
+    """
+
+    def __init__(self, target: Target, layout: Layout, heap: Heap, overlay: Overlay) -> None:
+        self.end = heap.first
+        self.misplaced: list[int] = []
         self._target = target
-        self._smallest = layout.min_size
-        self._residency = residency
+        self._layout = layout
+        self._heap = heap
+        self._overlay = overlay
+        # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
+        forbidden = IS_MMAPPED | (NON_MAIN_ARENA if heap.arena == 0 else 0)
+        self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
         self._window = SMALLEST_READ
 
-    def run(self, address: int, stop: int) -> Run:
-        """Return the chunks that begin in one read from `address` on, below `stop`."""
-        end = min((address & -BLOCK) + BLOCK, stop, address + self._window)
-        if missing(self._residency, address, end)[1]:
+    def runs(self) -> Iterator[Run]:
+        """Yield the runs up to the heap's end, or to a word smaller than MINSIZE: fenceposts.
+
+        BadChunkError or MemoryFault where it doesn't go on; the state of the chunk before that
+        isn't known, so it is in no run.
+        """
+        while self.end < self._heap.end:
+            run = self._read(self.end)
+            if not run.words:
+                break
+            bad = self._bad_chunk(run)
+            self.end = bad.address if bad else run.end
+            fault: Exception | None = bad
+            try:
+                settled = run.before(bad.index - 1) if bad else self._settled(run)
+            except MemoryFault as error:
+                fault, settled = error, run.before(len(run.words) - 1)
+            if settled.words:
+                yield self._labelled(settled)
+            if fault:
+                raise fault
+
+    def _read(self, address: int) -> Run:
+        """Return the chunks that begin in one read from `address` on, the last one not settled."""
+        end = min((address & -BLOCK) + BLOCK, self._heap.end, address + self._window)
+        if missing(self._target.residency, address, end)[1]:
             # Reading brings swapped pages back: only those where a header lies.
             end = min(end, align_up(address + 1, self._target.page))
         run = self._scan(address, end)
@@ -70,53 +171,99 @@ class Scanner:
         self._window = SMALLEST_READ if skipped else min(2 * self._window, BLOCK)
         return run
 
+    def _fields(self, address: int, end: int) -> tuple[Sequence[int], ...]:
+        word = self._target.word
+        data = self._target.bulk_words(address, max((end - address) // word, 2))
+        return tuple(data[number :: GRAIN // word] for number in range(FIELDS))
+
     def _scan(self, address: int, end: int) -> Run:
         """Return the chunks that begin in [address, end).
 
         This is the inner loop: one word a chunk.
         """
-        word = self._target.word
-        data = self._target.bulk_words(address, max((end - address) // word, 2))
-        step = GRAIN // word
-        fields = tuple(data[number::step] for number in range(FIELDS))
+        fields = self._fields(address, end)
         before, sizes = fields[:2]
-        smallest, count, index, previous, feet = self._smallest, len(sizes), 0, -1, 0
+        smallest, in_use, index, previous, feet = self._layout.min_size, PREV_INUSE, 0, -1, 0
         words: list[int] = []
-        freed: list[int] = []
+        free: list[int] = []
         append = words.append
-        while index < count:
-            size = sizes[index]
-            if size < smallest:
-                break
-            append(size)
-            if not size & PREV_INUSE:
-                freed.append(previous)
-                feet += before[index]
-            previous = index
-            index += size >> 3
-        following = address + index * GRAIN
-        return Run(address, following, fields, words, freed, feet)
+        try:
+            while True:
+                size = sizes[index]
+                if size < smallest:
+                    break
+                append(size)
+                if not size & in_use:
+                    free.append(previous)
+                    feet += before[index]
+                previous = index
+                index += size >> 3
+        except IndexError:  # beyond what was read
+            pass
+        if free[:1] == [-1]:  # the chunk before the run, which is settled
+            del free[0]
+            feet -= before[0]
+        end = address + index * GRAIN
+        return Run(address, end, words, Counter(words), free, fields, 0, 0, feet)
+
+    def _bad_chunk(self, run: Run) -> BadChunkError | None:
+        """Return the error that a chunk of a run can't be one, the first such."""
+        bad = [word for word in run.counts if word & self._bad]
+        if bad:
+            index = min(map(run.words.index, bad))
+            statement = f"has the impossible size word {run.words[index]:#x}"
+        elif run.end > self._heap.end:
+            index = len(run.words) - 1
+            statement = f"of size {run.words[-1] & ~FLAGS:#x} reaches beyond its heap"
+        else:
+            return None
+        return BadChunkError(run.addresses[index], index, statement)
+
+    def _settled(self, run: Run) -> Run:
+        """Return a run with its last chunk's state; without that chunk where what tells it is bad.
+
+        MemoryFault where it can't be read.
+        """
+        foot, following = self._target.bulk_words(run.end, 2)
+        size = following & ~FLAGS
+        goes_on = run.end < self._heap.end and size >= self._layout.min_size
+        if goes_on and (following & self._bad or size > self._heap.end - run.end):
+            return run.before(len(run.words) - 1)
+        run = replace(run, following=following, foot=foot)
+        if following & PREV_INUSE:
+            return run
+        last = run.end - (run.words[-1] & ~FLAGS)
+        index = (last - run.start) // GRAIN
+        if not self._layout.header <= size <= LARGEST_SIZE:  # neither a chunk, nor top or fencepost
+            foot = run.words[-1] & ~FLAGS
+        fields = run.fields
+        links = FIELDS if run.words[-1] >= self._layout.smallest_large else 4
+        if index >= len(fields[links - 1]):
+            fields = self._fields(run.start, last + links * self._target.word)
+        free = [*run.free, index]
+        return replace(run, free=free, fields=fields, foot=foot, feet=run.feet + foot)
+
+    def _labelled(self, run: Run) -> Run:
+        """Return a run with the chunks that the overlay names; each must be one of its own."""
+        fast, cached = (self._met(run, places) for places in self._overlay)
+        return replace(run, fast=fast, cached=cached) if fast or cached else run
+
+    def _met(self, run: Run, places: Places) -> frozenset[int]:
+        expected = places.between(run.start, run.end)
+        if not expected:
+            return expected
+        met = expected.intersection(run.addresses)
+        self.misplaced += sorted(expected - met)
+        return met
 
 
 def each_chunk(
-    target: Target, layout: Layout, start: int, stop: int
-) -> Iterator[tuple[int, int, bool]]:
-    """Yield the chunks of a region that a walk went over: address, size, in use by the tags.
+    target: Target, layout: Layout, heap: Heap, overlay: Overlay
+) -> Iterator[tuple[int, int, int]]:
+    """Yield the chunks of a heap that a walk went over: address, size, and State (Run.states).
 
     MemoryFault where memory can't be read.
     """
-    scanner = Scanner(target, layout, target.residency)
-    address = start
-    words: list[int] = []
-    while address < stop:
-        run = scanner.run(address, stop)
-        if not run.words:
-            break
-        words = words[-1:] + run.words  # the next run tells the last one's state
-        sizes = [word & ~FLAGS for word in words]
-        in_use = [bool(word & PREV_INUSE) for word in words[1:]]
-        address = run.end
-        yield from zip(accumulate(sizes, initial=address - sum(sizes)), sizes, in_use)
-    for word in words[-1:]:
-        size = word & ~FLAGS
-        yield address - size, size, bool(target.read_word(address + target.word) & PREV_INUSE)
+    for run in Scanner(target, layout, heap, overlay).runs():
+        sizes = [word & ~FLAGS for word in run.words]
+        yield from zip(run.addresses, sizes, run.states)

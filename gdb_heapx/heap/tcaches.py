@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..errors import MemoryFault, Problem, SwappedOutError
+from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc import releases
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
 from ..locate.libcs import Libc
@@ -15,7 +15,9 @@ from ..locate.nptl import Block, Blocks, thread_blocks
 from ..target.target import Record, Target
 from .arenas import Arena, HeapIndex
 from .bins import Bin, BinKind, FreeList, bin_of
-from .lists import Links, Places, Trail, Visit, swapped_out, tcache_list
+from .links import Links, Trail
+from .lists import Visit, tcache_list
+from .places import Places
 from .threadvars import Offsets, find_offsets, has_no_tcache, stored_counts
 
 TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits

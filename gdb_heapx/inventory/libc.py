@@ -15,11 +15,13 @@ from ..heap.bins import BINNED as BINNED_KINDS
 from ..heap.bins import BinKind, FreeList, fast_lists, kind_of, regular_lists, unsorted_is_shorter
 from ..heap.heaps import Walked, walk_arena
 from ..heap.holes import Holes, Trimmer
-from ..heap.lists import BUCKET, Places, is_linked
+from ..heap.links import is_linked
 from ..heap.mmapped import MmappedChunk
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
+from ..heap.places import Places
 from ..heap.scan import each_chunk
+from ..heap.states import State
 from ..heap.tcaches import tcache_lists
 from ..locate.libcs import Libc
 from ..locate.nptl import thread_stacks
@@ -40,6 +42,13 @@ from .chunk import (
     Seen,
     Wanted,
 )
+
+SEEN: dict[int, str] = {
+    State.IN_USE: IN_USE,
+    State.TCACHE: TCACHE,
+    State.FAST: FAST,
+    State.BINNED: BINNED,
+}
 
 
 class Listed(NamedTuple):
@@ -168,24 +177,18 @@ class Inventory:
         """
         heap, layout, overlay = part.heap, self.libc.layout, self._outline.overlay
         structs = dict(self._outline.caches.structs)
-        first = None if start is None else part.tally.landmark(start, before)
-        chunks = each_chunk(self._target, layout, first or heap.first, part.tally.end)
-        bucket, cached, fast = -1, frozenset[int](), frozenset[int]()
+        first = None if start is None else part.tally.landmarks.before(start, before)
+        walked = replace(heap, first=first or heap.first, end=part.tally.end)
         cut = None if part.whole else part.tally.end  # what tells the last chunk's state is damaged
         try:
-            for address, size, used in chunks:
-                if address >> BUCKET != bucket:
-                    bucket = address >> BUCKET
-                    fast, cached = (places.bucket(bucket) for places in overlay)
-                if cut and address + size == cut:
-                    listed = address in cached or address in fast
-                    used = listed or not is_linked(self._outline.links, address)
-                if not used:
-                    yield Seen(address, size, BINNED)
-                elif address in cached:
-                    yield Seen(address, size, OVERHEAD if address in structs else TCACHE)
+            for address, size, state in each_chunk(self._target, layout, walked, overlay):
+                if state == State.TCACHE and address in structs:
+                    yield Seen(address, size, OVERHEAD)
+                elif address + size == cut and state in (State.IN_USE, State.BINNED):
+                    linked = is_linked(self._outline.links, address)
+                    yield Seen(address, size, BINNED if linked else IN_USE)
                 else:
-                    yield Seen(address, size, FAST if address in fast else IN_USE)
+                    yield Seen(address, size, SEEN[state])
         except MemoryFault:  # behind the last chunk that the walk could read
             pass
         holds_top = bool(arena.top_size) and heap.address <= arena.top < heap.end

@@ -16,6 +16,7 @@ from ..heap.heaps import Walked
 from ..heap.holes import Holes, Trimmer
 from ..heap.tcaches import Caches
 from ..heap.trim import Free, Part, Top, Trim, trim_arena
+from ..heap.walk import Tally
 from ..target.amounts import UNKNOWN, Presence, added, less, presence_of
 from ..target.target import Residency
 from .figures import ArenaFigures, Check, HeapFigures
@@ -69,8 +70,8 @@ class ArenaReading:
             bins=self.bins,
             presence=self.presence,
             trim=trim,
-            used_by_size=_by_power((p.tally.used, Counter()) for p in self.walked or ()),
-            free_by_size=_by_power((p.tally.free, p.tally.free_absent) for p in self.walked or ()),
+            used_by_size=_by_power((p.tally.counts.used, Counter()) for p in self.walked or ()),
+            free_by_size=_by_power(map(_free_and_absent, self.walked or ())),
             census=self._census(),
         )
 
@@ -98,8 +99,8 @@ class ArenaReading:
             return None
         tallies = [part.tally for part in self.walked]
         tagged = Census(
-            sum((tally.used for tally in tallies), Counter[int]()),
-            sum((tally.free for tally in tallies), Counter[int]()),
+            sum((tally.counts.used for tally in tallies), Counter[int]()),
+            sum((tally.counts.free for tally in tallies), Counter[int]()),
         )
         fast = Counter({b.min_size: b.chunks for b in self.bins.bins if b.kind is BinKind.FAST})
         cached = self.caches.sizes.get(self.arena.index, Counter[int]())
@@ -134,11 +135,10 @@ class ArenaReading:
         if self.walked is None or self.residency is None:
             return Presence(0, 0)
         tallies = [part.tally for part in self.walked]
-        absent, swapped = (
-            sum(sum(getattr(tally, name).values()) for tally in tallies)
-            for name in ("free_absent", "free_swapped")
-        )
-        free = Presence(sum(tally.free_bytes for tally in tallies) - absent, swapped)
+        spaces = [tally.space for tally in tallies if tally.space]
+        absent = sum(sum(space.absent.values()) for space in spaces)
+        swapped = sum(sum(space.swapped.values()) for space in spaces)
+        free = Presence(sum(tally.counts.free_bytes for tally in tallies) - absent, swapped)
         return less(free, self._binned_presence(*BINNED))
 
     def _top(self) -> tuple[int, int]:
@@ -237,23 +237,23 @@ class ArenaReading:
             return None, self._size - other - self.arena.top_size - self._overhead()
         tallies = [part.tally for part in self.walked]
         return (
-            sum(tally.used_chunks - tally.overlaid_chunks for tally in tallies),
-            sum(tally.used_bytes - tally.overlaid_bytes for tally in tallies),
+            sum(t.counts.used_chunks - t.counts.overlaid_chunks for t in tallies),
+            sum(t.counts.used_bytes - t.counts.overlaid_bytes for t in tallies),
         )
 
     def _last_in_use(self) -> int | None:
         """Return the last chunk of the program's below top, in top's own heap."""
         holders = [p for p in self.walked or () if p.heap.address <= self.arena.top < p.heap.end]
-        return holders[0].tally.last_in_use if holders else None
+        return holders[0].tally.last_in_use.address if holders else None
 
     def _heap(self, part: Walked | Heap) -> HeapFigures:
         heap = part if isinstance(part, Heap) else part.heap
         in_use = free = None
         if isinstance(part, Walked) and part.whole:
-            tally, structs = part.tally, self._structs(heap.address, heap.end)
-            in_use = tally.used_bytes - tally.overlaid_bytes
+            counts, structs = part.tally.counts, self._structs(heap.address, heap.end)
+            in_use = counts.used_bytes - counts.overlaid_bytes
             top = self.arena.top_size if heap.address <= self.arena.top < heap.end else 0
-            free = tally.free_bytes + tally.overlaid_bytes - structs + top
+            free = counts.free_bytes + counts.overlaid_bytes - structs + top
         return HeapFigures(
             heap.arena,
             heap.address,
@@ -271,23 +271,37 @@ class ArenaReading:
             return []
         index, whole = self.arena.index, self.whole
         tallies = [part.tally for part in self.walked]
-        total = self.arena.top_size + sum(p.tally.bytes + p.overhead for p in self.walked)
-        chunks, size = self.bins.chunks(*BINNED), self.bins.bytes(*BINNED)
-        free_chunks = sum(tally.free_chunks for tally in tallies)
-        free_bytes = sum(tally.free_bytes for tally in tallies)
-        same = _checksum(sum(t.free_address_sum for t in tallies)) if whole else None
+        total = self.arena.top_size + sum(p.tally.counts.bytes + p.overhead for p in self.walked)
         structs = sum(self._in_heaps(chunk) for chunk, _ in self.caches.structs)
         cached = self.caches.chunks[index] + self.bins.chunks(BinKind.FAST) + structs
-        met = sum(tally.overlaid_chunks for tally in tallies)
+        met = sum(tally.counts.overlaid_chunks for tally in tallies)
         return [
             Check(
                 "chunks add up to system_mem", index, self.arena.system, total if whole else None
             ),
             Check("cached chunks are met once", index, cached, met if whole else None),
-            Check("free chunks are binned", index, chunks, free_chunks if whole else None),
-            Check("free bytes are binned", index, size, free_bytes if whole else None),
-            Check("same free chunks (checksum)", index, _checksum(self.bins.address_sum), same),
+            *self._checks_of_bins(tallies),
         ]
+
+    def _checks_of_bins(self, tallies: list[Tally]) -> Iterator[Check]:
+        """Yield what must agree of the free chunks: how they hang together, or, where each list was
+        followed, that they are those that the walk found.
+        """
+        index, links = self.arena.index, self.bins.links
+        if links is not None:
+            sums = _checksum(links.forward), _checksum(links.backward)
+            yield Check("free chunks link both ways (checksum)", index, *sums)
+            return
+        found: list[int | None] = [
+            sum(tally.counts.free_chunks for tally in tallies),
+            sum(tally.counts.free_bytes for tally in tallies),
+            _checksum(sum(tally.linkage.address_sum for tally in tallies)),
+        ]
+        chunks, size = self.bins.chunks(*BINNED), self.bins.bytes(*BINNED)
+        expected = chunks, size, _checksum(self.bins.address_sum or 0)
+        names = "free chunks are binned", "free bytes are binned", "same free chunks (checksum)"
+        for name, ours, theirs in zip(names, expected, found):
+            yield Check(name, index, ours, theirs if self.whole else None)
 
     def _unwalked_problems(self) -> list[Problem]:
         """Return what must agree where the chunks were not walked over."""
@@ -319,6 +333,11 @@ class ArenaReading:
         return problems
 
 
+def _free_and_absent(part: Walked) -> tuple[Counter[int], Counter[int]]:
+    space = part.tally.space
+    return part.tally.counts.free, space.absent if space else Counter()
+
+
 def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int, int]:
     """Return bytes by the highest power of two in the chunk size, without those absent."""
     found: Counter[int] = Counter()
@@ -328,6 +347,6 @@ def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int
     return dict(sorted(found.items()))
 
 
-def _checksum(address_sum: int) -> int:
-    """Return 32 bits of a sum of addresses: two sets of chunks are hardly the same by chance."""
-    return address_sum % (1 << 32)
+def _checksum(total: int) -> int:
+    """Return 32 bits of a sum over chunks: two sets of them are hardly the same by chance."""
+    return total % (1 << 32)

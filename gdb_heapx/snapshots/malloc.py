@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import MemoryFault, Problem
+from ..errors import MemoryFault, Problem, gathered
 from ..glibc import releases
 from ..glibc.layout import align_down, align_up
 from ..heap.arenas import Arena
@@ -16,7 +16,6 @@ from ..heap.bins import ArenaBins, read_regular
 from ..heap.census import Census
 from ..heap.heaps import Walked, free_chunks, walk_arena
 from ..heap.holes import Holes, Trimmer
-from ..heap.lists import gathered
 from ..heap.mmapped import BAD_MMAPPED, MmappedChunk, find_damaged, find_mmapped
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import Outline, read_outline

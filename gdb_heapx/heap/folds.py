@@ -1,0 +1,236 @@
+"""What a walk adds up of the chunks that it comes by, one class for each; none keeps a chunk."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+from ..errors import Problem
+from ..glibc.layout import FLAGS, PREV_INUSE
+from .holes import Holes, missing
+from .places import BUCKET
+from .scan import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, GRAIN, Run
+
+FLAWS = 8  # of a heap that are told
+
+
+class Fold(Protocol):
+    """Something that is added up over the runs of one or more heaps."""
+
+    def add(self, run: Run) -> None:
+        """Take in the next run."""
+
+    def close(self, end: int) -> None:
+        """The heap's chunks are over; `end` is where top is, or the heap's end."""
+
+
+@dataclass
+class Counts:
+    """Chunks by size: those in use and those free by the boundary tags.
+
+    The overlaid chunks are those in use that an Overlay names.
+    """
+
+    used: Counter[int] = field(default_factory=Counter)
+    free: Counter[int] = field(default_factory=Counter)
+    overlaid_chunks: int = 0
+    overlaid_bytes: int = 0
+
+    def add(self, run: Run) -> None:
+        used, free, of_free = self.used, self.free, run.free_counts
+        for word, count in run.counts.items():
+            used[word & ~FLAGS] += count - of_free[word]
+        for word, count in of_free.items():
+            free[word & ~FLAGS] += count
+        for chunks in (run.fast, run.cached):
+            self.overlaid_chunks += len(chunks)
+            self.overlaid_bytes += sum(map(run.size_at, chunks))
+
+    def close(self, end: int) -> None:
+        pass
+
+    @property
+    def chunks(self) -> int:
+        return self.used_chunks + self.free_chunks
+
+    @property
+    def used_chunks(self) -> int:
+        return sum(self.used.values())
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(size * count for size, count in self.used.items())
+
+    @property
+    def free_chunks(self) -> int:
+        return sum(self.free.values())
+
+    @property
+    def free_bytes(self) -> int:
+        return sum(size * count for size, count in self.free.items())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all chunks."""
+        return self.used_bytes + self.free_bytes
+
+
+class Edges(NamedTuple):
+    """Sums of a hash over links: over each (chunk, fd) and over each (bk, chunk).
+
+    In lists that are linked both ways each pair is in both sums, so they are the same. A link that
+    leads elsewhere is in one of them only; the hash (Python's, of a tuple: xxHash) makes that other
+    links don't make up for it, as they would for a sum of addresses.
+    """
+
+    forward: int = 0
+    backward: int = 0
+
+    @classmethod
+    def of(cls, chunks: Sequence[int], fds: Iterable[int], bks: Iterable[int]) -> Edges:
+        return cls(sum(map(hash, zip(chunks, fds))), sum(map(hash, zip(bks, chunks))))
+
+    def plus(self, other: Edges) -> Edges:
+        return Edges(self.forward + other.forward, self.backward + other.backward)
+
+    @property
+    def mutual(self) -> bool:
+        """Whether every link is answered."""
+        return self.forward == self.backward
+
+
+NO_EDGES = Edges()
+
+
+@dataclass
+class Linkage:
+    """How the free chunks hang together: `links` by fd and bk, `skips` by fd_nextsize and
+    bk_nextsize, which lead from size to size in large bins.
+
+    `address_sum` identifies the set of free chunks without keeping it.
+    """
+
+    large: int  # bytes of the smallest chunk in large bins
+    address_sum: int = 0
+    links: Edges = NO_EDGES
+    skips: Edges = NO_EDGES
+
+    def add(self, run: Run) -> None:
+        if not run.free:
+            return
+        chunks = run.free_addresses
+        self.address_sum += sum(chunks)
+        self.links = self.links.plus(Edges.of(chunks, run.of_free(FD), run.of_free(BK)))
+        if max(run.free_counts) >= self.large:
+            self._add_skips(run)
+
+    def _add_skips(self, run: Run) -> None:
+        sizes, fds, bks = run.fields[1], run.fields[FD_NEXTSIZE], run.fields[BK_NEXTSIZE]
+        at = [i for i in run.free if sizes[i] >= self.large and (fds[i] or bks[i])]
+        chunks = [run.start + i * GRAIN for i in at]
+        found = Edges.of(chunks, (fds[i] for i in at), (bks[i] for i in at))
+        self.skips = self.skips.plus(found)
+
+    def close(self, end: int) -> None:
+        pass
+
+
+@dataclass
+class Feet:
+    """The free chunks whose size isn't the prev_size behind them: `flaws`, the first ones."""
+
+    flaws: list[Problem] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        if run.feet == sum((word & ~FLAGS) * count for word, count in run.free_counts.items()):
+            return
+        sizes = run.fields[1]
+        for i in run.free:
+            chunk, size, foot = run.start + i * GRAIN, sizes[i] & ~FLAGS, run.foot_of(i)
+            if foot != size and len(self.flaws) < FLAWS:
+                said = f"free chunk {chunk:#x} has size {size:#x}, prev_size behind it is {foot:#x}"
+                self.flaws.append(Problem("bad_prev_size", said, chunk))
+
+    def close(self, end: int) -> None:
+        pass
+
+
+@dataclass
+class FreeSpace:
+    """The free chunks' space: added to `holes`, and by chunk size those bytes of it that aren't in
+    memory, `swapped` those that are in swap.
+    """
+
+    holes: Holes
+    absent: Counter[int] = field(default_factory=Counter)
+    swapped: Counter[int] = field(default_factory=Counter)
+
+    def add(self, run: Run) -> None:
+        """Add a run; chunks too small for a page matter only beside fast ones, of any run."""
+        holes, sizes, free = self.holes, run.fields[1], run.free
+        if missing(holes.residency, run.start, run.end)[0]:
+            self._add_absent(run)
+        if not run.fast:
+            smallest = holes.trimmer.smallest
+            edges = [i for i in free[:1] if run.start + i * GRAIN == holes.end]
+            edges += [] if run.following & PREV_INUSE else free[-1:]
+            large = free if max(run.free_counts, default=0) >= smallest else []
+            free = [*edges, *(i for i in large if sizes[i] >= smallest)]
+        for chunk in sorted(run.fast.union([run.start + i * GRAIN for i in free])):
+            holes.add(chunk, run.size_at(chunk), chunk in run.fast)
+
+    def _add_absent(self, run: Run) -> None:
+        for chunk in run.free_addresses:
+            size = run.size_at(chunk)
+            absent, swapped = missing(self.holes.residency, chunk, chunk + size)
+            if absent:
+                self.absent[size] += absent
+                self.swapped[size] += swapped
+
+    def close(self, end: int) -> None:
+        self.holes.close(end)
+
+
+@dataclass
+class LastInUse:
+    """The last chunk in use that the program holds: its address, None without any."""
+
+    address: int | None = None
+
+    def add(self, run: Run) -> None:
+        address = run.end
+        behind = chain((run.following,), reversed(run.words))
+        for word, following in zip(reversed(run.words), behind):
+            address -= word & ~FLAGS
+            overlaid = address in run.fast or address in run.cached
+            if following & PREV_INUSE and not overlaid:
+                self.address = address
+                return
+
+    def close(self, end: int) -> None:
+        pass
+
+
+@dataclass
+class Landmarks:
+    """Chunks to begin at: one in each BUCKET of address space."""
+
+    chunks: list[int] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        if not self.chunks or self.chunks[-1] >> BUCKET != run.start >> BUCKET:
+            self.chunks.append(run.start)
+
+    def close(self, end: int) -> None:
+        pass
+
+    def before(self, address: int, back: int = 0) -> int | None:
+        """Return a chunk at this address or before it, with so many landmarks between the two; the
+        first one where there are fewer, None without any.
+        """
+        at = bisect_right(self.chunks, address) - 1 - back
+        return self.chunks[max(at, 0)] if self.chunks else None

@@ -1,0 +1,115 @@
+"""The links between free chunks: read page by page, and what is said of those that are bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import MemoryFault, Problem, SwappedOutError
+from ..target.target import Target
+
+
+class Links:
+    """Words of the target, read page by page and kept for a while, for following lists."""
+
+    CAPACITY = 4096  # pages
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._offset = target.page - 1  # mask of the offset in a page
+        self._shift = 3 if target.word == 8 else 2
+        self._count = target.page >> self._shift
+        self._pages: dict[int, Sequence[int]] = {}
+
+    def word(self, address: int) -> int:
+        """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
+        words, index = self._at(address)
+        return words[index]
+
+    def chunk(self, address: int) -> tuple[int, int, int]:
+        """Return a chunk's size word, fd and bk."""
+        words, i = self._at(address)
+        if i + 4 <= self._count:
+            return words[i + 1], words[i + 2], words[i + 3]
+        size, fd, bk = (self.word(address + (at << self._shift)) for at in (1, 2, 3))
+        return size, fd, bk
+
+    def _at(self, address: int) -> tuple[Sequence[int], int]:
+        """Return the words of the page that holds `address`, and the word's index there."""
+        offset = address & self._offset
+        words = self._pages.get(address - offset)
+        if words is None:
+            words = self._load(address, address - offset)
+        if offset & (1 << self._shift) - 1:
+            raise MemoryFault(address, self._target.word)
+        return words, offset >> self._shift
+
+    def _load(self, address: int, page: int) -> Sequence[int]:
+        if len(self._pages) >= self.CAPACITY:
+            self._pages.clear()
+        try:
+            words = self._target.bulk_words(page, self._count)
+        except SwappedOutError:
+            raise
+        except MemoryFault:
+            raise MemoryFault(address, self._target.word) from None
+        self._pages[page] = words
+        return words
+
+
+@dataclass(frozen=True)
+class Trail:
+    """Where a list keeps its links: the `head`'s word, and `offset` bytes into each chunk; `reveal`
+    tells what a chunk's link means, by what is stored and where.
+    """
+
+    links: Links
+    head: int
+    offset: int
+    reveal: Callable[[int, int], int]
+
+    def blame(self, code: str, statement: str, holder: int | None) -> Problem:
+        """Return the problem that a link is bad: the one of this chunk, of the head for None."""
+        place = self.head if holder is None else holder
+        return Problem(code, f"{statement}; {self.told(holder)}", place)
+
+    def told(self, holder: int | None) -> str:
+        """Say who holds a link, and what it is: as it lies in memory, and what that means."""
+        field = self.head if holder is None else holder + self.offset
+        try:
+            stored = self.links.word(field)
+        except MemoryFault:
+            return f"that link, at {field:#x}, cannot be read"
+        if holder is None:
+            return f"the list's head, at {self.head:#x}, is that link: {stored:#x}"
+        meant = self.reveal(stored, field)
+        word = f"{stored:#x}" if meant == stored else f"{stored:#x}, demangled {meant:#x}"
+        return f"chunk {holder:#x} holds that link: {word}"
+
+
+class BrokenError(Exception):
+    """A list can't be followed further. The last link that was followed is bad, unless it is known
+    that something `elsewhere` is.
+    """
+
+    def __init__(self, code: str, statement: str, elsewhere: int | None = None) -> None:
+        super().__init__(statement)
+        self.code = code
+        self.statement = statement
+        self.elsewhere = elsewhere
+
+    def problem(self, trail: Trail, last: int | None) -> Problem:
+        """Return what is wrong, and where: `last` is the chunk whose link was followed."""
+        problem = trail.blame(self.code, self.statement, last)
+        return problem if self.elsewhere is None else replace(problem, address=self.elsewhere)
+
+
+def is_linked(links: Links, chunk: int) -> bool:
+    """Tell whether a chunk hangs in a regular bin: both its neighbours there link to it (what
+    malloc.c's unlink_chunk demands).
+    """
+    try:
+        _, following, previous = links.chunk(chunk)
+        return links.chunk(following)[2] == chunk == links.chunk(previous)[1]
+    except MemoryFault:
+        return False

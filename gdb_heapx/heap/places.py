@@ -1,0 +1,67 @@
+"""Sets of chunks by address, small enough to have them all at hand."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+BUCKET = 20  # chunks are kept by 2 ** BUCKET bytes of address space
+NOWHERE: frozenset[int] = frozenset()
+
+
+@dataclass
+class Places:
+    """A set of chunks' addresses: four bytes each. It is filled first, and then asked."""
+
+    _buckets: dict[int, array[int]] = field(default_factory=dict)
+    _sorted: set[int] = field(default_factory=set)
+    _near: tuple[int, frozenset[int]] = (-1, frozenset())  # the bucket that was asked last
+
+    def __contains__(self, chunk: int) -> bool:
+        return chunk in self.bucket(chunk >> BUCKET)
+
+    def bucket(self, number: int) -> frozenset[int]:
+        """Return the chunks whose addresses, shifted by BUCKET, are this number."""
+        if self._near[0] != number:
+            self._near = number, self.between(number << BUCKET, number + 1 << BUCKET)
+        return self._near[1]
+
+    def add(self, chunk: int) -> None:
+        bucket = self._buckets.get(chunk >> BUCKET)
+        if bucket is None:
+            bucket = self._buckets[chunk >> BUCKET] = array("I")
+        bucket.append(chunk & (1 << BUCKET) - 1)
+
+    def between(self, start: int, end: int) -> frozenset[int]:
+        """Return the chunks in [start, end)."""
+        found: list[int] = []
+        numbers = range(start >> BUCKET, (end - 1 >> BUCKET) + 1)
+        fewer = numbers if len(numbers) < len(self._buckets) else self._buckets
+        for number in fewer:
+            if number in numbers and number in self._buckets:
+                bucket, base = self._in_order(number), number << BUCKET
+                first, last = (bisect_left(bucket, at - base) for at in (max(start, base), end))
+                found += map(base.__add__, bucket[first:last])
+        return frozenset(found)
+
+    def _in_order(self, number: int) -> array[int]:
+        if number not in self._sorted:
+            self._buckets[number] = array("I", sorted(self._buckets[number]))
+            self._sorted.add(number)
+        return self._buckets[number]
+
+
+class Overlay(NamedTuple):
+    """Chunks that look in use and aren't the program's; the walk meets them where they must lie.
+
+    `fast` are those in fastbins, `cached` those in tcaches and the tcaches themselves.
+    """
+
+    fast: Places
+    cached: Places
+
+    @classmethod
+    def empty(cls) -> Overlay:
+        return cls(Places(), Places())
