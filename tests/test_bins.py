@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, combinations, combinations_with_replacement, product
+
 import pytest
 from heapbuilder import (
     AMD64,
@@ -270,6 +272,52 @@ def test_a_chunk_in_the_wrong_bin_is_a_problem():
     heap.poke(chunks[0] + 16, chunks[1])
     heap.poke(chunks[1] + 24, chunks[0])
     assert one_problem(heap).code == "bad_size"
+
+
+# Three chunks in each of five bins, large ones of two sizes: by the name of the bin.
+IN_BINS = {
+    "unsorted": [(UNSORTED, 272)] * 3,
+    "small 16": [(FREE, 256)] * 3,
+    "small 20": [(FREE, 320)] * 3,
+    "large 80": [(FREE, 1088), (FREE, 1088), (FREE, 1104)],
+    "large 97": [(FREE, 4096), (FREE, 4096), (FREE, 4112)],
+}
+PAIRS = list(combinations_with_replacement(IN_BINS, 2))
+
+
+@pytest.mark.parametrize("machine", [AMD64, I386, S390X], ids=["amd64", "i386", "s390x"])
+@pytest.mark.parametrize(("one", "other"), PAIRS, ids=map("-".join, PAIRS))
+def test_links_that_are_swapped_between_chunks_of_any_two_bins_are_found(machine, one, other):
+    """Each sum over all links stays what it was, and so does the number of chunks in each bin."""
+    word = machine.word
+    for offset in (2 * word, 3 * word):
+        heap, chunks = with_bins(*chain(*IN_BINS.values()), machine=machine)
+        assert not problems_of(heap)
+        names = [name for name, sizes in IN_BINS.items() for _ in sizes]
+        of = {name: [c for c, n in zip(chunks, names) if n == name] for name in IN_BINS}
+        for first, second in product(of[one], of[other]):
+            links = heap.peek(first + offset), heap.peek(second + offset)
+            if links[0] == links[1]:
+                continue
+            swap(heap, (first + offset, links[1]), (second + offset, links[0]))
+            codes = {problem.code for problem in problems_of(heap)}
+            assert codes & {"bad_link", "bad_size"}, (first, second)
+            swap(heap, (first + offset, links[0]), (second + offset, links[1]))
+
+
+def swap(heap, *words):
+    for address, value in words:
+        heap.poke(address, value)
+
+
+def test_links_to_the_next_size_that_are_swapped_are_found():
+    heap, chunks = with_bins(*[(FREE, size) for size in (4096, 4112, 4128, 4144)])
+    for one, other in combinations(chunks, 2):
+        for offset in (32, 40):
+            links = heap.peek(one + offset), heap.peek(other + offset)
+            swap(heap, (one + offset, links[1]), (other + offset, links[0]))
+            assert {problem.code for problem in problems_of(heap)} == {"bad_nextsize"}
+            swap(heap, (one + offset, links[0]), (other + offset, links[1]))
 
 
 @pytest.mark.parametrize("release", [(2, 29), (2, 36), (2, 42)], ids=str)

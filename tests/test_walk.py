@@ -78,7 +78,7 @@ def test_the_sum_of_addresses_identifies_the_free_chunks():
     heap, (_, first, _, second, _) = heap_with(
         (USED, 64), (FREE, 256), (USED, 32), (UNSORTED, 512), (USED, 32)
     )
-    assert walked(heap).linkage.address_sum == first + second
+    assert walked(heap).linkage.links.chunks == first + second
 
 
 def test_an_arena_without_chunks_has_only_top():

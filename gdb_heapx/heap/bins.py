@@ -14,7 +14,7 @@ from ..errors import MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
 from ..target.target import Residency, Target
 from .arenas import Arena
-from .folds import Edges
+from .folds import LinkSums
 from .holes import missing
 from .links import BrokenError, Links, Trail
 from .lists import BinHead, Chunks, Followed, Visit, fast_list, follow, regular_list, wrong_skip
@@ -56,13 +56,13 @@ class ArenaBins:
     """One arena's bins that hold chunks.
 
     `address_sum` is over the chunks of the regular bins, where each list was followed. Else those
-    bins are what a walk found free, and `links` proves that this hangs in them.
+    bins are what a walk found free, and `links` prove that this hangs in them.
     """
 
     bins: tuple[Bin, ...]
     address_sum: int | None
     problems: tuple[Problem, ...]
-    links: Edges | None = None
+    links: LinkSums | None = None
 
     def joined(self, other: ArenaBins) -> ArenaBins:
         """Return these bins and then the other ones."""
@@ -100,7 +100,7 @@ class FreeList:
 
 class FreeChunks(NamedTuple):
     """All chunks that a walk found free in an arena: by size, and how they link to each other
-    (folds.Linkage).
+    (folds.LinkSums).
 
     `absent` bytes by chunk size are not resident, `swapped` of them are swapped.
     """
@@ -108,9 +108,8 @@ class FreeChunks(NamedTuple):
     sizes: Counter[int]
     absent: Counter[int]
     swapped: Counter[int]
-    address_sum: int
-    links: Edges
-    skips: Edges
+    links: LinkSums
+    skips: LinkSums
 
 
 def read_fast(
@@ -195,13 +194,13 @@ def read_regular(
     a read per chunk. Otherwise every list is followed, and shows where it breaks.
     """
     lists = list(regular_lists(target, layout, arena, links))
-    edges = free and free.links.plus(_edges_of_heads(target, layout, arena))
-    if free is not None and edges and edges.mutual:
+    sums = free and free.links.plus(_sums_of_heads(target, layout, arena))
+    if free is not None and sums and sums.closed:
         unsorted = _unsorted(target, lists, free)
         derived = unsorted and _derive(target, layout, lists, free, unsorted)
         if derived is not None:
-            wrong = [] if free.skips.mutual else _wrong_skips(lists, links, target.word)
-            return _bins_of(arena, derived, wrong, None, edges)
+            wrong = [] if free.skips.closed else _wrong_skips(lists, links, target.word)
+            return _bins_of(arena, derived, wrong, None, sums)
     bins: list[Bin] = []
     problems: list[Problem] = []
     address_sum = 0
@@ -225,16 +224,16 @@ def _bins_of(
     bins: list[Bin],
     problems: list[Problem],
     address_sum: int | None = None,
-    links: Edges | None = None,
+    links: LinkSums | None = None,
 ) -> ArenaBins:
     located = tuple(replace(problem, arena=arena.index) for problem in problems)
     return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located, links)
 
 
-def _edges_of_heads(target: Target, layout: Layout, arena: Arena) -> Edges:
+def _sums_of_heads(target: Target, layout: Layout, arena: Arena) -> LinkSums:
     """Return the links of the bins themselves, which are in the circles of their chunks."""
     heads = regular_heads(target, layout, arena)
-    return Edges.of([h.pseudo for h in heads], [h.fd for h in heads], [h.bk for h in heads])
+    return LinkSums.of([h.pseudo for h in heads], [h.fd for h in heads], [h.bk for h in heads])
 
 
 class _Sizes(NamedTuple):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import add, mul, sub
 from typing import NamedTuple, Protocol
 
 from ..errors import Problem
 from ..glibc.layout import FLAGS, PREV_INUSE
 from .holes import Holes, missing
 from .places import BUCKET
-from .scan import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, GRAIN, Run
+from .scan import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, GRAIN, SIZE, Run
 
 FLAWS = 8  # of a heap that are told
 
@@ -79,60 +80,69 @@ class Counts:
         return self.used_bytes + self.free_bytes
 
 
-class Edges(NamedTuple):
-    """Sums of a hash over links: over each (chunk, fd) and over each (bk, chunk).
+class LinkSums(NamedTuple):
+    """Sums over chunks of circular lists: of their addresses, of the links that each has, fd and
+    bk, and of address * (fd - bk).
 
-    In lists that are linked both ways each pair is in both sums, so they are the same. A link that
-    leads elsewhere is in one of them only; the hash (Python's, of a tuple: xxHash) makes that other
-    links don't make up for it, as they would for a sum of addresses.
+    In lists that are linked both ways each chunk is some chunk's fd once and some chunk's bk once,
+    so the first three agree. Each (chunk, fd) is some other's (bk, chunk) there, so the last one is
+    0. A link that leads elsewhere makes the former differ. Two links that are swapped, x of chunk a
+    and y of chunk b, change only the latter, by (a - b) * (x - y), which is never 0. (A sum of a
+    hash of pairs, such as Python's of tuples, can stay the same: it is too close to linear.)
     """
 
-    forward: int = 0
-    backward: int = 0
+    chunks: int = 0
+    fds: int = 0
+    bks: int = 0
+    twist: int = 0
 
     @classmethod
-    def of(cls, chunks: Sequence[int], fds: Iterable[int], bks: Iterable[int]) -> Edges:
-        return cls(sum(map(hash, zip(chunks, fds))), sum(map(hash, zip(bks, chunks))))
+    def of(
+        cls,
+        at: Sequence[int],
+        fds: Sequence[int],
+        bks: Sequence[int],
+        start: int = 0,
+        unit: int = 1,
+    ) -> LinkSums:
+        """Return the sums over chunks at these multiples of `unit` bytes from `start`."""
+        apart = list(map(sub, fds, bks))
+        twist = start * sum(apart) + unit * sum(map(mul, at, apart))
+        return cls(start * len(at) + unit * sum(at), sum(fds), sum(bks), twist)
 
-    def plus(self, other: Edges) -> Edges:
-        return Edges(self.forward + other.forward, self.backward + other.backward)
+    def plus(self, other: LinkSums) -> LinkSums:
+        return LinkSums(*map(add, self, other))
 
     @property
-    def mutual(self) -> bool:
-        """Whether every link is answered."""
-        return self.forward == self.backward
+    def closed(self) -> bool:
+        """Whether they lead to all of these chunks and nowhere else, and both ways."""
+        return self.chunks == self.fds == self.bks and not self.twist
 
 
-NO_EDGES = Edges()
+NO_LINKS = LinkSums()
 
 
 @dataclass
 class Linkage:
     """How the free chunks hang together: `links` by fd and bk, `skips` by fd_nextsize and
     bk_nextsize, which lead from size to size in large bins.
-
-    `address_sum` identifies the set of free chunks without keeping it.
     """
 
     large: int  # bytes of the smallest chunk in large bins
-    address_sum: int = 0
-    links: Edges = NO_EDGES
-    skips: Edges = NO_EDGES
+    links: LinkSums = NO_LINKS
+    skips: LinkSums = NO_LINKS
 
     def add(self, run: Run) -> None:
-        if not run.free:
-            return
-        chunks = run.free_addresses
-        self.address_sum += sum(chunks)
-        self.links = self.links.plus(Edges.of(chunks, run.of_free(FD), run.of_free(BK)))
-        if max(run.free_counts) >= self.large:
-            self._add_skips(run)
+        if run.free:
+            found = LinkSums.of(run.free, run.of_free(FD), run.of_free(BK), run.start, GRAIN)
+            self.links = self.links.plus(found)
+            if max(run.free_counts) >= self.large:
+                self._add_skips(run)
 
     def _add_skips(self, run: Run) -> None:
-        sizes, fds, bks = run.fields[1], run.fields[FD_NEXTSIZE], run.fields[BK_NEXTSIZE]
+        sizes, fds, bks = run.fields[SIZE], run.fields[FD_NEXTSIZE], run.fields[BK_NEXTSIZE]
         at = [i for i in run.free if sizes[i] >= self.large and (fds[i] or bks[i])]
-        chunks = [run.start + i * GRAIN for i in at]
-        found = Edges.of(chunks, (fds[i] for i in at), (bks[i] for i in at))
+        found = LinkSums.of(at, [fds[i] for i in at], [bks[i] for i in at], run.start, GRAIN)
         self.skips = self.skips.plus(found)
 
     def close(self, end: int) -> None:
@@ -148,7 +158,7 @@ class Feet:
     def add(self, run: Run) -> None:
         if run.feet == sum((word & ~FLAGS) * count for word, count in run.free_counts.items()):
             return
-        sizes = run.fields[1]
+        sizes = run.fields[SIZE]
         for i in run.free:
             chunk, size, foot = run.start + i * GRAIN, sizes[i] & ~FLAGS, run.foot_of(i)
             if foot != size and len(self.flaws) < FLAWS:
@@ -171,7 +181,7 @@ class FreeSpace:
 
     def add(self, run: Run) -> None:
         """Add a run; chunks too small for a page matter only beside fast ones, of any run."""
-        holes, sizes, free = self.holes, run.fields[1], run.free
+        holes, sizes, free = self.holes, run.fields[SIZE], run.free
         if missing(holes.residency, run.start, run.end)[0]:
             self._add_absent(run)
         if not run.fast:

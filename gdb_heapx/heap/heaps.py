@@ -13,7 +13,7 @@ from ..target.mappings import Mapping
 from ..target.target import Target
 from .arenas import Arena, Heap
 from .bins import FreeChunks
-from .folds import NO_EDGES, Edges
+from .folds import NO_LINKS, LinkSums
 from .holes import Holes, next_touched
 from .places import Overlay
 from .walk import Tally, take_tally
@@ -74,9 +74,8 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
         sum((tally.counts.free for tally in tallies), Counter()),
         sum((space.absent for space in spaces), Counter()),
         sum((space.swapped for space in spaces), Counter()),
-        sum(tally.linkage.address_sum for tally in tallies),
-        reduce(Edges.plus, (tally.linkage.links for tally in tallies), NO_EDGES),
-        reduce(Edges.plus, (tally.linkage.skips for tally in tallies), NO_EDGES),
+        reduce(LinkSums.plus, (tally.linkage.links for tally in tallies), NO_LINKS),
+        reduce(LinkSums.plus, (tally.linkage.skips for tally in tallies), NO_LINKS),
     )
 
 

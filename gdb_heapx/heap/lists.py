@@ -129,6 +129,9 @@ def regular_list(
             raise _not_mutual(name, links, previous, chunk, back)
         yield chunk, size
         previous, chunk = chunk, following
+    if head.bk != previous:
+        statement = f"{name} ends behind {previous:#x}, though its last chunk is {head.bk:#x} by bk"
+        raise BrokenError("bad_link", statement)
 
 
 def _not_mutual(name: str, links: Links, previous: int, chunk: int, back: int) -> BrokenError:

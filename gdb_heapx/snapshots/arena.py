@@ -289,13 +289,13 @@ class ArenaReading:
         """
         index, links = self.arena.index, self.bins.links
         if links is not None:
-            sums = _checksum(links.forward), _checksum(links.backward)
-            yield Check("free chunks link both ways (checksum)", index, *sums)
+            sums = _checksum(links.chunks), _checksum(links.fds)
+            yield Check("free chunks link to each other (checksum)", index, *sums)
             return
         found: list[int | None] = [
             sum(tally.counts.free_chunks for tally in tallies),
             sum(tally.counts.free_bytes for tally in tallies),
-            _checksum(sum(tally.linkage.address_sum for tally in tallies)),
+            _checksum(sum(tally.linkage.links.chunks for tally in tallies)),
         ]
         chunks, size = self.bins.chunks(*BINNED), self.bins.bytes(*BINNED)
         expected = chunks, size, _checksum(self.bins.address_sum or 0)
