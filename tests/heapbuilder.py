@@ -9,17 +9,20 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.glibc import releases
 from gdb_heapx.glibc.layout import Layout, Member, Struct
 from gdb_heapx.target.elf import PT_LOAD, Segment
+from gdb_heapx.target.facts import Facts, Thread
 from gdb_heapx.target.images import Image
 from gdb_heapx.target.mappings import Mapping, Usage, check_range
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
-from gdb_heapx.target.target import Target, Thread
+from gdb_heapx.target.space import Space
+from gdb_heapx.target.target import Target
 
 PAGE = 4096
 USED, FREE, UNSORTED, FAST, TCACHE, STRUCT = "used", "free", "unsorted", "fast", "tcache", "struct"
@@ -361,6 +364,16 @@ class ArenaBuilder:
         self.overhead += self.cursor - self.base
 
 
+@dataclass(frozen=True)
+class Answers:
+    """A debugger that is told its answers."""
+
+    inside_malloc: Callable[[], dict[int, str] | None] = lambda: None
+    aborting: Callable[[], frozenset[int] | None] = lambda: None
+    thread_pointers: Callable[[], dict[int, int] | None] = lambda: None
+    symbol: Callable[[int], str | None] = lambda _: None
+
+
 class HeapBuilder:
     """A process with one libc. Add chunks to `main` and to `arena()`s, then ask for `target()`.
 
@@ -693,23 +706,32 @@ class HeapBuilder:
             structs["rtld_global"] = _struct("rtld_global", lists)
         known = Symbols("/lib/libc.so.6", self.symbols, structs, {"tcache": 16, "thread_arena": 32})
         libc = Image(known.path, (), self.memory, lambda build_id: None, known)
-        return Target(
-            memory=self.memory,
+        facts = Facts(
+            pid=4711,
+            exe="/usr/bin/server",
             word=self.word,
             byteorder=self.machine.byteorder,
             architecture=self.machine.architecture,
             page=self.page,
             live=True,
-            pid=4711,
-            exe="/usr/bin/server",
             mappings=self._mappings(),
             threads=tuple(Thread(cache.lwp, cache.name) for cache in self.caches),
-            objects=(libc,),
-            inside_malloc=lambda: self.inside,
-            aborting=lambda: self.aborting,
-            residency=self.residency,
             no_residency=None if self.residency else "nobody told the builder",
         )
+        probe = Answers(inside_malloc=lambda: self.inside, aborting=lambda: self.aborting)
+        return Target(Space(facts, self.memory, self.residency), (libc,), probe)
+
+
+def changed(target: Target, **changes: Any) -> Target:
+    """Return a target with other facts, another memory or residency, other files or answers."""
+    space = target.space
+    facts, memory, answers, rest = (
+        {name: changes[name] for name in changes if name in part.__dataclass_fields__}
+        for part in (space.facts, space, target.probe, target)
+    )
+    assert changes.keys() == {*facts, *memory, *answers, *rest}
+    space = replace(space, facts=replace(space.facts, **facts), **memory)
+    return replace(target, space=space, probe=replace(target.probe, **answers), **rest)
 
 
 def _struct(name: str, members: dict[str, tuple[int, int]]) -> Struct:

@@ -21,6 +21,7 @@ from heapbuilder import (
     HeapBuilder,
     Pages,
     at_random,
+    changed,
     up,
     usual,
     with_pages_at_random,
@@ -125,9 +126,9 @@ class Scene:
         for arena in self.arenas[1:] if self.idle else ():
             heap.field(heap.layout.state, arena.address, "attached_threads", 0)
         self._link_maps()
-        return replace(
+        return changed(
             target,
-            mappings=tuple(map(self._mapping, target.mappings)),
+            mappings=tuple(map(self._mapping, target.space.mappings)),
             objects=(*target.objects, *self._images(target)),
         )
 
@@ -135,8 +136,8 @@ class Scene:
         def opened(mapping, build_id):
             return self.files.get(mapping.name, File())
 
-        libraries = [m for m in target.mappings if m.name.startswith("/usr/lib/")]
-        return find_images(libraries, target.memory, opened)
+        libraries = [m for m in target.space.mappings if m.name.startswith("/usr/lib/")]
+        return find_images(libraries, target.space.memory, opened)
 
     def _link_maps(self) -> None:
         """Put the libraries into ld.so's list, in front of libc's struct link_map and behind it."""
@@ -162,7 +163,7 @@ class Scene:
         return snapshot
 
 
-LIBC = sum(m.size for m in Scene().target().mappings if m.name == "/lib/libc.so.6")
+LIBC = sum(m.size for m in Scene().target().space.mappings if m.name == "/lib/libc.so.6")
 
 
 def raised(**more):
@@ -474,7 +475,7 @@ def amounts(case):
 def test_live_retained_malloc_s_own_and_the_rest_are_the_rss(seed):
     heap = with_pages_at_random(seed, at_random(seed, *KIND))
     case = Case(take(heap.target()))
-    rss = sum(m.usage.resident for m in heap.target().mappings if m.usage)
+    rss = sum(m.usage.resident for m in heap.target().space.mappings if m.usage)
     assert sum(amounts(case)) == case.whole == rss
     for each in find_causes(case.snapshot):
         assert 64 * KIB <= each.bytes <= rss or each.code == "swapped"
@@ -485,7 +486,7 @@ def test_live_retained_malloc_s_own_and_the_rest_are_the_rss(seed):
 def test_where_residency_is_unknown_they_are_the_address_space(seed):
     heap = at_random(seed, *KIND)
     case = Case(take(heap.target()))
-    mapped = [m.size for m in heap.target().mappings if m.permissions != "---p"]
+    mapped = [m.size for m in heap.target().space.mappings if m.permissions != "---p"]
     assert case.whole == sum(mapped)
     assert sum(amounts(case)) == case.whole + case.amount(Owner.RESERVED)
     assert case.returnable is None
@@ -554,7 +555,7 @@ def test_without_a_walk_the_number_of_chunks_is_not_said_to_be_0():
 def test_the_memory_of_a_damaged_arena_is_not_said_to_be_outside_malloc():
     heap = damaged()
     case = Case(take(heap.target()))
-    sound = sum(m.size for m in heap.target().mappings if m.name == "/lib/libc.so.6")
+    sound = sum(m.size for m in heap.target().space.mappings if m.name == "/lib/libc.so.6")
     assert case.snapshot.problems
     assert case.outside == sound
 
@@ -695,7 +696,7 @@ def test_the_parts_of_the_overview_are_the_rss(name):
     scene = SCENES[name][0]()
     report = overview_of(scene)
     (table,) = report["tables"]
-    rss = sum(m.usage.resident for m in scene.heap.target().mappings if m.usage)
+    rss = sum(m.usage.resident for m in scene.heap.target().space.mappings if m.usage)
     assert sum(row["resident"] for row in table["rows"]) == rss
     assert [each["code"] for each in report["findings"]] == list(SCENES[name][1])[:3]
 
@@ -769,7 +770,7 @@ def test_the_overview_of_a_damaged_heap_has_a_part_that_is_unknown_and_is_the_rs
     report = json.loads(answer("--format json", take(target)).text)
     rows = {row["key"]: row["resident"] for row in report["tables"][0]["rows"]}
     assert rows["unknown"] > 0
-    assert sum(rows.values()) == sum(m.usage.resident for m in target.mappings if m.usage)
+    assert sum(rows.values()) == sum(m.usage.resident for m in target.space.mappings if m.usage)
 
 
 def test_no_more_of_a_damaged_heap_is_pinned_than_is_known_to_be_free():

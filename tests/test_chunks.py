@@ -9,7 +9,6 @@ import random
 import re
 import weakref
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from heapbuilder import (
@@ -24,6 +23,7 @@ from heapbuilder import (
     HeapBuilder,
     Pages,
     at_random,
+    changed,
     usual,
 )
 from hypothesis import given, settings
@@ -669,7 +669,7 @@ def test_chunks_say_what_is_missing():
     heap = usual()
     heap.mmapped(1 << 20)
     target = heap.target()
-    fewer = replace(target, mappings=tuple(m for m in target.mappings if m.size != 1 << 20))
+    fewer = changed(target, mappings=tuple(m for m in target.space.mappings if m.size != 1 << 20))
     assert "1 mmapped chunk of 1 MiB, which were not found" in " ".join(
         run("chunks --count", fewer).text.split()
     )

@@ -101,14 +101,14 @@ def assert_possible(report) -> None:
 
 def assert_nothing_is_absurd(heap: HeapBuilder, walk: bool) -> None:
     target = heap.target()
-    mapped = sum(mapping.size for mapping in target.mappings if "w" in mapping.permissions)
+    mapped = sum(mapping.size for mapping in target.space.mappings if "w" in mapping.permissions)
     heap.memory.reads.clear()
     snapshot = take(target, Scope(walk))
     assert sum(size for _, size in heap.memory.reads) <= 50 * mapped + (8 << 20)
     accounts = account(snapshot)
     assert accounts.difference in (0, None)
     assert (accounts.difference is None) == (heap.residency is None)
-    assert sum(e.virtual for e in accounts.entries) == sum(m.size for m in target.mappings)
+    assert sum(e.virtual for e in accounts.entries) == sum(m.size for m in target.space.mappings)
     for name, declared in load_commands().items():
         if declared.chunks is not True:
             assert_possible(report_of(declared, snapshot))

@@ -17,6 +17,7 @@ from heapbuilder import (
     HeapBuilder,
     Pages,
     at_random,
+    changed,
     usual,
     with_pages_at_random,
 )
@@ -61,11 +62,11 @@ def test_the_entries_add_up_to_all_mappings_and_to_the_kernels_rss(seed, kind, w
         heap.mmapped(heap.page * seed.randrange(2, 50), apart=seed.random() < 0.5)
     target = with_pages_at_random(seed, heap).target()
     ledger = ledger_of(heap, walk)
-    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in target.mappings)
+    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in target.space.mappings)
     resident = sum(e.presence.resident for e in ledger.entries)
-    assert resident == ledger.rss == sum(m.usage.resident for m in target.mappings)
+    assert resident == ledger.rss == sum(m.usage.resident for m in target.space.mappings)
     swapped = sum(e.presence.swapped for e in ledger.entries)
-    assert swapped == sum(m.usage.swapped for m in target.mappings)
+    assert swapped == sum(m.usage.swapped for m in target.space.mappings)
     assert ledger.difference == 0
     for each in ledger.entries:
         assert 0 <= each.presence.resident + each.presence.swapped <= each.virtual
@@ -155,9 +156,9 @@ def test_pages_that_moved_between_two_readings_are_a_difference():
             replace(row, usage=row.usage._replace(resident=row.usage.resident - 2 * PAGE))
             if row.name == name
             else row
-            for row in target.mappings
+            for row in target.space.mappings
         ]
-        ledger = account(take(replace(target, mappings=tuple(rows))))
+        ledger = account(take(changed(target, mappings=tuple(rows))))
         assert ledger.difference == difference
 
 
@@ -166,9 +167,9 @@ def test_what_a_forked_process_shares_is_told_once_for_each_mapping():
     target = heap.target()
     rows = [
         replace(row, usage=row.usage._replace(shared=3 * PAGE, proportional=5 * PAGE))
-        for row in target.mappings
+        for row in target.space.mappings
     ]
-    ledger = account(take(replace(target, mappings=tuple(rows))))
+    ledger = account(take(changed(target, mappings=tuple(rows))))
     assert ledger.shared == 3 * PAGE * sum(row.anonymous for row in rows)  # a file isn't private
     assert ledger.pss == 5 * PAGE * len(rows)
 
@@ -199,7 +200,7 @@ def test_a_mmapped_chunk_that_was_not_found_counts_as_in_use():
 
 def test_mmapped_chunks_that_were_not_found_are_no_more_than_other_anonymous_memory():
     heap = lost()
-    all_mapped = sum(mapping.size for mapping in heap.target().mappings)
+    all_mapped = sum(mapping.size for mapping in heap.target().space.mappings)
     heap.field(heap.layout.par, heap.symbols["mp_"], "mmapped_mem", all_mapped)
     ledger = ledger_of(heap)
     assert entry(ledger, Owner.MMAPPED).virtual == 501 * PAGE
@@ -208,7 +209,7 @@ def test_mmapped_chunks_that_were_not_found_are_no_more_than_other_anonymous_mem
 
 
 def test_where_the_mappings_are_not_known_mmapped_chunks_are_what_mp_counts():
-    ledger = account(take(replace(lost().target(), mappings=(), residency=None)))
+    ledger = account(take(changed(lost().target(), mappings=(), residency=None)))
     assert entry(ledger, Owner.MMAPPED) == (
         Owner.MMAPPED,
         None,
@@ -224,7 +225,9 @@ def test_where_the_mappings_are_not_known_mmapped_chunks_are_what_mp_counts():
 def test_where_residency_is_unknown_only_virtual_sizes_are_known():
     heap = usual()
     ledger = ledger_of(heap)
-    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in heap.target().mappings)
+    assert sum(e.virtual for e in ledger.entries) == sum(
+        m.size for m in heap.target().space.mappings
+    )
     assert {e.presence for e in ledger.entries} == {(None, None)}
     assert (ledger.rss, ledger.difference) == (None, None)
 
@@ -255,7 +258,9 @@ def test_free_chunks_that_no_list_leads_to_are_unknown():
     assert entry(ledger, Owner.UNKNOWN, 0).virtual == 2 * 2048
     assert entry(ledger, Owner.IN_USE, 0).virtual == 4 * 64
     assert ledger.difference == 0
-    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in heap.target().mappings)
+    assert sum(e.virtual for e in ledger.entries) == sum(
+        m.size for m in heap.target().space.mappings
+    )
 
 
 def test_without_a_walk_a_wrong_system_mem_changes_no_figure():

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
-from heapbuilder import AMD64, I386, usual
+from heapbuilder import AMD64, I386, changed, usual
 from live import gcore, heapx, look, table
 from sessions import answer
 
@@ -26,7 +25,7 @@ def rows_of(heap, environment=None, **parameters):
     defaults = releases.default_parameters(heap.layout)
     for name, value in {**defaults, **parameters}.items():
         heap.field(heap.layout.par, heap.symbols["mp_"], name, value)
-    target = replace(target, environment=lambda: environment)
+    target = changed(target, environment=environment)
     report = json.loads(answer("params --format json", take(target)).text)
     return {row["name"]: row for row in table(report)}, report
 
@@ -151,7 +150,7 @@ def test_only_mallocs_variables_are_read_from_an_environment():
 def test_long_values_and_sources_fit_the_terminal(width):
     heap = usual()
     tunables = "glibc.malloc.trim_threshold=-1:glibc.malloc.tcache_unsorted_limit=9"
-    target = replace(heap.target(), environment=lambda: {"GLIBC_TUNABLES": tunables})
+    target = changed(heap.target(), environment={"GLIBC_TUNABLES": tunables})
     for name, value in (("trim_threshold", ULONG_MAX), ("tcache_unsorted_limit", 9)):
         heap.field(heap.layout.par, heap.symbols["mp_"], name, value)
     text = answer("params", take(target), width).text

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from heapbuilder import PAGE, Pages, usual
+from heapbuilder import PAGE, Pages, changed, usual
 from sessions import answer
 
 from gdb_heapx.errors import MemoryFault, SwappedOutError
@@ -378,8 +378,8 @@ def swapped_heap(start, end, swap_in=0):
     heap.residency = Pages()
     target = heap.target()
     heap.residency.mark(start(heap), end(heap), SWAPPED)
-    bulk = QuietMemory(heap.memory, heap.residency, 0, target.mappings, swap_in)
-    return heap, replace(target, bulk=bulk)
+    bulk = QuietMemory(heap.memory, heap.residency, 0, target.space.mappings, swap_in)
+    return heap, changed(target, bulk=bulk)
 
 
 def middle(arena):

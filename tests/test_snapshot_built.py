@@ -20,6 +20,7 @@ from heapbuilder import (
     HeapBuilder,
     Pages,
     at_random,
+    changed,
     usual,
     with_pages_at_random,
 )
@@ -363,12 +364,12 @@ def test_a_program_break_that_may_be_another_files_is_unknown():
     """ld.so has a __curbrk, too."""
     heap = usual()
     target = heap.target()
-    place = next(m for m in target.mappings if m.name == "/lib/libc.so.6")
+    place = next(m for m in target.space.mappings if m.name == "/lib/libc.so.6")
     image = Image(place.name, (place,), heap.memory, lambda _: None, target.objects[0].debug)
-    target = replace(target, objects=(image,))
+    target = changed(target, objects=(image,))
     assert take(target).mallocs[0].program_break == heap.main.top + heap.main.top_size
     heap.symbols["__curbrk"] = place.end + 8
-    remote = replace(target, mappings=())
+    remote = changed(target, mappings=())
     assert take(remote).mallocs[0].program_break is None
 
 
@@ -402,7 +403,7 @@ def test_mmapped_chunks_in_one_mapping_with_heaps_are_found(where):
     chunks = []
     for heap._next_mmap in places[where]:
         chunks += [heap.mmapped(20 * PAGE), heap.mmapped(30 * PAGE)]
-    target = replace(heap.target(), mappings=merged(heap.target().mappings))
+    target = changed(heap.target(), mappings=merged(heap.target().space.mappings))
     (malloc,) = take(target).mallocs
     assert malloc.mmapped_certain
     assert [c.address for c in malloc.mmapped] == chunks
@@ -553,7 +554,7 @@ def test_a_top_below_a_foreign_brk_is_kept():
 
 
 def test_a_target_without_libc_is_refused():
-    target = replace(usual().target(), objects=())
+    target = changed(usual().target(), objects=())
     with pytest.raises(HeapxError, match="no glibc"):
         take(target)
 
@@ -582,8 +583,8 @@ def test_another_copy_of_malloc_in_the_debug_library_is_ignored():
     heap = usual()
     target = heap.target()
     known = replace(target.objects[0].debug, path="/lib/libc_malloc_debug.so.0")
-    other = Image(known.path, (), target.memory, lambda build_id: None, known)
-    assert len(take(replace(target, objects=(other, *target.objects))).mallocs) == 1
+    other = Image(known.path, (), target.space.memory, lambda build_id: None, known)
+    assert len(take(changed(target, objects=(other, *target.objects))).mallocs) == 1
 
 
 def test_a_32_bit_heap_has_heaps_of_one_mebibyte():
@@ -643,7 +644,7 @@ def assert_nothing_is_absurd(heap, walk):
     sizes = [getattr(trim, name) for trim in trims for name in Trim.__dataclass_fields__]
     assert all(0 <= part.resident <= part.bytes for part in sizes)
     entries = account(snapshot).entries
-    assert sum(e.virtual for e in entries) == sum(m.size for m in heap.target().mappings)
+    assert sum(e.virtual for e in entries) == sum(m.size for m in heap.target().space.mappings)
     assert snapshot.problems or all(e.virtual >= 0 for e in entries)
 
 
@@ -713,7 +714,7 @@ def test_a_huge_system_mem_and_top_cost_no_figure(machine, walk):
     assert [(p.code, p.arena) for p in snapshot.problems] == [("bad_top", 0), ("bad_system", 0)]
     assert (main.system, main.in_use, main.top) == (None, 640, heap.main.top_size)
     assert sum(h.size for h in main.heaps) == heap.main.system
-    mapped = sum(m.size for m in heap.target().mappings if "w" in m.permissions)
+    mapped = sum(m.size for m in heap.target().space.mappings if "w" in m.permissions)
     assert sum(size for _, size in heap.memory.reads) <= 4 * mapped
 
 
@@ -743,7 +744,7 @@ def test_a_heap_info_with_a_wrong_size_is_named_and_costs_no_figure(name, value)
 
 def test_without_mappings_a_heap_goes_as_far_as_memory_can_be_read():
     heap = three_arenas()
-    target = replace(heap.target(), mappings=())
+    target = changed(heap.target(), mappings=())
     heap.field(heap.layout.state, heap.main.address, "system_mem", 1 << 60)
     assert take(target).arenas()[0].in_use == 640
     heap.poke(heap.main.top + 8, 1 << 60 | 1)

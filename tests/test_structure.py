@@ -15,6 +15,7 @@ from heapbuilder import (
     HeapBuilder,
     Symbols,
     at_random,
+    changed,
     usual,
 )
 from hypothesis import given, settings
@@ -23,10 +24,9 @@ from hypothesis import strategies as st
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.glibc import releases
 from gdb_heapx.locate.by_structure import find_main_arena, find_mp, is_mp_at
-from gdb_heapx.locate.libcs import find_libcs
+from gdb_heapx.locate.libcs import Given, find_libcs
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import Image
-from gdb_heapx.target.target import Given
 
 RELEASES = [(2, minor) for minor in (23, 25, 27, 31, 33, 35, 41, 42, 43, 44)]
 DESCRIBED = ("_thread_db_", "_rtld_global", "_link_map", "stack_used", "__stack_user", "__curbrk")
@@ -47,10 +47,10 @@ def stripped(heap, told=True):
         heap.field(layout.par, heap.symbols["mp_"], name, value)
     names = (*DESCRIBED, *(("__libc_version",) if told else ()))
     known = {n: a for n, a in heap.symbols.items() if n.startswith(names)}
-    libc = next(m for m in target.mappings if m.name == "/lib/libc.so.6")
+    libc = next(m for m in target.space.mappings if m.name == "/lib/libc.so.6")
     exported = Symbols(libc.name, known, {}, {})
-    image = Image(libc.name, (libc,), target.memory, lambda build_id: None, exported)
-    return replace(target, objects=(image,))
+    image = Image(libc.name, (libc,), target.space.memory, lambda build_id: None, exported)
+    return changed(target, objects=(image,))
 
 
 def figures(snapshot):
@@ -63,9 +63,9 @@ def test_main_arena_and_mp_are_found_in_every_layout(machine, release):
     heap = usual(machine, release)
     target = stripped(heap)
     (image,) = target.objects
-    arena = find_main_arena(target, image, heap.layout)
+    arena = find_main_arena(target.space, image, heap.layout)
     assert arena == heap.symbols["main_arena"]
-    assert find_mp(target, image, heap.layout, arena) == heap.symbols["mp_"]
+    assert find_mp(target.space, image, heap.layout, arena) == heap.symbols["mp_"]
 
 
 @every_kind
@@ -117,16 +117,16 @@ def test_where_no_tcache_is_found_releases_that_differ_in_it_alone_are_told_toge
 
 @pytest.mark.parametrize("release", [(2, 23), (2, 31), (2, 43), (2, 44)])
 def test_a_wrong_release_set_by_hand_is_refused(release):
-    target = replace(stripped(usual()), given=Given(release=release))
+    target = stripped(usual())
     with pytest.raises(HeapxError, match=r"nothing .* looks like|its chunks don't add up"):
-        take(target)
+        take(target, given=Given(release=release))
 
 
 def test_addresses_set_by_hand_are_used():
     heap = usual()
     target = stripped(heap)
     given_ = Given(heap.symbols["main_arena"], heap.symbols["mp_"], (2, 36))
-    found = take(replace(target, given=given_))
+    found = take(target, given=given_)
     assert figures(found) == figures(take(heap.target()))
     how = {each.what: each.how for each in found.mallocs[0].found}
     assert {how[what] for what in ("main_arena", "mp_", "release")} == {"set by hand"}
@@ -138,7 +138,7 @@ def test_a_wrong_address_set_by_hand_is_refused(name):
     target = stripped(heap)
     for address, said in ((heap.libc, "can't be it"), (0x1000, "not in the data of any libc")):
         with pytest.raises(HeapxError, match=said):
-            take(replace(target, given=Given(**{name: address})))
+            take(target, given=Given(**{name: address}))
 
 
 def test_two_structs_that_could_be_main_arena_are_refused():
@@ -146,12 +146,14 @@ def test_two_structs_that_could_be_main_arena_are_refused():
     twin = heap.variable("twin", heap.layout.state.size)
     target = stripped(heap)
     source, size = heap.symbols["main_arena"], heap.layout.state.size
-    words = [int.from_bytes(target.memory.read(source + i, 8), "little") for i in range(0, size, 8)]
+    words = [
+        int.from_bytes(target.space.memory.read(source + i, 8), "little") for i in range(0, size, 8)
+    ]
     inside = range(source, source + size)
     for i, word in enumerate(words):
         heap.poke(twin + 8 * i, word - source + twin if word in inside else word)
     (image,) = target.objects
-    assert find_main_arena(target, image, heap.layout) is None
+    assert find_main_arena(target.space, image, heap.layout) is None
 
 
 def test_nothing_is_found_in_zeros_or_noise():
@@ -162,19 +164,19 @@ def test_nothing_is_found_in_zeros_or_noise():
     for make in (lambda: 0, lambda: noise.getrandbits(64)):
         for address in range(libc.start, libc.end, 8):
             heap.poke(address, make())
-        assert find_main_arena(target, target.objects[0], heap.layout) is None
+        assert find_main_arena(target.space, target.objects[0], heap.layout) is None
 
 
 def test_an_mp_whose_values_are_impossible_is_none():
     heap = usual()
     target = stripped(heap)
-    place = (target, heap.layout, heap.symbols["main_arena"], heap.symbols["mp_"])
+    place = (target.space, heap.layout, heap.symbols["main_arena"], heap.symbols["mp_"])
     assert is_mp_at(*place)
     for name, value in (
         *(("no_dyn_threshold", 7), ("mmapped_mem", 12345), ("arena_test", 0)),
         *(("sbrk_base", 1 << 60), ("thp_pagesize", 4097), ("tcache_bins", 63)),
     ):
-        before = target.read_struct(heap.layout.par, heap.symbols["mp_"])[name]
+        before = target.space.read_struct(heap.layout.par, heap.symbols["mp_"])[name]
         heap.field(heap.layout.par, heap.symbols["mp_"], name, value)
         assert not is_mp_at(*place), name
         heap.field(heap.layout.par, heap.symbols["mp_"], name, before)
@@ -212,8 +214,8 @@ def test_before_its_first_use_malloc_is_found_too():
     heap.field(state, main, "attached_threads", 1)
     heap.field(heap.layout.par, heap.symbols["mp_"], "sbrk_base", 0)
     (image,) = target.objects
-    assert find_main_arena(target, image, heap.layout) == main
-    assert find_mp(target, image, heap.layout, main) == heap.symbols["mp_"]
+    assert find_main_arena(target.space, image, heap.layout) == main
+    assert find_mp(target.space, image, heap.layout, main) == heap.symbols["mp_"]
 
 
 # Threads.
@@ -226,7 +228,7 @@ def test_tcaches_beside_thread_pointers():
     known = {n: a for n, a in heap.symbols.items() if n in ("__libc_version", "__curbrk")}
     target.objects[0].debug = Symbols("/lib/libc.so.6", known, {}, {})
     pointers = {cache.lwp: cache.pthread + 256 + 64 for cache in heap.caches}
-    found = take(replace(target, thread_pointers=lambda: pointers))
+    found = take(changed(target, thread_pointers=lambda: pointers))
     assert found.mallocs[0].caches == take(heap.target()).mallocs[0].caches
     assert found.mallocs[0].notes[1:] == ()
 
@@ -283,8 +285,8 @@ def test_where_no_thread_has_a_possible_tcache_a_note_says_so():
 def test_a_thread_is_known_by_the_lwp_that_it_has_outside():
     heap = usual()
     target = stripped(heap)
-    threads = tuple(replace(t, lwp=t.lwp + 5000, inner=t.lwp) for t in target.threads)
-    caches = take(replace(target, threads=threads)).mallocs[0].caches
+    threads = tuple(replace(t, lwp=t.lwp + 5000, inner=t.lwp) for t in target.facts.threads)
+    caches = take(changed(target, threads=threads)).mallocs[0].caches
     assert [cache.tcache.lwp for cache in caches] == [thread.lwp for thread in threads]
     assert [cache.name for cache in caches] == [thread.name for thread in threads]
 
@@ -295,6 +297,6 @@ def test_of_two_libcs_the_one_whose_malloc_is_not_found_is_named():
     zeros = replace(target.objects[0].mappings[0], start=1 << 40, end=(1 << 40) + 4096)
     known = {"__libc_version": heap.symbols["__libc_version"]}
     other = Symbols("/other/libc.so.6", known, {}, {})
-    twin = Image(other.path, (zeros,), target.memory, lambda build_id: None, other)
-    (malloc,) = take(replace(target, objects=(*target.objects, twin))).mallocs
+    twin = Image(other.path, (zeros,), target.space.memory, lambda build_id: None, other)
+    (malloc,) = take(changed(target, objects=(*target.objects, twin))).mallocs
     assert malloc.notes[0].startswith("The malloc of /other/libc.so.6 was not found")

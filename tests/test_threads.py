@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from heapbuilder import PAGE, usual
+from heapbuilder import PAGE, changed, usual
 from live import look, table
 from sessions import answer
 
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target.target import Thread
+from gdb_heapx.target.facts import Thread
 
 
 def rows_of(snapshot):
@@ -34,7 +33,7 @@ def test_each_thread_has_its_arena_and_what_its_tcache_holds():
 
 def test_a_thread_whose_data_was_not_found_holds_an_unknown_amount():
     target = usual().target()
-    target = replace(target, threads=(*target.threads, Thread(999, "late")))
+    target = changed(target, threads=(*target.facts.threads, Thread(999, "late")))
     (late,) = (row for row in rows_of(take(target)) if row["thread"] == 999)
     assert {late[name] for name in ("arena", "address", "tcache_chunks", "tcache")} == {None}
 
@@ -76,7 +75,7 @@ def without_stacks(heap):
 
 
 def test_a_stack_that_is_zeros_in_a_core_was_not_dumped():
-    (malloc,) = take(replace(without_stacks(usual()), live=False)).mallocs
+    (malloc,) = take(changed(without_stacks(usual()), live=False)).mallocs
     assert not malloc.problems
     (note,) = (note for note in malloc.notes if "tcaches" in note)
     assert "of 3 of 3 threads are missing: their stacks are zeros in this core" in note

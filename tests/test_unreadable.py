@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 
 import pytest
-from heapbuilder import AMD64, S390X, usual
+from heapbuilder import AMD64, S390X, changed, usual
 
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.inventory.catalogue import Catalogue
@@ -40,13 +39,13 @@ def read_all(target):
 def test_one_unreadable_place_is_told_and_costs_only_itself(machine, step):
     """Only mp_ and main_arena are needed for anything at all."""
     target = usual(machine).target()
-    whole = Holed(target.memory)
-    intact, told = read_all(replace(target, memory=whole))
+    whole = Holed(target.space.memory)
+    intact, told = read_all(changed(target, memory=whole))
     assert not told
     symbols, refused = target.objects[0].debug.addresses, []
     for hole in sorted(whole.asked)[::step]:
         try:
-            found, told = read_all(replace(target, memory=Holed(target.memory, hole)))
+            found, told = read_all(changed(target, memory=Holed(target.space.memory, hole)))
         except HeapxError as error:
             refused.append((hole, type(error), "cannot be read" in error.statement))
             continue
@@ -77,14 +76,14 @@ def test_a_struct_pthread_may_lie_at_the_very_end_of_its_stack():
     """On s390x fewer bytes follow it than struct pthread may have in other releases."""
     pthread = Stack.END - 600
     words = {96: Stack.START, 104: Stack.END - Stack.START}
-    target = replace(usual().target(), memory=Stack(pthread, words), objects=())
+    target = changed(usual().target(), memory=Stack(pthread, words), objects=())
     assert _stackblock(target, None, [pthread]) == 96
 
 
 def test_words_are_those_before_the_first_page_that_cannot_be_read():
-    target = replace(
+    target = changed(
         usual().target(), memory=Stack(Stack.START, dict(zip(range(0, 80, 8), count())))
     )
-    assert list(target.words_before_gap(Stack.START, 10)) == list(range(10))
-    assert len(target.words_before_gap(Stack.END - 24, 10)) == 3
-    assert list(target.words_before_gap(Stack.END, 10)) == []
+    assert list(target.space.words_before_gap(Stack.START, 10)) == list(range(10))
+    assert len(target.space.words_before_gap(Stack.END - 24, 10)) == 3
+    assert list(target.space.words_before_gap(Stack.END, 10)) == []

@@ -39,7 +39,7 @@ def walked(heap, overlay=None):
     target, arena = heap.target(), heap.main
     first = heap.layout.first_chunk(arena.heaps[0][0])
     main = Heap(0, first, first, arena.top, None, 0)
-    return take_tally(target, heap.layout, main, overlay or Overlay.empty(), None)
+    return take_tally(target.space, heap.layout, main, overlay or Overlay.empty(), None)
 
 
 def main_of(heap):

@@ -16,6 +16,7 @@ from ..errors import HeapxError, MemoryFault
 from ..glibc.layout import align_down
 from ..target.corefile import cut_short
 from ..target.elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
+from ..target.facts import ByteOrder, Facts, Thread
 from ..target.images import Image, as_mapped, find_images, named_by_content
 from ..target.leaders import process_of
 from ..target.mappings import Mapping, Memory, check_range
@@ -32,9 +33,11 @@ from ..target.procfs import (
     swap_allowance,
     thread_name,
 )
-from ..target.target import ByteOrder, Given, Target, Thread
+from ..target.space import Space
+from ..target.target import Target
 from .debuginfo import ObjectFile, debug_info, first_sections
-from .frames import aborting, inside_malloc, thread_pointers, unseen_threads
+from .frames import unseen_threads
+from .probe import InferiorProbe
 from .strings import exact, said
 
 PAGE_SIZES = {1 << bits for bits in range(12, 21)}
@@ -55,7 +58,7 @@ class InferiorMemory:
             raise MemoryFault(address, size) from None
 
 
-def current_target(swap_in: int | None, given: Given) -> Target:
+def current_target(swap_in: int | None) -> Target:
     """Return the selected inferior as a Target; HeapxError if there is nothing to look at."""
     inferior = gdb.selected_inferior()
     if not inferior.pid and not inferior.threads():
@@ -79,30 +82,23 @@ def current_target(swap_in: int | None, given: Given) -> Target:
     else:
         space = _core_space(inferior, core) if core else _remote_space(inferior)
     exe, how = _program(space.images)
-    return Target(
-        memory=space.memory,
+    facts = Facts(
+        pid=process_of(pid) if native and pid else pid,
+        exe=exe,
+        exe_how=how,
         word=gdb.lookup_type("long").sizeof,
         byteorder=_byteorder(),
         architecture=_architecture(inferior),
         page=page,
         live=core is None,
-        pid=process_of(pid) if native and pid else pid,
-        exe=exe,
-        exe_how=how,
         mappings=space.mappings,
         threads=tuple(_threads(inferior, pid if native else None)),
-        objects=space.images,
-        inside_malloc=lambda: inside_malloc(inferior),
-        aborting=lambda: aborting(inferior),
-        residency=space.residency,
+        environment=_environment(space.memory, pid if native else None),
         no_residency=space.no_residency,
         cut=space.cut,
-        bulk=space.bulk,
-        given=given,
-        environment=lambda: _environment(space.memory, pid if native else None),
-        symbol=_symbol,
-        thread_pointers=lambda: thread_pointers(inferior),
     )
+    seen = Space(facts, space.memory, space.residency, space.bulk)
+    return Target(seen, space.images, InferiorProbe(inferior))
 
 
 class _Space(NamedTuple):
@@ -194,15 +190,6 @@ def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
         return own.path, "AT_ENTRY is in it; this host hasn't that file"
     same = "the file has the same build-id" if own.build_id else "it has no build-id"
     return own.path, f"AT_ENTRY is in it; {same}"
-
-
-def _symbol(address: int) -> str | None:
-    """Return what lies at an address, such as `main_arena + 96 in libc.so.6`, None if unnamed."""
-    line = said(f"info symbol {address:#x}")
-    match = re.match(r"(.+) in section \S+( of (.+))?$", line)
-    if not match:
-        return None
-    return f"{match[1]} in {os.path.basename(match[3])}" if match[3] else match[1]
 
 
 def _environment(memory: Memory, pid: int | None) -> dict[str, str] | None:

@@ -21,10 +21,12 @@ class GdbSession:
     """The selected inferior, while it is stopped."""
 
     def take(self, scope: Scope) -> Snapshot:
-        return take(_target(scope), scope)
+        wishes = given()
+        return take(_target(scope), scope, wishes)
 
     def catalogue(self, scope: Scope) -> Catalogue:
-        return Catalogue(_target(scope), scope)
+        wishes = given()
+        return Catalogue(_target(scope), scope, wishes)
 
     def evaluate(self, expression: str) -> int:
         try:
@@ -46,7 +48,7 @@ class GdbSession:
                 "Let the process run on, and try again.",
             )
         target = _target(Scope())
-        if pad >> 8 * target.word:
+        if pad >> 8 * target.space.word:
             raise UsageError(f"--pad {pad} is more than any memory of this process")
         found = (image.function("malloc_trim") for image in glibc_images(target))
         addresses = [address for address in found if address is not None]
@@ -56,6 +58,6 @@ class GdbSession:
 
 
 def _target(scope: Scope) -> Target:
-    """Return the selected inferior, with what the user has set."""
+    """Return the selected inferior, with as much of its swap as the user has set."""
     swap_in = preferred().swap_in if scope.swap_in is None else scope.swap_in
-    return current_target(swap_in, given())
+    return current_target(swap_in)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import FLAGS, Layout
 from ..locate.libcs import Libc
-from ..target.target import Record, Target
+from ..target.space import Record, Space
 
 NONCONTIGUOUS = 2  # malloc_state.flags
 MAX_ARENAS = 1 << 16
@@ -88,10 +88,10 @@ class Arena:
 class Extents:
     """Where memory that can be written goes on without a gap: no heap reaches further."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, space: Space) -> None:
+        self._space = space
         self._spans: list[tuple[int, int]] = []
-        for mapping in sorted(target.mappings, key=lambda mapping: mapping.start):
+        for mapping in sorted(space.mappings, key=lambda mapping: mapping.start):
             if mapping.permissions[1:2] != "w":
                 continue
             if self._spans and self._spans[-1][1] == mapping.start:
@@ -109,29 +109,29 @@ class Extents:
 
         Where the mappings aren't known, the last one of the claims up to which memory can be read.
         """
-        if not self._target.mappings:
-            word = self._target.word
-            held = (c for c in claims if c > address and self._target.readable(c - word, word))
+        if not self._space.mappings:
+            word = self._space.word
+            held = (c for c in claims if c > address and self._space.readable(c - word, word))
             return max(held, default=address)
         at = bisect_right(self._spans, (address, 1 << 65)) - 1
         return max(self._spans[at][1], address) if at >= 0 else address
 
 
-def read_arenas(target: Target, libc: Libc) -> tuple[list[Arena], list[Problem]]:
+def read_arenas(space: Space, libc: Libc) -> tuple[list[Arena], list[Problem]]:
     """Return the arenas in ring order; a broken ring ends the list with a problem."""
     arenas: list[Arena] = []
-    extents = Extents(target)
+    extents = Extents(space)
     address, seen = libc.main_arena, set[int]()
     for index in range(MAX_ARENAS):
         if address in seen:
             return arenas, [_ring_problem(index, address, "runs in a circle past the main one")]
         seen.add(address)
         try:
-            record = target.read_struct(libc.layout.state, address)
+            record = space.read_struct(libc.layout.state, address)
         except MemoryFault:
             return arenas, [_ring_problem(index, address, "leads to unreadable memory")]
-        if not arenas or _plausible(target, libc, record):
-            arena = _read_arena(target, libc, extents, index, record)
+        if not arenas or _plausible(space, libc, record):
+            arena = _read_arena(space, libc, extents, index, record)
             arenas.append(replace(arena, mapped=extents.total))
         else:
             return arenas, [_ring_problem(index, address, "leads to something that is no arena")]
@@ -146,28 +146,28 @@ def _ring_problem(index: int, address: int, what: str) -> Problem:
     return Problem(RING_BROKEN, statement, address)
 
 
-def _plausible(target: Target, libc: Libc, record: Record) -> bool:
+def _plausible(space: Space, libc: Libc, record: Record) -> bool:
     """Tell whether a malloc_state lies where non-main arenas lie: in a heap that names it."""
     heap = libc.layout.heap_of(record.address)
     return (
-        record.address % target.word == 0
-        and target.readable(heap, libc.layout.heap_info.size)
-        and target.read_struct(libc.layout.heap_info, heap)["ar_ptr"] == record.address
+        record.address % space.word == 0
+        and space.readable(heap, libc.layout.heap_info.size)
+        and space.read_struct(libc.layout.heap_info, heap)["ar_ptr"] == record.address
     )
 
 
-def _read_arena(target: Target, libc: Libc, extents: Extents, index: int, record: Record) -> Arena:
+def _read_arena(space: Space, libc: Libc, extents: Extents, index: int, record: Record) -> Arena:
     top = record["top"]
     unused = record.address_of("bins") - libc.layout.header  # top is a bin's pseudo-chunk
     if index == 0 and (not libc.parameters["sbrk_base"] or top == unused):
         return Arena(0, record, top, 0, ())  # nothing was allocated yet
     try:
-        top_size = target.read_word(top + target.word) & ~FLAGS
+        top_size = space.read_word(top + space.word) & ~FLAGS
     except MemoryFault:
         top_size = None
     if index == 0:
         return _read_main(libc, extents, record, top_size)
-    return _read_other(target, libc, extents, index, record, top_size)
+    return _read_other(space, libc, extents, index, record, top_size)
 
 
 def _read_main(libc: Libc, extents: Extents, record: Record, top_size: int | None) -> Arena:
@@ -224,12 +224,12 @@ def _bad_system(record: Record, index: int, room: int) -> list[Problem]:
 
 
 def _read_other(
-    target: Target, libc: Libc, extents: Extents, index: int, record: Record, top_size: int | None
+    space: Space, libc: Libc, extents: Extents, index: int, record: Record, top_size: int | None
 ) -> Arena:
     """Return an arena that lives in heaps: top ends the newest of them."""
     top = record["top"]
     end_of_top = top + top_size if top_size else None
-    heaps, problems = _read_heaps(target, libc.layout, extents, index, record, end_of_top)
+    heaps, problems = _read_heaps(space, libc.layout, extents, index, record, end_of_top)
     complete = bool(heaps) and all(problem.code != HEAP_CHAIN for problem in problems)
     room = max(heaps[-1].end - top, 0) if heaps else 0
     if not room or top_size != room:
@@ -240,7 +240,7 @@ def _read_other(
 
 
 def _read_heaps(
-    target: Target,
+    space: Space,
     layout: Layout,
     extents: Extents,
     index: int,
@@ -254,7 +254,7 @@ def _read_heaps(
     address = layout.heap_of(record["top"])
     while address and len(heaps) < MAX_HEAPS:
         try:
-            info = target.read_struct(layout.heap_info, address)
+            info = space.read_struct(layout.heap_info, address)
         except MemoryFault:
             info = None
         if info is None or info["ar_ptr"] != record.address or address in seen:

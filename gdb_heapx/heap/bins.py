@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
-from ..target.target import Residency, Target
+from ..target.space import Residency, Space
 from .arenas import Arena
 from .folds import LinkSums
 from .holes import missing
@@ -113,7 +113,7 @@ class FreeChunks(NamedTuple):
 
 
 def read_fast(
-    target: Target, layout: Layout, arena: Arena, links: Links, places: Places
+    space: Space, layout: Layout, arena: Arena, links: Links, places: Places
 ) -> ArenaBins:
     """Return an arena's fastbins; their chunks are added to `places`."""
 
@@ -122,29 +122,29 @@ def read_fast(
 
     bins: list[Bin] = []
     problems: list[Problem] = []
-    for each in fast_lists(target, layout, arena, links):
-        followed = each.follow(target.residency, visit)
-        bins.append(bin_of(target, each, followed))
+    for each in fast_lists(space, layout, arena, links):
+        followed = each.follow(space.residency, visit)
+        bins.append(bin_of(space, each, followed))
         problems += followed.problems
     return _bins_of(arena, bins, problems)
 
 
-def fast_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
+def fast_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
     """Yield an arena's fastbins that hold chunks."""
-    heads = arena.record.array("fastbinsY", target.word) if layout.has_fastbins else ()
+    heads = arena.record.array("fastbinsY", space.word) if layout.has_fastbins else ()
     for index, head in enumerate(heads):
         if head:
             size, name = layout.fast_size(index), f"fastbin {index}"
-            field = arena.record.address_of("fastbinsY") + index * target.word
+            field = arena.record.address_of("fastbinsY") + index * space.word
             trail = Trail(links, field, layout.header, layout.reveal)
             chunks = partial(fast_list, name, layout, links, head, size)
             limit = _limit(layout, arena)
             yield FreeList(BinKind.FAST, index, (size, size), name, limit, trail, chunks)
 
 
-def regular_lists(target: Target, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
+def regular_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
     """Yield an arena's unsorted, small and large bins that hold chunks."""
-    for head in regular_heads(target, layout, arena):
+    for head in regular_heads(space, layout, arena):
         kind, bounds = kind_of(head.index), layout.bin_range(head.index)
         name = f"{kind.value} bin {head.index}"
         within = bounds[0], bounds[1] or arena.size
@@ -157,10 +157,10 @@ def _limit(layout: Layout, arena: Arena) -> int:
     return arena.size // layout.min_size + 1
 
 
-def bin_of(target: Target, listed: FreeList, followed: Followed) -> Bin:
+def bin_of(space: Space, listed: FreeList, followed: Followed) -> Bin:
     """Return a bin with what its list was found to hold."""
     resident, swapped = (
-        (followed.bytes - followed.absent, followed.swapped) if target.residency else (None, None)
+        (followed.bytes - followed.absent, followed.swapped) if space.residency else (None, None)
     )
     return Bin(
         listed.kind,
@@ -173,19 +173,19 @@ def bin_of(target: Target, listed: FreeList, followed: Followed) -> Bin:
     )
 
 
-def regular_heads(target: Target, layout: Layout, arena: Arena) -> list[BinHead]:
+def regular_heads(space: Space, layout: Layout, arena: Arena) -> list[BinHead]:
     """Return the heads of an arena's regular bins that hold chunks."""
-    links = arena.record.array("bins", target.word)
+    links = arena.record.array("bins", space.word)
     first = arena.record.address_of("bins") - layout.header
     heads = [
-        BinHead(index, first + 2 * (index - 1) * target.word, *links[2 * index - 2 : 2 * index])
+        BinHead(index, first + 2 * (index - 1) * space.word, *links[2 * index - 2 : 2 * index])
         for index in range(UNSORTED, LAST_BIN + 1)
     ]
     return [head for head in heads if head.fd not in (head.pseudo, 0)]  # 0: never initialised
 
 
 def read_regular(
-    target: Target, layout: Layout, arena: Arena, links: Links, free: FreeChunks | None
+    space: Space, layout: Layout, arena: Arena, links: Links, free: FreeChunks | None
 ) -> ArenaBins:
     """Return an arena's unsorted, small and large bins.
 
@@ -193,20 +193,20 @@ def read_regular(
     unsorted list and the sorted ones is followed, and the other is the rest; following a list costs
     a read per chunk. Otherwise every list is followed, and shows where it breaks.
     """
-    lists = list(regular_lists(target, layout, arena, links))
-    sums = free and free.links.plus(_sums_of_heads(target, layout, arena))
+    lists = list(regular_lists(space, layout, arena, links))
+    sums = free and free.links.plus(_sums_of_heads(space, layout, arena))
     if free is not None and sums and sums.closed:
-        unsorted = _unsorted(target, lists, free)
-        derived = unsorted and _derive(target, layout, lists, free, unsorted)
+        unsorted = _unsorted(space, lists, free)
+        derived = unsorted and _derive(space, layout, lists, free, unsorted)
         if derived is not None:
-            wrong = [] if free.skips.closed else _wrong_skips(lists, links, target.word)
+            wrong = [] if free.skips.closed else _wrong_skips(lists, links, space.word)
             return _bins_of(arena, derived, wrong, None, sums)
     bins: list[Bin] = []
     problems: list[Problem] = []
     address_sum = 0
     for each in lists:
-        followed = each.follow(target.residency)
-        bins.append(bin_of(target, each, followed))
+        followed = each.follow(space.residency)
+        bins.append(bin_of(space, each, followed))
         address_sum += followed.address_sum
         problems += followed.problems
     return _bins_of(arena, bins, problems, address_sum)
@@ -230,9 +230,9 @@ def _bins_of(
     return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located, links)
 
 
-def _sums_of_heads(target: Target, layout: Layout, arena: Arena) -> LinkSums:
+def _sums_of_heads(space: Space, layout: Layout, arena: Arena) -> LinkSums:
     """Return the links of the bins themselves, which are in the circles of their chunks."""
-    heads = regular_heads(target, layout, arena)
+    heads = regular_heads(space, layout, arena)
     return LinkSums.of([h.pseudo for h in heads], [h.fd for h in heads], [h.bk for h in heads])
 
 
@@ -267,18 +267,18 @@ def unsorted_is_shorter(
     return None
 
 
-def _unsorted(target: Target, lists: list[FreeList], free: FreeChunks) -> _Sizes | None:
+def _unsorted(space: Space, lists: list[FreeList], free: FreeChunks) -> _Sizes | None:
     """Return the unsorted chunks by size; None where a list can't be followed to its end."""
     found = [_Sizes(Counter(), Counter(), Counter()) for _ in range(2)]
-    shorter = unsorted_is_shorter(lists, [partial(_count, target, sizes) for sizes in found])
+    shorter = unsorted_is_shorter(lists, [partial(_count, space, sizes) for sizes in found])
     if shorter is None:
         return None
     return found[0] if shorter else _rest(free, found[1])
 
 
-def _count(target: Target, sizes: _Sizes, chunk: int, size: int) -> None:
+def _count(space: Space, sizes: _Sizes, chunk: int, size: int) -> None:
     sizes.number[size] += 1
-    absent, swapped = missing(target.residency, chunk, chunk + size)
+    absent, swapped = missing(space.residency, chunk, chunk + size)
     sizes.absent[size] += absent
     sizes.swapped[size] += swapped
 
@@ -288,7 +288,7 @@ def _rest(free: FreeChunks, part: _Sizes) -> _Sizes:
 
 
 def _derive(
-    target: Target, layout: Layout, lists: list[FreeList], free: FreeChunks, unsorted: _Sizes
+    space: Space, layout: Layout, lists: list[FreeList], free: FreeChunks, unsorted: _Sizes
 ) -> list[Bin] | None:
     """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
     found = {each.index: Followed(0, 0, 0, 0, 0, ()) for each in lists}
@@ -304,7 +304,7 @@ def _derive(
             found[index] = found[index].plus(count, count * size, absent, swapped)
     if any(not followed.chunks for followed in found.values()):
         return None
-    return [bin_of(target, each, found[each.index]) for each in lists]
+    return [bin_of(space, each, found[each.index]) for each in lists]
 
 
 def kind_of(index: int) -> BinKind:

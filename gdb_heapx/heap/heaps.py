@@ -10,7 +10,7 @@ from functools import reduce
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_up
 from ..target.mappings import Mapping
-from ..target.target import Target
+from ..target.space import Space
 from .arenas import Arena, Heap
 from .bins import FreeChunks
 from .folds import NO_LINKS, LinkSums
@@ -50,18 +50,18 @@ class Walked:
 
 
 def walk_arena(
-    target: Target, layout: Layout, arena: Arena, overlay: Overlay, holes: Holes | None = None
+    space: Space, layout: Layout, arena: Arena, overlay: Overlay, holes: Holes | None = None
 ) -> list[Walked]:
     """Walk every heap of an arena up to its top; its free space is added to `holes`, if given."""
 
     def walk_heap(heap: Heap) -> Tally:
-        return take_tally(target, layout, heap, overlay, holes)
+        return take_tally(space, layout, heap, overlay, holes)
 
     if arena.main:
-        heaps = arena.heaps or find_runs(target, layout, arena)
-        parts = (_walk_main(target, layout, arena, heap, walk_heap) for heap in heaps)
+        heaps = arena.heaps or find_runs(space, layout, arena)
+        parts = (_walk_main(space, layout, arena, heap, walk_heap) for heap in heaps)
         return [part for each in parts for part in each]
-    return [_walk_heap(target, layout, arena, heap, walk_heap) for heap in arena.heaps]
+    return [_walk_heap(space, layout, arena, heap, walk_heap) for heap in arena.heaps]
 
 
 def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
@@ -69,7 +69,7 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
     if walked is None or not arena.complete or not all(part.whole for part in walked):
         return None
     tallies = [part.tally for part in walked]
-    spaces = [tally.space for tally in tallies if tally.space]
+    spaces = [tally.pages for tally in tallies if tally.pages]
     return FreeChunks(
         sum((tally.counts.free for tally in tallies), Counter()),
         sum((space.absent for space in spaces), Counter()),
@@ -79,7 +79,7 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
     )
 
 
-def _walk_heap(target: Target, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk) -> Walked:
+def _walk_heap(space: Space, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk) -> Walked:
     """Walk a non-main arena's heap: to top in the newest, to the fenceposts in older ones."""
     holds_top = heap.address <= arena.top < heap.end
     stop = arena.top if holds_top else heap.end
@@ -87,14 +87,14 @@ def _walk_heap(target: Target, layout: Layout, arena: Arena, heap: Heap, walk_he
     lead = heap.first - heap.address
     if tally.end == stop or tally.problems:
         return Walked(heap, tally, lead, not tally.problems)
-    end = _fencepost(target, layout, tally)
+    end = _fencepost(space, layout, tally)
     # sysmalloc cuts MINSIZE off an old top; alignment may leave up to a word pair behind it.
     if holds_top or end is None or heap.end - end >= layout.alignment:
         return Walked(heap, _ended_early(tally, stop), lead, False)
     return Walked(heap, tally, lead + heap.end - tally.end, True)
 
 
-def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
+def _fencepost(space: Space, layout: Layout, tally: Tally) -> int | None:
     """Return where the fenceposts at the walk's end are over, None if there are none.
 
     They are HDR|1 (or HDR) and then 1 in a heap that was superseded, HDR|1 twice in the main arena
@@ -102,12 +102,12 @@ def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
     first fencepost and looks like a chunk: it is taken back from the tally.
     """
     try:
-        first = target.read_word(tally.end + target.word)
+        first = space.read_word(tally.end + space.word)
         if first == PREV_INUSE and tally.counts.used.get(layout.min_size):
             tally.counts.used[layout.min_size] -= 1
             tally.end -= layout.min_size
             return tally.end + layout.min_size + layout.header
-        second = target.read_word(tally.end + layout.header + target.word)
+        second = space.read_word(tally.end + layout.header + space.word)
     except MemoryFault:
         return None
     fence = layout.header | PREV_INUSE
@@ -115,7 +115,7 @@ def _fencepost(target: Target, layout: Layout, tally: Tally) -> int | None:
         return None
     end = tally.end + 2 * layout.header
     # The main arena leaves the rest of an old top before them, even if it is only a header.
-    third = target.read_word(end + target.word) if target.readable(end, layout.header) else 0
+    third = space.read_word(end + space.word) if space.readable(end, layout.header) else 0
     return end + layout.header if second == third == fence else end
 
 
@@ -128,7 +128,7 @@ def _ended_early(tally: Tally, stop: int) -> Tally:
 
 
 def _walk_main(
-    target: Target, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk
+    space: Space, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk
 ) -> list[Walked]:
     """Walk the main arena's run, segment by segment where another user of sbrk interrupted it."""
     parts: list[Walked] = []
@@ -136,11 +136,11 @@ def _walk_main(
     start, first = heap.address, heap.first
     while len(parts) < MAX_SEGMENTS:
         tally = walk_heap(replace(heap, first=first, end=stop))
-        end = None if tally.problems else _fencepost(target, layout, tally)
+        end = None if tally.problems else _fencepost(space, layout, tally)
         following = None
         if tally.end < stop and end is not None:
-            following = end if end == heap.end else _next_segment(target, layout, end, stop)
-            tally.flaws += _gap_flaws(target, end, following, stop)
+            following = end if end == heap.end else _next_segment(space, layout, end, stop)
+            tally.flaws += _gap_flaws(space, end, following, stop)
         if tally.end == stop or following is None:
             whole = tally.end == stop and not tally.problems
             if not whole and not tally.problems:
@@ -160,11 +160,11 @@ def _sized(heap: Heap) -> Heap:
     return replace(heap, committed=heap.size, reserved=heap.size)
 
 
-def _gap_flaws(target: Target, start: int, following: int | None, stop: int) -> list[Problem]:
+def _gap_flaws(space: Space, start: int, following: int | None, stop: int) -> list[Problem]:
     """Return the problem that the chunk behind a gap can't be the first one there: nobody writes
     its prev_size, but the chunk before it, as the last word of its memory.
     """
-    if following is None or following >= stop or not target.read_word(following):
+    if following is None or following >= stop or not space.read_word(following):
         return []
     statement = (
         f"chunk {following:#x} seems to be the first one behind the gap at {start:#x}, but the "
@@ -173,7 +173,7 @@ def _gap_flaws(target: Target, start: int, following: int | None, stop: int) -> 
     return [Problem("bad_gap", statement, following)]
 
 
-def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int | None:
+def _next_segment(space: Space, layout: Layout, start: int, stop: int) -> int | None:
     """Return the first chunk behind a gap that a foreign sbrk left, None if it can't be told.
 
     The address isn't recorded anywhere: it is the first from which a chain of sane chunks leads
@@ -184,17 +184,17 @@ def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int 
     candidate, room = layout.first_chunk(start), EFFORT * (stop - start) + ANYWAY
     broken: int | None = None
     while candidate < stop:
-        page_end = min(align_up(candidate + 1, target.page), stop)
-        words = target.bulk_words(candidate, max((page_end - candidate) // target.word, 2))
+        page_end = min(align_up(candidate + 1, space.page), stop)
+        words = space.bulk_words(candidate, max((page_end - candidate) // space.word, 2))
         if any(words):
-            step = layout.alignment // target.word
+            step = layout.alignment // space.word
             for index in range(1, len(words), step):
-                address = candidate + (index - 1) * target.word
+                address = candidate + (index - 1) * space.word
                 if not _sane(layout, words[index], stop - address):
                     continue
-                chain = _chain(target, layout, address, stop)
-                if _leads_on(target, layout, chain, stop):
-                    return broken if broken and target.read_word(address) else address
+                chain = _chain(space, layout, address, stop)
+                if _leads_on(space, layout, chain, stop):
+                    return broken if broken and space.read_word(address) else address
                 if broken is None and chain.counts.chunks >= CHAIN:
                     broken = address
                 room -= chain.end - address
@@ -204,10 +204,10 @@ def _next_segment(target: Target, layout: Layout, start: int, stop: int) -> int 
     return broken or stop  # nothing but top is behind the gap
 
 
-def _chain(target: Target, layout: Layout, first: int, stop: int) -> Tally:
+def _chain(space: Space, layout: Layout, first: int, stop: int) -> Tally:
     """Walk over what may be chunks of the main arena."""
     heap = Heap(0, first, first, stop, None, 0)
-    return take_tally(target, layout, heap, Overlay.empty(), None)
+    return take_tally(space, layout, heap, Overlay.empty(), None)
 
 
 def _sane(layout: Layout, word: int, room: int) -> bool:
@@ -219,64 +219,64 @@ def _sane(layout: Layout, word: int, room: int) -> bool:
     )
 
 
-def _leads_on(target: Target, layout: Layout, chain: Tally, stop: int) -> bool:
+def _leads_on(space: Space, layout: Layout, chain: Tally, stop: int) -> bool:
     return not chain.problems and (
-        chain.end == stop or _fencepost(target, layout, chain) is not None
+        chain.end == stop or _fencepost(space, layout, chain) is not None
     )
 
 
-def find_runs(target: Target, layout: Layout, arena: Arena) -> list[Heap]:
+def find_runs(space: Space, layout: Layout, arena: Arena) -> list[Heap]:
     """Return the runs of a main arena that lives in mmaps (brk failed, or huge pages).
 
     No list of them exists. Each begins a mapping or follows another region, and its chunks lead to
     top or to fenceposts; together they are as large as system_mem.
     """
     runs: list[Heap] = []
-    for mapping in target.mappings:
+    for mapping in space.mappings:
         if mapping.anonymous and sum(run.size for run in runs) < arena.system:
-            runs += _runs_in(target, layout, arena, mapping)
+            runs += _runs_in(space, layout, arena, mapping)
     return runs
 
 
-def _runs_in(target: Target, layout: Layout, arena: Arena, mapping: Mapping) -> list[Heap]:
+def _runs_in(space: Space, layout: Layout, arena: Arena, mapping: Mapping) -> list[Heap]:
     runs: list[Heap] = []
     start, room = mapping.start, EFFORT * mapping.size + ANYWAY
     while (
-        start := next_touched(target.residency, target.page, start, mapping.end)
+        start := next_touched(space.residency, space.page, start, mapping.end)
     ) < mapping.end and room >= 0:
-        end, walked = _run_end(target, layout, arena, start, mapping.end)
+        end, walked = _run_end(space, layout, arena, start, mapping.end)
         room -= walked
         if end is None:
-            start += target.page
+            start += space.page
             continue
         first = layout.first_chunk(start)
         runs.append(Heap(0, start, first, end, end - start, end - start))
-        start = align_up(end, target.page)
+        start = align_up(end, space.page)
     return runs
 
 
 def _run_end(
-    target: Target, layout: Layout, arena: Arena, start: int, limit: int
+    space: Space, layout: Layout, arena: Arena, start: int, limit: int
 ) -> tuple[int | None, int]:
     """Return the end of the run that begins at `start`, None if none does; and how many bytes were
     walked over to tell.
     """
     first = layout.first_chunk(start)
     try:
-        size = target.read_word(first + target.word)
+        size = space.read_word(first + space.word)
     except MemoryFault:  # the guard page of a stack
         return None, 0
     if not _sane(layout, size, limit - first):
         return None, 0
     top_end = arena.top + arena.top_size
     stop = arena.top if start <= arena.top < limit else limit
-    tally = _chain(target, layout, first, stop)
+    tally = _chain(space, layout, first, stop)
     walked = tally.end - first
     if tally.problems:
         return None, walked
     if tally.end == arena.top:
         return top_end, walked
-    end = _fencepost(target, layout, tally) if tally.end < stop else None
-    if end is None or -end % target.page >= layout.alignment:
+    end = _fencepost(space, layout, tally) if tally.end < stop else None
+    if end is None or -end % space.page >= layout.alignment:
         return None, walked
-    return align_up(end, target.page), walked
+    return align_up(end, space.page), walked

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..glibc.layout import align_down, align_up
 from ..target.pages import RESIDENT, SWAPPED, UNTOUCHED
-from ..target.target import Residency, Target
+from ..target.space import Residency, Space
 
 TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
 
@@ -33,11 +33,11 @@ class Pages:
 class Trimmer:
     """Knows what the kernel would take back of a range that malloc_trim gives it."""
 
-    def __init__(self, target: Target) -> None:
-        self.page = target.page
-        self.word = target.word
-        self._residency = target.residency
-        self._locked = [m for m in target.mappings if m.usage is not None and m.usage.locked]
+    def __init__(self, space: Space) -> None:
+        self.page = space.page
+        self.word = space.word
+        self._residency = space.residency
+        self._locked = [m for m in space.mappings if m.usage is not None and m.usage.locked]
 
     @property
     def smallest(self) -> int:

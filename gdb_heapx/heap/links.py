@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import MemoryFault, Problem, SwappedOutError
-from ..target.target import Target
+from ..target.space import Space
 
 
 class Links:
@@ -14,11 +14,11 @@ class Links:
 
     CAPACITY = 4096  # pages
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._offset = target.page - 1  # mask of the offset in a page
-        self._shift = 3 if target.word == 8 else 2
-        self._count = target.page >> self._shift
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._offset = space.page - 1  # mask of the offset in a page
+        self._shift = 3 if space.word == 8 else 2
+        self._count = space.page >> self._shift
         self._pages: dict[int, Sequence[int]] = {}
 
     def word(self, address: int) -> int:
@@ -41,18 +41,18 @@ class Links:
         if words is None:
             words = self._load(address, address - offset)
         if offset & (1 << self._shift) - 1:
-            raise MemoryFault(address, self._target.word)
+            raise MemoryFault(address, self._space.word)
         return words, offset >> self._shift
 
     def _load(self, address: int, page: int) -> Sequence[int]:
         if len(self._pages) >= self.CAPACITY:
             self._pages.clear()
         try:
-            words = self._target.bulk_words(page, self._count)
+            words = self._space.bulk_words(page, self._count)
         except SwappedOutError:
             raise
         except MemoryFault:
-            raise MemoryFault(address, self._target.word) from None
+            raise MemoryFault(address, self._space.word) from None
         self._pages[page] = words
         return words
 

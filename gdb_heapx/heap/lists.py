@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import FLAGS, Layout
-from ..target.target import Residency
+from ..target.space import Residency
 from .links import BrokenError, Links, Trail
 
 

@@ -11,7 +11,7 @@ from ..errors import MemoryFault, Problem
 from ..glibc import releases
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout, align_down, align_up
 from ..target.mappings import Mapping
-from ..target.target import Target
+from ..target.space import Space
 from .holes import missing, next_touched
 
 HUGE = 1  # 2.43: bit 0 of prev_size says that the mapping has huge pages
@@ -35,7 +35,7 @@ class MmappedChunk(NamedTuple):
 
 
 def find_mmapped(
-    target: Target, layout: Layout, mappings: list[Mapping], number: int, total: int
+    space: Space, layout: Layout, mappings: list[Mapping], number: int, total: int
 ) -> tuple[MmappedChunk, ...]:
     """Return the mmapped chunks in `mappings`: `number` of them, `total` bytes, if all goes well.
 
@@ -46,14 +46,14 @@ def find_mmapped(
     if not number:
         return ()
     for deep in (False, True):
-        found = [c for m in mappings for c in _scan(target, layout, m, deep)]
+        found = [c for m in mappings for c in _scan(space, layout, m, deep)]
         if len(found) == number and sum(c.mapping for c in found) == total:
             break
     return tuple(found)
 
 
 def find_damaged(
-    target: Target,
+    space: Space,
     layout: Layout,
     mappings: list[Mapping],
     found: Sequence[MmappedChunk],
@@ -73,7 +73,7 @@ def find_damaged(
     choices = [c for c in combinations(gaps, lacking) if sum(e - s for s, e in c) == size]
     if len(choices) != 1:
         return []
-    return [each for gap in choices[0] for each in _damaged(target, layout, *gap)]
+    return [each for gap in choices[0] for each in _damaged(space, layout, *gap)]
 
 
 def _gaps(mappings: list[Mapping], found: Sequence[MmappedChunk]) -> Iterator[tuple[int, int]]:
@@ -90,12 +90,12 @@ def _gaps(mappings: list[Mapping], found: Sequence[MmappedChunk]) -> Iterator[tu
 
 
 def _damaged(
-    target: Target, layout: Layout, start: int, end: int
+    space: Space, layout: Layout, start: int, end: int
 ) -> Iterator[tuple[MmappedChunk, Problem]]:
     """Yield the chunk whose mapping this is, with what is wrong."""
     address = layout.first_chunk(start)
     try:
-        prev_size, word = target.bulk_words(address, 2)
+        prev_size, word = space.bulk_words(address, 2)
     except MemoryFault:
         return
     extra = layout.header if releases.page_sized_mmap_header(layout.release) else 0
@@ -107,44 +107,44 @@ def _damaged(
     yield chunk, Problem(BAD_MMAPPED, statement, address)
 
 
-def _scan(target: Target, layout: Layout, mapping: Mapping, deep: bool) -> Iterator[MmappedChunk]:
+def _scan(space: Space, layout: Layout, mapping: Mapping, deep: bool) -> Iterator[MmappedChunk]:
     """Yield the chunks in one mapping of the kernel, which may be several of malloc's."""
     address = free_from = mapping.start
-    while (address := _touched(target, address, mapping)) < mapping.end:
+    while (address := _touched(space, address, mapping)) < mapping.end:
         size = min(BLOCK, mapping.end - address)
-        if missing(target.residency, address, address + size)[1]:
-            size = target.page  # reading brings swapped pages back
-        words = _readable_words(target, address, size)
-        chunk = _first(target, layout, words, address, free_from, mapping.end, deep)
+        if missing(space.residency, address, address + size)[1]:
+            size = space.page  # reading brings swapped pages back
+        words = _readable_words(space, address, size)
+        chunk = _first(space, layout, words, address, free_from, mapping.end, deep)
         if chunk:
-            yield _aligned(target, layout, chunk)
+            yield _aligned(space, layout, chunk)
             address = free_from = chunk.end
         else:
             address += size
 
 
-def _touched(target: Target, address: int, mapping: Mapping) -> int:
+def _touched(space: Space, address: int, mapping: Mapping) -> int:
     """Return where the next page of a mapping is that may hold a header: someone has written it."""
-    return next_touched(target.residency, target.page, address, mapping.end)
+    return next_touched(space.residency, space.page, address, mapping.end)
 
 
-def _readable_words(target: Target, address: int, size: int) -> Sequence[int]:
+def _readable_words(space: Space, address: int, size: int) -> Sequence[int]:
     """Return the words of a block; zeros where a page can't be read, such as a stack's guard."""
     try:
-        return target.bulk_words(address, size // target.word)
+        return space.bulk_words(address, size // space.word)
     except MemoryFault:
         words: list[int] = []
-        for page in range(address, address + size, target.page):
-            count = min(target.page, address + size - page) // target.word
+        for page in range(address, address + size, space.page):
+            count = min(space.page, address + size - page) // space.word
             try:
-                words += target.bulk_words(page, count)
+                words += space.bulk_words(page, count)
             except MemoryFault:
                 words += [0] * count
         return words
 
 
 def _first(
-    target: Target,
+    space: Space,
     layout: Layout,
     words: Sequence[int],
     base: int,
@@ -153,28 +153,28 @@ def _first(
     deep: bool,
 ) -> MmappedChunk | None:
     """Return the first chunk whose header is in this block."""
-    page = target.page // target.word
+    page = space.page // space.word
     for index in range(0, len(words), page):
-        at = base + index * target.word
-        aligned = layout.header // target.word
-        candidates = [layout.first_chunk(at) - at, target.page - layout.header]
+        at = base + index * space.word
+        aligned = layout.header // space.word
+        candidates = [layout.first_chunk(at) - at, space.page - layout.header]
         if deep:
             prev_sizes = words[index : index + page : aligned]
-            offsets = range(0, target.page, layout.header)
+            offsets = range(0, space.page, layout.header)
             same = map(eq, prev_sizes, offsets)
             candidates += [o for o, hit in zip(offsets, same) if hit]
         for offset in sorted(set(candidates)):
-            where = index + offset // target.word
+            where = index + offset // space.word
             if where + 1 >= len(words) or words[where + 1] & FLAGS != IS_MMAPPED:
                 continue
-            chunk = _chunk(target, layout, at + offset, words[where], words[where + 1])
-            begin = align_down(free_from, target.page)
+            chunk = _chunk(space, layout, at + offset, words[where], words[where + 1])
+            begin = align_down(free_from, space.page)
             if chunk and begin <= chunk.start and chunk.end <= limit:
                 return chunk
     return None
 
 
-def _aligned(target: Target, layout: Layout, chunk: MmappedChunk) -> MmappedChunk:
+def _aligned(space: Space, layout: Layout, chunk: MmappedChunk) -> MmappedChunk:
     """Return the chunk that an aligned allocation made of another one, in the same mapping; that
     one itself without any.
 
@@ -187,7 +187,7 @@ def _aligned(target: Target, layout: Layout, chunk: MmappedChunk) -> MmappedChun
         for address in (user - layout.header, user - layout.header + alignment):
             if chunk.address < address and address + layout.header < chunk.end:
                 try:
-                    found = _chunk(target, layout, address, *target.bulk_words(address, 2))
+                    found = _chunk(space, layout, address, *space.bulk_words(address, 2))
                 except MemoryFault:
                     continue
                 if found and (found.start, found.end) == (chunk.start, chunk.end):
@@ -197,7 +197,7 @@ def _aligned(target: Target, layout: Layout, chunk: MmappedChunk) -> MmappedChun
 
 
 def _chunk(
-    target: Target, layout: Layout, address: int, prev_size: int, size: int
+    space: Space, layout: Layout, address: int, prev_size: int, size: int
 ) -> MmappedChunk | None:
     """Return the chunk that this header describes, None if it can't be one.
 
@@ -208,7 +208,7 @@ def _chunk(
     total = offset + (size & ~FLAGS) + extra
     if size & FLAGS != IS_MMAPPED or not size & ~FLAGS:
         return None
-    if (address - offset) % target.page or total % target.page:
+    if (address - offset) % space.page or total % space.page:
         return None
     start = address - offset
     return MmappedChunk(address, size & ~FLAGS, start, start + total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import ABORTED, MemoryFault, Problem
@@ -39,7 +39,7 @@ class Motion(NamedTuple):
     the arenas that they may be changing.
     """
 
-    inside: dict[int, str]
+    inside: Mapping[int, str]
     arenas: frozenset[int]
 
 
@@ -50,12 +50,12 @@ def abort_message(target: Target, libc: Libc) -> str | None:
     if address is None:
         address = libc.image.address("__abort_msg")
     try:
-        message = target.read_word(address) if address is not None else 0
+        message = target.space.read_word(address) if address is not None else 0
         if not message:
             return None
         # struct abort_msg_s: an unsigned int, the size of its whole mapping, and then the text.
-        size = target.read_int(message, 4)
-        text = target.read_string(message + 4, min(size, LONGEST_MESSAGE))
+        size = target.space.read_int(message, 4)
+        text = target.space.read_string(message + 4, min(size, LONGEST_MESSAGE))
     except MemoryFault:
         return None
     return " ".join(text.split()) or None
@@ -106,12 +106,12 @@ def _motion(target: Target, libc: Libc, arenas: Sequence[Arena], caches: Caches)
     may put chunks on fastbins without one. So threads that stand inside malloc count, too. One that
     glibc has aborted stands there by nature, may hold the lock, and changes nothing any more.
     """
-    inside = target.inside_malloc()
+    inside = target.probe.inside_malloc() or {}
     locked = frozenset(arena.index for arena in arenas if arena.locked)
     indexes = {arena.address: arena.index for arena in arenas}
     dead: frozenset[int] = frozenset()
     if abort_message(target, libc) is not None:
-        dead, locked = target.aborting() or frozenset(inside), frozenset()
+        dead, locked = target.probe.aborting() or frozenset(inside), frozenset()
         inside = {lwp: function for lwp, function in inside.items() if lwp not in dead}
     moving = set(locked)
     for lwp, function in inside.items():

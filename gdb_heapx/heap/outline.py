@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ..errors import Problem
 from ..glibc.layout import Layout
 from ..locate.libcs import Libc
+from ..target.space import Space
 from ..target.target import Target
 from .arenas import Arena, HeapIndex, read_arenas
 from .bins import ArenaBins, read_fast
@@ -34,17 +35,18 @@ class Outline:
 
 def read_outline(target: Target, libc: Libc) -> Outline:
     """Read what one libc's malloc says of itself."""
-    links, overlay = Links(target), Overlay.empty()
-    arenas, problems = read_arenas(target, libc)
-    arenas = [_with_runs(target, libc.layout, arena) for arena in arenas]
+    space = target.space
+    links, overlay = Links(space), Overlay.empty()
+    arenas, problems = read_arenas(space, libc)
+    arenas = [_with_runs(space, libc.layout, arena) for arena in arenas]
     index = HeapIndex([heap for arena in arenas for heap in arena.heaps])
     caches = read_caches(target, libc, arenas, index, links, overlay.cached)
-    fast = [read_fast(target, libc.layout, arena, links, overlay.fast) for arena in arenas]
+    fast = [read_fast(space, libc.layout, arena, links, overlay.fast) for arena in arenas]
     return Outline(arenas, index, caches, fast, links, overlay, problems)
 
 
-def _with_runs(target: Target, layout: Layout, arena: Arena) -> Arena:
+def _with_runs(space: Space, layout: Layout, arena: Arena) -> Arena:
     """Give a main arena that lives in mmaps its regions."""
     if arena.main and arena.top_size and not arena.heaps:
-        return replace(arena, heaps=tuple(find_runs(target, layout, arena)))
+        return replace(arena, heaps=tuple(find_runs(space, layout, arena)))
     return arena

@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout, align_up
-from ..target.target import Target
+from ..target.space import Space
 from .arenas import Heap
 from .holes import missing
 from .places import BUCKET, NOWHERE, Overlay, Places
@@ -126,10 +126,10 @@ class Scanner:
     `misplaced` are chunks that an Overlay names where no chunk lies.
     """
 
-    def __init__(self, target: Target, layout: Layout, heap: Heap, overlay: Overlay) -> None:
+    def __init__(self, space: Space, layout: Layout, heap: Heap, overlay: Overlay) -> None:
         self.end = heap.first
         self.misplaced: list[int] = []
-        self._target = target
+        self._space = space
         self._layout = layout
         self._heap = heap
         self._overlay = overlay
@@ -163,17 +163,17 @@ class Scanner:
     def _read(self, address: int) -> Run:
         """Return the chunks that begin in one read from `address` on, the last one not settled."""
         end = min((address & -BLOCK) + BLOCK, self._heap.end, address + self._window)
-        if missing(self._target.residency, address, end)[1]:
+        if missing(self._space.residency, address, end)[1]:
             # Reading brings swapped pages back: only those where a header lies.
-            end = min(end, align_up(address + 1, self._target.page))
+            end = min(end, align_up(address + 1, self._space.page))
         run = self._scan(address, end)
         skipped = run.end - end > SMALLEST_READ
         self._window = SMALLEST_READ if skipped else min(2 * self._window, BLOCK)
         return run
 
     def _fields(self, address: int, end: int) -> tuple[Sequence[int], ...]:
-        word = self._target.word
-        data = self._target.bulk_words(address, max((end - address) // word, 2))
+        word = self._space.word
+        data = self._space.bulk_words(address, max((end - address) // word, 2))
         return tuple(data[number :: GRAIN // word] for number in range(FIELDS))
 
     def _scan(self, address: int, end: int) -> Run:
@@ -224,7 +224,7 @@ class Scanner:
 
         MemoryFault where it can't be read.
         """
-        foot, following = self._target.bulk_words(run.end, 2)
+        foot, following = self._space.bulk_words(run.end, 2)
         size = following & ~FLAGS
         goes_on = run.end < self._heap.end and size >= self._layout.min_size
         if goes_on and (following & self._bad or size > self._heap.end - run.end):
@@ -239,7 +239,7 @@ class Scanner:
         fields = run.fields
         links = FIELDS if run.words[-1] >= self._layout.smallest_large else 4
         if index >= len(fields[links - 1]):
-            fields = self._fields(run.start, last + links * self._target.word)
+            fields = self._fields(run.start, last + links * self._space.word)
         free = [*run.free, index]
         return replace(run, free=free, fields=fields, foot=foot, feet=run.feet + foot)
 
@@ -258,12 +258,12 @@ class Scanner:
 
 
 def each_chunk(
-    target: Target, layout: Layout, heap: Heap, overlay: Overlay
+    space: Space, layout: Layout, heap: Heap, overlay: Overlay
 ) -> Iterator[tuple[int, int, int]]:
     """Yield the chunks of a heap that a walk went over: address, size, and State (Run.states).
 
     MemoryFault where memory can't be read.
     """
-    for run in Scanner(target, layout, heap, overlay).runs():
+    for run in Scanner(space, layout, heap, overlay).runs():
         sizes = [word & ~FLAGS for word in run.words]
         yield from zip(run.addresses, sizes, run.states)

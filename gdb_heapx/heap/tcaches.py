@@ -12,7 +12,9 @@ from ..glibc import releases
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
 from ..locate.libcs import Libc
 from ..locate.nptl import Block, Blocks, thread_blocks
-from ..target.target import Record, Target
+from ..target.facts import Thread
+from ..target.space import Record, Space
+from ..target.target import Target
 from .arenas import Arena, HeapIndex
 from .bins import Bin, BinKind, FreeList, bin_of
 from .links import Links, Trail
@@ -86,25 +88,26 @@ def read_caches(
     if libc.layout.tcache is None:
         return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
     blocks = thread_blocks(target, libc)
-    offsets = find_offsets(target, libc, blocks, arenas, index)
-    missing = _missing(target, blocks) or _not_located(libc, blocks, offsets)
+    space, threads = target.space, target.facts.threads
+    offsets = find_offsets(space, libc, blocks, arenas, index)
+    missing = _missing(threads, blocks) or _not_located(libc, blocks, offsets)
     caches = Caches(f"{blocks.how}; offset by {offsets.how}", missing)
     if blocks.damaged is not None:
         statement = f"{blocks.missing} at {blocks.damaged:#x}"
         caches.problems.append(Problem("thread_list", statement, blocks.damaged))
-    names = {thread.lwp: thread.name for thread in target.threads}
+    names = {thread.lwp: thread.name for thread in threads}
     found = []
     for block in blocks.blocks:
         try:
             if offsets.thread_arena is not None:
-                arena = target.read_word(block.address + offsets.thread_arena)
+                arena = space.read_word(block.address + offsets.thread_arena)
                 caches.thread_arena[block.lwp] = arena
             if offsets.tcache is None:
                 continue
-            address = target.read_word(block.address + offsets.tcache)
+            address = space.read_word(block.address + offsets.tcache)
             if has_no_tcache(libc, address):
                 continue
-            tcache = _read(target, libc, block, address, index, links, places, caches)
+            tcache = _read(space, libc, block, address, index, links, places, caches)
         except SwappedOutError as fault:
             caches.problems.append(swapped_out(f"the tcache of thread {block.lwp}", fault.address))
             continue
@@ -126,13 +129,13 @@ def _placed(problem: Problem, lwp: int, index: HeapIndex) -> Problem:
     return replace(problem, thread=lwp, arena=heap.arena if heap else None)
 
 
-def _missing(target: Target, blocks: Blocks) -> str | None:
+def _missing(threads: Sequence[Thread], blocks: Blocks) -> str | None:
     """Say of how many threads the tcaches are missing, and why; None where of none."""
     if blocks.missing is None:
         return None
     known = {block.lwp for block in blocks.blocks}
-    lost = sum(thread.lwp not in known for thread in target.threads)
-    whose = f"of {lost} of {len(target.threads)} threads" if target.threads else "of all threads"
+    lost = sum(thread.lwp not in known for thread in threads)
+    whose = f"of {lost} of {len(threads)} threads" if threads else "of all threads"
     return f"The tcaches {whose} are missing: {blocks.missing}. Their chunks count as in use."
 
 
@@ -147,7 +150,7 @@ def _not_located(libc: Libc, blocks: Blocks, offsets: Offsets) -> str | None:
 
 
 def _read(
-    target: Target,
+    space: Space,
     libc: Libc,
     block: Block,
     address: int,
@@ -165,18 +168,18 @@ def _read(
             caches.absent[heap.arena] += absent
             caches.swapped[heap.arena] += swapped
             places.add(chunk)
-        elif links.word(chunk + target.word) & IS_MMAPPED:
+        elif links.word(chunk + space.word) & IS_MMAPPED:
             caches.mmapped.add(chunk)
         else:
             strays.append(chunk)
 
     strays: list[int] = []
     fill = libc.parameters["tcache_count"]
-    tcache = read_tcache(target, libc.layout, block, address, fill, links, visit)
+    tcache = read_tcache(space, libc.layout, block, address, fill, links, visit)
     caches.problems += _strays(block.lwp, index, strays)
     chunk = address - libc.layout.header
     if index.at(chunk) is not None:
-        size = links.word(chunk + target.word) & ~FLAGS
+        size = links.word(chunk + space.word) & ~FLAGS
         sizes = releases.tcache_sizes(libc.layout)
         if size not in sizes:
             statement = f"the tcache of thread {block.lwp} is a chunk of size {size:#x}"
@@ -204,7 +207,7 @@ def _strays(lwp: int, index: HeapIndex, chunks: list[int]) -> Iterator[Problem]:
 
 
 def read_tcache(
-    target: Target,
+    space: Space,
     layout: Layout,
     block: Block,
     address: int,
@@ -219,13 +222,13 @@ def read_tcache(
     bins: list[Bin] = []
     problems: list[Problem] = []
     assert layout.tcache is not None
-    record = target.read_struct(layout.tcache, address)
-    lists = tcache_lists(target, layout, block.lwp, record, links)
+    record = space.read_struct(layout.tcache, address)
+    lists = tcache_lists(space, layout, block.lwp, record, links)
     stored = stored_counts(record, len(lists), fill)
     for each, claimed in zip(lists, stored):
-        followed = each.follow(target.residency, visit)
+        followed = each.follow(space.residency, visit)
         if followed.chunks:
-            bins.append(bin_of(target, each, followed))
+            bins.append(bin_of(space, each, followed))
         lost = max(claimed - followed.chunks, 0)
         behind = f"; {lost} chunks that it counts were not reached, and count as in use"
         problems += (
@@ -239,15 +242,15 @@ def read_tcache(
 
 
 def tcache_lists(
-    target: Target, layout: Layout, lwp: int, record: Record, links: Links
+    space: Space, layout: Layout, lwp: int, record: Record, links: Links
 ) -> list[FreeList]:
     """Return all lists of one thread's tcache, the empty ones too."""
     lists: list[FreeList] = []
-    for index, head in enumerate(record.array("entries", target.word)):
+    for index, head in enumerate(record.array("entries", space.word)):
         bounds = layout.tcache_range(index)
         name = f"tcache bin {index} of thread {lwp}"
         within = bounds[0], bounds[1] or LARGEST
-        field = record.address_of("entries") + index * target.word
+        field = record.address_of("entries") + index * space.word
         trail = Trail(links, field, layout.header, layout.reveal)
         chunks = partial(tcache_list, name, layout, links, head, within)
         lists.append(FreeList(BinKind.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks))

@@ -10,7 +10,7 @@ from ..glibc import releases
 from ..glibc.layout import FLAGS
 from ..locate.libcs import Libc
 from ..locate.nptl import Blocks
-from ..target.target import Record, Target
+from ..target.space import Record, Space
 from .arenas import Arena, HeapIndex
 
 Test = Callable[[int], "bool | None"]  # of a value: None where it tells nothing, such as 0
@@ -25,7 +25,7 @@ class Offsets(NamedTuple):
 
 
 def find_offsets(
-    target: Target, libc: Libc, blocks: Blocks, arenas: Sequence[Arena], index: HeapIndex
+    space: Space, libc: Libc, blocks: Blocks, arenas: Sequence[Arena], index: HeapIndex
 ) -> Offsets:
     """Return where libc's variables lie: by symbols, else where only they can be.
 
@@ -36,25 +36,25 @@ def find_offsets(
     if blocks.exact and tcache is not None:
         return Offsets(tcache, arena, "symbols")
     addresses = {each.address for each in arenas}
-    windows = _windows(target, blocks)
+    windows = _windows(space, blocks)
     return Offsets(
-        _only(target, windows, lambda value: _is_tcache(target, libc, index, value)),
-        _only(target, windows, lambda value: value in addresses if value else None),
+        _only(space, windows, lambda value: _is_tcache(space, libc, index, value)),
+        _only(space, windows, lambda value: value in addresses if value else None),
         "structure",
     )
 
 
-def _windows(target: Target, blocks: Blocks) -> list[Sequence[int]]:
+def _windows(space: Space, blocks: Blocks) -> list[Sequence[int]]:
     windows = []
     for block in blocks.blocks:
         try:
-            windows.append(target.words(block.address, blocks.size // target.word))
+            windows.append(space.words(block.address, blocks.size // space.word))
         except MemoryFault:
             continue
     return windows
 
 
-def _only(target: Target, windows: list[Sequence[int]], test: Test) -> int | None:
+def _only(space: Space, windows: list[Sequence[int]], test: Test) -> int | None:
     """Return the offset in bytes where no thread's value fails a test, and most pass it.
 
     None where there is no such offset, or more than one.
@@ -63,7 +63,7 @@ def _only(target: Target, windows: list[Sequence[int]], test: Test) -> int | Non
     for i in range(min(map(len, windows), default=0)):
         results = [test(words[i]) for words in windows]
         if False not in results and True in results:
-            passed[i * target.word] = results.count(True)
+            passed[i * space.word] = results.count(True)
     best = [at for at, count in passed.items() if count == max(passed.values())]
     return best[0] if len(best) == 1 else None
 
@@ -76,7 +76,7 @@ def has_no_tcache(libc: Libc, value: int) -> bool:
     return dummy <= value <= dummy + libc.layout.word
 
 
-def _is_tcache(target: Target, libc: Libc, index: HeapIndex, value: int) -> bool | None:
+def _is_tcache(space: Space, libc: Libc, index: HeapIndex, value: int) -> bool | None:
     """Tell whether a word points at a tcache: a chunk of its size, whose counts and lists agree."""
     if has_no_tcache(libc, value):
         return None
@@ -85,12 +85,12 @@ def _is_tcache(target: Target, libc: Libc, index: HeapIndex, value: int) -> bool
     if layout.tcache is None or value % layout.alignment or index.at(chunk) is None:
         return False
     try:
-        if target.read_word(chunk + target.word) & ~FLAGS not in releases.tcache_sizes(layout):
+        if space.read_word(chunk + space.word) & ~FLAGS not in releases.tcache_sizes(layout):
             return False
-        record = target.read_struct(layout.tcache, value)
+        record = space.read_struct(layout.tcache, value)
     except MemoryFault:
         return False
-    heads = record.array("entries", target.word)
+    heads = record.array("entries", space.word)
     fill = libc.parameters["tcache_count"]
     return all(
         bool(head) == bool(count) and not head % layout.alignment and 0 <= count <= fill

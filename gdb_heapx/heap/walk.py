@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import Layout
-from ..target.target import Target
+from ..target.space import Space
 from .arenas import Heap
 from .folds import Counts, Feet, Fold, FreeSpace, Landmarks, LastInUse, Linkage
 from .holes import Holes
@@ -16,14 +16,14 @@ from .scan import BadChunkError, Scanner
 
 
 def walk(
-    target: Target, layout: Layout, heap: Heap, overlay: Overlay, folds: Sequence[Fold]
+    space: Space, layout: Layout, heap: Heap, overlay: Overlay, folds: Sequence[Fold]
 ) -> tuple[int, list[Problem]]:
     """Fold the chunks of a heap from its first one up to its end, which may be top.
 
     Return where that ended, and why where it is not the heap's end: at damage, or at memory that
     can't be read. A word smaller than MINSIZE ends the walk quietly: the caller knows fenceposts.
     """
-    scanner = Scanner(target, layout, heap, overlay)
+    scanner = Scanner(space, layout, heap, overlay)
     problems: list[Problem] = []
     try:
         for run in scanner.runs():
@@ -57,7 +57,7 @@ class Tally:
     counts: Counts
     linkage: Linkage
     feet: Feet
-    space: FreeSpace | None
+    pages: FreeSpace | None
     last_in_use: LastInUse
     landmarks: Landmarks
     end: int = 0
@@ -66,15 +66,15 @@ class Tally:
 
 
 def take_tally(
-    target: Target, layout: Layout, heap: Heap, overlay: Overlay, holes: Holes | None
+    space: Space, layout: Layout, heap: Heap, overlay: Overlay, holes: Holes | None
 ) -> Tally:
     """Walk over a heap with all folds; without `holes` pages are not looked at."""
-    space = FreeSpace(holes) if holes else None
+    pages = FreeSpace(holes) if holes else None
     linkage = Linkage(layout.smallest_large)
-    tally = Tally(Counts(), linkage, Feet(), space, LastInUse(), Landmarks())
+    tally = Tally(Counts(), linkage, Feet(), pages, LastInUse(), Landmarks())
     folds: list[Fold] = [tally.counts, linkage, tally.feet, tally.last_in_use, tally.landmarks]
     tally.end, tally.problems = walk(
-        target, layout, heap, overlay, [*folds, space] if space else folds
+        space, layout, heap, overlay, [*folds, pages] if pages else folds
     )
     tally.flaws = tally.feet.flaws
     return tally

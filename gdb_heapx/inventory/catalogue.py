@@ -16,10 +16,10 @@ from ..glibc.releases import page_sized_mmap_header
 from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from ..heap.heaps import Walked
 from ..locate.allocators import no_glibc, other_allocators
-from ..locate.libcs import find_libcs
+from ..locate.libcs import NOTHING_GIVEN, Given, find_libcs
 from ..snapshots.malloc import EVERYTHING, Scope
 from ..snapshots.proof import proven_libc
-from ..snapshots.take import cut_problem, facts_of, lost_libc
+from ..snapshots.take import cut_problem, lost_libc
 from ..target.amounts import Presence, presence_of
 from ..target.target import Target
 from .chunk import ALL, STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
@@ -84,18 +84,20 @@ class Catalogue:
 
     walked = True
 
-    def __init__(self, target: Target, scope: Scope = EVERYTHING) -> None:
-        libraries = list(find_libcs(target))
+    def __init__(
+        self, target: Target, scope: Scope = EVERYTHING, given: Given = NOTHING_GIVEN
+    ) -> None:
+        libraries = list(find_libcs(target, given))
         found = [each.libcs for each in libraries if each.libcs]
         if not found:
             raise no_glibc(target)
         libcs = [proven_libc(target, candidates, scope) for candidates in found]
         self._lost = tuple(lost_libc(e.image.path) for e in libraries if not e.libcs)
         self.source = target
-        self.problems: list[Problem] = [*cut_problem(target)]
+        self.problems: list[Problem] = [*cut_problem(target.facts)]
         self.inventories = [Inventory(target, libc, self.problems) for libc in libcs]
-        self.target = facts_of(target)
-        self.word = target.word
+        self.target = target.facts
+        self.word = target.space.word
         self.identity = self.inventories[0].identity
         self.unused = not any(inventory.held for inventory in self.inventories)
         self.allocators = other_allocators(target, libcs[0], self.unused)
@@ -174,7 +176,7 @@ class Catalogue:
                 in_head = any(h.address <= address < h.first for h in arena.heaps)
                 own = (p.statement for p in damage if p.arena == arena.index)
                 return None if in_head else next(own, None)
-        mapping = next((m for m in self.source.mappings if m.start <= address < m.end), None)
+        mapping = next((m for m in self.source.space.mappings if m.start <= address < m.end), None)
         lost = [problem.statement for problem in damage if problem.code in LOSES_HEAPS]
         if lost and mapping is not None and mapping.anonymous:
             return lost[0]
@@ -194,7 +196,7 @@ class Catalogue:
     def _around(self, place: _Place, address: int, number: int) -> Around | None:
         before = deque[Seen](maxlen=number)
         chunks = place.seen(address, number + 1)
-        last = self.source.word  # of a chunk in use lies in the header behind it
+        last = self.source.space.word  # of a chunk in use lies in the header behind it
         for seen in chunks:
             end = seen.address + seen.size
             if seen.address <= address < end or (
@@ -247,7 +249,7 @@ class Catalogue:
         """
         if chunk.state == UNKNOWN:
             return chunk.address, chunk.end
-        word = self.source.word
+        word = self.source.space.word
         shared = chunk.state in TAGGED
         if chunk.arena is None:
             shared = page_sized_mmap_header(self.inventory_of(chunk).libc.layout.release)
@@ -260,23 +262,23 @@ class Catalogue:
         if chunk.state not in (TOP, UNKNOWN):
             return None
         try:
-            word = self.source.read_word(chunk.address + self.source.word)
+            word = self.source.space.read_word(chunk.address + self.source.space.word)
         except MemoryFault:
             return None
         return None if chunk.state == TOP and word & ~FLAGS == chunk.size else word
 
     def presence(self, chunk: Chunk) -> Presence:
         """Return what of a chunk is in memory."""
-        return presence_of(self.source.residency, chunk.address, chunk.end)
+        return presence_of(self.source.space.residency, chunk.address, chunk.end)
 
     def data(self, address: int, size: int) -> bytes:
         """Return `size` bytes, as far as they can be read page by page, up to the first gap."""
-        data, page = b"", self.source.page
+        data, page = b"", self.source.space.page
         while len(data) < size:
             here = address + len(data)
             try:
                 data += bytes(
-                    self.source.memory.read(here, min(size - len(data), page - here % page))
+                    self.source.space.memory.read(here, min(size - len(data), page - here % page))
                 )
             except MemoryFault:
                 break

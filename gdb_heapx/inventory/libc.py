@@ -66,6 +66,7 @@ class Inventory:
         self.path = libc.path
         self._problems = problems
         self._target = target
+        self._space = target.space
         self._outline = outline = read_outline(target, libc)
         self.notes = notes_of(libc, outline.caches)
         problems += aborted(target, libc)
@@ -108,7 +109,7 @@ class Inventory:
 
     @cached_property
     def _mmapped(self) -> tuple[tuple[MmappedChunk, ...], bool]:
-        found, certain, damaged = read_mmapped(self._target, self.libc, self.arenas)
+        found, certain, damaged = read_mmapped(self._space, self.libc, self.arenas)
         self.note(damaged)
         return found, certain
 
@@ -132,7 +133,7 @@ class Inventory:
             return False
         places = [
             each
-            for each in may_hold_mmapped(self._target, self.arenas)
+            for each in may_hold_mmapped(self._space, self.arenas)
             if each.start <= address < each.end
         ]
         stacks = thread_stacks(self._target, self.libc)
@@ -150,7 +151,7 @@ class Inventory:
         heaps = arena.heaps if arena.main else tuple(filter(wanted.reaches, arena.heaps))
         if (arena.index, heaps) not in self._parts:
             only = replace(arena, heaps=heaps)
-            parts = walk_arena(self._target, self.libc.layout, only, self._outline.overlay)
+            parts = walk_arena(self._space, self.libc.layout, only, self._outline.overlay)
             self._parts[arena.index, heaps] = parts
             for part in parts:
                 found = (*part.tally.problems, *part.tally.flaws)
@@ -164,8 +165,8 @@ class Inventory:
         walked = self._parts.get((arena.index, arena.heaps))
         if walked is not None and arena.index not in self._compared:
             self._compared.add(arena.index)
-            holes = Holes(Trimmer(self._target), None)
-            reading = read_arena(self._target, self.libc, self._outline, arena, walked, holes)
+            holes = Holes(Trimmer(self._space), None)
+            reading = read_arena(self._space, self.libc, self._outline, arena, walked, holes)
             self.note(reading.problems())
 
     def seen(
@@ -181,7 +182,7 @@ class Inventory:
         walked = replace(heap, first=first or heap.first, end=part.tally.end)
         cut = None if part.whole else part.tally.end  # what tells the last chunk's state is damaged
         try:
-            for address, size, state in each_chunk(self._target, layout, walked, overlay):
+            for address, size, state in each_chunk(self._space, layout, walked, overlay):
                 if state == State.TCACHE and address in structs:
                     yield Seen(address, size, OVERHEAD)
                 elif address + size == cut and state in (State.IN_USE, State.BINNED):
@@ -231,8 +232,8 @@ class Inventory:
         """Return the free lists of an arena that hold chunks, by kind and index, in that order."""
         if arena.index not in self._lists:
             layout, links = self.libc.layout, self._outline.links
-            fast = fast_lists(self._target, layout, arena, links)
-            regular = regular_lists(self._target, layout, arena, links)
+            fast = fast_lists(self._space, layout, arena, links)
+            regular = regular_lists(self._space, layout, arena, links)
             self._lists[arena.index] = {(e.kind, e.index): e for e in (*fast, *regular)}
         return self._lists[arena.index]
 
@@ -240,7 +241,7 @@ class Inventory:
         """Return the regular bin whose pseudo-chunk, the head of its list, is at this address."""
         for arena in self.arenas:
             first = arena.record.address_of("bins") - self.libc.layout.header
-            index, rest = divmod(address - first, 2 * self._target.word)
+            index, rest = divmod(address - first, 2 * self._space.word)
             if not rest and UNSORTED <= index + 1 <= LAST_BIN:
                 return f"head of {kind_of(index + 1).value} bin {index + 1} of arena {arena.index}"
         return None
@@ -290,9 +291,9 @@ class Inventory:
         layout, found = self.libc.layout, dict[int, FreeList]()
         for cache in self._outline.caches.caches:
             assert layout.tcache is not None
-            record = self._target.read_struct(layout.tcache, cache.tcache.address)
+            record = self._space.read_struct(layout.tcache, cache.tcache.address)
             lwp, links = cache.tcache.lwp, self._outline.links
-            for each in tcache_lists(self._target, layout, lwp, record, links):
+            for each in tcache_lists(self._space, layout, lwp, record, links):
                 each.follow(None, lambda chunk, *_, each=each: found.update({chunk: each}))
         return found
 

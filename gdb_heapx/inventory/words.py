@@ -20,7 +20,7 @@ def words_of(catalogue: Catalogue, chunk: Chunk, data: bytes, number: int) -> li
     a pointer into a chunk or a mapping, a string; "" where it is just a number, or inside a string.
     """
     word, layout = catalogue.word, catalogue.inventory_of(chunk).libc.layout
-    values = catalogue.source.as_words(memoryview(data[: len(data) // word * word]))
+    values = catalogue.source.space.as_words(memoryview(data[: len(data) // word * word]))
     words: list[tuple[int, str]] = []
     string_ends = 0
     for at, value in zip(range(0, number * word, word), values):
@@ -42,12 +42,12 @@ def _pointed(catalogue: Catalogue, value: int, link: bool) -> str | None:
 
     Only malloc's own links point at headers: other pointers there mean the memory before them.
     """
-    mapping = next((m for m in catalogue.source.mappings if m.start <= value < m.end), None)
-    if mapping is None and catalogue.source.mappings:
+    mapping = next((m for m in catalogue.source.space.mappings if m.start <= value < m.end), None)
+    if mapping is None and catalogue.source.space.mappings:
         return None
-    found = None if catalogue.source.symbol(value) else catalogue.around(value, 1)
+    found = None if catalogue.source.probe.symbol(value) else catalogue.around(value, 1)
     if found is None:
-        name = name_of(catalogue, value) if mapping else catalogue.source.symbol(value)
+        name = name_of(catalogue, value) if mapping else catalogue.source.probe.symbol(value)
         return name and name + _quoted(catalogue, mapping, value)
     chunk = found.chunk
     if not link and found.before and value <= catalogue.memory(found.before[0])[1]:
@@ -65,8 +65,8 @@ def _quoted(catalogue: Catalogue, mapping: Mapping | None, address: int) -> str:
     """
     if mapping is None or "x" in mapping.permissions or "r" not in mapping.permissions:
         return ""
-    target, end = catalogue.source, min(address + LONGEST, mapping.end)
-    if missing(target.residency, address, end)[0] or (target.live and target.residency is None):
+    space, end = catalogue.source.space, min(address + LONGEST, mapping.end)
+    if missing(space.residency, address, end)[0] or (space.facts.live and space.residency is None):
         return ""
     text = _string(catalogue.data(address, end - address))
     return f': "{text}{"…" if len(text) == LONGEST else ""}"' if text else ""
@@ -77,10 +77,10 @@ def name_of(catalogue: Catalogue, address: int) -> str:
     source, inventories = catalogue.source, catalogue.inventories
     heads = filter(None, (inventory.bin_at(address) for inventory in inventories))
     parts = filter(None, (_part(source, inventory, address) for inventory in inventories))
-    named = next(heads, None) or source.symbol(address) or next(parts, None)
+    named = next(heads, None) or source.probe.symbol(address) or next(parts, None)
     if named:
         return named
-    for mapping in source.mappings:
+    for mapping in source.space.mappings:
         if mapping.start <= address < mapping.end:
             name = mapping.name or "anonymous memory"
             return f"{name} ({mapping.permissions}, {size_text(mapping.size)})"

@@ -94,8 +94,8 @@ def not_glibc(names: tuple[str, ...]) -> HeapxError:
 
 def no_glibc(target: Target) -> HeapxError:
     """Say whose malloc this is, or what to do where glibc's can't be found."""
-    if target.cut:
-        return is_cut(target.cut)
+    if target.facts.cut:
+        return is_cut(target.facts.cut)
     named = next(_runtimes(target), None)
     libcs = [image for image in glibc_images(target) if not image.static]
     if libcs and not named:
@@ -111,14 +111,14 @@ def no_glibc(target: Target) -> HeapxError:
 
 def _runtimes(target: Target) -> Iterator[str]:
     """Yield what the program may use instead of glibc's malloc, the surest first."""
-    if any("/ld-musl-" in mapping.name for mapping in target.mappings):
+    if any("/ld-musl-" in mapping.name for mapping in target.space.mappings):
         yield MUSL
-    for image in sorted(target.objects, key=lambda image: image.path != target.exe):
+    for image in sorted(target.objects, key=lambda image: image.path != target.facts.exe):
         allocator = _known(image)
         if allocator:
             yield allocator
         yield from (name for words, name in RUNTIMES if image.text(words))
-    program = next((image for image in target.objects if image.path == target.exe), None)
+    program = next((image for image in target.objects if image.path == target.facts.exe), None)
     if program is None or not program.elf:
         return
     if program.function("__malloc_donate") is not None:  # ldso/dynlink.c gives it gaps
@@ -134,7 +134,7 @@ def _runtimes(target: Target) -> Iterator[str]:
 def _not_found(target: Target, libc: Image) -> HeapxError:
     for name in ("main_arena", "mp_"):
         address = libc.address(name)
-        if address is not None and not target.readable(address):
+        if address is not None and not target.space.readable(address):
             return HeapxError(
                 f"{name} of {libc.path}, at {address:#x}, cannot be read",
                 "Was it left out of the core? The kernel's core has it, or gcore's of a newer gdb.",
@@ -145,8 +145,8 @@ def _not_found(target: Target, libc: Image) -> HeapxError:
 
 def refused(target: Target, libc: Libc) -> HeapxError:
     """Say that what was guessed, or given by hand, isn't glibc's malloc."""
-    if target.cut:
-        return is_cut(target.cut)
+    if target.facts.cut:
+        return is_cut(target.facts.cut)
     how = {found.what: found.how for found in libc.found}
     what = (
         f"what looks like main_arena at {libc.main_arena:#x} (by {how['main_arena']}) isn't: its "

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from ..errors import MemoryFault
 from ..glibc.layout import FLAGS, Layout
 from ..target.images import Image
-from ..target.target import Record, Target
+from ..target.space import Record, Space
 
 BLOCK = 1 << 20
 ALL_FLAGS = 7  # of malloc_state.flags: FASTCHUNKS (to 2.26), NONCONTIGUOUS, ARENA_CORRUPTION
@@ -20,41 +20,41 @@ NEAR = 1 << 14  # bytes between main_arena and mp_ at most: both are in malloc.o
 LARGEST_TCACHE_COUNT = 65535  # MAX_TCACHE_COUNT
 
 
-def find_main_arena(target: Target, image: Image, layout: Layout) -> int | None:
+def find_main_arena(space: Space, image: Image, layout: Layout) -> int | None:
     """Return the address of the one struct in a file's data that can be main_arena, else None.
 
     Two things give it away: `next`, which points at its own arena while there is only one, and
     empty bins, which point at themselves; the last bin is always empty.
     """
-    word, following = target.word, layout.state["next"].offset
+    word, following = space.word, layout.state["next"].offset
     last_bin = layout.state["bins"].offset + 252 * word
     candidates: set[int] = set()
-    for start, words in _blocks(target, image):
+    for start, words in _blocks(space, image):
         for i, value in enumerate(words):
             address = start + i * word
             if value == address - following:
                 candidates.add(value)
             elif value == address - 2 * word:
                 candidates.add(address - last_bin)
-    found = [c for c in sorted(candidates) if is_main_arena(target, image, layout, c)]
+    found = [c for c in sorted(candidates) if is_main_arena(space, image, layout, c)]
     return found[0] if len(found) == 1 else None
 
 
-def _blocks(target: Target, image: Image) -> Iterator[tuple[int, Sequence[int]]]:
+def _blocks(space: Space, image: Image) -> Iterator[tuple[int, Sequence[int]]]:
     """Yield the words of a file's initialized data, with the address where they begin."""
     for start, end in image.data():
-        for at in range(start + -start % target.word, end - target.word + 1, BLOCK):
+        for at in range(start + -start % space.word, end - space.word + 1, BLOCK):
             try:
-                yield at, target.words(at, min(BLOCK, end - at) // target.word)
+                yield at, space.words(at, min(BLOCK, end - at) // space.word)
             except MemoryFault:
                 continue
 
 
-def is_main_arena(target: Target, image: Image, layout: Layout, address: int) -> bool:
+def is_main_arena(space: Space, image: Image, layout: Layout, address: int) -> bool:
     """Tell whether what lies at an address can be main_arena."""
     try:
-        arena = target.read_struct(layout.state, address)
-        return is_arena(layout, arena) and _linked(target, image, layout, arena)
+        arena = space.read_struct(layout.state, address)
+        return is_arena(layout, arena) and _linked(space, image, layout, arena)
     except MemoryFault:
         return False
 
@@ -70,13 +70,13 @@ def _sane(arena: Record) -> bool:
         and arena["flags"] <= ALL_FLAGS
         and arena["attached_threads"] < MANY_THREADS
         and arena["system_mem"] <= arena["max_system_mem"]
-        and not arena["top"] % arena.target.word
+        and not arena["top"] % arena.space.word
     )
 
 
 def _bins_hold(layout: Layout, arena: Record) -> bool:
     """Tell whether every bin is empty or has both its ends; before its first use all are zero."""
-    word = arena.target.word
+    word = arena.space.word
     links = arena.array("bins", word)
     first = arena.address_of("bins") - layout.header
     if not any(links):
@@ -86,82 +86,82 @@ def _bins_hold(layout: Layout, arena: Record) -> bool:
     return all(links) and all(fd == bk for fd, bk in empty) and all(empty[-1])
 
 
-def _linked(target: Target, image: Image, layout: Layout, arena: Record) -> bool:
+def _linked(space: Space, image: Image, layout: Layout, arena: Record) -> bool:
     """Tell whether next leads to itself or to an arena in a heap, and top to a chunk."""
     following, top = arena["next"], arena["top"]
     if following != arena.address:
         heap = layout.heap_of(following)
-        if target.read_struct(layout.heap_info, heap)["ar_ptr"] != following:
+        if space.read_struct(layout.heap_info, heap)["ar_ptr"] != following:
             return False
     if not top or top == arena.address_of("bins") - layout.header:
         return True  # nothing was allocated yet
-    return top not in image and bool(target.read_word(top + target.word) & ~FLAGS)
+    return top not in image and bool(space.read_word(top + space.word) & ~FLAGS)
 
 
-def find_mp(target: Target, image: Image, layout: Layout, main_arena: int) -> int | None:
+def find_mp(space: Space, image: Image, layout: Layout, main_arena: int) -> int | None:
     """Return the address of the one struct near main_arena that can be mp_, None without.
 
     Its values must be possible ones, and agree with main_arena. Of several the one with the
     defaults that few programs change is taken.
     """
     try:
-        arena = target.read_struct(layout.state, main_arena)
+        arena = space.read_struct(layout.state, main_arena)
     except MemoryFault:
         return None
     found = [
         record
-        for record in _records(target, image, layout, main_arena)
-        if is_mp(target, layout, arena, record)
+        for record in _records(space, image, layout, main_arena)
+        if is_mp(space, layout, arena, record)
     ]
     if len(found) > 1:
         found = [r for r in found if r["n_mmaps_max"] == 65536 and r["arena_test"] in (2, 8)]
     return found[0].address if len(found) == 1 else None
 
 
-def _records(target: Target, image: Image, layout: Layout, main_arena: int) -> Iterator[Record]:
+def _records(space: Space, image: Image, layout: Layout, main_arena: int) -> Iterator[Record]:
     """Yield every place for an mp_ near main_arena."""
     size, around = layout.par.size, (main_arena - NEAR, main_arena + layout.state.size + NEAR)
     for start, end in image.data():
         low, high = max(start, around[0]), min(end, around[1])
-        low += -low % target.word
+        low += -low % space.word
         try:
-            data = bytes(target.memory.read(low, high - low)) if low < high else b""
+            data = bytes(space.memory.read(low, high - low)) if low < high else b""
         except MemoryFault:
             continue
-        for at in range(0, len(data) - size + 1, target.word):
-            yield Record(target, layout.par, low + at, data[at : at + size])
+        for at in range(0, len(data) - size + 1, space.word):
+            yield Record(space, layout.par, low + at, data[at : at + size])
 
 
-def is_mp_at(target: Target, layout: Layout, main_arena: int, address: int) -> bool:
+def is_mp_at(space: Space, layout: Layout, main_arena: int, address: int) -> bool:
     """Tell whether what lies at an address can be mp_."""
     try:
-        arena = target.read_struct(layout.state, main_arena)
-        return is_mp(target, layout, arena, target.read_struct(layout.par, address))
+        arena = space.read_struct(layout.state, main_arena)
+        return is_mp(space, layout, arena, space.read_struct(layout.par, address))
     except MemoryFault:
         return False
 
 
-def is_mp(target: Target, layout: Layout, arena: Record, mp: Record) -> bool:
+def is_mp(space: Space, layout: Layout, arena: Record, mp: Record) -> bool:
     """Tell whether a malloc_par holds possible values that agree with main_arena."""
     mapped, most = mp["mmapped_mem"], mp["max_mmapped_mem"]
     return (
         mp["arena_test"] > 0
         and mp["no_dyn_threshold"] <= 1
         and mp["mmap_threshold"] <= layout.heap_max
-        and mp["n_mmaps"] <= mp["max_n_mmaps"] <= target.word << 40
+        and mp["n_mmaps"] <= mp["max_n_mmaps"] <= space.word << 40
         and mapped <= most
-        and not mapped % target.page
-        and not most % target.page
+        and not mapped % space.page
+        and not most % space.page
         and bool(mp["n_mmaps"]) == bool(mapped)
         and bool(mp["max_n_mmaps"]) == bool(most)
-        and all(_is_page_size(target, mp.get(name)) for name in ("thp_pagesize", "hp_pagesize"))
+        and all(_is_page_size(space, mp.get(name)) for name in ("thp_pagesize", "hp_pagesize"))
         and _tcache_agrees(layout, mp)
         and _base_agrees(arena, mp["sbrk_base"])
     )
 
 
-def _is_page_size(target: Target, size: int) -> bool:
-    return not size or (size >= target.page and not size & (size - 1))
+def _is_page_size(space: Space, size: int) -> bool:
+    return not size or (size >= space.page and not size & (size - 1))
 
 
 def _tcache_agrees(layout: Layout, mp: Record) -> bool:

@@ -11,14 +11,28 @@ from typing import NamedTuple
 from ..errors import LAYOUT_DIFFERS, HeapxError, MemoryFault, Problem
 from ..glibc import releases
 from ..glibc.layout import Layout, Release, Struct
+from ..target.facts import Facts
 from ..target.images import Image
-from ..target.target import Record, Target
+from ..target.space import Record, Space
+from ..target.target import Target
 from .by_structure import find_main_arena, find_mp, is_main_arena, is_mp_at
 from .loader import glibc_files, link_map_of
 
 PREFERENCE = {"main_arena": "main-arena", "mp_": "mp"}
 DEBUG_MALLOC = "libc_malloc_debug"  # a second copy of malloc, which stands before libc's own
 BANNER = rb"GNU C Library [^\n]*version (\d{1,3}\.\d{1,3})"  # csu/version.c
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says of glibc malloc, where it can't be found; None where nothing."""
+
+    main_arena: int | None = None
+    mp: int | None = None
+    release: Release | None = None
+
+
+NOTHING_GIVEN = Given()
 
 
 class Found(NamedTuple):
@@ -53,9 +67,10 @@ class Libc:
 class Place(NamedTuple):
     """Where to look for something: `main_arena` is known when mp_ is searched."""
 
-    target: Target
+    space: Space
     image: Image
     layout: Layout
+    given: Given
     main_arena: int | None = None
 
 
@@ -69,14 +84,14 @@ class Strategy(NamedTuple):
 
 def _by_hand(place: Place, name: str) -> int | None:
     """Return what the user has set, if it is this file's; HeapxError if it can't be right."""
-    target, image, layout, main_arena = place
-    address = target.given.main_arena if name == "main_arena" else target.given.mp
+    space, image, layout, given, main_arena = place
+    address = given.main_arena if name == "main_arena" else given.mp
     if address is None or (image.mappings and address not in image):
         return None
     if name == "main_arena":
-        right = is_main_arena(target, image, layout, address)
+        right = is_main_arena(space, image, layout, address)
     else:
-        right = main_arena is not None and is_mp_at(target, layout, main_arena, address)
+        right = main_arena is not None and is_mp_at(space, layout, main_arena, address)
     if not right:
         raise HeapxError(
             f"{name} was set to {address:#x} by hand: what is there can't be it",
@@ -95,10 +110,10 @@ def _by_symbol_table(place: Place, name: str) -> int | None:
 
 
 def _by_structure(place: Place, name: str) -> int | None:
-    target, image, layout, main_arena = place
+    space, image, layout, _, main_arena = place
     if name == "main_arena" or main_arena is None:
-        return find_main_arena(target, image, layout)
-    return find_mp(target, image, layout, main_arena)
+        return find_main_arena(space, image, layout)
+    return find_mp(space, image, layout, main_arena)
 
 
 STRATEGIES = (
@@ -128,16 +143,16 @@ class Candidates(NamedTuple):
     libcs: tuple[Libc, ...]
 
 
-def find_libcs(target: Target) -> list[Candidates]:
+def find_libcs(target: Target, given: Given = NOTHING_GIVEN) -> list[Candidates]:
     """Return every glibc, the program's own first; [] without one.
 
     HeapxError where what the user gave can't be right.
     """
     images = glibc_images(target)
-    for address in (target.given.main_arena, target.given.mp):
+    for address in (given.main_arena, given.mp):
         if address is not None and not any(i for i in images if not i.mappings or address in i):
             raise HeapxError(f"{address:#x}, set by hand, is not in the data of any libc")
-    found = [Candidates(image, tuple(_candidates(target, image))) for image in images]
+    found = [Candidates(image, tuple(_candidates(target, image, given))) for image in images]
     return sorted(found, key=lambda each: _namespace(target, each)) if len(found) > 1 else found
 
 
@@ -166,14 +181,14 @@ def _is_libc(image: Image) -> bool:
     )
 
 
-def _candidates(target: Target, image: Image) -> Iterator[Libc]:
+def _candidates(target: Target, image: Image, given: Given) -> Iterator[Libc]:
     """Yield what the malloc of a file may be: by its release, else by each that fits."""
-    known = find_release(target, image)
+    known = find_release(target.space, image, given)
     wrong: list[HeapxError] = []
     fit = False
-    for release, found in (known,) if known else _possible_releases(target):
+    for release, found in (known,) if known else _possible_releases(target.facts):
         try:
-            libc = _read(target, image, release, found, known is not None)
+            libc = _read(target, image, given, release, found, known is not None)
         except HeapxError as error:
             wrong.append(error)
             continue
@@ -184,15 +199,16 @@ def _candidates(target: Target, image: Image) -> Iterator[Libc]:
         raise wrong[0]
 
 
-def find_release(target: Target, image: Image) -> tuple[Release, Found] | None:
+def find_release(
+    space: Space, image: Image, given: Given = NOTHING_GIVEN
+) -> tuple[Release, Found] | None:
     """Return a libc's release and how it is known, None if nothing tells."""
-    if target.given.release is not None:
-        release = target.given.release
-        return release, Found("release", "{}.{}".format(*release), "set by hand")
+    if given.release is not None:
+        return given.release, Found("release", "{}.{}".format(*given.release), "set by hand")
     version = image.address("__libc_version")
     named = re.search(r"libc-(\d{1,3}\.\d{1,3})\.so", image.path)
     for text, how in (
-        (_string(target, version), "__libc_version"),
+        (_string(space, version), "__libc_version"),
         (image.text(BANNER), f"the banner in {image.how}"),
         (named and named[1], "the file's name"),
     ):
@@ -202,17 +218,17 @@ def find_release(target: Target, image: Image) -> tuple[Release, Found] | None:
     return None
 
 
-def _string(target: Target, address: int | None) -> str | None:
+def _string(space: Space, address: int | None) -> str | None:
     with suppress(MemoryFault):
-        return None if address is None else target.read_string(address, 32)
+        return None if address is None else space.read_string(address, 32)
     return None
 
 
-def _possible_releases(target: Target) -> Iterator[tuple[Release, Found]]:
+def _possible_releases(facts: Facts) -> Iterator[tuple[Release, Found]]:
     """Yield the newest release of every layout that heapx knows."""
     spans: list[tuple[Release, Release]] = []  # oldest and newest of one layout
     for release in releases.releases():
-        if spans and releases.same_layout(target.word, target.architecture, release, spans[-1][1]):
+        if spans and releases.same_layout(facts.word, facts.architecture, release, spans[-1][1]):
             spans[-1] = spans[-1][0], release
         else:
             spans.append((release, release))
@@ -224,25 +240,26 @@ def _possible_releases(target: Target) -> Iterator[tuple[Release, Found]]:
 
 
 def _read(
-    target: Target, image: Image, release: Release, found: Found, release_told: bool
+    target: Target, image: Image, given: Given, release: Release, found: Found, release_told: bool
 ) -> Libc | None:
     """Return a file's malloc, if it is where glibc of this release would have it."""
-    layout, how, problems = _layout(target, image, release)
-    arena = _locate(Place(target, image, layout), "main_arena")
+    space = target.space
+    layout, how, problems = _layout(target.facts, image, release)
+    arena = _locate(Place(space, image, layout, given), "main_arena")
     if arena is None:
         return None
-    mp = _locate(Place(target, image, layout, arena[0]), "mp_")
+    mp = _locate(Place(space, image, layout, given, arena[0]), "mp_")
     if mp is None:
         return None
-    told = release_told and target.given.release is None
-    if not told and not is_main_arena(target, image, layout, arena[0]):
+    told = release_told and given.release is None
+    if not told and not is_main_arena(space, image, layout, arena[0]):
         return None
     try:
-        parameters = target.read_struct(layout.par, mp[0])
+        parameters = space.read_struct(layout.par, mp[0])
     except MemoryFault:
         return None
     hp_pagesize = parameters.get("hp_pagesize")
-    layout = replace(layout, heap_max=releases.heap_max(target.word, release, hp_pagesize))
+    layout = replace(layout, heap_max=releases.heap_max(space.word, release, hp_pagesize))
     certain = arena[1].certain and mp[1].certain and told
     return Libc(
         image,
@@ -260,9 +277,9 @@ def _read(
     )
 
 
-def _layout(target: Target, image: Image, release: Release) -> tuple[Layout, str, list[Problem]]:
+def _layout(facts: Facts, image: Image, release: Release) -> tuple[Layout, str, list[Problem]]:
     """Return the layout from debug info, compared with the annotated structs of this release."""
-    ours = releases.annotated_layout(target.word, target.architecture, release)
+    ours = releases.annotated_layout(facts.word, facts.architecture, release)
     state, par = image.struct("malloc_state"), image.struct("malloc_par")
     heap_info = image.struct("_heap_info")
     if state is None or par is None or heap_info is None:

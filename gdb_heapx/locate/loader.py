@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..errors import MemoryFault
 from ..target.images import OF_GLIBC, Image, base_name
+from ..target.space import Space
 from ..target.target import Target
 
 RTLD_GLOBAL = "_rtld_global"  # ld.so's data; its namespaces come first (_dl_ns)
@@ -18,7 +19,11 @@ MOST_LIBRARIES = 4096
 def glibc_files(target: Target) -> Iterator[Image]:
     """Yield the files that are glibc's by name, and the program's own."""
     for image in target.objects:
-        if OF_GLIBC.match(base_name(image.path)) or image.path == target.exe or not image.mappings:
+        if (
+            OF_GLIBC.match(base_name(image.path))
+            or image.path == target.facts.exe
+            or not image.mappings
+        ):
             yield image
 
 
@@ -49,7 +54,7 @@ def link_map_of(target: Target, image: Image, inside: int) -> LinkMap | None:
     below: list[LinkMap] = []
     for namespace, head in enumerate(_heads(target, rtld_global)):
         try:
-            maps = [LinkMap(*each, namespace) for each in link_maps(target, head)]
+            maps = [LinkMap(*each, namespace) for each in link_maps(target.space, head)]
         except MemoryFault:
             continue
         exact = [each for each in maps if image.base is not None and each.base == image.base]
@@ -65,15 +70,15 @@ def _heads(target: Target, rtld_global: int) -> range:
     step = next((space.size for space in spaces if space), 0)
     if step:
         return range(rtld_global, rtld_global + NAMESPACES * step, step)
-    return range(rtld_global, rtld_global + SPACES_SIZE, target.word)
+    return range(rtld_global, rtld_global + SPACES_SIZE, target.space.word)
 
 
-def link_maps(target: Target, head: int) -> list[tuple[int, int]]:
+def link_maps(space: Space, head: int) -> list[tuple[int, int]]:
     """Return address and l_addr of every link_map in one namespace (elf/link.h, public part)."""
     maps: dict[int, int] = {}
-    node = target.read_word(head)
+    node = space.read_word(head)
     while node and node not in maps and len(maps) < MOST_LIBRARIES:
-        maps[node], _name, _ld, following, _previous = target.words(node, 5)
+        maps[node], _name, _ld, following, _previous = space.words(node, 5)
         node = following
     return list(maps.items())
 
@@ -88,7 +93,7 @@ def loaded_before(target: Target, image: Image, inside: int) -> list[Image]:
         find_variable(target, image, RTLD_GLOBAL),
     )
     try:
-        listed = link_maps(target, rtld_global) if own and rtld_global is not None else []
+        listed = link_maps(target.space, rtld_global) if own and rtld_global is not None else []
     except MemoryFault:
         listed = []
     if own is None or not listed:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from ..errors import MemoryFault
 from ..glibc import releases
 from ..glibc.layout import align_down
+from ..target.facts import Facts
+from ..target.space import Space
 from ..target.target import Target
 from .libcs import Libc
 from .loader import RTLD_GLOBAL, find_variable, link_map_of
@@ -61,7 +63,9 @@ def thread_blocks(target: Target, libc: Libc) -> Blocks:
 def _by_nptl(target: Target, libc: Libc) -> Blocks:
     blocks: list[Block] = []
     how, size = "nptl's list of threads", libc.image.tls_size or BESIDE[-1]
-    outer = {thread.inner: thread.lwp for thread in target.threads if thread.inner is not None}
+    outer = {
+        thread.inner: thread.lwp for thread in target.facts.threads if thread.inner is not None
+    }
     try:
         link_map = link_map_of(target, libc.image, libc.main_arena)
         if link_map is None:
@@ -70,7 +74,7 @@ def _by_nptl(target: Target, libc: Libc) -> Blocks:
         single = True
         for thread in _threads(target, libc, descriptors):
             single = False
-            address = _block(target, descriptors, link_map.address, thread)
+            address = _block(target.facts, target.space, descriptors, link_map.address, thread)
             if address:
                 blocks.append(Block(outer.get(thread.lwp, thread.lwp), address))
         if single:
@@ -86,12 +90,12 @@ def _by_nptl(target: Target, libc: Libc) -> Blocks:
 
 def _by_thread_pointer(target: Target) -> Blocks | None:
     """Return what lies beside each thread's pointer, None where the pointers aren't known."""
-    pointers = target.thread_pointers()
-    below = releases.tls_below_thread_pointer(target.architecture)
+    pointers, space = target.probe.thread_pointers() or {}, target.space
+    below = releases.tls_below_thread_pointer(target.facts.architecture)
     for size in BESIDE if pointers else ():
-        start = -size if below else TCB_HEAD * target.word
+        start = -size if below else TCB_HEAD * space.word
         blocks = tuple(Block(lwp, pointer + start) for lwp, pointer in pointers.items())
-        if all(target.readable(block.address, size) for block in blocks):
+        if all(space.readable(block.address, size) for block in blocks):
             return Blocks(blocks, "each thread's pointer", None, size=size, exact=False)
     return None
 
@@ -114,7 +118,7 @@ class _Descriptors:
         address = find_variable(self._target, self._libc.image, f"_thread_db_{name}")
         if address is None:
             raise LookupError(f"libc has no _thread_db_{name}")
-        return self._target.read_int(address + 8, 4)  # {bits, elements, offset}
+        return self._target.space.read_int(address + 8, 4)  # {bits, elements, offset}
 
 
 class _Thread(NamedTuple):
@@ -123,21 +127,23 @@ class _Thread(NamedTuple):
     dtv: int
 
 
-def _block(target: Target, descriptors: _Descriptors, link_map: int, thread: _Thread) -> int | None:
+def _block(
+    facts: Facts, space: Space, descriptors: _Descriptors, link_map: int, thread: _Thread
+) -> int | None:
     """Return where libc's variables of a thread begin, None if it has none yet.
 
     A slot of the DTV that wasn't used yet is filled lazily; libc's block is then where the loader
     reserved it, next to the thread pointer (l_tls_offset).
     """
-    modid = target.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
-    slots = target.read_word(thread.dtv - 2 * target.word)
-    nothing = (0, UNALLOCATED % (1 << 8 * target.word))
+    modid = space.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
+    slots = space.read_word(thread.dtv - 2 * space.word)
+    nothing = (0, UNALLOCATED % (1 << 8 * space.word))
     if modid <= slots:
-        address = target.read_word(thread.dtv + modid * 2 * target.word)
+        address = space.read_word(thread.dtv + modid * 2 * space.word)
         if address not in nothing:
             return address
-    offset = target.read_word(link_map + descriptors.offset("link_map_l_tls_offset"))
-    below = releases.tls_below_thread_pointer(target.architecture)
+    offset = space.read_word(link_map + descriptors.offset("link_map_l_tls_offset"))
+    below = releases.tls_below_thread_pointer(facts.architecture)
     return thread.pthread - offset if below and offset not in nothing else None
 
 
@@ -149,30 +155,29 @@ def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[
     node_offset = descriptors.offset("pthread_list")
     tid_offset = descriptors.offset("pthread_tid")
     dtv_offset = descriptors.offset("pthread_dtvp")
-    seen, lost = set(heads), False
+    space, seen, lost = target.space, set(heads), False
     for head in heads:
-        node = target.read_word(head)
+        node = space.read_word(head)
         while node != head:
-            if _not_dumped(target, node):
+            if not target.facts.live and _not_dumped(space, node):
                 lost = True
                 break
             if node in seen:
                 raise _CircleError(node)
             seen.add(node)
             pthread = node - node_offset
-            lwp = target.read_int(pthread + tid_offset, 4)
+            lwp = space.read_int(pthread + tid_offset, 4)
             if lwp:
-                yield _Thread(lwp, pthread, target.read_word(pthread + dtv_offset))
-            node = target.read_word(node)
+                yield _Thread(lwp, pthread, space.read_word(pthread + dtv_offset))
+            node = space.read_word(node)
     if lost:
         raise LookupError(NOT_DUMPED)
 
 
-def _not_dumped(target: Target, address: int) -> bool:
+def _not_dumped(space: Space, address: int) -> bool:
     """Tell whether a core has zeros for a page that can't be all zeros."""
-    if target.live or target.read_word(address):
-        return False
-    return not any(target.memory.read(align_down(address, target.page), target.page))
+    page = align_down(address, space.page)
+    return not space.read_word(address) and not any(space.memory.read(page, space.page))
 
 
 def _list_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:
@@ -199,22 +204,23 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
 
     Empty where they can't be found. Stacks that the program brought itself are its own memory.
     """
+    space = target.space
     nodes: dict[int, int] = {}  # struct pthread's list node, and the thread's LWP
     try:
         descriptors = _Descriptors(target, libc)
         to_node, to_tid = descriptors.offset("pthread_list"), descriptors.offset("pthread_tid")
         for head in _stack_heads(target, libc, descriptors):
-            node = target.read_word(head)
+            node = space.read_word(head)
             while node != head and node not in nodes:
-                nodes[node] = target.read_int(node - to_node + to_tid, 4)
-                node = target.read_word(node)
+                nodes[node] = space.read_int(node - to_node + to_tid, 4)
+                node = space.read_word(node)
     except (MemoryFault, LookupError):
         pass  # the walk over the threads has told already
     pthreads = {node - to_node: lwp for node, lwp in nodes.items()}
     offset = _stackblock(target, libc, list(pthreads)) if pthreads else None
     if offset is None:
         return ()
-    blocks = ((target.words_before_gap(p + offset, 2), lwp) for p, lwp in pthreads.items())
+    blocks = ((space.words_before_gap(p + offset, 2), lwp) for p, lwp in pthreads.items())
     stacks = (Stack(words[0], sum(words), lwp) for words, lwp in blocks if len(words) == 2)
     return tuple(sorted(stack for stack in stacks if stack.start < stack.end))
 
@@ -225,22 +231,23 @@ def _stackblock(target: Target, libc: Libc, pthreads: list[int]) -> int | None:
     Without debug info it is the one place that in every thread holds a block of pages around the
     struct itself: nptl puts it at the end of the stack.
     """
+    space = target.space
     described = next((s for o in target.objects if (s := o.struct("pthread"))), None)
     if described is not None and "stackblock" in described:
         return described["stackblock"].offset
     found: set[int] | None = None
     for pthread in pthreads:
-        words = target.words_before_gap(pthread, PTHREAD_WORDS)  # the stack may end before
+        words = space.words_before_gap(pthread, PTHREAD_WORDS)  # the stack may end before
         pairs = enumerate(zip(words, words[1:]))
-        here = {i for i, (start, size) in pairs if _holds(target, start, size, pthread)}
+        here = {i for i, (start, size) in pairs if _holds(space, start, size, pthread)}
         if not here and len(words) < PTHREAD_WORDS:
             continue  # it tells nothing
         found = here if found is None else found & here
-    return min(found) * target.word if found else None
+    return min(found) * space.word if found else None
 
 
-def _holds(target: Target, start: int, size: int, pthread: int) -> bool:
-    whole_pages = not start % target.page and not size % target.page
+def _holds(space: Space, start: int, size: int, pthread: int) -> bool:
+    whole_pages = not start % space.page and not size % space.page
     return whole_pages and start < pthread < start + size < pthread + AT_END
 
 
@@ -259,6 +266,7 @@ def _stack_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[
 
 def _single_thread(target: Target, libc: Libc) -> Blocks:
     """Return the only thread's block where libpthread isn't loaded (to 2.33), from ld.so's DTV."""
+    space, threads = target.space, target.facts.threads
     how = "ld.so's initial DTV"
     rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
     structs = [o.struct("rtld_global") for o in target.objects]
@@ -268,8 +276,8 @@ def _single_thread(target: Target, libc: Libc) -> Blocks:
     link_map = link_map_of(target, libc.image, libc.main_arena)
     if rtld_global is None or described is None or link is None or link_map is None:
         raise LookupError("neither a thread list nor ld.so's initial DTV was found")
-    modid = target.read_word(link_map.address + link["l_tls_modid"].offset)
-    dtv = target.read_word(rtld_global + described["_dl_initial_dtv"].offset)
-    block = target.read_word(dtv + modid * 2 * target.word)
-    lwp = target.threads[0].lwp if target.threads else target.pid or 0
+    modid = space.read_word(link_map.address + link["l_tls_modid"].offset)
+    dtv = space.read_word(rtld_global + described["_dl_initial_dtv"].offset)
+    block = space.read_word(dtv + modid * 2 * space.word)
+    lwp = threads[0].lwp if threads else target.facts.pid or 0
     return Blocks((Block(lwp, block),), how, None)

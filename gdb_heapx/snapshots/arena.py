@@ -18,7 +18,7 @@ from ..heap.tcaches import Caches
 from ..heap.trim import Free, Part, Top, Trim, trim_arena
 from ..heap.walk import Tally
 from ..target.amounts import UNKNOWN, Presence, added, less, presence_of
-from ..target.target import Residency
+from ..target.space import Residency
 from .figures import ArenaFigures, Check, HeapFigures
 
 USER_BITS = 57  # of the largest address space that a process has (x86-64 with five levels)
@@ -135,7 +135,7 @@ class ArenaReading:
         if self.walked is None or self.residency is None:
             return Presence(0, 0)
         tallies = [part.tally for part in self.walked]
-        spaces = [tally.space for tally in tallies if tally.space]
+        spaces = [tally.pages for tally in tallies if tally.pages]
         absent = sum(sum(space.absent.values()) for space in spaces)
         swapped = sum(sum(space.swapped.values()) for space in spaces)
         free = Presence(sum(tally.counts.free_bytes for tally in tallies) - absent, swapped)
@@ -334,7 +334,7 @@ class ArenaReading:
 
 
 def _free_and_absent(part: Walked) -> tuple[Counter[int], Counter[int]]:
-    space = part.tally.space
+    space = part.tally.pages
     return part.tally.counts.free, space.absent if space else Counter()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,7 +23,9 @@ from ..heap.tcaches import Caches, Tcache, ThreadCache
 from ..locate.libcs import Found, Libc
 from ..locate.loader import link_map_of
 from ..target.amounts import Presence, presence_of
+from ..target.facts import Thread
 from ..target.mappings import Mapping, outside
+from ..target.space import Space
 from ..target.target import Target
 from .arena import ArenaReading
 from .figures import ArenaFigures, Check
@@ -132,18 +134,19 @@ class Malloc:
 
 def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
     """Read one libc's malloc: the lists first, then the walk, then what both must agree on."""
-    layout, trimmer = libc.layout, Trimmer(target)
+    space, layout = target.space, libc.layout
+    trimmer = Trimmer(space)
     outline = read_outline(target, libc)
     arenas, caches, problems = outline.arenas, outline.caches, list(outline.problems)
-    holes = [Holes(trimmer, target.residency) for _ in arenas]
+    holes = [Holes(trimmer, space.residency) for _ in arenas]
     walked = [
-        walk_arena(target, layout, arena, outline.overlay, hole) if scope.walk else None
+        walk_arena(space, layout, arena, outline.overlay, hole) if scope.walk else None
         for arena, hole in zip(arenas, holes)
     ]
-    parts = [read_arena(target, libc, outline, *part) for part in zip(arenas, walked, holes)]
+    parts = [read_arena(space, libc, outline, *part) for part in zip(arenas, walked, holes)]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
     program_break = _program_break(target, libc)
-    mmapped, certain, damaged = read_mmapped(target, libc, arenas)
+    mmapped, certain, damaged = read_mmapped(space, libc, arenas)
     problems += damaged
     for part in parts:
         problems += part.problems()
@@ -161,12 +164,12 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
             for part in parts
         ),
         caches=caches.caches,
-        threads=tuple(_threads(target, arenas, caches)),
+        threads=tuple(_threads(target.facts.threads, arenas, caches)),
         mmapped=mmapped,
         mmapped_certain=certain,
         mmapped_cached=frozenset(caches.mmapped),
         mmapped_presence=tuple(
-            presence_of(target.residency, chunk.start, chunk.end) for chunk in mmapped
+            presence_of(space.residency, chunk.start, chunk.end) for chunk in mmapped
         ),
         parameters=parameters,
         defaults=releases.default_parameters(layout),
@@ -192,7 +195,7 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
 
 
 def read_arena(
-    target: Target,
+    space: Space,
     libc: Libc,
     outline: Outline,
     arena: Arena,
@@ -201,9 +204,9 @@ def read_arena(
 ) -> ArenaReading:
     """Return what the lists and the walk say of one arena."""
     free = free_chunks(arena, walked)
-    regular = read_regular(target, libc.layout, arena, outline.links, free)
+    regular = read_regular(space, libc.layout, arena, outline.links, free)
     bins = ArenaBins.joined(outline.fast[arena.index], regular)
-    return ArenaReading(arena, bins, walked, holes, outline.caches, libc.layout, target.residency)
+    return ArenaReading(arena, bins, walked, holes, outline.caches, libc.layout, space.residency)
 
 
 def _identity(libc: Libc) -> tuple[Found, ...]:
@@ -213,11 +216,13 @@ def _identity(libc: Libc) -> tuple[Found, ...]:
     return Found("libc", image.path, read), Found("build-id", image.build_id or "none", "its note")
 
 
-def _threads(target: Target, arenas: list[Arena], caches: Caches) -> Iterator[MallocThread]:
+def _threads(
+    threads: Iterable[Thread], arenas: list[Arena], caches: Caches
+) -> Iterator[MallocThread]:
     """Yield every thread with its arena and its tcache."""
     indexes = {arena.address: arena.index for arena in arenas}
     tcaches = {cache.tcache.lwp: cache.tcache for cache in caches.caches}
-    for thread in sorted(target.threads, key=lambda thread: thread.lwp):
+    for thread in sorted(threads, key=lambda thread: thread.lwp):
         lwp = thread.lwp
         arena = indexes.get(caches.thread_arena.get(lwp, 0))
         yield MallocThread(lwp, thread.name, arena, tcaches.get(lwp), lwp in caches.thread_arena)
@@ -255,38 +260,38 @@ def _program_break(target: Target, libc: Libc) -> int | None:
         address = image.address("__curbrk")
     if address is not None and (not image.mappings or address in image):
         with suppress(MemoryFault):
-            return target.read_word(address)
+            return target.space.read_word(address)
     base = libc.parameters["sbrk_base"]
-    heaps = (m.end for m in target.mappings if m.start <= base < m.end)
+    heaps = (m.end for m in target.space.mappings if m.start <= base < m.end)
     return next(heaps, None)
 
 
 def read_mmapped(
-    target: Target, libc: Libc, arenas: list[Arena]
+    space: Space, libc: Libc, arenas: list[Arena]
 ) -> tuple[tuple[MmappedChunk, ...], bool, list[Problem]]:
     """Return the mmapped chunks, whether they are exactly those that mp_ counts, and which of them
     have a damaged header.
     """
     number, total = libc.parameters["n_mmaps"], libc.parameters["mmapped_mem"]
-    mappings = may_hold_mmapped(target, arenas)
-    room = sum(mapping.size for mapping in target.mappings)
-    if target.mappings and max(total, number * target.page) > room:
+    mappings = may_hold_mmapped(space, arenas)
+    room = sum(mapping.size for mapping in space.mappings)
+    if space.mappings and max(total, number * space.page) > room:
         statement = f"mp_ counts {number:,} mmapped chunks of {total:,} bytes: more than is mapped"
         return (), False, [Problem(BAD_MMAPPED, statement, libc.parameters.address)]
-    found = find_mmapped(target, libc.layout, mappings, number, total)
-    damaged = find_damaged(target, libc.layout, mappings, found, number, total)
+    found = find_mmapped(space, libc.layout, mappings, number, total)
+    damaged = find_damaged(space, libc.layout, mappings, found, number, total)
     found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))))
     certain = len(found) == number and sum(chunk.mapping for chunk in found) == total
     return found, certain, [problem for _, problem in damaged]
 
 
-def may_hold_mmapped(target: Target, arenas: list[Arena]) -> list[Mapping]:
+def may_hold_mmapped(space: Space, arenas: list[Arena]) -> list[Mapping]:
     """Return the parts of mappings that mmapped chunks may lie in: anonymous, and in no heap.
 
     The kernel may show a chunk and a heap beside it as one mapping: newer releases (2.41, not 2.36)
     don't map heaps NORESERVE. Where brk grows there are none.
     """
-    page, main = target.page, arenas[0] if arenas else None
+    page, main = space.page, arenas[0] if arenas else None
     heaps = [heap for arena in arenas for heap in arena.heaps]
     spans = [
         (align_down(heap.address, page), align_up(heap.address + heap.reserved, page))
@@ -295,7 +300,7 @@ def may_hold_mmapped(target: Target, arenas: list[Arena]) -> list[Mapping]:
     brk = [heap.address for heap in main.heaps] if main and main.contiguous else []
     likely = (
         mapping
-        for mapping in target.mappings
+        for mapping in space.mappings
         if mapping.anonymous
         and not mapping.name.startswith(("[stack", "[heap"))
         and not any(mapping.start <= base < mapping.end for base in brk)

@@ -9,6 +9,7 @@ from ..heap.motion import MALLOC_ABORTED
 from ..locate.allocators import refused
 from ..locate.by_structure import is_arena
 from ..locate.libcs import Libc
+from ..target.space import Space
 from ..target.target import Target
 from .malloc import Malloc, Scope, read_malloc
 
@@ -28,7 +29,7 @@ def read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> t
             malloc = read_malloc(target, libc, replace(scope, walk=True))
         except MemoryFault:
             continue
-        if _adds_up(malloc) and _all_possible(target, libc, malloc):
+        if _adds_up(malloc) and _all_possible(target.space, libc, malloc):
             proven.append((libc, malloc))
             if all(_fit(malloc)):
                 break
@@ -62,9 +63,9 @@ def _adds_up(malloc: Malloc) -> bool:
     return not used or bool(used - wrong)
 
 
-def _all_possible(target: Target, libc: Libc, malloc: Malloc) -> bool:
+def _all_possible(space: Space, libc: Libc, malloc: Malloc) -> bool:
     """Tell whether every arena can be one: damaged chunks leave their malloc_state alone."""
-    records = (target.read_struct(libc.layout.state, arena.address) for arena in malloc.arenas)
+    records = (space.read_struct(libc.layout.state, arena.address) for arena in malloc.arenas)
     return all(is_arena(libc.layout, record) for record in records)
 
 

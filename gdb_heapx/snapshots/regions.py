@@ -9,7 +9,7 @@ from enum import Enum
 
 from ..target.amounts import UNKNOWN, Presence, presence_of
 from ..target.mappings import Mapping
-from ..target.target import Residency, Target
+from ..target.space import Residency, Space
 
 
 class Owner(Enum):
@@ -69,14 +69,14 @@ class Region:
         return self.span.end - self.span.start
 
 
-def tile(target: Target, spans: Iterable[Span]) -> tuple[Region, ...]:
+def tile(space: Space, spans: Iterable[Span]) -> tuple[Region, ...]:
     """Return regions that fill every mapping; OverlapError where two spans overlap.
 
     What no span covers belongs to whom the mapping belongs to. Where the mappings aren't known, the
     spans are all there is.
     """
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
-    if not target.mappings:  # a remote process: only what is malloc's is known
+    if not space.mappings:  # a remote process: only what is malloc's is known
         return tuple(
             Region(span, Mapping(span.start, span.end, "rw-p", 0, ""), UNKNOWN) for span in ordered
         )
@@ -85,12 +85,12 @@ def tile(target: Target, spans: Iterable[Span]) -> tuple[Region, ...]:
             raise OverlapError(f"{left} and {right}")
     regions: list[Region] = []
     first = 0
-    for mapping in sorted(target.mappings, key=lambda mapping: mapping.start):
+    for mapping in sorted(space.mappings, key=lambda mapping: mapping.start):
         while first < len(ordered) and ordered[first].end <= mapping.start:
             first += 1
         parts = _parts(mapping, ordered, first)
         regions += (
-            Region(part, mapping, _presence(mapping, part, target.residency)) for part in parts
+            Region(part, mapping, _presence(mapping, part, space.residency)) for part in parts
         )
     return tuple(regions)
 

@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import CORE_CUT, LAYOUT_DIFFERS, Problem
 from ..heap.arenas import RING_BROKEN
 from ..locate.allocators import no_glibc, other_allocators
-from ..locate.libcs import Libc, find_libcs
+from ..locate.libcs import NOTHING_GIVEN, Given, Libc, find_libcs
 from ..locate.nptl import thread_stacks
+from ..target.facts import Facts
 from ..target.target import Target
 from .figures import ArenaFigures
 from .malloc import EVERYTHING, Identity, Malloc, Scope
 from .proof import read_proven
 from .regions import Owner, Region, Span, tile
-
-
-@dataclass(frozen=True)
-class TargetFacts:
-    """What was looked at; `live` is False for a core.
-
-    `rss` is the kernel's sum of all mappings in bytes, None if unknown; `no_residency` says why it
-    isn't known which pages are in memory, None where it is. `environment` are the variables that
-    malloc reads when the program starts, None if unknown. `mapped` is False where the address space
-    isn't known.
-    """
-
-    pid: int | None
-    exe: str | None
-    word: int
-    architecture: str
-    page: int
-    live: bool
-    rss: int | None
-    no_residency: str | None
-    exe_how: str = ""
-    environment: Mapping[str, str] | None = None
-    mapped: bool = True
-
-    @property
-    def name(self) -> str:
-        """What was looked at, for a sentence."""
-        return f"process {self.pid}" if self.live else "core"
 
 
 @dataclass(frozen=True)
@@ -54,7 +27,7 @@ class Snapshot:
     were not walked over.
     """
 
-    target: TargetFacts
+    target: Facts
     mallocs: tuple[Malloc, ...]
     regions: tuple[Region, ...]
     allocators: tuple[str, ...]
@@ -108,34 +81,16 @@ class Snapshot:
         return tuple(arena for malloc in self.mallocs for arena in malloc.arenas)
 
 
-def facts_of(target: Target) -> TargetFacts:
-    """Return what was looked at."""
-    usages = [m.usage.resident for m in target.mappings if m.usage is not None]
-    return TargetFacts(
-        target.pid,
-        target.exe,
-        target.word,
-        target.architecture,
-        target.page,
-        target.live,
-        sum(usages) if usages else None,
-        target.no_residency,
-        target.exe_how,
-        target.environment(),
-        bool(target.mappings),
-    )
-
-
-def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
+def take(target: Target, scope: Scope = EVERYTHING, given: Given = NOTHING_GIVEN) -> Snapshot:
     """Read a stopped target; HeapxError where it has no glibc malloc that can be read."""
-    found = find_libcs(target)
+    found = find_libcs(target, given)
     read = [read_proven(target, each.libcs, scope) for each in found if each.libcs]
     if not read:
         raise no_glibc(target)
     libcs, mallocs = zip(*read)
     lost = tuple(lost_libc(each.image.path) for each in found if not each.libcs)
     first = mallocs[0]
-    problems = (*cut_problem(target), *first.problems)
+    problems = (*cut_problem(target.facts), *first.problems)
     mallocs = (replace(first, notes=(*lost, *first.notes), problems=problems), *mallocs[1:])
     spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
     stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
@@ -143,12 +98,13 @@ def take(target: Target, scope: Scope = EVERYTHING) -> Snapshot:
     unused = not any(malloc.held for malloc in mallocs)
     allocators = other_allocators(target, libcs[0], unused)
     walked = scope.walk or not all(libc.proven for libc in libcs)
-    return Snapshot(facts_of(target), mallocs, tile(target, _apart(spans)), allocators, walked)
+    regions = tile(target.space, _apart(spans))
+    return Snapshot(target.facts, mallocs, regions, allocators, walked)
 
 
-def cut_problem(target: Target) -> tuple[Problem, ...]:
+def cut_problem(facts: Facts) -> tuple[Problem, ...]:
     """Return that a core is cut short, if it is."""
-    return (Problem(CORE_CUT, target.cut),) if target.cut else ()
+    return (Problem(CORE_CUT, facts.cut),) if facts.cut else ()
 
 
 def lost_libc(path: str) -> str:

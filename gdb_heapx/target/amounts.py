@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .target import Residency
+from .space import Residency
 
 
 class Presence(NamedTuple):

@@ -2,178 +2,64 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from ..errors import MemoryFault
-from ..glibc.layout import Release, Struct
+from .facts import Facts
 from .images import Image
-from .mappings import Mapping, Memory
-
-ByteOrder = Literal["little", "big"]
+from .space import Space
 
 
-class Residency(Protocol):
-    """Which bytes of the target are in memory; `page` is the page size in bytes."""
+class Probe(Protocol):
+    """What only a debugger can answer of a stopped target; None where it can't.
 
-    page: int
-
-    def missing(self, start: int, end: int) -> tuple[int, int]:
-        """Return how many bytes of [start, end) are not resident, and how many are swapped."""
-
-    def states(self, start: int, end: int) -> bytes:
-        """Return the states of the pages that hold [start, end), a byte each (pages.py)."""
-
-
-@dataclass(frozen=True)
-class Thread:
-    """One thread: its LWP (kernel thread id), and its name where known.
-
-    `inner` is its LWP in its own pid namespace, which is all that the process knows.
+    It unwinds stacks to tell who stands where, so that is asked only when something must be
+    explained. What a debugger knows of one file is in its Image.
     """
 
-    lwp: int
-    name: str | None
-    inner: int | None = None
+    def inside_malloc(self) -> Mapping[int, str] | None:
+        """Return the function by LWP of every thread that stands inside malloc or free."""
+
+    def aborting(self) -> frozenset[int] | None:
+        """Return the LWPs of the threads that stand inside abort."""
+
+    def thread_pointers(self) -> Mapping[int, int] | None:
+        """Return the thread pointers by LWP."""
+
+    def symbol(self, address: int) -> str | None:
+        """Return the name of what lies at an address; None, too, if that has none."""
 
 
-@dataclass(frozen=True)
-class Given:
-    """What the user says of glibc malloc, where it can't be found; None where nothing."""
+class NoProbe:
+    """A target without a debugger: nothing is answered."""
 
-    main_arena: int | None = None
-    mp: int | None = None
-    release: Release | None = None
+    def inside_malloc(self) -> Mapping[int, str] | None:
+        return None
+
+    def aborting(self) -> frozenset[int] | None:
+        return None
+
+    def thread_pointers(self) -> Mapping[int, int] | None:
+        return None
+
+    def symbol(self, address: int) -> str | None:
+        return None
+
+
+NO_PROBE = NoProbe()
 
 
 @dataclass(frozen=True)
 class Target:
-    """A stopped process or a core.
-
-    `inside_malloc` returns the LWPs of the threads that stand inside malloc or free; it unwinds
-    stacks, so it is called only when something must be explained; so does `aborting`, those of the
-    threads that stand inside abort. `residency` is None where it
-    isn't known, for the reason that `no_residency` gives; where it is known, pages that nobody has
-    touched aren't read. `objects` are the ELF files that it maps, `exe_how` tells how
-    the program is known. `bulk` reads chunks and links,
-    which may be many: it refuses to bring back too much from swap. `thread_pointers` returns the
-    thread pointers by LWP, {} where the debugger doesn't know them; `environment` the variables of
-    malloc's that the program was started with, None if unknown; `symbol` the name of what lies at
-    an address, None if that has none. `cut` says that a core is cut short, None if it isn't.
+    """A stopped process or a core: its memory, the ELF files that it maps, and what a debugger
+    says of it.
     """
 
-    memory: Memory
-    word: int
-    byteorder: ByteOrder
-    architecture: str
-    page: int
-    live: bool
-    pid: int | None
-    exe: str | None
-    mappings: tuple[Mapping, ...]
-    threads: tuple[Thread, ...]
+    space: Space
     objects: tuple[Image, ...]
-    inside_malloc: Callable[[], dict[int, str]]
-    residency: Residency | None
-    no_residency: str | None = None
-    bulk: Memory | None = None
-    given: Given = Given()
-    exe_how: str = ""
-    thread_pointers: Callable[[], dict[int, int]] = dict
-    environment: Callable[[], dict[str, str] | None] = lambda: None
-    symbol: Callable[[int], str | None] = lambda _: None
-    aborting: Callable[[], frozenset[int]] = frozenset
-    cut: str | None = None
+    probe: Probe = NO_PROBE
 
-    def words(self, address: int, count: int) -> Sequence[int]:
-        """Return `count` words at `address` as integers; MemoryFault where they can't be read."""
-        return self.as_words(self.memory.read(address, count * self.word))
-
-    def words_before_gap(self, address: int, count: int) -> Sequence[int]:
-        """Return up to `count` words at `address`, those before a page that can't be read."""
-        words: list[int] = []
-        end = address + count * self.word
-        while address < end:
-            stop = min(end, address - address % self.page + self.page)
-            try:
-                words += self.words(address, (stop - address) // self.word)
-            except MemoryFault:
-                break
-            address = stop
-        return words
-
-    def bulk_words(self, address: int, count: int) -> Sequence[int]:
-        """Return `count` words of chunks or links; SwappedOutError where that is too much."""
-        return self.as_words((self.bulk or self.memory).read(address, count * self.word))
-
-    def as_words(self, data: memoryview) -> Sequence[int]:
-        """Return raw bytes of the target as words."""
-        view = data.cast("Q" if self.word == 8 else "I")
-        if self.byteorder == sys.byteorder:
-            return view
-        swapped = array(view.format, view.tolist())
-        swapped.byteswap()
-        return swapped
-
-    def read_word(self, address: int) -> int:
-        """Return the word at `address`."""
-        return self.read_int(address, self.word)
-
-    def read_int(self, address: int, size: int) -> int:
-        """Return the unsigned integer of `size` bytes at `address`."""
-        return int.from_bytes(self.memory.read(address, size), self.byteorder)
-
-    def read_string(self, address: int, limit: int = 256) -> str:
-        """Return the C string at `address`, cut at `limit` bytes; read page by page."""
-        data = b""
-        while b"\0" not in data and len(data) < limit:
-            here = address + len(data)
-            data += bytes(self.memory.read(here, min(limit, self.page - here % self.page)))
-        return data.split(b"\0")[0].decode(errors="replace")
-
-    def read_struct(self, struct: Struct, address: int) -> Record:
-        """Return the members of the struct at `address`, read at once."""
-        return Record(self, struct, address, bytes(self.memory.read(address, struct.size)))
-
-    def readable(self, address: int, size: int = 1) -> bool:
-        """Tell whether memory can be read there."""
-        try:
-            self.memory.read(address, size)
-        except MemoryFault:
-            return False
-        return True
-
-
-@dataclass(frozen=True)
-class Record:
-    """One struct read from the target: its members as integers or tuples of integers."""
-
-    target: Target
-    struct: Struct
-    address: int
-    data: bytes
-
-    def __getitem__(self, name: str) -> int:
-        member = self.struct[name]
-        return int.from_bytes(
-            self.data[member.offset : member.offset + member.size], self.target.byteorder
-        )
-
-    def get(self, name: str, default: int = 0) -> int:
-        """Return a member that some releases lack, else `default`."""
-        return self[name] if name in self.struct else default
-
-    def array(self, name: str, size: int) -> tuple[int, ...]:
-        """Return an array member as integers of `size` bytes each."""
-        start, length = self.struct[name]
-        return tuple(
-            int.from_bytes(self.data[i : i + size], self.target.byteorder)
-            for i in range(start, start + length, size)
-        )
-
-    def address_of(self, name: str) -> int:
-        """Return the address of a member in the target."""
-        return self.address + self.struct[name].offset
+    @property
+    def facts(self) -> Facts:
+        return self.space.facts

@@ -8,7 +8,7 @@ from ..glibc.layout import align_down
 from ..report.model import size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
-from ..snapshots.take import TargetFacts
+from ..target.facts import Facts
 from .sources import Environment, source_of
 
 HEAP_INFO_AT_MOST = 64  # bytes; no release has a larger heap_info
@@ -21,7 +21,7 @@ class FreeTrim(NamedTuple):
     reason: str
 
 
-def free_would_trim(facts: TargetFacts, malloc: Malloc, arena: ArenaFigures) -> FreeTrim:
+def free_would_trim(facts: Facts, malloc: Malloc, arena: ArenaFigures) -> FreeTrim:
     """Return what the next free of a large enough chunk would give back from top's end.
 
     malloc.c: _int_free, systrim; arena.c: heap_trim (glibc 2.23 and later).

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 from fuzzed import bounded, damaged, fuzzed
-from heapbuilder import HeapBuilder, fill
+from heapbuilder import HeapBuilder, changed, fill
 from hypothesis import given
 from test_elf import header, program_header
 
@@ -44,7 +43,7 @@ def as_core(target, regions):
 
 
 TARGET = small().target()
-REGIONS = sorted((address, bytes(data)) for address, data in TARGET.memory.regions.items())
+REGIONS = sorted((address, bytes(data)) for address, data in TARGET.space.memory.regions.items())
 CORE = as_core(TARGET, REGIONS)
 HEADERS = 64 + 56 * len(REGIONS)
 
@@ -56,7 +55,7 @@ def opened(data):
     except ValueError:
         return None
     memory, debug = CoreMemory(elf), TARGET.objects[0].debug
-    return replace(
+    return changed(
         TARGET,
         memory=memory,
         mappings=elf.core_mappings(),

@@ -1,0 +1,35 @@
+"""What only gdb can answer of the selected inferior: who stands where, and what lies where."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import gdb
+
+from . import frames
+from .strings import said
+
+
+class InferiorProbe:
+    """The selected inferior, asked by its frames and symbols."""
+
+    def __init__(self, inferior: gdb.Inferior) -> None:
+        self._inferior = inferior
+
+    def inside_malloc(self) -> dict[int, str]:
+        return frames.inside_malloc(self._inferior)
+
+    def aborting(self) -> frozenset[int]:
+        return frames.aborting(self._inferior)
+
+    def thread_pointers(self) -> dict[int, int]:
+        return frames.thread_pointers(self._inferior)
+
+    def symbol(self, address: int) -> str | None:
+        """Return what lies there, such as `main_arena + 96 in libc.so.6`, None if unnamed."""
+        line = said(f"info symbol {address:#x}")
+        match = re.match(r"(.+) in section \S+( of (.+))?$", line)
+        if not match:
+            return None
+        return f"{match[1]} in {os.path.basename(match[3])}" if match[3] else match[1]

@@ -1,0 +1,64 @@
+"""What a target is, as plain frozen values: nothing of it is read twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass
+from typing import Literal
+
+from .mappings import Mapping
+
+ByteOrder = Literal["little", "big"]
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One thread: its LWP (kernel thread id), and its name where known.
+
+    `inner` is its LWP in its own pid namespace, which is all that the process knows.
+    """
+
+    lwp: int
+    name: str | None
+    inner: int | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is looked at; `live` is False for a core.
+
+    `exe_how` tells how the program is known. `environment` are the variables that malloc reads when
+    the program starts, None if unknown. `mappings` are empty where the address space isn't known.
+    `no_residency` says why it isn't known which pages are in memory, None where it is; `cut` how
+    much of a core is there, None where all is.
+    """
+
+    pid: int | None
+    exe: str | None
+    word: int
+    byteorder: ByteOrder
+    architecture: str
+    page: int
+    live: bool
+    mappings: tuple[Mapping, ...]
+    threads: tuple[Thread, ...]
+    exe_how: str = ""
+    environment: Dict[str, str] | None = None
+    no_residency: str | None = None
+    cut: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What was looked at, for a sentence."""
+        return f"process {self.pid}" if self.live else "core"
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the address space is known."""
+        return bool(self.mappings)
+
+    @property
+    def rss(self) -> int | None:
+        """The kernel's sum of all mappings in bytes, None if unknown."""
+        usages = [m.usage.resident for m in self.mappings if m.usage is not None]
+        return sum(usages) if usages else None

@@ -1,0 +1,149 @@
+"""An address space, read: words, structs and strings, and what of it is in memory."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from ..errors import MemoryFault
+from ..glibc.layout import Struct
+from .facts import ByteOrder, Facts
+from .mappings import Mapping, Memory
+
+
+class Residency(Protocol):
+    """Which bytes of the target are in memory; `page` is the page size in bytes."""
+
+    page: int
+
+    def missing(self, start: int, end: int) -> tuple[int, int]:
+        """Return how many bytes of [start, end) are not resident, and how many are swapped."""
+
+    def states(self, start: int, end: int) -> bytes:
+        """Return the states of the pages that hold [start, end), a byte each (pages.py)."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The address space of a target.
+
+    `residency` is None where it isn't known; where it is, pages that nobody has touched aren't
+    read. `bulk` reads chunks and links, which may be many: it refuses to bring back too much from
+    swap.
+    """
+
+    facts: Facts
+    memory: Memory
+    residency: Residency | None = None
+    bulk: Memory | None = None
+
+    @cached_property
+    def word(self) -> int:
+        return self.facts.word
+
+    @cached_property
+    def byteorder(self) -> ByteOrder:
+        return self.facts.byteorder
+
+    @cached_property
+    def page(self) -> int:
+        return self.facts.page
+
+    @property
+    def mappings(self) -> tuple[Mapping, ...]:
+        """What it is made of; empty where that isn't known."""
+        return self.facts.mappings
+
+    def words(self, address: int, count: int) -> Sequence[int]:
+        """Return `count` words at `address` as integers; MemoryFault where they can't be read."""
+        return self.as_words(self.memory.read(address, count * self.word))
+
+    def words_before_gap(self, address: int, count: int) -> Sequence[int]:
+        """Return up to `count` words at `address`, those before a page that can't be read."""
+        words: list[int] = []
+        end = address + count * self.word
+        while address < end:
+            stop = min(end, address - address % self.page + self.page)
+            try:
+                words += self.words(address, (stop - address) // self.word)
+            except MemoryFault:
+                break
+            address = stop
+        return words
+
+    def bulk_words(self, address: int, count: int) -> Sequence[int]:
+        """Return `count` words of chunks or links; SwappedOutError where that is too much."""
+        return self.as_words((self.bulk or self.memory).read(address, count * self.word))
+
+    def as_words(self, data: memoryview) -> Sequence[int]:
+        """Return raw bytes of the target as words."""
+        view = data.cast("Q" if self.word == 8 else "I")
+        if self.byteorder == sys.byteorder:
+            return view
+        swapped = array(view.format, view.tolist())
+        swapped.byteswap()
+        return swapped
+
+    def read_word(self, address: int) -> int:
+        """Return the word at `address`."""
+        return self.read_int(address, self.word)
+
+    def read_int(self, address: int, size: int) -> int:
+        """Return the unsigned integer of `size` bytes at `address`."""
+        return int.from_bytes(self.memory.read(address, size), self.byteorder)
+
+    def read_string(self, address: int, limit: int = 256) -> str:
+        """Return the C string at `address`, cut at `limit` bytes; read page by page."""
+        data = b""
+        while b"\0" not in data and len(data) < limit:
+            here = address + len(data)
+            data += bytes(self.memory.read(here, min(limit, self.page - here % self.page)))
+        return data.split(b"\0")[0].decode(errors="replace")
+
+    def read_struct(self, struct: Struct, address: int) -> Record:
+        """Return the members of the struct at `address`, read at once."""
+        return Record(self, struct, address, bytes(self.memory.read(address, struct.size)))
+
+    def readable(self, address: int, size: int = 1) -> bool:
+        """Tell whether memory can be read there."""
+        try:
+            self.memory.read(address, size)
+        except MemoryFault:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Record:
+    """One struct read from the target: its members as integers or tuples of integers."""
+
+    space: Space
+    struct: Struct
+    address: int
+    data: bytes
+
+    def __getitem__(self, name: str) -> int:
+        member = self.struct[name]
+        return int.from_bytes(
+            self.data[member.offset : member.offset + member.size], self.space.byteorder
+        )
+
+    def get(self, name: str, default: int = 0) -> int:
+        """Return a member that some releases lack, else `default`."""
+        return self[name] if name in self.struct else default
+
+    def array(self, name: str, size: int) -> tuple[int, ...]:
+        """Return an array member as integers of `size` bytes each."""
+        start, length = self.struct[name]
+        return tuple(
+            int.from_bytes(self.data[i : i + size], self.space.byteorder)
+            for i in range(start, start + length, size)
+        )
+
+    def address_of(self, name: str) -> int:
+        """Return the address of a member in the target."""
+        return self.address + self.struct[name].offset
