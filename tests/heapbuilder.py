@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.glibc import releases
+from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.glibc.layout import Layout, Member, Struct
 from gdb_heapx.target.elf import PT_LOAD, Segment
 from gdb_heapx.target.facts import Facts, Thread
@@ -34,15 +35,15 @@ class Machine(NamedTuple):
 
     word: int
     byteorder: str
-    architecture: str
+    architecture: Architecture
     page: int = PAGE
 
 
-AMD64 = Machine(8, "little", "i386:x86-64")
-I386 = Machine(4, "little", "i386")  # MALLOC_ALIGNMENT is four words
-ARM = Machine(4, "little", "armv7")  # MALLOC_ALIGNMENT is two words
-S390X = Machine(8, "big", "s390:64-bit")
-ARM64 = Machine(8, "little", "aarch64", 64 << 10)
+AMD64 = Machine(8, "little", Architecture.X86_64)
+I386 = Machine(4, "little", Architecture.I386)  # MALLOC_ALIGNMENT is four words
+ARM = Machine(4, "little", Architecture.ARM)  # MALLOC_ALIGNMENT is two words
+S390X = Machine(8, "big", Architecture.S390)
+ARM64 = Machine(8, "little", Architecture.AARCH64, 64 << 10)
 MACHINES = {"amd64": AMD64, "i386": I386, "arm": ARM, "s390x": S390X}
 
 
@@ -711,7 +712,8 @@ class HeapBuilder:
             exe="/usr/bin/server",
             word=self.word,
             byteorder=self.machine.byteorder,
-            architecture=self.machine.architecture,
+            machine=self.machine.architecture,
+            architecture=self.machine.architecture.value,
             page=self.page,
             live=True,
             mappings=self._mappings(),

@@ -13,6 +13,7 @@ import pytest
 from elffiles import Loaded, move_headers_to_the_end
 
 from gdb_heapx.errors import MemoryFault
+from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.target.elf import NT_FILE, PT_LOAD, PT_NOTE, CoreMemory, Elf, as_loaded
 from gdb_heapx.target.mapped import Mapped
 from gdb_heapx.target.procfs import parse_maps
@@ -349,3 +350,18 @@ def test_the_symbols_are_as_many_as_the_hash_table_says(libc_file):
     memory = Loaded(libc_file.read_bytes(), 0x7F0000000000)
     file, loaded = Elf(memory.data), as_loaded(Mapped(memory, memory.mappings))
     assert loaded._dynamic_table.size == file._dynamic_table.size
+
+
+@pytest.mark.parametrize(
+    ("machine", "word", "architecture"),
+    [
+        *((3, 4, "i386"), (62, 8, "x86-64"), (62, 4, "x32"), (40, 4, "arm"), (183, 8, "aarch64")),
+        *((20, 4, "powerpc"), (21, 8, "powerpc"), (22, 8, "s390"), (22, 4, "s390")),
+        *((243, 4, "riscv"), (2, 4, "sparc"), (43, 8, "sparc"), (8, 4, "other"), (258, 8, "other")),
+    ],
+)
+@pytest.mark.parametrize("order", "<>")
+def test_the_architecture_is_e_machine_and_the_class(machine, word, architecture, order):
+    data = bytearray(header(word, order))
+    struct.pack_into(order + "H", data, 18, machine)
+    assert Elf(bytes(data)).architecture is Architecture(architecture)

@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 
 from gdb_heapx.glibc import releases
+from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.glibc.releases import annotated_layout
 
 LAYOUTS = json.loads((Path(__file__).parent / "layouts.json").read_text())
-ARCHITECTURES = {"amd64": (8, "i386:x86-64"), "i386": (4, "i386"), "arm64": (8, "aarch64")}
-AMD64, I386, ARM = (8, "i386:x86-64"), (4, "i386"), (4, "armv7")
+ARCHITECTURES = {
+    "amd64": (8, Architecture.X86_64),
+    "i386": (4, Architecture.I386),
+    "arm64": (8, Architecture.AARCH64),
+}
+AMD64, I386, ARM = (8, Architecture.X86_64), (4, Architecture.I386), (4, Architecture.ARM)
 
 
-def parse(pair: str) -> tuple[int, str, tuple[int, int]]:
+def parse(pair: str) -> tuple[int, Architecture, tuple[int, int]]:
     release, architecture = pair.split("-")
     major, minor = release.split(".")
     return (*ARCHITECTURES[architecture], (int(major), int(minor)))
@@ -83,16 +88,16 @@ def test_the_first_chunk_of_a_thread_arena(release, gap):
 @pytest.mark.parametrize(
     ("word", "architecture", "release", "alignment"),
     [
-        (8, "i386:x86-64", (2, 23), 16),
-        (8, "s390:64-bit", (2, 36), 16),
-        (4, "i386", (2, 25), 8),
-        (4, "i386", (2, 26), 16),
-        (4, "i386:x64-32", (2, 23), 16),
-        (4, "armv7", (2, 36), 8),
-        (4, "powerpc:common", (2, 23), 8),
-        (4, "powerpc:common", (2, 24), 16),
-        (4, "riscv:rv32", (2, 33), 16),
-        (4, "s390:31-bit", (2, 36), 8),
+        (8, Architecture.X86_64, (2, 23), 16),
+        (8, Architecture.S390, (2, 36), 16),
+        (4, Architecture.I386, (2, 25), 8),
+        (4, Architecture.I386, (2, 26), 16),
+        (4, Architecture.X32, (2, 23), 16),
+        (4, Architecture.ARM, (2, 36), 8),
+        (4, Architecture.POWERPC, (2, 23), 8),
+        (4, Architecture.POWERPC, (2, 24), 16),
+        (4, Architecture.RISCV, (2, 33), 16),
+        (4, Architecture.S390, (2, 36), 8),
     ],
 )
 def test_malloc_alignment(word, architecture, release, alignment):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import gdb
 
 from ..errors import HeapxError, MemoryFault
+from ..glibc.architecture import Architecture
 from ..glibc.layout import align_down
 from ..target.corefile import cut_short
 from ..target.elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
@@ -88,7 +89,8 @@ def current_target(swap_in: int | None) -> Target:
         exe_how=how,
         word=gdb.lookup_type("long").sizeof,
         byteorder=_byteorder(),
-        architecture=_architecture(inferior),
+        machine=_machine(inferior, space.images, exe),
+        architecture=inferior.architecture().name(),
         page=page,
         live=core is None,
         mappings=space.mappings,
@@ -258,8 +260,20 @@ def core_path() -> str | None:
     return match[1] if match else None
 
 
-def _architecture(inferior: gdb.Inferior) -> str:
-    return str(inferior.architecture().name())
+# By what gdb calls them, where no file tells; the longer names first.
+ARCHITECTURES = {
+    "i386:x86-64": Architecture.X86_64,
+    "i386:x64-32": Architecture.X32,
+    **{each.value: each for each in Architecture},
+}
+
+
+def _machine(inferior: gdb.Inferior, images: Iterable[Image], program: str | None) -> Architecture:
+    """Return what the program was made for: other files may be of other machines (qemu)."""
+    known = (image.architecture for image in images if image.path == program)
+    called = inferior.architecture().name()
+    by_name = (each for name, each in ARCHITECTURES.items() if called.startswith(name))
+    return next(filter(None, known), None) or next(by_name, Architecture.OTHER)
 
 
 def _byteorder() -> ByteOrder:

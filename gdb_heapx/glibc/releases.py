@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import NamedTuple
 
+from .architecture import Architecture
 from .layout import Field, Layout, Release, align_up, lay_out
 
 OLDEST: Release = (2, 23)
@@ -109,16 +110,27 @@ TCACHE = (
 )
 
 # MALLOC_ALIGNMENT of 32-bit architectures where it is more than two words: alignof (long double).
-_WIDE_ALIGNMENT_32 = {"riscv": (2, 17), "powerpc": (2, 24), "i386:x64-32": (2, 17), "i386": (2, 26)}
+_WIDE_ALIGNMENT_32 = {
+    Architecture.RISCV: (2, 17),
+    Architecture.POWERPC: (2, 24),
+    Architecture.X32: (2, 17),
+    Architecture.I386: (2, 26),
+}
+_TLS_BELOW = frozenset(
+    (
+        Architecture.X86_64,
+        Architecture.X32,
+        Architecture.I386,
+        Architecture.S390,
+        Architecture.SPARC,
+    )
+)
 
 
-def malloc_alignment(word: int, architecture: str, release: Release) -> int:
-    """Return MALLOC_ALIGNMENT in bytes; `architecture` is gdb's name."""
-    if word == 8:
-        return 16
-    families = sorted(_WIDE_ALIGNMENT_32, key=len, reverse=True)
-    family = next((name for name in families if architecture.startswith(name)), None)
-    return 16 if family and release >= _WIDE_ALIGNMENT_32[family] else 8
+def malloc_alignment(word: int, architecture: Architecture, release: Release) -> int:
+    """Return MALLOC_ALIGNMENT in bytes."""
+    wide = _WIDE_ALIGNMENT_32.get(architecture)
+    return 16 if word == 8 or (wide and release >= wide) else 8
 
 
 def default_heap_max(word: int) -> int:
@@ -241,9 +253,9 @@ def thread_list_in_loader(release: Release) -> bool:
     return release >= (2, 34)
 
 
-def tls_below_thread_pointer(architecture: str) -> bool:
+def tls_below_thread_pointer(architecture: Architecture) -> bool:
     """Tell whether static TLS lies below struct pthread (TLS_TCB_AT_TP: x86, s390, sparc)."""
-    return architecture.startswith(("i386", "s390", "sparc"))
+    return architecture in _TLS_BELOW
 
 
 def releases() -> list[Release]:
@@ -251,7 +263,7 @@ def releases() -> list[Release]:
     return [(2, minor) for minor in range(OLDEST[1], NEWEST[1] + 1)]
 
 
-def same_layout(word: int, architecture: str, one: Release, other: Release) -> bool:
+def same_layout(word: int, architecture: Architecture, one: Release, other: Release) -> bool:
     """Tell whether two releases can't be told apart by what their malloc has in memory.
 
     A member that only one of them has at the end of malloc_par doesn't tell.
@@ -264,7 +276,7 @@ def same_layout(word: int, architecture: str, one: Release, other: Release) -> b
     return same_par and same_rules and replace(ours, release=other, par=theirs.par) == theirs
 
 
-def annotated_layout(word: int, architecture: str, release: Release) -> Layout:
+def annotated_layout(word: int, architecture: Architecture, release: Release) -> Layout:
     """Return the layout of `release` as this file describes it."""
     alignment = malloc_alignment(word, architecture, release)
     heap_info = lay_out("_heap_info", HEAP_INFO, word, release)

@@ -228,7 +228,7 @@ def _possible_releases(facts: Facts) -> Iterator[tuple[Release, Found]]:
     """Yield the newest release of every layout that heapx knows."""
     spans: list[tuple[Release, Release]] = []  # oldest and newest of one layout
     for release in releases.releases():
-        if spans and releases.same_layout(facts.word, facts.architecture, release, spans[-1][1]):
+        if spans and releases.same_layout(facts.word, facts.machine, release, spans[-1][1]):
             spans[-1] = spans[-1][0], release
         else:
             spans.append((release, release))
@@ -279,7 +279,7 @@ def _read(
 
 def _layout(facts: Facts, image: Image, release: Release) -> tuple[Layout, str, list[Problem]]:
     """Return the layout from debug info, compared with the annotated structs of this release."""
-    ours = releases.annotated_layout(facts.word, facts.architecture, release)
+    ours = releases.annotated_layout(facts.word, facts.machine, release)
     state, par = image.struct("malloc_state"), image.struct("malloc_par")
     heap_info = image.struct("_heap_info")
     if state is None or par is None or heap_info is None:

@@ -91,7 +91,7 @@ def _by_nptl(target: Target, libc: Libc) -> Blocks:
 def _by_thread_pointer(target: Target) -> Blocks | None:
     """Return what lies beside each thread's pointer, None where the pointers aren't known."""
     pointers, space = target.probe.thread_pointers() or {}, target.space
-    below = releases.tls_below_thread_pointer(target.facts.architecture)
+    below = releases.tls_below_thread_pointer(target.facts.machine)
     for size in BESIDE if pointers else ():
         start = -size if below else TCB_HEAD * space.word
         blocks = tuple(Block(lwp, pointer + start) for lwp, pointer in pointers.items())
@@ -143,7 +143,7 @@ def _block(
         if address not in nothing:
             return address
     offset = space.read_word(link_map + descriptors.offset("link_map_l_tls_offset"))
-    below = releases.tls_below_thread_pointer(facts.architecture)
+    below = releases.tls_below_thread_pointer(facts.machine)
     return thread.pthread - offset if below and offset not in nothing else None
 
 

@@ -17,6 +17,8 @@ from functools import cached_property
 from typing import BinaryIO, NamedTuple, Union
 
 from ..errors import MemoryFault
+from ..glibc.architecture import Architecture
+from .facts import ByteOrder
 from .mapped import Mapped
 from .mappings import Mapping, check_range
 
@@ -85,8 +87,9 @@ class Elf:
         if head[:4] != MAGIC or len(head) < 52:
             raise ValueError("not an ELF file")
         self.word = 8 if head[4] == 2 else 4
-        self.byteorder = "little" if head[5] == 1 else "big"
+        self.byteorder: ByteOrder = "little" if head[5] == 1 else "big"
         self._order = "<" if head[5] == 1 else ">"
+        self.architecture = Architecture.of(int.from_bytes(head[18:20], self.byteorder), self.word)
 
     @classmethod
     def open(cls, path: str) -> Elf:

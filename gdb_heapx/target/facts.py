@@ -6,6 +6,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from typing import Literal
 
+from ..glibc.architecture import Architecture
 from .mappings import Mapping
 
 ByteOrder = Literal["little", "big"]
@@ -27,17 +28,19 @@ class Thread:
 class Facts:
     """What is looked at; `live` is False for a core.
 
-    `exe_how` tells how the program is known. `environment` are the variables that malloc reads when
-    the program starts, None if unknown. `mappings` are empty where the address space isn't known.
-    `no_residency` says why it isn't known which pages are in memory, None where it is; `cut` how
-    much of a core is there, None where all is.
+    `architecture` is what a debugger calls the machine, None where none does. `exe_how` tells how
+    the program is known. `environment` are the variables that malloc reads when the program starts,
+    None if unknown. `mappings` are empty where the address space isn't known. `no_residency` says
+    why it isn't known which pages are in memory, None where it is; `cut` how much of a core is
+    there, None where all is.
     """
 
     pid: int | None
     exe: str | None
     word: int
     byteorder: ByteOrder
-    architecture: str
+    machine: Architecture
+    architecture: str | None
     page: int
     live: bool
     mappings: tuple[Mapping, ...]

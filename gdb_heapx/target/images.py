@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from itertools import groupby
 from typing import Optional, Protocol
 
+from ..glibc.architecture import Architecture
 from ..glibc.layout import Struct
 from .elf import PF_W, PT_INTERP, PT_LOAD, PT_TLS, Elf, as_loaded, base_of
 from .mapped import Mapped
@@ -88,6 +89,11 @@ class Image:
     def _header(self) -> Elf | None:
         """What has its headers: memory, else the file."""
         return self._loaded or self.file
+
+    @property
+    def architecture(self) -> Architecture | None:
+        elf = self._header
+        return elf.architecture if elf else None
 
     @cached_property
     def build_id(self) -> str | None:
