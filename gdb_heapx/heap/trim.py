@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..glibc.layout import Layout, align_down, align_up
+from ..glibc.layout import Layout, align_up
+from ..glibc.systrim import taken_off
 from .holes import Holes, Pages, Trimmer
 
 
@@ -78,7 +79,8 @@ def trim_arena(
     into_top = Part(holes.into_top, holes.into_top - holes.into_top_absent)
     all_top = _plus(free.top, into_top)
     size = top.size + holes.into_top
-    extra = _systrim(layout, trimmer.page, size, parameters, pad) if top.main else 0
+    huge = parameters.get("thp_pagesize", 0)
+    extra = taken_off(layout, trimmer.page, size, pad, huge) if top.main else 0
     end = top.address + top.size
     tail = Pages()
     if extra and top.at_break:
@@ -118,16 +120,6 @@ def _without_residency(trim: Trim) -> Trim:
     for name in ("returned_below_top", "returned_top", "already_returned"):
         parts[name] = Part(None, None)
     return Trim(**parts)
-
-
-def _systrim(layout: Layout, page: int, top: int, parameters: dict[str, int], pad: int) -> int:
-    """Return how many bytes systrim would take off a top chunk of this size.
-
-    2.35 rounds to the size of a huge page where the tunable glibc.malloc.hugetlb is set.
-    """
-    area, step = top - layout.min_size - 1, parameters.get("thp_pagesize", 0)
-    whole_pages = step >= page and not step & (step - 1)  # else unset, or damaged
-    return align_down(area - pad, step if whole_pages else page) if area > pad else 0
 
 
 def _plus(*parts: Part) -> Part:

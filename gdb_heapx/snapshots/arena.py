@@ -9,6 +9,7 @@ from functools import cached_property
 
 from ..errors import Problem
 from ..glibc.layout import Layout
+from ..glibc.systrim import at_break
 from ..heap.arenas import BAD_SYSTEM, Arena, Heap
 from ..heap.bins import BINNED, ArenaBins, BinKind
 from ..heap.census import Census, census_of
@@ -167,9 +168,8 @@ class ArenaReading:
         }
         free = Free(**{name: Part(n, self.presence[name].resident) for name, n in sizes.items()})
         start, end = self._top()
-        # systrim asks where the break is, and not whether the arena was ever interrupted.
-        at_break = self.arena.contiguous if program_break is None else program_break == end
-        top = Top(start, end - start, self.arena.main, at_break)
+        goes = at_break(end, program_break, self.arena.contiguous)
+        top = Top(start, end - start, self.arena.main, goes)
         return trim_arena(trimmer, self.layout, free, self.holes, top, parameters, pad)
 
     def _overheads(self) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem, gathered
 from ..glibc import releases
-from ..glibc.layout import align_down, align_up
+from ..glibc.layout import Layout, align_down, align_up
 from ..heap.arenas import Arena
 from ..heap.bins import ArenaBins, read_regular
 from ..heap.census import Census
@@ -81,6 +81,7 @@ class Malloc:
     libc: str
     build_id: str | None
     release: str
+    layout: Layout
     arenas: tuple[ArenaFigures, ...]
     caches: tuple[ThreadCache, ...]
     threads: tuple[MallocThread, ...]
@@ -159,6 +160,7 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
         libc=libc.path,
         build_id=libc.image.build_id,
         release=libc.found[0].value,
+        layout=layout,
         arenas=tuple(
             part.figures(libc.path, part.trim(trimmer, parameters, program_break, scope.pad))
             for part in parts

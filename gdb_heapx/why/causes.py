@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from ..glibc.systrim import at_break
 from ..locate.allocators import what_to_ask
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
@@ -217,14 +218,14 @@ def _fast(case: Case) -> Iterator[Finding]:
 def _foreign_brk(case: Case) -> Iterator[Finding]:
     for malloc in case.snapshot.mallocs:
         main = malloc.arenas[0]
-        end = main.top_address + main.top
-        if not main.contiguous or not main.top or malloc.program_break in (None, end):
+        end, brk = main.top_address + main.top, malloc.program_break
+        if brk is None or not main.contiguous or not main.top or at_break(end, brk, True):
             continue
         yield Finding(
             "foreign_brk",
             case.of(main, "top"),
             "somebody else moved the program break: the main arena's top can't shrink any more.",
-            (f"top ends at {end:#x}, the break is {malloc.program_break:#x}",),
+            (f"top ends at {end:#x}, the break is {brk:#x}",),
             "Find who calls sbrk or brk (break sbrk in gdb) and let it use mmap.",
         )
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..glibc.layout import align_down
+from ..glibc.layout import Layout
+from ..glibc.systrim import at_break, taken_off
 from ..report.model import size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
 from ..target.facts import Facts
 from .sources import Environment, source_of
-
-HEAP_INFO_AT_MOST = 64  # bytes; no release has a larger heap_info
 
 
 class FreeTrim(NamedTuple):
@@ -26,30 +25,27 @@ def free_would_trim(facts: Facts, malloc: Malloc, arena: ArenaFigures) -> FreeTr
 
     malloc.c: _int_free, systrim; arena.c: heap_trim (glibc 2.23 and later).
     """
-    parameters = malloc.parameters
+    parameters, layout = malloc.parameters, malloc.layout
     if not arena.top:
         return FreeTrim(0, "nothing allocated")
-    at_break = malloc.program_break == arena.top_address + arena.top
-    if malloc.program_break is None:
-        at_break = arena.contiguous
-    if arena.main and not at_break:
+    end = arena.top_address + arena.top
+    if arena.main and not at_break(end, malloc.program_break, arena.contiguous):
         return FreeTrim(0, "foreign brk" if arena.contiguous else "not contiguous")
-    min_size, pad = 4 * facts.word, parameters["top_pad"]
-    if _heap_can_go(arena, pad + min_size + facts.page):
+    pad, huge = parameters["top_pad"], parameters.get("thp_pagesize", 0) if arena.main else 0
+    if _heap_can_go(layout, arena, pad + layout.min_size + facts.page):
         return FreeTrim(arena.heaps[-1].size, "waits for a free")
     if arena.top < parameters["trim_threshold"]:
         return FreeTrim(0, "below trim_threshold")
-    step = (arena.main and parameters.get("thp_pagesize")) or facts.page
-    extra = align_down(max(arena.top - min_size - 1 - pad, 0), step)
+    extra = taken_off(layout, facts.page, arena.top, pad, huge)
     return FreeTrim(extra, "waits for a free") if extra else FreeTrim(0, "top_pad is kept")
 
 
-def _heap_can_go(arena: ArenaFigures, needed: int) -> bool:
+def _heap_can_go(layout: Layout, arena: ArenaFigures, needed: int) -> bool:
     """Tell whether top is all of a non-main arena's newest heap, and the one before has room."""
     if arena.main or len(arena.heaps) < 2:
         return False
     previous, newest = arena.heaps[-2:]
-    nothing_before_top = arena.top_address - newest.address <= HEAP_INFO_AT_MOST
+    nothing_before_top = arena.top_address - newest.address <= layout.heap_info.size
     return nothing_before_top and previous.reserved - previous.size >= needed
 
 
