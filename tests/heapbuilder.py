@@ -17,8 +17,8 @@ from gdb_heapx.errors import MemoryFault
 from gdb_heapx.glibc import releases
 from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.glibc.layout import Layout, Member, Struct
-from gdb_heapx.target.elf import PT_LOAD, Segment
 from gdb_heapx.target.facts import Facts, Thread
+from gdb_heapx.target.headers import PT_LOAD, Segment
 from gdb_heapx.target.images import Image
 from gdb_heapx.target.mappings import Mapping, Usage, check_range
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO

@@ -14,7 +14,9 @@ from elffiles import Loaded, move_headers_to_the_end
 
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.glibc.architecture import Architecture
-from gdb_heapx.target.elf import NT_FILE, PT_LOAD, PT_NOTE, CoreMemory, Elf, as_loaded
+from gdb_heapx.target.core import NT_FILE, Core, CoreMemory
+from gdb_heapx.target.elf import Elf, as_loaded
+from gdb_heapx.target.headers import PT_LOAD, PT_NOTE
 from gdb_heapx.target.mapped import Mapped
 from gdb_heapx.target.procfs import parse_maps
 
@@ -94,7 +96,7 @@ def with_symbols(word, order, *symbols):
 def elf(tmp_path, data):
     path = tmp_path / "file"
     path.write_bytes(data)
-    return Elf.open(str(path))
+    return Core.open(str(path))
 
 
 @every_class
@@ -105,7 +107,7 @@ def test_class_and_byte_order_are_read(tmp_path, word, order):
 
 @every_class
 def test_a_cores_segments_are_mappings_named_from_its_notes(tmp_path, word, order):
-    rows = elf(tmp_path, core(word, order)).core_mappings()
+    rows = elf(tmp_path, core(word, order)).mappings()
     assert [(m.start, m.end, m.permissions, m.name) for m in rows] == [
         (0x10000, 0x12000, "r-xp", "/lib/libc.so.6"),
         (0x20000, 0x21000, "rw-p", ""),
@@ -117,7 +119,7 @@ def test_a_cores_segments_are_mappings_named_from_its_notes(tmp_path, word, orde
 def test_what_a_core_does_not_hold_is_a_mapping_that_cannot_be_read(kept):
     """However large it is said to be: nobody looks for chunks there."""
     data = with_notes(8, "<", loads=((0x10000, bytes(4 * 4096), 1 << 46),))
-    rows = Elf(data[: len(data) - 4 * 4096 + kept]).core_mappings()
+    rows = Core(data[: len(data) - 4 * 4096 + kept]).mappings()
     held = kept & -4096
     theirs = [(0x10000, 0x10000 + held, True)] if held else []
     assert [(m.start, m.end, m.anonymous) for m in rows] == [
@@ -127,7 +129,7 @@ def test_what_a_core_does_not_hold_is_a_mapping_that_cannot_be_read(kept):
 
 
 def test_only_writable_memory_without_a_file_is_anonymous(tmp_path):
-    rows = elf(tmp_path, core(8, "<")).core_mappings()
+    rows = elf(tmp_path, core(8, "<")).mappings()
     assert [m.anonymous for m in rows] == [False, True, False]
 
 
@@ -142,7 +144,7 @@ def test_a_list_of_files_that_ends_early_names_none(tmp_path, word, order, words
     headers = program_header(word, order, PT_NOTE, 0, start, 0, len(short), 0)
     headers += program_header(word, order, PT_LOAD, 5, start, 0x10000, 0, 0x2000)
     data = header(word, order, first, 2) + headers + short
-    assert [mapping.name for mapping in elf(tmp_path, data).core_mappings()] == [""]
+    assert [mapping.name for mapping in elf(tmp_path, data).mappings()] == [""]
 
 
 @every_class
@@ -173,7 +175,7 @@ def test_no_file_is_an_os_error(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"x", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF\2\1" + bytes(4)])
 def test_a_file_that_is_no_elf_is_a_value_error(tmp_path, data):
     with pytest.raises(ValueError):  # noqa: PT011
-        elf(tmp_path, data).core_mappings()
+        elf(tmp_path, data).mappings()
 
 
 def test_what_is_no_regular_file_is_an_os_error_at_once(tmp_path):
@@ -187,7 +189,7 @@ def test_a_file_that_is_cut_short_is_a_value_error_or_still_read(tmp_path, word,
     whole = core(word, order)
     for length in range(16, len(whole)):
         try:
-            elf(tmp_path, whole[:length]).core_mappings()
+            elf(tmp_path, whole[:length]).mappings()
         except ValueError:
             continue
 
@@ -234,14 +236,14 @@ def test_the_build_id_is_gnus_note(word, order):
 def test_the_auxiliary_vector_of_a_core(word, order):
     pointer = "Q" if word == 8 else "I"
     pairs = struct.pack(order + 6 * pointer, 3, 0x400040, 31, 0x7FFF0000, 0, 0)
-    read = Elf(with_notes(word, order, note(order, 6, pairs))).auxiliary()
+    read = Core(with_notes(word, order, note(order, 6, pairs))).auxiliary()
     assert (read[3], read[31]) == (0x400040, 0x7FFF0000)
 
 
 @every_class
 def test_core_memory_is_what_was_dumped_and_nothing_else(word, order):
     loads = ((0x10000, b"a" * 100, 4096), (0x11000, b"b" * 4096, 4096), (0x12000, b"c" * 10, 10))
-    memory = CoreMemory(Elf(with_notes(word, order, loads=loads)))
+    memory = CoreMemory(Core(with_notes(word, order, loads=loads)))
     assert bytes(memory.read(0x10000, 100)) == b"a" * 100
     assert bytes(memory.read(0x11FFE, 4)) == b"bbcc"
     nowhere = ((-16, 8), (1 << 64, 8), (0x10000, 1 << 60), (0x10000, -8))

@@ -12,7 +12,8 @@ from heapbuilder import PAGE, File
 
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.glibc.layout import Member, Struct
-from gdb_heapx.target.elf import PF_W, Elf
+from gdb_heapx.target.elf import Elf
+from gdb_heapx.target.headers import PF_W
 from gdb_heapx.target.images import Image, find_images
 from gdb_heapx.target.mappings import Mapping
 

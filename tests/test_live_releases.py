@@ -10,7 +10,7 @@ from live import ROOT, gcore, kernel_core, regions, reports, run, running, table
 from releases import HOST, glibc_of, missing
 
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.target.procfs import ProcessMemory
+from gdb_heapx.target.process import ProcessMemory
 
 pytestmark = pytest.mark.live
 

@@ -16,9 +16,8 @@ from gdb_heapx.snapshots.take import take
 from gdb_heapx.target import pages, procfs
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
+from gdb_heapx.target.process import ProcessMemory, QuietMemory
 from gdb_heapx.target.procfs import (
-    ProcessMemory,
-    QuietMemory,
     malloc_variables,
     number_of,
     parse_maps,

@@ -16,10 +16,10 @@ import gdb
 from ..cli.command import Terminal, execute
 from ..ending import EndedError, end_by_exception, held_back, let_through
 from ..errors import HeapxError
+from ..target.access import core_program
 from ..target.corefile import check_core
 from ..target.leaders import others_held, to_attach
 from ..target.procfs import is_stopped, run_on, tracer_of
-from .inferior import core_program
 from .parameters import preferred
 from .session import GdbSession
 from .strings import nameable, said

@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import gdb
 
 from ..errors import HeapxError, MemoryFault
 from ..glibc.architecture import Architecture
 from ..glibc.layout import align_down
-from ..target.corefile import cut_short
-from ..target.elf import AT_EXECFN, AT_PHDR, CoreMemory, Elf
+from ..target.access import (
+    Access,
+    environment_in,
+    if_same,
+    of_core,
+    of_process,
+    page_size,
+    program_of,
+)
 from ..target.facts import ByteOrder, Facts, Thread
-from ..target.images import Image, as_mapped, find_images, named_by_content
+from ..target.images import Image, as_mapped
 from ..target.leaders import process_of
 from ..target.mappings import Mapping, Memory, check_range
-from ..target.pages import PageStates
-from ..target.procfs import (
-    ProcessMemory,
-    QuietMemory,
-    inner_lwp,
-    malloc_variables,
-    open_elf,
-    read_environment,
-    read_maps,
-    stands_still,
-    swap_allowance,
-    thread_name,
-)
+from ..target.procfs import inner_lwp, read_environment, stands_still, thread_name
 from ..target.space import Space
 from ..target.target import Target
 from .debuginfo import ObjectFile, debug_info, first_sections
 from .frames import unseen_threads
 from .probe import InferiorProbe
 from .strings import exact, said
-
-PAGE_SIZES = {1 << bits for bits in range(12, 21)}
-ENVIRONMENT = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search, as many as it has
 
 
 class InferiorMemory:
@@ -77,98 +65,64 @@ def current_target(swap_in: int | None) -> Target:
             "In a breakpoint's condition gdb lets other threads run on. Before attach or run, say:",
             "  maint set target-non-stop off",
         )
-    page = _page_size()
+    word = gdb.lookup_type("long").sizeof
+    plain = InferiorMemory(inferior)
     if native and pid is not None:
-        space = _process_space(inferior, pid, page, swap_in)
+        access = of_process(pid, word, swap_in, plain, debug_info())
+        environment = read_environment(pid)
     else:
-        space = _core_space(inferior, core) if core else _remote_space(inferior)
-    exe, how = _program(space.images)
+        access = _of_core(core, plain) if core else _of_gdb(plain, "the process is remote")
+        environment = environment_in(access.memory, access.auxiliary)
+    exe, how, machine = _program(inferior, access)
     facts = Facts(
         pid=process_of(pid) if native and pid else pid,
         exe=exe,
         exe_how=how,
-        word=gdb.lookup_type("long").sizeof,
+        word=word,
         byteorder=_byteorder(),
-        machine=_machine(inferior, space.images, exe),
+        machine=machine,
         architecture=inferior.architecture().name(),
-        page=page,
+        page=page_size(access.auxiliary),
         live=core is None,
-        mappings=space.mappings,
+        mappings=access.mappings,
         threads=tuple(_threads(inferior, pid if native else None)),
-        environment=_environment(space.memory, pid if native else None),
-        no_residency=space.no_residency,
-        cut=space.cut,
+        environment=environment,
+        no_residency=access.no_residency,
+        cut=access.cut,
     )
-    seen = Space(facts, space.memory, space.residency, space.bulk)
-    return Target(seen, space.images, InferiorProbe(inferior))
+    seen = Space(facts, access.memory, access.residency, access.bulk)
+    return Target(seen, access.images, InferiorProbe(inferior))
 
 
-class _Space(NamedTuple):
-    """The address space of a process, a core, or a remote target."""
-
-    memory: Memory
-    bulk: Memory | None
-    mappings: tuple[Mapping, ...]
-    images: tuple[Image, ...]
-    residency: PageStates | None
-    no_residency: str | None
-    cut: str | None = None
-
-
-def _process_space(inferior: gdb.Inferior, pid: int, page: int, swap_in: int | None) -> _Space:
-    try:
-        mappings = read_maps(pid)
-    except OSError as error:
-        raise HeapxError(f"cannot read /proc/{pid}/maps: {error.strerror}") from None
-    open_file = partial(open_elf, pid)
-    try:
-        pages = PageStates(pid, page, mappings)
-        of_process = (ProcessMemory(pid), pages, pid, mappings)
-        memory = QuietMemory(*of_process)
-        bulk = QuietMemory(*of_process, swap_allowance() if swap_in is None else swap_in)
-    except OSError as error:  # pages are then read whatever their state
-        plain = InferiorMemory(inferior)
-        images = find_images(mappings, plain, open_file, debug_info())
-        why = f"/proc/{pid}/pagemap: {error.strerror}"
-        return _Space(plain, None, mappings, images, None, why)
-    images = find_images(mappings, memory, open_file, debug_info())
-    return _Space(memory, bulk, mappings, images, pages, None)
-
-
-def _core_space(inferior: gdb.Inferior, path: str) -> _Space:
+def _of_core(path: str, plain: Memory) -> Access:
+    """Return a core. gdb's memory has what isn't in it, but in the files that gdb knows; these are
+    its files where it doesn't tell which it maps.
+    """
     debug = tuple(debug_info())
-    memory, why = InferiorMemory(inferior), "a core doesn't tell"
     try:
-        core = Elf.open(path)
-        mappings, dumped = core.core_mappings(), CoreMemory(core)
+        access = of_core(path, debug)
     except (OSError, ValueError):
-        return _Space(memory, None, (), _files_of_gdb(debug, memory), None, why)
-
-    def open_file(mapping: Mapping, build_id: str | None) -> Elf | None:
-        """Return a file of the core if this host has it; the build-id tells."""
-        known = [info.path for info in debug if build_id and info.build_id == build_id]
-        found = (_if_same(replace(mapping, name=file), build_id) for file in (*known, mapping.name))
-        return next((elf for elf in found if elf), None)
-
-    if not any(mapping.name for mapping in mappings):  # it has no NT_FILE
-        mappings = named_by_content(mappings, dumped, debug)
-    images = find_images(mappings, dumped, open_file, debug) or _files_of_gdb(debug, dumped)
-    return _Space(memory, None, mappings, images, None, why, cut_short(core))
+        return _of_gdb(plain, "a core doesn't tell")
+    page = page_size(access.auxiliary)
+    images = access.images or _files_of_gdb(debug, access.memory, page)
+    return access._replace(memory=plain, images=images)
 
 
-def _remote_space(inferior: gdb.Inferior) -> _Space:
-    memory, why = InferiorMemory(inferior), "the process is remote"
-    return _Space(memory, None, (), _files_of_gdb(debug_info(), memory), None, why)
+def _of_gdb(plain: Memory, why: str) -> Access:
+    """Return what only gdb has: a remote process, or a core of another format."""
+    auxiliary = _auxiliary()
+    images = _files_of_gdb(debug_info(), plain, page_size(auxiliary))
+    return Access(plain, (), images, auxiliary, None, why)
 
 
-def _files_of_gdb(debug: Iterable[ObjectFile], memory: Memory) -> tuple[Image, ...]:
+def _files_of_gdb(debug: Iterable[ObjectFile], memory: Memory, page: int) -> tuple[Image, ...]:
     """Return gdb's files as images: without mappings gdb alone knows where a file begins."""
-    page, sections, images = _page_size(), first_sections(), []
+    sections, images = first_sections(), []
     for info in debug:
         first = sections.get(info.path)
         parts = () if first is None else _parts(memory, align_down(first, page), page, info.path)
         file = Mapping(0, 0, "r--p", 1, info.path)
-        images.append(Image(info.path, parts, memory, partial(_if_same, file), info))
+        images.append(Image(info.path, parts, memory, partial(if_same, file), info))
     return tuple(images)
 
 
@@ -182,54 +136,14 @@ def _parts(memory: Memory, start: int, page: int, name: str) -> tuple[Mapping, .
     return parts
 
 
-def _program(images: tuple[Image, ...]) -> tuple[str | None, str]:
-    """Return the program's path, and how it is known: its entry point (AT_ENTRY) lies in it."""
-    entry = _auxiliary("AT_ENTRY")
-    own = next((image for image in images if entry and entry in image), None)
-    if own is None:
-        return exact(lambda: gdb.current_progspace().filename), "gdb"
-    if own.file is None:
-        return own.path, "AT_ENTRY is in it; this host hasn't that file"
-    same = "the file has the same build-id" if own.build_id else "it has no build-id"
-    return own.path, f"AT_ENTRY is in it; {same}"
-
-
-def _environment(memory: Memory, pid: int | None) -> dict[str, str] | None:
-    """Return malloc's variables; in a core they lie below the program's name (AT_EXECFN)."""
-    if pid is not None:
-        return read_environment(pid)
-    name = _auxiliary("AT_EXECFN")
-    for size in ENVIRONMENT if name else ():
-        with suppress(MemoryFault):
-            return malloc_variables(bytes(memory.read((name or 0) - size, size)))
-    return None
-
-
-def core_program(core: str) -> str | None:
-    """Return a core's program, if this host has it: the file that its program headers lie in.
-
-    By NT_FILE and AT_PHDR; by its name (AT_EXECFN) where the core doesn't list its mappings.
-    """
-    try:
-        elf = Elf.open(core)
-        auxiliary, memory = elf.auxiliary(), CoreMemory(elf)
-        images = find_images(elf.core_mappings(), memory, _if_same)
-        own = next((i for i in images if auxiliary.get(AT_PHDR, 0) in i), None)
-        if own is not None:
-            return own.path if own.file else None
-        name = bytes(memory.read(auxiliary.get(AT_EXECFN, 0), 256)).split(b"\0")[0]
-        return os.fsdecode(name) if os.path.isfile(name) else None
-    except (OSError, ValueError, MemoryFault):
-        return None
-
-
-def _if_same(mapping: Mapping, build_id: str | None) -> Elf | None:
-    """Return the file of a core's mapping if this host has the same one, by its build-id."""
-    with suppress(OSError, ValueError):
-        elf = Elf.open(mapping.name) if os.path.isabs(mapping.name) else None
-        if elf and (build_id is None or elf.build_id() == build_id):
-            return elf
-    return None
+def _program(inferior: gdb.Inferior, access: Access) -> tuple[str | None, str, Architecture]:
+    """Return the program's path, how it is known, and what machine it is for."""
+    program = program_of(access)
+    machine = program[0].architecture if program else None
+    machine = machine or _called(inferior.architecture().name())
+    if program is None:
+        return exact(lambda: gdb.current_progspace().filename), "gdb", machine
+    return program[0].path, program[1], machine
 
 
 def _stands_still(inferior: gdb.Inferior, pid: int | None) -> bool:
@@ -268,32 +182,24 @@ ARCHITECTURES = {
 }
 
 
-def _machine(inferior: gdb.Inferior, images: Iterable[Image], program: str | None) -> Architecture:
-    """Return what the program was made for: other files may be of other machines (qemu)."""
-    known = (image.architecture for image in images if image.path == program)
-    called = inferior.architecture().name()
-    by_name = (each for name, each in ARCHITECTURES.items() if called.startswith(name))
-    return next(filter(None, known), None) or next(by_name, Architecture.OTHER)
+def _called(name: str) -> Architecture:
+    """Return the architecture that gdb calls so."""
+    found = (each for known, each in ARCHITECTURES.items() if name.startswith(known))
+    return next(found, Architecture.OTHER)
 
 
 def _byteorder() -> ByteOrder:
     return "big" if "big endian" in gdb.execute("show endian", to_string=True) else "little"
 
 
-def _auxiliary(name: str) -> int | None:
-    """Return a value of the auxiliary vector, None if gdb can't tell."""
+def _auxiliary() -> dict[int, int]:
+    """Return the auxiliary vector that gdb knows by AT_ number, {} without."""
     try:
         text = said("info auxv")
     except gdb.error:
-        return None
-    match = re.search(rf'{name}\s.*?\s(0x[0-9a-f]+|\d+)(\s+".*)?$', text, re.M)
-    return int(match[1], 0) if match else None
-
-
-def _page_size() -> int:
-    """Return the page size in bytes; 4096 if gdb can't tell, or what it tells is none."""
-    size = _auxiliary("AT_PAGESZ") or 0
-    return size if size in PAGE_SIZES else 4096
+        return {}
+    rows = re.findall(r'^(\d+)\s+\S+\s.*?\s(0x[0-9a-f]+|\d+)(?:\s+".*)?$', text, re.M)
+    return {int(number): int(value, 0) for number, value in rows}
 
 
 def _threads(inferior: gdb.Inferior, pid: int | None) -> Iterator[Thread]:

@@ -11,7 +11,8 @@ from typing import Optional, Protocol
 
 from ..glibc.architecture import Architecture
 from ..glibc.layout import Struct
-from .elf import PF_W, PT_INTERP, PT_LOAD, PT_TLS, Elf, as_loaded, base_of
+from .elf import Elf, as_loaded, base_of
+from .headers import PF_W, PT_INTERP, PT_LOAD, PT_TLS
 from .mapped import Mapped
 from .mappings import Mapping, Memory
 

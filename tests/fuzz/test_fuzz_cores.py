@@ -13,8 +13,9 @@ from gdb_heapx.errors import HeapxError
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.core import Core, CoreMemory
 from gdb_heapx.target.corefile import cut_short
-from gdb_heapx.target.elf import PT_LOAD, CoreMemory, Elf
+from gdb_heapx.target.headers import PT_LOAD
 from gdb_heapx.target.images import Image
 
 MIB = 1 << 20
@@ -51,14 +52,14 @@ HEADERS = 64 + 56 * len(REGIONS)
 def opened(data):
     """Return the target that a core is, with the symbols of its libc; None if it is no ELF file."""
     try:
-        elf = Elf(data)
+        elf = Core(data)
     except ValueError:
         return None
     memory, debug = CoreMemory(elf), TARGET.objects[0].debug
     return changed(
         TARGET,
         memory=memory,
-        mappings=elf.core_mappings(),
+        mappings=elf.mappings(),
         objects=(Image(debug.path, (), memory, lambda _: None, debug),),
         residency=None,
         live=False,
