@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 # Codes of problems that are no damage.
 SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED = "swapped_out", "layout_differs", "aborted"
+LOST_IN_SWAP = "lost_in_swap"  # arenas, or heaps of one
 CORE_CUT = "core_cut"
-NO_DAMAGE = (SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED, CORE_CUT)
+NO_DAMAGE = (SWAPPED_OUT, LOST_IN_SWAP, LAYOUT_DIFFERS, ABORTED, CORE_CUT)
 
 
 def valid(text: str) -> str:

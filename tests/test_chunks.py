@@ -41,7 +41,7 @@ from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.pages import SWAPPED
 
 RELEASES = [(2, 25), (2, 31), (2, 36), (2, 42), (2, 44)]
-KINDS = st.tuples(st.sampled_from(sorted(MACHINES.values())), st.sampled_from(RELEASES))
+KINDS = st.tuples(st.sampled_from([*MACHINES.values()]), st.sampled_from(RELEASES))
 STATE_OF = {USED: IN_USE, FREE: BINNED, UNSORTED: BINNED, STRUCT: OVERHEAD}
 
 

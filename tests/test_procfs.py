@@ -377,8 +377,14 @@ def swapped_heap(start, end, swap_in=0):
     heap.residency = Pages()
     target = heap.target()
     heap.residency.mark(start(heap), end(heap), SWAPPED)
-    bulk = QuietMemory(heap.memory, heap.residency, 0, target.space.mappings, swap_in)
-    return heap, changed(target, bulk=bulk)
+    return heap, bounded(target, swap_in)
+
+
+def bounded(target, swap_in):
+    """Return the target whose memory is read as a process's, with so much of its swap at most."""
+    space = target.space
+    memory = QuietMemory(space.memory, space.residency, 0, space.mappings, swap_in)
+    return changed(target, memory=memory)
 
 
 def middle(arena):

@@ -90,7 +90,7 @@ def current_target(swap_in: int | None) -> Target:
         no_residency=access.no_residency,
         cut=access.cut,
     )
-    seen = Space(facts, access.memory, access.residency, access.bulk)
+    seen = Space(facts, access.memory, access.residency)
     return Target(seen, access.images, InferiorProbe(inferior))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 
-from ..errors import MemoryFault, Problem
+from ..errors import LOST_IN_SWAP, MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import FLAGS, Layout
 from ..locate.libcs import Libc
 from ..target.space import Record, Space
@@ -128,9 +128,12 @@ def read_arenas(space: Space, libc: Libc) -> tuple[list[Arena], list[Problem]]:
         seen.add(address)
         try:
             record = space.read_struct(libc.layout.state, address)
+            plausible = not arenas or _plausible(space, libc, record)
+        except SwappedOutError as fault:
+            return arenas, [lost_in_swap(f"arena {index} and what follows it", fault.address)]
         except MemoryFault:
             return arenas, [_ring_problem(index, address, "leads to unreadable memory")]
-        if not arenas or _plausible(space, libc, record):
+        if plausible:
             arena = _read_arena(space, libc, extents, index, record)
             arenas.append(replace(arena, mapped=extents.total))
         else:
@@ -146,14 +149,27 @@ def _ring_problem(index: int, address: int, what: str) -> Problem:
     return Problem(RING_BROKEN, statement, address)
 
 
+def lost_in_swap(what: str, address: int, index: int | None = None) -> Problem:
+    """Return the problem that arenas, or the heaps of one, are behind swapped memory."""
+    return replace(swapped_out(what, address), code=LOST_IN_SWAP, arena=index)
+
+
 def _plausible(space: Space, libc: Libc, record: Record) -> bool:
     """Tell whether a malloc_state lies where non-main arenas lie: in a heap that names it."""
     heap = libc.layout.heap_of(record.address)
     return (
-        record.address % space.word == 0
-        and space.readable(heap, libc.layout.heap_info.size)
-        and space.read_struct(libc.layout.heap_info, heap)["ar_ptr"] == record.address
+        record.address % space.word == 0 and _named_by(space, libc.layout, heap) == record.address
     )
+
+
+def _named_by(space: Space, layout: Layout, heap: int) -> int | None:
+    """Return the arena that a heap_info names, None where it can't be read."""
+    try:
+        return space.read_struct(layout.heap_info, heap)["ar_ptr"]
+    except SwappedOutError:
+        raise
+    except MemoryFault:
+        return None
 
 
 def _read_arena(space: Space, libc: Libc, extents: Extents, index: int, record: Record) -> Arena:
@@ -161,13 +177,21 @@ def _read_arena(space: Space, libc: Libc, extents: Extents, index: int, record: 
     unused = record.address_of("bins") - libc.layout.header  # top is a bin's pseudo-chunk
     if index == 0 and (not libc.parameters["sbrk_base"] or top == unused):
         return Arena(0, record, top, 0, ())  # nothing was allocated yet
+    top_size, out = None, None
     try:
         top_size = space.read_word(top + space.word) & ~FLAGS
+    except SwappedOutError as fault:
+        out = replace(swapped_out("top", fault.address), arena=index)
     except MemoryFault:
-        top_size = None
+        pass
     if index == 0:
-        return _read_main(libc, extents, record, top_size)
-    return _read_other(space, libc, extents, index, record, top_size)
+        arena = _read_main(libc, extents, record, top_size)
+    else:
+        arena = _read_other(space, libc, extents, index, record, top_size)
+    if out is None:
+        return arena
+    told = (problem for problem in arena.problems if problem.code != BAD_TOP)
+    return replace(arena, problems=(out, *told))
 
 
 def _read_main(libc: Libc, extents: Extents, record: Record, top_size: int | None) -> Arena:
@@ -230,9 +254,10 @@ def _read_other(
     top = record["top"]
     end_of_top = top + top_size if top_size else None
     heaps, problems = _read_heaps(space, libc.layout, extents, index, record, end_of_top)
-    complete = bool(heaps) and all(problem.code != HEAP_CHAIN for problem in problems)
+    complete = bool(heaps) and all(p.code not in (HEAP_CHAIN, LOST_IN_SWAP) for p in problems)
     room = max(heaps[-1].end - top, 0) if heaps else 0
-    if not room or top_size != room:
+    in_swap = not heaps and any(problem.code == LOST_IN_SWAP for problem in problems)
+    if not in_swap and (not room or top_size != room):
         problems.append(_bad_top(record, index, top_size, room))
     if complete:
         problems += _bad_system(record, index, sum(heap.reserved for heap in heaps))
@@ -255,6 +280,8 @@ def _read_heaps(
     while address and len(heaps) < MAX_HEAPS:
         try:
             info = space.read_struct(layout.heap_info, address)
+        except SwappedOutError as fault:
+            return heaps, [*problems, lost_in_swap(f"heap {address:#x}", fault.address, index)]
         except MemoryFault:
             info = None
         if info is None or info["ar_ptr"] != record.address or address in seen:

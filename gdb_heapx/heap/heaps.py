@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from ..errors import MemoryFault, Problem
+from ..errors import SWAPPED_OUT, MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_up
 from ..target.mappings import Mapping
 from ..target.space import Space
@@ -58,7 +58,7 @@ def walk_arena(
         return take_tally(space, layout, heap, overlay, holes)
 
     if arena.main:
-        heaps = arena.heaps or find_runs(space, layout, arena)
+        heaps = arena.heaps or find_runs(space, layout, arena, [])
         parts = (_walk_main(space, layout, arena, heap, walk_heap) for heap in heaps)
         return [part for each in parts for part in each]
     return [_walk_heap(space, layout, arena, heap, walk_heap) for heap in arena.heaps]
@@ -88,6 +88,8 @@ def _walk_heap(space: Space, layout: Layout, arena: Arena, heap: Heap, walk_heap
     if tally.end == stop or tally.problems:
         return Walked(heap, tally, lead, not tally.problems)
     end = _fencepost(space, layout, tally)
+    if tally.problems:
+        return Walked(heap, tally, lead, False)
     # sysmalloc cuts MINSIZE off an old top; alignment may leave up to a word pair behind it.
     if holds_top or end is None or heap.end - end >= layout.alignment:
         return Walked(heap, _ended_early(tally, stop), lead, False)
@@ -108,15 +110,29 @@ def _fencepost(space: Space, layout: Layout, tally: Tally) -> int | None:
             tally.end -= layout.min_size
             return tally.end + layout.min_size + layout.header
         second = space.read_word(tally.end + layout.header + space.word)
+        end = tally.end + 2 * layout.header
+        # The main arena leaves the rest of an old top before them, even if it is only a header.
+        third = space.read_word(end + space.word) if _readable(space, end, layout.header) else 0
+    except SwappedOutError as fault:
+        tally.problems.append(swapped_out("the heap", fault.address))
+        return None
     except MemoryFault:
         return None
     fence = layout.header | PREV_INUSE
     if first | PREV_INUSE != fence or second not in (PREV_INUSE, fence):
         return None
-    end = tally.end + 2 * layout.header
-    # The main arena leaves the rest of an old top before them, even if it is only a header.
-    third = space.read_word(end + space.word) if space.readable(end, layout.header) else 0
     return end + layout.header if second == third == fence else end
+
+
+def _readable(space: Space, address: int, size: int) -> bool:
+    """Tell whether memory can be read there; SwappedOutError where that can't be told."""
+    try:
+        space.memory.read(address, size)
+    except SwappedOutError:
+        raise
+    except MemoryFault:
+        return False
+    return True
 
 
 def _ended_early(tally: Tally, stop: int) -> Tally:
@@ -139,8 +155,11 @@ def _walk_main(
         end = None if tally.problems else _fencepost(space, layout, tally)
         following = None
         if tally.end < stop and end is not None:
-            following = end if end == heap.end else _next_segment(space, layout, end, stop)
-            tally.flaws += _gap_flaws(space, end, following, stop)
+            try:
+                following = end if end == heap.end else _next_segment(space, layout, end, stop)
+                tally.flaws += _gap_flaws(space, end, following, stop)
+            except SwappedOutError as fault:
+                tally.problems.append(swapped_out("the heap", fault.address))
         if tally.end == stop or following is None:
             whole = tally.end == stop and not tally.problems
             if not whole and not tally.problems:
@@ -185,7 +204,7 @@ def _next_segment(space: Space, layout: Layout, start: int, stop: int) -> int | 
     broken: int | None = None
     while candidate < stop:
         page_end = min(align_up(candidate + 1, space.page), stop)
-        words = space.bulk_words(candidate, max((page_end - candidate) // space.word, 2))
+        words = space.words(candidate, max((page_end - candidate) // space.word, 2))
         if any(words):
             step = layout.alignment // space.word
             for index in range(1, len(words), step):
@@ -225,26 +244,33 @@ def _leads_on(space: Space, layout: Layout, chain: Tally, stop: int) -> bool:
     )
 
 
-def find_runs(space: Space, layout: Layout, arena: Arena) -> list[Heap]:
+def find_runs(space: Space, layout: Layout, arena: Arena, lost: list[int]) -> list[Heap]:
     """Return the runs of a main arena that lives in mmaps (brk failed, or huge pages).
 
     No list of them exists. Each begins a mapping or follows another region, and its chunks lead to
-    top or to fenceposts; together they are as large as system_mem.
+    top or to fenceposts; together they are as large as system_mem. `lost` gets the addresses where
+    a run may begin, or goes on, that are swapped out.
     """
     runs: list[Heap] = []
     for mapping in space.mappings:
         if mapping.anonymous and sum(run.size for run in runs) < arena.system:
-            runs += _runs_in(space, layout, arena, mapping)
+            runs += _runs_in(space, layout, arena, mapping, lost)
     return runs
 
 
-def _runs_in(space: Space, layout: Layout, arena: Arena, mapping: Mapping) -> list[Heap]:
+def _runs_in(
+    space: Space, layout: Layout, arena: Arena, mapping: Mapping, lost: list[int]
+) -> list[Heap]:
     runs: list[Heap] = []
     start, room = mapping.start, EFFORT * mapping.size + ANYWAY
     while (
         start := next_touched(space.residency, space.page, start, mapping.end)
     ) < mapping.end and room >= 0:
-        end, walked = _run_end(space, layout, arena, start, mapping.end)
+        try:
+            end, walked = _run_end(space, layout, arena, start, mapping.end)
+        except SwappedOutError as fault:
+            lost.append(fault.address)
+            end, walked = None, space.page
         room -= walked
         if end is None:
             start += space.page
@@ -264,6 +290,8 @@ def _run_end(
     first = layout.first_chunk(start)
     try:
         size = space.read_word(first + space.word)
+    except SwappedOutError:
+        raise
     except MemoryFault:  # the guard page of a stack
         return None, 0
     if not _sane(layout, size, limit - first):
@@ -272,6 +300,8 @@ def _run_end(
     stop = arena.top if start <= arena.top < limit else limit
     tally = _chain(space, layout, first, stop)
     walked = tally.end - first
+    if any(problem.code == SWAPPED_OUT for problem in tally.problems):
+        raise SwappedOutError(tally.end)
     if tally.problems:
         return None, walked
     if tally.end == arena.top:

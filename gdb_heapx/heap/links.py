@@ -48,7 +48,7 @@ class Links:
         if len(self._pages) >= self.CAPACITY:
             self._pages.clear()
         try:
-            words = self._space.bulk_words(page, self._count)
+            words = self._space.words(page, self._count)
         except SwappedOutError:
             raise
         except MemoryFault:

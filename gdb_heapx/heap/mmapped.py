@@ -95,7 +95,7 @@ def _damaged(
     """Yield the chunk whose mapping this is, with what is wrong."""
     address = layout.first_chunk(start)
     try:
-        prev_size, word = space.bulk_words(address, 2)
+        prev_size, word = space.words(address, 2)
     except MemoryFault:
         return
     extra = layout.header if releases.page_sized_mmap_header(layout.release) else 0
@@ -131,13 +131,13 @@ def _touched(space: Space, address: int, mapping: Mapping) -> int:
 def _readable_words(space: Space, address: int, size: int) -> Sequence[int]:
     """Return the words of a block; zeros where a page can't be read, such as a stack's guard."""
     try:
-        return space.bulk_words(address, size // space.word)
+        return space.words(address, size // space.word)
     except MemoryFault:
         words: list[int] = []
         for page in range(address, address + size, space.page):
             count = min(space.page, address + size - page) // space.word
             try:
-                words += space.bulk_words(page, count)
+                words += space.words(page, count)
             except MemoryFault:
                 words += [0] * count
         return words
@@ -187,7 +187,7 @@ def _aligned(space: Space, layout: Layout, chunk: MmappedChunk) -> MmappedChunk:
         for address in (user - layout.header, user - layout.header + alignment):
             if chunk.address < address and address + layout.header < chunk.end:
                 try:
-                    found = _chunk(space, layout, address, *space.bulk_words(address, 2))
+                    found = _chunk(space, layout, address, *space.words(address, 2))
                 except MemoryFault:
                     continue
                 if found and (found.start, found.end) == (chunk.start, chunk.end):

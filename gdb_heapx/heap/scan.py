@@ -173,7 +173,7 @@ class Scanner:
 
     def _fields(self, address: int, end: int) -> tuple[Sequence[int], ...]:
         word = self._space.word
-        data = self._space.bulk_words(address, max((end - address) // word, 2))
+        data = self._space.words(address, max((end - address) // word, 2))
         return tuple(data[number :: GRAIN // word] for number in range(FIELDS))
 
     def _scan(self, address: int, end: int) -> Run:
@@ -224,7 +224,7 @@ class Scanner:
 
         MemoryFault where it can't be read.
         """
-        foot, following = self._space.bulk_words(run.end, 2)
+        foot, following = self._space.words(run.end, 2)
         size = following & ~FLAGS
         goes_on = run.end < self._heap.end and size >= self._layout.min_size
         if goes_on and (following & self._bad or size > self._heap.end - run.end):

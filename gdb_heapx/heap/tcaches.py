@@ -95,6 +95,8 @@ def read_caches(
     if blocks.damaged is not None:
         statement = f"{blocks.missing} at {blocks.damaged:#x}"
         caches.problems.append(Problem("thread_list", statement, blocks.damaged))
+    if blocks.swapped is not None:
+        caches.problems.append(swapped_out("the data of threads", blocks.swapped))
     names = {thread.lwp: thread.name for thread in threads}
     found = []
     for block in blocks.blocks:

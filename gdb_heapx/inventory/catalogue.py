@@ -10,7 +10,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
-from ..errors import HeapxError, MemoryFault, Problem
+from ..errors import LOST_IN_SWAP, HeapxError, MemoryFault, Problem
 from ..glibc.layout import FLAGS
 from ..glibc.releases import page_sized_mmap_header
 from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
@@ -25,7 +25,7 @@ from ..target.target import Target
 from .chunk import ALL, STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
 from .libc import Inventory
 
-LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN)
+LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN, LOST_IN_SWAP)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Catalogue:
                 own = (p.statement for p in damage if p.arena == arena.index)
                 return None if in_head else next(own, None)
         mapping = next((m for m in self.source.space.mappings if m.start <= address < m.end), None)
-        lost = [problem.statement for problem in damage if problem.code in LOSES_HEAPS]
+        lost = [problem.statement for problem in self.problems if problem.code in LOSES_HEAPS]
         if lost and mapping is not None and mapping.anonymous:
             return lost[0]
         candidates = (each for each in self.inventories if each.may_be_mmapped(address))

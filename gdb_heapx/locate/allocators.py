@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..errors import HeapxError
+from ..errors import HeapxError, MemoryFault, SwappedOutError
 from ..target.corefile import is_cut
 from ..target.images import Image, base_name
 from ..target.target import Target
@@ -134,7 +134,13 @@ def _runtimes(target: Target) -> Iterator[str]:
 def _not_found(target: Target, libc: Image) -> HeapxError:
     for name in ("main_arena", "mp_"):
         address = libc.address(name)
-        if address is not None and not target.space.readable(address):
+        if address is None:
+            continue
+        try:
+            target.space.read_word(address)
+        except SwappedOutError as fault:
+            return fault
+        except MemoryFault:
             return HeapxError(
                 f"{name} of {libc.path}, at {address:#x}, cannot be read",
                 "Was it left out of the core? The kernel's core has it, or gcore's of a newer gdb.",

@@ -290,7 +290,7 @@ class ArenaReading:
         index, links = self.arena.index, self.bins.links
         if links is not None:
             sums = _checksum(links.chunks), _checksum(links.fds)
-            yield Check("free chunks link to each other (checksum)", index, *sums)
+            yield Check("free chunks are linked (checksum)", index, *sums)
             return
         found: list[int | None] = [
             sum(tally.counts.free_chunks for tally in tallies),

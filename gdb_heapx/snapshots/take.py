@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..errors import CORE_CUT, LAYOUT_DIFFERS, Problem
+from ..errors import CORE_CUT, LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
 from ..locate.allocators import no_glibc, other_allocators
 from ..locate.libcs import NOTHING_GIVEN, Given, Libc, find_libcs
@@ -70,7 +70,7 @@ class Snapshot:
 
     def _sum(self, amounts: Iterable[int | None]) -> int | None:
         """Return a sum of amounts; None where one isn't known, or not every arena is."""
-        if any(problem.code == RING_BROKEN for problem in self.problems):
+        if any(problem.code in (RING_BROKEN, LOST_IN_SWAP) for problem in self.problems):
             return None
         found = list(amounts)
         known = [amount for amount in found if amount is not None]

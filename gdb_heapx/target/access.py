@@ -34,7 +34,6 @@ class Access(NamedTuple):
     auxiliary: Dict[int, int]
     residency: PageStates | None = None
     no_residency: str | None = None
-    bulk: Memory | None = None
     cut: str | None = None
 
 
@@ -49,15 +48,14 @@ def of_process(
     auxiliary, open_file = read_auxiliary(pid, word), partial(open_elf, pid)
     try:
         pages = PageStates(pid, page_size(auxiliary), mappings)
-        of_process = (ProcessMemory(pid), pages, pid, mappings)
-        memory = QuietMemory(*of_process)
-        bulk = QuietMemory(*of_process, swap_allowance() if swap_in is None else swap_in)
+        allowed = swap_allowance() if swap_in is None else swap_in
+        memory = QuietMemory(ProcessMemory(pid), pages, pid, mappings, allowed)
     except OSError as error:  # pages are then read whatever their state
         images = find_images(mappings, plain, open_file, debug)
         why = f"/proc/{pid}/pagemap: {error.strerror}"
         return Access(plain, mappings, images, auxiliary, None, why)
     images = find_images(mappings, memory, open_file, debug)
-    return Access(memory, mappings, images, auxiliary, pages, None, bulk)
+    return Access(memory, mappings, images, auxiliary, pages)
 
 
 def of_core(path: str, debug: Sequence[DebugInfo]) -> Access:

@@ -32,14 +32,13 @@ class Space:
     """The address space of a target.
 
     `residency` is None where it isn't known; where it is, pages that nobody has touched aren't
-    read. `bulk` reads chunks and links, which may be many: it refuses to bring back too much from
-    swap.
+    read. Whatever is read, `memory` brings back from swap only as much as is allowed, and raises
+    SwappedOutError beyond that.
     """
 
     facts: Facts
     memory: Memory
     residency: Residency | None = None
-    bulk: Memory | None = None
 
     @cached_property
     def word(self) -> int:
@@ -74,10 +73,6 @@ class Space:
                 break
             address = stop
         return words
-
-    def bulk_words(self, address: int, count: int) -> Sequence[int]:
-        """Return `count` words of chunks or links; SwappedOutError where that is too much."""
-        return self.as_words((self.bulk or self.memory).read(address, count * self.word))
 
     def as_words(self, data: memoryview) -> Sequence[int]:
         """Return raw bytes of the target as words."""
