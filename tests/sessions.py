@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from heapbuilder import usual
 
-from gdb_heapx.cli.arguments import SCOPE_ARGS
-from gdb_heapx.cli.command import Command, Terminal, execute
+from gdb_heapx.cli.command import Command, Needs
+from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.inventory.catalogue import Catalogue
@@ -74,13 +74,14 @@ def answer(line: str, snapshot: Snapshot, width: int = 80, colour: bool = False)
 
 def report_of(declared: Command, snapshot: Snapshot) -> Report:
     """Return the report of a command without arguments; its stream, if it has one, is read."""
-    own = {arg.key: None for arg in declared.args if arg not in SCOPE_ARGS}
-    acting = {"session": Taken(snapshot), "scope": Scope()} if declared.acts else {}
-    if declared.chunks is not True:
-        return declared.run(snapshot, **acting, **own)
+    own = {arg.key: None for arg in declared.own_args}
+    if declared.needs is Needs.SESSION:
+        own.update(session=Taken(snapshot), scope=Scope())
+    if declared.needs is not Needs.CHUNKS:
+        return declared.run(snapshot, **own)
     catalogue = Catalogue(usual().target())
     if "address" in own:
         own["address"] = next(catalogue.chunks()).address
-    report = declared.run(catalogue, **acting, **own)
+    report = declared.run(catalogue, **own)
     tables = (replace(table, rows=list(table.rows)) for table in report.tables)
     return replace(report, tables=tuple(tables))

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from live import gdb, heapx, look, table
 from sessions import Taken, said
 
-from gdb_heapx.cli.command import Terminal
+from gdb_heapx.cli.execute import Terminal
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted

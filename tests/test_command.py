@@ -11,7 +11,9 @@ import pytest
 from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
 from sessions import Taken, said
 
-from gdb_heapx.cli.command import Terminal, execute, find, parse
+from gdb_heapx.cli.arguments import Arg
+from gdb_heapx.cli.command import REGISTRY, Needs, command
+from gdb_heapx.cli.execute import Terminal, execute, find, parse
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.inventory.catalogue import Catalogue
@@ -193,7 +195,59 @@ def test_a_line_says_how_much_of_the_target_to_read(line, scope):
 
 @every
 def test_only_trim_may_change_the_process(declared):
-    assert declared.acts == (declared.name == "heapx trim")
+    assert (declared.needs is Needs.SESSION) == (declared.name == "heapx trim")
+
+
+# Declarations
+
+
+def listed(catalogue, arena):
+    """List."""
+
+
+def counted(snapshot, arena):
+    """Count."""
+
+
+OF_ARENA = Arg("--arena", "which", "arena")
+
+
+@pytest.mark.parametrize(
+    ("words", "of", "more"),
+    [
+        ("declared twice", ("heapx bins", OF_ARENA), {}),
+        ("nothing gives arena to counted", ("heapx new",), {}),
+        ("counted doesn't take limits", ("heapx new", OF_ARENA, Arg("--limits", "")), {}),
+        ("counted doesn't take s", ("heapx new", OF_ARENA), {"needs": Needs.SESSION}),
+        ("--arena twice", ("heapx new", OF_ARENA, OF_ARENA), {}),
+        ("--limit twice", ("heapx new", OF_ARENA, Arg("--limit", "", "count")), {}),
+        ("--chunks and a function for it", ("heapx new", OF_ARENA), {"chunks": listed}),
+        ("--chunks and a function for it", ("heapx new", OF_ARENA, Arg("--chunks", "")), {}),
+        (
+            "chooses between a snapshot and chunks",
+            ("heapx new", OF_ARENA, Arg("--chunks", "")),
+            {"chunks": listed, "needs": Needs.CHUNKS},
+        ),
+    ],
+)
+def test_a_declaration_that_contradicts_itself_raises_at_once(words, of, more):
+    with pytest.raises(ValueError, match=words):
+        command(*of, **more)(counted)
+    assert "heapx new" not in REGISTRY
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        ("no kind is called number", {"kind": "number"}),
+        ("a choice has choices", {"kind": "choice"}),
+        ("a choice has choices", {"kind": "count", "choices": ("a",)}),
+        ("its default c is none", {"kind": "choice", "choices": ("a", "b"), "default": "c"}),
+    ],
+)
+def test_an_argument_that_contradicts_itself_raises_at_once(words, more):
+    with pytest.raises(ValueError, match=words):
+        Arg("--this", "what it is", **more)
 
 
 class Trimming(Taken):

@@ -9,7 +9,7 @@ from heapbuilder import usual
 from live import gdb, heapx
 from sessions import Taken, said
 
-from gdb_heapx.cli.command import Terminal
+from gdb_heapx.cli.execute import Terminal
 from gdb_heapx.cli.preferences import PREFERENCES, Preferred, by_name
 from gdb_heapx.errors import UsageError
 from gdb_heapx.report.style import styles, table_formats

@@ -11,14 +11,19 @@ from typing import Any, NoReturn
 from ..errors import UsageError
 from ..report.render import FORMATS
 
+# pid and setting are for the shell command only.
+KINDS = (
+    *("flag", "text", "count", "bytes", "choice", "arena", "address", "column", "columns", "file"),
+    *("pid", "setting"),
+)
+
 
 @dataclass(frozen=True)
 class Arg:
     """One argument: `--name` or, without dashes, a positional one.
 
-    `kind` is what its value is: flag, text, count, bytes, choice, arena, address, column, columns
-    or file; for the shell command pid or setting, too. An address may be any expression of gdb's;
-    the command gets its value.
+    `kind` is what its value is, one of KINDS. An address may be any expression of gdb's; the
+    command gets its value. ValueError where this contradicts itself.
     """
 
     name: str
@@ -29,6 +34,14 @@ class Arg:
     required: bool = False
     short: str | None = None
     metavar: str | None = None  # how its value is called, if not by its kind
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.name}: no kind is called {self.kind}")
+        if (self.kind == "choice") != bool(self.choices):
+            raise ValueError(f"{self.name}: a choice has choices, and nothing else has")
+        if self.choices and self.default not in (None, *self.choices):
+            raise ValueError(f"{self.name}: its default {self.default} is none of its choices")
 
     @property
     def key(self) -> str:

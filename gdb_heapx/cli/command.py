@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
-from .. import __version__
-from ..errors import UsageError, escape
 from ..inventory.catalogue import Catalogue
-from ..locate.allocators import not_glibc
-from ..report.arrange import arrange
-from ..report.files import check_output, write_whole
-from ..report.model import Report, Value
-from ..report.render import FORMATS, Context, missing_libraries
-from ..report.style import Style
+from ..report.model import Report
 from ..snapshots.malloc import Scope
 from ..snapshots.take import Snapshot
-from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg, parse_words
-from .preferences import NONE_PREFERRED, Preferred
+from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg
 
-DAMAGED = 1
 HELP_WIDTH = 79
+CHUNKS = "--chunks"
 
 
 class Session(Protocol):
@@ -55,23 +47,44 @@ def hanging(label: str, words: Sequence[str]) -> str:
     )
 
 
+class Needs(Enum):
+    """What a command's function gets before its own arguments."""
+
+    SNAPSHOT = "all of malloc, read at once: a Snapshot"
+    CHUNKS = "its chunks, to be read one by one: a Catalogue"
+    SESSION = "a Snapshot; `session`, which may change the process; and the `scope`"
+
+
+Run = Callable[..., Report]
+
+
 @dataclass(frozen=True)
 class Command:
-    """A declared command: `run` maps a snapshot and its own arguments to a Report.
+    """A declared command: `run` maps what it `needs` and its own arguments to a Report.
 
-    One about `chunks` gets a Catalogue instead of the snapshot: always, or where the argument of
-    that name is given. A command that `acts` gets the session, too. One about the `whole` memory
-    has an answer even if glibc malloc holds nothing, because another allocator serves the program.
-    `limit` is how many rows text shows unless told otherwise.
+    Where its flag --chunks is given, the function `chunks` answers instead: from a Catalogue. A
+    command about the `whole` memory has an answer even if glibc malloc holds nothing, because
+    another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
     """
 
     name: str
     args: tuple[Arg, ...]
-    run: Callable[..., Report]
-    acts: bool = False
-    whole: bool = False
-    limit: int | None = None
-    chunks: bool | str = False
+    run: Run
+    needs: Needs
+    whole: bool
+    limit: int | None
+    chunks: Run | None
+
+    def way(self, options: Mapping[str, Any]) -> tuple[Run, Needs]:
+        """Return the function that answers with these options, and what it needs."""
+        if self.chunks is not None and options["chunks"]:
+            return self.chunks, Needs.CHUNKS
+        return self.run, self.needs
+
+    @property
+    def own_args(self) -> tuple[Arg, ...]:
+        """The arguments that its functions get; the others say which one, and what is read."""
+        return tuple(a for a in self.args if a not in SCOPE_ARGS and a.name != CHUNKS)
 
     @property
     def all_args(self) -> tuple[Arg, ...]:
@@ -125,155 +138,52 @@ class Command:
 REGISTRY: dict[str, Command] = {}  # filled when `commands` is loaded
 
 
-Run = Callable[..., Report]
-
-
-def command(name: str, *args: Arg, **more: Any) -> Callable[[Run], Run]:
+def command(
+    name: str,
+    *args: Arg,
+    needs: Needs = Needs.SNAPSHOT,
+    whole: bool = False,
+    limit: int | None = None,
+    chunks: Run | None = None,
+) -> Callable[[Run], Run]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
-    `more` are the other fields of Command.
+    ValueError where the declaration contradicts itself, or the functions.
     """
 
     def declare(function: Run) -> Run:
-        REGISTRY[name] = Command(name, args, function, **more)
+        declared = Command(name, args, function, needs, whole, limit, chunks)
+        wrong = next(_faults(declared), None)
+        if wrong:
+            raise ValueError(f"{name}: {wrong}")
+        REGISTRY[name] = declared
         return function
 
     return declare
 
 
-def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
-    """Return a command's arguments by key; UsageError if they make no sense."""
-    options = parse_words(declared.name, declared.all_args, words)
-    check_output(options["output"])
-    return options
+def _faults(declared: Command) -> Iterator[str]:
+    """Yield what is wrong with a declaration."""
+    if declared.name in REGISTRY:
+        yield "declared twice"
+    names = [arg.name for arg in declared.all_args]
+    yield from (f"{name} twice" for name in names if names.count(name) > 1)
+    if (CHUNKS in names) != (declared.chunks is not None):
+        yield "--chunks and a function for it belong together"
+    if declared.chunks and declared.needs is not Needs.SNAPSHOT:
+        yield "--chunks chooses between a snapshot and chunks"
+    yield from _misfits(declared, declared.run, declared.needs)
+    if declared.chunks:
+        yield from _misfits(declared, declared.chunks, Needs.CHUNKS)
 
 
-@dataclass(frozen=True)
-class Terminal:
-    """Where text goes: its width in columns and whether it wants colour."""
-
-    width: int
-    colour: bool
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The exit status, and what to say on stderr."""
-
-    status: int
-    warning: str | None = None
-
-
-def find(words: Sequence[str]) -> tuple[Command, list[str]]:
-    """Return the command that a command line names, and its arguments."""
-    commands = REGISTRY
-    if words and f"heapx {words[0]}" in commands:
-        return commands[f"heapx {words[0]}"], list(words[1:])
-    if words[:1] == ["help"]:
-        line = " ".join(("help heapx", *words[1:]))
-        raise UsageError("heapx has no command 'help'", f"In gdb: {line}")
-    if words and not words[0].startswith("-"):
-        names = ", ".join(sorted(name.partition(" ")[2] for name in commands if " " in name))
-        raise UsageError(f"heapx has no command {words[0]!r}", f"Commands: {names}")
-    return commands["heapx"], list(words)
-
-
-def execute(
-    words: Sequence[str],
-    opened: Callable[[], AbstractContextManager[Session]],
-    terminal: Terminal,
-    write: Callable[[str], object],
-    preferred: Preferred = NONE_PREFERRED,
-) -> Answer:
-    """Run one command line, and `write` what it says, unless that goes to a file.
-
-    `preferred` is what holds where the line says nothing.
-
-    HeapxError for everything that the user can mend.
-    """
-    declared, rest = find(words)
-    options = parse(declared, rest)
-    columns = tuple(options["columns"].split(",")) if options["columns"] else None
-    coloured = terminal.colour if preferred.color is None else preferred.color == "on"
-    chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
-    is_text = chosen in ("text", "ansi")
-    # Imports the libraries, if need be, while the process isn't stopped yet.
-    warning = missing_libraries() if is_text else None
-    limit = options["limit"]
-    if limit is None and is_text:
-        limit = declared.limit if preferred.limit is None else preferred.limit
-    units = "bytes" if options["bytes"] else preferred.units
-    style = Style(terminal.width, units, columns, preferred.table_format, preferred.style)
-
-    def deliver(report: Report) -> None:
-        context = Context(declared.name, __version__, target_facts(reading))
-        pieces = FORMATS[chosen](report, context, style)
-        if options["output"]:
-            write_whole(options["output"], pieces)
-            return
-        for piece in pieces:
-            write(piece)
-
-    with opened() as session:
-        reading = _read(declared, session, options)
-        other = not_glibc(reading.allocators) if _is_foreign(reading) else None
-        if other and not declared.whole:
-            raise other
-        report = _run(declared, session, reading, options)
-        report = arrange(report, options["sort"], limit, columns, is_text)
-        streamed = any(table.streamed for table in report.tables)
-        if streamed:
-            deliver(report)
-    if not streamed:  # the process needs no longer stand still
-        deliver(report)
-    if other:
-        return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
-    damaged = any(problem.damage for problem in reading.problems)
-    return Answer(DAMAGED if damaged else 0, warning)
-
-
-def _scope(options: dict[str, Any]) -> Scope:
-    walk = not options.get("no_walk", False)
-    return Scope(walk, options["swap_in"], options.get("pad") or 0)
-
-
-def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
-    """Return what a command is about: the whole as a snapshot, or its single chunks."""
-    chunks = declared.chunks
-    if options[chunks] if isinstance(chunks, str) else chunks:
-        return session.catalogue(_scope(options))
-    return session.take(_scope(options))
-
-
-def _run(
-    declared: Command, session: Session, reading: Snapshot | Catalogue, options: dict[str, Any]
-) -> Report:
-    """Run a command with its own arguments; expressions by their values."""
-    own = {arg.key: options[arg.key] for arg in declared.args if arg not in SCOPE_ARGS}
-    for arg in declared.args:
-        if arg.kind == "address":
-            words = own[arg.key]
-            text = words if isinstance(words, str) else " ".join(words or ())
-            own[arg.key] = session.evaluate(text) if text else None
-    acting = {"session": session, "scope": _scope(options)} if declared.acts else {}
-    return declared.run(reading, **acting, **own)
-
-
-def _is_foreign(reading: Snapshot | Catalogue) -> bool:
-    """Tell whether the program's malloc is another one, and glibc's serves nobody."""
-    return reading.unused and bool(reading.allocators)
-
-
-def target_facts(reading: Snapshot | Catalogue) -> dict[str, Value]:
-    """Return what JSON says of the target."""
-    target = reading.target
-    return {
-        "pid": target.pid,
-        "exe": target.exe,
-        **reading.identity._asdict(),
-        "word": target.word,
-        "architecture": target.architecture,
-        "page": target.page,
-        "live": target.live,
-        "walked": reading.walked,
-    }
+def _misfits(declared: Command, function: Run, needs: Needs) -> Iterator[str]:
+    """Yield the arguments that a function lacks, and those that nobody gives it."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    taken = {each.name for each in parameters if each.kind is not each.VAR_KEYWORD}
+    given = {arg.key for arg in declared.own_args}
+    given |= {"session", "scope"} if needs is Needs.SESSION else set()
+    yield from (f"nothing gives {name} to {function.__name__}" for name in taken - given)
+    if not open_ended:
+        yield from (f"{function.__name__} doesn't take {name}" for name in given - taken)

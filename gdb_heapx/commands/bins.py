@@ -33,6 +33,16 @@ LISTED_COLUMNS = (
 KINDS = tuple(kind.value for kind in BinKind if kind is not BinKind.TCACHE)
 
 
+def bin_chunks(
+    catalogue: Catalogue, arena: int | None, kind: str | None, bin: int | None
+) -> Report:
+    """List the chunks of each bin, in the order of its list."""
+    select_arenas(catalogue.arenas(), arena)
+    found = (chunk._asdict() for chunk in catalogue.listed(arena, kind, bin))
+    table = Table("bin_chunks", LISTED_COLUMNS, found)
+    return Report((table,), catalogue.problems, notes=catalogue.notes)
+
+
 @command(
     "heapx bins",
     OF_ARENA,
@@ -40,15 +50,9 @@ KINDS = tuple(kind.value for kind in BinKind if kind is not BinKind.TCACHE)
     Arg("--bin", "the bin of this number, of the kind or of any", "count"),
     Arg("--chunks", "list the chunks of each bin instead, in the order of its list"),
     NO_WALK,
-    chunks="chunks",
+    chunks=bin_chunks,
 )
-def bins(
-    reading: Snapshot | Catalogue,
-    arena: int | None,
-    kind: str | None,
-    bin: int | None,
-    chunks: bool,
-) -> Report:
+def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | None) -> Report:
     """List the free lists of the arenas that hold chunks.
 
     fast: small chunks that look in use and aren't merged (to glibc 2.42). unsorted: freed, not yet
@@ -60,11 +64,6 @@ def bins(
         heapx bins --sort bytes --limit 10             the ten that hold most
         heapx bins --chunks --arena 1 --kind unsorted  the chunks of one, in order
     """
-    if isinstance(reading, Catalogue):
-        select_arenas(reading.arenas(), arena)
-        found = (chunk._asdict() for chunk in reading.listed(arena, kind, bin))
-        table = Table("bin_chunks", LISTED_COLUMNS, found)
-        return Report((table,), reading.problems, notes=reading.notes)
     rows: list[Row] = [
         {
             "arena": each.index,
@@ -77,7 +76,7 @@ def bins(
             **presence_of(b),
             "libc": each.libc,
         }
-        for each in select_arenas(reading.arenas(), arena)
+        for each in select_arenas(snapshot.arenas(), arena)
         for b in each.bins.bins
         if kind in (None, b.kind.value) and bin in (None, b.index)
     ]
@@ -89,8 +88,8 @@ def bins(
     )
     return Report(
         (table,),
-        reading.problems,
-        notes=residency_note(reading),
+        snapshot.problems,
+        notes=residency_note(snapshot),
         next_steps=_chunks_of_largest(rows),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..cli.arguments import ADDRESS
-from ..cli.command import command
+from ..cli.command import Needs, command
 from ..errors import HeapxError, Problem
 from ..glibc.releases import tcache_has_key
 from ..heap.bins import BinKind
@@ -57,7 +57,7 @@ LINK_NAMES = {
 SIZE_LINK_NAMES = (*LINK_NAMES[BINNED], "fd_nextsize", "bk_nextsize")
 
 
-@command("heapx chunk", ADDRESS, chunks=True)
+@command("heapx chunk", ADDRESS, needs=Needs.CHUNKS)
 def chunk(catalogue: Catalogue, address: int) -> Report:
     """Tell what lies at an address: its chunk, its neighbours, and what it holds.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..cli.arguments import OF_ARENA, Arg
-from ..cli.command import command
+from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..inventory.catalogue import Catalogue
 from ..inventory.chunk import FREE, IN_USE, MMAPPED, STATES, Wanted
@@ -28,7 +28,7 @@ NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
     Arg("--from", "from the chunk that has this address on; any expression of gdb's", "address"),
     Arg("--to", "chunks that begin before this address", "address"),
     Arg("--count", "count them and their bytes by state instead"),
-    chunks=True,
+    needs=Needs.CHUNKS,
 )
 def chunks(
     catalogue: Catalogue,

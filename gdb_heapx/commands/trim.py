@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..cli.arguments import ARENA, PAD, Arg
-from ..cli.command import Session, command
+from ..cli.command import Needs, Session, command
 from ..errors import HeapxError
 from ..heap.trim import Trim
 from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
@@ -61,7 +61,7 @@ def trim_row(arena: ArenaFigures) -> Row:
     return row
 
 
-@command("heapx trim", ARENA, PAD, NOW, acts=True)
+@command("heapx trim", ARENA, PAD, NOW, needs=Needs.SESSION)
 def trim(
     snapshot: Snapshot, session: Session, scope: Scope, arena: int | None, now: bool
 ) -> Report:

@@ -13,7 +13,7 @@ from typing import Any
 
 import gdb
 
-from ..cli.command import Terminal, execute
+from ..cli.execute import Terminal, execute
 from ..ending import EndedError, end_by_exception, held_back, let_through
 from ..errors import HeapxError
 from ..target.access import core_program

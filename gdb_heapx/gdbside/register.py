@@ -8,7 +8,8 @@ from contextlib import nullcontext
 
 import gdb
 
-from ..cli.command import Command, Terminal, execute
+from ..cli.command import Command
+from ..cli.execute import Terminal, execute
 from ..commands import load_commands
 from ..errors import HeapxError
 from . import functions, parameters, printers

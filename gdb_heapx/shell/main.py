@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..cli.command import find, parse
 from ..cli.completions import completions
+from ..cli.execute import find, parse
 from ..cli.manual import SHELL_ARGS, help_text
 from ..cli.preferences import by_name
 from ..commands import load_commands

@@ -1,0 +1,165 @@
+"""A command line is run: it is parsed, the target is read, and the report written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from .. import __version__
+from ..errors import UsageError, escape
+from ..inventory.catalogue import Catalogue
+from ..locate.allocators import not_glibc
+from ..report.arrange import arrange
+from ..report.files import check_output, write_whole
+from ..report.model import Report, Value
+from ..report.render import FORMATS, Context, missing_libraries
+from ..report.style import Style
+from ..snapshots.malloc import Scope
+from ..snapshots.take import Snapshot
+from .arguments import parse_words
+from .command import REGISTRY, Command, Needs, Session
+from .preferences import NONE_PREFERRED, Preferred
+
+DAMAGED = 1
+
+
+def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
+    """Return a command's arguments by key; UsageError if they make no sense."""
+    options = parse_words(declared.name, declared.all_args, words)
+    check_output(options["output"])
+    return options
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Where text goes: its width in columns and whether it wants colour."""
+
+    width: int
+    colour: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The exit status, and what to say on stderr."""
+
+    status: int
+    warning: str | None = None
+
+
+def find(words: Sequence[str]) -> tuple[Command, list[str]]:
+    """Return the command that a command line names, and its arguments."""
+    commands = REGISTRY
+    if words and f"heapx {words[0]}" in commands:
+        return commands[f"heapx {words[0]}"], list(words[1:])
+    if words[:1] == ["help"]:
+        line = " ".join(("help heapx", *words[1:]))
+        raise UsageError("heapx has no command 'help'", f"In gdb: {line}")
+    if words and not words[0].startswith("-"):
+        names = ", ".join(sorted(name.partition(" ")[2] for name in commands if " " in name))
+        raise UsageError(f"heapx has no command {words[0]!r}", f"Commands: {names}")
+    return commands["heapx"], list(words)
+
+
+def execute(
+    words: Sequence[str],
+    opened: Callable[[], AbstractContextManager[Session]],
+    terminal: Terminal,
+    write: Callable[[str], object],
+    preferred: Preferred = NONE_PREFERRED,
+) -> Answer:
+    """Run one command line, and `write` what it says, unless that goes to a file.
+
+    `preferred` is what holds where the line says nothing.
+
+    HeapxError for everything that the user can mend.
+    """
+    declared, rest = find(words)
+    options = parse(declared, rest)
+    columns = tuple(options["columns"].split(",")) if options["columns"] else None
+    coloured = terminal.colour if preferred.color is None else preferred.color == "on"
+    chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
+    is_text = chosen in ("text", "ansi")
+    # Imports the libraries, if need be, while the process isn't stopped yet.
+    warning = missing_libraries() if is_text else None
+    limit = options["limit"]
+    if limit is None and is_text:
+        limit = declared.limit if preferred.limit is None else preferred.limit
+    units = "bytes" if options["bytes"] else preferred.units
+    style = Style(terminal.width, units, columns, preferred.table_format, preferred.style)
+
+    def deliver(report: Report) -> None:
+        context = Context(declared.name, __version__, target_facts(reading))
+        pieces = FORMATS[chosen](report, context, style)
+        if options["output"]:
+            write_whole(options["output"], pieces)
+            return
+        for piece in pieces:
+            write(piece)
+
+    with opened() as session:
+        reading = _read(declared, session, options)
+        other = not_glibc(reading.allocators) if _is_foreign(reading) else None
+        if other and not declared.whole:
+            raise other
+        report = _run(declared, session, reading, options)
+        report = arrange(report, options["sort"], limit, columns, is_text)
+        streamed = any(table.streamed for table in report.tables)
+        if streamed:
+            deliver(report)
+    if not streamed:  # the process needs no longer stand still
+        deliver(report)
+    if other:
+        return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
+    damaged = any(problem.damage for problem in reading.problems)
+    return Answer(DAMAGED if damaged else 0, warning)
+
+
+def _scope(options: dict[str, Any]) -> Scope:
+    walk = not options.get("no_walk", False)
+    return Scope(walk, options["swap_in"], options.get("pad") or 0)
+
+
+def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
+    """Return what a command is about: the whole as a snapshot, or its single chunks."""
+    _, needs = declared.way(options)
+    if needs is Needs.CHUNKS:
+        return session.catalogue(_scope(options))
+    return session.take(_scope(options))
+
+
+def _run(
+    declared: Command, session: Session, reading: Snapshot | Catalogue, options: dict[str, Any]
+) -> Report:
+    """Run a command with its own arguments; expressions by their values."""
+    own = {arg.key: options[arg.key] for arg in declared.own_args}
+    for arg in declared.own_args:
+        if arg.kind == "address":
+            words = own[arg.key]
+            text = words if isinstance(words, str) else " ".join(words or ())
+            own[arg.key] = session.evaluate(text) if text else None
+    run, needs = declared.way(options)
+    if needs is Needs.SESSION:
+        own.update(session=session, scope=_scope(options))
+    return run(reading, **own)
+
+
+def _is_foreign(reading: Snapshot | Catalogue) -> bool:
+    """Tell whether the program's malloc is another one, and glibc's serves nobody."""
+    return reading.unused and bool(reading.allocators)
+
+
+def target_facts(reading: Snapshot | Catalogue) -> dict[str, Value]:
+    """Return what JSON says of the target."""
+    target = reading.target
+    return {
+        "pid": target.pid,
+        "exe": target.exe,
+        **reading.identity._asdict(),
+        "word": target.word,
+        "architecture": target.architecture,
+        "page": target.page,
+        "live": target.live,
+        "walked": reading.walked,
+    }
