@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+from typing import NamedTuple
 
 import pytest
 from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
@@ -18,6 +19,7 @@ from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.files import write_whole
+from gdb_heapx.report.model import Column, Kind, Schema, Table
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.pages import RESIDENT, UNTOUCHED
@@ -210,6 +212,7 @@ def counted(snapshot, arena):
 
 
 OF_ARENA = Arg("--arena", "which", "arena")
+THINGS = Schema("things", (Column("name", Kind.TEXT), Column("size", Kind.BYTES)))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +235,7 @@ OF_ARENA = Arg("--arena", "which", "arena")
 )
 def test_a_declaration_that_contradicts_itself_raises_at_once(words, of, more):
     with pytest.raises(ValueError, match=words):
-        command(*of, **more)(counted)
+        command(*of, tables=(THINGS,), **more)(counted)
     assert "heapx new" not in REGISTRY
 
 
@@ -248,6 +251,47 @@ def test_a_declaration_that_contradicts_itself_raises_at_once(words, of, more):
 def test_an_argument_that_contradicts_itself_raises_at_once(words, more):
     with pytest.raises(ValueError, match=words):
         Arg("--this", "what it is", **more)
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        ("two columns name", lambda: Schema("things", (*THINGS.columns, THINGS.columns[0]))),
+        ("no column chunks", lambda: Schema("things", THINGS.columns, adds=("chunks",))),
+        ("no column chunks", lambda: THINGS.but("chunks", rank=1)),
+    ],
+)
+def test_a_table_that_contradicts_itself_raises_at_once(words, change):
+    with pytest.raises(ValueError, match=words):
+        change()
+
+
+class Named(NamedTuple):
+    name: str
+
+
+def test_a_thing_that_lacks_what_a_column_asks_for_is_an_error():
+    with pytest.raises(AttributeError, match="size"):
+        THINGS.of([Named("one")])
+    with pytest.raises(AttributeError, match="size"):
+        next(THINGS.of(iter([Named("one")])).rows)
+
+
+def test_a_row_that_lacks_a_column_is_an_error():
+    with pytest.raises(ValueError, match="things: a row"):
+        Table("things", THINGS.columns, [("one",)])
+
+
+def test_a_table_of_a_stream_is_one_and_asks_for_no_more_than_it_yields():
+    def stream():
+        yield Named("one")
+        raise AssertionError("asked for more")
+
+    table = Schema("things", (Column("name", Kind.TEXT), Column("long", Kind.COUNT, of=len))).of(
+        stream()
+    )
+    assert table.streamed
+    assert next(table.rows) == ("one", 1)
 
 
 class Trimming(Taken):

@@ -87,7 +87,7 @@ def assert_possible(report) -> None:
     """No size or number below 0; nowhere is more in memory than there is."""
     for table in report.tables:
         kinds = {c.name: c.kind for c in table.columns}
-        for row in table.rows:
+        for row in map(table.named, table.rows):
             for name, value in row.items():
                 if kinds.get(name) in (Kind.BYTES, Kind.COUNT) and value is not None:
                     assert value >= 0, (table.name, name, row)

@@ -113,6 +113,15 @@ def test_the_tables_are_those_of_the_issue():
     assert set(TABLES) == {*names.split(), *more.split(), *single.split()}
 
 
+@pytest.mark.parametrize("declared", load_commands().values(), ids=load_commands())
+def test_a_command_has_no_tables_but_those_that_it_declares(declared):
+    declares = {table.name: [c.name for c in table.columns] for table in declared.tables}
+    shown = report_of(declared, take(TARGET)).tables
+    assert shown[0].name == declared.tables[0].name
+    for table in shown:
+        assert declares[table.name] == [column.name for column in table.columns]
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_the_json_page_names_every_column(name):
     sections = re.split(r"\n#{2,4} ", JSON_PAGE.read_text())

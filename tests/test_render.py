@@ -42,8 +42,7 @@ COLUMNS = (
 
 
 def row(thread, name="worker", address=0x7F1000000000, chunks=1, size=32, locked=False):
-    values = (thread, name, address, chunks, size, locked)
-    return dict(zip((c.name for c in COLUMNS), values))
+    return (thread, name, address, chunks, size, locked)
 
 
 def report(*rows, **rest):
@@ -361,7 +360,8 @@ def test_a_commands_first_table_bears_its_name(name):
 def test_every_row_with_an_arena_has_its_libc(shown):
     for table in shown.tables:
         if table.name != "things" and table.column("arena"):
-            assert all(row["libc"] or row["arena"] is None for row in table.rows)
+            named = [table.named(row) for row in table.rows]
+            assert all(row["libc"] or row["arena"] is None for row in named)
 
 
 def read_csv(text):
@@ -387,7 +387,7 @@ def test_csv_quotes_what_needs_it():
 def test_a_last_column_of_text_is_broken_into_lines_that_fit():
     columns = (Column("what", Kind.TEXT), Column("how", Kind.TEXT))
     words = "the chunks add up to the byte, " * 5
-    shown = Report((Table("about", columns, [{"what": "main_arena", "how": words}]),))
+    shown = Report((Table("about", columns, [("main_arena", words)]),))
     lines = text_of(shown, width=40).splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(" ".join(lines).split()) == "what how main_arena " + words.strip()

@@ -28,7 +28,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sessions import answer
 
-from gdb_heapx.commands.arenas import mmapped_total
+from gdb_heapx.commands.arenas import MMAPPED_TOTAL
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.glibc.layout import Member
 from gdb_heapx.heap.trim import Trim
@@ -453,7 +453,8 @@ def test_more_mmapped_chunks_than_is_mapped_are_damage_and_not_looked_for(name, 
     snapshot = take(heap.target())
     assert [(p.code, p.address) for p in snapshot.problems] == [("bad_mmapped", mp)]
     assert not snapshot.mallocs[0].mmapped_certain
-    (row,) = mmapped_total(snapshot).rows
+    table = MMAPPED_TOTAL.of(snapshot.mallocs)
+    (row,) = map(table.named, table.rows)
     assert (row["chunks"], row["bytes"]) == (None, None)
     assert snapshot.in_use is None
     assert account(snapshot).of(Owner.MMAPPED)[0] == 0

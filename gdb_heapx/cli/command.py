@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from ..inventory.catalogue import Catalogue
-from ..report.model import Report
+from ..report.model import Report, Schema
 from ..snapshots.malloc import Scope
 from ..snapshots.take import Snapshot
 from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg
@@ -65,6 +65,7 @@ class Command:
     Where its flag --chunks is given, the function `chunks` answers instead: from a Catalogue. A
     command about the `whole` memory has an answer even if glibc malloc holds nothing, because
     another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
+    `tables` are those that its reports may have, the first one first.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Command:
     whole: bool
     limit: int | None
     chunks: Run | None
+    tables: tuple[Schema, ...]
 
     def way(self, options: Mapping[str, Any]) -> tuple[Run, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -145,6 +147,7 @@ def command(
     whole: bool = False,
     limit: int | None = None,
     chunks: Run | None = None,
+    tables: tuple[Schema, ...],
 ) -> Callable[[Run], Run]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -152,7 +155,7 @@ def command(
     """
 
     def declare(function: Run) -> Run:
-        declared = Command(name, args, function, needs, whole, limit, chunks)
+        declared = Command(name, args, function, needs, whole, limit, chunks, tables)
         wrong = next(_faults(declared), None)
         if wrong:
             raise ValueError(f"{name}: {wrong}")
@@ -167,6 +170,7 @@ def _faults(declared: Command) -> Iterator[str]:
     if declared.name in REGISTRY:
         yield "declared twice"
     names = [arg.name for arg in declared.all_args]
+    names += [table.name for table in declared.tables]
     yield from (f"{name} twice" for name in names if names.count(name) > 1)
     if (CHUNKS in names) != (declared.chunks is not None):
         yield "--chunks and a function for it belong together"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ..heap.bins import Bin
-from ..report.model import DATA_ONLY, Column, Kind, Value
-from ..target.amounts import Presence
+from ..report.model import DATA_ONLY, Column, Kind
 
 LIBC = Column("libc", Kind.TEXT, DATA_ONLY)
 STATE = Column("state", Kind.TEXT)
@@ -24,9 +22,3 @@ CHUNK_COLUMNS = (
     LIST,
     LIBC,
 )
-
-
-def presence_of(presence: Presence | Bin, state: str = "") -> dict[str, Value]:
-    """Return the values of these columns."""
-    prefix = f"{state}_" if state else ""
-    return {f"{prefix}resident": presence.resident, f"{prefix}swapped": presence.swapped}

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from .. import __version__
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table
-from ..snapshots.take import Snapshot
+from ..report.model import Column, Kind, Report, Schema
+from ..snapshots.take import Snapshot, TargetFacts
 from ._columns import LIBC
 
-ABOUT_COLUMNS = (
-    Column("what", Kind.TEXT),
-    Column("value", Kind.TEXT),
-    Column("how", Kind.TEXT),
-    LIBC,
+ABOUT = Schema(
+    "about",
+    (Column("what", Kind.TEXT), Column("value", Kind.TEXT), Column("how", Kind.TEXT), LIBC),
 )
 
 
-@command("heapx about", whole=True)
+class _Fact(NamedTuple):
+    what: str
+    value: str | None
+    how: str | None
+    libc: str | None = None
+
+
+@command("heapx about", whole=True, tables=(ABOUT,))
 def about(snapshot: Snapshot) -> Report:
     """Say what was looked at, and how each thing was found.
 
@@ -26,24 +33,15 @@ def about(snapshot: Snapshot) -> Report:
 
         heapx about  which libc, and was it found by symbols?
     """
-    target = snapshot.target
-    rows: list[Row] = [
-        {"what": what, "value": value, "how": how, "libc": None}
-        for what, value, how in (
-            ("heapx", __version__, "Python " + sys.version.split()[0]),
-            ("target", target.name, "stopped by gdb" if target.live else "as it was dumped"),
-            ("program", target.exe, target.exe_how),
-            ("architecture", target.architecture, f"{8 * target.word} bits, {target.page} B pages"),
-            (
-                "residency",
-                "unknown" if target.no_residency else "known",
-                target.no_residency or "/proc/PID/pagemap",
-            ),
-        )
-    ]
-    for malloc in snapshot.mallocs:
-        rows += (
-            {"what": found.what, "value": found.value, "how": found.how, "libc": malloc.libc}
-            for found in malloc.found
-        )
-    return Report((Table("about", ABOUT_COLUMNS, rows),), snapshot.problems)
+    of_malloc = [_Fact(*found, each.libc) for each in snapshot.mallocs for found in each.found]
+    return Report((ABOUT.of([*_of_target(snapshot.target), *of_malloc]),), snapshot.problems)
+
+
+def _of_target(target: TargetFacts) -> Iterator[_Fact]:
+    yield _Fact("heapx", __version__, "Python " + sys.version.split()[0])
+    yield _Fact("target", target.name, "stopped by gdb" if target.live else "as it was dumped")
+    yield _Fact("program", target.exe, target.exe_how)
+    bits = f"{8 * target.word} bits, {target.page} B pages"
+    yield _Fact("architecture", target.architecture, bits)
+    known = "unknown" if target.no_residency else "known"
+    yield _Fact("residency", known, target.no_residency or "/proc/PID/pagemap")

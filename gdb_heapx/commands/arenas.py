@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
+
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..report.model import DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
+from ..report.model import DATA_ONLY, Column, Kind, Report, Schema, Table, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
+from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
-from ._columns import LIBC, presence_of
+from ._columns import LIBC
 from ._notes import usual_notes
 
 
-def presence_columns(state: str) -> tuple[Column, ...]:
-    """Return the columns for what of a state is in memory; text shows them only when asked for."""
+def _in_memory(state: str, where: str) -> Callable[[ArenaFigures], Value]:
+    """Return what tells how much of a state is resident or swapped."""
+    get = attrgetter(where)
+    return lambda arena: get(arena.presence[state])
+
+
+def _presence_columns(state: str, prefix: str = "", rank: int = DATA_ONLY) -> tuple[Column, ...]:
+    """Return the columns for what of a state is in memory."""
     return tuple(
-        Column(f"{state}_{where}", Kind.BYTES, DATA_ONLY) for where in ("resident", "swapped")
+        Column(f"{prefix}{where}", Kind.BYTES, rank, of=_in_memory(state, where))
+        for where in ("resident", "swapped")
     )
 
 
 ARENA_COLUMNS = (
-    Column("arena", Kind.INDEX),
+    Column("arena", Kind.INDEX, of="index"),
     Column("address", Kind.ADDRESS, rank=5),
     Column("main", Kind.BOOL, DATA_ONLY),
     Column("threads", Kind.COUNT),
-    Column("heaps", Kind.COUNT, rank=3),
+    Column("heaps", Kind.COUNT, rank=3, of=lambda arena: len(arena.heaps)),
     Column("locked", Kind.BOOL, DATA_ONLY),
     Column("system", Kind.BYTES),
     Column("max_system", Kind.BYTES, rank=6, title="peak"),
@@ -37,12 +48,29 @@ ARENA_COLUMNS = (
     Column("binned", Kind.BYTES),
     Column("top", Kind.BYTES),
     Column("overhead", Kind.BYTES),
-    Column("resident", Kind.BYTES, rank=1),
-    Column("swapped", Kind.BYTES, rank=1),
-    *presence_columns("in_use"),
-    *presence_columns("binned"),
-    *presence_columns("top"),
+    *_presence_columns("system", rank=1),
+    *_presence_columns("in_use", "in_use_"),
+    *_presence_columns("binned", "binned_"),
+    *_presence_columns("top", "top_"),
     LIBC,
+)
+ARENAS = Schema(
+    "arenas", ARENA_COLUMNS, adds=tuple(c.name for c in ARENA_COLUMNS if c.kind is Kind.COUNT)
+)
+
+
+def _mmapped_chunks(malloc: Malloc) -> int | None:
+    return None if malloc.mmapped_bytes is None else malloc.parameters["n_mmaps"]
+
+
+# How many mmapped chunks mp_ counts, and their bytes; None where that can't be.
+MMAPPED_TOTAL = Schema(
+    "mmapped_total",
+    (
+        Column("chunks", Kind.COUNT, of=_mmapped_chunks),
+        Column("bytes", Kind.BYTES, of="mmapped_bytes"),
+        LIBC,
+    ),
 )
 # What tells more of a state.
 NEXT = {
@@ -52,10 +80,9 @@ NEXT = {
     "binned": ("heapx trim", "most is free in bins: what malloc_trim would return of it"),
     "top": ("heapx top", "most is top: why free() doesn't return it"),
 }
-TOTAL_COLUMNS = (Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES), LIBC)
 
 
-@command("heapx arenas", ARENA, NO_WALK)
+@command("heapx arenas", ARENA, NO_WALK, tables=(ARENAS, MMAPPED_TOTAL))
 def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     """List the arenas with their memory by state.
 
@@ -71,42 +98,17 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
         heapx arenas 1 --bytes                one of them, exactly
     """
     chosen = select_arenas(snapshot.arenas(), arena)
+    table = ARENAS.of(chosen)
     return Report(
-        tables=(arena_table("arenas", chosen), mmapped_total(snapshot)),
+        tables=(table, MMAPPED_TOTAL.of(snapshot.mallocs)),
         problems=snapshot.problems,
         notes=usual_notes(snapshot, chosen),
-        next_steps=_largest(chosen),
+        next_steps=_largest(table),
     )
 
 
-def _largest(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:
+def _largest(arenas: Table) -> tuple[tuple[str, str], ...]:
     """Return what to look at next: what tells of the state with most bytes."""
-    sums = {state: sum(getattr(a, state) or 0 for a in arenas) for state in NEXT}
+    sums = {state: sum(v for v in arenas.values(state) if isinstance(v, int)) for state in NEXT}
     state = max(sums, key=lambda each: sums[each])
     return (NEXT[state],) if sums[state] else ()
-
-
-def _row(arena: ArenaFigures) -> dict[str, Value]:
-    presence = presence_of(arena.presence["system"])
-    for state in ("in_use", "binned", "top"):
-        presence.update(presence_of(arena.presence[state], state))
-    row: dict[str, Value] = {"arena": arena.index, "heaps": len(arena.heaps), **presence}
-    others = [column.name for column in ARENA_COLUMNS if column.name not in row]
-    return {**row, **{name: getattr(arena, name) for name in others}}
-
-
-def arena_table(name: str, arenas: tuple[ArenaFigures, ...]) -> Table:
-    """Return the table of arenas with its total."""
-    rows: list[Row] = [_row(arena) for arena in arenas]
-    counts = [c.name for c in ARENA_COLUMNS if c.kind is Kind.COUNT]
-    return Table(name, ARENA_COLUMNS, rows, total(ARENA_COLUMNS, rows, *counts))
-
-
-def mmapped_total(snapshot: Snapshot) -> Table:
-    """Return how many mmapped chunks mp_ counts, and their bytes; None where that can't be."""
-    rows: list[Row] = []
-    for malloc in snapshot.mallocs:
-        size = malloc.mmapped_bytes
-        chunks = None if size is None else malloc.parameters["n_mmaps"]
-        rows.append({"chunks": chunks, "bytes": size, "libc": malloc.libc})
-    return Table("mmapped_total", TOTAL_COLUMNS, rows)

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..cli.arguments import NO_WALK, OF_ARENA, Arg
 from ..cli.command import command
-from ..heap.bins import BinKind
+from ..heap.bins import Bin, BinKind
 from ..inventory.catalogue import Catalogue
-from ..report.model import Column, Kind, Report, Row, Table, total
-from ..snapshots.figures import select_arenas
+from ..report.model import Column, Kind, Report, Schema, within
+from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
-from ._columns import LIBC, PRESENCE, SIZES, TOTALS, presence_of
+from ._columns import LIBC, PRESENCE, SIZES, TOTALS
 from ._notes import residency_note
 
-BIN_COLUMNS = (
-    Column("arena", Kind.INDEX),
-    Column("kind", Kind.TEXT),
-    Column("bin", Kind.INDEX),
-    *SIZES,
-    *TOTALS,
-    *PRESENCE,
-    LIBC,
+BINS = Schema(
+    "bins",
+    (
+        Column("arena", Kind.INDEX, of="arena.index"),
+        Column("kind", Kind.TEXT, of="bin.kind.value"),
+        Column("bin", Kind.INDEX, of="bin.index"),
+        *within("bin", *SIZES, *TOTALS, *PRESENCE),
+        *within("arena", LIBC),
+    ),
+    adds=("chunks",),
 )
-LISTED_COLUMNS = (
-    Column("arena", Kind.INDEX),
-    Column("kind", Kind.TEXT),
-    Column("bin", Kind.INDEX),
-    Column("place", Kind.COUNT),
-    Column("address", Kind.ADDRESS),
-    Column("size", Kind.BYTES, exact=True),
-    LIBC,
+BIN_CHUNKS = Schema(
+    "bin_chunks",
+    (
+        Column("arena", Kind.INDEX),
+        Column("kind", Kind.TEXT),
+        Column("bin", Kind.INDEX),
+        Column("place", Kind.COUNT),
+        Column("address", Kind.ADDRESS),
+        Column("size", Kind.BYTES, exact=True),
+        LIBC,
+    ),
 )
 KINDS = tuple(kind.value for kind in BinKind if kind is not BinKind.TCACHE)
+
+
+class _ArenaBin(NamedTuple):
+    arena: ArenaFigures
+    bin: Bin
 
 
 def bin_chunks(
@@ -38,8 +50,7 @@ def bin_chunks(
 ) -> Report:
     """List the chunks of each bin, in the order of its list."""
     select_arenas(catalogue.arenas(), arena)
-    found = (chunk._asdict() for chunk in catalogue.listed(arena, kind, bin))
-    table = Table("bin_chunks", LISTED_COLUMNS, found)
+    table = BIN_CHUNKS.of(catalogue.listed(arena, kind, bin))
     return Report((table,), catalogue.problems, notes=catalogue.notes)
 
 
@@ -51,6 +62,7 @@ def bin_chunks(
     Arg("--chunks", "list the chunks of each bin instead, in the order of its list"),
     NO_WALK,
     chunks=bin_chunks,
+    tables=(BINS, BIN_CHUNKS),
 )
 def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | None) -> Report:
     """List the free lists of the arenas that hold chunks.
@@ -64,40 +76,25 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | Non
         heapx bins --sort bytes --limit 10             the ten that hold most
         heapx bins --chunks --arena 1 --kind unsorted  the chunks of one, in order
     """
-    rows: list[Row] = [
-        {
-            "arena": each.index,
-            "kind": b.kind.value,
-            "bin": b.index,
-            "min_size": b.min_size,
-            "max_size": b.max_size,
-            "chunks": b.chunks,
-            "bytes": b.bytes,
-            **presence_of(b),
-            "libc": each.libc,
-        }
+    found = [
+        _ArenaBin(each, b)
         for each in select_arenas(snapshot.arenas(), arena)
         for b in each.bins.bins
         if kind in (None, b.kind.value) and bin in (None, b.index)
     ]
-    table = Table(
-        "bins",
-        BIN_COLUMNS,
-        rows,
-        total(BIN_COLUMNS, rows, "chunks"),
-    )
     return Report(
-        (table,),
+        (BINS.of(found),),
         snapshot.problems,
         notes=residency_note(snapshot),
-        next_steps=_chunks_of_largest(rows),
+        next_steps=_chunks_of_largest(found),
     )
 
 
-def _chunks_of_largest(rows: list[Row]) -> tuple[tuple[str, str], ...]:
+def _chunks_of_largest(found: list[_ArenaBin]) -> tuple[tuple[str, str], ...]:
     """Return the line that lists the chunks of the bin with most bytes."""
-    if not rows:
+    if not found:
         return ()
-    most = max(rows, key=lambda row: row["bytes"] or 0)
-    line = f"heapx bins --chunks --arena {most['arena']} --kind {most['kind']} --bin {most['bin']}"
+    arena, largest = max(found, key=lambda each: each.bin.bytes)
+    of_bin = f"--kind {largest.kind.value} --bin {largest.index}"
+    line = f"heapx bins --chunks --arena {arena.index} {of_bin}"
     return ((line, "the chunks of the largest"),)

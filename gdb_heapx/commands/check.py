@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table
+from ..report.model import Column, Kind, Report, Schema, within
+from ..snapshots.figures import Check
+from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
 from ._columns import LIBC
 
-CHECK_COLUMNS = (
-    Column("check", Kind.TEXT),
-    Column("arena", Kind.INDEX, absent=""),
-    Column("expected", Kind.COUNT),
-    Column("found", Kind.COUNT),
-    Column("ok", Kind.BOOL),
-    LIBC,
+CHECKS = Schema(
+    "check",
+    (
+        *within(
+            "check",
+            Column("check", Kind.TEXT, of="name"),
+            Column("arena", Kind.INDEX, absent=""),
+            Column("expected", Kind.COUNT),
+            Column("found", Kind.COUNT),
+            Column("ok", Kind.BOOL),
+        ),
+        *within("malloc", LIBC),
+    ),
 )
 
 
-@command("heapx check")
+class _Checked(NamedTuple):
+    malloc: Malloc
+    check: Check
+
+
+@command("heapx check", tables=(CHECKS,))
 def check(snapshot: Snapshot) -> Report:
     """Check that glibc's figures and the chunks agree.
 
@@ -28,22 +43,15 @@ def check(snapshot: Snapshot) -> Report:
 
         heapx check  before you trust figures of a damaged heap
     """
-    rows: list[Row] = [
-        {
-            "check": each.name,
-            "arena": each.arena,
-            "expected": each.expected,
-            "found": each.found,
-            "ok": each.ok,
-            "libc": malloc.libc,
-        }
+    checks = [
+        _Checked(malloc, each)
         for malloc in snapshot.mallocs
         for each in sorted(malloc.checks, key=lambda check: check.ok)
     ]
-    failed = sum(not row["ok"] for row in rows)
+    failed = sum(not each.check.ok for each in checks)
     verdict = (
-        f"{failed} of {len(rows)} checks failed." if failed else f"All {len(rows)} checks hold."
+        f"{failed} of {len(checks)} checks failed." if failed else f"All {len(checks)} checks hold."
     )
     if not failed and any(problem.damage for problem in snapshot.problems):
-        verdict = f"All {len(rows)} checks hold, and yet the heap is damaged: see the problems."
-    return Report((Table("check", CHECK_COLUMNS, rows),), snapshot.problems, notes=(verdict,))
+        verdict = f"All {len(checks)} checks hold, and yet the heap is damaged: see the problems."
+    return Report((CHECKS.of(checks),), snapshot.problems, notes=(verdict,))

@@ -3,48 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..cli.arguments import ADDRESS
 from ..cli.command import Needs, command
 from ..errors import HeapxError, Problem
 from ..glibc.releases import tcache_has_key
 from ..heap.bins import BinKind
-from ..inventory.catalogue import Around, Catalogue
+from ..inventory.catalogue import Around, Catalogue, Position
 from ..inventory.chunk import BINNED, FAST, FREE, TCACHE, TOP, UNKNOWN, Chunk
 from ..inventory.words import name_of, words_of
-from ..report.model import Column, Dump, Kind, Report, Row, Table
+from ..report.model import Column, Dump, Kind, Report, Schema, Table, within
+from ..target.amounts import Presence
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
 from ._notes import residency_note
 
-ONE_COLUMNS = (
-    *CHUNK_COLUMNS[:-2],
-    Column("resident", Kind.BYTES, rank=2, exact=True),
-    Column("swapped", Kind.BYTES, rank=3, exact=True),
-    LIST,
-    LIBC,
+ONE = Schema(
+    "chunk",
+    (
+        *within("chunk", *CHUNK_COLUMNS[:-2]),
+        *within(
+            "presence",
+            Column("resident", Kind.BYTES, rank=2, exact=True),
+            Column("swapped", Kind.BYTES, rank=3, exact=True),
+        ),
+        *within("chunk", LIST, LIBC),
+    ),
 )
-NEIGHBOUR_COLUMNS = (
-    Column("place", Kind.TEXT, title="around it"),
-    Column("address", Kind.ADDRESS),
-    Column("size", Kind.BYTES, exact=True),
-    STATE,
-    LIST,
+NEIGHBOURS = Schema(
+    "neighbours",
+    (
+        Column("place", Kind.TEXT, title="around it"),
+        *within(
+            "chunk",
+            Column("address", Kind.ADDRESS),
+            Column("size", Kind.BYTES, exact=True),
+            STATE,
+            LIST,
+        ),
+    ),
 )
-LIST_COLUMNS = (
-    LIST,
-    Column("chunks", Kind.COUNT),
-    Column("place", Kind.COUNT),
-    Column("previous", Kind.ADDRESS, absent="none"),
-    Column("next", Kind.ADDRESS, absent="none"),
+FREE_LIST = Schema(
+    "list",
+    (
+        *within("chunk", LIST),
+        *within(
+            "position",
+            Column("chunks", Kind.COUNT),
+            Column("place", Kind.COUNT),
+            Column("previous", Kind.ADDRESS, absent="none"),
+            Column("next", Kind.ADDRESS, absent="none", of="following"),
+        ),
+    ),
 )
-WORD_COLUMNS = (
-    Column("offset", Kind.ADDRESS),
-    Column("value", Kind.ADDRESS),
-    Column("name", Kind.TEXT, absent=""),
-    Column("meaning", Kind.TEXT),
+WORDS = Schema(
+    "words",
+    (
+        Column("offset", Kind.ADDRESS),
+        Column("value", Kind.ADDRESS),
+        Column("name", Kind.TEXT, absent=""),
+        Column("meaning", Kind.TEXT),
+    ),
 )
-NEIGHBOURS = 3  # on each side
-WORDS = 8
+
+
+class _One(NamedTuple):
+    chunk: Chunk
+    presence: Presence
+
+
+class _Neighbour(NamedTuple):
+    place: str
+    chunk: Chunk
+
+
+class _Listed(NamedTuple):
+    chunk: Chunk
+    position: Position
+
+
+class _Word(NamedTuple):
+    offset: int
+    value: int
+    name: str | None
+    meaning: str
+
+
+ON_EACH_SIDE, WORDS_SHOWN = 3, 8
 DUMPED, DUMP_LINE = 128, 16  # bytes
 HEADER_NAMES = ("prev_size", "size")
 LINK_NAMES = {
@@ -57,7 +102,7 @@ LINK_NAMES = {
 SIZE_LINK_NAMES = (*LINK_NAMES[BINNED], "fd_nextsize", "bk_nextsize")
 
 
-@command("heapx chunk", ADDRESS, needs=Needs.CHUNKS)
+@command("heapx chunk", ADDRESS, needs=Needs.CHUNKS, tables=(ONE, NEIGHBOURS, FREE_LIST, WORDS))
 def chunk(catalogue: Catalogue, address: int) -> Report:
     """Tell what lies at an address: its chunk, its neighbours, and what it holds.
 
@@ -74,14 +119,13 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         heapx chunk 0x7f02e4d63520   an address from another command or a log
         heapx chunk request->buffer  where a variable of the program points
     """
-    found = catalogue.around(address, NEIGHBOURS)
+    found = catalogue.around(address, ON_EACH_SIDE)
     if found is None:
         why = filter(None, (catalogue.hidden(address),))
         raise HeapxError(
             f"no chunk of malloc's has {address:#x}: {name_of(catalogue, address)}", *why
         )
     one = found.chunk
-    row: Row = {**one._asdict(), **catalogue.presence(one)._asdict()}
     smashed = catalogue.smashed(one)
     begin, end = catalogue.memory(one) if smashed is None else (one.address, one.end)
     data = catalogue.data(begin, min(end - begin, DUMPED))
@@ -90,15 +134,15 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         place = address - (address - begin) % DUMP_LINE
         dump = Dump(place, catalogue.data(place, min(end - place, DUMPED)), place - begin)
     tables = (
-        Table("chunk", ONE_COLUMNS, [row]),
-        Table("neighbours", NEIGHBOUR_COLUMNS, list(_neighbours(found))),
+        ONE.of([_One(one, catalogue.presence(one))]),
+        NEIGHBOURS.of(list(_neighbours(found))),
         *_place(catalogue, one),
     )
     lead = (_where(catalogue, found, address), *_damage(one, smashed))
     notes = (*catalogue.notes, *residency_note(catalogue))
     if one.state == TOP and smashed is None:  # nobody has put anything there yet
         return Report(tables, catalogue.problems, lead, notes=notes)
-    words = Table("words", WORD_COLUMNS, list(_words(catalogue, one, data)))
+    words = WORDS.of(list(_words(catalogue, one, data)))
     return Report((*tables, words), catalogue.problems, lead, dump=dump, notes=notes)
 
 
@@ -134,12 +178,12 @@ def _damage(chunk: Chunk, smashed: int | None) -> Iterator[str]:
     )
 
 
-def _neighbours(found: Around) -> Iterator[Row]:
+def _neighbours(found: Around) -> Iterator[_Neighbour]:
     """Yield the chunks around one, and itself between them."""
     places = (("before", found.before), ("this", (found.chunk,)), ("after", found.after))
     for place, side in places:
         for each in side:
-            yield {"place": place, **each._asdict()}
+            yield _Neighbour(place, each)
 
 
 def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
@@ -152,17 +196,10 @@ def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
         problem = Problem("not_listed", statement, chunk.address, chunk.arena)
         catalogue.inventory_of(chunk).note([problem])
         return
-    row: Row = {
-        "list": chunk.list,
-        "chunks": found.chunks,
-        "place": found.place,
-        "previous": found.previous,
-        "next": found.following,
-    }
-    yield Table("list", LIST_COLUMNS, [row])
+    yield FREE_LIST.of([_Listed(chunk, found)])
 
 
-def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[Row]:
+def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[_Word]:
     """Yield the first words of a chunk's memory, with what they are."""
     word = catalogue.word
     large = (chunk.list or "").startswith(BinKind.LARGE.value)
@@ -170,6 +207,6 @@ def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[Row]:
     release = catalogue.inventory_of(chunk).libc.layout.release
     if chunk.state == TCACHE and not tcache_has_key(release):
         names = names[:1]
-    for i, (value, meaning) in enumerate(words_of(catalogue, chunk, data, WORDS)):
+    for i, (value, meaning) in enumerate(words_of(catalogue, chunk, data, WORDS_SHOWN)):
         name = names[i] if i < len(names) else None
-        yield {"offset": i * word, "value": value, "name": name, "meaning": meaning}
+        yield _Word(i * word, value, name, meaning)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..inventory.catalogue import Catalogue
 from ..inventory.chunk import FREE, IN_USE, MMAPPED, STATES, Wanted
-from ..report.model import Column, Kind, Report, Row, Table, total
+from ..report.model import Report, Schema
 from ..snapshots.figures import select_arenas
-from ._columns import CHUNK_COLUMNS, STATE
+from ._columns import CHUNK_COLUMNS, STATE, TOTALS
 
-COUNT_COLUMNS = (STATE, Column("chunks", Kind.COUNT), Column("bytes", Kind.BYTES))
+CHUNKS = Schema("chunks", CHUNK_COLUMNS)
+COUNTS = Schema("chunk_counts", (STATE, *TOTALS), adds=("chunks",))
 # The option's words: a state each, all that is free but top, all that the program holds.
 CHOICES = {state.replace(" ", "-"): frozenset({state}) for state in STATES}
 CHOICES["free"] = frozenset(FREE)
 CHOICES["in-use"] = frozenset({IN_USE, MMAPPED})
 NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
+
+
+class _Count(NamedTuple):
+    state: str
+    chunks: int
+    bytes: int
 
 
 @command(
@@ -29,6 +38,7 @@ NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
     Arg("--to", "chunks that begin before this address", "address"),
     Arg("--count", "count them and their bytes by state instead"),
     needs=Needs.CHUNKS,
+    tables=(CHUNKS, COUNTS),
 )
 def chunks(
     catalogue: Catalogue,
@@ -60,13 +70,8 @@ def chunks(
     wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
     notes = (*catalogue.notes, *(catalogue.lost_mmapped if arena is None else ()))
     if count:
-        rows: list[Row] = [
-            {"state": each, "chunks": number, "bytes": size}
-            for each, (number, size) in catalogue.count(wanted).items()
-            if number
-        ]
-        table = Table("chunk_counts", COUNT_COLUMNS, rows, total(COUNT_COLUMNS, rows, "chunks"))
+        found = (_Count(each, *sums) for each, sums in catalogue.count(wanted).items())
+        table = COUNTS.of([each for each in found if each.chunks])
         return Report((table,), catalogue.problems, notes=notes)
-    found = (chunk._asdict() for chunk in catalogue.chunks(wanted))
-    table = Table("chunks", CHUNK_COLUMNS, found)
+    table = CHUNKS.of(catalogue.chunks(wanted))
     return Report((table,), catalogue.problems, notes=notes, next_steps=NEXT)

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table, total
-from ..snapshots.figures import select_arenas
+from ..report.model import Column, Kind, Report, Schema, within
+from ..snapshots.figures import ArenaFigures, HeapFigures, select_arenas
 from ..snapshots.take import Snapshot
-from ._columns import LIBC, PRESENCE, presence_of
+from ._columns import LIBC, PRESENCE
 from ._notes import usual_notes
 
-HEAP_COLUMNS = (
-    Column("arena", Kind.INDEX),
-    Column("address", Kind.ADDRESS),
-    Column("size", Kind.BYTES),
-    Column("committed", Kind.BYTES, rank=3),
-    Column("reserved", Kind.BYTES, rank=2),
-    Column("in_use", Kind.BYTES),
-    Column("free", Kind.BYTES),
-    *PRESENCE,
-    LIBC,
+HEAPS = Schema(
+    "heaps",
+    (
+        *within(
+            "heap",
+            Column("arena", Kind.INDEX),
+            Column("address", Kind.ADDRESS),
+            Column("size", Kind.BYTES),
+            Column("committed", Kind.BYTES, rank=3),
+            Column("reserved", Kind.BYTES, rank=2),
+            Column("in_use", Kind.BYTES),
+            Column("free", Kind.BYTES),
+            *within("presence", *PRESENCE),
+        ),
+        *within("arena", LIBC),
+    ),
+    adds=(),
 )
 
 
-@command("heapx heaps", ARENA, NO_WALK)
+class _Heap(NamedTuple):
+    arena: ArenaFigures
+    heap: HeapFigures
+
+
+@command("heapx heaps", ARENA, NO_WALK, tables=(HEAPS,))
 def heaps(snapshot: Snapshot, arena: int | None) -> Report:
     """List the heaps, the regions that arenas carve into chunks.
 
@@ -35,20 +49,6 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
         heapx heaps 1                       those of arena 1
         heapx heaps --sort free --limit 10  the ten with most free memory
     """
-    rows: list[Row] = [
-        {
-            "arena": heap.arena,
-            "address": heap.address,
-            "size": heap.size,
-            "committed": heap.committed,
-            "reserved": heap.reserved,
-            "in_use": heap.in_use,
-            "free": heap.free,
-            **presence_of(heap.presence),
-            "libc": each.libc,
-        }
-        for each in select_arenas(snapshot.arenas(), arena)
-        for heap in each.heaps
-    ]
-    table = Table("heaps", HEAP_COLUMNS, rows, total(HEAP_COLUMNS, rows))
-    return Report((table,), snapshot.problems, notes=usual_notes(snapshot))
+    chosen = select_arenas(snapshot.arenas(), arena)
+    found = [_Heap(each, heap) for each in chosen for heap in each.heaps]
+    return Report((HEAPS.of(found),), snapshot.problems, notes=usual_notes(snapshot))

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table, size_text, total
-from ..snapshots.ledger import Entry, Ledger
-from ..snapshots.regions import APART
+from ..report.model import Column, Kind, Report, Schema, Table, size_text, within
+from ..snapshots.ledger import Ledger
+from ..snapshots.regions import APART, Owner
 from ..snapshots.take import Snapshot
+from ..target.amounts import Presence
 from ..why.sums import Case
 from ._columns import LIBC
 from ._notes import equation, mmapped_notes, usual_notes
 
-LEDGER_COLUMNS = (
-    Column("owner", Kind.TEXT),
-    Column("arena", Kind.INDEX, absent=""),
+OWNER = Column("owner", Kind.TEXT, of="owner.value")
+SIZES = (
     Column("virtual", Kind.BYTES),
-    Column("resident", Kind.BYTES),
-    Column("swapped", Kind.BYTES),
-    LIBC,
+    *within("presence", Column("resident", Kind.BYTES), Column("swapped", Kind.BYTES)),
 )
+LEDGER = Schema("ledger", (OWNER, Column("arena", Kind.INDEX, absent=""), *SIZES, LIBC), adds=())
+OWNERS = Schema("owners", (OWNER, *SIZES))
 
 
-@command("heapx ledger", whole=True)
+class _Owned(NamedTuple):
+    owner: Owner
+    virtual: int
+    presence: Presence
+
+
+@command("heapx ledger", whole=True, tables=(LEDGER, OWNERS))
 def ledger(snapshot: Snapshot) -> Report:
     """Show the owner of every byte of the process, and what of it is resident.
 
@@ -34,11 +43,11 @@ def ledger(snapshot: Snapshot) -> Report:
         heapx ledger --bytes          exactly; it adds up to RSS
     """
     case = Case(snapshot)
-    rows = [_entry_row(entry) for entry in case.ledger.entries]
-    counted_rows = [row for row in rows if row["owner"] not in {o.value for o in APART}]
-    sums = {**total(LEDGER_COLUMNS, counted_rows), **total(LEDGER_COLUMNS[:3], rows)}
     scale = "resident" if case.resident_known else None
-    table = Table("ledger", LEDGER_COLUMNS, rows, sums, scale)
+    table = LEDGER.of(case.ledger.entries, scale)
+    in_rss = LEDGER.of([entry for entry in case.ledger.entries if entry.owner not in APART])
+    whole = {**(in_rss.total or {}), "virtual": (table.total or {})["virtual"]}
+    table = replace(table, total=whole)
     notes = (
         *ledger_notes(case.ledger),
         *mmapped_notes(snapshot.mallocs),
@@ -50,23 +59,8 @@ def ledger(snapshot: Snapshot) -> Report:
 
 def _by_owner(accounts: Ledger, scale: str | None) -> Table:
     """Return the sums of each owner over all arenas."""
-    columns = (LEDGER_COLUMNS[0], *LEDGER_COLUMNS[2:5])
-    rows: list[Row] = []
-    for owner in dict.fromkeys(entry.owner for entry in accounts.entries):
-        virtual, presence = accounts.of(owner)
-        rows.append({"owner": owner.value, "virtual": virtual, **presence._asdict()})
-    return Table("owners", columns, rows, scale=scale)
-
-
-def _entry_row(entry: Entry) -> Row:
-    return {
-        "owner": entry.owner.value,
-        "arena": entry.arena,
-        "virtual": entry.virtual,
-        "resident": entry.presence.resident,
-        "swapped": entry.presence.swapped,
-        "libc": entry.libc,
-    }
+    owners = dict.fromkeys(entry.owner for entry in accounts.entries)
+    return OWNERS.of([_Owned(owner, *accounts.of(owner)) for owner in owners], scale)
 
 
 def ledger_notes(accounts: Ledger) -> tuple[str, ...]:

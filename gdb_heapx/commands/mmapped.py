@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table, total
+from ..heap.mmapped import MmappedChunk
+from ..report.model import Column, Kind, Report, Schema, within
 from ..snapshots.take import Snapshot
-from ._columns import LIBC, PRESENCE, presence_of
+from ..target.amounts import Presence
+from ._columns import LIBC, PRESENCE
 from ._notes import residency_note
 
-MMAPPED_COLUMNS = (
-    Column("address", Kind.ADDRESS),
-    Column("size", Kind.BYTES),
-    Column("mapping", Kind.BYTES),
-    *PRESENCE,
-    Column("state", Kind.TEXT),
-    LIBC,
+MMAPPED = Schema(
+    "mmapped",
+    (
+        *within(
+            "chunk",
+            Column("address", Kind.ADDRESS),
+            Column("size", Kind.BYTES),
+            Column("mapping", Kind.BYTES),
+        ),
+        *within("presence", *PRESENCE),
+        Column("state", Kind.TEXT),
+        LIBC,
+    ),
+    adds=(),
 )
 
 
-@command("heapx mmapped")
+class _Mmapped(NamedTuple):
+    chunk: MmappedChunk
+    presence: Presence
+    state: str
+    libc: str
+
+
+@command("heapx mmapped", tables=(MMAPPED,))
 def mmapped(snapshot: Snapshot) -> Report:
     """List the chunks that have a mapping of their own.
 
@@ -30,28 +48,16 @@ def mmapped(snapshot: Snapshot) -> Report:
 
         heapx mmapped --sort mapping --limit 10  the ten largest
     """
-    rows: list[Row] = []
+    found: list[_Mmapped] = []
     notes = []
     for malloc in snapshot.mallocs:
         for chunk, presence in zip(malloc.mmapped, malloc.mmapped_presence):
             cached = "tcache" if chunk.address in malloc.mmapped_cached else "in use"
-            rows.append(
-                {
-                    "address": chunk.address,
-                    "size": chunk.size,
-                    "mapping": chunk.mapping,
-                    **presence_of(presence),
-                    "state": cached if malloc.mmapped_certain else "candidate",
-                    "libc": malloc.libc,
-                }
-            )
+            state = cached if malloc.mmapped_certain else "candidate"
+            found.append(_Mmapped(chunk, presence, state, malloc.libc))
         if malloc.mmapped_lost:
             number, size = malloc.parameters["n_mmaps"], malloc.parameters["mmapped_mem"]
             notes.append(f"glibc counts {number:,} mmapped chunks of {size:,} bytes in all.")
-    table = Table(
-        "mmapped",
-        MMAPPED_COLUMNS,
-        rows,
-        total(MMAPPED_COLUMNS, rows),
+    return Report(
+        (MMAPPED.of(found),), snapshot.problems, notes=(*notes, *residency_note(snapshot))
     )
-    return Report((table,), snapshot.problems, notes=(*notes, *residency_note(snapshot)))

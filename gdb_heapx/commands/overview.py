@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import NamedTuple
 
 from ..cli.arguments import NO_WALK
 from ..cli.command import command
-from ..report.model import DATA_ONLY, Bar, Column, Kind, Report, Row, Table
+from ..report.model import DATA_ONLY, Bar, Column, Kind, Report, Schema
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
 from ..why.causes import find_causes
 from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
-OVERVIEW_COLUMNS = (
-    Column("key", Kind.TEXT, DATA_ONLY),
-    Column("mark", Kind.TEXT, title=""),
-    Column("part", Kind.TEXT),
-    Column("resident", Kind.BYTES),
-    Column("virtual", Kind.BYTES),
-    Column("share", Kind.COUNT, title="%"),
+
+class _Part(NamedTuple):
+    """A part of the whole: its key, letter, name and size."""
+
+    case: Case
+    key: str
+    mark: str
+    part: str
+    size: int
+
+
+OVERVIEW = Schema(
+    "overview",
+    (
+        Column("key", Kind.TEXT, DATA_ONLY),
+        Column("mark", Kind.TEXT, title=""),
+        Column("part", Kind.TEXT),
+        Column("resident", Kind.BYTES, of=lambda it: it.size if it.case.resident_known else None),
+        Column("virtual", Kind.BYTES, of=lambda it: None if it.case.resident_known else it.size),
+        Column("share", Kind.COUNT, title="%", of=lambda it: 100 * it.size // (it.case.whole or 1)),
+    ),
 )
 
 
-@command("heapx", NO_WALK, whole=True)
+@command("heapx", NO_WALK, whole=True, tables=(OVERVIEW,))
 def overview(snapshot: Snapshot) -> Report:
     """Say where the memory of a process sits, why it stays, and what to do.
 
@@ -48,11 +62,13 @@ def overview(snapshot: Snapshot) -> Report:
         heapx why --format json --output why.json  for a script
     """
     case = Case(snapshot)
+    parts = [_Part(case, *each) for each in overview_parts(case)]
+    hidden = "virtual" if case.resident_known else "resident"
     return Report(
-        tables=(overview_table(case, OVERVIEW_COLUMNS),),
+        tables=(OVERVIEW.but(hidden, rank=DATA_ONLY).of(parts),),
         problems=snapshot.problems,
         lead=(_what(snapshot), equation(case), verdict(case)),
-        bar=Bar(tuple((mark, size) for _, mark, _, size in overview_parts(case))),
+        bar=Bar(tuple((each.mark, each.size) for each in parts)),
         findings=find_causes(snapshot)[:3],
         brief=True,
         notes=(
@@ -101,22 +117,3 @@ def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
         *([("unknown", "?", "malloc's, not readable", case.unknown)] if case.unknown else ()),
         ("outside", "o", "outside malloc: code, stacks, other mappings", case.outside),
     ]
-
-
-def overview_table(case: Case, columns: tuple[Column, ...]) -> Table:
-    """Return the parts of the whole: in RAM, or in address space where that is unknown."""
-    parts = overview_parts(case)
-    rows: list[Row] = [
-        {
-            "key": key,
-            "mark": mark,
-            "part": part,
-            "resident": size if case.resident_known else None,
-            "virtual": None if case.resident_known else size,
-            "share": 100 * size // (case.whole or 1),
-        }
-        for key, mark, part, size in parts
-    ]
-    hidden = "virtual" if case.resident_known else "resident"
-    shown = (replace(c, rank=DATA_ONLY) if c.name == hidden else c for c in columns)
-    return Table("overview", tuple(shown), rows)

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table, counted, size_text
+from ..report.model import Column, Kind, Report, Schema, counted, size_text
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
 from ..why.sources import Environment, outcome, settings_of, source_of
 from ._columns import LIBC
 from ._notes import usual_notes
 
-PARAM_COLUMNS = (
-    Column("name", Kind.TEXT),
-    Column("value", Kind.COUNT),
-    Column("default", Kind.COUNT, rank=1),
-    Column("source", Kind.TEXT, flows=True),
-    Column("effect", Kind.TEXT, flows=True),
-    LIBC,
+PARAMS = Schema(
+    "params",
+    (
+        Column("name", Kind.TEXT),
+        Column("value", Kind.COUNT),
+        Column("default", Kind.COUNT, rank=1),
+        Column("source", Kind.TEXT, flows=True),
+        Column("effect", Kind.TEXT, flows=True),
+        LIBC,
+    ),
 )
-ENVIRONMENT_COLUMNS = (
-    Column("variable", Kind.TEXT),
-    Column("setting", Kind.TEXT),
-    Column("outcome", Kind.TEXT, flows=True),
+ENVIRONMENT = Schema(
+    "environment",
+    (
+        Column("variable", Kind.TEXT),
+        Column("setting", Kind.TEXT),
+        Column("outcome", Kind.TEXT, flows=True),
+    ),
 )
+
+
+class _Param(NamedTuple):
+    name: str
+    value: int
+    default: int
+    source: str
+    effect: str
+    libc: str
+
+
+class _Given(NamedTuple):
+    variable: str
+    setting: str
+    outcome: str
 
 
 NEVER = 1 << 47  # bytes; more than any top can have
@@ -62,7 +84,7 @@ EFFECTS: dict[str, Callable[[Malloc, int], str]] = {
 }
 
 
-@command("heapx params")
+@command("heapx params", tables=(PARAMS, ENVIRONMENT))
 def params(snapshot: Snapshot) -> Report:
     """Show malloc's settings, who set them, and what they do.
 
@@ -76,34 +98,24 @@ def params(snapshot: Snapshot) -> Report:
         heapx params  did MALLOC_ARENA_MAX arrive?
     """
     environment = snapshot.target.environment
-    rows = [row for malloc in snapshot.mallocs for row in _rows(malloc, environment)]
-    tables = (
-        Table("params", PARAM_COLUMNS, rows),
-        Table(
-            "environment", ENVIRONMENT_COLUMNS, list(_given(snapshot.mallocs, environment or {}))
-        ),
-    )
+    found = [each for malloc in snapshot.mallocs for each in _params(malloc, environment)]
+    given = list(_given(snapshot.mallocs, environment or {}))
+    tables = PARAMS.of(found), ENVIRONMENT.of(given)
     unknown = ("The environment of the program is unknown.",) if environment is None else ()
     return Report(tables, snapshot.problems, notes=(*unknown, *usual_notes(snapshot)))
 
 
-def _rows(malloc: Malloc, environment: Environment | None) -> Iterator[Row]:
+def _params(malloc: Malloc, environment: Environment | None) -> Iterator[_Param]:
     for name, default in malloc.defaults.items():
         value = malloc.parameters[name]
-        effect = EFFECTS.get(name)
-        yield {
-            "name": name,
-            "value": value,
-            "default": default,
-            "source": source_of(malloc, name, environment),
-            "effect": effect(malloc, value) if effect else "",
-            "libc": malloc.libc,
-        }
+        source = source_of(malloc, name, environment)
+        effect = EFFECTS[name](malloc, value) if name in EFFECTS else ""
+        yield _Param(name, value, default, source, effect, malloc.libc)
 
 
-def _given(mallocs: Sequence[Malloc], environment: Environment) -> Iterator[Row]:
+def _given(mallocs: Sequence[Malloc], environment: Environment) -> Iterator[_Given]:
     """Yield what the environment sets, with what became of it."""
     for setting in settings_of(environment):
         given = f"{setting.tunable}={setting.text}" if setting.tunable else setting.text
         outcomes = dict.fromkeys(outcome(setting, malloc) for malloc in mallocs)
-        yield {"variable": setting.variable, "setting": given, "outcome": "; ".join(outcomes)}
+        yield _Given(setting.variable, given, "; ".join(outcomes))

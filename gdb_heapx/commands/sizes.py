@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import command
 from ..heap.census import SizeRow, added, by_size
-from ..report.model import Column, Kind, Report, Table, size_text, total
+from ..report.model import Column, Kind, Report, Schema, size_text, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
 from ._notes import mmapped_notes, usual_notes
 
-SIZE_COLUMNS = (
-    Column("size", Kind.BYTES, title="chunk size", exact=True),
-    Column("in_use_chunks", Kind.COUNT, title="in use #"),
-    Column("in_use", Kind.BYTES),
-    Column("free_chunks", Kind.COUNT, title="free #"),
-    Column("free", Kind.BYTES),
-    Column("share", Kind.COUNT, title="%"),
-    Column("cumulative", Kind.COUNT, title="sum %"),
+SIZES = Schema(
+    "sizes",
+    (
+        *within(
+            "row",
+            Column("size", Kind.BYTES, title="chunk size", exact=True),
+            Column("in_use_chunks", Kind.COUNT, title="in use #"),
+            Column("in_use", Kind.BYTES),
+            Column("free_chunks", Kind.COUNT, title="free #"),
+            Column("free", Kind.BYTES),
+        ),
+        Column("share", Kind.COUNT, title="%"),
+        Column("cumulative", Kind.COUNT, title="sum %"),
+    ),
+    adds=("in_use_chunks", "free_chunks"),
 )
 SHOWN = 20  # rows
 GROUP = (("heapx sizes --group", "many sizes: take them together"),)
 ENOUGH = 50  # percent that these rows should explain
+
+
+class _Share(NamedTuple):
+    """The chunks of a size, in percent of all bytes: theirs, and that of all rows so far."""
+
+    row: SizeRow
+    share: int
+    cumulative: int
 
 
 @command(
@@ -32,6 +48,7 @@ ENOUGH = 50  # percent that these rows should explain
     OF_ARENA,
     Arg("--group", "group sizes by power of two; size is then the smallest"),
     limit=SHOWN,
+    tables=(SIZES,),
 )
 def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     """Count the chunks by their size, in use and free apart.
@@ -51,41 +68,36 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     mallocs = snapshot.mallocs if arena is None else ()
     parts = [*(each.census for each in chosen), *(each.mmapped_census for each in mallocs)]
     found = [part for part in parts if part is not None]
-    rows = list(_rows(by_size(added(found), bool(group))))
-    sums = total(SIZE_COLUMNS, rows, "in_use_chunks", "free_chunks")
+    shares = list(_shares(by_size(added(found), bool(group))))
+    table = (SIZES.but("size", title="min size") if group else SIZES).of(shares)
     if len(found) < len(parts):
-        sums = dict.fromkeys(sums)
-    columns = (replace(SIZE_COLUMNS[0], title="min size"), *SIZE_COLUMNS[1:])
-    table = Table("sizes", columns if group else SIZE_COLUMNS, rows, sums)
-    many = not group and len(rows) > SHOWN and rows[SHOWN - 1]["cumulative"] < ENOUGH
+        table = replace(table, total=dict.fromkeys(table.total or ()))
+    many = not group and len(shares) > SHOWN and shares[SHOWN - 1].cumulative < ENOUGH
     return Report(
         (table,),
         snapshot.problems,
         notes=(*_uncounted(chosen), *mmapped_notes(mallocs), *usual_notes(snapshot)),
-        next_steps=GROUP if many else _where(rows, arena, bool(group)),
+        next_steps=GROUP if many else _where(shares, arena, bool(group)),
     )
 
 
-def _where(
-    rows: list[dict[str, int]], arena: int | None, group: bool
-) -> tuple[tuple[str, str], ...]:
+def _where(shares: list[_Share], arena: int | None, group: bool) -> tuple[tuple[str, str], ...]:
     """Return the line that lists the chunks of the size that the program holds most bytes in."""
-    most = max(rows, key=lambda row: row["in_use"], default=None)
-    if most is None or not most["in_use"]:
+    most = max((each.row for each in shares), key=lambda row: row.in_use, default=None)
+    if most is None or not most.in_use:
         return ()
-    size = most["size"]
+    size = most.size
     last = 2 * size - 1 if group else size
     of_arena = "" if arena is None else f" --arena {arena if arena < 1 << 16 else hex(arena)}"
     line = f"heapx chunks{of_arena} --state in-use --min-size {size} --max-size {last}"
     return ((line, "the largest part in use"),)
 
 
-def _rows(counted: list[SizeRow]) -> Iterator[dict[str, int]]:
+def _shares(counted: list[SizeRow]) -> Iterator[_Share]:
     whole, so_far = sum(row.bytes for row in counted), 0
     for row in counted:
         so_far += row.bytes
-        shares = {"share": 100 * row.bytes // whole, "cumulative": 100 * so_far // whole}
-        yield {**row._asdict(), **shares}
+        yield _Share(row, 100 * row.bytes // whole, 100 * so_far // whole)
 
 
 def _uncounted(arenas: tuple[ArenaFigures, ...]) -> tuple[str, ...]:

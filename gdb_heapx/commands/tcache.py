@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table, total
+from ..heap.bins import Bin
+from ..heap.tcaches import ThreadCache
+from ..report.model import Column, Kind, Report, Schema, within
+from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
-from ._columns import LIBC, PRESENCE, SIZES, TOTALS, presence_of
+from ._columns import LIBC, PRESENCE, SIZES, TOTALS
 from ._notes import usual_notes
 
-TCACHE_COLUMNS = (
-    Column("thread", Kind.INDEX),
-    Column("name", Kind.TEXT, absent=""),
-    Column("bin", Kind.INDEX),
-    *SIZES,
-    *TOTALS,
-    *PRESENCE,
-    LIBC,
+TCACHE_BINS = Schema(
+    "tcache",
+    (
+        Column("thread", Kind.INDEX, of="cache.tcache.lwp"),
+        Column("name", Kind.TEXT, absent="", of="cache.name"),
+        Column("bin", Kind.INDEX, of="bin.index"),
+        *within("bin", *SIZES, *TOTALS, *PRESENCE),
+        *within("malloc", LIBC),
+    ),
+    adds=("chunks",),
 )
 SHOWN = 40  # rows of tcaches
 
 
-@command("heapx tcache", limit=SHOWN)
+class _TcacheBin(NamedTuple):
+    malloc: Malloc
+    cache: ThreadCache
+    bin: Bin
+
+
+@command("heapx tcache", limit=SHOWN, tables=(TCACHE_BINS,))
 def tcache(snapshot: Snapshot) -> Report:
     """List what each thread's cache holds, by bin.
 
@@ -31,31 +44,15 @@ def tcache(snapshot: Snapshot) -> Report:
 
         heapx tcache --sort bytes --limit 10  the ten bins that hold most
     """
-    rows: list[Row] = [
-        {
-            "thread": cache.tcache.lwp,
-            "name": cache.name,
-            "bin": b.index,
-            "min_size": b.min_size,
-            "max_size": b.max_size,
-            "chunks": b.chunks,
-            "bytes": b.bytes,
-            **presence_of(b),
-            "libc": malloc.libc,
-        }
+    found = [
+        _TcacheBin(malloc, cache, b)
         for malloc in snapshot.mallocs
         for cache in malloc.caches
         for b in cache.tcache.bins
     ]
-    table = Table(
-        "tcache",
-        TCACHE_COLUMNS,
-        rows,
-        total(TCACHE_COLUMNS, rows, "chunks"),
-    )
     return Report(
-        (table,),
+        (TCACHE_BINS.of(found),),
         snapshot.problems,
         notes=usual_notes(snapshot),
-        next_steps=(("heapx threads", "what each thread's cache holds in all"),) if rows else (),
+        next_steps=(("heapx threads", "what each thread's cache holds in all"),) if found else (),
     )

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table, total
+from ..report.model import Column, Kind, Report, Schema, within
 from ..snapshots.malloc import Malloc, MallocThread
 from ..snapshots.take import Snapshot
 from ._columns import LIBC
 from ._notes import usual_notes
 
-THREAD_COLUMNS = (
-    Column("thread", Kind.INDEX),
-    Column("name", Kind.TEXT),
-    Column("arena", Kind.INDEX, absent="-"),
-    Column("address", Kind.ADDRESS, rank=2, title="tcache at", absent="-"),
-    Column("tcache_chunks", Kind.COUNT, title="tcache #"),
-    Column("tcache", Kind.BYTES),
-    LIBC,
+
+class _Thread(NamedTuple):
+    malloc: Malloc
+    thread: MallocThread
+
+    @property
+    def address(self) -> int | None:
+        return self.thread.tcache.address if self.thread.tcache else None
+
+    @property
+    def chunks(self) -> int | None:
+        return self.thread.tcache.chunks if self.thread.tcache else self._empty
+
+    @property
+    def bytes(self) -> int | None:
+        return self.thread.tcache.bytes if self.thread.tcache else self._empty
+
+    @property
+    def _empty(self) -> int | None:
+        return 0 if self.thread.found else None
+
+
+THREADS = Schema(
+    "threads",
+    (
+        Column("thread", Kind.INDEX, of="thread.lwp"),
+        *within("thread", Column("name", Kind.TEXT), Column("arena", Kind.INDEX, absent="-")),
+        Column("address", Kind.ADDRESS, rank=2, title="tcache at", absent="-"),
+        Column("tcache_chunks", Kind.COUNT, title="tcache #", of="chunks"),
+        Column("tcache", Kind.BYTES, of="bytes"),
+        *within("malloc", LIBC),
+    ),
+    adds=("tcache_chunks",),
 )
 
 
-@command("heapx threads")
+@command("heapx threads", tables=(THREADS,))
 def threads(snapshot: Snapshot) -> Report:
     """List the threads: the arena each allocates from, and what its tcache holds.
 
@@ -32,22 +59,9 @@ def threads(snapshot: Snapshot) -> Report:
 
         heapx threads --sort tcache --limit 10  the ten that keep most to themselves
     """
-    rows = [_row(malloc, thread) for malloc in snapshot.mallocs for thread in malloc.threads]
-    table = Table("threads", THREAD_COLUMNS, rows, total(THREAD_COLUMNS, rows, "tcache_chunks"))
+    found = [_Thread(malloc, each) for malloc in snapshot.mallocs for each in malloc.threads]
+    table = THREADS.of(found)
     return Report((table,), snapshot.problems, notes=(*_sharing(snapshot), *usual_notes(snapshot)))
-
-
-def _row(malloc: Malloc, thread: MallocThread) -> Row:
-    tcache, empty = thread.tcache, 0 if thread.found else None
-    return {
-        "thread": thread.lwp,
-        "name": thread.name,
-        "arena": thread.arena,
-        "address": tcache.address if tcache else None,
-        "tcache_chunks": tcache.chunks if tcache else empty,
-        "tcache": tcache.bytes if tcache else empty,
-        "libc": malloc.libc,
-    }
 
 
 def _sharing(snapshot: Snapshot) -> tuple[str, ...]:

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Row, Table, total
+from ..report.model import Column, Kind, Report, Schema, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
-from ..why.thresholds import free_would_trim, thresholds
-from ._columns import LIBC, PRESENCE, presence_of
+from ..target.amounts import Presence
+from ..why.thresholds import FreeTrim, free_would_trim, thresholds
+from ._columns import LIBC, PRESENCE
 from ._notes import usual_notes
 
-TOP_COLUMNS = (
-    Column("arena", Kind.INDEX),
-    Column("address", Kind.ADDRESS),
-    Column("size", Kind.BYTES),
-    *PRESENCE,
-    Column("last_in_use", Kind.ADDRESS),
-    Column("free_would_trim", Kind.BYTES, title="trims"),
-    Column("reason", Kind.TEXT),
-    LIBC,
+TOPS = Schema(
+    "top",
+    (
+        *within(
+            "arena",
+            Column("arena", Kind.INDEX, of="index"),
+            Column("address", Kind.ADDRESS, of="top_address"),
+            Column("size", Kind.BYTES, of="top"),
+        ),
+        *within("presence", *PRESENCE),
+        Column("last_in_use", Kind.ADDRESS, of="arena.last_in_use"),
+        Column("free_would_trim", Kind.BYTES, title="trims", of="trim.bytes"),
+        Column("reason", Kind.TEXT, of="trim.reason"),
+        *within("arena", LIBC),
+    ),
+    adds=(),
 )
 
 
-@command("heapx top", ARENA, NO_WALK)
+class _Top(NamedTuple):
+    arena: ArenaFigures
+    presence: Presence
+    trim: FreeTrim
+
+
+@command("heapx top", ARENA, NO_WALK, tables=(TOPS,))
 def top(snapshot: Snapshot, arena: int | None) -> Report:
     """Show each arena's top, and what free() would return of it.
 
@@ -39,28 +53,15 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
         heapx top 0 --bytes  the main arena's, exactly
     """
     chosen = select_arenas(snapshot.arenas(), arena)
-    rows: list[Row] = []
-    for malloc in snapshot.mallocs:
-        for each in malloc.arenas:
-            if each not in chosen:
-                continue
-            trim = free_would_trim(snapshot.target, malloc, each)
-            rows.append(
-                {
-                    "arena": each.index,
-                    "address": each.top_address,
-                    "size": each.top,
-                    **presence_of(each.presence["top"]),
-                    "last_in_use": each.last_in_use,
-                    "free_would_trim": trim.bytes,
-                    "reason": trim.reason,
-                    "libc": each.libc,
-                }
-            )
+    found = [
+        _Top(each, each.presence["top"], free_would_trim(snapshot.target, malloc, each))
+        for malloc in snapshot.mallocs
+        for each in malloc.arenas
+        if each in chosen
+    ]
     # Where every chunk was seen, None means that there is no such chunk.
     none = "?" if any(each.in_use_chunks is None for each in chosen) else "none"
-    columns = tuple(replace(c, absent=none) if c.name == "last_in_use" else c for c in TOP_COLUMNS)
-    table = Table("top", columns, rows, total(columns, rows))
+    table = TOPS.but("last_in_use", absent=none).of(found)
     environment = snapshot.target.environment
     limits = tuple(thresholds(malloc, environment) for malloc in snapshot.mallocs)
     return Report(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from operator import attrgetter
+from typing import NamedTuple
 
 from ..cli.arguments import ARENA, PAD, Arg
 from ..cli.command import Needs, Session, command
 from ..errors import HeapxError
-from ..heap.trim import Trim
-from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Report, Row, Table, Value, total
+from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Report, Schema, Value, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.malloc import Scope
 from ..snapshots.take import Snapshot
@@ -33,35 +34,42 @@ TRIM_PARTS = {
 NOW = Arg("--now", "call malloc_trim in the process, and compare")
 
 
+class _Trimmed(NamedTuple):
+    """An arena, and what its memory fell by in a real malloc_trim; None without one."""
+
+    arena: ArenaFigures
+    measured: int | None = None
+
+
+def _predicted(path: str) -> Callable[[_Trimmed], Value]:
+    """Return what tells a part; None where not all of an arena's chunks could be walked over."""
+    get = attrgetter(path)
+    return lambda it: None if it.arena.trim is None else get(it.arena.trim)
+
+
 def _trim_columns() -> Iterator[Column]:
     for name, (title, rank) in TRIM_PARTS.items():
         gone = name == "already_returned"
-        yield Column(name, Kind.BYTES, rank if gone else DATA_ONLY, title)
-        yield Column(f"{name}_resident", Kind.BYTES, DATA_ONLY if gone else rank, title)
+        ranks = (rank, DATA_ONLY) if gone else (DATA_ONLY, rank)
+        yield Column(name, Kind.BYTES, ranks[0], title, of=_predicted(f"{name}.bytes"))
+        resident = _predicted(f"{name}.resident")
+        yield Column(f"{name}_resident", Kind.BYTES, ranks[1], title, of=resident)
 
 
-TRIM_COLUMNS = (
-    Column("arena", Kind.INDEX),
-    Column("returned", Kind.BYTES),
-    Column("measured", Kind.BYTES, DATA_ONLY),
-    *_trim_columns(),
-    LIBC,
+TRIM = Schema(
+    "trim",
+    (
+        Column("arena", Kind.INDEX, of="arena.index"),
+        Column("returned", Kind.BYTES, of=_predicted("returned")),
+        Column("measured", Kind.BYTES, DATA_ONLY),
+        *_trim_columns(),
+        *within("arena", LIBC),
+    ),
+    adds=(),
 )
 
 
-def trim_row(arena: ArenaFigures) -> Row:
-    """Return one arena's row; all unknown where not all of its chunks could be walked over."""
-    row: dict[str, Value] = {"arena": arena.index, "measured": None, "libc": arena.libc}
-    trim: Trim | None = arena.trim
-    row["returned"] = trim.returned if trim else None
-    for name in TRIM_PARTS:
-        part = getattr(trim, name) if trim else None
-        row[name] = part.bytes if part else None
-        row[f"{name}_resident"] = part.resident if part else None
-    return row
-
-
-@command("heapx trim", ARENA, PAD, NOW, needs=Needs.SESSION)
+@command("heapx trim", ARENA, PAD, NOW, needs=Needs.SESSION, tables=(TRIM,))
 def trim(
     snapshot: Snapshot, session: Session, scope: Scope, arena: int | None, now: bool
 ) -> Report:
@@ -84,9 +92,7 @@ def trim(
     chosen = select_arenas(snapshot.arenas(), arena)
     if now:
         return _trim_now(snapshot, session, scope, chosen)
-    rows = [trim_row(each) for each in chosen]
-    columns = TRIM_COLUMNS if snapshot.target.no_residency is None else _virtual(TRIM_COLUMNS)
-    table = Table("trim", columns, rows, total(columns, rows))
+    table = _shown(snapshot).of([_Trimmed(each) for each in chosen])
     returned = (table.total or {}).get("returned")
     where = "" if arena is None else " here. It trims every arena: without ARENA all are shown"
     verdict = (
@@ -102,10 +108,13 @@ def trim(
     )
 
 
-def _virtual(columns: tuple[Column, ...]) -> tuple[Column, ...]:
-    """Return columns that show bytes of address space, where residency is unknown."""
-    ranks = {c.name.replace("_resident", ""): c.rank for c in columns if c.rank != DATA_ONLY}
-    return tuple(replace(c, rank=ranks.get(c.name, DATA_ONLY)) for c in columns)
+def _shown(snapshot: Snapshot) -> Schema:
+    """Return the table; where residency is unknown, it shows bytes of address space."""
+    if snapshot.target.no_residency is None:
+        return TRIM
+    ranks = {c.name.replace("_resident", ""): c.rank for c in TRIM.columns if c.rank != DATA_ONLY}
+    columns = (replace(c, rank=ranks.get(c.name, DATA_ONLY)) for c in TRIM.columns)
+    return replace(TRIM, columns=tuple(columns))
 
 
 def _trim_now(
@@ -129,13 +138,12 @@ def _trim_now(
     result = session.malloc_trim(scope.pad)
     after = session.take(Scope(walk=False, swap_in=scope.swap_in))
     left = {arena.address: arena.presence["system"].resident for arena in after.arenas()}
-    rows: list[Row] = []
+    trimmed: list[_Trimmed] = []
     for arena in chosen:
         before, rest = arena.presence["system"].resident, left.get(arena.address)
         fell = None if before is None or rest is None else before - rest
-        rows.append({**trim_row(arena), "measured": fell})
-    columns = tuple(replace(c, rank=ALWAYS) if c.name == "measured" else c for c in TRIM_COLUMNS)
-    table = Table("trim", columns, rows, total(columns, rows))
+        trimmed.append(_Trimmed(arena, fell))
+    table = TRIM.but("measured", rank=ALWAYS).of(trimmed)
     rss = snapshot.target.rss, after.target.rss
     called = f"Called malloc_trim({scope.pad}) in {snapshot.target.name}: it returned {result}."
     fall = () if None in rss else (f"RSS was {rss[0]:,} bytes and is {rss[1]:,}.",)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from ..cli.command import command
-from ..report.model import DATA_ONLY, Column, Kind, Report, Row, Table
+from ..report.model import DATA_ONLY, Column, Kind, Report, Schema
 from ..snapshots.take import Snapshot
 from ..why.causes import find_causes
 from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
 # For scripts; text shows the findings themselves.
-WHY_COLUMNS = (
-    Column("code", Kind.TEXT, DATA_ONLY),
-    Column("bytes", Kind.BYTES, DATA_ONLY),
-    Column("statement", Kind.TEXT, DATA_ONLY),
+WHY = Schema(
+    "why",
+    (
+        Column("code", Kind.TEXT, DATA_ONLY),
+        Column("bytes", Kind.BYTES, DATA_ONLY),
+        Column("statement", Kind.TEXT, DATA_ONLY),
+    ),
 )
 
 
-@command("heapx why", whole=True)
+@command("heapx why", whole=True, tables=(WHY,))
 def why(snapshot: Snapshot) -> Report:
     """Say why memory stays in the process, with the evidence, and what to do.
 
@@ -32,11 +35,8 @@ def why(snapshot: Snapshot) -> Report:
     """
     case = Case(snapshot)
     findings = find_causes(snapshot)
-    rows: list[Row] = [
-        {"code": each.code, "bytes": each.bytes, "statement": each.statement} for each in findings
-    ]
     return Report(
-        tables=(Table("why", WHY_COLUMNS, rows),),
+        tables=(WHY.of(findings),),
         problems=snapshot.problems,
         lead=(equation(case), verdict(case)),
         findings=findings,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .model import Column, Finding, Report, Row, Table, counted
+from .model import Finding, Kind, Report, Row, Table, counted
 
 STREAMED = 40  # rows
 
@@ -32,25 +33,25 @@ def arrange(
         if table.column(name) is None:
             known = ", ".join(column.name for column in table.columns)
             raise UsageError(f"{table.name} has no column {name!r}", f"Columns: {known}")
-    rows = table.rows
+    rows, order = table.rows, _order(table, sort)
     if limit is None and is_text and isinstance(rows, Iterator):
         limit = STREAMED
-    if isinstance(rows, Iterator) and limit is not None and sort:
-        rows, more = _best(rows, table.column(sort), limit)
+    if isinstance(rows, Iterator) and limit is not None and order:
+        rows, more = _best(rows, order, limit)
         notes = (*notes, f"{counted(more, 'more row')} (--limit).") if more else notes
     if isinstance(rows, Iterator) and limit is not None:
         rows = list(islice(rows, limit + 1))
         if len(rows) > limit:
             notes = (*notes, f"More rows follow the first {limit:,}: --limit shows them.")
             rows = rows[:limit]
-    if sort or (is_text and isinstance(rows, Iterator)):
+    if order or (is_text and isinstance(rows, Iterator)):
         rows = list(rows)
     if isinstance(rows, Iterator):
         return report
     if not rows:  # nothing is shown that could be followed up
         report = replace(report, next_steps=())
-    if sort:
-        rows = _sorted(rows, table.column(sort))
+    if order:
+        rows = order.sorted(rows)
     if limit is not None and limit < len(rows):
         whole = "; the total is of all rows" if table.total else ""
         notes = (*notes, f"{counted(len(rows) - limit, 'more row')} (--limit){whole}.")
@@ -67,19 +68,28 @@ def _findings(report: Report, table: Table, rows: Sequence[Row]) -> tuple[Findin
     return tuple(found[id(row)] for row in rows)
 
 
-def _sorted(rows: Iterable[Any], column: Column | None) -> list[Any]:
-    assert column is not None
-    rows = list(rows)
-    known = [row for row in rows if row[column.name] is not None]
-    unknown = [row for row in rows if row[column.name] is None]
-    return sorted(known, key=lambda row: row[column.name], reverse=_descends(column)) + unknown
+class _Order(NamedTuple):
+    """The place of the column that decides, and whether the largest come first."""
+
+    at: int
+    descends: bool
+
+    def sorted(self, rows: Iterable[Any]) -> list[Any]:
+        """Return the rows in this order, those without a value last."""
+        at, every = self.at, list(rows)
+        known = [row for row in every if row[at] is not None]
+        unknown = [row for row in every if row[at] is None]
+        return sorted(known, key=itemgetter(at), reverse=self.descends) + unknown
 
 
-def _descends(column: Column) -> bool:
-    return column.kind.value in ("bytes", "count")
+def _order(table: Table, sort: str | None) -> _Order | None:
+    """Return the order by a column, None for that of the table."""
+    places = (place for place, column in enumerate(table.columns) if column.name == sort)
+    at = next(places, None)
+    return None if at is None else _Order(at, table.columns[at].kind in (Kind.BYTES, Kind.COUNT))
 
 
-def _best(rows: Iterator[Any], column: Column | None, limit: int) -> tuple[list[Any], int]:
+def _best(rows: Iterator[Any], order: _Order, limit: int) -> tuple[list[Any], int]:
     """Return the first rows of a stream by a column, and how many more there are; no more than a
     few times as many are kept at once.
     """
@@ -87,5 +97,5 @@ def _best(rows: Iterator[Any], column: Column | None, limit: int) -> tuple[list[
     number = 0
     while some := list(islice(rows, max(limit, STREAMED))):
         number += len(some)
-        best = _sorted([*best, *some], column)[:limit]
+        best = order.sorted([*best, *some])[:limit]
     return best, number - len(best)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Union
+from operator import attrgetter
+from typing import Any, Union
 
 from ..errors import Problem
 
 Value = Union[int, str, bool, None]
-Row = Mapping[str, Value]
+Row = Sequence[Value]  # one for each column, in their order
 
 
 class Kind(Enum):
@@ -31,6 +32,10 @@ ALWAYS, DATA_ONLY = 0, 99
 class Column:
     """One column.
 
+    `of` is how it gets its value from the thing that a row is about: a function, or the path of an
+    attribute; without it, the attribute of its own name. A thing that lacks it is an error, and
+    None unknown.
+
     `rank` orders what text leaves out where the terminal is narrow: 0 never. `absent` is what text
     shows for None: `?` where it is unknown. An `exact` size is in bytes, whatever the unit of the
     others, and has no total: a chunk's. Text that `flows` may be broken into narrow lines, so that
@@ -44,6 +49,11 @@ class Column:
     absent: str = "?"
     exact: bool = False
     flows: bool = False
+    of: str | Callable[[Any], Value] | None = None
+
+    @property
+    def getter(self) -> Callable[[Any], Value]:
+        return self.of if callable(self.of) else attrgetter(self.of or self.name)
 
     @property
     def heading(self) -> str:
@@ -60,6 +70,18 @@ class Column:
         return self.kind in (Kind.TEXT, Kind.BOOL)
 
 
+def within(path: str, *columns: Column) -> tuple[Column, ...]:
+    """Return columns about a part of the thing, the attribute with this path."""
+    return tuple(replace(each, of=_behind(path, each)) for each in columns)
+
+
+def _behind(path: str, column: Column) -> str | Callable[[Any], Value]:
+    if not callable(column.of):
+        return f"{path}.{column.of or column.name}"
+    part, get = attrgetter(path), column.of
+    return lambda thing: get(part(thing))
+
+
 @dataclass(frozen=True)
 class Table:
     """A named table; `total` has values for the columns that can be added up.
@@ -72,8 +94,12 @@ class Table:
     name: str
     columns: tuple[Column, ...]
     rows: Sequence[Row] | Iterator[Row]
-    total: Row | None = None
+    total: Mapping[str, Value] | None = None
     scale: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.streamed and any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"{self.name}: a row has other columns")
 
     @property
     def streamed(self) -> bool:
@@ -81,6 +107,62 @@ class Table:
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
+
+    def values(self, name: str) -> Iterator[Value]:
+        """Yield what the rows have in a column."""
+        at = [column.name for column in self.columns].index(name)
+        return (row[at] for row in self.rows)
+
+    def named(self, row: Row) -> dict[str, Value]:
+        """Return the values of a row by their columns' names."""
+        return {column.name: value for column, value in zip(self.columns, row)}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A table as it is declared: its name, and its columns.
+
+    `adds` are the columns that its total adds up, besides all sizes; None without a total.
+    ValueError where a column comes twice, or isn't there.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    adds: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"{self.name} has two columns {twice}")
+        for name in self.adds or ():
+            self._check(name)
+
+    def _check(self, name: str) -> None:
+        if name not in (column.name for column in self.columns):
+            raise ValueError(f"{self.name} has no column {name}")
+
+    def but(self, name: str, **changes: Any) -> Schema:
+        """Return the same table with one column changed."""
+        self._check(name)
+        columns = (replace(c, **changes) if c.name == name else c for c in self.columns)
+        return replace(self, columns=tuple(columns))
+
+    def of(self, things: Iterable[Any], scale: str | None = None) -> Table:
+        """Return the table with a row about each thing: a stream, where they are one."""
+        rows = self._rows(things)
+        if isinstance(things, Iterator):
+            return Table(self.name, self.columns, rows, scale=scale)
+        listed = list(rows)
+        sums = None if self.adds is None else total(self.columns, listed, *self.adds)
+        return Table(self.name, self.columns, listed, sums, scale)
+
+    def _rows(self, things: Iterable[Any]) -> Iterator[Row]:
+        paths = [column.of or column.name for column in self.columns if not callable(column.of)]
+        if len(paths) == len(self.columns) > 1:
+            return map(attrgetter(*paths), things)  # one call a row
+        getters = [column.getter for column in self.columns]
+        return (tuple(get(thing) for get in getters) for thing in things)
 
 
 @dataclass(frozen=True)
@@ -136,8 +218,9 @@ class Report:
 def total(columns: Sequence[Column], rows: Sequence[Row], *counts: str) -> dict[str, Value]:
     """Return the sums of all sizes, and of these counts; None where a value is unknown."""
     sums: dict[str, Value] = {}
+    places = {column.name: place for place, column in enumerate(columns)}
     for name in (*counts, *(c.name for c in columns if c.scaled)):
-        values = [row[name] for row in rows]
+        values = [row[places[name]] for row in rows]
         known = [value for value in values if isinstance(value, int)]
         sums[name] = sum(known) if len(known) == len(values) else None
     return sums

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from ..errors import escape, valid
-from .model import Column, Kind, Report, Row, Table, Value
+from .model import Kind, Report, Table, Value
 from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, library
 from .text import tokens
 
@@ -86,9 +86,14 @@ def render_json(report: Report, context: Context, style: Style) -> Pieces:
         yield f"{',' if number else ''}\n  {{\n"
         yield f'   "name": {json.dumps(table.name)},\n   "columns": {json.dumps(columns)},\n'
         yield '   "rows": ['
-        lines = (f"\n    {json.dumps(_data_row(table, row))}" for row in table.rows)
-        yield from _joined(",", lines)
-        total = json.dumps(_data_row(table, table.total)) if table.total else None
+        names = [column.name for column in table.columns]
+        cells = [_JSON_CELLS.get(column.kind) for column in table.columns]
+        rows = (
+            {n: cell(value) if cell else value for n, cell, value in zip(names, cells, row)}
+            for row in table.rows
+        )
+        yield from _joined(",", (f"\n    {json.dumps(row)}" for row in rows))
+        total = json.dumps(_total(table, table.total)) if table.total else None
         yield "]" + (f',\n   "total": {total}' if total else "") + "\n  }"
     yield "],\n" + json.dumps(_valid(_tail(report)), indent=1).removeprefix("{\n") + "\n"
 
@@ -138,14 +143,16 @@ def _tail(report: Report) -> dict[str, Any]:
     }
 
 
-def _data_row(table: Table, row: Row) -> dict[str, Value]:
-    return {c.name: _data_value(c, row[c.name]) for c in table.columns if c.name in row}
+def _total(table: Table, total: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the sums of a table in the order of its columns."""
+    return {column.name: total[column.name] for column in table.columns if column.name in total}
 
 
-def _data_value(column: Column, value: Value) -> Value:
-    if column.kind is Kind.ADDRESS and value is not None:
-        return f"{value:#x}"
-    return valid(value) if isinstance(value, str) else value
+# What makes JSON of a value; nothing for the other kinds.
+_JSON_CELLS: dict[Kind, Callable[[Any], Value]] = {
+    Kind.ADDRESS: lambda value: None if value is None else hex(value),
+    Kind.TEXT: lambda value: valid(value) if isinstance(value, str) else value,
+}
 
 
 def _valid(value: Any) -> Any:
@@ -164,8 +171,9 @@ def render_csv(report: Report, context: Context, style: Style) -> Pieces:
     table = report.tables[0]
     names = style.columns or tuple(column.name for column in table.columns)
     yield _csv_lines([names])
-    cells = [(name, _csv_cell(table.column(name))) for name in names]
-    rows = ([cell(row[name]) for name, cell in cells] for row in table.rows)
+    places = {column.name: place for place, column in enumerate(table.columns)}
+    cells = [(places[name], _CSV_CELLS.get(table.columns[places[name]].kind)) for name in names]
+    rows = ([cell(row[at]) if cell else row[at] for at, cell in cells] for row in table.rows)
     while some := list(islice(rows, LINES)):
         yield _csv_lines(some)
 
@@ -176,13 +184,12 @@ def _csv_lines(rows: Iterable[Sequence[Value]]) -> str:
     return out.getvalue()
 
 
-def _csv_cell(column: Column | None) -> Callable[[Any], Value]:
-    """Return what makes a cell of a value; nothing for None."""
-    return {
-        Kind.ADDRESS: lambda value: None if value is None else hex(value),
-        Kind.BOOL: lambda value: None if value is None else str(value).lower(),
-        Kind.TEXT: lambda value: None if value is None else escape(str(value)),
-    }.get(column.kind if column else Kind.TEXT, lambda value: value)
+# What makes CSV of a value; nothing for the other kinds.
+_CSV_CELLS: dict[Kind, Callable[[Any], Value]] = {
+    Kind.ADDRESS: lambda value: None if value is None else hex(value),
+    Kind.BOOL: lambda value: None if value is None else str(value).lower(),
+    Kind.TEXT: lambda value: None if value is None else escape(str(value)),
+}
 
 
 Renderer = Callable[[Report, Context, Style], Pieces]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from ..errors import escape
-from .model import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Row, Table
+from .model import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Table, Value
 from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
 
 GAP = "  "
@@ -24,9 +24,11 @@ def table_tokens(table: Table, style: Style) -> Tokens:
     columns = _chosen(table, style, unit)
     if not columns:
         return  # a table for scripts
-    rows = [[_cell(column, row, unit) for column in columns] for row in table.rows]
+    texts = [[_cell(c, value, unit) for value in table.values(c.name)] for c in columns]
+    rows = [list(cells) for cells in zip(*texts)]
     if table.total:
-        rows.append([_cell(c, table.total, unit) if c.name in table.total else "" for c in columns])
+        sums = table.total
+        rows.append([_cell(c, sums[c.name], unit) if c.name in sums else "" for c in columns])
         rows[-1][0] = rows[-1][0] or "total"
     if style.table_format and library("tabulate"):
         yield from _formatted(table, columns, rows, unit_name, style.table_format)
@@ -123,9 +125,8 @@ def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
 def _unit(table: Table, style: Style) -> tuple[int, str | None]:
     """Return the one unit of a table, so that its rows and columns can be compared by eye."""
     names = [column.name for column in table.columns if column.scaled]
-    rows = [*table.rows, *([table.total] if table.total else [])]
     scaling = [table.scale] if table.scale else names
-    values = [row[name] for row in rows for name in scaling if name in row]
+    values = [value for name in scaling for value in _summed(table, name)]
     largest = max((abs(v) for v in values if isinstance(v, int)), default=0)
     if not names:
         return 1, None
@@ -163,21 +164,27 @@ def _left_out(table: Table, columns: Sequence[Column], style: Style) -> Tokens:
 
 def _is_empty(table: Table, column: Column) -> bool:
     """Tell whether a column tells nothing: it has only zeros, or is unknown everywhere."""
-    return not any(row.get(column.name) for row in table.rows)
+    return not any(table.values(column.name))
 
 
 def _shows(table: Table, column: Column) -> bool:
     """Tell whether a column has a cell that isn't empty."""
-    return bool(column.absent) or any(row.get(column.name) is not None for row in table.rows)
+    return bool(column.absent) or any(value is not None for value in table.values(column.name))
+
+
+def _summed(table: Table, name: str) -> Iterator[Value]:
+    """Yield the values of a column, and their sum where the total has one."""
+    yield from table.values(name)
+    if table.total and name in table.total:
+        yield table.total[name]
 
 
 def _width(table: Table, columns: Sequence[Column], unit: int, table_format: str | None) -> int:
     """Return how wide a table is; in tabulate's formats, which have lines and margins, at most."""
-    rows = [*table.rows, *([table.total] if table.total else [])]
     widths = (
         NARROWEST
         if c.flows
-        else max(len(c.heading), *(len(_cell(c, row, unit)) for row in rows if c.name in row))
+        else max(len(c.heading), *(len(_cell(c, value, unit)) for value in _summed(table, c.name)))
         for c in columns
     )
     if table_format:
@@ -185,8 +192,7 @@ def _width(table: Table, columns: Sequence[Column], unit: int, table_format: str
     return sum(widths) + len(GAP) * (len(columns) - 1)
 
 
-def _cell(column: Column, row: Row, unit: int) -> str:
-    value = row.get(column.name)
+def _cell(column: Column, value: Value, unit: int) -> str:
     if value is None:
         return column.absent
     if column.kind is Kind.BYTES and isinstance(value, int):
