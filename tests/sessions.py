@@ -14,7 +14,7 @@ from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.inventory.catalogue import Catalogue
-from gdb_heapx.report.model import Report
+from gdb_heapx.report.model import Report, Table
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import Snapshot
 from gdb_heapx.target.target import Target
@@ -83,5 +83,9 @@ def report_of(declared: Command, snapshot: Snapshot) -> Report:
     if "address" in own:
         own["address"] = next(catalogue.chunks()).address
     report = declared.run(catalogue, **own)
-    tables = (replace(table, rows=list(table.rows)) for table in report.tables)
-    return replace(report, tables=tuple(tables))
+    return replace(report, blocks=tuple(map(_read, report.blocks)))
+
+
+def _read(block: object) -> object:
+    """Return a block as it is, a table with its rows."""
+    return replace(block, rows=list(block.rows)) if isinstance(block, Table) else block

@@ -8,7 +8,7 @@ import json
 import random
 import re
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from heapbuilder import usual, with_pages_at_random
@@ -18,7 +18,8 @@ from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import Problem, escape
 from gdb_heapx.heap.trim import Part, Trim
 from gdb_heapx.report import render
-from gdb_heapx.report.model import Column, Kind, Report, Table, total
+from gdb_heapx.report.blocks import BLOCKS, Shown
+from gdb_heapx.report.model import Column, Kind, Notes, Report, Steps, Table, total
 from gdb_heapx.report.render import FORMATS, Context
 from gdb_heapx.report.style import Style, library
 from gdb_heapx.report.tables import format_bytes
@@ -45,8 +46,9 @@ def row(thread, name="worker", address=0x7F1000000000, chunks=1, size=32, locked
     return (thread, name, address, chunks, size, locked)
 
 
-def report(*rows, **rest):
-    return Report((Table("things", COLUMNS, rows, total(COLUMNS, rows, "chunks")),), **rest)
+def report(*rows, problems=(), lead=(), more=()):
+    things = Table("things", COLUMNS, rows, total(COLUMNS, rows, "chunks"))
+    return Report((Notes(lead, leads=True), things, *more), problems)
 
 
 FULL = report(
@@ -54,8 +56,10 @@ FULL = report(
     row(22, "x", None, 3, None),
     problems=(Problem("bad_size", "chunk 0x10 is bad", 0x10, 0), Problem("x", "y", in_motion=True)),
     lead=("process 1",),
-    notes=("A note.",),
-    next_steps=(("heapx bins", "which lists"), ("heapx top", "what of top")),
+    more=(
+        Notes(("A note.",)),
+        Steps((("heapx bins", "which lists"), ("heapx top", "what of top"))),
+    ),
 )
 
 
@@ -267,7 +271,9 @@ def test_problems_come_first():
 
 
 def evil_report():
-    return report(row(1, EVIL), problems=(Problem("c", EVIL),), lead=(EVIL,), notes=(EVIL,))
+    return report(
+        row(1, EVIL), problems=(Problem("c", EVIL),), lead=(EVIL,), more=(Notes((EVIL,)),)
+    )
 
 
 @pytest.mark.parametrize("format_", ["text", "ansi"])
@@ -351,6 +357,32 @@ def test_json_unknown_is_null():
     assert rows[1]["bytes"] is None
 
 
+@every
+def test_blocks_may_come_in_any_order(shown):
+    turned = replace(shown, blocks=shown.blocks[::-1])
+    first, last = text_of(turned), text_of(shown)
+    assert sorted(filter(None, first.splitlines())) == sorted(filter(None, last.splitlines()))
+    data, other = (json.loads(text_of(each, "json")) for each in (shown, turned))
+    assert sorted(data["notes"]) == sorted(other["notes"])
+    assert data["tables"] == other["tables"][::-1]
+    assert {**other, "notes": 0, "tables": 0} == {**data, "notes": 0, "tables": 0}
+
+
+@dataclass(frozen=True)
+class Map:
+    """A kind of block that heapx doesn't have."""
+
+    rows: tuple[str, ...]
+
+
+def test_a_kind_of_block_is_shown_everywhere_once_it_is_registered(monkeypatch):
+    shown = Shown(lambda block, style: [("", f"{row}\n") for row in block.rows], vars)
+    monkeypatch.setitem(BLOCKS, Map, shown)
+    mapped = report(row(1), more=(Map(("..##", "#...")),))
+    assert text_of(mapped).endswith("\n\n..##\n#...\n")
+    assert json.loads(text_of(mapped, "json"))["rows"] == ["..##", "#..."]
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"heapx"}))
 def test_a_commands_first_table_bears_its_name(name):
     assert REPORTS[name].tables[0].name == name.partition(" ")[2]
@@ -403,6 +435,6 @@ def test_many_problems_are_bounded_in_text_and_not_in_json():
 
 
 def test_what_a_next_step_is_for_goes_below_it_where_it_does_not_fit():
-    shown = report(row(1), next_steps=(("heapx " + "x" * 60, "an answer to the question"),))
+    shown = report(row(1), more=(Steps((("heapx " + "x" * 60, "an answer to the question"),)),))
     assert text_of(shown).endswith("x\n  an answer to the question\n")
     assert text_of(shown, width=140).endswith("x  an answer to the question\n")

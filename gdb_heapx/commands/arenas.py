@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..report.model import DATA_ONLY, Column, Kind, Report, Schema, Table, Value
+from ..report.model import DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Table, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
@@ -99,12 +99,9 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     """
     chosen = select_arenas(snapshot.arenas(), arena)
     table = ARENAS.of(chosen)
-    return Report(
-        tables=(table, MMAPPED_TOTAL.of(snapshot.mallocs)),
-        problems=snapshot.problems,
-        notes=usual_notes(snapshot, chosen),
-        next_steps=_largest(table),
-    )
+    notes = Notes(usual_notes(snapshot, chosen))
+    blocks = table, MMAPPED_TOTAL.of(snapshot.mallocs), notes, Steps(_largest(table))
+    return Report(blocks, snapshot.problems)
 
 
 def _largest(arenas: Table) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from ..cli.arguments import NO_WALK, OF_ARENA, Arg
 from ..cli.command import command
 from ..heap.bins import Bin, BinKind
 from ..inventory.catalogue import Catalogue
-from ..report.model import Column, Kind, Report, Schema, within
+from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
 from ._columns import LIBC, PRESENCE, SIZES, TOTALS
@@ -51,7 +51,7 @@ def bin_chunks(
     """List the chunks of each bin, in the order of its list."""
     select_arenas(catalogue.arenas(), arena)
     table = BIN_CHUNKS.of(catalogue.listed(arena, kind, bin))
-    return Report((table,), catalogue.problems, notes=catalogue.notes)
+    return Report((table, Notes(catalogue.notes)), catalogue.problems)
 
 
 @command(
@@ -82,12 +82,8 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | Non
         for b in each.bins.bins
         if kind in (None, b.kind.value) and bin in (None, b.index)
     ]
-    return Report(
-        (BINS.of(found),),
-        snapshot.problems,
-        notes=residency_note(snapshot),
-        next_steps=_chunks_of_largest(found),
-    )
+    notes, steps = Notes(residency_note(snapshot)), Steps(_chunks_of_largest(found))
+    return Report((BINS.of(found), notes, steps), snapshot.problems)
 
 
 def _chunks_of_largest(found: list[_ArenaBin]) -> tuple[tuple[str, str], ...]:

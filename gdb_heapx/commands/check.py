@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Schema, within
+from ..report.model import Column, Kind, Notes, Report, Schema, within
 from ..snapshots.figures import Check
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
@@ -54,4 +54,4 @@ def check(snapshot: Snapshot) -> Report:
     )
     if not failed and any(problem.damage for problem in snapshot.problems):
         verdict = f"All {len(checks)} checks hold, and yet the heap is damaged: see the problems."
-    return Report((CHECKS.of(checks),), snapshot.problems, notes=(verdict,))
+    return Report((CHECKS.of(checks), Notes((verdict,))), snapshot.problems)

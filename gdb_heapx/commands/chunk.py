@@ -13,7 +13,7 @@ from ..heap.bins import BinKind
 from ..inventory.catalogue import Around, Catalogue, Position
 from ..inventory.chunk import BINNED, FAST, FREE, TCACHE, TOP, UNKNOWN, Chunk
 from ..inventory.words import name_of, words_of
-from ..report.model import Column, Dump, Kind, Report, Schema, Table, within
+from ..report.model import Column, Dump, Kind, Notes, Report, Schema, Table, within
 from ..target.amounts import Presence
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
 from ._notes import residency_note
@@ -133,17 +133,16 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     if begin + DUMPED <= address < end:  # else it is seen there
         place = address - (address - begin) % DUMP_LINE
         dump = Dump(place, catalogue.data(place, min(end - place, DUMPED)), place - begin)
-    tables = (
+    shown: list[object] = [
         ONE.of([_One(one, catalogue.presence(one))]),
         NEIGHBOURS.of(list(_neighbours(found))),
         *_place(catalogue, one),
-    )
-    lead = (_where(catalogue, found, address), *_damage(one, smashed))
-    notes = (*catalogue.notes, *residency_note(catalogue))
-    if one.state == TOP and smashed is None:  # nobody has put anything there yet
-        return Report(tables, catalogue.problems, lead, notes=notes)
-    words = WORDS.of(list(_words(catalogue, one, data)))
-    return Report((*tables, words), catalogue.problems, lead, dump=dump, notes=notes)
+    ]
+    lead = Notes((_where(catalogue, found, address), *_damage(one, smashed)), leads=True)
+    if one.state != TOP or smashed is not None:  # nobody has put anything into a sound top yet
+        shown += (WORDS.of(list(_words(catalogue, one, data))), dump)
+    notes = Notes((*catalogue.notes, *residency_note(catalogue)))
+    return Report((lead, *shown, notes), catalogue.problems)
 
 
 def _where(catalogue: Catalogue, found: Around, address: int) -> str:

@@ -9,7 +9,7 @@ from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..inventory.catalogue import Catalogue
 from ..inventory.chunk import FREE, IN_USE, MMAPPED, STATES, Wanted
-from ..report.model import Report, Schema
+from ..report.model import Notes, Report, Schema, Steps
 from ..snapshots.figures import select_arenas
 from ._columns import CHUNK_COLUMNS, STATE, TOTALS
 
@@ -68,10 +68,10 @@ def chunks(
         raise UsageError("--min-size is more than --max-size")
     states = CHOICES[state] if state else None
     wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
-    notes = (*catalogue.notes, *(catalogue.lost_mmapped if arena is None else ()))
+    notes = Notes((*catalogue.notes, *(catalogue.lost_mmapped if arena is None else ())))
     if count:
         found = (_Count(each, *sums) for each, sums in catalogue.count(wanted).items())
         table = COUNTS.of([each for each in found if each.chunks])
-        return Report((table,), catalogue.problems, notes=notes)
+        return Report((table, notes), catalogue.problems)
     table = CHUNKS.of(catalogue.chunks(wanted))
-    return Report((table,), catalogue.problems, notes=notes, next_steps=NEXT)
+    return Report((table, notes, Steps(NEXT)), catalogue.problems)

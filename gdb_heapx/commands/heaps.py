@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Schema, within
+from ..report.model import Column, Kind, Notes, Report, Schema, within
 from ..snapshots.figures import ArenaFigures, HeapFigures, select_arenas
 from ..snapshots.take import Snapshot
 from ._columns import LIBC, PRESENCE
@@ -51,4 +51,4 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
     """
     chosen = select_arenas(snapshot.arenas(), arena)
     found = [_Heap(each, heap) for each in chosen for heap in each.heaps]
-    return Report((HEAPS.of(found),), snapshot.problems, notes=usual_notes(snapshot))
+    return Report((HEAPS.of(found), Notes(usual_notes(snapshot))), snapshot.problems)

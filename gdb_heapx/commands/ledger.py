@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Schema, Table, size_text, within
+from ..report.model import Column, Kind, Notes, Report, Schema, Table, size_text, within
 from ..snapshots.ledger import Ledger
 from ..snapshots.regions import APART, Owner
 from ..snapshots.take import Snapshot
@@ -53,8 +53,9 @@ def ledger(snapshot: Snapshot) -> Report:
         *mmapped_notes(snapshot.mallocs),
         *usual_notes(snapshot),
     )
-    tables = (table, _by_owner(case.ledger, scale)) if len(snapshot.arenas()) > 1 else (table,)
-    return Report(tables, snapshot.problems, (equation(case),), notes=notes)
+    owners = (_by_owner(case.ledger, scale),) if len(snapshot.arenas()) > 1 else ()
+    lead = Notes((equation(case),), leads=True)
+    return Report((lead, table, *owners, Notes(notes)), snapshot.problems)
 
 
 def _by_owner(accounts: Ledger, scale: str | None) -> Table:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..cli.command import command
 from ..heap.mmapped import MmappedChunk
-from ..report.model import Column, Kind, Report, Schema, within
+from ..report.model import Column, Kind, Notes, Report, Schema, within
 from ..snapshots.take import Snapshot
 from ..target.amounts import Presence
 from ._columns import LIBC, PRESENCE
@@ -58,6 +58,5 @@ def mmapped(snapshot: Snapshot) -> Report:
         if malloc.mmapped_lost:
             number, size = malloc.parameters["n_mmaps"], malloc.parameters["mmapped_mem"]
             notes.append(f"glibc counts {number:,} mmapped chunks of {size:,} bytes in all.")
-    return Report(
-        (MMAPPED.of(found),), snapshot.problems, notes=(*notes, *residency_note(snapshot))
-    )
+    notes += residency_note(snapshot)
+    return Report((MMAPPED.of(found), Notes(tuple(notes))), snapshot.problems)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..cli.arguments import NO_WALK
 from ..cli.command import command
-from ..report.model import DATA_ONLY, Bar, Column, Kind, Report, Schema
+from ..report.model import DATA_ONLY, Bar, Column, Findings, Kind, Notes, Report, Schema, Steps
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
 from ..why.causes import find_causes
@@ -35,6 +35,7 @@ OVERVIEW = Schema(
         Column("share", Kind.COUNT, title="%", of=lambda it: 100 * it.size // (it.case.whole or 1)),
     ),
 )
+NEXT = (("heapx why", "all findings, with evidence; also: trim, ledger, arenas, bins, top"),)
 
 
 @command("heapx", NO_WALK, whole=True, tables=(OVERVIEW,))
@@ -64,22 +65,20 @@ def overview(snapshot: Snapshot) -> Report:
     case = Case(snapshot)
     parts = [_Part(case, *each) for each in overview_parts(case)]
     hidden = "virtual" if case.resident_known else "resident"
-    return Report(
-        tables=(OVERVIEW.but(hidden, rank=DATA_ONLY).of(parts),),
-        problems=snapshot.problems,
-        lead=(_what(snapshot), equation(case), verdict(case)),
-        bar=Bar(tuple((each.mark, each.size) for each in parts)),
-        findings=find_causes(snapshot)[:3],
-        brief=True,
-        notes=(
-            *mmapped_notes(snapshot.mallocs),
-            *usual_notes(snapshot),
-            *_without_walk(snapshot),
-        ),
-        next_steps=(
-            ("heapx why", "all findings, with evidence; also: trim, ledger, arenas, bins, top"),
-        ),
+    notes = (
+        *mmapped_notes(snapshot.mallocs),
+        *usual_notes(snapshot),
+        *_without_walk(snapshot),
     )
+    blocks = (
+        Notes((_what(snapshot), equation(case), verdict(case)), leads=True),
+        OVERVIEW.but(hidden, rank=DATA_ONLY).of(parts),
+        Bar(tuple((each.mark, each.size) for each in parts)),
+        Findings(find_causes(snapshot)[:3], brief=True),
+        Notes(notes),
+        Steps(NEXT),
+    )
+    return Report(blocks, snapshot.problems)
 
 
 def _without_walk(snapshot: Snapshot) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Schema, counted, size_text
+from ..report.model import Column, Kind, Notes, Report, Schema, counted, size_text
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
 from ..why.sources import Environment, outcome, settings_of, source_of
@@ -100,9 +100,9 @@ def params(snapshot: Snapshot) -> Report:
     environment = snapshot.target.environment
     found = [each for malloc in snapshot.mallocs for each in _params(malloc, environment)]
     given = list(_given(snapshot.mallocs, environment or {}))
-    tables = PARAMS.of(found), ENVIRONMENT.of(given)
     unknown = ("The environment of the program is unknown.",) if environment is None else ()
-    return Report(tables, snapshot.problems, notes=(*unknown, *usual_notes(snapshot)))
+    notes = Notes((*unknown, *usual_notes(snapshot)))
+    return Report((PARAMS.of(found), ENVIRONMENT.of(given), notes), snapshot.problems)
 
 
 def _params(malloc: Malloc, environment: Environment | None) -> Iterator[_Param]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import command
 from ..heap.census import SizeRow, added, by_size
-from ..report.model import Column, Kind, Report, Schema, size_text, within
+from ..report.model import Column, Kind, Notes, Report, Schema, Steps, size_text, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
 from ._notes import mmapped_notes, usual_notes
@@ -73,12 +73,9 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     if len(found) < len(parts):
         table = replace(table, total=dict.fromkeys(table.total or ()))
     many = not group and len(shares) > SHOWN and shares[SHOWN - 1].cumulative < ENOUGH
-    return Report(
-        (table,),
-        snapshot.problems,
-        notes=(*_uncounted(chosen), *mmapped_notes(mallocs), *usual_notes(snapshot)),
-        next_steps=GROUP if many else _where(shares, arena, bool(group)),
-    )
+    notes = (*_uncounted(chosen), *mmapped_notes(mallocs), *usual_notes(snapshot))
+    steps = Steps(GROUP if many else _where(shares, arena, bool(group)))
+    return Report((table, Notes(notes), steps), snapshot.problems)
 
 
 def _where(shares: list[_Share], arena: int | None, group: bool) -> tuple[tuple[str, str], ...]:

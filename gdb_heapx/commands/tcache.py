@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..cli.command import command
 from ..heap.bins import Bin
 from ..heap.tcaches import ThreadCache
-from ..report.model import Column, Kind, Report, Schema, within
+from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
 from ._columns import LIBC, PRESENCE, SIZES, TOTALS
@@ -25,6 +25,7 @@ TCACHE_BINS = Schema(
     adds=("chunks",),
 )
 SHOWN = 40  # rows of tcaches
+NEXT = (("heapx threads", "what each thread's cache holds in all"),)
 
 
 class _TcacheBin(NamedTuple):
@@ -50,9 +51,5 @@ def tcache(snapshot: Snapshot) -> Report:
         for cache in malloc.caches
         for b in cache.tcache.bins
     ]
-    return Report(
-        (TCACHE_BINS.of(found),),
-        snapshot.problems,
-        notes=usual_notes(snapshot),
-        next_steps=(("heapx threads", "what each thread's cache holds in all"),) if found else (),
-    )
+    notes = Notes(usual_notes(snapshot))
+    return Report((TCACHE_BINS.of(found), notes, Steps(NEXT)), snapshot.problems)

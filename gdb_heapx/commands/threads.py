@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Schema, within
+from ..report.model import Column, Kind, Notes, Report, Schema, within
 from ..snapshots.malloc import Malloc, MallocThread
 from ..snapshots.take import Snapshot
 from ._columns import LIBC
@@ -60,8 +60,8 @@ def threads(snapshot: Snapshot) -> Report:
         heapx threads --sort tcache --limit 10  the ten that keep most to themselves
     """
     found = [_Thread(malloc, each) for malloc in snapshot.mallocs for each in malloc.threads]
-    table = THREADS.of(found)
-    return Report((table,), snapshot.problems, notes=(*_sharing(snapshot), *usual_notes(snapshot)))
+    notes = Notes((*_sharing(snapshot), *usual_notes(snapshot)))
+    return Report((THREADS.of(found), notes), snapshot.problems)
 
 
 def _sharing(snapshot: Snapshot) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..report.model import Column, Kind, Report, Schema, within
+from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
 from ..target.amounts import Presence
@@ -64,12 +64,8 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     table = TOPS.but("last_in_use", absent=none).of(found)
     environment = snapshot.target.environment
     limits = tuple(thresholds(malloc, environment) for malloc in snapshot.mallocs)
-    return Report(
-        (table,),
-        snapshot.problems,
-        notes=(*limits, *usual_notes(snapshot)),
-        next_steps=_largest_pin(chosen),
-    )
+    notes = Notes((*limits, *usual_notes(snapshot)))
+    return Report((table, notes, Steps(_largest_pin(chosen))), snapshot.problems)
 
 
 def _largest_pin(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:

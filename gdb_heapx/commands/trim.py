@@ -10,7 +10,18 @@ from typing import NamedTuple
 from ..cli.arguments import ARENA, PAD, Arg
 from ..cli.command import Needs, Session, command
 from ..errors import HeapxError
-from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Report, Schema, Value, within
+from ..report.model import (
+    ALWAYS,
+    DATA_ONLY,
+    Column,
+    Kind,
+    Notes,
+    Report,
+    Schema,
+    Steps,
+    Value,
+    within,
+)
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.malloc import Scope
 from ..snapshots.take import Snapshot
@@ -29,8 +40,7 @@ TRIM_PARTS = {
     "kept_locked": ("kept: locked", 1),
     "kept_foreign_brk": ("kept: brk moved", 1),
 }
-
-
+NEXT = (("heapx why", "what keeps the rest, and what to do"),)
 NOW = Arg("--now", "call malloc_trim in the process, and compare")
 
 
@@ -100,12 +110,8 @@ def trim(
         if isinstance(returned, int)
         else "What malloc_trim would return is unknown."
     )
-    return Report(
-        (table,),
-        snapshot.problems,
-        notes=(verdict, *usual_notes(snapshot)),
-        next_steps=(("heapx why", "what keeps the rest, and what to do"),),
-    )
+    notes = Notes((verdict, *usual_notes(snapshot)))
+    return Report((table, notes, Steps(NEXT)), snapshot.problems)
 
 
 def _shown(snapshot: Snapshot) -> Schema:
@@ -147,4 +153,4 @@ def _trim_now(
     rss = snapshot.target.rss, after.target.rss
     called = f"Called malloc_trim({scope.pad}) in {snapshot.target.name}: it returned {result}."
     fall = () if None in rss else (f"RSS was {rss[0]:,} bytes and is {rss[1]:,}.",)
-    return Report((table,), snapshot.problems, (called, *fall))
+    return Report((Notes((called, *fall), leads=True), table), snapshot.problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..cli.command import command
-from ..report.model import DATA_ONLY, Column, Kind, Report, Schema
+from ..report.model import DATA_ONLY, Column, Findings, Kind, Notes, Report, Schema
 from ..snapshots.take import Snapshot
 from ..why.causes import find_causes
 from ..why.sums import Case
@@ -35,10 +35,10 @@ def why(snapshot: Snapshot) -> Report:
     """
     case = Case(snapshot)
     findings = find_causes(snapshot)
-    return Report(
-        tables=(WHY.of(findings),),
-        problems=snapshot.problems,
-        lead=(equation(case), verdict(case)),
-        findings=findings,
-        notes=(*mmapped_notes(snapshot.mallocs), *usual_notes(snapshot)),
+    blocks = (
+        Notes((equation(case), verdict(case)), leads=True),
+        WHY.of(findings),
+        Findings(findings, tabled=True),
+        Notes((*mmapped_notes(snapshot.mallocs), *usual_notes(snapshot))),
     )
+    return Report(blocks, snapshot.problems)

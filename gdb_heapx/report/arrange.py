@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .model import Finding, Kind, Report, Row, Table, counted
+from .model import Findings, Kind, Notes, Report, Row, Steps, Table, counted
 
 STREAMED = 40  # rows
 
@@ -28,7 +28,7 @@ def arrange(
     """
     if not report.tables:
         return report
-    table, notes = report.tables[0], report.notes
+    table, notes = report.tables[0], list[str]()
     for name in (*(columns or ()), *((sort,) if sort else ())):
         if table.column(name) is None:
             known = ", ".join(column.name for column in table.columns)
@@ -38,34 +38,51 @@ def arrange(
         limit = STREAMED
     if isinstance(rows, Iterator) and limit is not None and order:
         rows, more = _best(rows, order, limit)
-        notes = (*notes, f"{counted(more, 'more row')} (--limit).") if more else notes
+        if more:
+            notes.append(f"{counted(more, 'more row')} (--limit).")
     if isinstance(rows, Iterator) and limit is not None:
         rows = list(islice(rows, limit + 1))
         if len(rows) > limit:
-            notes = (*notes, f"More rows follow the first {limit:,}: --limit shows them.")
+            notes.append(f"More rows follow the first {limit:,}: --limit shows them.")
             rows = rows[:limit]
     if order or (is_text and isinstance(rows, Iterator)):
         rows = list(rows)
     if isinstance(rows, Iterator):
         return report
-    if not rows:  # nothing is shown that could be followed up
-        report = replace(report, next_steps=())
     if order:
         rows = order.sorted(rows)
+    found = bool(rows)
     if limit is not None and limit < len(rows):
         whole = "; the total is of all rows" if table.total else ""
-        notes = (*notes, f"{counted(len(rows) - limit, 'more row')} (--limit){whole}.")
+        notes.append(f"{counted(len(rows) - limit, 'more row')} (--limit){whole}.")
         rows = rows[:limit]
-    tables = (replace(table, rows=rows), *report.tables[1:])
-    return replace(report, tables=tables, findings=_findings(report, table, rows), notes=notes)
+    blocks = [_arranged(block, table, rows) for block in report.blocks]
+    if not found:  # nothing is shown that could be followed up
+        blocks = [block for block in blocks if not isinstance(block, Steps)]
+    return replace(report, blocks=_noted(blocks, notes))
 
 
-def _findings(report: Report, table: Table, rows: Sequence[Row]) -> tuple[Finding, ...]:
-    """Return those findings that the rows are, in their order; all where they aren't findings."""
-    if table.column("statement") is None:
-        return tuple(report.findings)
-    found = {id(row): each for row, each in zip(table.rows, report.findings)}
-    return tuple(found[id(row)] for row in rows)
+def _arranged(block: object, table: Table, rows: Sequence[Row]) -> object:
+    """Return a block as it goes with these rows of the first table."""
+    if block is table:
+        return replace(table, rows=rows)
+    if not isinstance(block, Findings) or not block.tabled:
+        return block
+    found = {id(row): each for row, each in zip(table.rows, block.findings)}
+    return replace(block, findings=tuple(found[id(row)] for row in rows))
+
+
+def _noted(blocks: Sequence[object], more: Sequence[str]) -> tuple[object, ...]:
+    """Return the blocks with more notes: behind those that there are, else before the steps."""
+    if not more:
+        return tuple(blocks)
+    for at, block in enumerate(blocks):
+        if isinstance(block, Notes) and not block.leads:
+            notes = replace(block, notes=(*block.notes, *more))
+            return (*blocks[:at], notes, *blocks[at + 1 :])
+    steps = [at for at, block in enumerate(blocks) if isinstance(block, Steps)]
+    at = steps[0] if steps else len(blocks)
+    return (*blocks[:at], Notes(tuple(more)), *blocks[at:])
 
 
 class _Order(NamedTuple):

@@ -181,6 +181,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What was learnt; if `brief`, in a sentence each, without evidence.
+
+    If `tabled`, they are the rows of the report's first table, and sorted and cut with it.
+    """
+
+    findings: tuple[Finding, ...]
+    brief: bool = False
+    tabled: bool = False
+
+
+@dataclass(frozen=True)
 class Bar:
     """A whole cut into parts: each has its letter, and its size."""
 
@@ -197,22 +209,33 @@ class Dump:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The answer of a command, in the order in which text shows it.
+class Notes:
+    """Sentences: what the reader must know about the figures, or what `leads` to them."""
 
-    `brief` findings come in a sentence, without their evidence. With a streamed table, `problems`
-    may be a list that grows while its rows are read.
+    notes: tuple[str, ...]
+    leads: bool = False
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What may be typed next, and what for."""
+
+    steps: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer of a command: blocks of the types in blocks.BLOCKS, in the order of text.
+
+    With a streamed table, `problems` may be a list that grows while its rows are read.
     """
 
-    tables: tuple[Table, ...]
+    blocks: tuple[object, ...]
     problems: Sequence[Problem] = ()
-    lead: tuple[str, ...] = ()
-    bar: Bar | None = None
-    dump: Dump | None = None
-    findings: tuple[Finding, ...] = ()
-    brief: bool = False
-    notes: tuple[str, ...] = ()
-    next_steps: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(block for block in self.blocks if isinstance(block, Table))
 
 
 def total(columns: Sequence[Column], rows: Sequence[Row], *counts: str) -> dict[str, Value]:

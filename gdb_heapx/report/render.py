@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from ..errors import escape, valid
+from ..errors import Problem, escape, valid
+from .blocks import BLOCKS
 from .model import Kind, Report, Table, Value
 from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, library
 from .text import tokens
@@ -111,35 +112,29 @@ def _joined(separator: str, lines: Iterable[str]) -> Pieces:
 
 def _tail(report: Report) -> dict[str, Any]:
     """Return what JSON says behind the tables: problems may come up while rows are read."""
-    dump = (
-        {"address": f"{report.dump.address:#x}", "hex": report.dump.data.hex()}
-        if report.dump
-        else None
-    )
+    more: dict[str, Any] = {}
+    always: dict[str, list[Any]] = {
+        "findings": [],
+        "problems": [_problem(problem) for problem in report.problems],
+        "notes": [],
+    }
+    for block in report.blocks:
+        for key, value in BLOCKS[type(block)].data(block).items():
+            if key in always:
+                always[key] += value
+            else:
+                more[key] = value
+    return {**more, **always}
+
+
+def _problem(problem: Problem) -> dict[str, Value]:
     return {
-        **({"dump": dump} if dump else {}),
-        "findings": [
-            {
-                "code": finding.code,
-                "bytes": finding.bytes,
-                "statement": finding.statement,
-                "evidence": list(finding.evidence),
-                "remedy": finding.remedy,
-            }
-            for finding in report.findings
-        ],
-        "problems": [
-            {
-                "code": problem.code,
-                "address": None if problem.address is None else f"{problem.address:#x}",
-                "arena": problem.arena,
-                "thread": problem.thread,
-                "statement": problem.statement,
-                "in_motion": problem.in_motion,
-            }
-            for problem in report.problems
-        ],
-        "notes": [*report.lead, *report.notes],
+        "code": problem.code,
+        "address": None if problem.address is None else f"{problem.address:#x}",
+        "arena": problem.arena,
+        "thread": problem.thread,
+        "statement": problem.statement,
+        "in_motion": problem.in_motion,
     }
 
 

@@ -1,0 +1,130 @@
+"""The kinds of blocks that a report has: how each is text, and what JSON says of it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..errors import escape
+from .model import Bar, Dump, Finding, Findings, Notes, Steps, Table, size_text
+from .style import BARS, COMMAND, HEADING, NOTE, Style, Tokens, library
+from .tables import GAP, table_tokens
+
+
+def sentence_tokens(kind: str, text: str, style: Style, first: str = "", rest: str = "") -> Tokens:
+    for line in textwrap.wrap(
+        escape(text),
+        max(style.width, 40),
+        break_long_words=False,
+        break_on_hyphens=False,
+        initial_indent=first,
+        subsequent_indent=rest,
+    ):
+        yield kind, f"{line}\n"
+
+
+def _note_tokens(block: Notes, style: Style) -> Tokens:
+    for note in block.notes:
+        yield from sentence_tokens("" if block.leads else NOTE, note, style)
+
+
+def _step_tokens(block: Steps, style: Style) -> Tokens:
+    width = max((len(step) for step, _ in block.steps), default=0)
+    for step, purpose in block.steps:
+        fits = width + len(GAP) + len(purpose) <= style.width
+        yield COMMAND, step.ljust(width) if fits else step
+        yield NOTE, f"{GAP if fits else chr(10) + GAP}{purpose}\n"
+
+
+def _bar_tokens(bar: Bar, style: Style) -> Tokens:
+    """Yield a stacked bar; every part that isn't empty gets a letter, large ones their share."""
+    width, whole = min(style.width, 100) - 2, sum(size for _, size in bar.parts)
+    parts = [(letter, size) for letter, size in bar.parts if size > 0]
+    if not parts:
+        return
+    cells = [max(1, size * width // whole) for _, size in parts]
+    cells[cells.index(max(cells))] += width - sum(cells)
+    yield "", "["
+    for (letter, _), count in zip(parts, cells):
+        yield BARS.get(letter, ""), letter * count
+    yield "", "]\n"
+
+
+def _dump_tokens(dump: Dump, style: Style) -> Tokens:
+    """Yield a hex dump as hexdump -C writes it: 16 bytes a line, and their offset."""
+    lines = []
+    for start in range(0, len(dump.data), 16):
+        row = dump.data[start : start + 16]
+        halves = "  ".join(row[at : at + 8].hex(" ") for at in (0, 8))
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        lines.append(f"{dump.offset + start:08x}  {halves:48}  |{text}|\n")
+    lexers = library("pygments.lexers")
+    if lexers is None:
+        yield "", "".join(lines)
+        return
+    for kind, text in lexers.get_lexer_by_name("hexdump").get_tokens("".join(lines)):
+        yield ".".join(kind), text
+
+
+def _findings_tokens(block: Findings, style: Style) -> Tokens:
+    for number, finding in enumerate(block.findings, 1):
+        if number > 1 and not block.brief:
+            yield "", "\n"
+        yield from _finding_tokens(number, finding, block.brief, style)
+
+
+def _finding_tokens(number: int, finding: Finding, brief: bool, style: Style) -> Tokens:
+    """Yield a finding: how much, what, the evidence, and what to do."""
+    size = "" if finding.bytes is None else f"{size_text(finding.bytes)}: "
+    statement, remedy = finding.statement, finding.remedy or ""
+    if brief:
+        statement, remedy = _first_sentence(statement), _first_sentence(remedy)
+    indent = " " * len(f"{number}. ")
+    yield from sentence_tokens(HEADING, f"{size}{statement}", style, f"{number}. ", indent)
+    for line in () if brief else finding.evidence:
+        yield from sentence_tokens(NOTE, line, style, indent + "- ", indent + "  ")
+    yield from sentence_tokens(COMMAND, remedy, style, indent + "> ", indent + "  ")
+
+
+def _first_sentence(text: str) -> str:
+    first, stop, _ = text.partition(". ")
+    return first + stop.strip()
+
+
+def _dump_data(dump: Dump) -> dict[str, Any]:
+    return {"dump": {"address": f"{dump.address:#x}", "hex": dump.data.hex()}}
+
+
+def _findings_data(block: Findings) -> dict[str, Any]:
+    found = [
+        {
+            "code": finding.code,
+            "bytes": finding.bytes,
+            "statement": finding.statement,
+            "evidence": list(finding.evidence),
+            "remedy": finding.remedy,
+        }
+        for finding in block.findings
+    ]
+    return {"findings": found}
+
+
+class Shown(NamedTuple):
+    """How a kind of block is shown: its tokens, with a blank line before them if it is `apart`,
+    and what it adds to JSON behind the tables, by key: to a list, where there is one already.
+    """
+
+    tokens: Callable[[Any, Style], Tokens]
+    data: Callable[[Any], Mapping[str, Any]] = lambda block: {}
+    apart: bool = True
+
+
+BLOCKS: dict[type, Shown] = {
+    Table: Shown(table_tokens),  # JSON has them before all else
+    Bar: Shown(_bar_tokens, apart=False),
+    Dump: Shown(_dump_tokens, _dump_data),
+    Findings: Shown(_findings_tokens, _findings_data),
+    Notes: Shown(_note_tokens, lambda block: {"notes": list(block.notes)}),
+    Steps: Shown(_step_tokens),
+}
