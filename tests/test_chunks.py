@@ -37,6 +37,7 @@ from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
 from gdb_heapx.report.arrange import arrange
 from gdb_heapx.report.model import Column, Kind, Notes, Report, Table
+from gdb_heapx.report.notes import note
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.pages import SWAPPED
 
@@ -631,7 +632,7 @@ def test_a_sorted_stream_is_not_kept():
     report = Report((Table("chunks", columns, stream()),))
     best = arrange(report, "size", 3, None, True)
     assert [size for _, size in best.tables[0].rows] == [4999, 4998, 4997]
-    assert best.blocks[1:] == (Notes(("4,997 more rows (--limit).",)),)
+    assert best.blocks[1:] == (Notes((note("more_rows", number=4997, summed=False),)),)
     assert len(kept) < 200
 
 

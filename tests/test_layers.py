@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from pathlib import Path
+
+from gdb_heapx.report.notes import SENTENCES
 
 PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
 # Modules and folders, from the ground up. Those of one floor don't know of each other.
@@ -154,3 +157,23 @@ def test_no_module_catches_everything():
         if isinstance(node, ast.ExceptHandler)
     ]
     assert [each for each in caught if each[1] in (None, "Exception", "BaseException")] == []
+
+
+def noted(tree: ast.Module) -> set[tuple[str, frozenset[str]]]:
+    """Return the codes of the notes that a module makes, each with the names of its values."""
+    called = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    made = [c for c in called if isinstance(c.func, ast.Name) and c.func.id == "note"]
+    codes = [(c, c.args[0]) for c in made if c.args]
+    return {
+        (code.value, frozenset(each.arg or "" for each in call.keywords))
+        for call, code in codes
+        if isinstance(code, ast.Constant)
+    }
+
+
+def test_every_note_has_its_sentence_and_every_sentence_its_note():
+    made = set().union(*map(noted, MODULES.values()))
+    says = {
+        (code, frozenset(inspect.signature(words).parameters)) for code, words in SENTENCES.items()
+    }
+    assert made == says

@@ -20,6 +20,7 @@ from gdb_heapx.heap.trim import Part, Trim
 from gdb_heapx.report import render
 from gdb_heapx.report.blocks import BLOCKS, Shown
 from gdb_heapx.report.model import Column, Kind, Notes, Report, Steps, Table, total
+from gdb_heapx.report.notes import note
 from gdb_heapx.report.render import FORMATS, Context
 from gdb_heapx.report.style import Style, library
 from gdb_heapx.report.tables import format_bytes
@@ -42,6 +43,9 @@ COLUMNS = (
 )
 
 
+EVIL_NOTE = note("residency_unknown", why=EVIL)
+
+
 def row(thread, name="worker", address=0x7F1000000000, chunks=1, size=32, locked=False):
     return (thread, name, address, chunks, size, locked)
 
@@ -55,9 +59,9 @@ FULL = report(
     row(1, size=5 << 20, chunks=1234567),
     row(22, "x", None, 3, None),
     problems=(Problem("bad_size", "chunk 0x10 is bad", 0x10, 0), Problem("x", "y", in_motion=True)),
-    lead=("process 1",),
+    lead=(note("looked_at", target="process 1", program="p", releases=["2.36"]),),
     more=(
-        Notes(("A note.",)),
+        Notes((note("residency_unknown", why="a core"),)),
         Steps((("heapx bins", "which lists"), ("heapx top", "what of top"))),
     ),
 )
@@ -272,7 +276,7 @@ def test_problems_come_first():
 
 def evil_report():
     return report(
-        row(1, EVIL), problems=(Problem("c", EVIL),), lead=(EVIL,), more=(Notes((EVIL,)),)
+        row(1, EVIL), problems=(Problem("c", EVIL),), lead=(EVIL_NOTE,), more=(Notes((EVIL_NOTE,)),)
     )
 
 

@@ -32,6 +32,7 @@ from gdb_heapx.commands.arenas import MMAPPED_TOTAL
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.glibc.layout import Member
 from gdb_heapx.heap.trim import Trim
+from gdb_heapx.report.notes import sentence
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.regions import Owner
@@ -538,9 +539,9 @@ def test_a_top_below_a_raised_threshold_is_kept():
     heap.field(heap.layout.par, heap.symbols["mp_"], "mmap_threshold", 20 << 20)
     snapshot = take(heap.target())
     assert top_reason(heap) == (0, "below trim_threshold")
-    sentence = thresholds(snapshot.mallocs[0], {})
-    assert "trim_threshold 40 MiB" in sentence
-    assert "raised by a free" in sentence
+    told = sentence(thresholds(snapshot.mallocs[0], {}))
+    assert "trim_threshold 40 MiB" in told
+    assert "raised by a free" in told
 
 
 def test_a_top_below_a_foreign_brk_is_kept():

@@ -10,6 +10,7 @@ from heapbuilder import PAGE, changed, usual
 from live import look, table
 from sessions import answer
 
+from gdb_heapx.report.notes import sentence
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.facts import Thread
 
@@ -77,8 +78,8 @@ def without_stacks(heap):
 def test_a_stack_that_is_zeros_in_a_core_was_not_dumped():
     (malloc,) = take(changed(without_stacks(usual()), live=False)).mallocs
     assert not malloc.problems
-    (note,) = (note for note in malloc.notes if "tcaches" in note)
-    assert "of 3 of 3 threads are missing: their stacks are zeros in this core" in note
+    (told,) = (sentence(note) for note in malloc.notes if note.code == "tcaches_missing")
+    assert "of 3 of 3 threads are missing: their stacks are zeros in this core" in told
 
 
 def test_a_stack_that_is_zeros_in_a_process_is_damage():

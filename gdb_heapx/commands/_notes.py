@@ -1,70 +1,66 @@
-"""Sentences that several commands say."""
+"""What several commands tell beside their figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..inventory.catalogue import Catalogue
-from ..inventory.libc import uncertain_mmapped
-from ..report.model import size_text
+from ..report.model import Note
+from ..report.notes import note
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
 from ..why.sums import Case
 
 
-def equation(case: Case) -> str:
-    """Return the sum that RSS is, in words."""
+def equation(case: Case) -> Note:
+    """Return the sum that RSS is."""
     sizes = {"in use": case.live, "free in malloc": case.retained}
     if case.snapshot.allocators:
         sizes = {} if case.snapshot.unused else {"glibc malloc": case.whole - case.outside}
     if case.unknown:
         sizes["not readable"] = case.unknown
-    whole = f"{'RSS' if case.resident_known else 'Address space'} {size_text(case.whole)}"
-    if not sizes:
-        return whole
-    sizes["other"] = case.whole - sum(sizes.values())
-    return f"{whole} = {' + '.join(f'{size_text(size)} {name}' for name, size in sizes.items())}"
+    if sizes:
+        sizes["other"] = case.whole - sum(sizes.values())
+    return note("equation", known=case.resident_known, whole=case.whole, parts=sizes)
 
 
-def verdict(case: Case) -> str:
-    """Say in one sentence what the memory is."""
+def verdict(case: Case) -> Note:
+    """Return what most of the memory is."""
     if case.snapshot.allocators:
-        names = " and ".join(case.snapshot.allocators)
-        return f"{names}, not glibc, serves malloc here: its memory is part of the other."
-    most, sentence = max(
-        (case.retained, "was freed by the program: glibc malloc keeps it."),
-        (case.live, "is in use: the program holds it, and no malloc setting gives it back."),
-        (case.outside, "isn't malloc's."),
-    )
-    return f"{'Most of it' if 2 * most > case.whole else 'The largest part'} {sentence}"
+        return note("not_glibc", allocators=case.snapshot.allocators)
+    amounts = {"retained": case.retained, "outside": case.outside, "live": case.live}
+    largest = max(amounts, key=lambda each: amounts[each])  # of equal ones the first
+    return note("most_is", of=largest, most=2 * amounts[largest] > case.whole)
 
 
-def usual_notes(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...] = ()) -> tuple[str, ...]:
+def usual_notes(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...] = ()) -> tuple[Note, ...]:
     """Return what the reader must know about the figures."""
-    notes = [note for malloc in snapshot.mallocs for note in malloc.notes]
-    notes += residency_note(snapshot)
+    return tuple(_usual(snapshot, [arena.index for arena in arenas if arena.locked]))
+
+
+def _usual(snapshot: Snapshot, locked: list[int]) -> Iterator[Note]:
+    for malloc in snapshot.mallocs:
+        yield from malloc.notes
+    yield from residency_note(snapshot)
     if not snapshot.walked:
-        notes.append("In use is derived: what remains of system without a walk (--no-walk).")
-    locked = [str(arena.index) for arena in arenas if arena.locked]
+        yield note("not_walked")
     if locked:
-        notes.append(
-            f"Locked by a thread: arena {', '.join(locked)}. Its figures may be in motion."
-        )
+        yield note("locked", arenas=locked)
     if len(snapshot.mallocs) > 1:
-        notes.append(
-            f"{len(snapshot.mallocs)} copies of libc are loaded, each with its own arenas."
-        )
-    return tuple(notes)
+        yield note("copies_of_libc", number=len(snapshot.mallocs))
 
 
-def residency_note(snapshot: Snapshot | Catalogue) -> tuple[str, ...]:
+def residency_note(snapshot: Snapshot | Catalogue) -> tuple[Note, ...]:
     """Return why it isn't known what is resident; nothing where it is."""
     why = snapshot.target.no_residency
-    return (f"What is resident is unknown: {why}.",) if why else ()
+    return (note("residency_unknown", why=why),) if why else ()
 
 
-def mmapped_notes(mallocs: Iterable[Malloc]) -> tuple[str, ...]:
-    """Say where mmapped chunks were not all found, so that they have no owner of their own."""
+def mmapped_notes(mallocs: Iterable[Malloc]) -> tuple[Note, ...]:
+    """Tell where mmapped chunks were not all found, so that they have no owner of their own."""
     counts = (each.parameters for each in mallocs if each.mmapped_lost)
-    return tuple(uncertain_mmapped(each["n_mmaps"], each["mmapped_mem"]) for each in counts)
+    return tuple(
+        note("mmapped_uncertain", number=each["n_mmaps"], size=each["mmapped_mem"])
+        for each in counts
+    )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..cli.command import command
 from ..report.model import Column, Kind, Notes, Report, Schema, within
+from ..report.notes import note
 from ..snapshots.figures import Check
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
@@ -49,9 +50,6 @@ def check(snapshot: Snapshot) -> Report:
         for each in sorted(malloc.checks, key=lambda check: check.ok)
     ]
     failed = sum(not each.check.ok for each in checks)
-    verdict = (
-        f"{failed} of {len(checks)} checks failed." if failed else f"All {len(checks)} checks hold."
-    )
-    if not failed and any(problem.damage for problem in snapshot.problems):
-        verdict = f"All {len(checks)} checks hold, and yet the heap is damaged: see the problems."
+    damaged = any(problem.damage for problem in snapshot.problems)
+    verdict = note("checks", number=len(checks), failed=failed, damaged=damaged)
     return Report((CHECKS.of(checks), Notes((verdict,))), snapshot.problems)

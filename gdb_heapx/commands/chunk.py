@@ -13,7 +13,8 @@ from ..heap.bins import BinKind
 from ..inventory.catalogue import Around, Catalogue, Position
 from ..inventory.chunk import BINNED, FAST, FREE, TCACHE, TOP, UNKNOWN, Chunk
 from ..inventory.words import name_of, words_of
-from ..report.model import Column, Dump, Kind, Notes, Report, Schema, Table, within
+from ..report.model import Column, Dump, Kind, Note, Notes, Report, Schema, Table, within
+from ..report.notes import note
 from ..target.amounts import Presence
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
 from ._notes import residency_note
@@ -145,36 +146,43 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     return Report((lead, *shown, notes), catalogue.problems)
 
 
-def _where(catalogue: Catalogue, found: Around, address: int) -> str:
-    """Say where in its chunk an address lies."""
+def _where(catalogue: Catalogue, found: Around, address: int) -> Note:
+    """Tell where in its chunk an address lies."""
     chunk = found.chunk
     begin, _ = catalogue.memory(chunk)
     if address == chunk.address:
-        place = "the header of"
+        place = "header"
     elif address == begin:
-        place = "what malloc returned for"
-    elif address < begin:
-        place = "in the header of"
+        place = "memory"
     else:
-        place = f"{address - begin:,} bytes into the memory of"
-    what = f"{address:#x} is {place} chunk {chunk.address:#x}: {chunk.size:,} bytes, {chunk.state}."
-    for before in found.before[-1:]:
-        if address == chunk.address and catalogue.memory(before)[1] > address:
-            what += f" The last word of chunk {before.address:#x}'s memory lies there, too."
-    return what
+        place = "in header" if address < begin else "in memory"
+    before = found.before[-1].address if _is_shared(catalogue, found, address) else None
+    return note(
+        "lies_at",
+        address=address,
+        place=place,
+        offset=address - begin,
+        chunk=chunk.address,
+        size=chunk.size,
+        state=chunk.state,
+        shared=before,
+    )
 
 
-def _damage(chunk: Chunk, smashed: int | None) -> Iterator[str]:
-    """Say what is wrong with a chunk's header, and how far nothing is known."""
+def _is_shared(catalogue: Catalogue, found: Around, address: int) -> bool:
+    """Tell whether a header's first word is the last of the chunk's memory before it, too."""
+    before = found.before[-1:]
+    return address == found.chunk.address and any(catalogue.memory(c)[1] > address for c in before)
+
+
+def _damage(chunk: Chunk, smashed: int | None) -> Iterator[Note]:
+    """Tell what is wrong with a chunk's header, and how far nothing is known."""
     if smashed is None:
         return
     if chunk.state == TOP:
-        yield f"It is smashed: its size word is {smashed:#x}, where {chunk.size:#x} bytes are left."
-        return
-    yield (
-        f"Its header can't be followed: its size word is {smashed:#x}. What lies from there up to "
-        f"{chunk.end:#x} is unknown."
-    )
+        yield note("smashed_top", word=smashed, left=chunk.size)
+    else:
+        yield note("smashed", word=smashed, end=chunk.end)
 
 
 def _neighbours(found: Around) -> Iterator[_Neighbour]:

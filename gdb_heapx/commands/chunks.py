@@ -68,7 +68,7 @@ def chunks(
         raise UsageError("--min-size is more than --max-size")
     states = CHOICES[state] if state else None
     wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
-    notes = Notes((*catalogue.notes, *(catalogue.lost_mmapped if arena is None else ())))
+    notes = Notes((*catalogue.notes, *(catalogue.uncertain_mmapped if arena is None else ())))
     if count:
         found = (_Count(each, *sums) for each, sums in catalogue.count(wanted).items())
         table = COUNTS.of([each for each in found if each.chunks])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from ..cli.command import command
-from ..report.model import Column, Kind, Notes, Report, Schema, Table, size_text, within
+from ..report.model import Column, Kind, Note, Notes, Report, Schema, Table, within
+from ..report.notes import note
 from ..snapshots.ledger import Ledger
 from ..snapshots.regions import APART, Owner
 from ..snapshots.take import Snapshot
@@ -49,7 +51,7 @@ def ledger(snapshot: Snapshot) -> Report:
     whole = {**(in_rss.total or {}), "virtual": (table.total or {})["virtual"]}
     table = replace(table, total=whole)
     notes = (
-        *ledger_notes(case.ledger),
+        *_sum_notes(case.ledger),
         *mmapped_notes(snapshot.mallocs),
         *usual_notes(snapshot),
     )
@@ -64,23 +66,11 @@ def _by_owner(accounts: Ledger, scale: str | None) -> Table:
     return OWNERS.of([_Owned(owner, *accounts.of(owner)) for owner in owners], scale)
 
 
-def ledger_notes(accounts: Ledger) -> tuple[str, ...]:
-    """Return whether the ledger's sum is the kernel's RSS, and what of it is shared."""
+def _sum_notes(accounts: Ledger) -> Iterator[Note]:
+    """Tell whether the ledger's sum is the kernel's RSS, and what of it is shared."""
     rss, difference = accounts.rss, accounts.difference
     if rss is None or difference is None:
-        return ()
-    note = f"The resident bytes add up to the kernel's RSS: {rss:,} bytes."
-    if difference:
-        sign = "more" if difference > 0 else "less"
-        note = (
-            f"RSS is {rss:,} bytes, {abs(difference):,} {sign} than the sum: pages moved between "
-            "the kernel's two readings, or are shared with a forked process (before Linux 6.7 such "
-            "pages and zero pages look the same)."
-        )
-    if not accounts.shared:
-        return (note,)
-    shared = (
-        f"{size_text(accounts.shared)} of it is private memory that a forked process shares, and "
-        f"counts in both. PSS, which divides all shared pages, is {size_text(accounts.pss)}."
-    )
-    return (note, shared)
+        return
+    yield note("ledger_sum", rss=rss, difference=difference)
+    if accounts.shared:
+        yield note("ledger_shared", shared=accounts.shared, pss=accounts.pss)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from ..cli.command import command
 from ..heap.mmapped import MmappedChunk
-from ..report.model import Column, Kind, Notes, Report, Schema, within
+from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
+from ..report.notes import note
 from ..snapshots.take import Snapshot
 from ..target.amounts import Presence
 from ._columns import LIBC, PRESENCE
@@ -49,7 +50,7 @@ def mmapped(snapshot: Snapshot) -> Report:
         heapx mmapped --sort mapping --limit 10  the ten largest
     """
     found: list[_Mmapped] = []
-    notes = []
+    notes: list[Note] = []
     for malloc in snapshot.mallocs:
         for chunk, presence in zip(malloc.mmapped, malloc.mmapped_presence):
             cached = "tcache" if chunk.address in malloc.mmapped_cached else "in use"
@@ -57,6 +58,6 @@ def mmapped(snapshot: Snapshot) -> Report:
             found.append(_Mmapped(chunk, presence, state, malloc.libc))
         if malloc.mmapped_lost:
             number, size = malloc.parameters["n_mmaps"], malloc.parameters["mmapped_mem"]
-            notes.append(f"glibc counts {number:,} mmapped chunks of {size:,} bytes in all.")
+            notes.append(note("mmapped_counted", number=number, size=size))
     notes += residency_note(snapshot)
     return Report((MMAPPED.of(found), Notes(tuple(notes))), snapshot.problems)

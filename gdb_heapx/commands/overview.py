@@ -6,7 +6,19 @@ from typing import NamedTuple
 
 from ..cli.arguments import NO_WALK
 from ..cli.command import command
-from ..report.model import DATA_ONLY, Bar, Column, Findings, Kind, Notes, Report, Schema, Steps
+from ..report.model import (
+    DATA_ONLY,
+    Bar,
+    Column,
+    Findings,
+    Kind,
+    Note,
+    Notes,
+    Report,
+    Schema,
+    Steps,
+)
+from ..report.notes import note
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
 from ..why.causes import find_causes
@@ -68,10 +80,10 @@ def overview(snapshot: Snapshot) -> Report:
     notes = (
         *mmapped_notes(snapshot.mallocs),
         *usual_notes(snapshot),
-        *_without_walk(snapshot),
+        *(() if snapshot.walked else (note("trim_not_walked"),)),
     )
     blocks = (
-        Notes((_what(snapshot), equation(case), verdict(case)), leads=True),
+        Notes((_looked_at(snapshot), equation(case), verdict(case)), leads=True),
         OVERVIEW.but(hidden, rank=DATA_ONLY).of(parts),
         Bar(tuple((each.mark, each.size) for each in parts)),
         Findings(find_causes(snapshot)[:3], brief=True),
@@ -81,14 +93,9 @@ def overview(snapshot: Snapshot) -> Report:
     return Report(blocks, snapshot.problems)
 
 
-def _without_walk(snapshot: Snapshot) -> tuple[str, ...]:
-    return () if snapshot.walked else ("What malloc_trim would return is known after a walk only.",)
-
-
-def _what(snapshot: Snapshot) -> str:
-    releases = " and ".join(sorted({malloc.release for malloc in snapshot.mallocs}))
-    program = snapshot.target.exe or "unknown program"
-    return f"{snapshot.target.name}, {program}, glibc {releases}"
+def _looked_at(snapshot: Snapshot) -> Note:
+    target, releases = snapshot.target, sorted({malloc.release for malloc in snapshot.mallocs})
+    return note("looked_at", target=target.name, program=target.exe, releases=releases)
 
 
 def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:

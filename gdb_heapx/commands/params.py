@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..cli.command import command
 from ..report.model import Column, Kind, Notes, Report, Schema, counted, size_text
+from ..report.notes import note
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
 from ..why.sources import Environment, outcome, settings_of, source_of
@@ -100,7 +101,7 @@ def params(snapshot: Snapshot) -> Report:
     environment = snapshot.target.environment
     found = [each for malloc in snapshot.mallocs for each in _params(malloc, environment)]
     given = list(_given(snapshot.mallocs, environment or {}))
-    unknown = ("The environment of the program is unknown.",) if environment is None else ()
+    unknown = (note("environment_unknown"),) if environment is None else ()
     notes = Notes((*unknown, *usual_notes(snapshot)))
     return Report((PARAMS.of(found), ENVIRONMENT.of(given), notes), snapshot.problems)
 

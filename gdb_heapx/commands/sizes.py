@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import command
 from ..heap.census import SizeRow, added, by_size
-from ..report.model import Column, Kind, Notes, Report, Schema, Steps, size_text, within
+from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps, within
+from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
 from ._notes import mmapped_notes, usual_notes
@@ -97,11 +98,10 @@ def _shares(counted: list[SizeRow]) -> Iterator[_Share]:
         yield _Share(row, 100 * row.bytes // whole, 100 * so_far // whole)
 
 
-def _uncounted(arenas: tuple[ArenaFigures, ...]) -> tuple[str, ...]:
-    """Say which arenas' chunks could not be counted."""
+def _uncounted(arenas: tuple[ArenaFigures, ...]) -> tuple[Note, ...]:
+    """Tell which arenas' chunks could not be counted."""
     lost = [each for each in arenas if each.census is None]
     if not lost:
         return ()
-    names = ", ".join(str(each.index) for each in lost)
-    size = size_text(sum(heap.size for each in lost for heap in each.heaps))
-    return (f"Not counted, since it could not be walked over: arena {names}, {size}.",)
+    size = sum(heap.size for each in lost for heap in each.heaps)
+    return (note("not_counted", arenas=[each.index for each in lost], size=size),)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..cli.command import command
-from ..report.model import Column, Kind, Notes, Report, Schema, within
+from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
+from ..report.notes import note
 from ..snapshots.malloc import Malloc, MallocThread
 from ..snapshots.take import Snapshot
 from ._columns import LIBC
@@ -64,15 +66,11 @@ def threads(snapshot: Snapshot) -> Report:
     return Report((THREADS.of(found), notes), snapshot.problems)
 
 
-def _sharing(snapshot: Snapshot) -> tuple[str, ...]:
-    """Say how many threads share an arena, where some do."""
-    sentences = []
+def _sharing(snapshot: Snapshot) -> Iterator[Note]:
+    """Tell how many threads share an arena, where some do."""
     for malloc in snapshot.mallocs:
         attached = [thread.arena for thread in malloc.threads if thread.arena is not None]
         used = set(attached)
         if len(used) < len(attached):
             most = max(attached.count(arena) for arena in used)
-            sentences.append(
-                f"{len(attached)} threads share {len(used)} arenas, {most} at most in one."
-            )
-    return tuple(sentences)
+            yield note("threads_share", threads=len(attached), arenas=len(used), most=most)

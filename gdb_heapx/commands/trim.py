@@ -22,6 +22,7 @@ from ..report.model import (
     Value,
     within,
 )
+from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.malloc import Scope
 from ..snapshots.take import Snapshot
@@ -104,12 +105,7 @@ def trim(
         return _trim_now(snapshot, session, scope, chosen)
     table = _shown(snapshot).of([_Trimmed(each) for each in chosen])
     returned = (table.total or {}).get("returned")
-    where = "" if arena is None else " here. It trims every arena: without ARENA all are shown"
-    verdict = (
-        f"malloc_trim({scope.pad}) would return {returned:,} bytes of RAM{where}."
-        if isinstance(returned, int)
-        else "What malloc_trim would return is unknown."
-    )
+    verdict = note("trim_returns", pad=scope.pad, size=returned, every=arena is None)
     notes = Notes((verdict, *usual_notes(snapshot)))
     return Report((table, notes, Steps(NEXT)), snapshot.problems)
 
@@ -151,6 +147,6 @@ def _trim_now(
         trimmed.append(_Trimmed(arena, fell))
     table = TRIM.but("measured", rank=ALWAYS).of(trimmed)
     rss = snapshot.target.rss, after.target.rss
-    called = f"Called malloc_trim({scope.pad}) in {snapshot.target.name}: it returned {result}."
-    fall = () if None in rss else (f"RSS was {rss[0]:,} bytes and is {rss[1]:,}.",)
+    called = note("trimmed", target=snapshot.target.name, pad=scope.pad, result=result)
+    fall = () if None in rss else (note("rss_fell", before=rss[0], after=rss[1]),)
     return Report((Notes((called, *fall), leads=True), table), snapshot.problems)

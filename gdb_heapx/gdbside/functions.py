@@ -9,6 +9,7 @@ import gdb
 
 from ..errors import HeapxError
 from ..inventory.chunk import IN_USE, Chunk
+from ..report.notes import sentence
 from ..snapshots.malloc import Scope
 from .session import GdbSession
 from .values import address_of
@@ -61,7 +62,7 @@ def _state(address: gdb.Value) -> str:
         return "outside"
     missing = catalogue.inventory_of(chunk).missing_tcaches
     if chunk.state == IN_USE and missing:
-        raise HeapxError("whether it is in use or in a tcache is unknown", missing)
+        raise HeapxError("whether it is in use or in a tcache is unknown", sentence(missing))
     return chunk.state
 
 

@@ -12,6 +12,8 @@ from ..glibc import releases
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
 from ..locate.libcs import Libc
 from ..locate.nptl import Block, Blocks, thread_blocks
+from ..report.model import Note
+from ..report.notes import note
 from ..target.facts import Thread
 from ..target.space import Record, Space
 from ..target.target import Target
@@ -63,7 +65,7 @@ class Caches:
     """
 
     how: str
-    missing: str | None = None
+    missing: Note | None = None
     caches: tuple[ThreadCache, ...] = ()
     thread_arena: dict[int, int] = field(default_factory=dict)
     chunks: Counter[int] = field(default_factory=Counter)
@@ -131,24 +133,20 @@ def _placed(problem: Problem, lwp: int, index: HeapIndex) -> Problem:
     return replace(problem, thread=lwp, arena=heap.arena if heap else None)
 
 
-def _missing(threads: Sequence[Thread], blocks: Blocks) -> str | None:
-    """Say of how many threads the tcaches are missing, and why; None where of none."""
+def _missing(threads: Sequence[Thread], blocks: Blocks) -> Note | None:
+    """Tell of how many threads the tcaches are missing, and why; None where of none."""
     if blocks.missing is None:
         return None
     known = {block.lwp for block in blocks.blocks}
     lost = sum(thread.lwp not in known for thread in threads)
-    whose = f"of {lost} of {len(threads)} threads" if threads else "of all threads"
-    return f"The tcaches {whose} are missing: {blocks.missing}. Their chunks count as in use."
+    return note("tcaches_missing", lost=lost, threads=len(threads), why=blocks.missing)
 
 
-def _not_located(libc: Libc, blocks: Blocks, offsets: Offsets) -> str | None:
-    """Say that no thread's tcache was found, where there may be some."""
+def _not_located(libc: Libc, blocks: Blocks, offsets: Offsets) -> Note | None:
+    """Tell that no thread's tcache was found, where there may be some."""
     if offsets.tcache is not None or not blocks.blocks or not libc.parameters["tcache_count"]:
         return None
-    return (
-        "No tcache was found: no thread has one, or nothing tells where they are, and their "
-        "chunks count as in use."
-    )
+    return note("no_tcache")
 
 
 def _read(

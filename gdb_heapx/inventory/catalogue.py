@@ -17,9 +17,11 @@ from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from ..heap.heaps import Walked
 from ..locate.allocators import no_glibc, other_allocators
 from ..locate.libcs import NOTHING_GIVEN, Given, find_libcs
+from ..report.model import Note
+from ..report.notes import note, sentence
 from ..snapshots.malloc import EVERYTHING, Scope
 from ..snapshots.proof import proven_libc
-from ..snapshots.take import cut_problem, lost_libc
+from ..snapshots.take import cut_problem
 from ..target.amounts import Presence, presence_of
 from ..target.target import Target
 from .chunk import ALL, STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
@@ -92,7 +94,9 @@ class Catalogue:
         if not found:
             raise no_glibc(target)
         libcs = [proven_libc(target, candidates, scope) for candidates in found]
-        self._lost = tuple(lost_libc(e.image.path) for e in libraries if not e.libcs)
+        self._lost = tuple(
+            note("libc_not_read", path=e.image.path) for e in libraries if not e.libcs
+        )
         self.source = target
         self.problems: list[Problem] = [*cut_problem(target.facts)]
         self.inventories = [Inventory(target, libc, self.problems) for libc in libcs]
@@ -181,17 +185,19 @@ class Catalogue:
         if lost and mapping is not None and mapping.anonymous:
             return lost[0]
         candidates = (each for each in self.inventories if each.may_be_mmapped(address))
-        return next((each.lost_mmapped for each in candidates), None)
+        uncertain = next((each.uncertain_mmapped for each in candidates), None)
+        return sentence(uncertain) if uncertain else None
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What the reader must know about the chunks: what wasn't found, or only guessed."""
         return (*self._lost, *(note for each in self.inventories for note in each.notes))
 
     @property
-    def lost_mmapped(self) -> tuple[str, ...]:
+    def uncertain_mmapped(self) -> tuple[Note, ...]:
         """Which mmapped chunks are missing; they must be searched for to tell."""
-        return tuple(each.lost_mmapped for each in self.inventories if each.lost_mmapped)
+        told = (each.uncertain_mmapped for each in self.inventories)
+        return tuple(each for each in told if each)
 
     def _around(self, place: _Place, address: int, number: int) -> Around | None:
         before = deque[Seen](maxlen=number)

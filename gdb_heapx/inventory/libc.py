@@ -25,8 +25,9 @@ from ..heap.states import State
 from ..heap.tcaches import tcache_lists
 from ..locate.libcs import Libc
 from ..locate.nptl import thread_stacks
-from ..report.model import counted, size_text
-from ..snapshots.malloc import Identity, may_hold_mmapped, notes_of, read_arena, read_mmapped
+from ..report.model import Note
+from ..report.notes import note
+from ..snapshots.malloc import Identity, doubts, may_hold_mmapped, read_arena, read_mmapped
 from ..target.target import Target
 from .chunk import (
     BINNED,
@@ -68,7 +69,7 @@ class Inventory:
         self._target = target
         self._space = target.space
         self._outline = outline = read_outline(target, libc)
-        self.notes = notes_of(libc, outline.caches)
+        self.notes = doubts(libc, outline.caches)
         problems += aborted(target, libc)
         self.note([*libc.problems, *outline.caches.problems, *outline.problems])
         for arena, fast in zip(outline.arenas, outline.fast):
@@ -93,7 +94,7 @@ class Inventory:
         return sum(heaps) + self.libc.parameters["mmapped_mem"]
 
     @property
-    def missing_tcaches(self) -> str | None:
+    def missing_tcaches(self) -> Note | None:
         """Why some tcaches weren't found, so that their chunks look in use; None if all were."""
         return self._outline.caches.missing
 
@@ -120,12 +121,12 @@ class Inventory:
         return found if certain else ()
 
     @property
-    def lost_mmapped(self) -> str | None:
-        """Say that mmapped chunks are missing, since they were not found for certain."""
+    def uncertain_mmapped(self) -> Note | None:
+        """Tell that mmapped chunks are missing, since they were not found for certain."""
         if self._mmapped[1]:
             return None
-        parameters = self.libc.parameters
-        return uncertain_mmapped(parameters["n_mmaps"], parameters["mmapped_mem"])
+        number, size = (self.libc.parameters[name] for name in ("n_mmaps", "mmapped_mem"))
+        return note("mmapped_uncertain", number=number, size=size)
 
     def may_be_mmapped(self, address: int) -> bool:
         """Tell whether an address may be of a mmapped chunk that is missing."""
@@ -296,15 +297,6 @@ class Inventory:
             for each in tcache_lists(self._space, layout, lwp, record, links):
                 each.follow(None, lambda chunk, *_, each=each: found.update({chunk: each}))
         return found
-
-
-def uncertain_mmapped(number: int, size: int) -> str:
-    """Say that mmapped chunks were not all found."""
-    return (
-        f"glibc counts {counted(number, 'mmapped chunk')} of "
-        f"{size_text(size)}, which were not found for certain: what other anonymous memory "
-        "there is counts as theirs, up to that size."
-    )
 
 
 def _add(places: Places, chunk: int, size: int) -> None:

@@ -9,7 +9,8 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .model import Findings, Kind, Notes, Report, Row, Steps, Table, counted
+from .model import Findings, Kind, Note, Notes, Report, Row, Steps, Table
+from .notes import note
 
 STREAMED = 40  # rows
 
@@ -28,7 +29,7 @@ def arrange(
     """
     if not report.tables:
         return report
-    table, notes = report.tables[0], list[str]()
+    table, notes = report.tables[0], list[Note]()
     for name in (*(columns or ()), *((sort,) if sort else ())):
         if table.column(name) is None:
             known = ", ".join(column.name for column in table.columns)
@@ -39,11 +40,11 @@ def arrange(
     if isinstance(rows, Iterator) and limit is not None and order:
         rows, more = _best(rows, order, limit)
         if more:
-            notes.append(f"{counted(more, 'more row')} (--limit).")
+            notes.append(note("more_rows", number=more, summed=False))
     if isinstance(rows, Iterator) and limit is not None:
         rows = list(islice(rows, limit + 1))
         if len(rows) > limit:
-            notes.append(f"More rows follow the first {limit:,}: --limit shows them.")
+            notes.append(note("rows_follow", limit=limit))
             rows = rows[:limit]
     if order or (is_text and isinstance(rows, Iterator)):
         rows = list(rows)
@@ -53,8 +54,8 @@ def arrange(
         rows = order.sorted(rows)
     found = bool(rows)
     if limit is not None and limit < len(rows):
-        whole = "; the total is of all rows" if table.total else ""
-        notes.append(f"{counted(len(rows) - limit, 'more row')} (--limit){whole}.")
+        more, summed = len(rows) - limit, bool(table.total)
+        notes.append(note("more_rows", number=more, summed=summed))
         rows = rows[:limit]
     blocks = [_arranged(block, table, rows) for block in report.blocks]
     if not found:  # nothing is shown that could be followed up
@@ -72,7 +73,7 @@ def _arranged(block: object, table: Table, rows: Sequence[Row]) -> object:
     return replace(block, findings=tuple(found[id(row)] for row in rows))
 
 
-def _noted(blocks: Sequence[object], more: Sequence[str]) -> tuple[object, ...]:
+def _noted(blocks: Sequence[object], more: Sequence[Note]) -> tuple[object, ...]:
     """Return the blocks with more notes: behind those that there are, else before the steps."""
     if not more:
         return tuple(blocks)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import escape
 from .model import Bar, Dump, Finding, Findings, Notes, Steps, Table, size_text
+from .notes import sentence
 from .style import BARS, COMMAND, HEADING, NOTE, Style, Tokens, library
 from .tables import GAP, table_tokens
 
@@ -26,7 +27,7 @@ def sentence_tokens(kind: str, text: str, style: Style, first: str = "", rest: s
 
 def _note_tokens(block: Notes, style: Style) -> Tokens:
     for note in block.notes:
-        yield from sentence_tokens("" if block.leads else NOTE, note, style)
+        yield from sentence_tokens("" if block.leads else NOTE, sentence(note), style)
 
 
 def _step_tokens(block: Steps, style: Style) -> Tokens:
@@ -125,6 +126,6 @@ BLOCKS: dict[type, Shown] = {
     Bar: Shown(_bar_tokens, apart=False),
     Dump: Shown(_dump_tokens, _dump_data),
     Findings: Shown(_findings_tokens, _findings_data),
-    Notes: Shown(_note_tokens, lambda block: {"notes": list(block.notes)}),
+    Notes: Shown(_note_tokens, lambda block: {"notes": [sentence(note) for note in block.notes]}),
     Steps: Shown(_step_tokens),
 }

@@ -209,10 +209,18 @@ class Dump:
 
 
 @dataclass(frozen=True)
-class Notes:
-    """Sentences: what the reader must know about the figures, or what `leads` to them."""
+class Note:
+    """Something that the reader must know: a stable code, and its values (notes.sentence)."""
 
-    notes: tuple[str, ...]
+    code: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the reader must know about the figures, or what `leads` to them."""
+
+    notes: tuple[Note, ...]
     leads: bool = False
 
 

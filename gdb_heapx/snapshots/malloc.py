@@ -22,6 +22,8 @@ from ..heap.outline import Outline, read_outline
 from ..heap.tcaches import Caches, Tcache, ThreadCache
 from ..locate.libcs import Found, Libc
 from ..locate.loader import link_map_of
+from ..report.model import Note
+from ..report.notes import note
 from ..target.amounts import Presence, presence_of
 from ..target.facts import Thread
 from ..target.mappings import Mapping, outside
@@ -95,7 +97,7 @@ class Malloc:
     found: tuple[Found, ...]
     checks: tuple[Check, ...]
     problems: tuple[Problem, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     @property
     def identity(self) -> Identity:
@@ -192,7 +194,7 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
                 gathered([*libc.problems, *caches.problems, *problems]),
             ),
         ),
-        notes=notes_of(libc, caches),
+        notes=doubts(libc, caches),
     )
 
 
@@ -230,23 +232,20 @@ def _threads(
         yield MallocThread(lwp, thread.name, arena, tcaches.get(lwp), lwp in caches.thread_arena)
 
 
-def notes_of(libc: Libc, caches: Caches) -> tuple[str, ...]:
-    """Say what wasn't found by debug symbols (the chunks have proven it), and which tcaches are
+def doubts(libc: Libc, caches: Caches) -> tuple[Note, ...]:
+    """Tell what wasn't found by debug symbols (the chunks have proven it), and which tcaches are
     missing.
     """
     missing = (caches.missing,) if caches.missing else ()
     return (*_guesses(libc), *missing)
 
 
-def _guesses(libc: Libc) -> tuple[str, ...]:
+def _guesses(libc: Libc) -> tuple[Note, ...]:
     how = {found.what: found.how for found in libc.found}
     if libc.proven:
         return ()
-    ways = " and ".join(sorted({how["main_arena"], how["mp_"]}))
-    return (
-        f"No debug symbols for {libc.path}. How malloc's data was found: {ways}; its chunks add "
-        "up (heapx about).",
-    )
+    ways = sorted({how["main_arena"], how["mp_"]})
+    return (note("guessed", path=libc.path, ways=ways),)
 
 
 def _program_break(target: Target, libc: Libc) -> int | None:

@@ -11,6 +11,7 @@ from ..heap.arenas import RING_BROKEN
 from ..locate.allocators import no_glibc, other_allocators
 from ..locate.libcs import NOTHING_GIVEN, Given, Libc, find_libcs
 from ..locate.nptl import thread_stacks
+from ..report.notes import note
 from ..target.facts import Facts
 from ..target.target import Target
 from .figures import ArenaFigures
@@ -88,7 +89,7 @@ def take(target: Target, scope: Scope = EVERYTHING, given: Given = NOTHING_GIVEN
     if not read:
         raise no_glibc(target)
     libcs, mallocs = zip(*read)
-    lost = tuple(lost_libc(each.image.path) for each in found if not each.libcs)
+    lost = tuple(note("libc_not_read", path=each.image.path) for each in found if not each.libcs)
     first = mallocs[0]
     problems = (*cut_problem(target.facts), *first.problems)
     mallocs = (replace(first, notes=(*lost, *first.notes), problems=problems), *mallocs[1:])
@@ -105,11 +106,6 @@ def take(target: Target, scope: Scope = EVERYTHING, given: Given = NOTHING_GIVEN
 def cut_problem(facts: Facts) -> tuple[Problem, ...]:
     """Return that a core is cut short, if it is."""
     return (Problem(CORE_CUT, facts.cut),) if facts.cut else ()
-
-
-def lost_libc(path: str) -> str:
-    """Say that a libc is loaded whose malloc can't be read."""
-    return f"The malloc of {path} was not found: what it holds counts as other memory."
 
 
 def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:

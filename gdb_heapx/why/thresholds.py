@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from ..glibc.layout import Layout
 from ..glibc.systrim import at_break, taken_off
-from ..report.model import size_text
+from ..report.model import Note
+from ..report.notes import note
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
 from ..target.facts import Facts
@@ -49,13 +50,10 @@ def _heap_can_go(layout: Layout, arena: ArenaFigures, needed: int) -> bool:
     return nothing_before_top and previous.reserved - previous.size >= needed
 
 
-def thresholds(malloc: Malloc, environment: Environment | None) -> str:
-    """Return the sentence that says which limits are in force, and who set them."""
-    limits = (
-        f"{name} {size_text(malloc.parameters[name])} ({source_of(malloc, name, environment)})"
+def thresholds(malloc: Malloc, environment: Environment | None) -> Note:
+    """Tell which limits are in force, and who set them."""
+    limits = [
+        (name, malloc.parameters[name], source_of(malloc, name, environment))
         for name in ("trim_threshold", "top_pad")
-    )
-    return (
-        f"{', '.join(limits)}. "
-        "free() trims top only when what it frees, merged, has 64 KiB or more."
-    )
+    ]
+    return note("thresholds", limits=limits)

@@ -1,0 +1,169 @@
+"""What a reader is told beside the figures: codes with values, and the sentence of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .model import Note, counted, size_text
+
+
+def note(code: str, **values: Any) -> Note:
+    """Return a note; ValueError where SENTENCES has none of this code."""
+    if code not in SENTENCES:
+        raise ValueError(f"no note has the code {code}")
+    return Note(code, values)
+
+
+def sentence(told: Note) -> str:
+    """Return what a note says."""
+    return SENTENCES[told.code](**told.values)
+
+
+def _equation(known: bool, whole: int, parts: Mapping[str, int]) -> str:
+    total = f"{'RSS' if known else 'Address space'} {size_text(whole)}"
+    if not parts:
+        return total
+    return f"{total} = {' + '.join(f'{size_text(size)} {name}' for name, size in parts.items())}"
+
+
+_MOST = {
+    "retained": "was freed by the program: glibc malloc keeps it.",
+    "live": "is in use: the program holds it, and no malloc setting gives it back.",
+    "outside": "isn't malloc's.",
+}
+
+
+def _lies_at(
+    address: int, place: str, offset: int, chunk: int, size: int, state: str, shared: int | None
+) -> str:
+    places = {
+        "header": "the header of",
+        "memory": "what malloc returned for",
+        "in header": "in the header of",
+        "in memory": f"{offset:,} bytes into the memory of",
+    }
+    what = f"{address:#x} is {places[place]} chunk {chunk:#x}: {size:,} bytes, {state}."
+    if shared is None:
+        return what
+    return f"{what} The last word of chunk {shared:#x}'s memory lies there, too."
+
+
+def _checks(number: int, failed: int, damaged: bool) -> str:
+    if failed:
+        return f"{failed} of {number} checks failed."
+    if damaged:
+        return f"All {number} checks hold, and yet the heap is damaged: see the problems."
+    return f"All {number} checks hold."
+
+
+def _ledger_sum(rss: int, difference: int) -> str:
+    if not difference:
+        return f"The resident bytes add up to the kernel's RSS: {rss:,} bytes."
+    sign = "more" if difference > 0 else "less"
+    return (
+        f"RSS is {rss:,} bytes, {abs(difference):,} {sign} than the sum: pages moved between "
+        "the kernel's two readings, or are shared with a forked process (before Linux 6.7 such "
+        "pages and zero pages look the same)."
+    )
+
+
+def _trim_returns(pad: int, size: int | None, every: bool) -> str:
+    if size is None:
+        return "What malloc_trim would return is unknown."
+    where = "" if every else " here. It trims every arena: without ARENA all are shown"
+    return f"malloc_trim({pad}) would return {size:,} bytes of RAM{where}."
+
+
+def _thresholds(limits: Sequence[tuple[str, int, str]]) -> str:
+    told = (f"{name} {size_text(size)} ({source})" for name, size, source in limits)
+    return (
+        f"{', '.join(told)}. free() trims top only when what it frees, merged, has 64 KiB or more."
+    )
+
+
+def _tcaches_missing(lost: int, threads: int, why: str) -> str:
+    whose = f"of {lost} of {threads} threads" if threads else "of all threads"
+    return f"The tcaches {whose} are missing: {why}. Their chunks count as in use."
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+SENTENCES: dict[str, Callable[..., str]] = {
+    # What was looked at, and what it is.
+    "looked_at": lambda target, program, releases: (
+        f"{target}, {program or 'unknown program'}, glibc {' and '.join(releases)}"
+    ),
+    "equation": _equation,
+    "most_is": lambda of, most: f"{'Most of it' if most else 'The largest part'} {_MOST[of]}",
+    "not_glibc": lambda allocators: (
+        f"{' and '.join(allocators)}, not glibc, serves malloc here: its memory is part of the "
+        "other."
+    ),
+    "lies_at": _lies_at,
+    "smashed_top": lambda word, left: (
+        f"It is smashed: its size word is {word:#x}, where {left:#x} bytes are left."
+    ),
+    "smashed": lambda word, end: (
+        f"Its header can't be followed: its size word is {word:#x}. What lies from there up to "
+        f"{end:#x} is unknown."
+    ),
+    # What the figures say together.
+    "checks": _checks,
+    "ledger_sum": _ledger_sum,
+    "ledger_shared": lambda shared, pss: (
+        f"{size_text(shared)} of it is private memory that a forked process shares, and counts in "
+        f"both. PSS, which divides all shared pages, is {size_text(pss)}."
+    ),
+    "thresholds": _thresholds,
+    "threads_share": lambda threads, arenas, most: (
+        f"{threads} threads share {arenas} arenas, {most} at most in one."
+    ),
+    "trim_returns": _trim_returns,
+    "trimmed": lambda target, pad, result: (
+        f"Called malloc_trim({pad}) in {target}: it returned {result}."
+    ),
+    "rss_fell": lambda before, after: f"RSS was {before:,} bytes and is {after:,}.",
+    # What isn't known, or not for certain.
+    "residency_unknown": lambda why: f"What is resident is unknown: {why}.",
+    "environment_unknown": lambda: "The environment of the program is unknown.",
+    "not_walked": lambda: "In use is derived: what remains of system without a walk (--no-walk).",
+    "trim_not_walked": lambda: "What malloc_trim would return is known after a walk only.",
+    "not_counted": lambda arenas, size: (
+        f"Not counted, since it could not be walked over: arena {_listed(arenas)}, "
+        f"{size_text(size)}."
+    ),
+    "locked": lambda arenas: (
+        f"Locked by a thread: arena {_listed(arenas)}. Its figures may be in motion."
+    ),
+    "copies_of_libc": lambda number: (
+        f"{number} copies of libc are loaded, each with its own arenas."
+    ),
+    "libc_not_read": lambda path: (
+        f"The malloc of {path} was not found: what it holds counts as other memory."
+    ),
+    "guessed": lambda path, ways: (
+        f"No debug symbols for {path}. How malloc's data was found: {' and '.join(ways)}; its "
+        "chunks add up (heapx about)."
+    ),
+    "tcaches_missing": _tcaches_missing,
+    "no_tcache": lambda: (
+        "No tcache was found: no thread has one, or nothing tells where they are, and their "
+        "chunks count as in use."
+    ),
+    "mmapped_counted": lambda number, size: (
+        f"glibc counts {number:,} mmapped chunks of {size:,} bytes in all."
+    ),
+    "mmapped_uncertain": lambda number, size: (
+        f"glibc counts {counted(number, 'mmapped chunk')} of {size_text(size)}, which were not "
+        "found for certain: what other anonymous memory there is counts as theirs, up to that "
+        "size."
+    ),
+    # What isn't shown.
+    "more_rows": lambda number, summed: (
+        f"{counted(number, 'more row')} (--limit){'; the total is of all rows' if summed else ''}."
+    ),
+    "rows_follow": lambda limit: f"More rows follow the first {limit:,}: --limit shows them.",
+}
