@@ -16,7 +16,7 @@ from ..snapshots.take import Snapshot
 from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg
 
 HELP_WIDTH = 79
-CHUNKS = "--chunks"
+CHUNKS_FLAG = "--chunks"
 
 
 class Session(Protocol):
@@ -86,7 +86,7 @@ class Command:
     @property
     def own_args(self) -> tuple[Arg, ...]:
         """The arguments that its functions get; the others say which one, and what is read."""
-        return tuple(a for a in self.args if a not in SCOPE_ARGS and a.name != CHUNKS)
+        return tuple(a for a in self.args if a not in SCOPE_ARGS and a.name != CHUNKS_FLAG)
 
     @property
     def all_args(self) -> tuple[Arg, ...]:
@@ -172,7 +172,7 @@ def _faults(declared: Command) -> Iterator[str]:
     names = [arg.name for arg in declared.all_args]
     names += [table.name for table in declared.tables]
     yield from (f"{name} twice" for name in names if names.count(name) > 1)
-    if (CHUNKS in names) != (declared.chunks is not None):
+    if (CHUNKS_FLAG in names) != (declared.chunks is not None):
         yield "--chunks and a function for it belong together"
     if declared.chunks and declared.needs is not Needs.SNAPSHOT:
         yield "--chunks chooses between a snapshot and chunks"

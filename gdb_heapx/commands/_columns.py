@@ -7,7 +7,7 @@ from ..report.model import DATA_ONLY, Column, Kind
 LIBC = Column("libc", Kind.TEXT, DATA_ONLY)
 STATE = Column("state", Kind.TEXT)
 LIST = Column("list", Kind.TEXT, absent="-")
-SIZES = (
+BIN_SIZES = (
     Column("min_size", Kind.BYTES, exact=True),
     Column("max_size", Kind.BYTES, absent="any", exact=True),
 )

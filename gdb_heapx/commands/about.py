@@ -9,7 +9,8 @@ from typing import NamedTuple
 from .. import __version__
 from ..cli.command import command
 from ..report.model import Column, Kind, Report, Schema
-from ..snapshots.take import Snapshot, TargetFacts
+from ..snapshots.take import Snapshot
+from ..target.facts import Facts
 from ._columns import LIBC
 
 ABOUT = Schema(
@@ -37,7 +38,7 @@ def about(snapshot: Snapshot) -> Report:
     return Report((ABOUT.of([*_of_target(snapshot.target), *of_malloc]),), snapshot.problems)
 
 
-def _of_target(target: TargetFacts) -> Iterator[_Fact]:
+def _of_target(target: Facts) -> Iterator[_Fact]:
     yield _Fact("heapx", __version__, "Python " + sys.version.split()[0])
     yield _Fact("target", target.name, "stopped by gdb" if target.live else "as it was dumped")
     yield _Fact("program", target.exe, target.exe_how)

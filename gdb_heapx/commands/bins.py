@@ -11,7 +11,7 @@ from ..inventory.catalogue import Catalogue
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
-from ._columns import LIBC, PRESENCE, SIZES, TOTALS
+from ._columns import BIN_SIZES, LIBC, PRESENCE, TOTALS
 from ._notes import residency_note
 
 BINS = Schema(
@@ -20,7 +20,7 @@ BINS = Schema(
         Column("arena", Kind.INDEX, of="arena.index"),
         Column("kind", Kind.TEXT, of="bin.kind.value"),
         Column("bin", Kind.INDEX, of="bin.index"),
-        *within("bin", *SIZES, *TOTALS, *PRESENCE),
+        *within("bin", *BIN_SIZES, *TOTALS, *PRESENCE),
         *within("arena", LIBC),
     ),
     adds=("chunks",),

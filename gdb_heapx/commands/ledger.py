@@ -18,12 +18,12 @@ from ._columns import LIBC
 from ._notes import equation, mmapped_notes, usual_notes
 
 OWNER = Column("owner", Kind.TEXT, of="owner.value")
-SIZES = (
+AMOUNTS = (
     Column("virtual", Kind.BYTES),
     *within("presence", Column("resident", Kind.BYTES), Column("swapped", Kind.BYTES)),
 )
-LEDGER = Schema("ledger", (OWNER, Column("arena", Kind.INDEX, absent=""), *SIZES, LIBC), adds=())
-OWNERS = Schema("owners", (OWNER, *SIZES))
+LEDGER = Schema("ledger", (OWNER, Column("arena", Kind.INDEX, absent=""), *AMOUNTS, LIBC), adds=())
+OWNERS = Schema("owners", (OWNER, *AMOUNTS))
 
 
 class _Owned(NamedTuple):
