@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
@@ -10,6 +11,8 @@ from heapbuilder import AMD64, ARM64, I386, SWAPPED, USED, HeapBuilder, Pages, c
 from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.access import of_process
+from gdb_heapx.target.pages import PageStates
 from gdb_heapx.target.process import QuietMemory
 
 MACHINES = {"amd64": AMD64, "arm64": ARM64, "i386": I386}
@@ -122,3 +125,16 @@ def test_a_read_of_any_kind_is_bounded():
             read(top)
     assert not space.readable(top)
     assert not watched.brought_back
+
+
+def test_of_a_process_there_is_one_memory_and_it_is_bounded(monkeypatch):
+    """As if all its pages were in swap."""
+    monkeypatch.setattr(PageStates, "state", lambda *_: SWAPPED)
+    monkeypatch.setattr(
+        PageStates, "states", lambda self, a, b: bytes([SWAPPED]) * (-(-b // 4096) - a // 4096)
+    )
+    access = of_process(os.getpid(), 8, 4096, None, ())
+    mapping = next(each for each in access.mappings if each.name == "[heap]")
+    assert len(access.memory.read(mapping.start, 64)) == 64
+    with pytest.raises(SwappedOutError):
+        access.memory.read(mapping.start + 4096, 64)
