@@ -12,7 +12,7 @@ from typing import SupportsInt
 from .errors import HeapxError
 from .gdbside.session import GdbSession
 from .gdbside.values import as_address
-from .inventory.chunk import ALL, STATES, Chunk, Wanted
+from .inventory.chunk import ALL, CHUNK_STATES, Chunk, Wanted
 from .report.model import Finding
 from .snapshots.figures import select_arenas
 from .snapshots.malloc import Scope
@@ -48,9 +48,9 @@ def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:
     """
     catalogue = GdbSession().catalogue(Scope())
     select_arenas(catalogue.arenas(), wanted.arena)
-    unknown = (wanted.states or frozenset()) - frozenset(STATES)
+    unknown = (wanted.states or frozenset()) - frozenset(CHUNK_STATES)
     if unknown:
-        raise HeapxError(f"no state {min(unknown)!r}", f"States: {', '.join(STATES)}")
+        raise HeapxError(f"no state {min(unknown)!r}", f"States: {', '.join(CHUNK_STATES)}")
     return catalogue.chunks(wanted)
 
 

@@ -20,7 +20,7 @@ from heapbuilder import (
     usual,
 )
 
-from gdb_heapx.heap.bins import BinKind
+from gdb_heapx.heap.states import NAMES, REGULAR, State
 from gdb_heapx.snapshots.take import take
 
 RELEASES = [(2, 23), (2, 26), (2, 29), (2, 31), (2, 32), (2, 36), (2, 42), (2, 43), (2, 44)]
@@ -38,7 +38,7 @@ def with_bins(*chunks, machine=AMD64, release=(2, 36)):
 
 
 def bins_of(heap, arena=0):
-    return {(b.kind.value, b.index): b for b in take(heap.target()).arenas()[arena].bins.bins}
+    return {(NAMES[b.kind], b.index): b for b in take(heap.target()).arenas()[arena].bins.bins}
 
 
 def problems_of(heap):
@@ -53,16 +53,17 @@ def test_lists_of_every_release_are_followed(machine, release):
     assert not snapshot.problems
     for figures, arena in zip(snapshot.arenas(), heap.arenas):
         book = arena.book
-        assert (figures.fast_chunks, figures.fast) == (book[FAST], book[FAST, "bytes"])
-        assert (figures.tcache_chunks, figures.tcache) == (book[TCACHE], book[TCACHE, "bytes"])
-        assert figures.binned_chunks == book[FREE] + book[UNSORTED]
+        chunks = figures.chunks
+        assert (chunks[State.FAST], figures.fast) == (book[FAST], book[FAST, "bytes"])
+        assert (chunks[State.TCACHE], figures.tcache) == (book[TCACHE], book[TCACHE, "bytes"])
+        assert chunks[State.BINNED] == book[FREE] + book[UNSORTED]
         assert figures.binned == book[FREE, "bytes"] + book[UNSORTED, "bytes"]
 
 
 def test_chunks_are_listed_by_bin():
     heap, _ = with_bins((FREE, 256), (FREE, 256), (UNSORTED, 2048), (FREE, 2048), (FAST, 48))
     bins = bins_of(heap)
-    assert {key: (b.chunks, b.bytes) for key, b in bins.items()} == {
+    assert {key: (b.chunks, b.amount.bytes) for key, b in bins.items()} == {
         ("fast", 1): (1, 48),
         ("unsorted", 1): (1, 2048),
         ("small", 16): (2, 512),
@@ -81,7 +82,7 @@ def test_a_bin_knows_its_range():
 
 def test_a_large_bin_holds_different_sizes():
     heap, _ = with_bins((FREE, 4096), (FREE, 4096 + 16), (FREE, 4096 + 256))
-    assert bins_of(heap)["large", 99].bytes == 3 * 4096 + 16 + 256
+    assert bins_of(heap)["large", 99].amount.bytes == 3 * 4096 + 16 + 256
 
 
 def test_an_empty_bin_is_not_listed():
@@ -104,7 +105,7 @@ def test_a_fast_list_is_followed_with_and_without_safe_linking(release):
 
 def test_fast_chunks_are_not_in_use():
     heap, _ = with_bins(*[(FAST, 48)] * 5)
-    assert take(heap.target()).arenas()[0].in_use_chunks == 6
+    assert take(heap.target()).arenas()[0].chunks[State.IN_USE] == 6
 
 
 def with_tcache(machine=AMD64, release=(2, 36), sizes=(64, 64, 96)):
@@ -119,7 +120,8 @@ def with_tcache(machine=AMD64, release=(2, 36), sizes=(64, 64, 96)):
 def test_a_tcached_chunk_is_not_in_use():
     heap, _, _ = with_tcache()
     figures = take(heap.target()).arenas()[0]
-    assert (figures.in_use_chunks, figures.tcache_chunks, figures.tcache) == (2, 3, 224)
+    assert (figures.chunks[State.IN_USE], figures.chunks[State.TCACHE]) == (2, 3)
+    assert figures.tcache == 224
 
 
 def test_a_tcache_struct_is_overhead():
@@ -132,7 +134,7 @@ def test_a_tcache_is_listed_by_thread_and_bin(machine):
     heap, _, _ = with_tcache(machine)
     (cache,) = take(heap.target()).mallocs[0].caches
     assert (cache.name, cache.tcache.lwp) == ("main", 1234)
-    assert [(b.min_size, b.chunks, b.bytes) for b in cache.tcache.bins] == [
+    assert [(b.min_size, b.chunks, b.amount.bytes) for b in cache.tcache.bins] == [
         (64, 2, 128),
         (96, 1, 96),
     ]
@@ -450,4 +452,4 @@ def test_damage_where_a_thread_stands_in_malloc_is_in_motion():
 
 
 def test_the_kinds_are_in_mallocs_order():
-    assert [kind.value for kind in BinKind] == ["tcache", "fast", "unsorted", "small", "large"]
+    assert [NAMES[kind] for kind in REGULAR] == ["unsorted", "small", "large"]

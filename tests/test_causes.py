@@ -30,6 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import answer
 
+from gdb_heapx.heap.states import State
 from gdb_heapx.report.model import Finding, size_text
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.regions import Owner
@@ -466,7 +467,7 @@ def test_no_finding_comes_before_one_of_a_quarter_more_bytes(seed):
 
 
 def amounts(case):
-    own = case.amount(Owner.OVERHEAD, Owner.RESERVED)
+    own = case.amount(State.OVERHEAD, Owner.RESERVED)
     return case.live, case.retained, own, case.outside
 
 
@@ -776,7 +777,7 @@ def test_the_overview_of_a_damaged_heap_has_a_part_that_is_unknown_and_is_the_rs
 def test_no_more_of_a_damaged_heap_is_pinned_than_is_known_to_be_free():
     snapshot = take(damaged().target())
     (pinned,) = (each for each in find_causes(snapshot) if each.code == "pinned")
-    assert pinned.bytes <= Case(snapshot).amount(Owner.BINNED)
+    assert pinned.bytes <= Case(snapshot).amount(State.BINNED)
 
 
 @every_scene

@@ -33,6 +33,7 @@ from sessions import Taken, said
 
 from gdb_heapx.cli.execute import Terminal
 from gdb_heapx.errors import HeapxError, UsageError
+from gdb_heapx.heap.states import NAMES
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
 from gdb_heapx.report.arrange import arrange
@@ -82,10 +83,8 @@ def test_the_counts_are_the_figures_of_the_arenas(seed, kind):
     snapshot, catalogue = take(target), Catalogue(target)
     for arena in snapshot.arenas():
         counts = catalogue.count(Wanted(arena=arena.address))
-        for state, bytes_ in (("in_use", IN_USE), ("tcache", TCACHE), ("fast", FAST)):
-            figures = getattr(arena, f"{state}_chunks"), getattr(arena, state)
-            assert counts[bytes_] == figures
-        assert counts[BINNED] == (arena.binned_chunks, arena.binned)
+        for state, chunks in arena.chunks.items():
+            assert counts[NAMES[state]] == (chunks, arena.amounts[state].bytes)
         assert counts[TOP][1] == arena.top
 
 

@@ -109,7 +109,9 @@ def assert_nothing_is_absurd(heap: HeapBuilder, walk: bool) -> None:
     accounts = account(snapshot)
     assert accounts.difference in (0, None)
     assert (accounts.difference is None) == (heap.residency is None)
-    assert sum(e.virtual for e in accounts.entries) == sum(m.size for m in target.space.mappings)
+    assert sum(e.amount.bytes for e in accounts.entries) == sum(
+        m.size for m in target.space.mappings
+    )
     for name, declared in load_commands().items():
         if declared.needs is not Needs.CHUNKS:
             assert_possible(report_of(declared, snapshot))

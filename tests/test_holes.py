@@ -9,7 +9,7 @@ import pytest
 from heapbuilder import PAGE, Pages
 
 from gdb_heapx.heap.holes import Holes, Trimmer
-from gdb_heapx.heap.holes import Pages as Whole
+from gdb_heapx.target.amounts import NOTHING, Amount
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
 
@@ -24,6 +24,10 @@ def trimmer(word=8, page=PAGE, residency=None, locked=()):
     mappings = [unlocked, *(replace(unlocked, start=s, end=e, usage=LOCKED) for s, e in locked)]
     target = SimpleNamespace(page=page, word=word, residency=residency, mappings=mappings)
     return Trimmer(target)
+
+
+def unknown(size):
+    return Amount(size, None, None)
 
 
 def holes(*chunks, top=0, **machine):
@@ -67,8 +71,8 @@ def test_a_free_chunk_gives_the_whole_pages_behind_its_first_six_words(
 ):
     found = holes((P + offset, size, False), word=word, page=page)
     first, stop = pages or (0, 0)
-    assert found.pages == Whole(returned=(stop - first) * page)
-    assert found.partial == (size - (stop - first) * page if pages else 0)
+    assert found.pages.returned.bytes == (stop - first) * page
+    assert found.partial.bytes == (size - (stop - first) * page if pages else 0)
     if pages:
         span = trimmer(word, page).whole_pages(P + offset, size)
         assert span == (P + first * page, P + stop * page)
@@ -112,19 +116,19 @@ FREE, FAST = False, True
     ],
 )
 def test_a_fast_chunk_becomes_one_with_what_is_free_around_it(parts):
-    assert holes(*chunks_of(*parts)).pages.returned == PAGE
+    assert holes(*chunks_of(*parts)).pages.returned.bytes == PAGE
 
 
 @pytest.mark.parametrize("part", [1, 2])
 def test_parts_that_do_not_touch_stay_apart(part):
     chunks = chunks_of((2048, FREE), (48, FAST), (2048, FREE))
     moved = [(start + 16 * (number >= part), *rest) for number, (start, *rest) in enumerate(chunks)]
-    assert holes(*moved).pages.returned == 0
+    assert holes(*moved).pages.returned.bytes == 0
 
 
 def test_small_chunks_are_no_part_of_pages():
     found = holes((P, 512, False), (P + 1024, 64, True))
-    assert (found.pages, found.partial, found.into_top) == (Whole(), 0, 0)
+    assert {*found.pages, found.partial, found.into_top} == {unknown(0)}
 
 
 @pytest.mark.parametrize(
@@ -139,11 +143,12 @@ def test_what_a_fast_chunk_joins_with_top_is_no_hole_any_more(parts, into_top):
     chunks = chunks_of(*parts)
     start, size, _ = chunks[-1]
     found = holes(*chunks, top=start + size)
-    assert (found.into_top, found.pages, found.partial) == (into_top, Whole(), 0)
+    assert found.into_top == unknown(into_top)
+    assert {*found.pages, found.partial} == {unknown(0)}
 
 
 def test_a_fast_chunk_that_does_not_touch_top_stays_below_it():
-    assert holes((P, 64, True), top=P + 128).into_top == 0
+    assert holes((P, 64, True), top=P + 128).into_top.bytes == 0
 
 
 def test_each_heap_has_its_own_holes():
@@ -152,7 +157,7 @@ def test_each_heap_has_its_own_holes():
     for start in (P - 48, P + (64 << 20) - 48):
         folded.add(start, 4144, False)
         folded.close(0)
-    assert folded.pages.returned == 2 * PAGE
+    assert folded.pages.returned.bytes == 2 * PAGE
 
 
 # What the kernel takes of it.
@@ -167,9 +172,9 @@ def pages_of(*states, start=P):
 
 def test_pages_go_from_ram_and_from_swap_and_some_are_gone_already():
     looking = trimmer(residency=pages_of(RESIDENT, SWAPPED, UNTOUCHED, ZERO, RESIDENT))
-    expected = Whole(returned=3 * PAGE, returned_resident=2 * PAGE, gone=2 * PAGE)
+    expected = Amount(3 * PAGE, 2 * PAGE, PAGE), Amount(2 * PAGE, 0, 0), NOTHING
     assert looking.advise(P, P + 5 * PAGE) == looking.unmap(P, P + 5 * PAGE) == expected
-    assert looking.advise(P, P) == Whole()
+    assert looking.advise(P, P) == (NOTHING,) * 3
 
 
 def at(first, stop):
@@ -194,25 +199,27 @@ def test_locked_memory_ends_what_madvise_returns(locked, returned):
     looking = trimmer(residency=residency, locked=locked)
     pages = looking.advise(*at(0, 8))
     kept = 8 - returned
-    assert (pages.returned, pages.kept, pages.gone) == (returned * PAGE, kept * PAGE, 0)
-    assert pages.returned_resident == (returned + 1) // 2 * PAGE
-    assert pages.kept_resident == kept // 2 * PAGE
-    assert looking.unmap(*at(0, 8)) == Whole(8 * PAGE, 4 * PAGE)
+    assert pages.returned == Amount(
+        *(n * PAGE for n in (returned, -(-returned // 2), returned // 2))
+    )
+    assert pages.kept == Amount(*(n * PAGE for n in (kept, kept // 2, -(-kept // 2))))
+    assert pages.gone == NOTHING
+    assert looking.unmap(*at(0, 8)) == (Amount(8 * PAGE, 4 * PAGE, 4 * PAGE), NOTHING, NOTHING)
 
 
 def test_bytes_around_whole_pages_count_by_the_page_they_lie_in():
     states = (UNTOUCHED, RESIDENT, SWAPPED, RESIDENT)
     found = holes((P + 512, 3 * PAGE, False), residency=pages_of(*states))
-    assert found.pages == Whole(2 * PAGE, PAGE)
-    assert (found.partial, found.partial_absent) == (PAGE, PAGE - 512)
+    assert found.pages == (Amount(2 * PAGE, PAGE, PAGE), NOTHING, NOTHING)
+    assert found.partial == Amount(PAGE, 512, 0)
 
 
 def test_what_joins_top_counts_by_its_pages():
     found = holes((P + 4000, 128, True), top=P + 4128, residency=pages_of(UNTOUCHED, RESIDENT))
-    assert (found.into_top, found.into_top_absent) == (128, 96)
+    assert found.into_top == Amount(128, 32, 0)
 
 
-def test_where_residency_is_unknown_nothing_is_absent():
+def test_where_residency_is_unknown_every_whole_page_may_go():
     found = holes((P + 512, 3 * PAGE, False), (P + 9000, 64, True))
-    assert found.pages == Whole(returned=2 * PAGE)
-    assert found.partial_absent == found.into_top_absent == 0
+    assert found.pages == (unknown(2 * PAGE), unknown(0), unknown(0))
+    assert (found.partial, found.into_top) == (unknown(PAGE), unknown(0))

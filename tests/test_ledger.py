@@ -24,15 +24,17 @@ from heapbuilder import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdb_heapx.snapshots.ledger import MALLOC, STATES, account
+from gdb_heapx.heap.states import STATES, State
+from gdb_heapx.snapshots.ledger import MALLOC, account
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.regions import APART, Owner
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target.amounts import UNKNOWN, Presence
+from gdb_heapx.target.amounts import Amount
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import RESIDENT, SWAPPED
 
 NOTHING = Usage(0, 0, 0, 0, 0, 0, False, None)
+NONE = Amount(0, 0, 0)
 MACHINES = [(AMD64, (2, 36)), (AMD64, (2, 44)), (I386, (2, 31)), (S390X, (2, 42)), (ARM64, (2, 36))]
 
 
@@ -44,6 +46,10 @@ def known(heap):
 
 def ledger_of(heap, walk=True):
     return account(take(heap.target(), Scope(walk)))
+
+
+def mapped(heap):
+    return sum(mapping.size for mapping in heap.target().space.mappings)
 
 
 def entry(ledger, owner, arena=None):
@@ -62,14 +68,14 @@ def test_the_entries_add_up_to_all_mappings_and_to_the_kernels_rss(seed, kind, w
         heap.mmapped(heap.page * seed.randrange(2, 50), apart=seed.random() < 0.5)
     target = with_pages_at_random(seed, heap).target()
     ledger = ledger_of(heap, walk)
-    assert sum(e.virtual for e in ledger.entries) == sum(m.size for m in target.space.mappings)
-    resident = sum(e.presence.resident for e in ledger.entries)
+    assert sum(e.amount.bytes for e in ledger.entries) == sum(m.size for m in target.space.mappings)
+    resident = sum(e.amount.resident for e in ledger.entries)
     assert resident == ledger.rss == sum(m.usage.resident for m in target.space.mappings)
-    swapped = sum(e.presence.swapped for e in ledger.entries)
+    swapped = sum(e.amount.swapped for e in ledger.entries)
     assert swapped == sum(m.usage.swapped for m in target.space.mappings)
     assert ledger.difference == 0
     for each in ledger.entries:
-        assert 0 <= each.presence.resident + each.presence.swapped <= each.virtual
+        assert 0 <= each.amount.resident + each.amount.swapped <= each.amount.bytes
 
 
 def test_a_heap_is_divided_by_the_state_of_its_bytes():
@@ -78,11 +84,11 @@ def test_a_heap_is_divided_by_the_state_of_its_bytes():
     ledger = account(snapshot)
     for arena in snapshot.arenas():
         found = {owner: entry(ledger, owner, arena.index) for owner in STATES}
-        assert {o: e.virtual for o, e in found.items()} == {
-            o: getattr(arena, o.name.lower()) for o in STATES
+        assert {o: e.amount.bytes for o, e in found.items()} == {
+            state: amount.bytes for state, amount in arena.amounts.items()
         }
-        assert all(e.presence == (e.virtual, 0) for e in found.values())
-    assert ledger.of(Owner.HEAP, Owner.UNKNOWN) == (0, (0, 0))
+        assert all(e.amount == Amount(e.amount.bytes, e.amount.bytes, 0) for e in found.values())
+    assert ledger.of(Owner.HEAP, Owner.UNKNOWN) == NONE
 
 
 def test_each_state_has_what_its_own_pages_say():
@@ -95,24 +101,24 @@ def test_each_state_has_what_its_own_pages_say():
     heap.residency.mark(heap.brk, heap.main.top + 3 * PAGE, SWAPPED)
     heap.residency.mark(heap.brk + 5 * PAGE, heap.brk + 9 * PAGE, RESIDENT)
     ledger = ledger_of(heap)
-    assert entry(ledger, Owner.BINNED, 0).presence == (PAGE, PAGE)
-    assert entry(ledger, Owner.IN_USE, 0).presence == (2 * PAGE, 4 * PAGE)
-    assert entry(ledger, Owner.TOP, 0).presence == (PAGE, 2 * PAGE)
+    assert entry(ledger, State.BINNED, 0).amount == Amount(2 * PAGE, PAGE, PAGE)
+    assert entry(ledger, State.IN_USE, 0).amount == Amount(6 * PAGE, 2 * PAGE, 4 * PAGE)
+    assert entry(ledger, State.TOP, 0).amount == Amount(3 * PAGE, PAGE, 2 * PAGE)
 
 
 def test_of_adds_up_owners():
     ledger = ledger_of(known(usual()))
-    owners = (Owner.TOP, Owner.BINNED)
+    owners = (State.TOP, State.BINNED)
     chosen = [e for e in ledger.entries if e.owner in owners]
     assert len(chosen) == 6
-    virtual = sum(e.virtual for e in chosen)
-    assert ledger.of(*owners) == (virtual, Presence(virtual, 0))
-    assert ledger.of() == (0, (0, 0))
+    virtual = sum(e.amount.bytes for e in chosen)
+    assert ledger.of(*owners) == Amount(virtual, virtual, 0)
+    assert ledger.of() == NONE
 
 
 def test_entries_come_in_the_order_of_owners_and_then_of_arenas():
     entries = ledger_of(known(usual())).entries
-    order = list(Owner)
+    order = [*STATES, *Owner]
     keys = [(order.index(e.owner), -1 if e.arena is None else e.arena) for e in entries]
     assert keys == sorted(keys)
     assert len(set(keys)) == len(keys)
@@ -128,12 +134,12 @@ def test_all_that_malloc_has_is_named():
     arena.add(USED, 640)
     heap.mmapped(35 * PAGE)
     ledger = ledger_of(heap)
-    assert entry(ledger, Owner.MMAPPED).virtual == 35 * PAGE
+    assert entry(ledger, Owner.MMAPPED).amount.bytes == 35 * PAGE
     (base, end) = arena.heaps[0]
-    assert entry(ledger, Owner.RESERVED, 1).virtual == heap.layout.heap_max - (end - base)
-    libc = entry(ledger, Owner.FILES).virtual
-    total = sum(e.virtual for e in ledger.entries)
-    assert ledger.of(*MALLOC)[0] == total - libc
+    assert entry(ledger, Owner.RESERVED, 1).amount.bytes == heap.layout.heap_max - (end - base)
+    libc = entry(ledger, Owner.FILES).amount.bytes
+    total = sum(e.amount.bytes for e in ledger.entries)
+    assert ledger.of(*MALLOC).bytes == total - libc
 
 
 @pytest.mark.parametrize("owner", APART)
@@ -144,7 +150,7 @@ def test_what_is_in_no_rss_is_listed_and_not_added(owner):
     usage = Usage(0, 0, 0, 0, 0, 4 << 20, False, kind)
     heap.unreadable.append(Mapping(1 << 30, 2 << 30, "rw-s", 7, "/dev/x", 0, usage))
     ledger = ledger_of(heap)
-    assert entry(ledger, owner).virtual == 1 << 30
+    assert entry(ledger, owner).amount.bytes == 1 << 30
     assert ledger.difference == 0
 
 
@@ -192,19 +198,17 @@ def lost(apart=PAGE):
 def test_a_mmapped_chunk_that_was_not_found_counts_as_in_use():
     ledger = ledger_of(lost())
     found = entry(ledger, Owner.MMAPPED)
-    assert found.virtual == 500 * PAGE
-    assert entry(ledger, Owner.ANONYMOUS).virtual == PAGE
-    assert found.presence == (401 * PAGE, 99 * PAGE)
+    assert entry(ledger, Owner.ANONYMOUS).amount.bytes == PAGE
+    assert found.amount == Amount(500 * PAGE, 401 * PAGE, 99 * PAGE)
     assert ledger.difference == 0
 
 
 def test_mmapped_chunks_that_were_not_found_are_no_more_than_other_anonymous_memory():
     heap = lost()
-    all_mapped = sum(mapping.size for mapping in heap.target().space.mappings)
-    heap.field(heap.layout.par, heap.symbols["mp_"], "mmapped_mem", all_mapped)
+    heap.field(heap.layout.par, heap.symbols["mp_"], "mmapped_mem", mapped(heap))
     ledger = ledger_of(heap)
-    assert entry(ledger, Owner.MMAPPED).virtual == 501 * PAGE
-    assert not ledger.of(Owner.ANONYMOUS)[0]
+    assert entry(ledger, Owner.MMAPPED).amount.bytes == 501 * PAGE
+    assert not ledger.of(Owner.ANONYMOUS).bytes
     assert ledger.difference == 0
 
 
@@ -214,8 +218,7 @@ def test_where_the_mappings_are_not_known_mmapped_chunks_are_what_mp_counts():
         Owner.MMAPPED,
         None,
         "/lib/libc.so.6",
-        500 * PAGE,
-        UNKNOWN,
+        Amount(500 * PAGE, None, None),
     )
 
 
@@ -225,10 +228,10 @@ def test_where_the_mappings_are_not_known_mmapped_chunks_are_what_mp_counts():
 def test_where_residency_is_unknown_only_virtual_sizes_are_known():
     heap = usual()
     ledger = ledger_of(heap)
-    assert sum(e.virtual for e in ledger.entries) == sum(
+    assert sum(e.amount.bytes for e in ledger.entries) == sum(
         m.size for m in heap.target().space.mappings
     )
-    assert {e.presence for e in ledger.entries} == {(None, None)}
+    assert {(e.amount.resident, e.amount.swapped) for e in ledger.entries} == {(None, None)}
     assert (ledger.rss, ledger.difference) == (None, None)
 
 
@@ -239,8 +242,7 @@ def test_the_memory_of_a_damaged_arena_is_unknown_and_the_rest_stays(index):
     heap.poke(heap.arenas[index].chunks[5][0] + 8, 0)
     damaged = ledger_of(heap)
     size = heap.arenas[index].system
-    assert entry(damaged, Owner.UNKNOWN, index).virtual == size
-    assert entry(damaged, Owner.UNKNOWN, index).presence == (size, 0)
+    assert entry(damaged, Owner.UNKNOWN, index).amount == Amount(size, size, 0)
     others = [e for e in sound.entries if e.arena != index or e.owner not in STATES]
     assert Counter(others) <= Counter(damaged.entries)
     assert damaged.difference == 0
@@ -255,10 +257,10 @@ def test_free_chunks_that_no_list_leads_to_are_unknown():
     heap.target()
     heap.poke(chunks[1] + 16, 0x666600001230)
     ledger = ledger_of(heap)
-    assert entry(ledger, Owner.UNKNOWN, 0).virtual == 2 * 2048
-    assert entry(ledger, Owner.IN_USE, 0).virtual == 4 * 64
+    assert entry(ledger, Owner.UNKNOWN, 0).amount.bytes == 2 * 2048
+    assert entry(ledger, State.IN_USE, 0).amount.bytes == 4 * 64
     assert ledger.difference == 0
-    assert sum(e.virtual for e in ledger.entries) == sum(
+    assert sum(e.amount.bytes for e in ledger.entries) == sum(
         m.size for m in heap.target().space.mappings
     )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gdb_heapx.snapshots.regions import OverlapError, Owner, Span, owner_of, tile
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target.amounts import UNKNOWN, Presence
+from gdb_heapx.target.amounts import Amount
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED
 
@@ -64,7 +64,7 @@ def test_the_regions_fill_every_mapping_and_nothing_else(outer, inner, gaps, hol
         for at in range(region.span.start, region.span.end)
     }
     assert owners == expected
-    assert all(region.size for region in regions)
+    assert all(region.amount.bytes for region in regions)
 
 
 def test_a_region_keeps_whose_it_is_and_its_mapping():
@@ -100,14 +100,15 @@ def pages():
 
 def test_a_whole_mapping_has_what_the_kernel_says():
     (region,) = tiled([mapping(0, 4 * PAGE, kernel=usage(7, 5))], [], pages())
-    assert region.presence == Presence(7, 5)
+    assert region.amount == Amount(4 * PAGE, 7, 5)
 
 
 def test_a_part_has_what_its_pages_say():
     kernel = usage(2 * PAGE, PAGE)
     span = Span(100, PAGE + 100, Owner.HEAP)
     parts = [
-        region.presence for region in tiled([mapping(0, 4 * PAGE, "", kernel)], [span], pages())
+        (region.amount.resident, region.amount.swapped)
+        for region in tiled([mapping(0, 4 * PAGE, "", kernel)], [span], pages())
     ]
     assert parts == [(100, 0), (PAGE - 100, 100), (PAGE, PAGE - 100)]
 
@@ -118,18 +119,19 @@ def test_what_is_not_in_rss_is_nowhere_in_memory(apart, span):
     regions = tiled(
         [mapping(0, 4 * PAGE, "", usage(apart=apart))], [Span(*span, Owner.HEAP)], pages()
     )
-    assert {region.presence for region in regions} == {Presence(0, 0)}
+    assert {(each.amount.resident, each.amount.swapped) for each in regions} == {(0, 0)}
 
 
 def test_without_the_kernels_figures_it_is_unknown():
     (region,) = tiled([mapping(0, 4 * PAGE)], [])
-    assert region.presence == UNKNOWN
+    assert region.amount == Amount(4 * PAGE, None, None)
 
 
 def test_without_pages_only_whole_mappings_are_known():
     mappings = [mapping(0, PAGE, "", usage(7)), mapping(PAGE, 3 * PAGE, "", usage(PAGE))]
     regions = tiled(mappings, [Span(PAGE, 2 * PAGE, Owner.HEAP)])
-    assert [region.presence for region in regions] == [(7, 0), UNKNOWN, UNKNOWN]
+    unknown = Amount(PAGE, None, None)
+    assert [region.amount for region in regions] == [Amount(PAGE, 7, 0), unknown, unknown]
 
 
 # Whose a mapping is.

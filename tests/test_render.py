@@ -16,7 +16,8 @@ from sessions import report_of
 
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import Problem, escape
-from gdb_heapx.heap.trim import Part, Trim
+from gdb_heapx.heap.states import STATES
+from gdb_heapx.heap.trim import Trim
 from gdb_heapx.report import render
 from gdb_heapx.report.blocks import BLOCKS, Shown
 from gdb_heapx.report.model import Column, Kind, Notes, Report, Steps, Table, total
@@ -27,7 +28,7 @@ from gdb_heapx.report.tables import format_bytes
 from gdb_heapx.report.text import tokens
 from gdb_heapx.snapshots.regions import Owner, Region, Span
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target.amounts import UNKNOWN, Presence
+from gdb_heapx.target.amounts import Amount, sum_of
 
 SNAPSHOT = take(usual().target())
 KNOWN = take(with_pages_at_random(random.Random(1), usual()).target())
@@ -144,26 +145,23 @@ def test_missing_libraries_are_named(monkeypatch):
 def sixteen_arenas(snapshot):
     """Return the snapshot of a process with 16 arenas of 2 GiB."""
     (malloc,) = snapshot.mallocs
-    states = {"in_use": 1000 << 20, "tcache": 1999 << 10, "fast": 1999 << 10}
-    states.update(binned=1000 << 20, top=43 << 20, overhead=1999 << 10)
-    system = sum(states.values())
-    sizes = {**states, "system": system}
+    sizes = (1000 << 20, 1999 << 10, 1999 << 10, 1000 << 20, 43 << 20, 1999 << 10)
     known = snapshot.target.no_residency is None
-    part = Part(1000 << 20, 1000 << 20 if known else None)
+    amounts = [Amount(size, size, 0) if known else Amount(size, None, None) for size in sizes]
+    whole = sum_of(amounts)
     big = replace(
         malloc.arenas[0],
-        **sizes,
+        system=whole.bytes,
+        amounts=dict(zip(STATES, amounts)),
         threads=12,
-        max_system=system,
-        in_use_chunks=12345678,
-        binned_chunks=12345678,
+        max_system=whole.bytes,
+        chunks=dict.fromkeys(STATES, 12345678),
         heaps=malloc.arenas[0].heaps * 32,
-        trim=Trim(**dict.fromkeys(Trim.__dataclass_fields__, part)),
-        presence={name: Presence(n, 0) if known else UNKNOWN for name, n in sizes.items()},
+        trim=Trim(*[amounts[0]] * len(Trim._fields)),
     )
     arenas = tuple(replace(big, index=index, address=index) for index in range(16))
     regions = tuple(
-        Region(Span(0, system, Owner.HEAP, n, arena.libc, n), row, arena.presence["system"])
+        Region(Span(0, whole.bytes, Owner.HEAP, n, arena.libc, n), row, whole)
         for n, (row, arena) in enumerate(zip([snapshot.regions[0].mapping] * 16, arenas))
     )
     return replace(snapshot, mallocs=(replace(malloc, arenas=arenas),), regions=regions)

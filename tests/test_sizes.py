@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from live import heapx, look, table
 from sessions import answer
 
-from gdb_heapx.heap.census import Census, added, by_size, census_of
+from gdb_heapx.heap.census import Census, by_size, census_of, joined
+from gdb_heapx.heap.states import State
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
 
@@ -48,9 +49,9 @@ def counted(rows):
 def sums(snapshot):
     arenas = snapshot.arenas()
     return (
-        sum(arena.in_use_chunks for arena in arenas),
+        sum(arena.chunks[State.IN_USE] for arena in arenas),
         sum(arena.in_use for arena in arenas),
-        sum(a.tcache_chunks + a.fast_chunks + a.binned_chunks for a in arenas),
+        sum(n for a in arenas for state, n in a.chunks.items() if state is not State.IN_USE),
         sum(a.tcache + a.fast + a.binned for a in arenas),
     )
 
@@ -133,8 +134,8 @@ def test_a_list_that_names_chunks_which_are_not_there_gives_no_census():
     assert census_of(tagged, [], Counter({32: 1})) == Census({}, {})
 
 
-def test_censuses_are_added():
-    assert added([Census({1: 1}, {2: 1}), Census({1: 2}, {})]) == Census({1: 3}, {2: 1})
+def test_censuses_are_joined():
+    assert joined([Census({1: 1}, {2: 1}), Census({1: 2}, {})]) == Census({1: 3}, {2: 1})
 
 
 def test_an_arena_that_cannot_be_walked_over_is_named_and_not_counted():

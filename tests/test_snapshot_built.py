@@ -31,7 +31,7 @@ from sessions import answer
 from gdb_heapx.commands.arenas import MMAPPED_TOTAL
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.glibc.layout import Member
-from gdb_heapx.heap.trim import Trim
+from gdb_heapx.heap.states import NAMES, State
 from gdb_heapx.report.notes import sentence
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
@@ -47,8 +47,9 @@ RELEASES = [(2, 23), (2, 26), (2, 31), (2, 33), (2, 36), (2, 42), (2, 43), (2, 4
 
 def figures_of(arena):
     """Return an arena's figures without its addresses."""
-    names = "system in_use_chunks in_use tcache_chunks tcache fast_chunks fast binned_chunks"
-    return {n: getattr(arena, n) for n in (*names.split(), "binned", "top", "overhead")}
+    chunks = {f"{NAMES[state]} chunks": number for state, number in arena.chunks.items()}
+    sizes = {NAMES[state]: amount.bytes for state, amount in arena.amounts.items()}
+    return {"system": arena.system, **chunks, **sizes}
 
 
 def booked(arena):
@@ -56,13 +57,13 @@ def booked(arena):
     book = arena.book
     return {
         "system": arena.system,
-        "in_use_chunks": book[USED],
-        "in_use": book[USED, "bytes"],
-        "tcache_chunks": book[TCACHE],
+        "in use chunks": book[USED],
+        "in use": book[USED, "bytes"],
+        "tcache chunks": book[TCACHE],
         "tcache": book[TCACHE, "bytes"],
-        "fast_chunks": book["fast"],
+        "fast chunks": book["fast"],
         "fast": book["fast", "bytes"],
-        "binned_chunks": book[FREE] + book[UNSORTED],
+        "binned chunks": book[FREE] + book[UNSORTED],
         "binned": book[FREE, "bytes"] + book[UNSORTED, "bytes"],
         "top": arena.top_size,
         "overhead": arena.overhead + book[STRUCT, "bytes"],
@@ -117,7 +118,7 @@ def test_without_a_walk_the_lists_are_the_same(machine):
     walked, listed = take(heap.target()), take(heap.target(), Scope(walk=False))
     assert not listed.walked
     for one, other in zip(walked.arenas(), listed.arenas()):
-        assert other.in_use_chunks is None
+        assert State.IN_USE not in other.chunks
         assert (other.binned, other.fast, other.tcache) == (one.binned, one.fast, one.tcache)
 
 
@@ -458,7 +459,7 @@ def test_more_mmapped_chunks_than_is_mapped_are_damage_and_not_looked_for(name, 
     (row,) = map(table.named, table.rows)
     assert (row["chunks"], row["bytes"]) == (None, None)
     assert snapshot.in_use is None
-    assert account(snapshot).of(Owner.MMAPPED)[0] == 0
+    assert account(snapshot).of(Owner.MMAPPED).bytes == 0
     start, size = heap.mmaps[0]
     assert not [a for a, _ in heap.memory.reads if start <= a < start + size]
 
@@ -643,11 +644,11 @@ def assert_nothing_is_absurd(heap, walk):
     """No part of trim is negative or more than whole; the ledger fills every mapping."""
     snapshot = take(heap.target(), Scope(walk))
     trims = [arena.trim for arena in snapshot.arenas() if arena.trim]
-    sizes = [getattr(trim, name) for trim in trims for name in Trim.__dataclass_fields__]
+    sizes = [part for trim in trims for part in trim]
     assert all(0 <= part.resident <= part.bytes for part in sizes)
     entries = account(snapshot).entries
-    assert sum(e.virtual for e in entries) == sum(m.size for m in heap.target().space.mappings)
-    assert snapshot.problems or all(e.virtual >= 0 for e in entries)
+    assert sum(e.amount.bytes for e in entries) == sum(m.size for m in heap.target().space.mappings)
+    assert snapshot.problems or all(e.amount.bytes >= 0 for e in entries)
 
 
 def struct_size(heap):

@@ -26,12 +26,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdb_heapx.heap.scan import BLOCK, SMALLEST_READ
-from gdb_heapx.heap.trim import Part, Trim
+from gdb_heapx.heap.states import State
+from gdb_heapx.heap.trim import Trim
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
+from gdb_heapx.target.amounts import Amount
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED
 
-NAMES = tuple(Trim.__dataclass_fields__)
+NAMES = tuple(Trim._fields)
 KIB, MIB = 1 << 10, 1 << 20
 MACHINES = [(AMD64, (2, 36)), (AMD64, (2, 44)), (I386, (2, 31)), (ARM, (2, 28)), (S390X, (2, 42))]
 
@@ -54,11 +56,12 @@ def consolidated(arena):
 
 def malloc_trim(heap, arena, pad=0):
     """Return what becomes of each free byte: the parts of a Trim by name."""
-    pages, page, parts = heap.residency, heap.page, {name: [0, 0] for name in NAMES}
+    pages, page, parts = heap.residency, heap.page, {name: [0, 0, 0] for name in NAMES}
 
     def put(name, start, end):
         parts[name][0] += end - start
         parts[name][1] += pages.held(start, end, RESIDENT)
+        parts[name][2] += pages.held(start, end, SWAPPED)
 
     def release(name, at):
         gone = pages.state(at) not in (RESIDENT, SWAPPED)
@@ -89,18 +92,18 @@ def malloc_trim(heap, arena, pad=0):
             release("returned_top", at)
         else:
             put("kept_foreign_brk", at, at + page)
-    return {name: Part(*part) for name, part in parts.items()}
+    return {name: Amount(*part) for name, part in parts.items()}
 
 
-def parts_of(trim):
-    return {name: getattr(trim, name) for name in NAMES}
+def in_ram(size):
+    return Amount(size, size, 0)
 
 
 def assert_as_glibc(heap, pad=0):
     snapshot = take(heap.target(), Scope(pad=pad))
     assert not snapshot.problems
     for figures, arena in zip(snapshot.arenas(), heap.arenas):
-        assert parts_of(figures.trim) == malloc_trim(heap, arena, pad)
+        assert figures.trim._asdict() == malloc_trim(heap, arena, pad)
     return snapshot
 
 
@@ -119,12 +122,12 @@ def test_every_free_byte_goes_or_stays_as_in_glibc(seed, kind, pad):
 def test_the_parts_are_all_free_bytes_and_all_resident_ones(seed, kind):
     heap = with_pages_at_random(seed, at_random(seed, *kind))
     for arena in take(heap.target()).arenas():
-        states = ("binned", "fast", "tcache", "top")
-        parts = parts_of(arena.trim).values()
-        assert sum(part.bytes for part in parts) == sum(getattr(arena, name) for name in states)
-        resident = sum(arena.presence[name].resident for name in states)
-        assert sum(part.resident for part in parts) == resident
-        assert all(0 <= part.resident <= part.bytes for part in parts)
+        states = (State.BINNED, State.FAST, State.TCACHE, State.TOP)
+        for what in ("bytes", "resident", "swapped"):
+            parts = [getattr(part, what) for part in arena.trim]
+            assert sum(parts) == sum(getattr(arena.amounts[state], what) for state in states)
+            assert min(parts) >= 0
+        assert all(part.resident + part.swapped <= part.bytes for part in arena.trim)
 
 
 # Fast chunks and what is around them, wherever the walk's reads end.
@@ -182,7 +185,7 @@ def test_a_run_over_several_reads_is_one_hole():
     heap.main.add(USED, 64)
     (arena,) = assert_as_glibc(heap).arenas()
     assert arena.trim.returned_below_top.bytes == (20000 * 128 // PAGE - 1) * PAGE
-    assert arena.trim.kept_small_bins == (0, 0)
+    assert arena.trim.kept_small_bins == in_ram(0)
 
 
 def test_a_cached_chunk_does_not_merge():
@@ -243,8 +246,8 @@ def trim_of(heap, pad=0):
 )
 def test_systrim_leaves_a_page_at_least(machine, top, pad, returned):
     trim = trim_of(with_top(top, machine), pad)
-    assert trim.returned_top == (returned, returned)
-    assert trim.kept_top == (top - returned, top - returned)
+    assert trim.returned_top == in_ram(returned)
+    assert trim.kept_top == in_ram(top - returned)
     assert trim.returned == returned
 
 
@@ -253,35 +256,35 @@ def test_systrim_goes_by_huge_pages_where_malloc_does(huge, returned):
     heap = with_top(5 * MIB)
     heap.target()
     heap.field(heap.layout.par, heap.symbols["mp_"], "thp_pagesize", huge)
-    assert trim_of(heap).returned_top == (returned, returned)
+    assert trim_of(heap).returned_top == in_ram(returned)
 
 
 def test_a_top_that_was_never_touched_goes_without_giving_anything():
     trim = trim_of(with_top(MIB, state=UNTOUCHED))
-    assert trim.returned_top == (0, 0)
-    assert trim.already_returned == (MIB - PAGE, 0)
+    assert trim.returned_top == in_ram(0)
+    assert trim.already_returned == Amount(MIB - PAGE, 0, 0)
     assert trim.returned == 0
 
 
 def test_a_top_in_swap_goes_without_giving_ram():
-    assert trim_of(with_top(MIB, state=SWAPPED)).returned_top == (MIB - PAGE, 0)
+    assert trim_of(with_top(MIB, state=SWAPPED)).returned_top == Amount(MIB - PAGE, 0, MIB - PAGE)
 
 
 def test_a_locked_top_goes_as_well():
     heap = with_top(MIB)
     heap.locked = [(BRK, heap.main.top + MIB)]
     trim = trim_of(heap)
-    assert trim.returned_top == (MIB - PAGE, MIB - PAGE)
-    assert trim.kept_locked == (0, 0)
+    assert trim.returned_top == in_ram(MIB - PAGE)
+    assert trim.kept_locked == in_ram(0)
 
 
 def test_a_top_below_a_foreign_brk_stays():
     heap = with_top(MIB)
     heap.program_break = heap.main.top + MIB + PAGE
     trim = assert_as_glibc(heap).arenas()[0].trim
-    assert trim.returned_top == (0, 0)
-    assert trim.kept_foreign_brk == (MIB - PAGE, MIB - PAGE)
-    assert trim.kept_top == (PAGE, PAGE)
+    assert trim.returned_top == in_ram(0)
+    assert trim.kept_foreign_brk == in_ram(MIB - PAGE)
+    assert trim.kept_top == in_ram(PAGE)
 
 
 def test_the_top_of_a_main_arena_in_mmaps_stays():
@@ -306,7 +309,7 @@ def test_a_top_that_reached_the_program_break_again_goes():
     heap.program_break = heap.main.heaps[1][1]
     trim = assert_as_glibc(heap).arenas()[0].trim
     assert trim.returned_top.resident > MIB - 2 * PAGE
-    assert trim.kept_foreign_brk == (0, 0)
+    assert trim.kept_foreign_brk == in_ram(0)
 
 
 def test_the_top_of_another_arena_stays():
@@ -315,14 +318,14 @@ def test_the_top_of_another_arena_stays():
     arena.add(USED, 64)
     arena.close(MIB)
     trim = assert_as_glibc(heap).arenas()[1].trim
-    assert trim.kept_top == (arena.top_size, arena.top_size)
+    assert trim.kept_top == in_ram(arena.top_size)
 
 
 def test_fast_chunks_may_let_top_shrink_by_a_page_more():
     alone, joined = with_top(PAGE + 32), with_top(PAGE + 32, last=FAST)
     assert trim_of(alone).returned == 0
-    assert trim_of(joined).returned_top == (PAGE, PAGE)
-    assert trim_of(joined).kept_top == (32 + SIZES[FAST],) * 2
+    assert trim_of(joined).returned_top == in_ram(PAGE)
+    assert trim_of(joined).kept_top == in_ram(32 + SIZES[FAST])
 
 
 # What isn't known.
@@ -336,9 +339,9 @@ def test_where_residency_is_unknown_only_what_stays_is_known():
     known.residency = Pages()
     for one, other in zip(take(known.target()).arenas(), take(unknown.target()).arenas()):
         assert other.trim.returned is None
-        for name, part in parts_of(other.trim).items():
-            size = None if name in UNKNOWN else getattr(one.trim, name).bytes
-            assert part == (size, None)
+        for name, part in other.trim._asdict().items():
+            size = one.trim._asdict()[name].bytes
+            assert part == (None if name in UNKNOWN else Amount(size, None, None))
 
 
 def test_without_a_walk_nothing_is_known():

@@ -7,7 +7,8 @@ from operator import attrgetter
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..report.model import DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Table, Value
+from ..heap.states import NAMES, State
+from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
@@ -15,18 +16,31 @@ from ._columns import LIBC
 from ._notes import usual_notes
 
 
-def _in_memory(state: str, where: str) -> Callable[[ArenaFigures], Value]:
-    """Return what tells how much of a state is resident or swapped."""
-    get = attrgetter(where)
-    return lambda arena: get(arena.presence[state])
+def _of_state(state: State, what: str) -> Callable[[ArenaFigures], Value]:
+    """Return what tells an arena's bytes in a state, or those resident or swapped."""
+    get = attrgetter(what)
+    return lambda arena: get(arena.amounts[state]) if state in arena.amounts else None
 
 
-def _presence_columns(state: str, prefix: str = "", rank: int = DATA_ONLY) -> tuple[Column, ...]:
-    """Return the columns for what of a state is in memory."""
+def _bytes(state: State, rank: int = ALWAYS) -> Column:
+    return Column(_name(state), Kind.BYTES, rank, of=_of_state(state, "bytes"))
+
+
+def _chunks(state: State, rank: int = DATA_ONLY) -> Column:
+    title = f"{NAMES[state]} #" if rank != DATA_ONLY else None
+    name = f"{_name(state)}_chunks"
+    return Column(name, Kind.COUNT, rank, title, of=lambda arena: arena.chunks.get(state))
+
+
+def _in_memory(state: State) -> tuple[Column, ...]:
     return tuple(
-        Column(f"{prefix}{where}", Kind.BYTES, rank, of=_in_memory(state, where))
+        Column(f"{_name(state)}_{where}", Kind.BYTES, DATA_ONLY, of=_of_state(state, where))
         for where in ("resident", "swapped")
     )
+
+
+def _name(state: State) -> str:
+    return NAMES[state].replace(" ", "_")
 
 
 ARENA_COLUMNS = (
@@ -38,20 +52,21 @@ ARENA_COLUMNS = (
     Column("locked", Kind.BOOL, DATA_ONLY),
     Column("system", Kind.BYTES),
     Column("max_system", Kind.BYTES, rank=6, title="peak"),
-    Column("in_use_chunks", Kind.COUNT, rank=4, title="in use #"),
-    Column("in_use", Kind.BYTES),
-    Column("tcache_chunks", Kind.COUNT, DATA_ONLY),
-    Column("tcache", Kind.BYTES, rank=1),
-    Column("fast_chunks", Kind.COUNT, DATA_ONLY),
-    Column("fast", Kind.BYTES, rank=1),
-    Column("binned_chunks", Kind.COUNT, rank=5, title="binned #"),
-    Column("binned", Kind.BYTES),
-    Column("top", Kind.BYTES),
-    Column("overhead", Kind.BYTES),
-    *_presence_columns("system", rank=1),
-    *_presence_columns("in_use", "in_use_"),
-    *_presence_columns("binned", "binned_"),
-    *_presence_columns("top", "top_"),
+    _chunks(State.IN_USE, rank=4),
+    _bytes(State.IN_USE),
+    _chunks(State.TCACHE),
+    _bytes(State.TCACHE, rank=1),
+    _chunks(State.FAST),
+    _bytes(State.FAST, rank=1),
+    _chunks(State.BINNED, rank=5),
+    _bytes(State.BINNED),
+    _bytes(State.TOP),
+    _bytes(State.OVERHEAD),
+    Column("resident", Kind.BYTES, rank=1, of="amount.resident"),
+    Column("swapped", Kind.BYTES, rank=1, of="amount.swapped"),
+    *_in_memory(State.IN_USE),
+    *_in_memory(State.BINNED),
+    *_in_memory(State.TOP),
     LIBC,
 )
 ARENAS = Schema(
@@ -74,11 +89,11 @@ MMAPPED_TOTAL = Schema(
 )
 # What tells more of a state.
 NEXT = {
-    "in_use": ("heapx sizes", "most is in use: of which sizes"),
-    "tcache": ("heapx threads", "most is in thread caches: in whose"),
-    "fast": ("heapx trim", "most is in fastbins: what malloc_trim would return of it"),
-    "binned": ("heapx trim", "most is free in bins: what malloc_trim would return of it"),
-    "top": ("heapx top", "most is top: why free() doesn't return it"),
+    State.IN_USE: ("heapx sizes", "most is in use: of which sizes"),
+    State.TCACHE: ("heapx threads", "most is in thread caches: in whose"),
+    State.FAST: ("heapx trim", "most is in fastbins: what malloc_trim would return of it"),
+    State.BINNED: ("heapx trim", "most is free in bins: what malloc_trim would return of it"),
+    State.TOP: ("heapx top", "most is top: why free() doesn't return it"),
 }
 
 
@@ -100,12 +115,13 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     chosen = select_arenas(snapshot.arenas(), arena)
     table = ARENAS.of(chosen)
     notes = Notes(usual_notes(snapshot, chosen))
-    blocks = table, MMAPPED_TOTAL.of(snapshot.mallocs), notes, Steps(_largest(table))
+    blocks = table, MMAPPED_TOTAL.of(snapshot.mallocs), notes, Steps(_largest(chosen))
     return Report(blocks, snapshot.problems)
 
 
-def _largest(arenas: Table) -> tuple[tuple[str, str], ...]:
+def _largest(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:
     """Return what to look at next: what tells of the state with most bytes."""
-    sums = {state: sum(v for v in arenas.values(state) if isinstance(v, int)) for state in NEXT}
+    known = [each.amounts for each in arenas]
+    sums = {state: sum(each[state].bytes for each in known if state in each) for state in NEXT}
     state = max(sums, key=lambda each: sums[each])
     return (NEXT[state],) if sums[state] else ()

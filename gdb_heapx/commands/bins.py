@@ -6,21 +6,22 @@ from typing import NamedTuple
 
 from ..cli.arguments import NO_WALK, OF_ARENA, Arg
 from ..cli.command import command
-from ..heap.bins import Bin, BinKind
+from ..heap.bins import Bin
+from ..heap.states import NAMES, REGULAR, State
 from ..inventory.catalogue import Catalogue
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
-from ._columns import BIN_SIZES, LIBC, PRESENCE, TOTALS
+from ._columns import BIN_COLUMNS, LIBC
 from ._notes import residency_note
 
 BINS = Schema(
     "bins",
     (
         Column("arena", Kind.INDEX, of="arena.index"),
-        Column("kind", Kind.TEXT, of="bin.kind.value"),
+        Column("kind", Kind.TEXT, of=lambda it: NAMES[it.bin.kind]),
         Column("bin", Kind.INDEX, of="bin.index"),
-        *within("bin", *BIN_SIZES, *TOTALS, *PRESENCE),
+        *within("bin", *BIN_COLUMNS),
         *within("arena", LIBC),
     ),
     adds=("chunks",),
@@ -37,7 +38,7 @@ BIN_CHUNKS = Schema(
         LIBC,
     ),
 )
-KINDS = tuple(kind.value for kind in BinKind if kind is not BinKind.TCACHE)
+KINDS = tuple(NAMES[kind] for kind in (State.FAST, *REGULAR))
 
 
 class _ArenaBin(NamedTuple):
@@ -80,7 +81,7 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | Non
         _ArenaBin(each, b)
         for each in select_arenas(snapshot.arenas(), arena)
         for b in each.bins.bins
-        if kind in (None, b.kind.value) and bin in (None, b.index)
+        if kind in (None, NAMES[b.kind]) and bin in (None, b.index)
     ]
     notes, steps = Notes(residency_note(snapshot)), Steps(_chunks_of_largest(found))
     return Report((BINS.of(found), notes, steps), snapshot.problems)
@@ -90,7 +91,7 @@ def _chunks_of_largest(found: list[_ArenaBin]) -> tuple[tuple[str, str], ...]:
     """Return the line that lists the chunks of the bin with most bytes."""
     if not found:
         return ()
-    arena, largest = max(found, key=lambda each: each.bin.bytes)
-    of_bin = f"--kind {largest.kind.value} --bin {largest.index}"
+    arena, largest = max(found, key=lambda each: each.bin.amount.bytes)
+    of_bin = f"--kind {NAMES[largest.kind]} --bin {largest.index}"
     line = f"heapx bins --chunks --arena {arena.index} {of_bin}"
     return ((line, "the chunks of the largest"),)

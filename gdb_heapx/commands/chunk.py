@@ -9,13 +9,13 @@ from ..cli.arguments import ADDRESS
 from ..cli.command import Needs, command
 from ..errors import HeapxError, Problem
 from ..glibc.releases import tcache_has_key
-from ..heap.bins import BinKind
+from ..heap.states import NAMES, State
 from ..inventory.catalogue import Around, Catalogue, Position
-from ..inventory.chunk import BINNED, FAST, FREE, TCACHE, TOP, UNKNOWN, Chunk
+from ..inventory.chunk import BINNED, FAST, LISTED, TCACHE, TOP, UNKNOWN, Chunk
 from ..inventory.words import name_of, words_of
 from ..report.model import Column, Dump, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note
-from ..target.amounts import Presence
+from ..target.amounts import Amount
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
 from ._notes import residency_note
 
@@ -24,7 +24,7 @@ ONE = Schema(
     (
         *within("chunk", *CHUNK_COLUMNS[:-2]),
         *within(
-            "presence",
+            "amount",
             Column("resident", Kind.BYTES, rank=2, exact=True),
             Column("swapped", Kind.BYTES, rank=3, exact=True),
         ),
@@ -70,7 +70,7 @@ WORDS = Schema(
 
 class _One(NamedTuple):
     chunk: Chunk
-    presence: Presence
+    amount: Amount
 
 
 class _Neighbour(NamedTuple):
@@ -135,7 +135,7 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         place = address - (address - begin) % DUMP_LINE
         dump = Dump(place, catalogue.data(place, min(end - place, DUMPED)), place - begin)
     shown: list[object] = [
-        ONE.of([_One(one, catalogue.presence(one))]),
+        ONE.of([_One(one, catalogue.amount(one))]),
         NEIGHBOURS.of(list(_neighbours(found))),
         *_place(catalogue, one),
     ]
@@ -195,7 +195,7 @@ def _neighbours(found: Around) -> Iterator[_Neighbour]:
 
 def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
     """Yield where a free chunk hangs in its list."""
-    if chunk.state not in FREE:
+    if chunk.state not in LISTED:
         return
     found = catalogue.position(chunk)
     if found is None:
@@ -209,7 +209,7 @@ def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
 def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[_Word]:
     """Yield the first words of a chunk's memory, with what they are."""
     word = catalogue.word
-    large = (chunk.list or "").startswith(BinKind.LARGE.value)
+    large = (chunk.list or "").startswith(NAMES[State.LARGE])
     names = SIZE_LINK_NAMES if large else LINK_NAMES.get(chunk.state, ())
     release = catalogue.inventory_of(chunk).libc.layout.release
     if chunk.state == TCACHE and not tcache_has_key(release):

@@ -8,7 +8,7 @@ from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..inventory.catalogue import Catalogue
-from ..inventory.chunk import FREE, IN_USE, MMAPPED, STATES, Wanted
+from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, Wanted
 from ..report.model import Notes, Report, Schema, Steps
 from ..snapshots.figures import select_arenas
 from ._columns import CHUNK_COLUMNS, STATE, TOTALS
@@ -16,8 +16,8 @@ from ._columns import CHUNK_COLUMNS, STATE, TOTALS
 CHUNKS = Schema("chunks", CHUNK_COLUMNS)
 COUNTS = Schema("chunk_counts", (STATE, *TOTALS), adds=("chunks",))
 # The option's words: a state each, all that is free but top, all that the program holds.
-CHOICES = {state.replace(" ", "-"): frozenset({state}) for state in STATES}
-CHOICES["free"] = frozenset(FREE)
+CHOICES = {state.replace(" ", "-"): frozenset({state}) for state in CHUNK_STATES}
+CHOICES["free"] = frozenset(LISTED)
 CHOICES["in-use"] = frozenset({IN_USE, MMAPPED})
 NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
 

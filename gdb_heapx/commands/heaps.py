@@ -9,7 +9,7 @@ from ..cli.command import command
 from ..report.model import Column, Kind, Notes, Report, Schema, within
 from ..snapshots.figures import ArenaFigures, HeapFigures, select_arenas
 from ..snapshots.take import Snapshot
-from ._columns import LIBC, PRESENCE
+from ._columns import IN_MEMORY, LIBC
 from ._notes import usual_notes
 
 HEAPS = Schema(
@@ -24,7 +24,7 @@ HEAPS = Schema(
             Column("reserved", Kind.BYTES, rank=2),
             Column("in_use", Kind.BYTES),
             Column("free", Kind.BYTES),
-            *within("presence", *PRESENCE),
+            *within("amount", *IN_MEMORY),
         ),
         *within("arena", LIBC),
     ),

@@ -10,26 +10,27 @@ from ..cli.command import command
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note
 from ..snapshots.ledger import Ledger
-from ..snapshots.regions import APART, Owner
+from ..snapshots.regions import APART
 from ..snapshots.take import Snapshot
-from ..target.amounts import Presence
+from ..target.amounts import Amount
 from ..why.sums import Case
 from ._columns import LIBC
 from ._notes import equation, mmapped_notes, usual_notes
 
-OWNER = Column("owner", Kind.TEXT, of="owner.value")
-AMOUNTS = (
-    Column("virtual", Kind.BYTES),
-    *within("presence", Column("resident", Kind.BYTES), Column("swapped", Kind.BYTES)),
+OWNER = Column("owner", Kind.TEXT, of="name")
+AMOUNTS = within(
+    "amount",
+    Column("virtual", Kind.BYTES, of="bytes"),
+    Column("resident", Kind.BYTES),
+    Column("swapped", Kind.BYTES),
 )
 LEDGER = Schema("ledger", (OWNER, Column("arena", Kind.INDEX, absent=""), *AMOUNTS, LIBC), adds=())
 OWNERS = Schema("owners", (OWNER, *AMOUNTS))
 
 
 class _Owned(NamedTuple):
-    owner: Owner
-    virtual: int
-    presence: Presence
+    name: str
+    amount: Amount
 
 
 @command("heapx ledger", whole=True, tables=(LEDGER, OWNERS))
@@ -62,8 +63,8 @@ def ledger(snapshot: Snapshot) -> Report:
 
 def _by_owner(accounts: Ledger, scale: str | None) -> Table:
     """Return the sums of each owner over all arenas."""
-    owners = dict.fromkeys(entry.owner for entry in accounts.entries)
-    return OWNERS.of([_Owned(owner, *accounts.of(owner)) for owner in owners], scale)
+    names = {entry.owner: entry.name for entry in accounts.entries}
+    return OWNERS.of([_Owned(name, accounts.of(owner)) for owner, name in names.items()], scale)
 
 
 def _sum_notes(accounts: Ledger) -> Iterator[Note]:

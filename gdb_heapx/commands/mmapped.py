@@ -9,8 +9,8 @@ from ..heap.mmapped import MmappedChunk
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
 from ..report.notes import note
 from ..snapshots.take import Snapshot
-from ..target.amounts import Presence
-from ._columns import LIBC, PRESENCE
+from ..target.amounts import Amount
+from ._columns import IN_MEMORY, LIBC
 from ._notes import residency_note
 
 MMAPPED = Schema(
@@ -22,7 +22,7 @@ MMAPPED = Schema(
             Column("size", Kind.BYTES),
             Column("mapping", Kind.BYTES),
         ),
-        *within("presence", *PRESENCE),
+        *within("amount", *IN_MEMORY),
         Column("state", Kind.TEXT),
         LIBC,
     ),
@@ -32,7 +32,7 @@ MMAPPED = Schema(
 
 class _Mmapped(NamedTuple):
     chunk: MmappedChunk
-    presence: Presence
+    amount: Amount
     state: str
     libc: str
 
@@ -52,10 +52,10 @@ def mmapped(snapshot: Snapshot) -> Report:
     found: list[_Mmapped] = []
     notes: list[Note] = []
     for malloc in snapshot.mallocs:
-        for chunk, presence in zip(malloc.mmapped, malloc.mmapped_presence):
+        for chunk, amount in zip(malloc.mmapped, malloc.mmapped_amounts):
             cached = "tcache" if chunk.address in malloc.mmapped_cached else "in use"
             state = cached if malloc.mmapped_certain else "candidate"
-            found.append(_Mmapped(chunk, presence, state, malloc.libc))
+            found.append(_Mmapped(chunk, amount, state, malloc.libc))
         if malloc.mmapped_lost:
             number, size = malloc.parameters["n_mmaps"], malloc.parameters["mmapped_mem"]
             notes.append(note("mmapped_counted", number=number, size=size))

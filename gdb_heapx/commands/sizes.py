@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import command
-from ..heap.census import SizeRow, added, by_size
+from ..heap.census import SizeRow, by_size, joined
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps, within
 from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
@@ -69,7 +69,7 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     mallocs = snapshot.mallocs if arena is None else ()
     parts = [*(each.census for each in chosen), *(each.mmapped_census for each in mallocs)]
     found = [part for part in parts if part is not None]
-    shares = list(_shares(by_size(added(found), bool(group))))
+    shares = list(_shares(by_size(joined(found), bool(group))))
     table = (SIZES.but("size", title="min size") if group else SIZES).of(shares)
     if len(found) < len(parts):
         table = replace(table, total=dict.fromkeys(table.total or ()))

@@ -10,7 +10,7 @@ from ..heap.tcaches import ThreadCache
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.malloc import Malloc
 from ..snapshots.take import Snapshot
-from ._columns import BIN_SIZES, LIBC, PRESENCE, TOTALS
+from ._columns import BIN_COLUMNS, LIBC
 from ._notes import usual_notes
 
 TCACHE_BINS = Schema(
@@ -19,7 +19,7 @@ TCACHE_BINS = Schema(
         Column("thread", Kind.INDEX, of="cache.tcache.lwp"),
         Column("name", Kind.TEXT, absent="", of="cache.name"),
         Column("bin", Kind.INDEX, of="bin.index"),
-        *within("bin", *BIN_SIZES, *TOTALS, *PRESENCE),
+        *within("bin", *BIN_COLUMNS),
         *within("malloc", LIBC),
     ),
     adds=("chunks",),

@@ -28,7 +28,7 @@ class _Thread(NamedTuple):
 
     @property
     def bytes(self) -> int | None:
-        return self.thread.tcache.bytes if self.thread.tcache else self._empty
+        return self.thread.tcache.amount.bytes if self.thread.tcache else self._empty
 
     @property
     def _empty(self) -> int | None:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
+from ..heap.states import State
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.take import Snapshot
-from ..target.amounts import Presence
+from ..target.amounts import Amount
 from ..why.thresholds import FreeTrim, free_would_trim, thresholds
-from ._columns import LIBC, PRESENCE
+from ._columns import IN_MEMORY, LIBC
 from ._notes import usual_notes
 
 TOPS = Schema(
@@ -23,7 +24,7 @@ TOPS = Schema(
             Column("address", Kind.ADDRESS, of="top_address"),
             Column("size", Kind.BYTES, of="top"),
         ),
-        *within("presence", *PRESENCE),
+        *within("top", *IN_MEMORY),
         Column("last_in_use", Kind.ADDRESS, of="arena.last_in_use"),
         Column("free_would_trim", Kind.BYTES, title="trims", of="trim.bytes"),
         Column("reason", Kind.TEXT, of="trim.reason"),
@@ -35,7 +36,7 @@ TOPS = Schema(
 
 class _Top(NamedTuple):
     arena: ArenaFigures
-    presence: Presence
+    top: Amount
     trim: FreeTrim
 
 
@@ -54,13 +55,13 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     """
     chosen = select_arenas(snapshot.arenas(), arena)
     found = [
-        _Top(each, each.presence["top"], free_would_trim(snapshot.target, malloc, each))
+        _Top(each, each.amounts[State.TOP], free_would_trim(snapshot.target, malloc, each))
         for malloc in snapshot.mallocs
         for each in malloc.arenas
         if each in chosen
     ]
     # Where every chunk was seen, None means that there is no such chunk.
-    none = "?" if any(each.in_use_chunks is None for each in chosen) else "none"
+    none = "?" if any(State.IN_USE not in each.chunks for each in chosen) else "none"
     table = TOPS.but("last_in_use", absent=none).of(found)
     environment = snapshot.target.environment
     limits = tuple(thresholds(malloc, environment) for malloc in snapshot.mallocs)

@@ -53,9 +53,15 @@ class _Trimmed(NamedTuple):
 
 
 def _predicted(path: str) -> Callable[[_Trimmed], Value]:
-    """Return what tells a part; None where not all of an arena's chunks could be walked over."""
-    get = attrgetter(path)
-    return lambda it: None if it.arena.trim is None else get(it.arena.trim)
+    """Return what tells a part; None where that isn't known, or not all chunks were walked over."""
+    name, _, what = path.partition(".")
+    get_part, get = attrgetter(name), attrgetter(what)
+
+    def predicted(it: _Trimmed) -> Value:
+        part = get_part(it.arena.trim) if it.arena.trim else None
+        return part if part is None or not what else get(part)
+
+    return predicted
 
 
 def _trim_columns() -> Iterator[Column]:
@@ -139,10 +145,10 @@ def _trim_now(
         )
     result = session.malloc_trim(scope.pad)
     after = session.take(Scope(walk=False, swap_in=scope.swap_in))
-    left = {arena.address: arena.presence["system"].resident for arena in after.arenas()}
+    left = {arena.address: arena.amount.resident for arena in after.arenas()}
     trimmed: list[_Trimmed] = []
     for arena in chosen:
-        before, rest = arena.presence["system"].resident, left.get(arena.address)
+        before, rest = arena.amount.resident, left.get(arena.address)
         fell = None if before is None or rest is None else before - rest
         trimmed.append(_Trimmed(arena, fell))
     table = TRIM.but("measured", rank=ALWAYS).of(trimmed)

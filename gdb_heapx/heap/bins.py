@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
+from ..target.amounts import Amount, amount_less, sum_of
 from ..target.space import Residency, Space
 from .arenas import Arena
 from .folds import LinkSums
@@ -19,36 +19,19 @@ from .holes import missing
 from .links import BrokenError, Links, Trail
 from .lists import BinHead, Chunks, Followed, Visit, fast_list, follow, regular_list, wrong_skip
 from .places import Places
-
-
-class BinKind(Enum):
-    """The kinds of free lists, in the order in which malloc looks at them."""
-
-    TCACHE = "tcache"
-    FAST = "fast"
-    UNSORTED = "unsorted"
-    SMALL = "small"
-    LARGE = "large"
-
-
-BINNED = (BinKind.UNSORTED, BinKind.SMALL, BinKind.LARGE)
+from .states import NAMES, State
 
 
 @dataclass(frozen=True)
 class Bin:
-    """One free list that isn't empty. `max_size` None: no upper limit.
+    """One free list that isn't empty. `max_size` None: no upper limit."""
 
-    `resident` and `swapped` bytes are None where the target can't say.
-    """
-
-    kind: BinKind
+    kind: State
     index: int
     min_size: int
     max_size: int | None
     chunks: int
-    bytes: int
-    resident: int | None
-    swapped: int | None
+    amount: Amount
 
 
 @dataclass(frozen=True)
@@ -68,13 +51,13 @@ class ArenaBins:
         """Return these bins and then the other ones."""
         return replace(other, bins=self.bins + other.bins, problems=self.problems + other.problems)
 
-    def chunks(self, *kinds: BinKind) -> int:
+    def chunks(self, *kinds: State) -> int:
         """Return how many chunks the bins of these kinds hold."""
         return sum(b.chunks for b in self.bins if b.kind in kinds)
 
-    def bytes(self, *kinds: BinKind) -> int:
-        """Return how many bytes the bins of these kinds hold."""
-        return sum(b.bytes for b in self.bins if b.kind in kinds)
+    def amount(self, *kinds: State) -> Amount:
+        """Return what the bins of these kinds hold."""
+        return sum_of(b.amount for b in self.bins if b.kind in kinds)
 
 
 @dataclass(frozen=True)
@@ -85,7 +68,7 @@ class FreeList:
     raises.
     """
 
-    kind: BinKind
+    kind: State
     index: int
     bounds: tuple[int, int | None]
     name: str
@@ -139,14 +122,14 @@ def fast_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iter
             trail = Trail(links, field, layout.header, layout.reveal)
             chunks = partial(fast_list, name, layout, links, head, size)
             limit = _limit(layout, arena)
-            yield FreeList(BinKind.FAST, index, (size, size), name, limit, trail, chunks)
+            yield FreeList(State.FAST, index, (size, size), name, limit, trail, chunks)
 
 
 def regular_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
     """Yield an arena's unsorted, small and large bins that hold chunks."""
     for head in regular_heads(space, layout, arena):
         kind, bounds = kind_of(head.index), layout.bin_range(head.index)
-        name = f"{kind.value} bin {head.index}"
+        name = f"{NAMES[kind]} bin {head.index}"
         within = bounds[0], bounds[1] or arena.size
         trail = Trail(links, head.pseudo + layout.header, layout.header, lambda stored, _: stored)
         chunks = partial(regular_list, name, layout, links, head, within)
@@ -159,18 +142,8 @@ def _limit(layout: Layout, arena: Arena) -> int:
 
 def bin_of(space: Space, listed: FreeList, followed: Followed) -> Bin:
     """Return a bin with what its list was found to hold."""
-    resident, swapped = (
-        (followed.bytes - followed.absent, followed.swapped) if space.residency else (None, None)
-    )
-    return Bin(
-        listed.kind,
-        listed.index,
-        *listed.bounds,
-        followed.chunks,
-        followed.bytes,
-        resident,
-        swapped,
-    )
+    amount = amount_less(space.residency, followed.bytes, followed.absent, followed.swapped)
+    return Bin(listed.kind, listed.index, *listed.bounds, followed.chunks, amount)
 
 
 def regular_heads(space: Space, layout: Layout, arena: Arena) -> list[BinHead]:
@@ -214,7 +187,7 @@ def read_regular(
 
 def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem]:
     """Return where the large bins' links to the next size are wrong."""
-    large = (each for each in lists if each.kind is BinKind.LARGE)
+    large = (each for each in lists if each.kind is State.LARGE)
     found = (wrong_skip(each.name, links, each.chunks(), word) for each in large)
     return [problem for problem in found if problem is not None]
 
@@ -307,8 +280,8 @@ def _derive(
     return [bin_of(space, each, found[each.index]) for each in lists]
 
 
-def kind_of(index: int) -> BinKind:
+def kind_of(index: int) -> State:
     """Return the kind of a regular bin."""
     if index == UNSORTED:
-        return BinKind.UNSORTED
-    return BinKind.SMALL if index < NSMALLBINS else BinKind.LARGE
+        return State.UNSORTED
+    return State.SMALL if index < NSMALLBINS else State.LARGE

@@ -29,7 +29,7 @@ def census_of(tagged: Census, freed: Iterable[Counter[int]], own: Counter[int]) 
     return Census(+in_use, Counter(tagged.free) + cached)
 
 
-def added(parts: Iterable[Census]) -> Census:
+def joined(parts: Iterable[Census]) -> Census:
     """Return several censuses taken together."""
     in_use, free = Counter[int](), Counter[int]()
     for part in parts:

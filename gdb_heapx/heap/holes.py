@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from operator import add
+from typing import NamedTuple
 
 from ..glibc.layout import align_down, align_up
+from ..target.amounts import Amount, amount_of, sum_of
 from ..target.pages import RESIDENT, SWAPPED, UNTOUCHED
 from ..target.space import Residency, Space
 
 TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
 
 
-@dataclass
-class Pages:
-    """Bytes of whole pages that malloc_trim hands to the kernel.
+class Pages(NamedTuple):
+    """Whole pages that malloc_trim hands to the kernel.
 
     `returned` are resident or swapped and go, `gone` aren't there any more, `kept` are locked in
-    memory. `returned_resident` and `kept_resident` of them are in RAM.
+    memory.
     """
 
-    returned: int = 0
-    returned_resident: int = 0
-    gone: int = 0
-    kept: int = 0
-    kept_resident: int = 0
+    returned: Amount
+    gone: Amount
+    kept: Amount
 
-    def add(self, other: Pages) -> None:
-        for name in self.__dataclass_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    def plus(self, other: Pages) -> Pages:
+        return Pages(*map(add, self, other))
 
 
 class Trimmer:
@@ -57,22 +55,24 @@ class Trimmer:
         """
         locked = [m.start for m in self._locked if m.start < end and start < m.end]
         cut = max(min(locked), start) if locked else end
-        pages = self.unmap(start, cut)
-        pages.kept = end - cut
-        pages.kept_resident = self.resident(cut, end)
-        return pages
+        return self.unmap(start, cut)._replace(kept=self.amount(cut, end))
 
-    def resident(self, start: int, end: int) -> int:
-        """Return how many bytes of [start, end) are in RAM; all of them where that is unknown."""
-        return end - start - missing(self._residency, start, end)[0]
+    def amount(self, start: int, end: int) -> Amount:
+        """Return the bytes of [start, end)."""
+        return amount_of(self._residency, start, end)
 
     def unmap(self, start: int, end: int) -> Pages:
-        """Return what the kernel takes back of whole pages that are unmapped, locked or not."""
+        """Return what the kernel takes back of whole pages that are unmapped, locked or not.
+
+        Where residency is unknown, that may be all of them.
+        """
+        nothing = self.amount(end, end)
         if self._residency is None:
-            return Pages(returned=end - start)
+            return Pages(self.amount(start, end), nothing, nothing)
         states = self._residency.states(start, end)
         resident, swapped = (states.count(state) * self.page for state in (RESIDENT, SWAPPED))
-        return Pages(resident + swapped, resident, end - start - resident - swapped)
+        gone = end - start - resident - swapped
+        return Pages(Amount(resident + swapped, resident, swapped), Amount(gone, 0, 0), nothing)
 
 
 def missing(residency: Residency | None, start: int, end: int) -> tuple[int, int]:
@@ -91,26 +91,28 @@ def next_touched(residency: Residency | None, page: int, start: int, end: int) -
     return start
 
 
-@dataclass
 class Holes:
     """The runs of free space in a heap. malloc_trim first merges fast chunks with what is free
     around them (malloc_consolidate, to 2.42): a run with a fast chunk is one chunk afterwards.
 
-    `pages` are the whole pages that malloc_trim hands to the kernel, `partial` the bytes around
-    them in the same chunks, `into_top` what consolidation adds to top. What the runs hold beside
-    these is in chunks too small for a page.
+    `large` are the chunks that may hold a whole page, `pages` the whole pages that malloc_trim
+    hands to the kernel of them, `into_top` what consolidation adds to top. What the runs hold
+    beside these is in chunks too small for a page.
     """
 
-    trimmer: Trimmer
-    residency: Residency | None
-    pages: Pages = field(default_factory=Pages)
-    partial: int = 0
-    partial_absent: int = 0
-    into_top: int = 0
-    into_top_absent: int = 0
-    end: int = 0
-    _start: int = 0
-    _fast: bool = False
+    def __init__(self, trimmer: Trimmer, residency: Residency | None) -> None:
+        self.trimmer = trimmer
+        self.residency = residency
+        self.large = self.into_top = amount_of(residency, 0, 0)
+        self.pages = trimmer.unmap(0, 0)
+        self.end = 0
+        self._start = 0
+        self._fast = False
+
+    @property
+    def partial(self) -> Amount:
+        """What lies around the whole pages of large chunks."""
+        return self.large - sum_of(self.pages)
 
     def add(self, start: int, size: int, fast: bool) -> None:
         """Add a free chunk, or a fast one; in the order of their addresses."""
@@ -125,11 +127,8 @@ class Holes:
         start, end, fast = self._start, self.end, self._fast
         self._start, self.end, self._fast = 0, 0, False
         if fast and end == top:
-            self.into_top += end - start
-            self.into_top_absent += missing(self.residency, start, end)[0]
+            self.into_top += amount_of(self.residency, start, end)
         elif end - start >= self.trimmer.smallest:
-            low, high = self.trimmer.whole_pages(start, end - start)
-            self.pages.add(self.trimmer.advise(low, high))
-            self.partial += end - start - (high - low)
-            for edge in ((start, low), (high, end)):
-                self.partial_absent += missing(self.residency, *edge)[0]
+            self.large += amount_of(self.residency, start, end)
+            whole = self.trimmer.whole_pages(start, end - start)
+            self.pages = self.pages.plus(self.trimmer.advise(*whole))

@@ -23,7 +23,7 @@ class State(IntEnum):
     LARGE = 8
 
 
-NAMES = {
+NAMES: dict[int, str] = {
     State.IN_USE: "in use",
     State.TCACHE: "tcache",
     State.FAST: "fast",

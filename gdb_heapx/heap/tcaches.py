@@ -14,14 +14,16 @@ from ..locate.libcs import Libc
 from ..locate.nptl import Block, Blocks, thread_blocks
 from ..report.model import Note
 from ..report.notes import note
+from ..target.amounts import Amount, amount_less, sum_of
 from ..target.facts import Thread
-from ..target.space import Record, Space
+from ..target.space import Record, Residency, Space
 from ..target.target import Target
 from .arenas import Arena, HeapIndex
-from .bins import Bin, BinKind, FreeList, bin_of
+from .bins import Bin, FreeList, bin_of
 from .links import Links, Trail
 from .lists import Visit, tcache_list
 from .places import Places
+from .states import State
 from .threadvars import Offsets, find_offsets, has_no_tcache, stored_counts
 
 TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
@@ -43,8 +45,8 @@ class Tcache:
         return sum(b.chunks for b in self.bins)
 
     @property
-    def bytes(self) -> int:
-        return sum(b.bytes for b in self.bins)
+    def amount(self) -> Amount:
+        return sum_of(b.amount for b in self.bins)
 
 
 @dataclass(frozen=True)
@@ -59,23 +61,31 @@ class ThreadCache:
 class Caches:
     """All tcaches of one libc; by arena index what they hold there.
 
-    `sizes` counts their chunks by size.
-    `structs` counts the bytes of the tcaches themselves, which are chunks too; `mmapped` are
-    mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches are missing.
+    `sizes` counts their chunks by size, `absent` their bytes that aren't resident, `swapped` those
+    of them that are swapped. `structs` counts the bytes of the tcaches themselves, which are chunks
+    too; `mmapped` are mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches
+    are missing.
     """
 
     how: str
     missing: Note | None = None
     caches: tuple[ThreadCache, ...] = ()
     thread_arena: dict[int, int] = field(default_factory=dict)
-    chunks: Counter[int] = field(default_factory=Counter)
-    bytes: Counter[int] = field(default_factory=Counter)
+    sizes: dict[int, Counter[int]] = field(default_factory=dict)
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
-    sizes: dict[int, Counter[int]] = field(default_factory=dict)
     structs: list[tuple[int, int]] = field(default_factory=list)
     mmapped: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+
+    def sizes_in(self, arena: int) -> Counter[int]:
+        """Return how many of an arena's chunks they hold, by size."""
+        return self.sizes.get(arena, Counter())
+
+    def amount_in(self, arena: int, residency: Residency | None) -> Amount:
+        """Return what they hold of an arena's chunks."""
+        size = sum(size * count for size, count in self.sizes_in(arena).items())
+        return amount_less(residency, size, self.absent[arena], self.swapped[arena])
 
 
 def read_caches(
@@ -162,9 +172,7 @@ def _read(
     def visit(chunk: int, size: int, absent: int, swapped: int) -> None:
         heap = index.at(chunk)
         if heap is not None:
-            caches.chunks[heap.arena] += 1
             caches.sizes.setdefault(heap.arena, Counter())[size] += 1
-            caches.bytes[heap.arena] += size
             caches.absent[heap.arena] += absent
             caches.swapped[heap.arena] += swapped
             places.add(chunk)
@@ -253,5 +261,5 @@ def tcache_lists(
         field = record.address_of("entries") + index * space.word
         trail = Trail(links, field, layout.header, layout.reveal)
         chunks = partial(tcache_list, name, layout, links, head, within)
-        lists.append(FreeList(BinKind.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks))
+        lists.append(FreeList(State.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks))
     return lists

@@ -15,6 +15,7 @@ from ..glibc.layout import FLAGS
 from ..glibc.releases import page_sized_mmap_header
 from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from ..heap.heaps import Walked
+from ..heap.states import NAMES
 from ..locate.allocators import no_glibc, other_allocators
 from ..locate.libcs import NOTHING_GIVEN, Given, find_libcs
 from ..report.model import Note
@@ -22,9 +23,9 @@ from ..report.notes import note, sentence
 from ..snapshots.malloc import EVERYTHING, Scope
 from ..snapshots.proof import proven_libc
 from ..snapshots.take import cut_problem
-from ..target.amounts import Presence, presence_of
+from ..target.amounts import Amount, amount_of
 from ..target.target import Target
-from .chunk import ALL, STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
+from .chunk import ALL, CHUNK_STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
 from .libc import Inventory
 
 LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN, LOST_IN_SWAP)
@@ -119,7 +120,7 @@ class Catalogue:
 
     def count(self, wanted: Wanted = ALL) -> dict[str, tuple[int, int]]:
         """Return how many chunks that are wanted there are in each state, and their bytes."""
-        found = dict.fromkeys(STATES, (0, 0))
+        found = dict.fromkeys(CHUNK_STATES, (0, 0))
         for place in self._places(wanted):
             seen = Counter(map(itemgetter(1, 2), wanted.of(place.seen(wanted.start))))
             for (size, state), number in seen.items():
@@ -243,8 +244,8 @@ class Catalogue:
                 if arena not in (None, owner.index, owner.address):
                     continue
                 for each in inventory.free_lists(owner).values():
-                    if kind in (None, each.kind.value) and index in (None, each.index):
-                        of_bin = owner.index, each.kind.value, each.index
+                    if kind in (None, NAMES[each.kind]) and index in (None, each.index):
+                        of_bin = owner.index, NAMES[each.kind], each.index
                         for place, found in enumerate(zip(*inventory.follow(each, owner)), 1):
                             yield ListedChunk(*of_bin, place, *found, inventory.path)
 
@@ -273,9 +274,9 @@ class Catalogue:
             return None
         return None if chunk.state == TOP and word & ~FLAGS == chunk.size else word
 
-    def presence(self, chunk: Chunk) -> Presence:
+    def amount(self, chunk: Chunk) -> Amount:
         """Return what of a chunk is in memory."""
-        return presence_of(self.source.space.residency, chunk.address, chunk.end)
+        return amount_of(self.source.space.residency, chunk.address, chunk.end)
 
     def data(self, address: int, size: int) -> bytes:
         """Return `size` bytes, as far as they can be read page by page, up to the first gap."""

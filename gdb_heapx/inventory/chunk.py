@@ -8,22 +8,23 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from ..heap.arenas import Heap
+from ..heap.states import NAMES, STATES
 
-IN_USE, TCACHE, FAST, BINNED = "in use", "tcache", "fast", "binned"
-TOP, OVERHEAD, MMAPPED, UNKNOWN = "top", "overhead", "mmapped", "unknown"
-STATES = (IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD, MMAPPED, UNKNOWN)
-FREE = (TCACHE, FAST, BINNED)
+# A chunk's state as users type and read it: with where it lies, or that nothing is known of it.
+IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD = (NAMES[state] for state in STATES)
+MMAPPED, UNKNOWN = "mmapped", "unknown"
+CHUNK_STATES = (IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD, MMAPPED, UNKNOWN)
+LISTED = (TCACHE, FAST, BINNED)  # in a free list
 TAGGED = (IN_USE, TCACHE, FAST, OVERHEAD)  # in use by their tags
 
 
 class Chunk(NamedTuple):
     """One chunk. `address` is its header's, `size` in bytes with the header.
 
-    `state` is one of STATES: a mmapped chunk in use is MMAPPED, a tcache itself OVERHEAD, and what
-    lies behind a header that can't be followed is one UNKNOWN chunk, up to top or its heap's end.
-    `arena`
-    (its index) and `heap` (its address) are None for mmapped chunks; `list` is the free list that
-    it hangs in, None without one.
+    `state` is one of CHUNK_STATES: a mmapped chunk in use is MMAPPED, a tcache itself OVERHEAD, and
+    what lies behind a header that can't be followed is one UNKNOWN chunk, up to top or its heap's
+    end. `arena` (its index) and `heap` (its address) are None for mmapped chunks; `list` is the
+    free list that it hangs in, None without one.
     """
 
     address: int

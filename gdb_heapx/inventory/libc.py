@@ -11,8 +11,7 @@ from typing import NamedTuple
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, UNSORTED
 from ..heap.arenas import Arena, Heap
-from ..heap.bins import BINNED as BINNED_KINDS
-from ..heap.bins import BinKind, FreeList, fast_lists, kind_of, regular_lists, unsorted_is_shorter
+from ..heap.bins import FreeList, fast_lists, kind_of, regular_lists, unsorted_is_shorter
 from ..heap.heaps import Walked, walk_arena
 from ..heap.holes import Holes, Trimmer
 from ..heap.links import is_linked
@@ -21,7 +20,7 @@ from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
 from ..heap.places import Places
 from ..heap.scan import each_chunk
-from ..heap.states import State
+from ..heap.states import NAMES, REGULAR, State
 from ..heap.tcaches import tcache_lists
 from ..locate.libcs import Libc
 from ..locate.nptl import thread_stacks
@@ -32,8 +31,8 @@ from ..target.target import Target
 from .chunk import (
     BINNED,
     FAST,
-    FREE,
     IN_USE,
+    LISTED,
     MMAPPED,
     OVERHEAD,
     TCACHE,
@@ -43,13 +42,6 @@ from .chunk import (
     Seen,
     Wanted,
 )
-
-SEEN: dict[int, str] = {
-    State.IN_USE: IN_USE,
-    State.TCACHE: TCACHE,
-    State.FAST: FAST,
-    State.BINNED: BINNED,
-}
 
 
 class Listed(NamedTuple):
@@ -74,7 +66,7 @@ class Inventory:
         self.note([*libc.problems, *outline.caches.problems, *outline.problems])
         for arena, fast in zip(outline.arenas, outline.fast):
             self.note([*arena.problems, *fast.problems])
-        self._lists: dict[int, dict[tuple[BinKind, int], FreeList]] = {}
+        self._lists: dict[int, dict[tuple[State, int], FreeList]] = {}
         self._parts: dict[tuple[int, tuple[Heap, ...]], list[Walked]] = {}
         self._sides: dict[int, tuple[bool, Places]] = {}
         self._compared: set[int] = set()
@@ -190,7 +182,7 @@ class Inventory:
                     linked = is_linked(self._outline.links, address)
                     yield Seen(address, size, BINNED if linked else IN_USE)
                 else:
-                    yield Seen(address, size, SEEN[state])
+                    yield Seen(address, size, NAMES[state])
         except MemoryFault:  # behind the last chunk that the walk could read
             pass
         holds_top = bool(arena.top_size) and heap.address <= arena.top < heap.end
@@ -211,25 +203,25 @@ class Inventory:
         """Return a chunk with all that is known of it."""
         index = arena.index if arena else None
         heap = part.heap.address if part else None
-        listed = self.list_of(seen, arena) if seen.state in FREE else None
+        listed = self.list_of(seen, arena) if seen.state in LISTED else None
         return Chunk(*seen, index, heap, listed.name if listed else None, self.path)
 
     def list_of(self, chunk: Seen | Chunk, arena: Arena | None) -> FreeList | None:
         """Return the free list that a chunk hangs in, None without one."""
         if chunk.state == TCACHE:
             return self._tcached.get(chunk.address)
-        if arena is None or chunk.state not in FREE:
+        if arena is None or chunk.state not in LISTED:
             return None
         lists = self.free_lists(arena)
         if chunk.state == FAST:
             index = self.libc.layout.fast_index(chunk.size)
-            return lists.get((BinKind.FAST, index))
+            return lists.get((State.FAST, index))
         index = self.libc.layout.bin_index(chunk.size)
         if self._is_unsorted(chunk.address, arena):
             index = UNSORTED
         return lists.get((kind_of(index), index))
 
-    def free_lists(self, arena: Arena) -> dict[tuple[BinKind, int], FreeList]:
+    def free_lists(self, arena: Arena) -> dict[tuple[State, int], FreeList]:
         """Return the free lists of an arena that hold chunks, by kind and index, in that order."""
         if arena.index not in self._lists:
             layout, links = self.libc.layout, self._outline.links
@@ -244,7 +236,7 @@ class Inventory:
             first = arena.record.address_of("bins") - self.libc.layout.header
             index, rest = divmod(address - first, 2 * self._space.word)
             if not rest and UNSORTED <= index + 1 <= LAST_BIN:
-                return f"head of {kind_of(index + 1).value} bin {index + 1} of arena {arena.index}"
+                return f"head of {NAMES[kind_of(index + 1)]} bin {index + 1} of arena {arena.index}"
         return None
 
     def follow(self, listed: FreeList, arena: Arena | None) -> Listed:
@@ -274,14 +266,14 @@ class Inventory:
 
         Where neither can be followed to its end, the unsorted ones as far as their list goes.
         """
-        lists = [each for each in self.free_lists(arena).values() if each.kind in BINNED_KINDS]
+        lists = [each for each in self.free_lists(arena).values() if each.kind in REGULAR]
         sides = Places(), Places()
         shorter = unsorted_is_shorter(lists, [partial(_add, side) for side in sides])
         if shorter is not None:
             return shorter, sides[0 if shorter else 1]
         found = Places()
         for each in lists[:1]:
-            if each.kind is BinKind.UNSORTED:
+            if each.kind is State.UNSORTED:
                 for chunk in self.follow(each, arena).addresses:
                     found.add(chunk)
         return True, found

@@ -8,7 +8,7 @@ from ..report.model import size_text
 from ..target.mappings import Mapping
 from ..target.target import Target
 from .catalogue import Catalogue
-from .chunk import FAST, FREE, TCACHE, Chunk
+from .chunk import FAST, LISTED, TCACHE, Chunk
 from .libc import Inventory
 
 SHORTEST = 4  # characters of what counts as a string
@@ -24,7 +24,7 @@ def words_of(catalogue: Catalogue, chunk: Chunk, data: bytes, number: int) -> li
     words: list[tuple[int, str]] = []
     string_ends = 0
     for at, value in zip(range(0, number * word, word), values):
-        link = at < 4 * word and chunk.state in FREE  # to bk_nextsize
+        link = at < 4 * word and chunk.state in LISTED  # to bk_nextsize
         meaning = _pointed(catalogue, value, link)
         if at == 0 and chunk.state in (TCACHE, FAST) and layout.safe_linking and value:
             user = chunk.address + layout.header
@@ -55,7 +55,7 @@ def _pointed(catalogue: Catalogue, value: int, link: bool) -> str | None:
     begin, end = catalogue.memory(chunk)
     places = {begin: "", end: "end of ", chunk.address: "header of "}
     offset = places.get(value, f"{value - begin:+#x} in ")
-    text = "" if link or chunk.state in FREE else _quoted(catalogue, mapping, value)
+    text = "" if link or chunk.state in LISTED else _quoted(catalogue, mapping, value)
     return f"{offset}chunk {chunk.address:#x}, {chunk.size:,} bytes, {chunk.state}{text}"
 
 

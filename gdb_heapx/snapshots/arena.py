@@ -11,14 +11,15 @@ from ..errors import Problem
 from ..glibc.layout import Layout
 from ..glibc.systrim import at_break
 from ..heap.arenas import BAD_SYSTEM, Arena, Heap
-from ..heap.bins import BINNED, ArenaBins, BinKind
+from ..heap.bins import ArenaBins
 from ..heap.census import Census, census_of
 from ..heap.heaps import Walked
 from ..heap.holes import Holes, Trimmer
+from ..heap.states import REGULAR, State
 from ..heap.tcaches import Caches
-from ..heap.trim import Free, Part, Top, Trim, trim_arena
+from ..heap.trim import Top, Trim, trim_arena
 from ..heap.walk import Tally
-from ..target.amounts import UNKNOWN, Presence, added, less, presence_of
+from ..target.amounts import NOTHING, Amount, amount_less, amount_of, sum_of
 from ..target.space import Residency
 from .figures import ArenaFigures, Check, HeapFigures
 
@@ -45,7 +46,6 @@ class ArenaReading:
     def figures(self, libc: str, trim: Trim | None) -> ArenaFigures:
         """Return the arena's figures, with what malloc_trim would make of it."""
         arena, record = self.arena, self.arena.record
-        in_use_chunks, in_use = self._in_use()
         return ArenaFigures(
             libc=libc,
             index=arena.index,
@@ -54,22 +54,13 @@ class ArenaReading:
             locked=arena.locked,
             system=self._system,
             max_system=self._max_system,
-            in_use_chunks=in_use_chunks,
-            in_use=in_use,
-            tcache_chunks=self.caches.chunks[arena.index],
-            tcache=self.caches.bytes[arena.index],
-            fast_chunks=self.bins.chunks(BinKind.FAST),
-            fast=self.bins.bytes(BinKind.FAST),
-            binned_chunks=self.bins.chunks(*BINNED),
-            binned=self.bins.bytes(*BINNED),
+            amounts=self.amounts,
+            chunks=self._chunks(),
             top_address=arena.top if arena.top_size else 0,
-            top=arena.top_size,
-            overhead=self._overhead(),
             last_in_use=self._last_in_use(),
             contiguous=arena.contiguous,
             heaps=tuple(map(self._heap, self.walked or arena.heaps)),
             bins=self.bins,
-            presence=self.presence,
             trim=trim,
             used_by_size=_by_power((p.tally.counts.used, Counter()) for p in self.walked or ()),
             free_by_size=_by_power(map(_free_and_absent, self.walked or ())),
@@ -103,44 +94,72 @@ class ArenaReading:
             sum((tally.counts.used for tally in tallies), Counter[int]()),
             sum((tally.counts.free for tally in tallies), Counter[int]()),
         )
-        fast = Counter({b.min_size: b.chunks for b in self.bins.bins if b.kind is BinKind.FAST})
-        cached = self.caches.sizes.get(self.arena.index, Counter[int]())
+        fast = Counter({b.min_size: b.chunks for b in self.bins.bins if b.kind is State.FAST})
+        cached = self.caches.sizes_in(self.arena.index)
         own = Counter(size for chunk, size in self.caches.structs if self._in_heaps(chunk))
         return census_of(tagged, (fast, cached), own)
 
-    @property
-    def presence(self) -> dict[str, Presence]:
-        """What is in memory of each state, and of `system`."""
-        known = self._in_use()[1] is not None
-        return self._counted_presence if known else {**self._counted_presence, "in_use": UNKNOWN}
+    @cached_property
+    def amounts(self) -> dict[State, Amount]:
+        """What is in each state; IN_USE is missing where that is unknown."""
+        in_use = self._in_use
+        return {**({State.IN_USE: in_use} if in_use else {}), **self._others}
+
+    def _chunks(self) -> dict[State, int]:
+        counted = {
+            State.TCACHE: sum(self.caches.sizes_in(self.arena.index).values()),
+            State.FAST: self.bins.chunks(State.FAST),
+            State.BINNED: self.bins.chunks(*REGULAR),
+        }
+        if self._in_use is None or self.walked is None:
+            return counted
+        return {State.IN_USE: self._used_chunks, **counted}
 
     @cached_property
-    def _counted_presence(self) -> dict[str, Presence]:
-        top, caches, index = self._top(), self.caches, self.arena.index
-        cached = Presence(caches.bytes[index] - caches.absent[index], caches.swapped[index])
-        presence = {
-            "system": added(presence_of(self.residency, h.address, h.end) for h in self._heaps()),
-            "tcache": cached if self.residency else UNKNOWN,
-            "fast": self._binned_presence(BinKind.FAST),
-            "binned": self._binned_presence(*BINNED),
-            "top": presence_of(self.residency, *top),
-            "overhead": added(presence_of(self.residency, *span) for span in self._overheads()),
+    def _others(self) -> dict[State, Amount]:
+        """What is in each state but IN_USE."""
+        nothing = amount_of(self.residency, 0, 0)
+        spans = sum_of(amount_of(self.residency, *span) for span in self._overheads())
+        return {
+            State.TCACHE: self.caches.amount_in(self.arena.index, self.residency),
+            State.FAST: nothing + self.bins.amount(State.FAST),
+            State.BINNED: nothing + self.bins.amount(*REGULAR),
+            State.TOP: amount_of(self.residency, *self._top()),
+            State.OVERHEAD: replace(spans, bytes=self._overhead()),
         }
-        system, *others = presence.values()
-        rest = less(system, added((*others, self._lost())))
-        presence["in_use"] = UNKNOWN if self._counted()[1] is None else rest
-        return presence
 
-    def _lost(self) -> Presence:
-        """Return what is in memory of chunks that the walk found free, and no list has."""
-        if self.walked is None or self.residency is None:
-            return Presence(0, 0)
-        tallies = [part.tally for part in self.walked]
-        spaces = [tally.pages for tally in tallies if tally.pages]
+    @cached_property
+    def _in_use(self) -> Amount | None:
+        """What the program holds; None where not all was seen, or figures contradict each other.
+
+        Without a walk it is what remains of the heaps. Every state must have room in them, and in
+        its bytes what of it is in memory.
+        """
+        if not self.whole:
+            return None
+        heaps = sum_of(amount_of(self.residency, h.address, h.end) for h in self._heaps())
+        rest = heaps - sum_of(self._others.values())
+        lost = self._lost(rest.bytes)
+        in_use = rest - lost
+        sound = all(part.possible for part in (in_use, lost, *self._others.values()))
+        return in_use if sound and self._used_chunks >= 0 else None
+
+    def _lost(self, rest: int) -> Amount:
+        """Return what the walk found free and no list has; `rest` bytes are that or in use."""
+        if self.walked is None:
+            return NOTHING
+        counts = [part.tally.counts for part in self.walked]
+        size = rest - sum(each.used_bytes - each.overlaid_bytes for each in counts)
+        spaces = [part.tally.pages for part in self.walked if part.tally.pages]
         absent = sum(sum(space.absent.values()) for space in spaces)
         swapped = sum(sum(space.swapped.values()) for space in spaces)
-        free = Presence(sum(tally.counts.free_bytes for tally in tallies) - absent, swapped)
-        return less(free, self._binned_presence(*BINNED))
+        free = amount_less(self.residency, sum(c.free_bytes for c in counts), absent, swapped)
+        return replace(free - self._others[State.BINNED], bytes=size)
+
+    @property
+    def _used_chunks(self) -> int:
+        counts = [part.tally.counts for part in self.walked or ()]
+        return sum(each.used_chunks - each.overlaid_chunks for each in counts)
 
     def _top(self) -> tuple[int, int]:
         return self.arena.top, self.arena.top + self.arena.top_size
@@ -148,29 +167,18 @@ class ArenaReading:
     def _heaps(self) -> list[Heap]:
         return [p.heap for p in self.walked] if self.walked is not None else [*self.arena.heaps]
 
-    def _binned_presence(self, *kinds: BinKind) -> Presence:
-        found = (Presence(b.resident, b.swapped) for b in self.bins.bins if b.kind in kinds)
-        return added(found) if self.residency else UNKNOWN
-
     def trim(
         self, trimmer: Trimmer, parameters: dict[str, int], program_break: int | None, pad: int
     ) -> Trim | None:
         """Return what malloc_trim(pad) would do to this arena; None if that isn't sure."""
-        if self._in_use()[1] is None or not all(check.ok for check in self.checks()):
+        if self._in_use is None or self.walked is None:
             return None
-        if self.walked is None:
+        if not all(check.ok for check in self.checks()):
             return None
-        sizes = {
-            "binned": self.bins.bytes(*BINNED),
-            "fast": self.bins.bytes(BinKind.FAST),
-            "tcache": self.caches.bytes[self.arena.index],
-            "top": self.arena.top_size,
-        }
-        free = Free(**{name: Part(n, self.presence[name].resident) for name, n in sizes.items()})
         start, end = self._top()
         goes = at_break(end, program_break, self.arena.contiguous)
         top = Top(start, end - start, self.arena.main, goes)
-        return trim_arena(trimmer, self.layout, free, self.holes, top, parameters, pad)
+        return trim_arena(trimmer, self.layout, self.amounts, self.holes, top, parameters, pad)
 
     def _overheads(self) -> Iterator[tuple[int, int]]:
         """Yield where the overhead lies; without a walk, as far as _overhead counts it."""
@@ -203,44 +211,6 @@ class ArenaReading:
         leads = sum(heap.first - heap.address for heap in self.arena.heaps)
         return structs + leads + self.layout.min_size * (len(self.arena.heaps[1:]))
 
-    def _in_use(self) -> tuple[int | None, int | None]:
-        """Return the chunks in use and their bytes; None where figures contradict each other."""
-        chunks, size = self._counted()
-        if size is None or min(chunks or 0, size) < 0 or not self._fits(size):
-            return None, None
-        return chunks, size
-
-    def _fits(self, in_use: int) -> bool:
-        """Tell whether the states have room in the heaps, and each in its bytes what is in memory.
-
-        What is left over is of chunks that no list leads to.
-        """
-        sizes = {
-            "tcache": self.caches.bytes[self.arena.index],
-            "fast": self.bins.bytes(BinKind.FAST),
-            "binned": self.bins.bytes(*BINNED),
-            "top": self.arena.top_size,
-            "overhead": self._overhead(),
-            "in_use": in_use,
-        }
-        lost = self._size - sum(sizes.values())
-        if self.residency is None or lost < 0:
-            return lost >= 0
-        fit = (self._counted_presence[name].fits(size) for name, size in sizes.items())
-        return all(fit) and self._lost().fits(lost)
-
-    def _counted(self) -> tuple[int | None, int | None]:
-        if not self.whole:
-            return None, None
-        if self.walked is None:
-            other = self.bins.bytes(BinKind.FAST, *BINNED) + self.caches.bytes[self.arena.index]
-            return None, self._size - other - self.arena.top_size - self._overhead()
-        tallies = [part.tally for part in self.walked]
-        return (
-            sum(t.counts.used_chunks - t.counts.overlaid_chunks for t in tallies),
-            sum(t.counts.used_bytes - t.counts.overlaid_bytes for t in tallies),
-        )
-
     def _last_in_use(self) -> int | None:
         """Return the last chunk of the program's below top, in top's own heap."""
         holders = [p for p in self.walked or () if p.heap.address <= self.arena.top < p.heap.end]
@@ -257,12 +227,11 @@ class ArenaReading:
         return HeapFigures(
             heap.arena,
             heap.address,
-            heap.size,
+            amount_of(self.residency, heap.address, heap.end),
             heap.committed,
             heap.reserved,
             in_use,
             free,
-            presence_of(self.residency, heap.address, heap.end),
         )
 
     def checks(self) -> list[Check]:
@@ -273,7 +242,7 @@ class ArenaReading:
         tallies = [part.tally for part in self.walked]
         total = self.arena.top_size + sum(p.tally.counts.bytes + p.overhead for p in self.walked)
         structs = sum(self._in_heaps(chunk) for chunk, _ in self.caches.structs)
-        cached = self.caches.chunks[index] + self.bins.chunks(BinKind.FAST) + structs
+        cached = sum(self.caches.sizes_in(index).values()) + self.bins.chunks(State.FAST) + structs
         met = sum(tally.counts.overlaid_chunks for tally in tallies)
         return [
             Check(
@@ -297,7 +266,7 @@ class ArenaReading:
             sum(tally.counts.free_bytes for tally in tallies),
             _checksum(sum(tally.linkage.links.chunks for tally in tallies)),
         ]
-        chunks, size = self.bins.chunks(*BINNED), self.bins.bytes(*BINNED)
+        chunks, size = self.bins.chunks(*REGULAR), self.bins.amount(*REGULAR).bytes
         expected = chunks, size, _checksum(self.bins.address_sum or 0)
         names = "free chunks are binned", "free bytes are binned", "same free chunks (checksum)"
         for name, ours, theirs in zip(names, expected, found):
@@ -307,7 +276,7 @@ class ArenaReading:
         """Return what must agree where the chunks were not walked over."""
         heaps, system = sum(heap.size for heap in self.arena.heaps), self.arena.system
         statement = f"heaps add up to system_mem: glibc says {system:,}, the heaps have {heaps:,}"
-        if heaps == system and self._in_use()[1] is None:
+        if heaps == system and self._in_use is None:
             statement = f"system_mem {system:,} is less than what is free in the arena"
         elif heaps == system:
             return []

@@ -10,8 +10,9 @@ from ..errors import UsageError
 from ..heap.arenas import Arena
 from ..heap.bins import ArenaBins
 from ..heap.census import Census
+from ..heap.states import State
 from ..heap.trim import Trim
-from ..target.amounts import Presence
+from ..target.amounts import Amount, sum_of
 
 
 @dataclass(frozen=True)
@@ -20,25 +21,28 @@ class HeapFigures:
 
     arena: int
     address: int
-    size: int
+    amount: Amount
     committed: int | None
     reserved: int
     in_use: int | None
     free: int | None
-    presence: Presence
+
+    @property
+    def size(self) -> int:
+        return self.amount.bytes
 
 
 @dataclass(frozen=True)
 class ArenaFigures:
-    """One arena: its bytes by state, which add up to `system`.
+    """One arena: its amounts by state, which add up to `system`, and its numbers of chunks.
 
-    `system` and `max_system` are None where they can't be. `in_use` is None where a damaged heap
+    `system` and `max_system` are None where they can't be. IN_USE is missing where a damaged heap
     could not be walked to its end, or where the figures contradict each other; without a walk it is
-    what remains of the heaps, and `in_use_chunks` is None. `presence` tells by the name of each of
-    these figures what of it is in memory. `trim` is None where not all chunks were walked over, or
-    where they and the lists don't agree. `used_by_size` (with cached chunks) and `free_by_size`
-    (without what is known to be absent from memory) are bytes by the chunk size's highest power of
-    two, `census` counts the chunks by their exact size, None where `in_use` wasn't counted.
+    what remains of the heaps, and isn't among `chunks`. `trim` is None where not all chunks were
+    walked over, or where they and the lists don't agree. `used_by_size` (with cached chunks) and
+    `free_by_size` (without what is known to be absent from memory) are bytes by the chunk size's
+    highest power of two, `census` counts the chunks by their exact size, None where those in use
+    weren't counted.
     """
 
     libc: str
@@ -48,22 +52,13 @@ class ArenaFigures:
     locked: bool
     system: int | None
     max_system: int | None
-    in_use_chunks: int | None
-    in_use: int | None
-    tcache_chunks: int
-    tcache: int
-    fast_chunks: int
-    fast: int
-    binned_chunks: int
-    binned: int
+    amounts: Mapping[State, Amount]
+    chunks: Mapping[State, int]
     top_address: int
-    top: int
-    overhead: int
     last_in_use: int | None
     contiguous: bool
     heaps: tuple[HeapFigures, ...]
     bins: ArenaBins
-    presence: Mapping[str, Presence]
     trim: Trim | None
     used_by_size: Mapping[int, int]
     free_by_size: Mapping[int, int]
@@ -72,6 +67,36 @@ class ArenaFigures:
     @property
     def main(self) -> bool:
         return self.index == 0
+
+    @property
+    def amount(self) -> Amount:
+        """What its heaps have."""
+        return sum_of(heap.amount for heap in self.heaps)
+
+    @property
+    def in_use(self) -> int | None:
+        amount = self.amounts.get(State.IN_USE)
+        return amount.bytes if amount else None
+
+    @property
+    def tcache(self) -> int:
+        return self.amounts[State.TCACHE].bytes
+
+    @property
+    def fast(self) -> int:
+        return self.amounts[State.FAST].bytes
+
+    @property
+    def binned(self) -> int:
+        return self.amounts[State.BINNED].bytes
+
+    @property
+    def top(self) -> int:
+        return self.amounts[State.TOP].bytes
+
+    @property
+    def overhead(self) -> int:
+        return self.amounts[State.OVERHEAD].bytes
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
-from ..target.amounts import UNKNOWN, Presence, added, less
+from ..heap.states import NAMES, STATES, State
+from ..target.amounts import Amount, sum_of
 from .figures import ArenaFigures
 from .malloc import Malloc
 from .regions import APART, Owner, Region
 from .take import Snapshot
 
-STATES = (Owner.IN_USE, Owner.TCACHE, Owner.FAST, Owner.BINNED, Owner.TOP, Owner.OVERHEAD)
+Owned = Union[State, Owner]
+ORDER: tuple[Owned, ...] = (*STATES, *Owner)
 MALLOC = (*STATES, Owner.MMAPPED, Owner.RESERVED)
 
 
 class Entry(NamedTuple):
-    """What one owner has: bytes of address space, and what of them is in memory."""
+    """What one owner has: a state of an arena's bytes, or who owns other memory."""
 
-    owner: Owner
+    owner: Owned
     arena: int | None
     libc: str | None
-    virtual: int
-    presence: Presence
+    amount: Amount
+
+    @property
+    def name(self) -> str:
+        return self.owner.value if isinstance(self.owner, Owner) else NAMES[self.owner]
 
 
 @dataclass(frozen=True)
@@ -42,17 +47,16 @@ class Ledger:
     @property
     def sum(self) -> int | None:
         """Resident bytes of all entries that RSS counts; None if unknown."""
-        return added(e.presence for e in self.entries if e.owner not in APART).resident
+        return sum_of(e.amount for e in self.entries if e.owner not in APART).resident
 
     @property
     def difference(self) -> int | None:
         """What the kernel's RSS is more than the sum, where pages moved between two readings."""
         return None if self.rss is None or self.sum is None else self.rss - self.sum
 
-    def of(self, *owners: Owner) -> tuple[int, Presence]:
-        """Return what these owners have together: virtual bytes, and what is in memory."""
-        chosen = [entry for entry in self.entries if entry.owner in owners]
-        return sum(e.virtual for e in chosen), added(e.presence for e in chosen)
+    def of(self, *owners: Owned) -> Amount:
+        """Return what these owners have together."""
+        return sum_of(entry.amount for entry in self.entries if entry.owner in owners)
 
 
 def account(snapshot: Snapshot) -> Ledger:
@@ -64,22 +68,21 @@ def account(snapshot: Snapshot) -> Ledger:
         groups[span.owner, span.arena, span.libc, span.state].append(region)
     entries: list[Entry] = []
     for (owner, index, libc, state), regions in groups.items():
-        virtual = sum(region.size for region in regions)
-        presence = added(region.presence for region in regions)
+        amount = sum_of(region.amount for region in regions)
         if owner is Owner.HUGETLB:  # in RAM, though RSS doesn't count it
-            presence = Presence(sum(r.mapping.usage.hugetlb for r in regions if r.mapping.usage), 0)
-        entry = Entry(owner, index, libc, virtual, presence)
+            huge = sum(r.mapping.usage.hugetlb for r in regions if r.mapping.usage)
+            amount = Amount(amount.bytes, huge, 0)
+        entry = Entry(owner, index, libc, amount)
         if owner is Owner.HEAP:
             entries += _by_state(arenas[state or 0], entry)
         else:
             entries.append(entry)
     for malloc in snapshot.mallocs:
         entries = _with_lost(entries, malloc, snapshot.target.mapped)
-    order = list(Owner)
     entries.sort(
-        key=lambda e: (order.index(e.owner), e.libc or "", -1 if e.arena is None else e.arena)
+        key=lambda e: (ORDER.index(e.owner), e.libc or "", -1 if e.arena is None else e.arena)
     )
-    entries = [entry for entry in entries if entry.virtual]
+    entries = [entry for entry in entries if entry.amount.bytes]
     return Ledger(tuple(entries), snapshot.target.rss, *_shared(snapshot))
 
 
@@ -91,27 +94,25 @@ def _with_lost(entries: list[Entry], malloc: Malloc, mapped: bool) -> list[Entry
     """
     lost, parts = malloc.mmapped_lost, list[Entry]()
     if not mapped:
-        return [*entries, Entry(Owner.MMAPPED, None, malloc.libc, lost, UNKNOWN)]
+        return [*entries, Entry(Owner.MMAPPED, None, malloc.libc, Amount(lost, None, None))]
     if malloc.parameters.get("hp_pagesize"):  # then they may lie in the pool of huge pages
-        lost = max(lost - sum(e.virtual for e in entries if e.owner is Owner.HUGETLB), 0)
+        lost = max(lost - sum(e.amount.bytes for e in entries if e.owner is Owner.HUGETLB), 0)
     for entry in entries:
         if entry.owner is Owner.ANONYMOUS and lost:
-            taken = _at_most(lost, entry)._replace(owner=Owner.MMAPPED, libc=malloc.libc)
-            rest = less(entry.presence, taken.presence)
-            parts.append(taken)
-            entry = entry._replace(virtual=entry.virtual - taken.virtual, presence=rest)
+            taken = _at_most(lost, entry.amount)
+            parts.append(entry._replace(owner=Owner.MMAPPED, libc=malloc.libc, amount=taken))
+            entry = entry._replace(amount=entry.amount - taken)
         parts.append(entry)
     return parts
 
 
-def _at_most(size: int, entry: Entry) -> Entry:
-    """Return `size` bytes of an entry, those in memory first."""
-    resident, swapped = entry.presence
-    if resident is None or swapped is None:
-        return entry._replace(virtual=min(size, entry.virtual))
-    resident = min(size, resident)
-    swapped = min(size - resident, swapped)
-    return entry._replace(virtual=min(size, entry.virtual), presence=Presence(resident, swapped))
+def _at_most(size: int, amount: Amount) -> Amount:
+    """Return `size` bytes of an amount, those in memory first."""
+    taken = min(size, amount.bytes)
+    if amount.resident is None or amount.swapped is None:
+        return Amount(taken, None, None)
+    resident = min(size, amount.resident)
+    return Amount(taken, resident, min(size - resident, amount.swapped))
 
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:
@@ -123,17 +124,6 @@ def _shared(snapshot: Snapshot) -> tuple[int, int]:
 
 def _by_state(arena: ArenaFigures, heaps: Entry) -> list[Entry]:
     """Divide an arena's heaps by the state of their bytes; what can't be told is unknown."""
-    entries = []
-    rest, presence = heaps.virtual, heaps.presence
-    for owner in STATES:
-        name = owner.name.lower()
-        size = getattr(arena, name)
-        if size is not None:
-            rest -= size
-            entries.append(heaps._replace(owner=owner, virtual=size, presence=arena.presence[name]))
-    if rest:
-        known = [e.presence for e in entries]
-        entries.append(
-            heaps._replace(owner=Owner.UNKNOWN, virtual=rest, presence=less(presence, added(known)))
-        )
-    return entries
+    rest = heaps.amount - sum_of(arena.amounts.values())
+    unknown = [heaps._replace(owner=Owner.UNKNOWN, amount=rest)] if rest.bytes else []
+    return [heaps._replace(owner=s, amount=amount) for s, amount in arena.amounts.items()] + unknown

@@ -24,7 +24,7 @@ from ..locate.libcs import Found, Libc
 from ..locate.loader import link_map_of
 from ..report.model import Note
 from ..report.notes import note
-from ..target.amounts import Presence, presence_of
+from ..target.amounts import Amount, amount_of
 from ..target.facts import Thread
 from ..target.mappings import Mapping, outside
 from ..target.space import Space
@@ -76,7 +76,7 @@ class Malloc:
     """The malloc of one libc.
 
     `mmapped_certain` is False where the chunks that were found are not those that mp_ counts;
-    `mmapped_cached` are those in a tcache, `mmapped_presence` what of each is in memory.
+    `mmapped_cached` are those in a tcache, `mmapped_amounts` what the mapping of each has.
     `program_break` is libc's view of brk.
     """
 
@@ -90,7 +90,7 @@ class Malloc:
     mmapped: tuple[MmappedChunk, ...]
     mmapped_certain: bool
     mmapped_cached: frozenset[int]
-    mmapped_presence: tuple[Presence, ...]
+    mmapped_amounts: tuple[Amount, ...]
     parameters: dict[str, int]
     defaults: dict[str, int]
     program_break: int | None
@@ -172,8 +172,8 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
         mmapped=mmapped,
         mmapped_certain=certain,
         mmapped_cached=frozenset(caches.mmapped),
-        mmapped_presence=tuple(
-            presence_of(space.residency, chunk.start, chunk.end) for chunk in mmapped
+        mmapped_amounts=tuple(
+            amount_of(space.residency, chunk.start, chunk.end) for chunk in mmapped
         ),
         parameters=parameters,
         defaults=releases.default_parameters(layout),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..target.amounts import UNKNOWN, Presence, presence_of
+from ..target.amounts import Amount, amount_of
 from ..target.mappings import Mapping
 from ..target.space import Residency, Space
 
@@ -15,12 +15,6 @@ from ..target.space import Residency, Space
 class Owner(Enum):
     """What a byte of memory is for, in the order of the ledger."""
 
-    IN_USE = "in use"
-    TCACHE = "tcache"
-    FAST = "fast"
-    BINNED = "binned"
-    TOP = "top"
-    OVERHEAD = "overhead"
     MMAPPED = "mmapped chunks"
     RESERVED = "reserved by heaps"
     STACKS = "thread stacks"
@@ -29,7 +23,7 @@ class Owner(Enum):
     SHARED = "shared memory"
     KERNEL = "the kernel's own"
     UNKNOWN = "unknown"
-    HEAP = "heap"  # an arena's; the ledger divides it by state
+    HEAP = "heap"  # an arena's; the ledger divides it by State
     HUGETLB = "huge pages (not in RSS)"
     DEVICE = "devices (not in RSS)"
 
@@ -62,11 +56,7 @@ class Region:
 
     span: Span
     mapping: Mapping
-    presence: Presence
-
-    @property
-    def size(self) -> int:
-        return self.span.end - self.span.start
+    amount: Amount
 
 
 def tile(space: Space, spans: Iterable[Span]) -> tuple[Region, ...]:
@@ -78,7 +68,12 @@ def tile(space: Space, spans: Iterable[Span]) -> tuple[Region, ...]:
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
     if not space.mappings:  # a remote process: only what is malloc's is known
         return tuple(
-            Region(span, Mapping(span.start, span.end, "rw-p", 0, ""), UNKNOWN) for span in ordered
+            Region(
+                span,
+                Mapping(span.start, span.end, "rw-p", 0, ""),
+                amount_of(None, span.start, span.end),
+            )
+            for span in ordered
         )
     for left, right in zip(ordered, ordered[1:]):
         if left.end > right.start:
@@ -90,7 +85,7 @@ def tile(space: Space, spans: Iterable[Span]) -> tuple[Region, ...]:
             first += 1
         parts = _parts(mapping, ordered, first)
         regions += (
-            Region(part, mapping, _presence(mapping, part, space.residency)) for part in parts
+            Region(part, mapping, _amount(mapping, part, space.residency)) for part in parts
         )
     return tuple(regions)
 
@@ -112,14 +107,14 @@ def _parts(mapping: Mapping, spans: list[Span], first: int) -> list[Span]:
     return parts
 
 
-def _presence(mapping: Mapping, part: Span, residency: Residency | None) -> Presence:
+def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount:
     """Return what of a region is in memory: as the kernel says where it is a whole mapping."""
-    usage = mapping.usage
+    usage, size = mapping.usage, part.end - part.start
     if usage is not None and usage.apart:
-        return Presence(0, 0)
+        return Amount(size, 0, 0)
     if usage is not None and (part.start, part.end) == (mapping.start, mapping.end):
-        return Presence(usage.resident, usage.swapped)
-    return presence_of(residency, part.start, part.end) if usage is not None else UNKNOWN
+        return Amount(size, usage.resident, usage.swapped)
+    return amount_of(residency if usage is not None else None, part.start, part.end)
 
 
 def owner_of(mapping: Mapping) -> Owner:

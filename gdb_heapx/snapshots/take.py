@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import CORE_CUT, LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
+from ..heap.states import HELD_FREE
 from ..locate.allocators import no_glibc, other_allocators
 from ..locate.libcs import NOTHING_GIVEN, Given, Libc, find_libcs
 from ..locate.nptl import thread_stacks
@@ -61,7 +62,7 @@ class Snapshot:
         """
         if any(problem.code != LAYOUT_DIFFERS for problem in self.problems):
             return None
-        return sum(a.tcache + a.fast + a.binned + a.top for a in self.arenas())
+        return sum(arena.amounts[state].bytes for arena in self.arenas() for state in HELD_FREE)
 
     @property
     def returnable(self) -> int | None:

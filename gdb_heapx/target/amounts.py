@@ -1,51 +1,68 @@
-"""What of some memory is in RAM, and in swap."""
+"""Amounts of memory, with what of them is in RAM and in swap."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import add, sub
 
 from .space import Residency
 
 
-class Presence(NamedTuple):
-    """Bytes that are in RAM, and that are in swap; None where the target can't say."""
+@dataclass(frozen=True)
+class Amount:
+    """Bytes, and those of them that are in RAM and in swap: None where the target can't say.
 
+    What is unknown of a part is unknown of a sum, and of a difference.
+    """
+
+    bytes: int
     resident: int | None
     swapped: int | None
 
-    def fits(self, size: int) -> bool:
-        """Tell whether `size` bytes may have so much in memory; unknown doesn't fit."""
+    def __add__(self, other: Amount) -> Amount:
+        return self._with(add, other)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return self._with(sub, other)
+
+    def _with(self, operation: Callable[[int, int], int], other: Amount) -> Amount:
+        size = operation(self.bytes, other.bytes)
         if self.resident is None or self.swapped is None:
-            return False
-        return self.resident >= 0 <= self.swapped and self.resident + self.swapped <= size
+            return Amount(size, None, None)
+        if other.resident is None or other.swapped is None:
+            return Amount(size, None, None)
+        resident = operation(self.resident, other.resident)
+        return Amount(size, resident, operation(self.swapped, other.swapped))
+
+    @property
+    def in_ram(self) -> int:
+        """Bytes in RAM; all of them where that is unknown, as in a core."""
+        return self.bytes if self.resident is None else self.resident
+
+    @property
+    def possible(self) -> bool:
+        """Whether there can be so much: nothing is negative, nor more in memory than there is."""
+        if self.resident is None or self.swapped is None:
+            return self.bytes >= 0
+        return self.resident >= 0 <= self.swapped and self.resident + self.swapped <= self.bytes
 
 
-UNKNOWN = Presence(None, None)
+NOTHING = Amount(0, 0, 0)
 
 
-def presence_of(residency: Residency | None, start: int, end: int) -> Presence:
-    """Return what of [start, end) is in memory."""
-    if residency is None:
-        return UNKNOWN
-    absent, swapped = residency.missing(start, end)
-    return Presence(end - start - absent, swapped)
+def sum_of(amounts: Iterable[Amount]) -> Amount:
+    """Return what these are together."""
+    return reduce(add, amounts, NOTHING)
 
 
-def added(parts: Iterable[Presence]) -> Presence:
-    """Return the sum; unknown if a part is."""
-    resident = swapped = 0
-    for part in parts:
-        if part.resident is None or part.swapped is None:
-            return UNKNOWN
-        resident, swapped = resident + part.resident, swapped + part.swapped
-    return Presence(resident, swapped)
+def amount_of(residency: Residency | None, start: int, end: int) -> Amount:
+    """Return the bytes of [start, end)."""
+    missing = residency.missing(start, end) if residency else (0, 0)
+    return amount_less(residency, end - start, *missing)
 
 
-def less(whole: Presence, part: Presence) -> Presence:
-    """Return what is left of the whole without a part; unknown if either is."""
-    if whole.resident is None or whole.swapped is None:
-        return UNKNOWN
-    if part.resident is None or part.swapped is None:
-        return UNKNOWN
-    return Presence(whole.resident - part.resident, whole.swapped - part.swapped)
+def amount_less(residency: Residency | None, size: int, absent: int, swapped: int) -> Amount:
+    """Return `size` bytes, of which so many aren't resident, and so many of those are swapped."""
+    return Amount(size, size - absent, swapped) if residency else Amount(size, None, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..heap.states import State
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from .sources import WHEN, assign, source_of
@@ -14,7 +15,7 @@ def many_arenas(case: Case) -> Iterator[Finding]:
     """Many arenas, each with free memory that the threads of the others can't use."""
     for malloc in case.snapshot.mallocs:
         others = [
-            (case.reachable(arena) + case.of(arena, "top"), arena)
+            (case.reachable(arena) + case.of(arena, State.TOP), arena)
             for arena in malloc.arenas
             if not arena.main
         ]
@@ -40,7 +41,7 @@ def _attached(arena: ArenaFigures) -> str:
 
 def idle_arenas(case: Case) -> Iterator[Finding]:
     idle = [a for a in case.snapshot.arenas() if a.threads == 0 and not a.main]
-    amounts = [(case.of(arena, "binned", "fast", "top"), arena) for arena in idle]
+    amounts = [(case.of(arena, State.BINNED, State.FAST, State.TOP), arena) for arena in idle]
     yield Finding(
         "idle_arenas",
         sum(amount for amount, _ in amounts),

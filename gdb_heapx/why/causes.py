@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ..glibc.systrim import at_break
+from ..heap.states import State
 from ..locate.allocators import what_to_ask
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
@@ -73,16 +74,15 @@ def _live(case: Case) -> Iterator[Finding]:
 
 
 def _live_arenas(case: Case) -> Iterator[str]:
-    arenas = sorted(case.snapshot.arenas(), key=lambda arena: -(arena.in_use or 0))
-    for arena in arenas[:SHOWN]:
-        if 100 * (arena.in_use or 0) < case.live:
+    held = [(a.in_use, a) for a in case.snapshot.arenas() if a.in_use is not None]
+    for in_use, arena in sorted(held, key=lambda pair: -pair[0])[:SHOWN]:
+        if 100 * in_use < case.live:
             return
-        chunks = (
-            "" if arena.in_use_chunks is None else f" in {counted(arena.in_use_chunks, 'chunk')}"
-        )
+        number = arena.chunks.get(State.IN_USE)
+        chunks = "" if number is None else f" in {counted(number, 'chunk')}"
         low = max(arena.used_by_size, key=lambda size: arena.used_by_size[size], default=None)
         most = f", most in chunks of {size_text(low)} to {size_text(2 * low)}" if low else ""
-        yield f"arena {arena.index}: {size_text(arena.in_use or 0)} in use{chunks}{most}"
+        yield f"arena {arena.index}: {size_text(in_use)} in use{chunks}{most}"
 
 
 def _live_mmapped(case: Case) -> Iterator[str]:
@@ -130,18 +130,13 @@ def _pin(arena: ArenaFigures) -> str:
     """Name the chunk that pins what is below top: one in use, or else a cached one."""
     if arena.last_in_use is not None:
         return f"chunk {arena.last_in_use:#x}"
-    return "a chunk" if arena.in_use_chunks is None else "a chunk in a tcache or fastbin"
+    return "a chunk" if State.IN_USE not in arena.chunks else "a chunk in a tcache or fastbin"
 
 
 def _fragmented(case: Case) -> Iterator[Finding]:
     trims = [arena.trim for arena in case.snapshot.arenas() if arena.trim is not None]
-    partial, small = (
-        sum((p.bytes if p.resident is None else p.resident) or 0 for p in parts)
-        for parts in (
-            [trim.kept_partial_page for trim in trims],
-            [trim.kept_small_bins for trim in trims],
-        )
-    )
+    partial = sum(trim.kept_partial_page.in_ram for trim in trims)
+    small = sum(trim.kept_small_bins.in_ram for trim in trims)
     yield Finding(
         "fragmented",
         partial + small,
@@ -157,13 +152,13 @@ def _fragmented(case: Case) -> Iterator[Finding]:
 
 def _too_small(case: Case) -> Iterator[Finding]:
     """Free memory in pieces that few of the requests in this process fit into."""
-    used = _added(arena.used_by_size for arena in case.snapshot.arenas())
+    used = _together(arena.used_by_size for arena in case.snapshot.arenas())
     half, sofar, typical = sum(used.values()) // 2, 0, 0
     for power in sorted(used):
         sofar, typical = sofar + used[power], power
         if sofar > half:
             break
-    free = _added(arena.free_by_size for arena in case.snapshot.arenas())
+    free = _together(arena.free_by_size for arena in case.snapshot.arenas())
     small = sum(size for power, size in free.items() if power < typical)
     if 10 * small >= case.whole:
         yield Finding(
@@ -175,7 +170,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
         )
 
 
-def _added(tables: Iterable[Mapping[int, int]]) -> dict[int, int]:
+def _together(tables: Iterable[Mapping[int, int]]) -> dict[int, int]:
     sums: dict[int, int] = {}
     for table in tables:
         for key, value in table.items():
@@ -185,11 +180,11 @@ def _added(tables: Iterable[Mapping[int, int]]) -> dict[int, int]:
 
 def _tcaches(case: Case) -> Iterator[Finding]:
     threads = [cache for malloc in case.snapshot.mallocs for cache in malloc.caches]
-    caches = [(sum(b.bytes for b in each.tcache.bins), each) for each in threads]
+    caches = [(each.tcache.amount.bytes, each) for each in threads]
     caches.sort(key=lambda pair: -pair[0])
     yield Finding(
         "tcaches",
-        case.amount(Owner.TCACHE),
+        case.amount(State.TCACHE),
         f"freed chunks in the tcaches of {counted(len(caches), 'thread')}, for nobody else.",
         tuple(
             f"thread {each.tcache.lwp}{f' ({each.name})' if each.name else ''}: "
@@ -203,13 +198,16 @@ def _tcaches(case: Case) -> Iterator[Finding]:
 
 
 def _fast(case: Case) -> Iterator[Finding]:
-    chunks = [(case.of(arena, "fast"), arena) for arena in case.snapshot.arenas()]
-    number = sum(arena.fast_chunks for arena in case.snapshot.arenas())
+    chunks = [(case.of(arena, State.FAST), arena) for arena in case.snapshot.arenas()]
+    number = sum(arena.chunks[State.FAST] for arena in case.snapshot.arenas())
     yield Finding(
         "fast",
-        case.amount(Owner.FAST),
+        case.amount(State.FAST),
         f"{counted(number, 'chunk')} in fastbins: freed, but not merged with what is around them.",
-        each_arena(chunks, lambda amount, arena: f"{size_text(amount)} in {arena.fast_chunks:,}"),
+        each_arena(
+            chunks,
+            lambda amount, arena: f"{size_text(amount)} in {arena.chunks[State.FAST]:,}",
+        ),
         "malloc_trim(0) merges them. So does any free that makes 64 KiB. mallopt(M_MXFAST, 0) "
         "turns fastbins off.",
     )
@@ -223,7 +221,7 @@ def _foreign_brk(case: Case) -> Iterator[Finding]:
             continue
         yield Finding(
             "foreign_brk",
-            case.of(main, "top"),
+            case.of(main, State.TOP),
             "somebody else moved the program break: the main arena's top can't shrink any more.",
             (f"top ends at {end:#x}, the break is {brk:#x}",),
             "Find who calls sbrk or brk (break sbrk in gdb) and let it use mmap.",
@@ -262,19 +260,16 @@ def _locked(case: Case) -> Iterator[Finding]:
 
 
 def _swapped(case: Case) -> Iterator[Finding]:
-    for_program, free = ((Owner.IN_USE, Owner.MMAPPED), (Owner.FAST, Owner.BINNED, Owner.TOP))
-    _, live = case.ledger.of(*for_program)
-    _, idle = case.ledger.of(*free)
-    _, whole = case.ledger.of(*MALLOC, Owner.UNKNOWN)
+    free = case.swapped(State.FAST, State.BINNED, State.TOP)
     yield Finding(
         "swapped",
-        whole.swapped or 0,
+        case.swapped(*MALLOC, Owner.UNKNOWN),
         "malloc has this in swap: it isn't in RSS.",
         (
-            f"in use: {size_text(live.swapped or 0)}",
-            f"free: {size_text(idle.swapped or 0)}",
+            f"in use: {size_text(case.swapped(State.IN_USE, Owner.MMAPPED))}",
+            f"free: {size_text(free)}",
         ),
-        _swap_remedy(idle.swapped or 0),
+        _swap_remedy(free),
     )
 
 
@@ -318,11 +313,11 @@ def _outside(case: Case) -> Iterator[Finding]:
 def _largest(case: Case) -> tuple[str, ...]:
     """Return the largest mappings outside malloc, as sentences."""
     inside = (*MALLOC, Owner.HEAP, Owner.UNKNOWN, *APART)
-    outside = [r for r in case.snapshot.regions if r.span.owner not in inside and case.size(r)]
-    outside.sort(key=lambda region: -case.size(region))
+    outside = [r for r in case.snapshot.regions if r.span.owner not in inside and r.amount.in_ram]
+    outside.sort(key=lambda region: -region.amount.in_ram)
     return tuple(
         f"{r.mapping.name or 'anonymous memory'} at {r.span.start:#x}: "
-        f"{size_text(case.size(r))} ({r.span.owner.value})"
+        f"{size_text(r.amount.in_ram)} ({r.span.owner.value})"
         for r in outside[:SHOWN]
     )
 

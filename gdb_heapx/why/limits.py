@@ -10,6 +10,7 @@ from ..glibc.releases import (
     DEFAULT_TOP_PAD,
     DEFAULT_TRIM_THRESHOLD,
 )
+from ..heap.states import State
 from ..report.model import Finding, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
@@ -38,10 +39,10 @@ def trim_threshold(case: Case) -> Iterator[Finding]:
             origin = f"raised by the free of a {size_text(threshold // 2)} block"
         yield Finding(
             "trim_threshold",
-            sum(case.of(arena, "top") for arena in kept),
+            sum(case.of(arena, State.TOP) for arena in kept),
             f"free() keeps tops below trim_threshold, {size_text(threshold)}: {_by(origin)}.",
             each_arena(
-                ((case.of(arena, "top"), arena) for arena in kept),
+                ((case.of(arena, State.TOP), arena) for arena in kept),
                 lambda amount, arena: f"top {arena.top_address:#x}, {size_text(amount)}",
             ),
             f"{remedy} Worth this much at most: 128 KiB and top_pad stay in each arena. The price "
@@ -84,7 +85,7 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 f"own, and free() unmaps them. {AT_MOST}",
             )
         if pad > DEFAULT_TOP_PAD:
-            tops = [(min(case.of(arena, "top"), pad), arena) for arena in malloc.arenas]
+            tops = [(min(case.of(arena, State.TOP), pad), arena) for arena in malloc.arenas]
             yield Finding(
                 "top_pad_set",
                 sum(amount for amount, _ in tops),

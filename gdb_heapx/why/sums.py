@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..heap.states import HELD_FREE, State
 from ..snapshots.figures import ArenaFigures
-from ..snapshots.ledger import MALLOC, Ledger, account
-from ..snapshots.regions import APART, Owner, Region
+from ..snapshots.ledger import MALLOC, ORDER, Ledger, Owned, account
+from ..snapshots.regions import APART, Owner
 from ..snapshots.take import Snapshot
 
 SHOWN = 4  # arenas, mappings or threads named as evidence
-FREE = (Owner.TCACHE, Owner.FAST, Owner.BINNED, Owner.TOP)
 
 
 @dataclass(frozen=True)
@@ -35,32 +35,27 @@ class Case:
     def resident_known(self) -> bool:
         return self.snapshot.target.no_residency is None
 
-    def amount(self, *owners: Owner) -> int:
+    def amount(self, *owners: Owned) -> int:
         """Return what these owners have in memory together."""
-        virtual, presence = self.ledger.of(*owners)
-        return virtual if presence.resident is None else presence.resident
+        return self.ledger.of(*owners).in_ram
 
-    def of(self, arena: ArenaFigures, *states: str) -> int:
+    def swapped(self, *owners: Owned) -> int:
+        """Return what these owners have in swap together; 0 where that is unknown."""
+        return self.ledger.of(*owners).swapped or 0
+
+    def of(self, arena: ArenaFigures, *states: State) -> int:
         """Return what of an arena's states is in memory."""
-        return sum(
-            (size or 0) if (resident := arena.presence[state].resident) is None else resident
-            for state in states
-            for size in (getattr(arena, state),)
-        )
-
-    def size(self, region: Region) -> int:
-        """Return what of a region is in memory."""
-        return region.size if region.presence.resident is None else region.presence.resident
+        return sum(arena.amounts[state].in_ram for state in states)
 
     @property
     def live(self) -> int:
         """What the program holds of malloc's memory."""
-        return self.amount(Owner.IN_USE, Owner.MMAPPED)
+        return self.amount(State.IN_USE, Owner.MMAPPED)
 
     @property
     def retained(self) -> int:
         """What is free, and malloc keeps."""
-        return self.amount(*FREE)
+        return self.amount(*HELD_FREE)
 
     @property
     def unknown(self) -> int:
@@ -71,13 +66,13 @@ class Case:
     def outside(self) -> int:
         """What isn't malloc's."""
         inside = (*MALLOC, Owner.UNKNOWN, *APART)
-        return self.amount(*(owner for owner in Owner if owner not in inside))
+        return self.amount(*(owner for owner in ORDER if owner not in inside))
 
     @property
     def whole(self) -> int:
         """Everything that is in memory; of address space without what is only reserved."""
         apart = APART if self.resident_known else (*APART, Owner.RESERVED)
-        return self.amount(*(owner for owner in Owner if owner not in apart))
+        return self.amount(*(owner for owner in ORDER if owner not in apart))
 
     @property
     def returnable(self) -> int | None:
@@ -92,16 +87,16 @@ class Case:
             return 0
         trim = arena.trim
         if trim is None:
-            return self.of(arena, "binned")
-        if trim.returned_below_top.resident is not None:
-            return trim.returned_below_top.resident
-        kept = (trim.kept_partial_page, trim.kept_small_bins, trim.kept_locked)
-        return max(arena.binned + arena.fast - sum(part.bytes or 0 for part in kept), 0)
+            return self.of(arena, State.BINNED)
+        if trim.returned_below_top is not None:
+            return trim.returned_below_top.in_ram
+        kept = trim.kept_partial_page + trim.kept_small_bins + trim.kept_locked
+        return max(arena.binned + arena.fast - kept.bytes, 0)
 
     def kept_top(self, arena: ArenaFigures) -> int:
         """Return what malloc_trim leaves at top, with the fast chunks that it merges into it."""
         known = arena.trim.kept_top.resident if arena.trim else None
-        return self.of(arena, "top") if known is None else known
+        return self.of(arena, State.TOP) if known is None else known
 
 
 def each_arena(
