@@ -71,7 +71,7 @@ def test_a_free_chunk_gives_the_whole_pages_behind_its_first_six_words(
 ):
     found = holes((P + offset, size, False), word=word, page=page)
     first, stop = pages or (0, 0)
-    assert found.pages.returned.bytes == (stop - first) * page
+    assert found.returned.bytes == (stop - first) * page
     assert found.partial.bytes == (size - (stop - first) * page if pages else 0)
     if pages:
         span = trimmer(word, page).whole_pages(P + offset, size)
@@ -116,19 +116,19 @@ FREE, FAST = False, True
     ],
 )
 def test_a_fast_chunk_becomes_one_with_what_is_free_around_it(parts):
-    assert holes(*chunks_of(*parts)).pages.returned.bytes == PAGE
+    assert holes(*chunks_of(*parts)).returned.bytes == PAGE
 
 
 @pytest.mark.parametrize("part", [1, 2])
 def test_parts_that_do_not_touch_stay_apart(part):
     chunks = chunks_of((2048, FREE), (48, FAST), (2048, FREE))
     moved = [(start + 16 * (number >= part), *rest) for number, (start, *rest) in enumerate(chunks)]
-    assert holes(*moved).pages.returned.bytes == 0
+    assert holes(*moved).returned.bytes == 0
 
 
 def test_small_chunks_are_no_part_of_pages():
     found = holes((P, 512, False), (P + 1024, 64, True))
-    assert {*found.pages, found.partial, found.into_top} == {unknown(0)}
+    assert {found.returned, found.partial, found.into_top} == {unknown(0)}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_a_fast_chunk_joins_with_top_is_no_hole_any_more(parts, into_top):
     start, size, _ = chunks[-1]
     found = holes(*chunks, top=start + size)
     assert found.into_top == unknown(into_top)
-    assert {*found.pages, found.partial} == {unknown(0)}
+    assert {found.returned, found.partial} == {unknown(0)}
 
 
 def test_a_fast_chunk_that_does_not_touch_top_stays_below_it():
@@ -157,7 +157,7 @@ def test_each_heap_has_its_own_holes():
     for start in (P - 48, P + (64 << 20) - 48):
         folded.add(start, 4144, False)
         folded.close(0)
-    assert folded.pages.returned.bytes == 2 * PAGE
+    assert folded.returned.bytes == 2 * PAGE
 
 
 # What the kernel takes of it.
@@ -171,10 +171,10 @@ def pages_of(*states, start=P):
 
 
 def test_pages_go_from_ram_and_from_swap_and_some_are_gone_already():
-    looking = trimmer(residency=pages_of(RESIDENT, SWAPPED, UNTOUCHED, ZERO, RESIDENT))
-    expected = Amount(3 * PAGE, 2 * PAGE, PAGE), Amount(2 * PAGE, 0, 0), NOTHING
-    assert looking.advise(P, P + 5 * PAGE) == looking.unmap(P, P + 5 * PAGE) == expected
-    assert looking.advise(P, P) == (NOTHING,) * 3
+    states = (RESIDENT, RESIDENT, SWAPPED, UNTOUCHED, ZERO, RESIDENT)
+    found = holes((P + PAGE - 48, 5 * PAGE + 48, False), residency=pages_of(*states))
+    assert found.returned == Amount(3 * PAGE, 2 * PAGE, PAGE)
+    assert (found.gone, found.kept) == (Amount(2 * PAGE, 0, 0), NOTHING)
 
 
 def at(first, stop):
@@ -196,21 +196,19 @@ def at(first, stop):
 )
 def test_locked_memory_ends_what_madvise_returns(locked, returned):
     residency = pages_of(*[RESIDENT, SWAPPED] * 4)
-    looking = trimmer(residency=residency, locked=locked)
-    pages = looking.advise(*at(0, 8))
-    kept = 8 - returned
-    assert pages.returned == Amount(
-        *(n * PAGE for n in (returned, -(-returned // 2), returned // 2))
-    )
-    assert pages.kept == Amount(*(n * PAGE for n in (kept, kept // 2, -(-kept // 2))))
-    assert pages.gone == NOTHING
-    assert looking.unmap(*at(0, 8)) == (Amount(8 * PAGE, 4 * PAGE, 4 * PAGE), NOTHING, NOTHING)
+    found = holes((P - 48, 8 * PAGE + 48, False), residency=residency, locked=locked)
+    out, kept = returned // 2, 8 - returned
+    assert found.returned == Amount(returned * PAGE, (returned - out) * PAGE, out * PAGE)
+    assert found.kept == Amount(kept * PAGE, kept // 2 * PAGE, (kept - kept // 2) * PAGE)
+    assert found.gone == NOTHING
+    unmapped = trimmer(residency=residency, locked=locked).unmapped(*at(0, 8))
+    assert unmapped == Amount(8 * PAGE, 4 * PAGE, 4 * PAGE)
 
 
 def test_bytes_around_whole_pages_count_by_the_page_they_lie_in():
     states = (UNTOUCHED, RESIDENT, SWAPPED, RESIDENT)
     found = holes((P + 512, 3 * PAGE, False), residency=pages_of(*states))
-    assert found.pages == (Amount(2 * PAGE, PAGE, PAGE), NOTHING, NOTHING)
+    assert (found.returned, found.gone) == (Amount(2 * PAGE, PAGE, PAGE), NOTHING)
     assert found.partial == Amount(PAGE, 512, 0)
 
 
@@ -221,5 +219,5 @@ def test_what_joins_top_counts_by_its_pages():
 
 def test_where_residency_is_unknown_every_whole_page_may_go():
     found = holes((P + 512, 3 * PAGE, False), (P + 9000, 64, True))
-    assert found.pages == (unknown(2 * PAGE), unknown(0), unknown(0))
+    assert (found.returned, found.kept) == (unknown(2 * PAGE), unknown(0))
     assert (found.partial, found.into_top) == (unknown(PAGE), unknown(0))

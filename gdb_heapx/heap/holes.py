@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from operator import add
-from typing import NamedTuple
-
 from ..glibc.layout import align_down, align_up
-from ..target.amounts import Amount, amount_of, sum_of
+from ..target.amounts import Amount, amount_of
 from ..target.pages import RESIDENT, SWAPPED, UNTOUCHED
 from ..target.space import Residency, Space
 
 TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
-
-
-class Pages(NamedTuple):
-    """Whole pages that malloc_trim hands to the kernel.
-
-    `returned` are resident or swapped and go, `gone` aren't there any more, `kept` are locked in
-    memory.
-    """
-
-    returned: Amount
-    gone: Amount
-    kept: Amount
-
-    def plus(self, other: Pages) -> Pages:
-        return Pages(*map(add, self, other))
 
 
 class Trimmer:
@@ -47,32 +29,29 @@ class Trimmer:
         first = align_up(start + 6 * self.word, self.page)
         return first, max(align_down(start + size, self.page), first)
 
-    def advise(self, start: int, end: int) -> Pages:
-        """Return what madvise(MADV_DONTNEED) does to whole pages.
+    def advised(self, start: int, end: int) -> int:
+        """Return up to where madvise(MADV_DONTNEED) takes whole pages back.
 
         It fails in locked memory, and what is behind that in the same range stays as well
         (Linux mm/madvise.c, madvise_walk_vmas).
         """
         locked = [m.start for m in self._locked if m.start < end and start < m.end]
-        cut = max(min(locked), start) if locked else end
-        return self.unmap(start, cut)._replace(kept=self.amount(cut, end))
+        return max(min(locked), start) if locked else end
 
     def amount(self, start: int, end: int) -> Amount:
         """Return the bytes of [start, end)."""
         return amount_of(self._residency, start, end)
 
-    def unmap(self, start: int, end: int) -> Pages:
+    def unmapped(self, start: int, end: int) -> Amount:
         """Return what the kernel takes back of whole pages that are unmapped, locked or not.
 
-        Where residency is unknown, that may be all of them.
+        The others aren't there any more. Where residency is unknown, it may be all of them.
         """
-        nothing = self.amount(end, end)
         if self._residency is None:
-            return Pages(self.amount(start, end), nothing, nothing)
+            return self.amount(start, end)
         states = self._residency.states(start, end)
         resident, swapped = (states.count(state) * self.page for state in (RESIDENT, SWAPPED))
-        gone = end - start - resident - swapped
-        return Pages(Amount(resident + swapped, resident, swapped), Amount(gone, 0, 0), nothing)
+        return Amount(resident + swapped, resident, swapped)
 
 
 def missing(residency: Residency | None, start: int, end: int) -> tuple[int, int]:
@@ -95,24 +74,30 @@ class Holes:
     """The runs of free space in a heap. malloc_trim first merges fast chunks with what is free
     around them (malloc_consolidate, to 2.42): a run with a fast chunk is one chunk afterwards.
 
-    `large` are the chunks that may hold a whole page, `pages` the whole pages that malloc_trim
-    hands to the kernel of them, `into_top` what consolidation adds to top. What the runs hold
-    beside these is in chunks too small for a page.
+    `large` are the chunks that may hold a whole page. malloc_trim hands `whole` bytes of them to
+    the kernel: of these `returned` are in memory and go, `kept` are locked there. `into_top` is
+    what consolidation adds to top. What the runs hold beside these is in chunks too small for a
+    page.
     """
 
     def __init__(self, trimmer: Trimmer, residency: Residency | None) -> None:
         self.trimmer = trimmer
         self.residency = residency
-        self.large = self.into_top = amount_of(residency, 0, 0)
-        self.pages = trimmer.unmap(0, 0)
+        self.large = self.returned = self.kept = self.into_top = amount_of(residency, 0, 0)
+        self.whole = 0
         self.end = 0
         self._start = 0
         self._fast = False
 
     @property
+    def gone(self) -> Amount:
+        """The whole pages that aren't in memory any more."""
+        return Amount(self.whole - self.returned.bytes - self.kept.bytes, 0, 0)
+
+    @property
     def partial(self) -> Amount:
         """What lies around the whole pages of large chunks."""
-        return self.large - sum_of(self.pages)
+        return self.large - self.returned - self.kept - self.gone
 
     def add(self, start: int, size: int, fast: bool) -> None:
         """Add a free chunk, or a fast one; in the order of their addresses."""
@@ -130,5 +115,9 @@ class Holes:
             self.into_top += amount_of(self.residency, start, end)
         elif end - start >= self.trimmer.smallest:
             self.large += amount_of(self.residency, start, end)
-            whole = self.trimmer.whole_pages(start, end - start)
-            self.pages = self.pages.plus(self.trimmer.advise(*whole))
+            low, high = self.trimmer.whole_pages(start, end - start)
+            cut = self.trimmer.advised(low, high)
+            self.whole += high - low
+            self.returned += self.trimmer.unmapped(low, cut)
+            if cut < high:
+                self.kept += self.trimmer.amount(cut, high)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..glibc.layout import Layout, align_up
 from ..glibc.systrim import taken_off
-from ..target.amounts import Amount, sum_of
+from ..target.amounts import Amount
 from .holes import Holes, Trimmer
 from .states import State
 
@@ -67,17 +67,18 @@ def trim_arena(
     extra, foreign = (extra, 0) if top.at_break else (0, extra)
     end = top.address + top.size
     aligned = align_up(end, trimmer.page)
-    pages, tail = holes.pages, trimmer.unmap(aligned - extra, aligned)
+    returned = trimmer.unmapped(aligned - extra, aligned)
+    gone = Amount(extra - returned.bytes, 0, 0)
     kept = trimmer.amount(end - foreign, end)
     known = all_top.resident is not None
     return Trim(
-        returned_below_top=pages.returned if known else None,
-        returned_top=tail.returned if known else None,
-        already_returned=pages.gone + tail.gone if known else None,
-        kept_top=all_top - sum_of(tail) - kept,
+        returned_below_top=holes.returned if known else None,
+        returned_top=returned if known else None,
+        already_returned=holes.gone + gone if known else None,
+        kept_top=all_top - returned - gone - kept,
         kept_tcache=amounts[State.TCACHE],
         kept_partial_page=holes.partial,
         kept_small_bins=amounts[State.BINNED] + amounts[State.FAST] - holes.large - holes.into_top,
-        kept_locked=pages.kept,
+        kept_locked=holes.kept,
         kept_foreign_brk=kept,
     )

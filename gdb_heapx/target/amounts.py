@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from operator import add, sub
+from operator import add
 
 from .space import Residency
 
@@ -22,19 +22,20 @@ class Amount:
     swapped: int | None
 
     def __add__(self, other: Amount) -> Amount:
-        return self._with(add, other)
-
-    def __sub__(self, other: Amount) -> Amount:
-        return self._with(sub, other)
-
-    def _with(self, operation: Callable[[int, int], int], other: Amount) -> Amount:
-        size = operation(self.bytes, other.bytes)
+        size = self.bytes + other.bytes
         if self.resident is None or self.swapped is None:
             return Amount(size, None, None)
         if other.resident is None or other.swapped is None:
             return Amount(size, None, None)
-        resident = operation(self.resident, other.resident)
-        return Amount(size, resident, operation(self.swapped, other.swapped))
+        return Amount(size, self.resident + other.resident, self.swapped + other.swapped)
+
+    def __neg__(self) -> Amount:
+        if self.resident is None or self.swapped is None:
+            return Amount(-self.bytes, None, None)
+        return Amount(-self.bytes, -self.resident, -self.swapped)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return self + -other
 
     @property
     def in_ram(self) -> int:
