@@ -1,0 +1,286 @@
+"""Recorded images: processes that scripts/record_image has seen, as targets, without gdb.
+
+What an image doesn't have, and a process would have, is an error of the image: record more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from oracle import Oracle
+from sessions import Said, said
+
+from gdb_heapx.cli.command import Terminal
+from gdb_heapx.commands import load_commands
+from gdb_heapx.errors import HeapxError, MemoryFault
+from gdb_heapx.glibc.layout import Member, Struct
+from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.take import Snapshot, take
+from gdb_heapx.target.elf import Elf
+from gdb_heapx.target.images import find_images
+from gdb_heapx.target.mappings import Mapping, check_range
+from gdb_heapx.target.pages import RESIDENT, SWAPPED
+from gdb_heapx.target.procfs import parse_smaps
+from gdb_heapx.target.target import Target, Thread
+
+FORMAT = 1
+IMAGES = Path(__file__).parent / "images"
+NAMES = sorted(path.stem for path in IMAGES.glob("*.zip"))
+APART = ("damaged", "aborted", "two-libcs")  # their oracles tell of less
+SOUND = [name for name in NAMES if not any(word in name for word in APART)]
+
+
+load_commands()
+
+
+class NotRecordedError(AssertionError):
+    """What is asked for is not in the image."""
+
+
+class SaidOracle(Oracle):
+    """The figures that an inferior wrote before it was recorded, by the names of its files."""
+
+    def __init__(self, said: dict[str, str]) -> None:
+        self._said = said
+
+    def _text(self, name: str) -> str:
+        return self._said[name]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One image: its facts, its pages by address, and what others said of the process."""
+
+    name: str
+    facts: dict[str, Any]
+    pages: dict[int, bytes]
+    said: dict[str, Any]
+
+    @cached_property
+    def mappings(self) -> tuple[Mapping, ...]:
+        return parse_smaps(self.facts["smaps"])
+
+    @cached_property
+    def oracle(self) -> Oracle:
+        return SaidOracle(self.said)
+
+    @property
+    def exe(self) -> Path:
+        return Path(self.facts["exe"])
+
+    @cached_property
+    def session(self) -> Replay:
+        return Replay(self)
+
+    def answer(self, line: str, width: int = 80) -> Said:
+        """Run a command line, which has no `heapx` before it."""
+        return said(line, self.session, Terminal(width, False))
+
+    def text(self, line: str, width: int = 80) -> str:
+        return self.answer(line, width).text
+
+    def report(self, line: str) -> dict[str, Any]:
+        """Return a command's report."""
+        return json.loads(self.text(f"{line} --format json"))
+
+
+@lru_cache(2)
+def load(name: str) -> Recording:
+    """Return an image by its name."""
+    with zipfile.ZipFile(IMAGES / f"{name}.zip") as archive:
+        facts, oracle = (json.loads(archive.read(f"{part}.json")) for part in ("facts", "oracle"))
+        data = archive.read("pages")
+    assert facts["format"] == FORMAT, "record it again: scripts/record_images"
+    page = facts["page"]
+    unique = [data[at : at + page] for at in range(0, len(data), page)]
+    pages = {at: unique[index] for at, index in facts["pages"]}
+    return Recording(name, facts, pages, oracle)
+
+
+class Memory:
+    """The pages of an image; a page that isn't in it is zeros, but for constants of a program."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._pages, self._page = recording.pages, recording.facts["page"]
+        self._mappings = recording.mappings
+        self._starts = [mapping.start for mapping in self._mappings]
+        self._files, self._zeros = recording.facts["files"], bytes(self._page)
+
+    def read(self, address: int, size: int) -> memoryview:
+        check_range(address, size)
+        first = address - address % self._page
+        pages = (self._at(at) for at in range(first, address + size, self._page))
+        data = b"".join(pages)
+        return memoryview(data)[address - first : address - first + size]
+
+    def _at(self, address: int) -> bytes:
+        found = self._pages.get(address)
+        if found is not None:
+            return found
+        index = bisect_right(self._starts, address) - 1
+        mapping = self._mappings[index]
+        if index < 0 or address >= mapping.end or "r" not in mapping.permissions:
+            raise MemoryFault(address)
+        if "w" not in mapping.permissions and mapping.name in self._files:
+            raise NotRecordedError(f"{address:#x} of {mapping.name}")
+        return self._zeros
+
+
+class Pages:
+    """The states of pages, as runs of [first page, page behind the last, state]."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.page = recording.facts["page"]
+        self._runs = list(_spread(recording.facts["states"], self.page))
+        self._starts = [first for first, _, _ in self._runs]
+
+    def _within(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        for at in range(max(bisect_right(self._starts, first) - 1, 0), len(self._runs)):
+            low, high, state = self._runs[at]
+            if low >= stop:
+                break
+            if first < high:
+                yield max(low, first), min(high, stop), state
+
+    def states(self, start: int, end: int) -> bytes:
+        first, stop = start // self.page, -(-end // self.page)
+        if not 0 <= stop - first <= 1 << 20:
+            raise MemoryFault(start, end - start)
+        data = bytearray(stop - first)
+        for low, high, state in self._within(first, stop):
+            data[low - first : high - first] = bytes([state]) * (high - low)
+        return bytes(data)
+
+    def missing(self, start: int, end: int) -> tuple[int, int]:
+        held = {RESIDENT: 0, SWAPPED: 0}
+        for low, high, state in self._within(start // self.page, -(-end // self.page)):
+            if state in held:
+                held[state] += min(high * self.page, end) - max(low * self.page, start)
+        return max(end - start, 0) - held[RESIDENT], held[SWAPPED]
+
+
+def _spread(rows: list[Any], page: int) -> Iterator[tuple[int, int, int]]:
+    """Yield every run of pages, given the starts of mappings and [count, state] of each run."""
+    for start, runs in rows:
+        at = start // page
+        for count, state in runs:
+            yield at, at + count, state
+            at += count
+
+
+class File(Elf):
+    """A file of an image: its headers, and the answers of its symbol tables."""
+
+    def __init__(self, headers: bytes, answers: dict[str, Any]) -> None:
+        super().__init__(headers)
+        self._answers = answers
+
+    def variable(self, name: str) -> int | None:
+        return self._answers["variables"].get(name)
+
+    def exported(self, name: str) -> int | None:
+        return self._answers["exported"].get(name)
+
+    def function(self, name: str) -> int | None:
+        return _asked(self._answers["functions"], name)
+
+    def thread_local(self, name: str) -> int | None:
+        return self._answers["thread_local"].get(name)
+
+    def search(self, pattern: bytes) -> re.Match[bytes] | None:
+        text = _asked(self._answers["texts"], pattern.decode())
+        return None if text is None else re.search(pattern, text.encode())
+
+
+def _asked(answers: dict[Any, Any], question: Any) -> Any:
+    if question not in answers:
+        raise NotRecordedError(question)
+    return answers[question]
+
+
+class Debug:
+    """What the debugger knew of one file."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.path: str = answers["path"]
+        self.build_id: str | None = answers["build_id"]
+        self._answers = answers
+
+    def address(self, name: str) -> int | None:
+        return self._answers["addresses"].get(name)
+
+    def struct(self, name: str) -> Struct | None:
+        found = self._answers["structs"].get(name)
+        if found is None:
+            return None
+        members = {member: Member(*where) for member, where in found["members"].items()}
+        return Struct(name, found["size"], members)
+
+    def tls_offset(self, name: str) -> int | None:
+        return self._answers["tls"].get(name)
+
+
+def target_of(recording: Recording) -> Target:
+    """Return the process: what knows the seam is here."""
+    facts, memory, mappings = recording.facts, Memory(recording), recording.mappings
+    symbols = dict(facts["symbols"])
+
+    def open_file(mapping: Mapping, _build_id: str | None) -> Elf | None:
+        answers = facts["files"].get(mapping.name)
+        return File(recording.pages[mapping.start], answers) if answers else None
+
+    return Target(
+        memory=memory,
+        bulk=memory,
+        **{name: facts[name] for name in ("word", "byteorder", "architecture", "page", "pid")},
+        exe=facts["exe"],
+        exe_how=facts["exe_how"],
+        live=True,
+        mappings=mappings,
+        threads=tuple(Thread(t["lwp"], t["name"], t["inner"]) for t in facts["threads"]),
+        objects=find_images(mappings, memory, open_file, map(Debug, facts["debug"])),
+        residency=Pages(recording),
+        inside_malloc=lambda: {int(lwp): name for lwp, name in facts["inside_malloc"].items()},
+        aborting=lambda: frozenset(facts["aborting"]),
+        environment=lambda: facts["environment"],
+        symbol=symbols.get,
+        thread_pointers=lambda: {
+            t["lwp"]: t["pointer"] for t in facts["threads"] if t["pointer"] is not None
+        },
+    )
+
+
+class Replay:
+    """A session on an image; it keeps a snapshot of each scope."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.target = target_of(recording)
+        self._snapshots: dict[Scope, Snapshot] = {}
+
+    def take(self, scope: Scope) -> Snapshot:
+        if scope not in self._snapshots:
+            self._snapshots[scope] = take(self.target, scope)
+        return self._snapshots[scope]
+
+    def catalogue(self, scope: Scope) -> Catalogue:
+        return Catalogue(self.target, scope)
+
+    def evaluate(self, expression: str) -> int:
+        return int(expression, 0)
+
+    def malloc_trim(self, pad: int) -> int:
+        raise HeapxError("there is no process to change")
+
+    @contextmanager
+    def opened(self) -> Iterator[Replay]:
+        yield self

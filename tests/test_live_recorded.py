@@ -1,0 +1,33 @@
+"""An image says the same as the process that it was recorded from."""
+
+from __future__ import annotations
+
+import pytest
+import recorded
+from live import ROOT, reports, run, table
+
+from gdb_heapx.cli.command import REGISTRY
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+COMMANDS = sorted(command.word for command in REGISTRY.values() if command.word != "chunk")
+RECORD = ROOT / "scripts" / "record_image"
+
+
+@pytest.fixture
+def pair(start, tmp_path, monkeypatch):
+    """Return a process and its image."""
+    inferior = start("scene", counted=True)
+    monkeypatch.setattr(recorded, "IMAGES", tmp_path)
+    result = run((RECORD, inferior.pid, tmp_path / "live.zip"))
+    assert (result.status, result.err) == (0, "")
+    return inferior, recorded.load("live")
+
+
+def test_an_image_says_what_its_process_says(pair, tmp_path):
+    inferior, image = pair
+    rows = table(image.report("chunks --limit 30"))
+    commands = [*COMMANDS, *(f"chunk {row['address']}" for row in rows)]
+    lines = [f"heapx {command} --limit 1000" for command in commands]
+    live = reports(lines, tmp_path / "live", ("-p", inferior.pid))
+    assert live == {line: image.report(line.partition(" ")[2]) for line in lines}

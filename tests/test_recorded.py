@@ -1,0 +1,54 @@
+"""Recorded images themselves: small, complete, and without a trace of the machine they are from."""
+
+from __future__ import annotations
+
+import pytest
+from recorded import IMAGES, NAMES, NotRecordedError, load, target_of
+
+RELEASES = {"2.31", "2.36", "2.41", "2.43", "2.44"}
+LARGEST, ALL = 200 << 10, 8 << 20  # bytes
+
+
+def test_images_are_small():
+    sizes = [(IMAGES / f"{name}.zip").stat().st_size for name in NAMES]
+    assert max(sizes) <= LARGEST
+    assert sum(sizes) <= ALL
+
+
+def test_there_is_one_of_every_release_and_some_of_i386():
+    assert {name.split("-")[0] for name in NAMES if name.endswith("-amd64")} == RELEASES
+    assert len([name for name in NAMES if name.endswith("-i386")]) >= 2
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def image(request):
+    return load(request.param)
+
+
+def test_files_are_the_system_s_or_in_the_place_of_images(image):
+    names = {mapping.name for mapping in image.mappings if mapping.name.startswith("/")}
+    assert all(name.startswith("/tmp/heapx/") for name in names - {"/etc/ld.so.cache"})
+
+
+def test_no_page_holds_a_variable_of_the_recorder_s_environment(image):
+    for name in (b"HOME=/", b"USER=", b"PWD=/", b"PATH=/", b"/work/", b"/home/"):
+        assert not any(name in page for page in image.pages.values()), name
+
+
+def test_what_is_in_no_mapping_and_what_was_not_recorded_are_different(image):
+    target = target_of(image)
+    code = next(m for m in target.mappings if "x" in m.permissions and m.name.startswith("/"))
+    with pytest.raises(NotRecordedError):
+        target.memory.read(code.end - 8, 8)
+    assert not target.readable(8)
+    with pytest.raises(NotRecordedError):
+        target.objects[0].text(b"never (asked)")
+
+
+def test_every_thread_has_its_registers_and_the_stack_that_they_point_at(image):
+    page = image.facts["page"]
+    for thread in image.facts["threads"]:
+        registers = thread["registers"]
+        stack = registers.get("rsp", registers.get("esp"))
+        assert any(image.pages[stack - stack % page])
+        assert thread["frames"]
