@@ -18,6 +18,10 @@ from gdb_heapx.commands import load_commands
 load_commands()  # as each edge does at first
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-goldens", action="store_true", help="write tests/goldens again")
+
+
 @pytest.fixture(scope="session")
 def inferiors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of the built inferiors; $HEAPX_INFERIORS may name one."""
