@@ -11,7 +11,7 @@ import zipfile
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Recording:
     facts: dict[str, Any]
     pages: dict[int, bytes]
     said: dict[str, Any]
+    debug_info: bool = True
 
     @cached_property
     def mappings(self) -> tuple[Mapping, ...]:
@@ -73,6 +74,10 @@ class Recording:
     @cached_property
     def oracle(self) -> Oracle:
         return SaidOracle(self.said)
+
+    @property
+    def pid(self) -> int:
+        return int(self.facts["pid"])
 
     @property
     def exe(self) -> Path:
@@ -85,6 +90,11 @@ class Recording:
     def answer(self, line: str, width: int = 80) -> Said:
         """Run a command line, which has no `heapx` before it."""
         return said(line, self.session, Terminal(width, False))
+
+    @cached_property
+    def without_symbols(self) -> Recording:
+        """The same, where the debugger knows no debug info."""
+        return replace(self, debug_info=False)
 
     def text(self, line: str, width: int = 80) -> str:
         return self.answer(line, width).text
@@ -233,7 +243,8 @@ class Debug:
 def target_of(recording: Recording) -> Target:
     """Return the process: what knows the seam is here."""
     facts, memory, mappings = recording.facts, Memory(recording), recording.mappings
-    symbols = dict(facts["symbols"])
+    debug = facts["debug"] if recording.debug_info else []
+    names = dict(facts["symbols"])
 
     def open_file(mapping: Mapping, _build_id: str | None) -> Elf | None:
         answers = facts["files"].get(mapping.name)
@@ -248,12 +259,12 @@ def target_of(recording: Recording) -> Target:
         live=True,
         mappings=mappings,
         threads=tuple(Thread(t["lwp"], t["name"], t["inner"]) for t in facts["threads"]),
-        objects=find_images(mappings, memory, open_file, map(Debug, facts["debug"])),
+        objects=find_images(mappings, memory, open_file, map(Debug, debug)),
         residency=Pages(recording),
         inside_malloc=lambda: {int(lwp): name for lwp, name in facts["inside_malloc"].items()},
         aborting=lambda: frozenset(facts["aborting"]),
         environment=lambda: facts["environment"],
-        symbol=symbols.get,
+        symbol=names.get,
         thread_pointers=lambda: {
             t["lwp"]: t["pointer"] for t in facts["threads"] if t["pointer"] is not None
         },

@@ -1,0 +1,29 @@
+"""Without debug info every figure of a recorded image is the same, on every release."""
+
+from __future__ import annotations
+
+import pytest
+from live import table
+from recorded import NAMES, load
+
+COMMANDS = ("", *("arenas", "heaps", "top", "bins", "tcache", "mmapped", "ledger", "trim", "why"))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def image(request):
+    return load(request.param)
+
+
+def figures(image):
+    """Return reports without the sentences that tell how things were found."""
+    reports = {command: image.report(command) for command in (*COMMANDS, "check")}
+    return {c: {k: v for k, v in report.items() if k != "notes"} for c, report in reports.items()}
+
+
+def test_figures_are_the_same_without_symbols(image):
+    assert figures(image.without_symbols) == figures(image)
+
+
+def test_all_was_found_by_structure(image):
+    how = {row["what"]: row["how"] for row in table(image.without_symbols.report("about"))}
+    assert (how["main_arena"], how["mp_"]) == ("structure", "structure")

@@ -1,0 +1,48 @@
+"""heapx and heapx why on recorded images: what they say of memory is what the kernel said."""
+
+from __future__ import annotations
+
+import pytest
+from live import table
+from recorded import SOUND, load
+from test_live_why import codes, found, one_screen
+from test_recorded_ledger import kernel_of
+
+
+@pytest.fixture(scope="module", params=SOUND)
+def image(request):
+    return load(request.param)
+
+
+@pytest.fixture(scope="module")
+def overview(image):
+    return image.report("")
+
+
+def resident(image, when):
+    """Return the bytes in RAM, before or after the malloc_trim, of what malloc can have."""
+    kernel = kernel_of(image.said[when]["smaps"])
+    return sum(kernel.of(kind)[1] for kind in ("[heap]", "anonymous"))
+
+
+def test_the_parts_of_the_overview_are_the_kernel_s_rss(image, overview):
+    rss = kernel_of(image.said["before"]["smaps"]).rss
+    assert sum(row["resident"] for row in table(overview, "overview")) == rss
+
+
+@pytest.mark.parametrize("name", [name for name in SOUND if not name.endswith("-pad")])
+def test_what_is_returnable_is_what_a_real_malloc_trim_returned(name):
+    image = load(name)
+    fell = resident(image, "before") - resident(image, "after")
+    (row,) = (row for row in table(image.report("")) if row["key"] == "returnable")
+    assert row["resident"] == fell
+    if "returnable" in codes(image.report("why")):
+        assert found(image.report("why"), "returnable")["bytes"] == fell
+
+
+def test_the_overview_s_findings_are_the_first_of_all(image, overview):
+    assert overview["findings"] == image.report("why")["findings"][:3]
+
+
+def test_the_overview_is_one_screen(image):
+    one_screen(image.text(""))
