@@ -250,6 +250,10 @@ def target_of(recording: Recording) -> Target:
         answers = facts["files"].get(mapping.name)
         return File(recording.pages[mapping.start], answers) if answers else None
 
+    def symbol(address: int) -> str | None:
+        of_file = any(m.start <= address < m.end for m in mappings if m.name in facts["files"])
+        return _asked(names, address) if of_file else None
+
     return Target(
         memory=memory,
         bulk=memory,
@@ -264,7 +268,7 @@ def target_of(recording: Recording) -> Target:
         inside_malloc=lambda: {int(lwp): name for lwp, name in facts["inside_malloc"].items()},
         aborting=lambda: frozenset(facts["aborting"]),
         environment=lambda: facts["environment"],
-        symbol=names.get,
+        symbol=symbol,
         thread_pointers=lambda: {
             t["lwp"]: t["pointer"] for t in facts["threads"] if t["pointer"] is not None
         },
