@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from live import table
 from recorded import IMAGES, NAMES, NotRecordedError, load, target_of
 
 RELEASES = {"2.31", "2.36", "2.41", "2.43", "2.44"}
 NEUTRAL = (
-    "/tmp/heapx/",
-    "/etc/ld.so.cache",
-    "/dev/shm/heapx-test-",
-    "/dev/zero",
-    "/memfd:",
-    "/SYSV",
+    *("/tmp/heapx/", "/etc/ld.so.cache"),
+    *("/dev/shm/heapx-test-", "/dev/zero", "/memfd:", "/SYSV"),
 )
 LARGEST, ALL = 200 << 10, 8 << 20  # bytes
 
@@ -54,6 +51,20 @@ def test_what_is_in_no_mapping_and_what_was_not_recorded_are_different(image):
     assert not target.readable(8)
     with pytest.raises(NotRecordedError):
         target.objects[0].text(b"never (asked)")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.count("-") == 1])
+def test_the_general_image_has_something_of_everything(name):
+    image = load(name)
+    arenas, bins, top = (table(image.report(command)) for command in ("arenas", "bins", "top"))
+    assert len(arenas) == 4
+    assert max(row["heaps"] for row in arenas) > 1
+    fast = {"fast"} if name < "2.43" else set()
+    assert {row["kind"] for row in bins} == {"unsorted", "small", "large"} | fast
+    assert len(table(image.report("threads"))) == 4
+    assert all(row["tcache_chunks"] > 100 for row in arenas)
+    assert len(table(image.report("mmapped"))) == 6
+    assert any(row["resident"] < row["size"] for row in top)
 
 
 def test_every_thread_has_its_registers_and_the_stack_that_they_point_at(image):

@@ -20,6 +20,35 @@ from test_live_trim import (  # noqa: F401
 )
 from test_recorded_ledger import Present, kernel_of, span
 
+LOWER, TOP, GONE = "returned_below_top", "returned_top", "already_returned"
+SHOWS = {  # columns that an image is for: it has 100 KiB there
+    "untouched-top": (GONE,),
+    "trim-sprinkled": (LOWER,),
+    "trim-page-sized": ("kept_partial_page",),
+    "trim-crumbs": ("kept_small_bins",),
+    "trim-aligned": (LOWER,),
+    "trim-fast-beside-top": (TOP,),
+    "trim-fast-beside-top-thread": ("kept_top",),
+    "trim-fast-between-free": (LOWER, "kept_partial_page"),
+    "trim-large-top": (TOP,),
+    "trim-large-top-pad": (TOP, "kept_top"),
+    "trim-large-top-thread": ("kept_top",),
+    "trim-padded-top": (TOP, GONE),
+    "trim-untouched-top-pad": (TOP, GONE),
+    "trim-foreign-break": (LOWER, "kept_foreign_brk"),
+    "trim-break-between": (LOWER, TOP),
+    "trim-break-blocked": (LOWER, "kept_foreign_brk"),
+    "trim-break-unblocked": (LOWER, TOP),
+    "trim-locked": (TOP, "kept_locked"),
+    "trim-locked-in-part": (LOWER, "kept_locked"),
+    "trim-given-back": (LOWER, GONE),
+    "trim-read-since": (LOWER, GONE),
+    "trim-much-tcache": ("kept_tcache",),
+    "trim-huge": (LOWER, "kept_top"),
+    "trim-huge-read-since": (LOWER, GONE),
+    "trim-in-mmaps-read-since": (LOWER, GONE),
+}
+
 
 def measured(said, heaps):
     """Return what was resident of the mappings that malloc can have, and of each arena."""
@@ -52,3 +81,10 @@ def seen(name):
 def test_malloc_trim_tells_whether_it_gave_back_memory(name, seen):
     if seen.trim["total"]["returned"]:
         assert int(load(name).said["trimmed"]) == 1
+
+
+@pytest.mark.parametrize("shown", SHOWS)
+def test_the_heap_has_what_it_is_for(shown):
+    recording = load(f"2.36-amd64-{shown}")
+    (trim,) = recording.report(f"trim --pad {recording.said['pad']}")["tables"]
+    assert all(trim["total"][column] >= 100 << 10 for column in SHOWS[shown]), trim["total"]
