@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class Recording:
         return json.loads(self.text(f"{line} --format json"))
 
 
-@lru_cache(2)
+@cache
 def load(name: str) -> Recording:
     """Return an image by its name."""
     with zipfile.ZipFile(IMAGES / f"{name}.zip") as archive:
@@ -129,6 +129,8 @@ class Memory:
     def read(self, address: int, size: int) -> memoryview:
         check_range(address, size)
         first = address - address % self._page
+        if address + size <= first + self._page:
+            return memoryview(self._at(first))[address - first : address - first + size]
         pages = (self._at(at) for at in range(first, address + size, self._page))
         data = b"".join(pages)
         return memoryview(data)[address - first : address - first + size]
