@@ -16,22 +16,26 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from heapbuilder import Answers
 from oracle import Oracle
 from sessions import Said, said
 
-from gdb_heapx.cli.command import Terminal
+from gdb_heapx.cli.execute import Terminal
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, MemoryFault
+from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.glibc.layout import Member, Struct
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import Snapshot, take
 from gdb_heapx.target.elf import Elf
+from gdb_heapx.target.facts import Facts, Thread
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, check_range
 from gdb_heapx.target.pages import RESIDENT, SWAPPED
 from gdb_heapx.target.procfs import parse_smaps
-from gdb_heapx.target.target import Target, Thread
+from gdb_heapx.target.space import Space
+from gdb_heapx.target.target import Target
 
 FORMAT = 1
 IMAGES = Path(__file__).parent / "images"
@@ -256,25 +260,24 @@ def target_of(recording: Recording) -> Target:
         of_file = any(m.start <= address < m.end for m in mappings if m.name in facts["files"])
         return _asked(names, address) if of_file else None
 
-    return Target(
-        memory=memory,
-        bulk=memory,
+    pointers = {t["lwp"]: t["pointer"] for t in facts["threads"] if t["pointer"] is not None}
+    objects = find_images(mappings, memory, open_file, map(Debug, debug))
+    own = next(image for image in objects if image.path == facts["exe"])
+    what = Facts(
         **{name: facts[name] for name in ("word", "byteorder", "architecture", "page", "pid")},
-        exe=facts["exe"],
-        exe_how=facts["exe_how"],
+        **{name: facts[name] for name in ("exe", "exe_how", "environment")},
+        machine=own.architecture or Architecture.OTHER,
         live=True,
         mappings=mappings,
         threads=tuple(Thread(t["lwp"], t["name"], t["inner"]) for t in facts["threads"]),
-        objects=find_images(mappings, memory, open_file, map(Debug, debug)),
-        residency=Pages(recording),
+    )
+    probe = Answers(
         inside_malloc=lambda: {int(lwp): name for lwp, name in facts["inside_malloc"].items()},
         aborting=lambda: frozenset(facts["aborting"]),
-        environment=lambda: facts["environment"],
+        thread_pointers=lambda: pointers,
         symbol=symbol,
-        thread_pointers=lambda: {
-            t["lwp"]: t["pointer"] for t in facts["threads"] if t["pointer"] is not None
-        },
     )
+    return Target(Space(what, memory, Pages(recording)), objects, probe)
 
 
 class Replay:

@@ -20,6 +20,10 @@ FORMAT = 1
 WORDS = {8: "Q", 4: "I"}
 FRAMES = 16
 
+FACTS = (
+    *("word", "byteorder", "architecture", "page"),
+    *("pid", "exe", "exe_how", "environment"),
+)
 STRUCTS = (
     *("malloc_state", "malloc_par", "_heap_info", "malloc_chunk"),
     *("tcache_perthread_struct", "tcache_entry"),
@@ -101,40 +105,32 @@ class Seam:
 
         from gdb_heapx.gdbside.debuginfo import debug_info, file_of
         from gdb_heapx.gdbside.inferior import current_target
-        from gdb_heapx.target.elf import PF_W
-        from gdb_heapx.target.target import Given
+        from gdb_heapx.target.headers import PF_W
 
-        self.gdb, self.target = gdb, current_target(None, Given())
+        self.gdb, self.target = gdb, current_target(None)
         self.debug = list(debug_info())
         self.names: dict[str, set[str]] = {}  # of variables, by the file's build-id
         for objfile in filter(file_of, gdb.objfiles()):
             own = self.names.setdefault((objfile.owner or objfile).build_id, set())
             own.update(variables(file_of(objfile)))
         self.data = [span for image in self.target.objects for span in image.spans(PF_W)]
-        self.states, self.symbol = self.target.residency.states, self.target.symbol
+        self.states, self.symbol = self.target.space.residency.states, self.target.probe.symbol
 
     def read(self, address: int, size: int) -> bytes:
         """Return what is there, nothing where it can't be read."""
         from gdb_heapx.errors import MemoryFault
 
         with suppress(MemoryFault):
-            return bytes(self.target.memory.read(address, size))
+            return bytes(self.target.space.memory.read(address, size))
         return b""
 
     def facts(self) -> dict[str, Any]:
-        target = self.target
+        target, facts = self.target, self.target.facts
         return {
-            "word": target.word,
-            "byteorder": target.byteorder,
-            "architecture": target.architecture,
-            "page": target.page,
-            "pid": target.pid,
-            "exe": target.exe,
-            "exe_how": target.exe_how,
-            "environment": target.environment(),
+            **{name: getattr(facts, name) for name in FACTS},
             "threads": list(self.threads()),
-            "inside_malloc": target.inside_malloc(),
-            "aborting": sorted(target.aborting()),
+            "inside_malloc": target.probe.inside_malloc() or {},
+            "aborting": sorted(target.probe.aborting() or ()),
             "debug": [self.of_debugger(info) for info in self.debug],
             "files": {image.path: self.of_file(image) for image in target.objects if image.file},
         }
@@ -166,9 +162,9 @@ class Seam:
         }
 
     def threads(self) -> Iterator[dict[str, Any]]:
-        pointers = self.target.thread_pointers()
+        pointers = self.target.probe.thread_pointers() or {}
         of_gdb = {thread.ptid[1]: thread for thread in self.gdb.selected_inferior().threads()}
-        for thread in self.target.threads:
+        for thread in self.target.facts.threads:
             of_gdb[thread.lwp].switch()
             yield {
                 "lwp": thread.lwp,

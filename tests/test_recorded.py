@@ -45,10 +45,10 @@ def test_nothing_tells_where_or_by_whom_it_was_recorded(image):
 
 def test_what_is_in_no_mapping_and_what_was_not_recorded_are_different(image):
     target = target_of(image)
-    code = next(m for m in target.mappings if "x" in m.permissions and m.name.startswith("/"))
+    code = next(m for m in target.facts.mappings if "x" in m.permissions and m.name.startswith("/"))
     with pytest.raises(NotRecordedError):
-        target.memory.read(code.end - 8, 8)
-    assert not target.readable(8)
+        target.space.memory.read(code.end - 8, 8)
+    assert not target.space.readable(8)
     with pytest.raises(NotRecordedError):
         target.objects[0].text(b"never (asked)")
 
