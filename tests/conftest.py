@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from live import ROOT, Inferior, gdb, run, running
 
 from gdb_heapx.commands import load_commands
@@ -20,6 +21,10 @@ load_commands()  # as each edge does at first
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="write tests/goldens again")
+
+
+def pytest_sessionfinish() -> None:
+    warm.end_all()
 
 
 @pytest.fixture(scope="session")

@@ -17,14 +17,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import warm
 from oracle import Oracle
+
+from gdb_heapx.shell import main as shell
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAPX = ROOT / "scripts" / "heapx"
 LOADER = ROOT / "gdb_heapx.py"
 PAGE = os.sysconf("SC_PAGESIZE")
 TIMEOUT = 120
+QUIET = ("-iex", "set debuginfod enabled off")
 GONE = 1 << 30  # above any pid_max
+FRESH = os.environ.get("CI") == "true"  # then no gdb stays: each answer is a new one's
 
 # What a user's environment may hold and would change what is tested.
 FOREIGN = ("NO_COLOR", "COLUMNS", "LINES", "HEAPX_GDB", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -133,9 +138,25 @@ def heapx(*words: Any, **options: Any) -> Result:
     return run((HEAPX, *words), **options)
 
 
+def told(pid: int, *words: Any) -> Result:
+    """Return what a heapx command says of a process, from a gdb that stays; with CI=true, run it.
+
+    Its command line must make sense, but may be one that can't be answered.
+    """
+    words = tuple(map(str, words))
+    if FRESH:
+        return heapx("-p", pid, *words)
+    request = {"words": words, "pid": pid, "core": None, "exe": None, "set": ()}
+    command = shell._gdb(shell._options(["--gdb", "gdb"]))
+    answer = warm.ask(command, environment(), {**request, "width": 80, "colour": False})
+    assert answer["status"] is not None, answer["error"]
+    error = answer["error"] and answer["error"] + "\n"
+    return Result(answer["status"], answer["text"], error)
+
+
 def look(pid: int, *words: str) -> Report:
     """Return the report of a heapx command on a process, which must succeed without a word."""
-    result = heapx("-p", pid, *words, "--format", "json")
+    result = told(pid, *words, "--format", "json")
     assert (result.status, result.err) == (0, "")
     return result.report
 
@@ -150,8 +171,22 @@ def gdb(
     """Run gdb in batch mode on these lines."""
     load = (f"source {LOADER}",) if sourced else ()
     words = [word for line in (*load, *lines) for word in ("-ex", line)]
-    quiet = ("-iex", "set debuginfod enabled off")
-    return run((program, "-nx", "-q", "-batch", *quiet, *target, *words), **options)
+    return run((program, "-nx", "-q", "-batch", *QUIET, *target, *words), **options)
+
+
+def session(*lines: str, target: Sequence[Any]) -> Result:
+    """Run lines on a process, or a core, in a gdb that stays; with CI=true, in one of its own.
+
+    They may leave nothing behind: no setting, no breakpoint.
+    """
+    if FRESH:
+        return gdb(*lines, target=target)
+    first, second = target
+    attach = (f"attach {second}",) if first == "-p" else (f"file {first}", f"core-file {second}")
+    command = ("gdb", "-nx", "-q", "-batch", *QUIET, "-ex", f"source {LOADER}")
+    answer = warm.ask(command, environment(), {"lines": (*attach, *lines)})
+    assert answer["status"] is not None, answer["error"]
+    return Result(answer["status"], answer["out"], answer["err"])
 
 
 def reports(
@@ -161,7 +196,10 @@ def reports(
     directory.mkdir(parents=True, exist_ok=True)
     files = [directory / f"{number}.json" for number in range(len(commands))]
     lines = [f"{c} --format json --output {file}" for c, file in zip(commands, files)]
-    result = gdb(*lines, target=target, program=program)
+    usual = program == "gdb" and len(target) == 2
+    result = (
+        session(*lines, target=target) if usual else gdb(*lines, target=target, program=program)
+    )
     missing = [c for c, file in zip(commands, files) if not file.exists()]
     assert not missing, result.err
     return {c: json.loads(file.read_text()) for c, file in zip(commands, files)}
@@ -192,7 +230,7 @@ def _without_residency(row: dict[str, Any]) -> dict[str, Any]:
 
 def gcore(pid: int, core: Path) -> Path:
     """Save a core of a process with gdb; the process runs on."""
-    result = gdb(f"gcore {core}", target=("-p", pid), sourced=False)
+    result = session(f"gcore {core}", target=("-p", pid))
     assert core.exists(), result.err
     return core
 
