@@ -32,12 +32,13 @@ def _keep_symbols():
 
 
 def _answered(request):
-    """Return the answer to a request; a failure has no status, and says what it was."""
+    """Return the answer to a request, and whether it left this gdb as it was."""
     try:
         answer = _shell(request) if "words" in request else _session(request)
         _forget()
     except Exception:
-        return {"status": None, "error": traceback.format_exc()}
+        traceback.print_exc()
+        return {"result": None, "clean": False}
     return answer
 
 
@@ -45,7 +46,7 @@ def _shell(request):
     """Answer as the other end of the shell command does."""
     talk = _Talk()
     result = batch._answer(request, talk)
-    return {**result, "text": "".join(talk.pieces)}
+    return {"result": result, "text": "".join(talk.pieces), "clean": result["status"] in (0, 1)}
 
 
 class _Talk:
@@ -68,7 +69,7 @@ def _session(request):
             gdb.write(f"{error}\n", gdb.STDERR)
     gdb.flush(gdb.STDOUT)
     gdb.flush(gdb.STDERR)
-    return {"status": 0, "error": ""}
+    return {"clean": True}
 
 
 def _forget():

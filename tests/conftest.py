@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -29,15 +30,19 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(scope="session")
 def inferiors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of the built inferiors; $HEAPX_INFERIORS may name one."""
+    """Return the directory of the inferiors, built once; $HEAPX_INFERIORS may name one."""
     if built := os.environ.get("HEAPX_INFERIORS"):
         return Path(built)
     for tool in ("gdb", "make", "cc"):
         if shutil.which(tool) is None:
             pytest.skip(f"live tests need {tool}")
-    out = tmp_path_factory.mktemp("inferiors")
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "inferiors"
+    out.mkdir(exist_ok=True)
     sources = Path(__file__).parent / "inferiors"
-    subprocess.run(["make", "-s", "-C", sources, f"OUT={out}"], check=True, timeout=120)
+    with open(out.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker makes them, or finds them made
+        subprocess.run(["make", "-s", "-C", sources, f"OUT={out}"], check=True, timeout=120)
     return out
 
 

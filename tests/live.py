@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +18,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import warm
 from oracle import Oracle
 
+from gdb_heapx.errors import HeapxError
+from gdb_heapx.shell import asking
 from gdb_heapx.shell import main as shell
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,25 +143,43 @@ def heapx(*words: Any, **options: Any) -> Result:
     return run((HEAPX, *words), **options)
 
 
-def told(pid: int, *words: Any) -> Result:
-    """Return what a heapx command says of a process, from a gdb that stays; with CI=true, run it.
+def told(*words: Any) -> Result:
+    """Return what heapx answers to these words: in this process, with a gdb that stays.
 
-    Its command line must make sense, but may be one that can't be answered.
+    With CI=true, run it. Where it would change something, or be changed, its gdb is one of its own.
     """
-    words = tuple(map(str, words))
     if FRESH:
-        return heapx("-p", pid, *words)
-    request = {"words": words, "pid": pid, "core": None, "exe": None, "set": ()}
-    command = shell._gdb(shell._options(["--gdb", "gdb"]))
-    answer = warm.ask(command, environment(), {**request, "width": 80, "colour": False})
-    assert answer["status"] is not None, answer["error"]
-    error = answer["error"] and answer["error"] + "\n"
-    return Result(answer["status"], answer["text"], error)
+        return heapx(*words)
+    out, err = io.TextIOWrapper(io.BytesIO()), list[str]()
+    with (
+        mock.patch.multiple(shell, ask=_ask, _complain=err.append),
+        mock.patch.object(sys, "stdout", out),
+        mock.patch.dict(os.environ, environment(COLUMNS="80"), clear=True),
+    ):
+        try:
+            status = shell._run([str(word) for word in words])
+        except HeapxError as error:
+            status = error.status
+            err.append(f"heapx: {error}")
+    out.seek(0)
+    return Result(
+        status, out.buffer.read().decode(errors="replace"), "".join(f"{e}\n" for e in err)
+    )
+
+
+def _ask(command: Sequence[str], serve: str, request: dict[str, Any], take: Any) -> asking.Reply:
+    """Ask a gdb that stays, unless it would have a setting or a process of the user's."""
+    usual = command[0] == "gdb" and command.count("-ex") == 1 and "-p" not in command
+    if request["set"] or request["acts"] or not usual:
+        return asking.ask(command, serve, request, take)
+    answer = warm.ask(command, environment(), request)
+    take(answer.pop("text", ""))
+    return asking.Reply(answer["result"], True, answer["err"], None)
 
 
 def look(pid: int, *words: str) -> Report:
     """Return the report of a heapx command on a process, which must succeed without a word."""
-    result = told(pid, *words, "--format", "json")
+    result = told("-p", pid, *words, "--format", "json")
     assert (result.status, result.err) == (0, "")
     return result.report
 
@@ -174,19 +197,19 @@ def gdb(
     return run((program, "-nx", "-q", "-batch", *QUIET, *target, *words), **options)
 
 
-def session(*lines: str, target: Sequence[Any]) -> Result:
-    """Run lines on a process, or a core, in a gdb that stays; with CI=true, in one of its own.
+def session(*lines: str, target: Sequence[Any] = ()) -> Result:
+    """Run lines in a gdb that stays; with CI=true, in one of its own.
 
     They may leave nothing behind: no setting, no breakpoint.
     """
     if FRESH:
         return gdb(*lines, target=target)
-    first, second = target
-    attach = (f"attach {second}",) if first == "-p" else (f"file {first}", f"core-file {second}")
-    command = ("gdb", "-nx", "-q", "-batch", *QUIET, "-ex", f"source {LOADER}")
-    answer = warm.ask(command, environment(), {"lines": (*attach, *lines)})
-    assert answer["status"] is not None, answer["error"]
-    return Result(answer["status"], answer["out"], answer["err"])
+    *options, first, second = target or ("", "")
+    ways = {"-p": (f"attach {second}",), "-c": (f"core-file {second}",), "": ()}
+    opened = ways.get(first, (f"file {first}", f"core-file {second}"))
+    command = ("gdb", "-nx", "-q", "-batch", *QUIET, *options, "-ex", f"source {LOADER}")
+    answer = warm.ask(command, environment(), {"lines": (*opened, *lines)})
+    return Result(0, answer["out"], answer["err"])
 
 
 def reports(

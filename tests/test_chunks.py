@@ -28,7 +28,7 @@ from heapbuilder import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live import gdb, heapx, look, table
+from live import gdb, look, session, table, told
 from sessions import Taken, said
 
 from gdb_heapx.cli.execute import Terminal
@@ -730,7 +730,7 @@ def arenas(start_once):
 
 @pytest.mark.live
 def test_every_chunk_of_a_process_adds_up_to_glibc_s_own_figures(arenas):
-    found = heapx("-p", arenas.pid, "chunks", "--format", "csv")
+    found = told("-p", arenas.pid, "chunks", "--format", "csv")
     assert (found.status, found.err) == (0, "")
     chunks = list(csv.DictReader(io.StringIO(found.out)))
     for index, glibc in enumerate(arenas.oracle.arenas):
@@ -786,7 +786,7 @@ def test_a_reference_is_what_it_refers_to(arenas):
 @pytest.mark.live
 def test_chunk_takes_any_expression_and_names_symbols(arenas):
     lines = ("heapx chunk main_arena.top", "heapx chunk &main_arena", "heapx chunk no_such_symbol")
-    result = gdb(*lines, "heapx chunk $sp", target=("-p", arenas.pid))
+    result = session(*lines, "heapx chunk $sp", target=("-p", arenas.pid))
     assert " is the header of chunk " in result.out
     assert "no chunk of malloc's has" in result.err
     assert ": main_arena in libc" in result.err

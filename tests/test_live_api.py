@@ -6,7 +6,7 @@ import re
 import sys
 
 import pytest
-from live import HEAPX, ROOT, environment, gdb, look, run, table
+from live import HEAPX, ROOT, environment, gdb, look, run, session, table
 
 pytestmark = pytest.mark.live
 
@@ -25,7 +25,7 @@ def trim(start_once):
 
 
 def attached(inferior, *lines):
-    result = gdb(*lines, target=("-p", inferior.pid))
+    result = session(*lines, target=("-p", inferior.pid))
     assert "Traceback" not in result.err
     return result
 

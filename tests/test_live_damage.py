@@ -6,7 +6,7 @@ import os
 import sys
 
 import pytest
-from live import gcore, heapx, reports, table, without_residency
+from live import gcore, reports, table, told, without_residency
 
 pytestmark = pytest.mark.live
 
@@ -25,7 +25,7 @@ def damaged(kind, start_once):
 
 @pytest.fixture(scope="module")
 def result(damaged):
-    return heapx("-p", damaged.pid, "arenas", "--format", "json")
+    return told("-p", damaged.pid, "arenas", "--format", "json")
 
 
 def test_a_damaged_heap_is_a_problem_at_its_place_and_status_1(damaged, result):
@@ -86,7 +86,7 @@ def test_in_use_is_right_or_null_but_for_chunks_that_a_broken_tcache_lost(damage
 
 def test_every_command_answers_on_a_damaged_heap(damaged):
     for command in ("", "heaps", "bins", "tcache", "top", "mmapped", "check", "about"):
-        result = heapx("-p", damaged.pid, *command.split())
+        result = told("-p", damaged.pid, *command.split())
         assert (result.status, result.err) == (1, ""), command
         assert result.out.startswith("problem"), command
 
@@ -114,7 +114,7 @@ def main_kinds(*further):
 def main_damaged(request, start_once):
     """Return a process whose main arena's top or system_mem is wrong, and reports of it."""
     process = start_once("damaged", request.param, counted=True)
-    result = heapx("-p", process.pid, "arenas", "--format", "json")
+    result = told("-p", process.pid, "arenas", "--format", "json")
     assert (result.status, result.err) == (1, "")
     return process, result.report
 
@@ -155,7 +155,7 @@ QUIET = {"footer": "bad_prev_size", "nextsize": "bad_nextsize", "mmapped": "bad_
 @pytest.mark.parametrize("kind", QUIET)
 def test_a_wrong_word_that_stops_nothing_is_named_and_changes_no_figure(start, kind):
     process = start("damaged", kind, counted=True)
-    result = heapx("-p", process.pid, "ledger", "--format", "json")
+    result = told("-p", process.pid, "ledger", "--format", "json")
     assert (result.status, result.err) == (1, "")
     (problem,) = result.report["problems"]
     ((_, place),) = process.oracle.known
@@ -173,7 +173,7 @@ def test_a_wrong_word_that_stops_nothing_is_named_and_changes_no_figure(start, k
 def test_a_busy_heap_is_at_most_in_motion_with_one_line_an_arena(start, threads):
     busy = start("busy", threads)
     for _ in range(5):
-        result = heapx("-p", busy.pid, "arenas", "--format", "json")
+        result = told("-p", busy.pid, "arenas", "--format", "json")
         assert (result.status, result.err) == (0, "")
         problems = result.report["problems"]
         assert all(problem["in_motion"] for problem in problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from live import gcore, heapx, reports, table
+from live import gcore, reports, table, told
 
 pytestmark = pytest.mark.live
 
@@ -43,7 +43,7 @@ def assert_last_words_first(report, kind):
 
 @pytest.mark.parametrize("words", [(), BARE], ids=["symbols", "bare"])
 def test_what_glibc_said_comes_first_and_it_is_damage(dead, kind, words):
-    result = heapx("-p", dead.pid, *words, "check", "--format", "json")
+    result = told("-p", dead.pid, *words, "check", "--format", "json")
     assert (result.status, result.err) == (0 if kind == "assert" else 1, "")
     assert_last_words_first(result.report, kind)
     for _, place in dead.oracle.known if kind in ("top", "next") else ():
@@ -62,7 +62,7 @@ def test_the_damaged_chunk_is_shown_with_its_neighbours_and_what_was_written_the
     if kind not in ("top", "next"):
         pytest.skip("no header was overwritten")
     ((_, place),) = dead.oracle.known
-    result = heapx("-p", dead.pid, "chunk", place, "--format", "json")
+    result = told("-p", dead.pid, "chunk", place, "--format", "json")
     report = result.report
     assert (result.status, result.err) == (1, "")
     (row,) = table(report)
@@ -73,11 +73,11 @@ def test_the_damaged_chunk_is_shown_with_its_neighbours_and_what_was_written_the
 
 
 def test_text_begins_with_it(dead, kind):
-    line = heapx("-p", dead.pid).out.partition("\n")[0]
+    line = told("-p", dead.pid).out.partition("\n")[0]
     assert line.startswith("problem: glibc has aborted the process")
 
 
 def test_a_process_that_was_not_aborted_has_no_last_words(start):
-    result = heapx("-p", start("mixed").pid, "check", "--format", "json")
+    result = told("-p", start("mixed").pid, "check", "--format", "json")
     assert (result.status, result.report["problems"]) == (0, [])
     assert table(result.report)

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from live import GONE, HEAPX, at_rest, environment, gcore, gdb, heapx, run
+from live import GONE, HEAPX, at_rest, environment, gcore, gdb, heapx, run, told
 
 pytestmark = pytest.mark.live
 
@@ -53,14 +53,14 @@ def test_no_such_process():
 def test_a_process_that_has_ended():
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    refused(heapx("-p", process.pid), 3, f"no process {process.pid}")
+    refused(told("-p", process.pid), 3, f"no process {process.pid}")
 
 
 def test_a_process_that_nobody_has_waited_for():
     """A zombie still has a directory in /proc, and can't be attached to."""
     with subprocess.Popen(["true"]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        refused(heapx("-p", process.pid), 3, str(process.pid))
+        refused(told("-p", process.pid), 3, str(process.pid))
 
 
 def test_a_process_that_is_killed_while_heapx_looks(start):
@@ -87,26 +87,26 @@ def test_neither_process_nor_core():
 
 
 def test_both_process_and_core(mixed, core):
-    refused(heapx("-p", mixed.pid, "--core", core, "arenas"), 2, "-p PID or --core CORE")
+    refused(told("-p", mixed.pid, "--core", core, "arenas"), 2, "-p PID or --core CORE")
 
 
 @pytest.mark.parametrize("pid", ["x", "-1", "1.5", ""])
 def test_a_pid_that_is_no_number(pid):
-    assert heapx("-p", pid, "arenas")[:2] == (2, "")
+    assert told("-p", pid, "arenas")[:2] == (2, "")
 
 
 def test_no_such_core(tmp_path):
-    refused(heapx("--core", tmp_path / "none"), 3, "no file")
+    refused(told("--core", tmp_path / "none"), 3, "no file")
 
 
 def test_a_text_file_is_no_core(tmp_path, mixed):
     file = tmp_path / "notes"
     file.write_text("not a core\n" * 100)
-    refused(heapx("--core", file, "--exe", mixed.exe), 3, str(file))
+    refused(told("--core", file, "--exe", mixed.exe), 3, str(file))
 
 
 def test_an_executable_is_no_core(mixed):
-    refused(heapx("--core", mixed.exe, "--exe", mixed.exe), 3, str(mixed.exe))
+    refused(told("--core", mixed.exe, "--exe", mixed.exe), 3, str(mixed.exe))
 
 
 @pytest.mark.parametrize("kept", ["100", "50000", "half", "all but a page"])
@@ -116,7 +116,7 @@ def test_a_truncated_core_is_an_error_or_damage_never_a_guess(core, mixed, tmp_p
     file = tmp_path / "core"
     with open(core, "rb") as whole:
         file.write_bytes(whole.read(keep))
-    result = heapx("--core", file, "--exe", mixed.exe, "arenas", "--format", "json")
+    result = told("--core", file, "--exe", mixed.exe, "arenas", "--format", "json")
     assert "Traceback" not in result.err
     if result.status == 3:
         refused(result, 3)
@@ -124,12 +124,12 @@ def test_a_truncated_core_is_an_error_or_damage_never_a_guess(core, mixed, tmp_p
         assert [p for p in result.report["problems"] if not p["in_motion"]]
     else:
         assert result.status == 0
-        whole = heapx("--core", core, "--exe", mixed.exe, "arenas", "--format", "json")
+        whole = told("--core", core, "--exe", mixed.exe, "arenas", "--format", "json")
         assert result.report["tables"] == whole.report["tables"]
 
 
 def test_the_program_of_another_core(core, inferiors, not_glibc):
-    result = heapx("--core", core, "--exe", not_glibc.exe, "arenas")
+    result = told("--core", core, "--exe", not_glibc.exe, "arenas")
     assert result.status in (0, 3)
     assert "Traceback" not in result.err
 
@@ -144,7 +144,7 @@ def test_a_program_without_glibc(not_glibc):
 
 def test_a_core_without_glibc(not_glibc, tmp_path):
     core = gcore(not_glibc.pid, tmp_path / "core")
-    refused(heapx("--core", core, "--exe", not_glibc.exe), 3, "malloc is not glibc's")
+    refused(told("--core", core, "--exe", not_glibc.exe), 3, "malloc is not glibc's")
     core.unlink()
 
 
@@ -156,13 +156,13 @@ def test_a_program_without_glibc_in_an_own_gdb(not_glibc):
 
 @pytest.mark.parametrize("name", ["main-arena", "mp"])
 def test_an_address_set_by_hand_that_is_in_no_libc(mixed, name):
-    result = heapx("-p", mixed.pid, "--set", f"{name}=0x1000", "arenas")
+    result = told("-p", mixed.pid, "--set", f"{name}=0x1000", "arenas")
     refused(result, 3, "0x1000, set by hand, is not in the data of any libc")
 
 
 def test_an_address_set_by_hand_where_main_arena_is_not(mixed):
     """libc's first page: readable, in libc, and no arena."""
-    result = heapx("-p", mixed.pid, "--set", f"main-arena={_libc(mixed.pid):#x}", "arenas")
+    result = told("-p", mixed.pid, "--set", f"main-arena={_libc(mixed.pid):#x}", "arenas")
     refused(result, 3, "main_arena was set to", "what is there can't be it")
 
 
@@ -174,11 +174,11 @@ def _libc(pid):
 
 @pytest.mark.parametrize("setting", ["nosuch=1", "main-arena", "=1"])
 def test_a_setting_that_heapx_has_not(mixed, setting):
-    refused(heapx("-p", mixed.pid, "--set", setting, "arenas"), 2, "main-arena, mp, release")
+    refused(told("-p", mixed.pid, "--set", setting, "arenas"), 2, "main-arena, mp, release")
 
 
 def test_a_release_that_is_none(mixed):
-    result = heapx("-p", mixed.pid, "--set", "release=new", "arenas")
+    result = told("-p", mixed.pid, "--set", "release=new", "arenas")
     refused(result, 2, "'new' is not a release of glibc")
 
 
@@ -220,8 +220,8 @@ def test_a_wrong_command_line_does_not_stop_the_process(mixed, watched_gdb, word
 
 
 def test_an_unknown_option_or_command(mixed):
-    refused(heapx("--nosuch"), 2, "--nosuch")
-    refused(heapx("-p", mixed.pid, "nosuch"), 2, "no command 'nosuch'", "arenas")
+    refused(told("--nosuch"), 2, "--nosuch")
+    refused(told("-p", mixed.pid, "nosuch"), 2, "no command 'nosuch'", "arenas")
 
 
 def test_a_gdb_that_is_not_there(mixed):
@@ -236,7 +236,7 @@ def test_output_is_written_whole_and_stdout_stays_empty(mixed, tmp_path):
     file.write_text("old")
     result = heapx("-p", mixed.pid, "arenas", "--format", "json", "--output", file)
     assert result == (0, "", "")
-    shown = heapx("-p", mixed.pid, "arenas", "--format", "json")
+    shown = told("-p", mixed.pid, "arenas", "--format", "json")
     assert file.read_text() == shown.out
     assert list(tmp_path.iterdir()) == [file]
 
@@ -248,14 +248,14 @@ def test_output_is_relative_to_where_the_user_is(mixed, tmp_path):
 
 def test_output_into_a_missing_directory_is_refused(mixed, tmp_path):
     file = tmp_path / "none" / "report"
-    refused(heapx("-p", mixed.pid, "arenas", "--output", file), 2, str(file.parent))
+    refused(told("-p", mixed.pid, "arenas", "--output", file), 2, str(file.parent))
     assert not file.parent.exists()
 
 
 def test_output_onto_a_directory_leaves_nothing(mixed, tmp_path):
     directory = tmp_path / "directory"
     directory.mkdir()
-    result = heapx("-p", mixed.pid, "arenas", "--output", directory)
+    result = told("-p", mixed.pid, "arenas", "--output", directory)
     assert result.status in (2, 3)
     refused(result, result.status, str(directory))
     assert list(tmp_path.iterdir()) == [directory]
@@ -306,7 +306,7 @@ def test_a_traced_process_says_so(mixed):
         process.stdin.flush()
         while b">>>" not in process.stdout.readline():
             pass
-        result = heapx("-p", mixed.pid, "arenas")
+        result = told("-p", mixed.pid, "arenas")
         process.communicate(b"detach\nquit\n", timeout=60)
     refused(result, 3, str(mixed.pid), f"traced by process {process.pid} (gdb)")
     assert at_rest(mixed.pid)

@@ -13,13 +13,13 @@ from live import (
     Inferior,
     Report,
     gcore,
-    heapx,
     kernel_core,
     look,
     regions,
     reports,
     running,
     table,
+    told,
     without_residency,
 )
 
@@ -283,14 +283,14 @@ def _comparable(report: Report) -> Report:
 def test_from_a_shell_process_and_core_give_the_same_figures(inferior, live, tmp_path):
     from_process = look(inferior.pid, "arenas")
     with deleted(gcore(inferior.pid, tmp_path / "core")) as file:
-        result = heapx("--core", file, "--exe", inferior.exe, "arenas", "--format", "json")
+        result = told("--core", file, "--exe", inferior.exe, "arenas", "--format", "json")
     assert (result.status, result.err) == (0, "")
     assert from_process["tables"] == live["heapx arenas"]["tables"]
     assert _comparable(from_process)["tables"] == _comparable(result.report)["tables"]
 
 
 def test_check_exits_with_0(inferior):
-    assert heapx("-p", inferior.pid, "check")[::2] == (0, "")
+    assert told("-p", inferior.pid, "check")[::2] == (0, "")
 
 
 def test_a_kernel_core_gives_the_same_figures(inferiors, tmp_path):
@@ -308,7 +308,7 @@ def test_a_kernel_core_gives_the_same_figures(inferiors, tmp_path):
 def test_a_core_s_program_need_not_be_named(start, tmp_path):
     inferior = start("mixed")
     with deleted(gcore(inferior.pid, tmp_path / "core")) as file:
-        result = heapx("--core", file, "arenas", "--format", "json")
+        result = told("--core", file, "arenas", "--format", "json")
     assert (result.status, result.err) == (0, "")
     seen = look(inferior.pid, "arenas")
     assert _comparable(result.report)["tables"] == _comparable(seen)["tables"]

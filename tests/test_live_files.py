@@ -15,13 +15,14 @@ from live import (
     environment,
     eventually,
     gcore,
-    gdb,
     heapx,
     kernel_core,
     look,
     running,
+    session,
     status,
     table,
+    told,
 )
 from test_live_nosymbols import Elsewhere, equal_to_the_oracle, slow
 
@@ -45,7 +46,7 @@ BUILD_ID = bytes(range(20)).hex()
 
 def names_its_libc(elsewhere, *target):
     """Check that the build-id of libc is known, wherever the note lies."""
-    result = heapx(*target, "about", "--format", "json")
+    result = told(*target, "about", "--format", "json")
     assert (result.status, result.err) == (0, "")
     found = {row["what"]: row["value"] for row in table(result.report)}
     assert found["libc"] == str(elsewhere.libraries / "libc.so.6")
@@ -106,11 +107,11 @@ def sound(result, format_):
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("command", ["threads", *(slow(c) for c in COMMANDS if c != "threads")])
 def test_names_may_be_any_bytes(named, command, format_):
-    sound(heapx("-p", named.pid, *command.split(), "--format", format_), format_)
+    sound(told("-p", named.pid, *command.split(), "--format", format_), format_)
 
 
 def test_what_is_no_text_in_a_name_is_shown_by_its_bytes(named):
-    rows = table(heapx("-p", named.pid, "threads", "--format", "json").report)
+    rows = table(told("-p", named.pid, "threads", "--format", "json").report)
     names = {row["name"] for row in rows}
     assert names == {"Bücher-Zähle\\xc3", "\\xff\\xfe\\x80", "\x1b[31mred", 'a"b,c\\', "line\nend"}
 
@@ -122,7 +123,7 @@ def test_names_may_be_any_bytes_in_any_locale(named):
 def test_names_may_be_any_bytes_in_gdb(named, tmp_path):
     core = gcore(named.pid, tmp_path / "core")
     for target in (("-p", named.pid), ("-c", core)):
-        result = gdb("heapx about", "heapx threads", target=target)
+        result = session("heapx about", "heapx threads", target=target)
         assert not [line for line in result.err.splitlines() if "rror" in line]
         assert "release" in result.out
 
@@ -130,7 +131,7 @@ def test_names_may_be_any_bytes_in_gdb(named, tmp_path):
 def test_a_core_of_a_program_with_any_name(named, tmp_path):
     place = os.fsencode(tmp_path) + b"/c\xf6re"
     os.rename(gcore(named.pid, tmp_path / "core"), place)
-    sound(heapx("--core", os.fsdecode(place), "about"), "text")
+    sound(told("--core", os.fsdecode(place), "about"), "text")
 
 
 def test_a_name_does_not_make_a_core_a_process(inferiors, tmp_path):
@@ -139,7 +140,7 @@ def test_a_name_does_not_make_a_core_a_process(inferiors, tmp_path):
     shutil.copy(inferiors / "names", exe)
     with running(inferiors / "names", directory=tmp_path / "run", command=(exe,)) as inferior:
         core = gcore(inferior.pid, tmp_path / "core")
-        report = heapx("--core", core, "about", "--format", "json").report
+        report = told("--core", core, "about", "--format", "json").report
     assert report["target"]["live"] is False
     how = {row["what"]: row["value"] for row in table(report)}
     assert how["residency"] == "unknown"
@@ -147,7 +148,7 @@ def test_a_name_does_not_make_a_core_a_process(inferiors, tmp_path):
 
 def test_what_came_of_a_number_of_thousands_of_digits_is_told(named):
     """glibc 2.36 takes it for the largest one, 2.41 for none; malloc_par has what it took."""
-    report = heapx("-p", named.pid, "params", "--format", "json").report
+    report = told("-p", named.pid, "params", "--format", "json").report
     (pad,) = [row for row in table(report, "params") if row["name"] == "top_pad"]
     rows = table(report, "environment")
     (row,) = [row for row in rows if row["variable"] == "MALLOC_TOP_PAD_"]
@@ -172,21 +173,21 @@ def test_of_a_core_that_is_cut_short_it_is_told_how_much_is_there(core, tmp_path
     kept = whole * tenths // 10
     with open(core, "rb") as file:
         (tmp_path / "cut").write_bytes(file.read(kept))
-    result = heapx("--core", tmp_path / "cut", "arenas")
+    result = told("--core", tmp_path / "cut", "arenas")
     assert f"the core is cut short: {kept:,} of {whole:,} bytes" in result.out + result.err
     assert "debug symbols" not in result.out + result.err
     assert result.status in (1, 3)  # damage, or nothing to tell
 
 
 def test_of_a_whole_core_nothing_is_missing(core):
-    assert "cut short" not in heapx("--core", core).out
+    assert "cut short" not in told("--core", core).out
 
 
 @pytest.mark.parametrize("kept", [52, 64, 200])
 def test_a_core_without_its_headers(core, tmp_path, kept):
     with open(core, "rb") as file:
         (tmp_path / "cut").write_bytes(file.read(kept))
-    result = heapx("--core", tmp_path / "cut")
+    result = told("--core", tmp_path / "cut")
     assert (result.status, result.out) == (3, "")
     assert "is cut short" in result.err
 
@@ -199,7 +200,7 @@ def test_of_a_packed_core_it_is_told_how_to_unpack_it(core, tmp_path, packer):
     packed = tmp_path / "a core"
     with open(core, "rb") as file, open(packed, "wb") as out:
         subprocess.run([packer, "-1c"], stdin=file, stdout=out, check=True)
-    result = heapx("--core", packed)
+    result = told("--core", packed)
     assert (result.status, result.out) == (3, "")
     assert f"is packed with {packer}" in result.err
     command = next(line for line in result.err.splitlines() if "Unpack it" in line)
@@ -251,7 +252,7 @@ def test_nothing_is_called_where_gdb_does_not_see_every_thread(headless):
 def test_a_zombie_is_called_so():
     with subprocess.Popen(["true"]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        result = heapx("-p", process.pid)
+        result = told("-p", process.pid)
         assert (result.status, result.out) == (3, "")
         assert f"process {process.pid} has ended: it is a zombie" in result.err
         assert f"process {os.getpid()} (" in result.err
@@ -261,7 +262,7 @@ def test_a_kernel_thread_is_called_so():
     kernel = [int(p.name) for p in Path("/proc").glob("[0-9]*") if is_kernel_thread(p)]
     if not kernel:
         pytest.skip("no kernel thread is seen here: a container")
-    result = heapx("-p", kernel[0])
+    result = told("-p", kernel[0])
     assert (result.status, result.out) == (3, "")
     assert "is a kernel thread" in result.err
 

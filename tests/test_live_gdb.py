@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pexpect
 import pytest
-from live import LOADER, ROOT, TIMEOUT, environment, gdb, heapx, look, run, table
+from live import LOADER, ROOT, TIMEOUT, environment, gdb, heapx, look, run, session, table, told
 from pexpect.fdpexpect import fdspawn
 
 pytestmark = pytest.mark.live
@@ -95,37 +95,44 @@ def test_two_inferiors_are_told_apart(mixed, arenas):
 
 
 def test_help_begins_with_the_summary_line():
-    assert gdb("help heapx").out.startswith("Say where the memory")
-    assert gdb("help heapx arenas").out.startswith("List the arenas with their memory by state.\n")
+    assert session("help heapx").out.startswith("Say where the memory")
+    said = session("help heapx arenas").out
+    assert said.startswith("List the arenas with their memory by state.\n")
 
 
 def test_help_lists_every_sub_command_with_its_summary():
-    lines = gdb("help heapx").out.splitlines()
+    lines = session("help heapx").out.splitlines()
     names = ("about", "arenas", "bins", "check", "heaps", "ledger", "mmapped", "tcache", "top")
     names += ("trim", "why")
     for name in names:
         assert any(re.match(rf"heapx {name} -- \w.*\.$", line) for line in lines), name
 
 
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("heapx ar", ["heapx arenas"]),
-        ("heapx arenas --fo", ["heapx arenas --format"]),
-        ("heapx arenas --no", ["heapx arenas --no-walk"]),
-        ("heapx bins --arena 0 --ki", ["heapx bins --arena 0 --kind"]),
-        (
-            "heapx bins --kind ",
-            [f"heapx bins --kind {k}" for k in ("fast", "large", "small", "unsorted")],
-        ),
-        ("heapx bins --kind s", ["heapx bins --kind small"]),
-        ("heapx arenas --format j", ["heapx arenas --format json"]),
-        ("heapx arenas --nosuch", []),
-        ("heapx chunk --b", ["heapx chunk --bytes"]),
+OFFERED = {
+    "heapx ar": ["heapx arenas"],
+    "heapx arenas --fo": ["heapx arenas --format"],
+    "heapx arenas --no": ["heapx arenas --no-walk"],
+    "heapx bins --arena 0 --ki": ["heapx bins --arena 0 --kind"],
+    "heapx bins --kind ": [
+        f"heapx bins --kind {k}" for k in ("fast", "large", "small", "unsorted")
     ],
-)
-def test_completion(typed, offered):
-    assert sorted(gdb(f"complete {typed}").out.splitlines()) == offered
+    "heapx bins --kind s": ["heapx bins --kind small"],
+    "heapx arenas --format j": ["heapx arenas --format json"],
+    "heapx arenas --nosuch": [],
+    "heapx chunk --b": ["heapx chunk --bytes"],
+}
+
+
+@pytest.fixture(scope="module")
+def completed():
+    """Return what gdb offers for each line."""
+    said = gdb(*(line for typed in OFFERED for line in (f"complete {typed}", "echo ===\\n")))
+    return dict(zip(OFFERED, said.out.split("===\n")))
+
+
+@pytest.mark.parametrize("typed", OFFERED)
+def test_completion(completed, typed):
+    assert sorted(completed[typed].splitlines()) == OFFERED[typed]
 
 
 @pytest.mark.parametrize("typed", ["heapx chunk", "heapx chunks --arena 0 --from"])
@@ -260,7 +267,7 @@ def test_text_fits_80_columns(arenas):
 
 def test_the_parts_add_up_in_text_too(mixed):
     columns = "arena,system,in_use,tcache,fast,binned,top,overhead"
-    result = heapx("-p", mixed.pid, "arenas", "--bytes", "--columns", columns)
+    result = told("-p", mixed.pid, "arenas", "--bytes", "--columns", columns)
     (line,) = _arena_lines(result.out)
     _, system, *parts = (int(n.replace(",", "")) for n in line.split())
     assert sum(parts) == system == mixed.oracle.mallinfo["arena"]
@@ -329,7 +336,7 @@ def test_bad_input_gets_one_error_with_its_cause(answers, line):
 
 @pytest.mark.parametrize("line", [line for line in BAD if "'open" not in line])
 def test_bad_input_in_a_shell_gets_the_same_error_and_status_2(mixed, answers, line):
-    result = heapx("-p", mixed.pid, *line.split()[1:])
+    result = told("-p", mixed.pid, *line.split()[1:])
     assert (result.status, result.out) == (2, "")
     assert result.err.splitlines()[0] == "heapx: " + answers[line].splitlines()[0]
 
@@ -487,7 +494,7 @@ def test_arenas_have_the_mmapped_total(mixed):
 
 def test_problems_have_the_documented_keys(start):
     damaged = start("damaged", "size")
-    report = heapx("-p", damaged.pid, "arenas", "--format", "json").report
+    report = told("-p", damaged.pid, "arenas", "--format", "json").report
     (problem, *_) = report["problems"]
     assert set(problem) == {"code", "address", "arena", "thread", "statement", "in_motion"}
     assert re.fullmatch("0x[0-9a-f]+", problem["address"])
@@ -496,7 +503,7 @@ def test_problems_have_the_documented_keys(start):
 
 
 def test_csv_has_the_rows_of_the_json(arenas):
-    lines = heapx("-p", arenas.pid, "arenas", "--format", "csv").out.splitlines()
+    lines = told("-p", arenas.pid, "arenas", "--format", "csv").out.splitlines()
     rows = table(look(arenas.pid, "arenas"))
     assert lines[0].split(",") == list(rows[0])
     assert [line.split(",") for line in lines[1:]] == [

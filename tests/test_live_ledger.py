@@ -21,13 +21,13 @@ from live import (
     at_rest,
     eventually,
     gcore,
-    gdb,
-    heapx,
     look,
     reports,
     running,
+    session,
     status,
     table,
+    told,
 )
 
 pytestmark = pytest.mark.live
@@ -210,7 +210,7 @@ def started(inferiors: Path, case: Case, directory: Path, **env: str) -> Iterato
         counted=True,
     ) as inferior:
         # A bare attach makes [vdso] resident.
-        assert gdb(target=("-p", inferior.pid), sourced=False).status == 0
+        assert session(target=("-p", inferior.pid)).status == 0
         yield inferior
 
 
@@ -443,7 +443,7 @@ def scene(start: Any) -> Any:
         lines = inferior.oracle.known
         if missing := [" ".join(words[1:]) for words in lines if words[0] == "missing"]:
             pytest.skip(f"this machine has no {missing[0]}")
-        assert gdb(target=("-p", inferior.pid), sourced=False).status == 0
+        assert session(target=("-p", inferior.pid)).status == 0
         before = kernel(inferior.pid)
         rows = table(look(inferior.pid, "ledger"))
         says = kernel(inferior.pid)
@@ -500,7 +500,7 @@ def test_a_forked_child_and_its_parent_both_add_up(scene):
     seen = scene("forked")
     (child,) = (int(words[1]) for words in seen.inferior.oracle.known if words[0] == "child")
     eventually(lambda: at_rest(child), "the child rests")
-    assert gdb(target=("-p", child), sourced=False).status == 0
+    assert session(target=("-p", child)).status == 0
     before = kernel(child)
     child_rows = table(look(child, "ledger"))
     assert kernel(child) == before
@@ -562,7 +562,7 @@ def test_guard_pages_are_neither_resident_nor_swapped(scene):
 
 def test_a_main_arena_that_cannot_be_walked_is_unknown_and_nobody_else_s(start):
     inferior = start("memory", "broken", env={"GLIBC_TUNABLES": NO_RSEQ})
-    rows = table(heapx("-p", inferior.pid, "ledger", "--format", "json").report)
+    rows = table(told("-p", inferior.pid, "ledger", "--format", "json").report)
     says = kernel(inferior.pid)
     adds_up(rows, says)
     assert owned(rows, "other anonymous memory") == says.of("anonymous")
@@ -573,7 +573,7 @@ def test_a_main_arena_that_cannot_be_walked_is_unknown_and_nobody_else_s(start):
 def test_a_mmapped_chunk_that_has_lost_its_header_is_told_and_has_its_place(start):
     """The other one and glibc's count leave one place for it."""
     inferior = start("memory", "lost_header", env={"GLIBC_TUNABLES": NO_RSEQ})
-    result = heapx("-p", inferior.pid, "ledger", "--format", "json")
+    result = told("-p", inferior.pid, "ledger", "--format", "json")
     rows = table(result.report)
     adds_up(rows, kernel(inferior.pid))
     assert (result.status, [p["code"] for p in result.report["problems"]]) == (1, ["bad_mmapped"])
@@ -616,7 +616,7 @@ def swap() -> None:
 def test_swapped_pages_add_up_to_the_kernel_s_swap(swap, start):
     """Reading headers brings pages back: the kernel is asked before."""
     inferior = start("memory", "paged_out", env={"GLIBC_TUNABLES": NO_RSEQ})
-    assert gdb(target=("-p", inferior.pid), sourced=False).status == 0
+    assert session(target=("-p", inferior.pid)).status == 0
     says = kernel(inferior.pid)
     assert says.of("[heap]")[2] > 0
     assert says.of("anonymous")[2] > 0
@@ -725,7 +725,7 @@ def test_from_a_shell_a_core_is_looked_at_with_status_0(start, tmp_path):
     inferior = start("mixed")
     core = gcore(inferior.pid, tmp_path / "core")
     try:
-        result = heapx("--core", core, "--exe", inferior.exe, "ledger")
+        result = told("--core", core, "--exe", inferior.exe, "ledger")
     finally:
         core.unlink()
     assert (result.status, result.err) == (0, "")

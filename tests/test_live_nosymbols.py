@@ -16,13 +16,13 @@ from live import (
     LOADER,
     ROOT,
     gcore,
-    heapx,
     kernel_core,
     look,
     reports,
     run,
     running,
     table,
+    told,
     without_residency,
 )
 
@@ -129,7 +129,7 @@ def launched(elsewhere, inferiors, name, directory, prefix=(), root=None):
 
 def equal_to_the_oracle(inferior, *target):
     """Check the arenas of a process or a core against its own malloc_info."""
-    result = heapx(*target, "arenas", "--format", "json")
+    result = told(*target, "arenas", "--format", "json")
     assert (result.status, result.err) == (0, "")
     rows = table(result.report)
     theirs = inferior.oracle.arenas
@@ -141,7 +141,7 @@ def equal_to_the_oracle(inferior, *target):
 
 
 def how_found(*target):
-    rows = table(heapx(*target, "about", "--format", "json").report)
+    rows = table(told(*target, "about", "--format", "json").report)
     return {row["what"]: (row["value"], row["how"]) for row in rows}
 
 
@@ -225,7 +225,7 @@ def test_a_static_program(static, tmp_path, name, kind):
         report = equal_to_the_oracle(inferior, "-p", inferior.pid)
         tcaches = how_found("-p", inferior.pid)["tcaches"][0]
         core = gcore(inferior.pid, tmp_path / "core")
-        again = heapx("--core", core, "arenas", "--format", "json").report
+        again = told("--core", core, "arenas", "--format", "json").report
     core.unlink()
     assert without_residency(again["tables"]) == without_residency(report["tables"])
     assert tcaches == {"mixed": "1", "arenas": "9", "tcaches": "17"}[name]
@@ -277,11 +277,11 @@ def unshared(request, inferiors, tmp_path):
 @pytest.mark.parametrize("hidden", [(), BARE], ids=["symbols", "none"])
 def test_from_outside_of_its_namespaces_a_process_has_the_outer_threads(unshared, hidden):
     equal_to_the_oracle(unshared, *hidden, "-p", unshared.pid)
-    rows = table(heapx(*hidden, "-p", unshared.pid, "tcache", "--format", "json").report)
+    rows = table(told(*hidden, "-p", unshared.pid, "tcache", "--format", "json").report)
     threads = {int(task.name) for task in Path(f"/proc/{unshared.pid}/task").iterdir()}
     assert {row["thread"] for row in rows} <= threads
     assert {row["name"] for row in rows} == {"arenas"}
-    assert not heapx(*hidden, "-p", unshared.pid, "check").status
+    assert not told(*hidden, "-p", unshared.pid, "check").status
 
 
 def test_inside_of_its_namespaces(unshared, tmp_path):
@@ -290,7 +290,7 @@ def test_inside_of_its_namespaces(unshared, tmp_path):
     pid = re.search(r"NSpid:.*\s(\d+)", inner)[1]
     result = run((*namespaces, HEAPX, "-p", pid, "arenas", "--format", "json"))
     assert (result.status, result.err) == (0, "")
-    outside = heapx("-p", unshared.pid, "arenas", "--format", "json").report
+    outside = told("-p", unshared.pid, "arenas", "--format", "json").report
     assert result.report["tables"] == outside["tables"]
 
 
@@ -369,9 +369,9 @@ def test_right_values_by_hand_give_the_same_figures(start):
     found = how_found("-p", inferior.pid)
     given = (f"main-arena={found['main_arena'][0]}", f"mp={found['mp_'][0]}")
     settings = [word for text in given for word in ("--set", text)]
-    seen = heapx("-p", inferior.pid, *BARE, *settings, "arenas", "--format", "json")
+    seen = told("-p", inferior.pid, *BARE, *settings, "arenas", "--format", "json")
     assert seen.report["tables"] == look(inferior.pid, "arenas")["tables"]
-    about = heapx("-p", inferior.pid, *BARE, *settings, "about", "--format", "json")
+    about = told("-p", inferior.pid, *BARE, *settings, "about", "--format", "json")
     how = {row["what"]: row["how"] for row in table(about.report)}
     assert (how["main_arena"], how["mp_"]) == ("set by hand", "set by hand")
 
@@ -380,6 +380,6 @@ def test_a_wrong_release_is_refused_by_the_chunks(start):
     inferior = start("arenas", "20")
     own = look(inferior.pid, "arenas")["target"]["release"]
     for release in {"2.23", "2.31", "2.43"} - {own}:
-        result = heapx(*BARE, "-p", inferior.pid, "--set", f"release={release}", "arenas")
+        result = told(*BARE, "-p", inferior.pid, "--set", f"release={release}", "arenas")
         assert (result.status, result.out) == (3, ""), release
         assert "Traceback" not in result.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import warm
-from live import FRESH, GONE, gcore, gdb, heapx, session, told
+from live import FRESH, gcore, gdb, heapx, session, told
 
 pytestmark = [
     pytest.mark.live,
@@ -28,8 +28,8 @@ def inferior(request, start_once):
 @pytest.mark.parametrize("line", LINES)
 def test_it_says_what_the_shell_command_says(inferior, line):
     words = line.split()
-    told(inferior.pid, "top")  # its next isn't its first answer
-    assert told(inferior.pid, *words) == heapx("-p", inferior.pid, *words)
+    told("-p", inferior.pid, "top")  # its next isn't its first answer
+    assert told("-p", inferior.pid, *words) == heapx("-p", inferior.pid, *words)
 
 
 SHOWN = ("heapx arenas", "heapx bins --format csv", "output main_arena.top", "info sharedlibrary")
@@ -58,8 +58,8 @@ def staying():
 def test_it_stays_until_it_fails(inferior):
     warm.end_all()
     pids = []
-    for pid in (inferior.pid, inferior.pid, GONE, inferior.pid):
-        told(pid, "top")
+    for words in ("top", "top", "bins --arena 99", "top"):
+        told("-p", inferior.pid, *words.split())
         pids.append(staying())
     assert [len(each) for each in pids] == [1, 1, 0, 1]
     assert pids[0] == pids[1] != pids[3]
@@ -70,7 +70,7 @@ def test_after_many_answers_another_takes_its_place(inferior, monkeypatch):
     monkeypatch.setattr(warm, "MANY", 2)
     pids = []
     for _ in range(3):
-        told(inferior.pid, "top")
+        told("-p", inferior.pid, "top")
         pids.append(staying())
     assert [len(each) for each in pids] == [1, 0, 1]
     assert pids[0] != pids[2]

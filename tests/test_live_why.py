@@ -35,8 +35,10 @@ from live import (
     reports,
     resident,
     run,
+    session,
     status,
     table,
+    told,
 )
 
 pytestmark = pytest.mark.live
@@ -88,7 +90,8 @@ class Seen(NamedTuple):
 def see(pid: int, directory: Path) -> Seen:
     files = [directory / name for name in ("overview.json", "overview.txt", "why.json")]
     words = ("--format json", "--format text", "why --format json")
-    result = gdb(*(f"heapx {w} --output {f}" for w, f in zip(words, files)), target=("-p", pid))
+    lines = (f"heapx {w} --output {f}" for w, f in zip(words, files))
+    result = session(*lines, target=("-p", pid))
     assert all(file.exists() for file in files), result.err
     overview, text, why = (file.read_text() for file in files)
     return Seen(json.loads(overview), text, json.loads(why))
@@ -389,7 +392,7 @@ def other_allocator(inferior: Inferior, seen: Seen, name: str) -> None:
     assert "malloc_trim(0)" not in seen.text
     assert "glibc malloc" not in seen.text
     for words, prints in (((), True), (("ledger",), True), (("arenas",), False)):
-        result = heapx("-p", inferior.pid, *words)
+        result = told("-p", inferior.pid, *words)
         assert (result.status, bool(result.out)) == (3, prints)
         assert f"{name}, not glibc, serves malloc here: glibc malloc holds nothing" in result.err
 
@@ -398,7 +401,7 @@ def test_every_command_about_glibc_malloc_refuses_another_s(looked, stand_in, tm
     inferior, _ = looked("leak", LD_PRELOAD=stand_in)
     core = gcore(inferior.pid, tmp_path / "core")
     for target in (("-p", inferior.pid), (inferior.exe, core)):
-        result = gdb(*(f"heapx {name}" for name in MALLOC_COMMANDS), target=target)
+        result = session(*(f"heapx {name}" for name in MALLOC_COMMANDS), target=target)
         said = "jemalloc, not glibc, serves malloc here: glibc malloc holds nothing"
         assert result.err.count(said) == len(MALLOC_COMMANDS)
     core.unlink()
@@ -446,7 +449,7 @@ def test_a_malloc_of_the_program_s_own_is_named(said, tmp_path):
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
-            result = heapx("-p", process.pid, "arenas")
+            result = told("-p", process.pid, "arenas")
         finally:
             process.kill()
     assert (result.status, result.out) == (3, "")
@@ -455,7 +458,7 @@ def test_a_malloc_of_the_program_s_own_is_named(said, tmp_path):
 
 
 def test_a_library_that_only_hands_on_to_glibc_s_malloc_is_no_allocator(start):
-    assert heapx("-p", start("mixed", counted=True).pid, "arenas").status == 0
+    assert told("-p", start("mixed", counted=True).pid, "arenas").status == 0
 
 
 @pytest.mark.parametrize("flags", [("-static", "-s"), ("-static",), ()])
@@ -471,7 +474,7 @@ def test_musl_is_named(tmp_path, flags):
             assert process.stdout is not None
             assert process.stdout.readline()
             eventually(lambda: at_rest(process.pid), "the program rests")
-            result = heapx("-p", process.pid, "arenas")
+            result = told("-p", process.pid, "arenas")
         finally:
             process.kill()
     assert (result.status, result.out) == (3, "")
@@ -565,7 +568,7 @@ class Session(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def session(start_once: Any, calling_gdb: str) -> Session:
+def around_a_trim(start_once: Any, calling_gdb: str) -> Session:
     inferior = start_once("arenas", "10")
     shown = ("show scheduler-locking", "thread", "frame", "info signals")
     settings = ("set scheduler-locking step", "handle SIGUSR1 nostop print nopass")
@@ -577,19 +580,19 @@ def session(start_once: Any, calling_gdb: str) -> Session:
     return Session(before, after)
 
 
-def test_trim_now_leaves_scheduler_locking_and_the_thread_as_they_were(session):
+def test_trim_now_leaves_scheduler_locking_and_the_thread_as_they_were(around_a_trim):
     for line in (r'^Mode for locking scheduler .* is "step"', r"^\[Current thread is 3 "):
-        assert re.search(line, session.before, re.M)
-        assert re.search(line, session.after, re.M)
+        assert re.search(line, around_a_trim.before, re.M)
+        assert re.search(line, around_a_trim.after, re.M)
 
 
-def test_trim_now_leaves_the_frame_as_it_was(session):
-    assert re.search("^#1 ", session.before, re.M)
-    assert re.search("^#1 ", session.after, re.M)
+def test_trim_now_leaves_the_frame_as_it_was(around_a_trim):
+    assert re.search("^#1 ", around_a_trim.before, re.M)
+    assert re.search("^#1 ", around_a_trim.after, re.M)
 
 
-def test_trim_now_leaves_the_handling_of_signals_as_it_was(session):
-    before, after = (re.findall(r"^SIG.*", each, re.M) for each in session)
+def test_trim_now_leaves_the_handling_of_signals_as_it_was(around_a_trim):
+    before, after = (re.findall(r"^SIG.*", each, re.M) for each in around_a_trim)
     assert len(before) > 100
     assert [line for line in before if re.match(r"SIGUSR1\s+No\s+Yes\s+No\s", line)]
     assert after == before
@@ -601,7 +604,7 @@ def test_other_commands_leave_memory_as_it_is(start, tmp_path):
     def memory() -> tuple[Any, ...]:
         return contents(inferior.pid), rss(inferior.pid), status(inferior.pid, "VmPTE")
 
-    assert gdb(target=("-p", inferior.pid), sourced=False).status == 0  # [vdso] becomes resident
+    assert session(target=("-p", inferior.pid)).status == 0  # [vdso] becomes resident
     before = memory()
     reports(("heapx", "heapx why", "heapx trim", "heapx ledger"), tmp_path, ("-p", inferior.pid))
     assert memory() == before

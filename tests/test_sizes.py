@@ -10,7 +10,7 @@ import pytest
 from heapbuilder import FREE, MACHINES, UNSORTED, USED, at_random, changed, usual
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live import heapx, look, table
+from live import look, table, told
 from sessions import answer
 
 from gdb_heapx.heap.census import Census, by_size, census_of, joined
@@ -172,4 +172,4 @@ def test_on_a_process_sizes_add_up_to_what_glibc_and_the_counter_say(start, word
     assert sum(row["free_chunks"] for row in rows) == freed + cached
     in_use = [sum(values) for values in zip(*inferior.oracle.counts.values())]
     assert [sum(row[n] for row in rows) for n in ("in_use_chunks", "in_use")] == in_use
-    assert "heapx sizes --group" in heapx("-p", inferior.pid, "sizes").out
+    assert "heapx sizes --group" in told("-p", inferior.pid, "sizes").out

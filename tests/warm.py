@@ -35,6 +35,7 @@ class Warm:
             stderr=self._err,
             pass_fds=(requests, answers),
             env=env,
+            start_new_session=True,  # a Ctrl-C isn't its own
         )
         os.close(requests)
         os.close(answers)
@@ -44,10 +45,11 @@ class Warm:
     def ask(self, request: Mapping[str, Any]) -> Answer:
         """Return the answer to a request, and what gdb wrote meanwhile as `out` and `err`."""
         self.left -= 1
-        self._out.truncate(0)
-        self._err.truncate(0)
+        for file in (self._out, self._err):  # its offset is gdb's, too
+            file.seek(0)
+            file.truncate()
         os.write(self._requests, json.dumps(request).encode() + b"\n")
-        answer: Answer = json.loads(self._line() or '{"status": null, "error": "gdb has ended"}')
+        answer: Answer = json.loads(self._line() or '{"result": null, "clean": false}')
         return {**answer, "out": _whole(self._out), "err": _whole(self._err)}
 
     def _line(self) -> bytes:
@@ -75,7 +77,7 @@ class Warm:
 
 
 def _file() -> IO[str]:
-    return tempfile.TemporaryFile("a+", errors="replace")
+    return tempfile.TemporaryFile("w+", errors="replace")
 
 
 def _whole(file: IO[str]) -> str:
@@ -90,7 +92,7 @@ def ask(command: Sequence[str], env: Mapping[str, str], request: Mapping[str, An
     """Ask the gdb that these words started; after a failure, and after many answers, a new one."""
     warm = STAYING.pop(tuple(command), None) or Warm(command, env)
     answer = warm.ask(request)
-    if answer["status"] in (0, 1) and warm.left:
+    if answer["clean"] and warm.left:
         STAYING[tuple(command)] = warm
     else:
         warm.end()
