@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 import warm
@@ -22,6 +23,24 @@ load_commands()  # as each edge does at first
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="write tests/goldens again")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    """Return what a test shares with others, so that one worker runs them: a module's fixtures.
+
+    Those with another parameter of a module's fixture share nothing that takes long.
+    """
+    called = getattr(item, "callspec", None)
+    scopes = called._arg2scope if called else {}
+    shared = [
+        repr(called.params[name]) for name, scope in scopes.items() if scope.value == "module"
+    ]
+    return f"{item.path.stem}-{crc32(''.join(shared).encode()):x}" if shared else item.path.stem
 
 
 def pytest_sessionfinish() -> None:

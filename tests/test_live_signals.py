@@ -52,13 +52,32 @@ def looking(arenas, tmp_path):
     return look
 
 
-def _moment(number):
-    slow = () if number % (MOMENTS // FEW) == 0 else pytest.mark.slow
-    return pytest.param(number / MOMENTS, marks=slow, id=f"moment {number}")
+def _moment(number, *more, slow):
+    at = f"moment {number}"
+    marks = pytest.mark.slow if slow else ()
+    return pytest.param(
+        number / MOMENTS, *more, marks=marks, id="-".join([at, *(m.name for m in more)])
+    )
+
+
+def _is_slow(number):
+    return number % (MOMENTS // FEW) != 0
 
 
 # Fractions of the time that heapx takes; a few of them by default.
-at_many_moments = pytest.mark.parametrize("moment", [*map(_moment, range(MOMENTS))])
+at_many_moments = pytest.mark.parametrize(
+    "moment", [_moment(number, slow=_is_slow(number)) for number in range(MOMENTS)]
+)
+# The signals by turns, since all go the same way; at a few moments each of them.
+by_signals_at_many_moments = pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        _moment(number, each, slow=_is_slow(number))
+        for number in range(MOMENTS)
+        for turn, each in enumerate(SAID)
+        if turn == number % len(SAID) or not _is_slow(number)
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +123,7 @@ def ended_by(number, code, out, err):
         assert (code, out, err) in ((128 + number, "", SAID[number]), (-number, "", ""))
 
 
-@pytest.mark.parametrize("number", SAID, ids=lambda number: number.name)
-@at_many_moments
+@by_signals_at_many_moments
 def test_a_signal_to_heapx_lets_the_process_run_on(
     arenas, looking, duration, moment, number, tmp_path
 ):
@@ -117,8 +135,7 @@ def test_a_signal_to_heapx_lets_the_process_run_on(
     left_alone(arenas, gdb, tmp_path)
 
 
-@pytest.mark.parametrize("number", SAID, ids=lambda number: number.name)
-@at_many_moments
+@by_signals_at_many_moments
 def test_a_signal_to_gdb_lets_the_process_run_on(
     arenas, looking, duration, moment, number, tmp_path
 ):
