@@ -219,10 +219,10 @@ def reports(
     directory.mkdir(parents=True, exist_ok=True)
     files = [directory / f"{number}.json" for number in range(len(commands))]
     lines = [f"{c} --format json --output {file}" for c, file in zip(commands, files)]
-    usual = program == "gdb" and len(target) == 2
-    result = (
-        session(*lines, target=target) if usual else gdb(*lines, target=target, program=program)
-    )
+    if program == "gdb":
+        result = session(*lines, target=target)
+    else:
+        result = gdb(*lines, target=target, program=program)
     missing = [c for c, file in zip(commands, files) if not file.exists()]
     assert not missing, result.err
     return {c: json.loads(file.read_text()) for c, file in zip(commands, files)}
