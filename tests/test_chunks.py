@@ -725,7 +725,7 @@ def test_nothing_at_all_is_listed_without_trouble():
 
 @pytest.fixture(scope="module")
 def arenas(start_once):
-    return start_once("arenas", "20")
+    return start_once("arenas", "5")
 
 
 @pytest.mark.live

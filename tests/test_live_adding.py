@@ -136,7 +136,7 @@ def test_a_command_that_is_added_as_a_file_has_help_and_completion(limits):
 
 
 def test_a_cause_that_is_added_is_found(copy, start):
-    process = start("arenas", "20")
+    process = start("arenas", "5")
     file = copy / "gdb_heapx" / "why" / "causes.py"
     insert(file, "CAUSES: tuple[", example("A cause", "-> Iterator[Finding]") + "\n\n")
     named = re.findall(r"`(_stacks, )(_outside)`", PAGE)[0]

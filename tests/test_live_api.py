@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def arenas(start_once):
-    return start_once("arenas", "20")
+    return start_once("arenas", "5")
 
 
 @pytest.fixture(scope="module")

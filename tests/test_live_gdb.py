@@ -28,7 +28,7 @@ def mixed(start_once):
 
 @pytest.fixture(scope="module")
 def arenas(start_once):
-    return start_once("arenas", "20")
+    return start_once("arenas", "5")
 
 
 def attached(inferior, *lines, **options):

@@ -47,7 +47,7 @@ class Case(NamedTuple):
 CASES = {
     "mixed": Case("mixed"),
     "mixed-in-mmaps": Case("mixed", tunables="glibc.malloc.hugetlb=2"),
-    "arenas": Case("arenas", ("20",)),
+    "arenas": Case("arenas", ("5",)),
     "tcaches": Case("tcaches"),
     "fast": Case("fast", ("100000",), NO_TCACHE),
     "mmapped": Case("mmapped"),
@@ -668,7 +668,7 @@ def _virtual(said: dict[str, Report], owners: tuple[str, ...]) -> list[tuple[Any
     return [(r["owner"], r["arena"], r["virtual"]) for r in rows if r["owner"] in owners]
 
 
-CORES = {"arenas": ("arenas", "10"), "mmapped": ("mmapped",), "stacks": ("memory", "stacks")}
+CORES = {"arenas": ("arenas", "5"), "mmapped": ("mmapped",), "stacks": ("memory", "stacks")}
 
 
 @pytest.fixture(scope="module", params=CORES)

@@ -34,7 +34,7 @@ HIDDEN = ("-iex", "set debug-file-directory /nonexistent")
 BARE = ("--gdb-args", "-iex 'set debug-file-directory /nonexistent'")
 NAMES = ("arenas", "heaps", "top", "bins", "tcache", "mmapped", "ledger", "trim", "why", "check")
 COMMANDS = ("heapx", *(f"heapx {name}" for name in NAMES))
-PROGRAMS = ("mixed", "arenas 20", "mmapped", "foreign_sbrk", "two_libcs", "damaged bin")
+PROGRAMS = ("mixed", "arenas 5", "mmapped", "foreign_sbrk", "two_libcs", "damaged bin")
 MORE_PROGRAMS = (
     *("tcaches", "untouched_top", "damaged size", "damaged tcache", "damaged top"),
     *("trim large_top", "memory stacks", "memory forked", "why leak", "why raised"),
@@ -124,7 +124,8 @@ def launched(elsewhere, inferiors, name, directory, prefix=(), root=None):
     shutil.copy(inferiors / name, program)
     command = elsewhere.command(program) if root is None else (f"/{name}",)
     env = {"HEAPX_ORACLE": "/run"} if root else {}
-    return running(inferiors / name, directory=directory, env=env, command=(*prefix, *command))
+    command = (*prefix, *command, "5")  # MiB for each thread of arenas
+    return running(inferiors / name, directory=directory, env=env, command=command)
 
 
 def equal_to_the_oracle(inferior, *target):
@@ -221,7 +222,7 @@ def static(tmp_path_factory):
 )
 def test_a_static_program(static, tmp_path, name, kind):
     exe = static / f"{name}{kind}"
-    with running(exe, directory=tmp_path) as inferior:
+    with running(exe, "5", directory=tmp_path) as inferior:
         report = equal_to_the_oracle(inferior, "-p", inferior.pid)
         tcaches = how_found("-p", inferior.pid)["tcaches"][0]
         core = gcore(inferior.pid, tmp_path / "core")
@@ -269,7 +270,7 @@ def unshared(request, inferiors, tmp_path):
         pytest.skip("not permitted to make namespaces here")
     exe = inferiors / "arenas"
     command = (*prefix, str(exe))
-    with running(exe, "20", directory=tmp_path, command=command) as inferior:
+    with running(exe, "5", directory=tmp_path, command=command) as inferior:
         children = Path(f"/proc/{inferior.pid}/task/{inferior.pid}/children").read_text().split()
         yield replace(inferior, pid=int(children[0]) if children else inferior.pid)
 
@@ -377,7 +378,7 @@ def test_right_values_by_hand_give_the_same_figures(start):
 
 
 def test_a_wrong_release_is_refused_by_the_chunks(start):
-    inferior = start("arenas", "20")
+    inferior = start("arenas", "5")
     own = look(inferior.pid, "arenas")["target"]["release"]
     for release in {"2.23", "2.31", "2.43"} - {own}:
         result = told(*BARE, "-p", inferior.pid, "--set", f"release={release}", "arenas")

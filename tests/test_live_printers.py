@@ -12,7 +12,7 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture(scope="module")
 def arenas(start_once):
-    return start_once("arenas")
+    return start_once("arenas", "5")
 
 
 @pytest.fixture(scope="module")

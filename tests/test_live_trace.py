@@ -31,7 +31,7 @@ from live import (
 pytestmark = pytest.mark.live
 
 NO_RSEQ = "glibc.pthread.rseq=0"  # the kernel writes to a thread's rseq area whenever it runs
-PROGRAMS = (("untouched_top",), ("arenas", "20"))
+PROGRAMS = (("untouched_top",), ("arenas", "5"))
 COMMANDS = ("arenas", "bins", "heaps", "tcache", "top", "mmapped", "check")
 
 
@@ -77,7 +77,7 @@ def test_residency_is_as_after_a_bare_attach(start, words):
 
 def test_residency_is_so_without_debug_symbols_too(start):
     """libc is then read from its file, and searched in its data."""
-    inferior = start("arenas", "20", env={"GLIBC_TUNABLES": NO_RSEQ})
+    inferior = start("arenas", "5", env={"GLIBC_TUNABLES": NO_RSEQ})
     hidden = "-iex 'set debug-file-directory /nonexistent'"
     _looks_leave_no_page(inferior.pid, "--gdb-args", hidden)
 

@@ -20,7 +20,7 @@ LINES = (
 )
 
 
-@pytest.fixture(scope="module", params=[("arenas", "20"), ("damaged", "bin")], ids="-".join)
+@pytest.fixture(scope="module", params=[("arenas", "5"), ("damaged", "bin")], ids="-".join)
 def inferior(request, start_once):
     return start_once(*request.param)
 

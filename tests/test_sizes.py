@@ -161,7 +161,7 @@ def test_text_shows_twenty_rows_and_data_shows_all():
 
 
 @pytest.mark.live
-@pytest.mark.parametrize("words", ["mixed", "arenas 40"])
+@pytest.mark.parametrize("words", ["mixed", "arenas 5"])
 def test_on_a_process_sizes_add_up_to_what_glibc_and_the_counter_say(start, words):
     name, *arguments = words.split()
     inferior = start(name, *arguments, counted=True)
