@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import warm
-from live import FRESH, gcore, gdb, heapx, session, told
+from live import FRESH, LOADER, environment, gcore, gdb, heapx, session, told
 
 pytestmark = [
     pytest.mark.live,
@@ -20,22 +20,24 @@ LINES = (
 )
 
 
-@pytest.fixture(scope="module", params=[("arenas", "5"), ("damaged", "bin")], ids="-".join)
-def inferior(request, start_once):
-    return start_once(*request.param)
+@pytest.fixture(scope="module")
+def damaged(start_once):
+    return start_once("damaged", "bin")
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_it_says_what_the_shell_command_says(inferior, line):
+def test_it_says_what_the_shell_command_says(damaged, line):
     words = line.split()
-    told("-p", inferior.pid, "top")  # its next isn't its first answer
-    assert told("-p", inferior.pid, *words) == heapx("-p", inferior.pid, *words)
+    told("-p", damaged.pid, "top")  # its next isn't its first answer
+    assert told("-p", damaged.pid, *words) == heapx("-p", damaged.pid, *words)
 
 
 SHOWN = ("heapx arenas", "heapx bins --format csv", "output main_arena.top", "info sharedlibrary")
 
 
-def test_its_sessions_say_what_a_new_gdb_says_of_a_process_and_a_core(inferior, tmp_path):
+def test_its_sessions_say_what_a_new_gdb_says_of_a_process_and_a_core(damaged, start, tmp_path):
+    inferior = start("arenas", "5")
+    session(*SHOWN, target=("-p", damaged.pid))
     core = gcore(inferior.pid, tmp_path / "core")
     for target in (("-p", inferior.pid), (inferior.exe, core)):
         lines = ("echo begin\\n", *SHOWN, "heapx nosuch", "output/x $pc", "echo end\\n")
@@ -44,6 +46,8 @@ def test_its_sessions_say_what_a_new_gdb_says_of_a_process_and_a_core(inferior, 
         assert between(new.out).count("\n") > 20
         assert stayed.err.splitlines()[-2:] == new.err.splitlines()[-2:]
         assert "no command 'nosuch'" in stayed.err
+    of_core = ("--core", core, "--exe", inferior.exe, "ledger")
+    assert told(*of_core) == heapx(*of_core)
     core.unlink()
 
 
@@ -51,26 +55,28 @@ def between(text):
     return text.partition("begin\n")[2].partition("end\n")[0]
 
 
-def staying():
-    return {each.pid for each in warm.STAYING.values()}
+COMMAND = ("gdb", "-nx", "-q", "-batch", "-ex", f"source {LOADER}")
 
 
-def test_it_stays_until_it_fails(inferior):
-    warm.end_all()
-    pids = []
-    for words in ("top", "top", "bins --arena 99", "top"):
-        told("-p", inferior.pid, *words.split())
-        pids.append(staying())
-    assert [len(each) for each in pids] == [1, 1, 0, 1]
-    assert pids[0] == pids[1] != pids[3]
+def asked(request):
+    """Return whether a gdb that stays gave a clean answer, and which one stays then."""
+    clean = warm.ask(COMMAND, environment(), request)["clean"]
+    stays = warm.STAYING.get(COMMAND)
+    return clean, stays and stays.pid
 
 
-def test_after_many_answers_another_takes_its_place(inferior, monkeypatch):
-    warm.end_all()
+def test_it_stays_until_it_fails():
+    good, bad = {"lines": ["help heapx"]}, {"lines": None}
+    first, second, failed, third = (asked(request) for request in (good, good, bad, good))
+    assert first == second
+    assert failed == (False, None)
+    assert third not in (first, (True, None))
+
+
+def test_after_many_answers_another_takes_its_place(monkeypatch):
     monkeypatch.setattr(warm, "MANY", 2)
-    pids = []
-    for _ in range(3):
-        told("-p", inferior.pid, "top")
-        pids.append(staying())
-    assert [len(each) for each in pids] == [1, 0, 1]
-    assert pids[0] != pids[2]
+    while asked({"lines": []})[1]:
+        pass
+    first, second, third = (asked({"lines": []}) for _ in range(3))
+    assert second == (True, None)
+    assert third not in (first, second)
