@@ -26,8 +26,9 @@ from heapbuilder import (
     usual,
     with_pages_at_random,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import tried
 from sessions import answer
 
 from gdb_heapx.heap.states import State
@@ -452,7 +453,7 @@ def test_most_bytes_come_first_and_of_nearly_equal_ones_the_first_cause(sizes, o
     assert "".join(each.code for each in findings_of(Scene())) == order
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(st.randoms(use_true_random=False))
 def test_no_finding_comes_before_one_of_a_quarter_more_bytes(seed):
     found = find_causes(take(with_pages_at_random(seed, at_random(seed, *KIND)).target()))
@@ -471,7 +472,7 @@ def amounts(case):
     return case.live, case.retained, own, case.outside
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(st.randoms(use_true_random=False))
 def test_live_retained_malloc_s_own_and_the_rest_are_the_rss(seed):
     heap = with_pages_at_random(seed, at_random(seed, *KIND))
@@ -482,7 +483,7 @@ def test_live_retained_malloc_s_own_and_the_rest_are_the_rss(seed):
         assert 64 * KIB <= each.bytes <= rss or each.code == "swapped"
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(st.randoms(use_true_random=False))
 def test_where_residency_is_unknown_they_are_the_address_space(seed):
     heap = at_random(seed, *KIND)

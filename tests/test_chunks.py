@@ -26,9 +26,10 @@ from heapbuilder import (
     changed,
     usual,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from live import gdb, look, session, table, told
+from properties import tried
 from sessions import Taken, said
 
 from gdb_heapx.cli.execute import Terminal
@@ -64,7 +65,7 @@ def rows(line, target):
 # The stream.
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(st.integers(0, 1 << 30), KINDS)
 def test_the_chunks_are_those_that_were_built(seed, kind):
     heap = at_random(random.Random(seed), *kind)
@@ -76,7 +77,7 @@ def test_the_chunks_are_those_that_were_built(seed, kind):
     assert not catalogue.problems
 
 
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(st.integers(0, 1 << 30), KINDS)
 def test_the_counts_are_the_figures_of_the_arenas(seed, kind):
     target = at_random(random.Random(seed), *kind).target()
@@ -88,7 +89,7 @@ def test_the_counts_are_the_figures_of_the_arenas(seed, kind):
         assert counts[TOP][1] == arena.top
 
 
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(st.integers(0, 1 << 30), KINDS)
 def test_each_chunk_is_in_the_list_that_holds_it(seed, kind):
     heap = at_random(random.Random(seed), *kind)
@@ -255,7 +256,7 @@ def test_a_list_in_a_circle_ends():
 # One chunk.
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(st.integers(0, 1 << 30), KINDS, st.data())
 def test_any_address_inside_finds_the_chunk(seed, kind, data):
     catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
@@ -279,7 +280,7 @@ def _shared(before, chunk):
     return before.end == chunk.address and before.heap == chunk.heap and in_use
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(st.integers(0, 1 << 30), KINDS)
 def test_the_memory_of_a_chunk_in_use_ends_a_word_behind_it(seed, kind):
     catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
@@ -290,7 +291,7 @@ def test_the_memory_of_a_chunk_in_use_ends_a_word_behind_it(seed, kind):
             assert catalogue.memory(chunk) == (chunk.address + 2 * word, chunk.end + more)
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(st.integers(0, 1 << 30), KINDS)
 def test_the_place_in_the_list_is_that_of_bins(seed, kind):
     catalogue = Catalogue(at_random(random.Random(seed), *kind).target())

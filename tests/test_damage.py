@@ -17,8 +17,9 @@ from heapbuilder import (
     usual,
     with_pages_at_random,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import tried
 from sessions import answer, report_of
 
 from gdb_heapx.cli.command import Needs
@@ -130,7 +131,7 @@ def check(seed: random.Random, kind, walk: bool) -> None:
         return  # refused: libc's own variables make no sense
 
 
-@settings(max_examples=200, deadline=None)
+@tried(200)
 @given(SEEDS, st.sampled_from(KINDS), st.booleans())
 def test_no_damage_makes_an_absurd_figure(seed, kind, walk):
     check(seed, kind, walk)

@@ -21,8 +21,9 @@ from heapbuilder import (
     usual,
     with_pages_at_random,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import tried
 
 from gdb_heapx.heap.states import STATES, State
 from gdb_heapx.snapshots.ledger import MALLOC, account
@@ -60,7 +61,7 @@ def entry(ledger, owner, arena=None):
 # Sums.
 
 
-@settings(max_examples=100, deadline=None)
+@tried(100)
 @given(st.randoms(use_true_random=False), st.sampled_from(MACHINES), st.booleans())
 def test_the_entries_add_up_to_all_mappings_and_to_the_kernels_rss(seed, kind, walk):
     heap = at_random(seed, *kind)

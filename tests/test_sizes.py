@@ -8,9 +8,10 @@ from collections import Counter
 
 import pytest
 from heapbuilder import FREE, MACHINES, UNSORTED, USED, at_random, changed, usual
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from live import look, table, told
+from properties import tried
 from sessions import answer
 
 from gdb_heapx.heap.census import Census, by_size, census_of, joined
@@ -59,7 +60,7 @@ def sums(snapshot):
 NAMES = ("in_use_chunks", "in_use", "free_chunks", "free")
 
 
-@settings(max_examples=60, deadline=2000)
+@tried(60, deadline=2000)
 @given(
     st.randoms(use_true_random=True), st.sampled_from(sorted(MACHINES)), st.sampled_from(RELEASES)
 )

@@ -24,8 +24,9 @@ from heapbuilder import (
     usual,
     with_pages_at_random,
 )
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from properties import tried
 from sessions import answer
 
 from gdb_heapx.commands.arenas import MMAPPED_TOTAL
@@ -83,7 +84,7 @@ def test_the_figures_are_those_of_the_book(machine, release):
     assert_as_booked(usual(machine, release))
 
 
-@settings(max_examples=150, deadline=None)
+@tried(150)
 @given(
     st.randoms(use_true_random=False),
     st.sampled_from(list(MACHINES.values())),
@@ -623,7 +624,7 @@ SEEDS = st.randoms(use_true_random=True)  # hypothesis' own prefers the first of
 KINDS = st.sampled_from([(AMD64, (2, 36)), (I386, (2, 31)), (S390X, (2, 44))])
 
 
-@settings(max_examples=300, deadline=2000)
+@tried(300, deadline=2000)
 @given(SEEDS, KINDS)
 def test_any_word_may_be_damaged_and_there_is_an_answer(seed, kind):
     heap = usual(*kind)
@@ -684,7 +685,7 @@ def test_a_damaged_size_makes_neither_the_ledger_nor_trim_absurd(place, size, wa
     assert_nothing_is_absurd(heap, walk)
 
 
-@settings(max_examples=300, deadline=2000)
+@tried(300, deadline=2000)
 @given(SEEDS, KINDS, st.booleans())
 @example(random.Random(3599), (S390X, (2, 44)), False)
 @example(random.Random(1978260700039941888), (I386, (2, 31)), True)

@@ -18,8 +18,9 @@ from heapbuilder import (
     changed,
     usual,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import tried
 
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.glibc import releases
@@ -80,7 +81,7 @@ def test_figures_are_those_with_symbols(machine, release):
     assert (how["main_arena"], how["mp_"]) == ("structure", "structure")
 
 
-@settings(max_examples=60, deadline=2000)
+@tried(60, deadline=2000)
 @given(
     st.randoms(use_true_random=True), st.sampled_from(sorted(MACHINES)), st.sampled_from(RELEASES)
 )

@@ -22,8 +22,9 @@ from heapbuilder import (
     usual,
     with_pages_at_random,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import tried
 
 from gdb_heapx.heap.scan import BLOCK, SMALLEST_READ
 from gdb_heapx.heap.states import State
@@ -107,7 +108,7 @@ def assert_as_glibc(heap, pad=0):
     return snapshot
 
 
-@settings(max_examples=200, deadline=None)
+@tried(200)
 @given(
     st.randoms(use_true_random=False),
     st.sampled_from([*MACHINES, (ARM64, (2, 36))]),
@@ -117,7 +118,7 @@ def test_every_free_byte_goes_or_stays_as_in_glibc(seed, kind, pad):
     assert_as_glibc(with_pages_at_random(seed, at_random(seed, *kind)), pad)
 
 
-@settings(max_examples=100, deadline=None)
+@tried(100)
 @given(st.randoms(use_true_random=False), st.sampled_from(MACHINES))
 def test_the_parts_are_all_free_bytes_and_all_resident_ones(seed, kind):
     heap = with_pages_at_random(seed, at_random(seed, *kind))

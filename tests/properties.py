@@ -1,0 +1,14 @@
+"""How often a property is tried."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+SHARE = 1 if os.environ.get("CI") == "true" else 3
+
+
+def tried(examples: int, deadline: int | None = None) -> settings:
+    """Try a property on so many examples with CI=true, else on a third of them."""
+    return settings(max_examples=examples // SHARE, deadline=deadline)
