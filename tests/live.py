@@ -13,13 +13,14 @@ import subprocess
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+import pytest
 import warm
 from oracle import Oracle
 
@@ -49,6 +50,14 @@ def environment(**more: str) -> dict[str, str]:
         if name not in FOREIGN and not name.startswith(("DEBUGINFOD", "MALLOC_", "COV"))
     }
     return {**kept, "TERM": "xterm", "LC_ALL": "C.UTF-8", **more}
+
+
+def scenes(names: Iterable[Any], live: Container[Any]) -> list[Any]:
+    """Return names of scenes as parameters; slow are those that aren't to be seen live by default.
+
+    By default they are seen on recorded images.
+    """
+    return [n if n in live else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:

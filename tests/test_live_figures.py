@@ -18,6 +18,7 @@ from live import (
     regions,
     reports,
     running,
+    scenes,
     table,
     told,
     without_residency,
@@ -47,6 +48,7 @@ CASES = {
     "foreign_sbrk": Case("foreign_sbrk"),
     "untouched_top": Case("untouched_top"),
 }
+LIVE = ("mixed", "arenas", "mmapped")  # bins of every kind; several heaps; chunks of their own
 PARTS = ("in_use", "tcache", "fast", "binned", "top", "overhead")
 LISTS = (
     "system",
@@ -69,7 +71,7 @@ def launch(inferiors: Path, case: Case, directory: Path) -> Any:
     return running(exe, *case.arguments, directory=directory, env=env, counted=True)
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=scenes(CASES, LIVE))
 def inferior(request: Any, inferiors: Path, tmp_path_factory: Any) -> Iterator[Inferior]:
     directory = tmp_path_factory.mktemp(request.param)
     with launch(inferiors, CASES[request.param], directory) as started:

@@ -24,6 +24,7 @@ from live import (
     look,
     reports,
     running,
+    scenes,
     session,
     status,
     table,
@@ -57,6 +58,7 @@ CASES = {
     "unrandomized": Case("memory", ("unrandomized",)),
     "transparent": Case("memory", ("transparent",)),
 }
+LIVE = [("mixed", False), ("mixed", True), ("arenas", False), ("mmapped", False)]
 STATES = ("in use", "tcache", "fast", "binned", "top", "overhead")
 TABLES = ("ledger", "arenas", "heaps", "bins", "top", "mmapped")
 COMMANDS = tuple(f"heapx {name}" for name in TABLES)
@@ -243,10 +245,11 @@ def _id(param: tuple[str, bool]) -> str:
 
 def some(*params: tuple[str, bool]) -> Any:
     """Let a test run on these processes only."""
-    return pytest.mark.parametrize("seen", params, indirect=True, ids=_id, scope="module")
+    chosen = scenes(params, LIVE)
+    return pytest.mark.parametrize("seen", chosen, indirect=True, ids=_id, scope="module")
 
 
-@pytest.fixture(scope="module", params=PARAMS, ids=_id)
+@pytest.fixture(scope="module", params=scenes(PARAMS, LIVE), ids=_id)
 def seen(request: Any, inferiors: Path, tmp_path_factory: Any) -> Iterator[Seen]:
     name, trim = request.param
     directory = tmp_path_factory.mktemp(name)

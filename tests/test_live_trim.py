@@ -22,6 +22,7 @@ from live import (
     look,
     reports,
     running,
+    scenes,
     table,
 )
 
@@ -159,6 +160,24 @@ CASES = {
 }
 
 
+LIVE = (  # one for each mechanism
+    "live chunks sprinkled over four arenas",
+    "free chunks of one and two pages",
+    "a fast chunk makes top reach lower",
+    "fast chunks make parts of pages whole, in a thread",
+    "a top that top_pad holds",
+    "tcaches that hold everything",
+    "the break has moved on",
+    "the break was blocked",
+    "memory locked in part",
+    "given-back pages that were read since",
+    "pages shared with a child",
+    "huge pages in top",
+    "a main arena in mmaps",
+    "a pad that isn't whole pages",
+)
+
+
 class Heap(NamedTuple):
     """The addresses of one heap, and its arena."""
 
@@ -249,7 +268,7 @@ def _trim(inferior: Inferior) -> int:
     return int(trimmed.read_text())
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=scenes(CASES, LIVE))
 def name(request: Any) -> str:
     return request.param
 
