@@ -228,7 +228,7 @@ def reports(
     directory.mkdir(parents=True, exist_ok=True)
     files = [directory / f"{number}.json" for number in range(len(commands))]
     lines = [f"{c} --format json --output {file}" for c, file in zip(commands, files)]
-    if program == "gdb":
+    if program == "gdb" and "-ex" not in target:
         result = session(*lines, target=target)
     else:
         result = gdb(*lines, target=target, program=program)
