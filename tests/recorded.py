@@ -18,7 +18,7 @@ from typing import Any
 
 from heapbuilder import Answers
 from oracle import Oracle
-from sessions import Said, said
+from sessions import Said, catalogue_of, said
 
 from gdb_heapx.cli.execute import Terminal
 from gdb_heapx.commands import load_commands
@@ -293,7 +293,7 @@ class Replay:
         return self._snapshots[scope]
 
     def catalogue(self, scope: Scope) -> Catalogue:
-        return Catalogue(self.target, scope)
+        return catalogue_of(self.target)
 
     def evaluate(self, expression: str) -> int:
         return int(expression, 0)

@@ -16,8 +16,14 @@ from gdb_heapx.errors import HeapxError
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.model import Report, Table
 from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import Snapshot
 from gdb_heapx.target.target import Target
+
+
+def catalogue_of(target: Target) -> Catalogue:
+    """Return the chunks of a target."""
+    return Catalogue(open_target(target))
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Taken:
 
     def catalogue(self, scope: Scope) -> Catalogue:
         self.asked.append(scope)
-        return Catalogue(self.target or usual().target(), scope)
+        return catalogue_of(self.target or usual().target())
 
     def evaluate(self, expression: str) -> int:
         return int(expression, 0)
@@ -79,7 +85,7 @@ def report_of(declared: Command, snapshot: Snapshot) -> Report:
         own.update(session=Taken(snapshot), scope=Scope())
     if declared.needs is not Needs.CHUNKS:
         return declared.run(snapshot, **own)
-    catalogue = Catalogue(usual().target())
+    catalogue = catalogue_of(usual().target())
     if "address" in own:
         own["address"] = next(catalogue.chunks()).address
     report = declared.run(catalogue, **own)

@@ -30,7 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live import gdb, look, session, table, told
 from properties import tried
-from sessions import Taken, said
+from sessions import Taken, catalogue_of, said
 
 from gdb_heapx.cli.execute import Terminal
 from gdb_heapx.errors import HeapxError, UsageError
@@ -69,7 +69,7 @@ def rows(line, target):
 @given(st.integers(0, 1 << 30), KINDS)
 def test_the_chunks_are_those_that_were_built(seed, kind):
     heap = at_random(random.Random(seed), *kind)
-    catalogue = Catalogue(heap.target())
+    catalogue = catalogue_of(heap.target())
     for arena in heap.arenas:
         found = list(catalogue.chunks(Wanted(arena=arena.address)))
         assert [chunk[:3] for chunk in found] == built(arena)
@@ -81,7 +81,7 @@ def test_the_chunks_are_those_that_were_built(seed, kind):
 @given(st.integers(0, 1 << 30), KINDS)
 def test_the_counts_are_the_figures_of_the_arenas(seed, kind):
     target = at_random(random.Random(seed), *kind).target()
-    snapshot, catalogue = take(target), Catalogue(target)
+    snapshot, catalogue = take(target), catalogue_of(target)
     for arena in snapshot.arenas():
         counts = catalogue.count(Wanted(arena=arena.address))
         for state, chunks in arena.chunks.items():
@@ -93,7 +93,7 @@ def test_the_counts_are_the_figures_of_the_arenas(seed, kind):
 @given(st.integers(0, 1 << 30), KINDS)
 def test_each_chunk_is_in_the_list_that_holds_it(seed, kind):
     heap = at_random(random.Random(seed), *kind)
-    catalogue, number = Catalogue(heap.target()), Counter()
+    catalogue, number = catalogue_of(heap.target()), Counter()
     for chunk in catalogue.chunks():
         assert (chunk.list is not None) == (chunk.state in (TCACHE, FAST, BINNED))
         number[chunk.arena, chunk.list] += 1
@@ -106,14 +106,16 @@ def test_each_chunk_is_in_the_list_that_holds_it(seed, kind):
 
 
 def test_a_tcached_chunk_names_its_thread():
-    lists = {chunk.list for chunk in Catalogue(usual().target()).chunks() if chunk.state == TCACHE}
+    lists = {
+        chunk.list for chunk in catalogue_of(usual().target()).chunks() if chunk.state == TCACHE
+    }
     assert lists == {f"tcache bin {b} of thread {t}" for b in (2, 4) for t in (100, 101, 102)}
 
 
 def test_mmapped_chunks_come_last_and_have_no_arena():
     heap = usual()
     address = heap.mmapped(1 << 20)
-    last = list(Catalogue(heap.target()).chunks())[-1]
+    last = list(catalogue_of(heap.target()).chunks())[-1]
     assert (last.address, last.state, last.arena, last.heap) == (address, MMAPPED, None, None)
 
 
@@ -259,7 +261,7 @@ def test_a_list_in_a_circle_ends():
 @tried(30)
 @given(st.integers(0, 1 << 30), KINDS, st.data())
 def test_any_address_inside_finds_the_chunk(seed, kind, data):
-    catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
+    catalogue = catalogue_of(at_random(random.Random(seed), *kind).target())
     every = list(catalogue.chunks())
     at = data.draw(st.integers(0, len(every) - 1))
     inside = data.draw(st.integers(every[at].address, every[at].end - 1))
@@ -283,7 +285,7 @@ def _shared(before, chunk):
 @tried(30)
 @given(st.integers(0, 1 << 30), KINDS)
 def test_the_memory_of_a_chunk_in_use_ends_a_word_behind_it(seed, kind):
-    catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
+    catalogue = catalogue_of(at_random(random.Random(seed), *kind).target())
     word, every = kind[0].word, list(catalogue.chunks())
     for chunk, following in zip(every, every[1:]):
         more = word if _shared(chunk, following) else 0
@@ -294,7 +296,7 @@ def test_the_memory_of_a_chunk_in_use_ends_a_word_behind_it(seed, kind):
 @tried(30)
 @given(st.integers(0, 1 << 30), KINDS)
 def test_the_place_in_the_list_is_that_of_bins(seed, kind):
-    catalogue = Catalogue(at_random(random.Random(seed), *kind).target())
+    catalogue = catalogue_of(at_random(random.Random(seed), *kind).target())
     lists = {}
     for each in catalogue.listed():
         lists.setdefault((each.arena, each.kind, each.bin), []).append(each.address)
@@ -481,7 +483,7 @@ def test_where_damage_hides_a_chunk_that_is_said():
     (address, _, _), *_, (last, _, _) = heap.arenas[1].chunks[5:]
     heap.poke(address + 8, 3)
     target = heap.target()
-    catalogue = Catalogue(target)
+    catalogue = catalogue_of(target)
     with pytest.raises(HeapxError, match="is unknown\n  the chunks end at"):
         catalogue.at(last)
     assert catalogue.at(heap.arenas[2].chunks[0][0]).arena == 2
@@ -522,7 +524,7 @@ def _lost_heap(broken):
 @pytest.mark.parametrize(("broken", "code"), [("chain", "heap_chain"), ("ring", "ring_broken")])
 def test_a_chunk_in_a_heap_that_is_lost_is_unknown_and_not_outside(broken, code):
     target, chunk = _lost_heap(broken)
-    catalogue = Catalogue(target)
+    catalogue = catalogue_of(target)
     assert [problem.code for problem in catalogue.problems] == [code]
     with pytest.raises(HeapxError, match="is unknown"):
         catalogue.at(chunk)
@@ -543,7 +545,7 @@ def test_the_last_chunk_before_damage_is_what_it_was(kind, state, word):
     last = arena.add(kind, 96, cache)
     heap.poke(arena.add(USED, 128) + heap.word, word)
     arena.close(4096)
-    catalogue = Catalogue(heap.target())
+    catalogue = catalogue_of(heap.target())
     found = [chunk for chunk in catalogue.chunks() if chunk.arena == 1]
     *_, chunk, unknown, top = found
     assert [chunk.address, chunk.state] == [last, state]
@@ -577,7 +579,7 @@ def _cycle():
 
 def test_damage_of_another_arena_hides_nothing():
     heap = _cycle()
-    catalogue = Catalogue(heap.target())
+    catalogue = catalogue_of(heap.target())
     assert catalogue.problems
     assert catalogue.at(heap.arenas[2].address + 8) is None
     assert catalogue.at(heap.arenas[2].chunks[0][0]) is not None
@@ -604,7 +606,10 @@ def test_single_chunks_bring_back_no_more_from_swap_than_a_snapshot():
     target = heap.target()
     heap.residency.mark(*heap.main.heaps[0], SWAPPED)
     read = {}
-    for name, act in (("take", take), ("count", lambda target: Catalogue(target).count())):
+    for name, act in (
+        ("take", take),
+        ("count", lambda target: catalogue_of(target).count()),
+    ):
         before = len(heap.memory.reads)
         act(target)
         read[name] = {at // heap.page for at, _ in heap.memory.reads[before:]}
@@ -658,7 +663,7 @@ def test_a_mmapped_chunk_that_was_not_found_is_unknown_and_not_outside():
     target = heap.target()
     heap.poke(chunk + 8, 3)
     heap.poke(other + 8, 3)  # of two neighbours nobody can tell where one ends
-    catalogue = Catalogue(target)
+    catalogue = catalogue_of(target)
     with pytest.raises(HeapxError, match="is unknown"):
         catalogue.at(chunk + 64)
     with pytest.raises(HeapxError, match="glibc counts 2 mmapped chunks of 2 MiB"):

@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 import pytest
 from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
-from sessions import Taken, said
+from sessions import Taken, catalogue_of, said
 
 from gdb_heapx.cli.arguments import Arg
 from gdb_heapx.cli.command import REGISTRY, Needs, command
 from gdb_heapx.cli.execute import Terminal, execute, find, parse
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
-from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.files import write_whole
 from gdb_heapx.report.model import Column, Kind, Schema, Table
 from gdb_heapx.snapshots.malloc import Scope
@@ -37,7 +36,7 @@ def run(line, snapshot=SNAPSHOT, terminal=PLAIN, target=None):
 def line_of(declared, target):
     """Return a line of this command, without `heapx`, that says no more than it must."""
     name = declared.name.partition(" ")[2]
-    return f"{name} {next(Catalogue(target).chunks()).address:#x}" if name == "chunk" else name
+    return f"{name} {next(catalogue_of(target).chunks()).address:#x}" if name == "chunk" else name
 
 
 def run_json(line):

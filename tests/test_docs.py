@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 from heapbuilder import usual
-from sessions import answer, report_of
+from sessions import answer, catalogue_of, report_of
 
 import gdb_heapx
 from gdb_heapx import __version__
 from gdb_heapx.commands import load_commands
-from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.snapshots.take import take
 
 ROOT = Path(__file__).parent.parent
@@ -96,7 +95,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
     """Whichever Python has made the page."""
     section = COMMANDS_PAGE.read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
     listed = re.findall(r"^(?:Columns|Its total .*): (.*)\.$", section, re.M)
-    free = next(chunk for chunk in Catalogue(TARGET).chunks() if chunk.state == "binned")
+    free = next(chunk for chunk in catalogue_of(TARGET).chunks() if chunk.state == "binned")
     lines = {
         "heapx bins": ("bins", "bins --chunks"),
         "heapx chunks": ("chunks", "chunks --count"),

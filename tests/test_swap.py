@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from heapbuilder import AMD64, ARM64, I386, SWAPPED, USED, HeapBuilder, Pages, changed, fill
+from sessions import catalogue_of
 
 from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.inventory.catalogue import Catalogue
@@ -79,7 +80,7 @@ def swapped(heap, allowed, libc=False):
 SHAPES = (plain, superseded, interrupted, in_mmaps)
 
 
-@pytest.mark.parametrize("walk", [take, lambda target: Catalogue(target)], ids=["take", "chunks"])
+@pytest.mark.parametrize("walk", [take, catalogue_of], ids=["take", "chunks"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_no_more_of_a_heap_comes_back_from_swap_than_is_allowed(machine, shape, walk):

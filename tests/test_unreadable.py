@@ -6,9 +6,9 @@ from itertools import count
 
 import pytest
 from heapbuilder import AMD64, S390X, changed, usual
+from sessions import catalogue_of
 
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.locate.nptl import _stackblock
 from gdb_heapx.snapshots.take import take
 
@@ -28,7 +28,7 @@ class Holed:
 
 def read_all(target):
     """Return what is told, with all problems and notes."""
-    snapshot, catalogue = take(target), Catalogue(target)
+    snapshot, catalogue = take(target), catalogue_of(target)
     chunks = sum(1 for _ in catalogue.chunks())
     notes = [note for malloc in snapshot.mallocs for note in malloc.notes]
     return (snapshot.regions, chunks), [*snapshot.problems, *catalogue.problems, *notes]

@@ -8,12 +8,13 @@ from ..errors import HeapxError, UsageError
 from ..inventory.catalogue import Catalogue
 from ..locate.libcs import glibc_images
 from ..snapshots.malloc import Scope
-from ..snapshots.take import Snapshot, take
-from ..target.target import Target
+from ..snapshots.opened import Opened
+from ..snapshots.take import Snapshot, snapshot_of
 from .calls import call, refuse_remote
 from .frames import inside_malloc
-from .inferior import core_path, current_target
+from .inferior import core_path
 from .parameters import given, preferred
+from .standing import forget, opened
 from .values import evaluated
 
 
@@ -21,12 +22,10 @@ class GdbSession:
     """The selected inferior, while it is stopped."""
 
     def take(self, scope: Scope) -> Snapshot:
-        wishes = given()
-        return take(_target(scope), scope, wishes)
+        return snapshot_of(_opened(scope), scope)
 
     def catalogue(self, scope: Scope) -> Catalogue:
-        wishes = given()
-        return Catalogue(_target(scope), scope, wishes)
+        return Catalogue(_opened(scope))
 
     def evaluate(self, expression: str) -> int:
         try:
@@ -47,17 +46,20 @@ class GdbSession:
                 f"thread {lwp} is inside {function}: malloc_trim could wait for it forever",
                 "Let the process run on, and try again.",
             )
-        target = _target(Scope())
+        target = _opened(Scope()).target
         if pad >> 8 * target.space.word:
             raise UsageError(f"--pad {pad} is more than any memory of this process")
         found = (image.function("malloc_trim") for image in glibc_images(target))
         addresses = [address for address in found if address is not None]
         if not addresses:
             raise HeapxError("libc has no function malloc_trim")
-        return max(call(inferior, addresses, pad))
+        try:
+            return max(call(inferior, addresses, pad))
+        finally:
+            forget()
 
 
-def _target(scope: Scope) -> Target:
-    """Return the selected inferior, with as much of its swap as the user has set."""
+def _opened(scope: Scope) -> Opened:
+    """Return the selected inferior, opened as the user has set."""
     swap_in = preferred().swap_in if scope.swap_in is None else scope.swap_in
-    return current_target(swap_in)
+    return opened(swap_in, given())

@@ -16,15 +16,10 @@ from ..glibc.releases import page_sized_mmap_header
 from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from ..heap.heaps import Walked
 from ..heap.states import NAMES
-from ..locate.allocators import no_glibc, other_allocators
-from ..locate.libcs import NOTHING_GIVEN, Given, find_libcs
 from ..report.model import Note
-from ..report.notes import note, sentence
-from ..snapshots.malloc import EVERYTHING, Scope
-from ..snapshots.proof import proven_libc
-from ..snapshots.take import cut_problem
+from ..report.notes import sentence
+from ..snapshots.opened import Opened
 from ..target.amounts import Amount, amount_of
-from ..target.target import Target
 from .chunk import ALL, CHUNK_STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
 from .libc import Inventory
 
@@ -79,33 +74,24 @@ class _Place(NamedTuple):
 
 
 class Catalogue:
-    """The chunks of all mallocs of a target, read while it is stopped.
+    """The chunks of all mallocs of a target that was opened, read while it is stopped.
 
     `source` is the target itself, `target` what is told of it. `problems` are what was found wrong
-    so far: more may come while chunks are read. HeapxError where there is no glibc malloc to read.
+    so far: more may come while chunks are read.
     """
 
     walked = True
 
-    def __init__(
-        self, target: Target, scope: Scope = EVERYTHING, given: Given = NOTHING_GIVEN
-    ) -> None:
-        libraries = list(find_libcs(target, given))
-        found = [each.libcs for each in libraries if each.libcs]
-        if not found:
-            raise no_glibc(target)
-        libcs = [proven_libc(target, candidates, scope) for candidates in found]
-        self._lost = tuple(
-            note("libc_not_read", path=e.image.path) for e in libraries if not e.libcs
-        )
-        self.source = target
-        self.problems: list[Problem] = [*cut_problem(target.facts)]
-        self.inventories = [Inventory(target, libc, self.problems) for libc in libcs]
-        self.target = target.facts
-        self.word = target.space.word
-        self.identity = self.inventories[0].identity
+    def __init__(self, opened: Opened) -> None:
+        self.source = opened.target
+        self.problems: list[Problem] = [*opened.problems]
+        self.inventories = [Inventory(reading, self.problems) for reading in opened.mallocs]
+        self.target = opened.target.facts
+        self.word = opened.target.space.word
+        self.identity = opened.mallocs[0].identity
         self.unused = not any(inventory.held for inventory in self.inventories)
-        self.allocators = other_allocators(target, libcs[0], self.unused)
+        self.allocators = opened.allocators(self.unused)
+        self._lost = opened.lost
 
     def arenas(self) -> tuple[Arena, ...]:
         """Return the arenas of every libc, the program's own first."""
@@ -192,7 +178,7 @@ class Catalogue:
     @property
     def notes(self) -> tuple[Note, ...]:
         """What the reader must know about the chunks: what wasn't found, or only guessed."""
-        return (*self._lost, *(note for each in self.inventories for note in each.notes))
+        return (*self._lost, *(note for each in self.inventories for note in each.reading.doubts))
 
     @property
     def uncertain_mmapped(self) -> tuple[Note, ...]:

@@ -12,22 +12,16 @@ from ..errors import MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, UNSORTED
 from ..heap.arenas import Arena, Heap
 from ..heap.bins import FreeList, fast_lists, kind_of, regular_lists, unsorted_is_shorter
-from ..heap.heaps import Walked, walk_arena
-from ..heap.holes import Holes, Trimmer
+from ..heap.heaps import Walked
 from ..heap.links import is_linked
 from ..heap.mmapped import MmappedChunk
-from ..heap.motion import aborted, mark_motion
-from ..heap.outline import read_outline
 from ..heap.places import Places
 from ..heap.scan import each_chunk
 from ..heap.states import NAMES, REGULAR, State
 from ..heap.tcaches import tcache_lists
-from ..locate.libcs import Libc
-from ..locate.nptl import thread_stacks
 from ..report.model import Note
 from ..report.notes import note
-from ..snapshots.malloc import Identity, doubts, may_hold_mmapped, read_arena, read_mmapped
-from ..target.target import Target
+from ..snapshots.reading import MallocReading, Mmapped
 from .chunk import (
     BINNED,
     FAST,
@@ -54,30 +48,25 @@ class Listed(NamedTuple):
 class Inventory:
     """The chunks of one libc's malloc. What is found wrong is added to `problems`."""
 
-    def __init__(self, target: Target, libc: Libc, problems: list[Problem]) -> None:
-        self.libc = libc
-        self.path = libc.path
+    def __init__(self, reading: MallocReading, problems: list[Problem]) -> None:
+        self.reading = reading
+        self.libc = reading.libc
+        self.path = self.libc.path
         self._problems = problems
-        self._target = target
-        self._space = target.space
-        self._outline = outline = read_outline(target, libc)
-        self.notes = doubts(libc, outline.caches)
-        problems += aborted(target, libc)
-        self.note([*libc.problems, *outline.caches.problems, *outline.problems])
+        self._space = reading.space
+        self._outline = outline = reading.outline
+        problems += reading.aborted
+        self.note([*self.libc.problems, *outline.caches.problems, *outline.problems])
         for arena, fast in zip(outline.arenas, outline.fast):
             self.note([*arena.problems, *fast.problems])
         self._lists: dict[int, dict[tuple[State, int], FreeList]] = {}
-        self._parts: dict[tuple[int, tuple[Heap, ...]], list[Walked]] = {}
+        self._noted: set[tuple[int, tuple[Heap, ...]]] = set()
         self._sides: dict[int, tuple[bool, Places]] = {}
         self._compared: set[int] = set()
 
     @property
     def arenas(self) -> list[Arena]:
         return self._outline.arenas
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.path, self.libc.image.build_id, self.libc.found[0].value)
 
     @property
     def held(self) -> int:
@@ -92,45 +81,38 @@ class Inventory:
 
     def note(self, problems: list[Problem]) -> None:
         """Add what was found wrong: once, and marked where a thread was just changing it."""
-        outline = self._outline
-        new = mark_motion(self._target, self.libc, outline.arenas, outline.caches, problems)
         known = {(each.code, each.arena, each.thread) for each in self._problems if each.in_motion}
-        for problem in new:
+        for problem in self.reading.in_motion(problems):
             told = (problem.code, problem.arena, problem.thread) in known
             if not told and problem not in self._problems:
                 self._problems.append(problem)
 
     @cached_property
-    def _mmapped(self) -> tuple[tuple[MmappedChunk, ...], bool]:
-        found, certain, damaged = read_mmapped(self._space, self.libc, self.arenas)
-        self.note(damaged)
-        return found, certain
+    def _mmapped(self) -> Mmapped:
+        self.note(self.reading.mmapped.problems)
+        return self.reading.mmapped
 
     @property
     def mmapped(self) -> tuple[MmappedChunk, ...]:
         """The mmapped chunks; none where those that were found aren't those that mp_ counts."""
-        found, certain = self._mmapped
-        return found if certain else ()
+        return self._mmapped.chunks if self._mmapped.certain else ()
 
     @property
     def uncertain_mmapped(self) -> Note | None:
         """Tell that mmapped chunks are missing, since they were not found for certain."""
-        if self._mmapped[1]:
+        if self._mmapped.certain:
             return None
         number, size = (self.libc.parameters[name] for name in ("n_mmaps", "mmapped_mem"))
         return note("mmapped_uncertain", number=number, size=size)
 
     def may_be_mmapped(self, address: int) -> bool:
         """Tell whether an address may be of a mmapped chunk that is missing."""
-        if self._mmapped[1]:
-            return False
-        places = [
-            each
-            for each in may_hold_mmapped(self._space, self.arenas)
-            if each.start <= address < each.end
-        ]
-        stacks = thread_stacks(self._target, self.libc)
-        return bool(places) and not any(s.start <= address < s.end for s in stacks)
+        places = () if self._mmapped.certain else self.reading.may_hold_mmapped
+        return any(p.start <= address < p.end for p in places) and not self.in_stack(address)
+
+    def in_stack(self, address: int) -> bool:
+        """Tell whether an address is of a thread's stack."""
+        return any(stack.start <= address < stack.end for stack in self.reading.stacks)
 
     def arena_at(self, address: int) -> Arena | None:
         """Return the arena that has this address in one of its heaps."""
@@ -142,25 +124,22 @@ class Inventory:
         in them is noted.
         """
         heaps = arena.heaps if arena.main else tuple(filter(wanted.reaches, arena.heaps))
-        if (arena.index, heaps) not in self._parts:
-            only = replace(arena, heaps=heaps)
-            parts = walk_arena(self._space, self.libc.layout, only, self._outline.overlay)
-            self._parts[arena.index, heaps] = parts
+        parts = self.reading.parts(arena, heaps)
+        if (arena.index, heaps) not in self._noted:
+            self._noted.add((arena.index, heaps))
             for part in parts:
                 found = (*part.tally.problems, *part.tally.flaws)
                 self.note([replace(each, arena=arena.index) for each in found])
-        return [part for part in self._parts[arena.index, heaps] if wanted.reaches(part.heap)]
+        return [part for part in parts if wanted.reaches(part.heap)]
 
     def compare(self, arena: Arena) -> None:
         """Note where the chunks of an arena and its free lists don't agree, once all its heaps have
         been walked.
         """
-        walked = self._parts.get((arena.index, arena.heaps))
-        if walked is not None and arena.index not in self._compared:
+        if (arena.index, arena.heaps) in self._noted and arena.index not in self._compared:
             self._compared.add(arena.index)
-            holes = Holes(Trimmer(self._space), None)
-            reading = read_arena(self._space, self.libc, self._outline, arena, walked, holes)
-            self.note(reading.problems())
+            walked = self.reading.parts(arena, arena.heaps)
+            self.note(self.reading.compared(arena, walked).problems())
 
     def seen(
         self, arena: Arena, part: Walked, start: int | None = None, before: int = 0

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from ..heap.holes import missing
-from ..locate.nptl import thread_stacks
 from ..report.model import size_text
 from ..target.mappings import Mapping
-from ..target.target import Target
 from .catalogue import Catalogue
 from .chunk import FAST, LISTED, TCACHE, Chunk
 from .libc import Inventory
@@ -76,7 +74,7 @@ def name_of(catalogue: Catalogue, address: int) -> str:
     """Say what an address is part of that no chunk has."""
     source, inventories = catalogue.source, catalogue.inventories
     heads = filter(None, (inventory.bin_at(address) for inventory in inventories))
-    parts = filter(None, (_part(source, inventory, address) for inventory in inventories))
+    parts = filter(None, (_part(inventory, address) for inventory in inventories))
     named = next(heads, None) or source.probe.symbol(address) or next(parts, None)
     if named:
         return named
@@ -87,7 +85,7 @@ def name_of(catalogue: Catalogue, address: int) -> str:
     return "nothing is mapped there"
 
 
-def _part(source: Target, inventory: Inventory, address: int) -> str | None:
+def _part(inventory: Inventory, address: int) -> str | None:
     """Say what of a libc's own an address is part of: an arena, a heap's ends, a stack."""
     size = inventory.libc.layout.state.size
     for arena in inventory.arenas:
@@ -101,8 +99,7 @@ def _part(source: Target, inventory: Inventory, address: int) -> str | None:
             return f"the end of {whose}: a fencepost, a gap, or what can't be read"
         if heap.end <= address < heap.address + heap.reserved:
             return f"address space that {whose} has reserved"
-    stacks = thread_stacks(source, inventory.libc)
-    return "a thread's stack" if any(s.start <= address < s.end for s in stacks) else None
+    return "a thread's stack" if inventory.in_stack(address) else None
 
 
 def _string(data: bytes) -> str:

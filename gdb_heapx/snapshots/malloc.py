@@ -1,36 +1,24 @@
-"""The malloc of one libc, read: its arenas, tcaches and mmapped chunks, and what must agree."""
+"""The malloc of one libc, frozen: its arenas, tcaches and mmapped chunks, and what must agree."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from ..errors import MemoryFault, Problem, gathered
+from ..errors import Problem, gathered
 from ..glibc import releases
-from ..glibc.layout import Layout, align_down, align_up
+from ..glibc.layout import Layout
 from ..heap.arenas import Arena
-from ..heap.bins import ArenaBins, read_regular
 from ..heap.census import Census
-from ..heap.heaps import Walked, free_chunks, walk_arena
-from ..heap.holes import Holes, Trimmer
-from ..heap.mmapped import BAD_MMAPPED, MmappedChunk, find_damaged, find_mmapped
-from ..heap.motion import aborted, mark_motion
-from ..heap.outline import Outline, read_outline
+from ..heap.mmapped import BAD_MMAPPED, MmappedChunk
 from ..heap.tcaches import Caches, Tcache, ThreadCache
 from ..locate.libcs import Found, Libc
-from ..locate.loader import link_map_of
 from ..report.model import Note
-from ..report.notes import note
 from ..target.amounts import Amount, amount_of
 from ..target.facts import Thread
-from ..target.mappings import Mapping, outside
-from ..target.space import Space
-from ..target.target import Target
-from .arena import ArenaReading
 from .figures import ArenaFigures, Check
+from .reading import Identity, MallocReading
 
 
 @dataclass(frozen=True)
@@ -61,14 +49,6 @@ class MallocThread:
     arena: int | None
     tcache: Tcache | None
     found: bool
-
-
-class Identity(NamedTuple):
-    """Which libc: its file, its build-id where it has one, and its release."""
-
-    libc: str
-    build_id: str | None
-    release: str
 
 
 @dataclass(frozen=True)
@@ -135,22 +115,14 @@ class Malloc:
         return sum(heaps) + (self.mmapped_bytes or 0)
 
 
-def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
-    """Read one libc's malloc: the lists first, then the walk, then what both must agree on."""
-    space, layout = target.space, libc.layout
-    trimmer = Trimmer(space)
-    outline = read_outline(target, libc)
-    arenas, caches, problems = outline.arenas, outline.caches, list(outline.problems)
-    holes = [Holes(trimmer, space.residency) for _ in arenas]
-    walked = [
-        walk_arena(space, layout, arena, outline.overlay, hole) if scope.walk else None
-        for arena, hole in zip(arenas, holes)
-    ]
-    parts = [read_arena(space, libc, outline, *part) for part in zip(arenas, walked, holes)]
+def frozen(reading: MallocReading, scope: Scope) -> Malloc:
+    """Return one libc's malloc, read: lists, then the walk, and what both must agree on."""
+    libc, outline, caches = reading.libc, reading.outline, reading.outline.caches
+    walk = scope.walk or not libc.proven  # guesses are proven by their chunks
+    parts = [reading.arena(arena, walk) for arena in reading.arenas]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
-    program_break = _program_break(target, libc)
-    mmapped, certain, damaged = read_mmapped(space, libc, arenas)
-    problems += damaged
+    program_break, mmapped = reading.program_break, reading.mmapped
+    problems = [*libc.problems, *caches.problems, *outline.problems, *mmapped.problems]
     for part in parts:
         problems += part.problems()
     checks = [check for part in parts for check in part.checks()]
@@ -159,24 +131,24 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
         for c in caches.caches
     ]
     return Malloc(
-        libc=libc.path,
-        build_id=libc.image.build_id,
-        release=libc.found[0].value,
-        layout=layout,
+        **reading.identity._asdict(),
+        layout=libc.layout,
         arenas=tuple(
-            part.figures(libc.path, part.trim(trimmer, parameters, program_break, scope.pad))
+            part.figures(
+                libc.path, part.trim(reading.trimmer, parameters, program_break, scope.pad)
+            )
             for part in parts
         ),
         caches=caches.caches,
-        threads=tuple(_threads(target.facts.threads, arenas, caches)),
-        mmapped=mmapped,
-        mmapped_certain=certain,
+        threads=tuple(_threads(reading.target.facts.threads, reading.arenas, caches)),
+        mmapped=mmapped.chunks,
+        mmapped_certain=mmapped.certain,
         mmapped_cached=frozenset(caches.mmapped),
         mmapped_amounts=tuple(
-            amount_of(space.residency, chunk.start, chunk.end) for chunk in mmapped
+            amount_of(reading.space.residency, chunk.start, chunk.end) for chunk in mmapped.chunks
         ),
         parameters=parameters,
-        defaults=releases.default_parameters(layout),
+        defaults=releases.default_parameters(libc.layout),
         program_break=program_break,
         found=(
             *_identity(libc),
@@ -184,33 +156,9 @@ def read_malloc(target: Target, libc: Libc, scope: Scope) -> Malloc:
             Found("tcaches", f"{len(caches.caches)}", caches.how),
         ),
         checks=tuple(checks),
-        problems=(
-            *aborted(target, libc),
-            *mark_motion(
-                target,
-                libc,
-                arenas,
-                caches,
-                gathered([*libc.problems, *caches.problems, *problems]),
-            ),
-        ),
-        notes=doubts(libc, caches),
+        problems=(*reading.aborted, *reading.in_motion(gathered(problems))),
+        notes=reading.doubts,
     )
-
-
-def read_arena(
-    space: Space,
-    libc: Libc,
-    outline: Outline,
-    arena: Arena,
-    walked: list[Walked] | None,
-    holes: Holes,
-) -> ArenaReading:
-    """Return what the lists and the walk say of one arena."""
-    free = free_chunks(arena, walked)
-    regular = read_regular(space, libc.layout, arena, outline.links, free)
-    bins = ArenaBins.joined(outline.fast[arena.index], regular)
-    return ArenaReading(arena, bins, walked, holes, outline.caches, libc.layout, space.residency)
 
 
 def _identity(libc: Libc) -> tuple[Found, ...]:
@@ -230,80 +178,3 @@ def _threads(
         lwp = thread.lwp
         arena = indexes.get(caches.thread_arena.get(lwp, 0))
         yield MallocThread(lwp, thread.name, arena, tcaches.get(lwp), lwp in caches.thread_arena)
-
-
-def doubts(libc: Libc, caches: Caches) -> tuple[Note, ...]:
-    """Tell what wasn't found by debug symbols (the chunks have proven it), and which tcaches are
-    missing.
-    """
-    missing = (caches.missing,) if caches.missing else ()
-    return (*_guesses(libc), *missing)
-
-
-def _guesses(libc: Libc) -> tuple[Note, ...]:
-    how = {found.what: found.how for found in libc.found}
-    if libc.proven:
-        return ()
-    ways = sorted({how["main_arena"], how["mp_"]})
-    return (note("guessed", path=libc.path, ways=ways),)
-
-
-def _program_break(target: Target, libc: Libc) -> int | None:
-    """Return the program break as sbrk(0) of this libc would (misc/sbrk.c), None if unknown.
-
-    ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means: .dynsym does,
-    or where it lies. Without it, the break is where the mapping of the main heap ends.
-    """
-    image = libc.image
-    link_map = link_map_of(target, image, libc.main_arena)
-    address = image.exported("__curbrk", link_map.base if link_map else None)
-    if address is None:
-        address = image.address("__curbrk")
-    if address is not None and (not image.mappings or address in image):
-        with suppress(MemoryFault):
-            return target.space.read_word(address)
-    base = libc.parameters["sbrk_base"]
-    heaps = (m.end for m in target.space.mappings if m.start <= base < m.end)
-    return next(heaps, None)
-
-
-def read_mmapped(
-    space: Space, libc: Libc, arenas: list[Arena]
-) -> tuple[tuple[MmappedChunk, ...], bool, list[Problem]]:
-    """Return the mmapped chunks, whether they are exactly those that mp_ counts, and which of them
-    have a damaged header.
-    """
-    number, total = libc.parameters["n_mmaps"], libc.parameters["mmapped_mem"]
-    mappings = may_hold_mmapped(space, arenas)
-    room = sum(mapping.size for mapping in space.mappings)
-    if space.mappings and max(total, number * space.page) > room:
-        statement = f"mp_ counts {number:,} mmapped chunks of {total:,} bytes: more than is mapped"
-        return (), False, [Problem(BAD_MMAPPED, statement, libc.parameters.address)]
-    found = find_mmapped(space, libc.layout, mappings, number, total)
-    damaged = find_damaged(space, libc.layout, mappings, found, number, total)
-    found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))))
-    certain = len(found) == number and sum(chunk.mapping for chunk in found) == total
-    return found, certain, [problem for _, problem in damaged]
-
-
-def may_hold_mmapped(space: Space, arenas: list[Arena]) -> list[Mapping]:
-    """Return the parts of mappings that mmapped chunks may lie in: anonymous, and in no heap.
-
-    The kernel may show a chunk and a heap beside it as one mapping: newer releases (2.41, not 2.36)
-    don't map heaps NORESERVE. Where brk grows there are none.
-    """
-    page, main = space.page, arenas[0] if arenas else None
-    heaps = [heap for arena in arenas for heap in arena.heaps]
-    spans = [
-        (align_down(heap.address, page), align_up(heap.address + heap.reserved, page))
-        for heap in heaps
-    ]
-    brk = [heap.address for heap in main.heaps] if main and main.contiguous else []
-    likely = (
-        mapping
-        for mapping in space.mappings
-        if mapping.anonymous
-        and not mapping.name.startswith(("[stack", "[heap"))
-        and not any(mapping.start <= base < mapping.end for base in brk)
-    )
-    return list(outside(likely, spans))

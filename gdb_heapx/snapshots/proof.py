@@ -11,44 +11,45 @@ from ..locate.by_structure import is_arena
 from ..locate.libcs import Libc
 from ..target.space import Space
 from ..target.target import Target
-from .malloc import Malloc, Scope, read_malloc
+from .malloc import EVERYTHING, Malloc, frozen
+from .reading import MallocReading
 
 
-def read_proven(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> tuple[Libc, Malloc]:
-    """Return what a libc is and has, by debug symbols or proven by its chunks.
+def proven(target: Target, candidates: tuple[Libc, ...]) -> MallocReading:
+    """Return the malloc of a libc, by debug symbols or proven by its chunks.
 
-    Guesses are always walked over. Of several that add up, the first is taken with which every
-    list holds and tcaches are found, else the one that comes closest. Where nothing tells these
-    apart, the release is that of each. HeapxError if none adds up.
+    Guesses are walked over. Of several that add up, the first is taken with which every list holds
+    and tcaches are found, else the one that comes closest. Where nothing tells these apart, the
+    release is that of each. HeapxError if none adds up.
     """
-    proven: list[tuple[Libc, Malloc]] = []
+    found: list[tuple[MallocReading, Malloc]] = []
     for libc in candidates:
         if libc.proven:
-            return libc, read_malloc(target, libc, scope)
+            return MallocReading(target, libc)
         try:
-            malloc = read_malloc(target, libc, replace(scope, walk=True))
+            reading = MallocReading(target, libc)
+            malloc = frozen(reading, EVERYTHING)
         except MemoryFault:
             continue
         if _adds_up(malloc) and _all_possible(target.space, libc, malloc):
-            proven.append((libc, malloc))
+            found.append((reading, malloc))
             if all(_fit(malloc)):
                 break
-    if not proven:
+    if not found:
         raise refused(target, candidates[0])
-    best = max(_fit(malloc) for _, malloc in proven)
-    equals = [each for each in proven if _fit(each[1]) == best]
-    return _of_releases([libc.found[0].value for libc, _ in equals], *equals[0])
+    best = max(_fit(malloc) for _, malloc in found)
+    equals = [reading for reading, malloc in found if _fit(malloc) == best]
+    return _of_releases([reading.libc.found[0].value for reading in equals], equals[0])
 
 
-def _of_releases(releases: list[str], libc: Libc, malloc: Malloc) -> tuple[Libc, Malloc]:
+def _of_releases(releases: list[str], reading: MallocReading) -> MallocReading:
     """Give a libc all the releases that it may be, the newest first."""
-    if len(releases) == 1:
-        return libc, malloc
-    either = f"{releases[-1].split()[0]} to {releases[0].split()[-1]}"  # as in 2.35 to 2.41
-    found = libc.found[0]._replace(value=either, how="structure: with each of them chunks add up")
-    mended = tuple(found if each == libc.found[0] else each for each in malloc.found)
-    libc = replace(libc, found=(found, *libc.found[1:]))
-    return libc, replace(malloc, release=either, found=mended)
+    if len(releases) > 1:
+        either = f"{releases[-1].split()[0]} to {releases[0].split()[-1]}"  # as in 2.35 to 2.41
+        release, *others = reading.libc.found
+        release = release._replace(value=either, how="structure: with each of them chunks add up")
+        reading.libc = replace(reading.libc, found=(release, *others))
+    return reading
 
 
 def _adds_up(malloc: Malloc) -> bool:
@@ -72,9 +73,3 @@ def _all_possible(space: Space, libc: Libc, malloc: Malloc) -> bool:
 def _fit(malloc: Malloc) -> tuple[bool, bool, bool]:
     sound = not any(problem.damage for problem in malloc.problems)
     return sound, malloc.mmapped_certain, bool(malloc.caches)
-
-
-def proven_libc(target: Target, candidates: tuple[Libc, ...], scope: Scope) -> Libc:
-    """Return what a libc is; a guess costs a walk. HeapxError if none adds up."""
-    first = candidates[0]
-    return first if first.proven else read_proven(target, candidates, scope)[0]

@@ -6,18 +6,16 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..errors import CORE_CUT, LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
+from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
 from ..heap.states import HELD_FREE
-from ..locate.allocators import no_glibc, other_allocators
-from ..locate.libcs import NOTHING_GIVEN, Given, Libc, find_libcs
-from ..locate.nptl import thread_stacks
-from ..report.notes import note
+from ..locate.libcs import NOTHING_GIVEN, Given
 from ..target.facts import Facts
 from ..target.target import Target
 from .figures import ArenaFigures
-from .malloc import EVERYTHING, Identity, Malloc, Scope
-from .proof import read_proven
+from .malloc import EVERYTHING, Malloc, Scope, frozen
+from .opened import Opened, open_target
+from .reading import Identity
 from .regions import Owner, Region, Span, tile
 
 
@@ -85,35 +83,28 @@ class Snapshot:
 
 def take(target: Target, scope: Scope = EVERYTHING, given: Given = NOTHING_GIVEN) -> Snapshot:
     """Read a stopped target; HeapxError where it has no glibc malloc that can be read."""
-    found = find_libcs(target, given)
-    read = [read_proven(target, each.libcs, scope) for each in found if each.libcs]
-    if not read:
-        raise no_glibc(target)
-    libcs, mallocs = zip(*read)
-    lost = tuple(note("libc_not_read", path=each.image.path) for each in found if not each.libcs)
-    first = mallocs[0]
-    problems = (*cut_problem(target.facts), *first.problems)
-    mallocs = (replace(first, notes=(*lost, *first.notes), problems=problems), *mallocs[1:])
-    spans = [span for libc, malloc in zip(libcs, mallocs) for span in _spans(libc, malloc)]
-    stacks = {stack for libc in libcs for stack in thread_stacks(target, libc)}
+    return snapshot_of(open_target(target, given), scope)
+
+
+def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
+    """Return what is known of a target that was opened."""
+    first, *others = (frozen(reading, scope) for reading in opened.mallocs)
+    notes, problems = (*opened.lost, *first.notes), (*opened.problems, *first.problems)
+    mallocs = (replace(first, notes=notes, problems=problems), *others)
+    spans = [span for malloc in mallocs for span in _spans(malloc)]
+    stacks = {stack for reading in opened.mallocs for stack in reading.stacks}
     spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks))
     unused = not any(malloc.held for malloc in mallocs)
-    allocators = other_allocators(target, libcs[0], unused)
-    walked = scope.walk or not all(libc.proven for libc in libcs)
-    regions = tile(target.space, _apart(spans))
-    return Snapshot(target.facts, mallocs, regions, allocators, walked)
+    walked = scope.walk or not all(reading.libc.proven for reading in opened.mallocs)
+    facts, regions = opened.target.facts, tile(opened.target.space, _apart(spans))
+    return Snapshot(facts, mallocs, regions, opened.allocators(unused), walked)
 
 
-def cut_problem(facts: Facts) -> tuple[Problem, ...]:
-    """Return that a core is cut short, if it is."""
-    return (Problem(CORE_CUT, facts.cut),) if facts.cut else ()
-
-
-def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:
+def _spans(malloc: Malloc) -> Iterator[Span]:
     """Yield what one malloc owns of the address space, where it is sure."""
     for arena in malloc.arenas:
         owner = Owner.HEAP if arena.in_use is not None else Owner.UNKNOWN
-        whose = (arena.index, libc.path, arena.address)
+        whose = (arena.index, malloc.libc, arena.address)
         for heap in arena.heaps:
             end, reserved = heap.address + heap.size, heap.address + heap.reserved
             yield Span(heap.address, end, owner, *whose)
@@ -121,7 +112,7 @@ def _spans(libc: Libc, malloc: Malloc) -> Iterator[Span]:
                 yield Span(end, reserved, Owner.RESERVED, *whose)
     if malloc.mmapped_certain:
         for chunk in malloc.mmapped:
-            yield Span(chunk.start, chunk.end, Owner.MMAPPED, None, libc.path)
+            yield Span(chunk.start, chunk.end, Owner.MMAPPED, None, malloc.libc)
 
 
 def _apart(spans: list[Span]) -> list[Span]:

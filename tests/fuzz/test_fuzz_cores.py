@@ -7,10 +7,10 @@ from contextlib import suppress
 from fuzzed import bounded, damaged, fuzzed
 from heapbuilder import HeapBuilder, changed, fill
 from hypothesis import given
+from sessions import catalogue_of
 from test_elf import header, program_header
 
 from gdb_heapx.errors import HeapxError
-from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.core import Core, CoreMemory
@@ -68,7 +68,7 @@ def opened(data):
 
 
 def read(target):
-    snapshot, catalogue = take(target), Catalogue(target)
+    snapshot, catalogue = take(target), catalogue_of(target)
     return snapshot, catalogue, sum(chunk.size for chunk in catalogue.chunks())
 
 

@@ -1,0 +1,54 @@
+"""What was read of the inferior, kept while it stands still: a second look reads nothing again."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gdb
+
+from ..locate.libcs import Given
+from ..snapshots.opened import Opened, open_target
+from .inferior import core_path, current_target
+
+# Whatever may make a reading stale: it ran, memory was written, files came or went.
+EVENTS = (
+    *("cont", "stop", "exited", "memory_changed", "inferior_call"),
+    *("new_objfile", "clear_objfiles"),
+)
+
+
+class _Kept(NamedTuple):
+    """What was read, and of what."""
+
+    key: tuple[Any, ...]
+    opened: Opened
+
+
+_kept: list[_Kept] = []  # one at most
+
+
+def opened(swap_in: int | None, given: Given) -> Opened:
+    """Return the selected inferior, opened: as it was read before, where it hasn't moved since.
+
+    HeapxError where there is none, or no glibc malloc that can be read.
+    """
+    inferior = gdb.selected_inferior()
+    key = (inferior.num, inferior.pid, core_path(), swap_in, given)
+    if _kept and _kept[0].key == key:
+        return _kept[0].opened
+    forget()
+    found = open_target(current_target(swap_in), given)
+    # In the condition of a breakpoint gdb calls threads running, and tells of no event in between.
+    if inferior.threads() and not any(thread.is_running() for thread in inferior.threads()):
+        _kept.append(_Kept(key, found))
+        for name in EVENTS:
+            getattr(gdb.events, name).connect(forget)
+    return found
+
+
+def forget(_event: object = None) -> None:
+    """Drop what is kept."""
+    if _kept:
+        _kept.clear()
+        for name in EVENTS:
+            getattr(gdb.events, name).disconnect(forget)

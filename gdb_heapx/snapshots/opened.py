@@ -1,0 +1,46 @@
+"""A target, opened: the malloc of each of its libcs, to freeze or to go through chunk by chunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import CORE_CUT, Problem
+from ..locate.allocators import no_glibc, other_allocators
+from ..locate.libcs import NOTHING_GIVEN, Given, find_libcs
+from ..report.model import Note
+from ..report.notes import note
+from ..target.target import Target
+from .proof import proven
+from .reading import MallocReading
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The mallocs of a target, the program's own first, as long as the target stands still.
+
+    `lost` tells of libcs whose malloc can't be read.
+    """
+
+    target: Target
+    mallocs: tuple[MallocReading, ...]
+    lost: tuple[Note, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the target itself: a core that is cut short."""
+        cut = self.target.facts.cut
+        return (Problem(CORE_CUT, cut),) if cut else ()
+
+    def allocators(self, unused: bool) -> tuple[str, ...]:
+        """Return the other allocators that serve the program's malloc."""
+        return other_allocators(self.target, self.mallocs[0].libc, unused)
+
+
+def open_target(target: Target, given: Given = NOTHING_GIVEN) -> Opened:
+    """Return a stopped target, opened; HeapxError where it has no glibc malloc that can be read."""
+    found = list(find_libcs(target, given))
+    mallocs = tuple(proven(target, each.libcs) for each in found if each.libcs)
+    if not mallocs:
+        raise no_glibc(target)
+    lost = tuple(note("libc_not_read", path=each.image.path) for each in found if not each.libcs)
+    return Opened(target, mallocs, lost)

@@ -1,0 +1,55 @@
+"""What gdb's side keeps while a process stands still, and when it must read again."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from live import gdb
+
+pytestmark = pytest.mark.live
+
+COUNT = (
+    "python from gdb_heapx.gdbside import standing; counted, real = [], standing.open_target",
+    "python standing.open_target = lambda *a: counted.append(1) or real(*a)",
+)
+SHOW = "python print('read', len(counted))"
+
+
+@pytest.fixture(scope="module")
+def mixed(start_once):
+    return start_once("mixed")
+
+
+def readings(process, *lines):
+    """Return how often the process had been read after each line."""
+    asked = [word for line in lines for word in (line, SHOW)]
+    result = gdb(*COUNT, *asked, target=("-p", process.pid))
+    assert "Traceback" not in result.err
+    return [int(number) for number in re.findall(r"^read (\d+)$", result.out, re.M)]
+
+
+def test_a_second_look_at_a_process_that_stands_still_reads_nothing_again(mixed):
+    lines = ("heapx arenas", "heapx trim", "heapx chunks --count", "print $_heapx_in_use()")
+    assert readings(mixed, *lines) == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "set var *(char *) $sp = *(char *) $sp",
+        "stepi",
+        "python gdb.selected_inferior().write_memory(int(gdb.parse_and_eval('$sp')), b'x')",
+        "detach\nattach {pid}",
+    ],
+    ids=["written", "run", "written by Python", "attached again"],
+)
+def test_what_has_moved_is_read_again(start, moved):
+    process = start(*(("spinning", "0") if moved == "stepi" else ("mixed",)))
+    lines = moved.format(pid=process.pid).splitlines()
+    assert readings(process, "heapx arenas", *lines, "heapx arenas")[-1] == 2
+
+
+def test_other_wishes_of_the_user_are_another_reading(mixed):
+    lines = ("heapx arenas", "set heapx swap-in 1M", "heapx arenas", "heapx arenas --swap-in 2M")
+    assert readings(mixed, *lines) == [1, 1, 2, 3]
