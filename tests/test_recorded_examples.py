@@ -1,0 +1,36 @@
+"""The examples in the help of every command, run on a recorded process."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from live import table
+from recorded import load
+
+from gdb_heapx.cli.command import REGISTRY
+
+IMAGE = load("2.36-amd64")
+EXAMPLES = [
+    example
+    for declared in REGISTRY.values()
+    for example in re.findall(r"^    (?:    )?heapx(.*?)(?:  .*)?$", declared.doc, re.M)
+    if "--now" not in example  # it acts: test_live_trim
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_of_the_help_is_answered(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chunk = table(IMAGE.report("chunks --state in-use --limit 1"))[0]["address"]
+    line = re.sub(r"(?<= chunk ).+", chunk, example).strip()
+    said = IMAGE.answer(line)
+    assert (said.status, said.warning) == (0, None)
+    written = re.search(r"--output (\S+)", line)
+    assert written is None or (tmp_path / written[1]).read_text()
+    assert said.text or written
+
+
+def test_every_command_has_an_example():
+    words = {example.split()[0] if example.split() else "" for example in EXAMPLES}
+    assert {declared.word for declared in REGISTRY.values()} <= words | {""}
