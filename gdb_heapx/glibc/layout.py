@@ -13,11 +13,14 @@ PREV_INUSE = 1
 IS_MMAPPED = 2
 NON_MAIN_ARENA = 4
 FLAGS = 7
+PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE = range(6)  # the words of a malloc_chunk
+CHUNK_WORDS = 6
 
+NONCONTIGUOUS = 2  # malloc_state.flags
 NBINS = 128
 NSMALLBINS = 64
 UNSORTED = 1
-LAST_BIN = 126  # bin 127 exists, and is never filled
+LAST_BIN = NBINS - 2  # the last one, NBINS - 1, exists, and is never filled
 
 
 class Field(NamedTuple):
@@ -76,7 +79,7 @@ def align_down(value: int, alignment: int) -> int:
     return value & -alignment
 
 
-class Steps(NamedTuple):
+class _Steps(NamedTuple):
     """One stretch of large bins: up to `size >> shift` == `last`, the bin is `base` + that."""
 
     shift: int
@@ -85,17 +88,17 @@ class Steps(NamedTuple):
 
 
 # malloc.c: largebin_index_64, largebin_index_32, largebin_index_32_big; the first row differs only.
-_FIRST_STEPS = {8: Steps(6, 48, 48), 4: Steps(6, 38, 56)}
-_FIRST_STEPS_32_BIG = Steps(6, 45, 49)
-_OTHER_STEPS = (Steps(9, 20, 91), Steps(12, 10, 110), Steps(15, 4, 119), Steps(18, 2, 124))
+_FIRST_STEPS = {8: _Steps(6, 48, 48), 4: _Steps(6, 38, 56)}
+_FIRST_STEPS_32_BIG = _Steps(6, 45, 49)
+_OTHER_STEPS = (_Steps(9, 20, 91), _Steps(12, 10, 110), _Steps(15, 4, 119), _Steps(18, 2, 124))
 
 
 @dataclass(frozen=True)
 class Layout:
     """Everything about one libc's malloc that follows from its release and architecture.
 
-    `alignment` is MALLOC_ALIGNMENT and `heap_max` HEAP_MAX_SIZE, in bytes. `tcache` is None before
-    2.26.
+    `alignment` is MALLOC_ALIGNMENT and `heap_max` HEAP_MAX_SIZE, in bytes. `mmap_header` is what
+    the size of an mmapped chunk leaves out of its mapping. `tcache` is None before 2.26.
     """
 
     release: Release
@@ -103,6 +106,7 @@ class Layout:
     alignment: int
     heap_max: int
     safe_linking: bool
+    mmap_header: int
     state: Struct
     par: Struct
     heap_info: Struct
@@ -161,6 +165,12 @@ class Layout:
             if size >> step.shift <= step.last:
                 return step.base + (size >> step.shift)
         return LAST_BIN
+
+    def bin_at(self, arena: int, index: int) -> int:
+        """Return the address of a bin's pseudo-chunk; the first one is top before the first malloc
+        (bin_at, initial_top).
+        """
+        return arena + self.state["bins"].offset + 2 * (index - 1) * self.word - self.header
 
     def bin_range(self, index: int) -> tuple[int, int | None]:
         """Return the smallest and largest chunk size of a bin; None: no upper limit."""

@@ -6,11 +6,10 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 from ..errors import LOST_IN_SWAP, MemoryFault, Problem, SwappedOutError, swapped_out
-from ..glibc.layout import FLAGS, Layout
+from ..glibc.layout import FLAGS, NONCONTIGUOUS, UNSORTED, Layout
 from ..locate.libcs import Libc
 from ..target.space import Record, Space
 
-NONCONTIGUOUS = 2  # malloc_state.flags
 MAX_ARENAS = 1 << 16
 MAX_HEAPS = 1 << 20
 ALL_MEMORY = 1 << 42
@@ -174,8 +173,8 @@ def _named_by(space: Space, layout: Layout, heap: int) -> int | None:
 
 def _read_arena(space: Space, libc: Libc, extents: Extents, index: int, record: Record) -> Arena:
     top = record["top"]
-    unused = record.address_of("bins") - libc.layout.header  # top is a bin's pseudo-chunk
-    if index == 0 and (not libc.parameters["sbrk_base"] or top == unused):
+    unused = top == libc.layout.bin_at(record.address, UNSORTED)
+    if index == 0 and (unused or not libc.parameters["sbrk_base"]):
         return Arena(0, record, top, 0, ())  # nothing was allocated yet
     top_size, out = None, None
     try:

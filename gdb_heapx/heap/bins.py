@@ -149,9 +149,8 @@ def bin_of(space: Space, listed: FreeList, followed: Followed) -> Bin:
 def regular_heads(space: Space, layout: Layout, arena: Arena) -> list[BinHead]:
     """Return the heads of an arena's regular bins that hold chunks."""
     links = arena.record.array("bins", space.word)
-    first = arena.record.address_of("bins") - layout.header
     heads = [
-        BinHead(index, first + 2 * (index - 1) * space.word, *links[2 * index - 2 : 2 * index])
+        BinHead(index, layout.bin_at(arena.address, index), *links[2 * index - 2 : 2 * index])
         for index in range(UNSORTED, LAST_BIN + 1)
     ]
     return [head for head in heads if head.fd not in (head.pseudo, 0)]  # 0: never initialised

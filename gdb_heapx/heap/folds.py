@@ -11,10 +11,10 @@ from operator import add, mul, sub
 from typing import NamedTuple, Protocol
 
 from ..errors import Problem
-from ..glibc.layout import FLAGS, PREV_INUSE
+from ..glibc.layout import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, FLAGS, PREV_INUSE, SIZE
 from .holes import Holes, missing
 from .places import BUCKET
-from .scan import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, GRAIN, SIZE, Run
+from .scan import GRAIN, Run
 
 FLAWS = 8  # of a heap that are told
 

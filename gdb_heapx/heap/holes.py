@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..glibc.layout import align_down, align_up
+from ..glibc.layout import CHUNK_WORDS, align_down, align_up
 from ..target.amounts import Amount, amount_of
 from ..target.pages import RESIDENT, SWAPPED, UNTOUCHED
 from ..target.space import Residency, Space
@@ -15,18 +15,18 @@ class Trimmer:
 
     def __init__(self, space: Space) -> None:
         self.page = space.page
-        self.word = space.word
+        self._struct = CHUNK_WORDS * space.word  # sizeof (struct malloc_chunk), as mtrim has it
         self._residency = space.residency
         self._locked = [m for m in space.mappings if m.usage is not None and m.usage.locked]
 
     @property
     def smallest(self) -> int:
-        """The smallest chunk that malloc_trim looks into (malloc.c, mtrim: 6 words and a page)."""
-        return self.page + 6 * self.word
+        """The smallest chunk that malloc_trim looks into (malloc.c, mtrim)."""
+        return self.page + self._struct
 
     def whole_pages(self, start: int, size: int) -> tuple[int, int]:
         """Return the range that mtrim hands to madvise for a free chunk; empty if none."""
-        first = align_up(start + 6 * self.word, self.page)
+        first = align_up(start + self._struct, self.page)
         return first, max(align_down(start + size, self.page), first)
 
     def advised(self, start: int, end: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import MemoryFault, Problem, SwappedOutError
+from ..glibc.layout import BK, FD, SIZE
 from ..target.space import Space
 
 
@@ -29,9 +30,9 @@ class Links:
     def chunk(self, address: int) -> tuple[int, int, int]:
         """Return a chunk's size word, fd and bk."""
         words, i = self._at(address)
-        if i + 4 <= self._count:
-            return words[i + 1], words[i + 2], words[i + 3]
-        size, fd, bk = (self.word(address + (at << self._shift)) for at in (1, 2, 3))
+        if i + BK < self._count:
+            return words[i + SIZE], words[i + FD], words[i + BK]
+        size, fd, bk = (self.word(address + (at << self._shift)) for at in (SIZE, FD, BK))
         return size, fd, bk
 
     def _at(self, address: int) -> tuple[Sequence[int], int]:

@@ -10,9 +10,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
-from ..glibc.layout import FLAGS, Layout
+from ..glibc.layout import BK_NEXTSIZE, FD_NEXTSIZE, FLAGS, Layout
 from ..target.space import Residency
 from .links import BrokenError, Links, Trail
+
+SKIPS = {"fd_nextsize": FD_NEXTSIZE, "bk_nextsize": BK_NEXTSIZE}
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def wrong_skip(name: str, links: Links, chunks: Chunks, word: int) -> Problem | 
     """
 
     def wrong(chunk: int, which: str, should: int) -> Problem | None:
-        found = links.word(chunk + (4 if which == "fd_nextsize" else 5) * word)
+        found = links.word(chunk + SKIPS[which] * word)
         if found == should:
             return None
         statement = f"{name}: {which} of chunk {chunk:#x} is {found:#x} and not {should:#x}"

@@ -8,7 +8,6 @@ from operator import eq
 from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem
-from ..glibc import releases
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout, align_down, align_up
 from ..target.mappings import Mapping
 from ..target.space import Space
@@ -98,8 +97,7 @@ def _damaged(
         prev_size, word = space.words(address, 2)
     except MemoryFault:
         return
-    extra = layout.header if releases.page_sized_mmap_header(layout.release) else 0
-    chunk = MmappedChunk(address, end - address - extra, start, end)
+    chunk = MmappedChunk(address, end - address - layout.mmap_header, start, end)
     statement = (
         f"mmapped chunk {address:#x} has prev_size {prev_size:#x} and the size word {word:#x}; by "
         f"glibc's count its mapping has {end - start:,} bytes"
@@ -203,9 +201,8 @@ def _chunk(
 
     To 2.42 prev_size + size is the mapping; from 2.43 (614cfd0f8a) the header is not in `size`.
     """
-    extra = layout.header if releases.page_sized_mmap_header(layout.release) else 0
-    offset = prev_size & ~HUGE if extra else prev_size
-    total = offset + (size & ~FLAGS) + extra
+    offset = prev_size & ~HUGE if layout.mmap_header else prev_size
+    total = offset + (size & ~FLAGS) + layout.mmap_header
     if size & FLAGS != IS_MMAPPED or not size & ~FLAGS:
         return None
     if (address - offset) % space.page or total % space.page:

@@ -11,7 +11,18 @@ from itertools import accumulate, chain, islice
 from operator import itemgetter
 
 from ..errors import MemoryFault, Problem
-from ..glibc.layout import FLAGS, IS_MMAPPED, NON_MAIN_ARENA, PREV_INUSE, Layout, align_up
+from ..glibc.layout import (
+    CHUNK_WORDS,
+    FD_NEXTSIZE,
+    FLAGS,
+    IS_MMAPPED,
+    NON_MAIN_ARENA,
+    PREV_INUSE,
+    PREV_SIZE,
+    SIZE,
+    Layout,
+    align_up,
+)
 from ..target.space import Space
 from .arenas import Heap
 from .holes import missing
@@ -20,8 +31,6 @@ from .states import State
 
 BLOCK = 1 << BUCKET  # bytes read at once at most
 GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture
-PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE = range(6)  # the words of a malloc_chunk
-FIELDS = 6
 SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
 LARGEST_SIZE = 1 << 47  # of a chunk
 
@@ -86,12 +95,13 @@ class Run:
         return bytes(states)
 
     def size_at(self, chunk: int) -> int:
-        return self.fields[1][(chunk - self.start) // GRAIN] & ~FLAGS
+        return self.fields[SIZE][(chunk - self.start) // GRAIN] & ~FLAGS
 
     def foot_of(self, index: int) -> int:
         """Return prev_size behind the chunk at this index."""
-        behind = index + self.fields[1][index] // GRAIN
-        return self.foot if self.start + behind * GRAIN == self.end else self.fields[0][behind]
+        behind = index + self.fields[SIZE][index] // GRAIN
+        end = self.start + behind * GRAIN
+        return self.foot if end == self.end else self.fields[PREV_SIZE][behind]
 
     def before(self, number: int) -> Run:
         """Return its first chunks, so many if any; the next one tells the last one's state."""
@@ -174,7 +184,7 @@ class Scanner:
     def _fields(self, address: int, end: int) -> tuple[Sequence[int], ...]:
         word = self._space.word
         data = self._space.words(address, max((end - address) // word, 2))
-        return tuple(data[number :: GRAIN // word] for number in range(FIELDS))
+        return tuple(data[number :: GRAIN // word] for number in range(CHUNK_WORDS))
 
     def _scan(self, address: int, end: int) -> Run:
         """Return the chunks that begin in [address, end).
@@ -237,7 +247,7 @@ class Scanner:
         if not self._layout.header <= size <= LARGEST_SIZE:  # neither a chunk, nor top or fencepost
             foot = run.words[-1] & ~FLAGS
         fields = run.fields
-        links = FIELDS if run.words[-1] >= self._layout.smallest_large else 4
+        links = CHUNK_WORDS if run.words[-1] >= self._layout.smallest_large else FD_NEXTSIZE
         if index >= len(fields[links - 1]):
             fields = self._fields(run.start, last + links * self._space.word)
         free = [*run.free, index]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..errors import MemoryFault
-from ..glibc.layout import FLAGS, Layout
+from ..glibc.layout import FLAGS, NBINS, NONCONTIGUOUS, UNSORTED, Layout
 from ..target.images import Image
 from ..target.space import Record, Space
 
@@ -27,15 +27,15 @@ def find_main_arena(space: Space, image: Image, layout: Layout) -> int | None:
     empty bins, which point at themselves; the last bin is always empty.
     """
     word, following = space.word, layout.state["next"].offset
-    last_bin = layout.state["bins"].offset + 252 * word
+    last_bin = layout.bin_at(0, NBINS - 1)
     candidates: set[int] = set()
     for start, words in _blocks(space, image):
         for i, value in enumerate(words):
             address = start + i * word
             if value == address - following:
                 candidates.add(value)
-            elif value == address - 2 * word:
-                candidates.add(address - last_bin)
+            elif value == address - layout.header:
+                candidates.add(value - last_bin)
     found = [c for c in sorted(candidates) if is_main_arena(space, image, layout, c)]
     return found[0] if len(found) == 1 else None
 
@@ -78,10 +78,9 @@ def _bins_hold(layout: Layout, arena: Record) -> bool:
     """Tell whether every bin is empty or has both its ends; before its first use all are zero."""
     word = arena.space.word
     links = arena.array("bins", word)
-    first = arena.address_of("bins") - layout.header
     if not any(links):
         return arena["top"] == 0
-    heads = [first + i * 2 * word for i in range(len(links) // 2)]
+    heads = [layout.bin_at(arena.address, index) for index in range(UNSORTED, NBINS)]
     empty = [(fd == head, bk == head) for head, fd, bk in zip(heads, links[::2], links[1::2])]
     return all(links) and all(fd == bk for fd, bk in empty) and all(empty[-1])
 
@@ -93,7 +92,7 @@ def _linked(space: Space, image: Image, layout: Layout, arena: Record) -> bool:
         heap = layout.heap_of(following)
         if space.read_struct(layout.heap_info, heap)["ar_ptr"] != following:
             return False
-    if not top or top == arena.address_of("bins") - layout.header:
+    if not top or top == layout.bin_at(arena.address, UNSORTED):
         return True  # nothing was allocated yet
     return top not in image and bool(space.read_word(top + space.word) & ~FLAGS)
 
@@ -181,5 +180,5 @@ def _base_agrees(arena: Record, base: int) -> bool:
     top, system = arena["top"], arena["system_mem"]
     if not system:
         return base == 0
-    contiguous = not arena["flags"] & 2
+    contiguous = not arena["flags"] & NONCONTIGUOUS
     return base <= top < base + system if contiguous and base else not contiguous
