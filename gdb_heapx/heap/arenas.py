@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from ..errors import LOST_IN_SWAP, MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import FLAGS, NONCONTIGUOUS, UNSORTED, Layout
+from ..locate.by_structure import in_own_heap
 from ..locate.libcs import Libc
+from ..target.mappings import joined
 from ..target.space import Record, Space
 
 MAX_ARENAS = 1 << 16
@@ -36,6 +38,9 @@ class Heap:
     @property
     def size(self) -> int:
         return self.end - self.address
+
+    def __contains__(self, address: int) -> bool:
+        return self.address <= address < self.end
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Arena:
     @property
     def size(self) -> int:
         """Bytes of the heaps that were found, or of all that may be: no list has more."""
-        found = sum(heap.end - heap.address for heap in self.heaps)
+        found = sum(heap.size for heap in self.heaps)
         return found if self.complete and self.heaps else max(found, self.mapped)
 
     @property
@@ -89,14 +94,7 @@ class Extents:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._spans: list[tuple[int, int]] = []
-        for mapping in sorted(space.mappings, key=lambda mapping: mapping.start):
-            if mapping.permissions[1:2] != "w":
-                continue
-            if self._spans and self._spans[-1][1] == mapping.start:
-                self._spans[-1] = self._spans[-1][0], mapping.end
-            else:
-                self._spans.append((mapping.start, mapping.end))
+        self._spans = joined((m.start, m.end) for m in space.mappings if "w" in m.permissions)
 
     @property
     def total(self) -> int:
@@ -154,21 +152,8 @@ def lost_in_swap(what: str, address: int, index: int | None = None) -> Problem:
 
 
 def _plausible(space: Space, libc: Libc, record: Record) -> bool:
-    """Tell whether a malloc_state lies where non-main arenas lie: in a heap that names it."""
-    heap = libc.layout.heap_of(record.address)
-    return (
-        record.address % space.word == 0 and _named_by(space, libc.layout, heap) == record.address
-    )
-
-
-def _named_by(space: Space, layout: Layout, heap: int) -> int | None:
-    """Return the arena that a heap_info names, None where it can't be read."""
-    try:
-        return space.read_struct(layout.heap_info, heap)["ar_ptr"]
-    except SwappedOutError:
-        raise
-    except MemoryFault:
-        return None
+    """Tell whether a malloc_state lies where non-main arenas lie."""
+    return record.address % space.word == 0 and in_own_heap(space, libc.layout, record.address)
 
 
 def _read_arena(space: Space, libc: Libc, extents: Extents, index: int, record: Record) -> Arena:
@@ -332,7 +317,7 @@ class HeapIndex:
     def at(self, address: int) -> Heap | None:
         """Return the heap that `address` lies in, None outside of all."""
         heap = self.reserved_at(address)
-        return heap if heap is not None and address < heap.end else None
+        return heap if heap is not None and address in heap else None
 
     def reserved_at(self, address: int) -> Heap | None:
         """Return the heap whose address space `address` lies in, though it may not use it."""

@@ -79,10 +79,14 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
     )
 
 
+def _stop(arena: Arena, heap: Heap) -> int:
+    """Return where the walk over a heap ends: at top, where that lies in it."""
+    return arena.top if arena.top in heap else heap.end
+
+
 def _walk_heap(space: Space, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk) -> Walked:
     """Walk a non-main arena's heap: to top in the newest, to the fenceposts in older ones."""
-    holds_top = heap.address <= arena.top < heap.end
-    stop = arena.top if holds_top else heap.end
+    stop = _stop(arena, heap)
     tally = walk_heap(replace(heap, end=stop))
     lead = heap.first - heap.address
     if tally.end == stop or tally.problems:
@@ -91,7 +95,7 @@ def _walk_heap(space: Space, layout: Layout, arena: Arena, heap: Heap, walk_heap
     if tally.problems:
         return Walked(heap, tally, lead, False)
     # sysmalloc cuts MINSIZE off an old top; alignment may leave up to a word pair behind it.
-    if holds_top or end is None or heap.end - end >= layout.alignment:
+    if stop < heap.end or end is None or heap.end - end >= layout.alignment:
         return Walked(heap, _ended_early(tally, stop), lead, False)
     return Walked(heap, tally, lead + heap.end - tally.end, True)
 
@@ -112,7 +116,7 @@ def _fencepost(space: Space, layout: Layout, tally: Tally) -> int | None:
         second = space.read_word(tally.end + layout.header + space.word)
         end = tally.end + 2 * layout.header
         # The main arena leaves the rest of an old top before them, even if it is only a header.
-        third = space.read_word(end + space.word) if _readable(space, end, layout.header) else 0
+        third = space.try_word(end + space.word)
     except SwappedOutError as fault:
         tally.problems.append(swapped_out("the heap", fault.address))
         return None
@@ -122,17 +126,6 @@ def _fencepost(space: Space, layout: Layout, tally: Tally) -> int | None:
     if first | PREV_INUSE != fence or second not in (PREV_INUSE, fence):
         return None
     return end + layout.header if second == third == fence else end
-
-
-def _readable(space: Space, address: int, size: int) -> bool:
-    """Tell whether memory can be read there; SwappedOutError where that can't be told."""
-    try:
-        space.memory.read(address, size)
-    except SwappedOutError:
-        raise
-    except MemoryFault:
-        return False
-    return True
 
 
 def _ended_early(tally: Tally, stop: int) -> Tally:
@@ -148,7 +141,7 @@ def _walk_main(
 ) -> list[Walked]:
     """Walk the main arena's run, segment by segment where another user of sbrk interrupted it."""
     parts: list[Walked] = []
-    stop = min(arena.top, heap.end) if heap.address <= arena.top else heap.end
+    stop = _stop(arena, heap)
     start, first = heap.address, heap.first
     while len(parts) < MAX_SEGMENTS:
         tally = walk_heap(replace(heap, first=first, end=stop))
@@ -288,16 +281,11 @@ def _run_end(
     walked over to tell.
     """
     first = layout.first_chunk(start)
-    try:
-        size = space.read_word(first + space.word)
-    except SwappedOutError:
-        raise
-    except MemoryFault:  # the guard page of a stack
-        return None, 0
-    if not _sane(layout, size, limit - first):
+    size = space.try_word(first + space.word)
+    if size is None or not _sane(layout, size, limit - first):  # None: the guard page of a stack
         return None, 0
     top_end = arena.top + arena.top_size
-    stop = arena.top if start <= arena.top < limit else limit
+    stop = _stop(arena, Heap(0, start, first, limit, None, 0))
     tally = _chain(space, layout, first, stop)
     walked = tally.end - first
     if any(problem.code == SWAPPED_OUT for problem in tally.problems):

@@ -88,13 +88,17 @@ def _bins_hold(layout: Layout, arena: Record) -> bool:
 def _linked(space: Space, image: Image, layout: Layout, arena: Record) -> bool:
     """Tell whether next leads to itself or to an arena in a heap, and top to a chunk."""
     following, top = arena["next"], arena["top"]
-    if following != arena.address:
-        heap = layout.heap_of(following)
-        if space.read_struct(layout.heap_info, heap)["ar_ptr"] != following:
-            return False
+    if following != arena.address and not in_own_heap(space, layout, following):
+        return False
     if not top or top == layout.bin_at(arena.address, UNSORTED):
         return True  # nothing was allocated yet
     return top not in image and bool(space.read_word(top + space.word) & ~FLAGS)
+
+
+def in_own_heap(space: Space, layout: Layout, arena: int) -> bool:
+    """Tell whether an arena lies in a heap that names it, as each but main_arena does."""
+    owner = layout.heap_of(arena) + layout.heap_info["ar_ptr"].offset
+    return space.try_word(owner) == arena
 
 
 def find_mp(space: Space, image: Image, layout: Layout, main_arena: int) -> int | None:

@@ -69,7 +69,7 @@ class Mapping:
 
 def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
     """Yield what of the mappings lies in none of these spans, which may overlap."""
-    apart = _joined(spans)
+    apart = joined(spans)
     for mapping in mappings:
         at = mapping.start
         first = bisect_right(apart, (at, at))
@@ -83,7 +83,7 @@ def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> It
             yield replace(mapping, start=at)
 
 
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the spans in order, those that touch or overlap as one."""
     joined: list[tuple[int, int]] = []
     for start, end in sorted(spans):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from ..errors import MemoryFault
+from ..errors import MemoryFault, SwappedOutError
 from ..glibc.layout import Struct
 from .facts import ByteOrder, Facts
 from .mappings import Mapping, Memory
@@ -86,6 +86,17 @@ class Space:
     def read_word(self, address: int) -> int:
         """Return the word at `address`."""
         return self.read_int(address, self.word)
+
+    def try_word(self, address: int) -> int | None:
+        """Return the word at `address`, None where nothing can be read; SwappedOutError where that
+        can't be told.
+        """
+        try:
+            return self.read_word(address)
+        except SwappedOutError:
+            raise
+        except MemoryFault:
+            return None
 
     def read_int(self, address: int, size: int) -> int:
         """Return the unsigned integer of `size` bytes at `address`."""
