@@ -27,6 +27,8 @@ NOT_DUMPED = (
     "their stacks are zeros in this core. gcore of gdb 17 and older stops at the guard pages of "
     "glibc 2.42 and newer; the kernel's core has the stacks, and gcore of gdb 18"
 )
+THREADS = {"stack_used": 0, "__stack_user": 1}  # glibc's stacks, and the user's
+MAPPED_STACKS = {"stack_used": 0, "stack_cache": 2}  # those in use, and those kept
 TCB_HEAD = 2  # words between the thread pointer and the first block, where TLS lies above it
 
 
@@ -141,10 +143,10 @@ def _block(
     reserved it, next to the thread pointer (l_tls_offset).
     """
     modid = space.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
-    slots = space.read_word(thread.dtv - 2 * space.word)
+    slots = _slot(space, thread.dtv, -1)
     nothing = (0, UNALLOCATED % (1 << 8 * space.word))
     if modid <= slots:
-        address = space.read_word(thread.dtv + modid * 2 * space.word)
+        address = _slot(space, thread.dtv, modid)
         if address not in nothing:
             return address
     offset = space.read_word(link_map + descriptors.offset("link_map_l_tls_offset"))
@@ -152,9 +154,14 @@ def _block(
     return thread.pthread - offset if below and offset not in nothing else None
 
 
+def _slot(space: Space, dtv: int, number: int) -> int:
+    """Return the first word of a DTV's slot: a module's block; in slot -1 how many there are."""
+    return space.read_word(dtv + number * 2 * space.word)
+
+
 def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[_Thread]:
     """Yield every thread in nptl's lists; LookupError in the end where some are not in the core."""
-    heads = _list_heads(target, libc, descriptors)
+    heads = _list_heads(target, libc, descriptors, THREADS)
     if not heads:
         return
     node_offset = descriptors.offset("pthread_list")
@@ -185,14 +192,19 @@ def _not_dumped(space: Space, address: int) -> bool:
     return not space.read_word(address) and not any(space.memory.read(page, space.page))
 
 
-def _list_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:
-    """Return the addresses of the list heads of threads: glibc's stacks, then the user's."""
+def _list_heads(
+    target: Target, libc: Libc, descriptors: _Descriptors, lists: dict[str, int]
+) -> list[int]:
+    """Return the addresses of the heads of nptl's lists of stacks, by their names before 2.34, each
+    with its number in a row (sysdeps/generic/ldsodefs.h).
+    """
     rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
     if releases.thread_list_in_loader(libc.layout.release) and rtld_global is not None:
-        names = ("rtld_global__dl_stack_used", "rtld_global__dl_stack_user")
-        return [rtld_global + descriptors.offset(name) for name in names]
-    lists = ("stack_used", "__stack_user", "_dl_stack_used", "_dl_stack_user")
-    found = (find_variable(target, libc.image, name) for name in lists)
+        used = descriptors.offset("rtld_global__dl_stack_used")
+        user = descriptors.offset("rtld_global__dl_stack_user")
+        return [rtld_global + used + number * (user - used) for number in lists.values()]
+    names = (*lists, *(f"_dl_{name.lstrip('_')}" for name in lists))
+    found = (find_variable(target, libc.image, name) for name in names)
     return [address for address in found if address is not None]
 
 
@@ -214,7 +226,7 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
     try:
         descriptors = _Descriptors(target, libc)
         to_node, to_tid = descriptors.offset("pthread_list"), descriptors.offset("pthread_tid")
-        for head in _stack_heads(target, libc, descriptors):
+        for head in _list_heads(target, libc, descriptors, MAPPED_STACKS):
             node = space.read_word(head)
             while node != head and node not in nodes:
                 nodes[node] = space.read_int(node - to_node + to_tid, 4)
@@ -256,19 +268,6 @@ def _holds(space: Space, start: int, size: int, pthread: int) -> bool:
     return whole_pages and start < pthread < start + size < pthread + AT_END
 
 
-def _stack_heads(target: Target, libc: Libc, descriptors: _Descriptors) -> list[int]:
-    """Return the list heads of the stacks that nptl mapped: those in use, and those kept."""
-    rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
-    if releases.thread_list_in_loader(libc.layout.release) and rtld_global is not None:
-        used = descriptors.offset("rtld_global__dl_stack_used")
-        user = descriptors.offset("rtld_global__dl_stack_user")
-        # sysdeps/generic/ldsodefs.h: three list heads in a row: used, user, cache.
-        return [rtld_global + used, rtld_global + 2 * user - used]
-    lists = ("stack_used", "stack_cache", "_dl_stack_used", "_dl_stack_cache")
-    found = (find_variable(target, libc.image, name) for name in lists)
-    return [address for address in found if address is not None]
-
-
 def _single_thread(target: Target, libc: Libc) -> Blocks:
     """Return the only thread's block where libpthread isn't loaded (to 2.33), from ld.so's DTV."""
     space, threads = target.space, target.facts.threads
@@ -283,6 +282,5 @@ def _single_thread(target: Target, libc: Libc) -> Blocks:
         raise LookupError("neither a thread list nor ld.so's initial DTV was found")
     modid = space.read_word(link_map.address + link["l_tls_modid"].offset)
     dtv = space.read_word(rtld_global + described["_dl_initial_dtv"].offset)
-    block = space.read_word(dtv + modid * 2 * space.word)
     lwp = threads[0].lwp if threads else target.facts.pid or 0
-    return Blocks((Block(lwp, block),), how, None)
+    return Blocks((Block(lwp, _slot(space, dtv, modid)),), how, None)

@@ -95,6 +95,10 @@ class ArenaFigures:
         return self.amounts[State.TOP].bytes
 
     @property
+    def top_end(self) -> int:
+        return self.top_address + self.top
+
+    @property
     def overhead(self) -> int:
         return self.amounts[State.OVERHEAD].bytes
 

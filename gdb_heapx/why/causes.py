@@ -216,14 +216,14 @@ def _fast(case: Case) -> Iterator[Finding]:
 def _foreign_brk(case: Case) -> Iterator[Finding]:
     for malloc in case.snapshot.mallocs:
         main = malloc.arenas[0]
-        end, brk = main.top_address + main.top, malloc.program_break
-        if brk is None or not main.contiguous or not main.top or at_break(end, brk, True):
+        brk, reached = malloc.program_break, at_break(main.top_end, malloc.program_break, True)
+        if reached or not main.contiguous or not main.top:
             continue
         yield Finding(
             "foreign_brk",
             case.of(main, State.TOP),
             "somebody else moved the program break: the main arena's top can't shrink any more.",
-            (f"top ends at {end:#x}, the break is {brk:#x}",),
+            (f"top ends at {main.top_end:#x}, the break is {brk:#x}",),
             "Find who calls sbrk or brk (break sbrk in gdb) and let it use mmap.",
         )
 

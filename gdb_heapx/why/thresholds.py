@@ -29,8 +29,7 @@ def free_would_trim(facts: Facts, malloc: Malloc, arena: ArenaFigures) -> FreeTr
     parameters, layout = malloc.parameters, malloc.layout
     if not arena.top:
         return FreeTrim(0, "nothing allocated")
-    end = arena.top_address + arena.top
-    if arena.main and not at_break(end, malloc.program_break, arena.contiguous):
+    if arena.main and not at_break(arena.top_end, malloc.program_break, arena.contiguous):
         return FreeTrim(0, "foreign brk" if arena.contiguous else "not contiguous")
     pad, huge = parameters["top_pad"], parameters.get("thp_pagesize", 0) if arena.main else 0
     if _heap_can_go(layout, arena, pad + layout.min_size + facts.page):
