@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
 
-from gdb_heapx.heap.scan import BLOCK, SMALLEST_READ
+from gdb_heapx.heap.scan import AT_ONCE, SMALLEST_READ
 from gdb_heapx.heap.states import State
 from gdb_heapx.heap.trim import Trim
 from gdb_heapx.snapshots.malloc import Scope
@@ -159,7 +159,7 @@ def around(boundary, pattern, shift):
 
 
 BRK = HeapBuilder().brk
-BOUNDARIES = {"first read": BRK + SMALLEST_READ, "block": up(BRK, BLOCK)}
+BOUNDARIES = {"first read": BRK + SMALLEST_READ, "block": up(BRK, AT_ONCE)}
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES.values(), ids=BOUNDARIES)

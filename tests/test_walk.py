@@ -21,7 +21,7 @@ from heapbuilder import (
 
 from gdb_heapx.heap.arenas import Heap
 from gdb_heapx.heap.places import Overlay
-from gdb_heapx.heap.scan import BLOCK
+from gdb_heapx.heap.scan import AT_ONCE
 from gdb_heapx.heap.walk import take_tally
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.mappings import Mapping
@@ -91,7 +91,7 @@ def test_an_arena_without_chunks_has_only_top():
 @pytest.mark.parametrize("state", [USED, FREE])
 def test_a_chunk_that_begins_at_a_block_boundary_is_counted(before, state):
     heap = HeapBuilder()
-    boundary = heap.brk // BLOCK * BLOCK + 3 * BLOCK
+    boundary = heap.brk // AT_ONCE * AT_ONCE + 3 * AT_ONCE
     heap.main.used_up_to(boundary - before)
     heap.main.add(state, before)
     heap.main.add(USED, 64)
@@ -103,7 +103,7 @@ def test_a_chunk_that_begins_at_a_block_boundary_is_counted(before, state):
 @pytest.mark.parametrize("header", [16, 32, 48])
 def test_a_chunk_that_crosses_a_block_boundary_is_counted_once(header):
     heap = HeapBuilder()
-    heap.main.used_up_to(heap.brk // BLOCK * BLOCK + BLOCK - header)
+    heap.main.used_up_to(heap.brk // AT_ONCE * AT_ONCE + AT_ONCE - header)
     heap.main.add(FREE, 4096)
     heap.main.add(USED, 4096)
     assert_book(heap)
@@ -140,7 +140,7 @@ def test_the_last_chunk_in_use_is_the_one_below_the_free_ones():
 def test_the_last_chunk_in_use_is_not_a_cached_one_in_another_block():
     heap = HeapBuilder()
     cache = heap.thread(heap.main, 1)
-    boundary = heap.brk // BLOCK * BLOCK + BLOCK
+    boundary = heap.brk // AT_ONCE * AT_ONCE + AT_ONCE
     heap.main.used_up_to(boundary - 512)
     last = heap.main.add(USED, 512 - 64)
     heap.main.add(TCACHE, 64, cache)
@@ -399,7 +399,7 @@ def test_a_wrong_prev_size_behind_any_free_chunk_is_named_and_costs_no_figure(ma
 @pytest.mark.parametrize("window", [64, 4096])
 def test_a_wrong_prev_size_is_seen_where_reads_end_too(monkeypatch, window):
     monkeypatch.setattr("gdb_heapx.heap.scan.SMALLEST_READ", window)
-    monkeypatch.setattr("gdb_heapx.heap.scan.BLOCK", window)
+    monkeypatch.setattr("gdb_heapx.heap.scan.AT_ONCE", window)
     for number in range(8):
         heap, chunks = heap_with(*[(FREE, 96), (USED, 32)] * 8)
         heap.main.close()

@@ -55,7 +55,7 @@ class Needs(Enum):
     SESSION = "a Snapshot; `session`, which may change the process; and the `scope`"
 
 
-Run = Callable[..., Report]
+Function = Callable[..., Report]
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ class Command:
 
     name: str
     args: tuple[Arg, ...]
-    run: Run
+    run: Function
     needs: Needs
     whole: bool
     limit: int | None
-    chunks: Run | None
+    chunks: Function | None
     tables: tuple[Schema, ...]
 
-    def way(self, options: Mapping[str, Any]) -> tuple[Run, Needs]:
+    def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
         if self.chunks is not None and options["chunks"]:
             return self.chunks, Needs.CHUNKS
@@ -146,15 +146,15 @@ def command(
     needs: Needs = Needs.SNAPSHOT,
     whole: bool = False,
     limit: int | None = None,
-    chunks: Run | None = None,
+    chunks: Function | None = None,
     tables: tuple[Schema, ...],
-) -> Callable[[Run], Run]:
+) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
     ValueError where the declaration contradicts itself, or the functions.
     """
 
-    def declare(function: Run) -> Run:
+    def declare(function: Function) -> Function:
         declared = Command(name, args, function, needs, whole, limit, chunks, tables)
         wrong = next(_faults(declared), None)
         if wrong:
@@ -181,7 +181,7 @@ def _faults(declared: Command) -> Iterator[str]:
         yield from _misfits(declared, declared.chunks, Needs.CHUNKS)
 
 
-def _misfits(declared: Command, function: Run, needs: Needs) -> Iterator[str]:
+def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[str]:
     """Yield the arguments that a function lacks, and those that nobody gives it."""
     parameters = list(inspect.signature(function).parameters.values())[1:]
     open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)

@@ -32,7 +32,7 @@ def _size(size: int) -> str:
     return f"{size} ({size_text(size)})"
 
 
-class Arena:
+class ArenaPrinter:
     """A malloc_state: its bins as a count, since empty ones only point at themselves."""
 
     def __init__(self, value: gdb.Value) -> None:
@@ -55,7 +55,7 @@ class Arena:
                 yield index
 
 
-class Chunk:
+class ChunkPrinter:
     """A malloc_chunk by its header; what follows depends on whether it is in use."""
 
     def __init__(self, value: gdb.Value) -> None:
@@ -85,7 +85,7 @@ def _named(value: gdb.Value, name: str) -> str:
     return f"mchunk_{name}" if f"mchunk_{name}" in names else name
 
 
-class Parameters:
+class ParametersPrinter:
     """A malloc_par."""
 
     def __init__(self, value: gdb.Value) -> None:
@@ -98,7 +98,7 @@ class Parameters:
         return _members(self._value)
 
 
-class Heap:
+class HeapPrinter:
     """A _heap_info: the head of a non-main arena's heap."""
 
     def __init__(self, value: gdb.Value) -> None:
@@ -112,10 +112,10 @@ class Heap:
 
 
 PRINTERS = {
-    "malloc_state": Arena,
-    "malloc_chunk": Chunk,
-    "malloc_par": Parameters,
-    "_heap_info": Heap,
+    "malloc_state": ArenaPrinter,
+    "malloc_chunk": ChunkPrinter,
+    "malloc_par": ParametersPrinter,
+    "_heap_info": HeapPrinter,
 }
 
 

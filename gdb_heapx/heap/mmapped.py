@@ -14,7 +14,7 @@ from ..target.space import Space
 from .holes import missing, next_touched
 
 HUGE = 1  # 2.43: bit 0 of prev_size says that the mapping has huge pages
-BLOCK = 1 << 20
+AT_ONCE = 1 << 20  # bytes read
 BAD_MMAPPED = "bad_mmapped"
 FEW, MOST_GAPS = 2, 500  # damaged chunks that are looked for, and the places tried
 
@@ -109,7 +109,7 @@ def _scan(space: Space, layout: Layout, mapping: Mapping, deep: bool) -> Iterato
     """Yield the chunks in one mapping of the kernel, which may be several of malloc's."""
     address = free_from = mapping.start
     while (address := _touched(space, address, mapping)) < mapping.end:
-        size = min(BLOCK, mapping.end - address)
+        size = min(AT_ONCE, mapping.end - address)
         if missing(space.residency, address, address + size)[1]:
             size = space.page  # reading brings swapped pages back
         words = _readable_words(space, address, size)

@@ -29,7 +29,7 @@ from .holes import missing
 from .places import BUCKET, NOWHERE, Overlay, Places
 from .states import State
 
-BLOCK = 1 << BUCKET  # bytes read at once at most
+AT_ONCE = 1 << BUCKET  # bytes read at once at most
 GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture
 SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
 LARGEST_SIZE = 1 << 47  # of a chunk
@@ -172,13 +172,13 @@ class Scanner:
 
     def _read(self, address: int) -> Run:
         """Return the chunks that begin in one read from `address` on, the last one not settled."""
-        end = min((address & -BLOCK) + BLOCK, self._heap.end, address + self._window)
+        end = min((address & -AT_ONCE) + AT_ONCE, self._heap.end, address + self._window)
         if missing(self._space.residency, address, end)[1]:
             # Reading brings swapped pages back: only those where a header lies.
             end = min(end, align_up(address + 1, self._space.page))
         run = self._scan(address, end)
         skipped = run.end - end > SMALLEST_READ
-        self._window = SMALLEST_READ if skipped else min(2 * self._window, BLOCK)
+        self._window = SMALLEST_READ if skipped else min(2 * self._window, AT_ONCE)
         return run
 
     def _fields(self, address: int, end: int) -> tuple[Sequence[int], ...]:

@@ -27,7 +27,7 @@ from .states import State
 from .threadvars import Offsets, find_offsets, has_no_tcache, stored_counts
 
 TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
-LARGEST = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
+LARGEST_CACHED = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def tcache_lists(
     for index, head in enumerate(record.array("entries", space.word)):
         bounds = layout.tcache_range(index)
         name = f"tcache bin {index} of thread {lwp}"
-        within = bounds[0], bounds[1] or LARGEST
+        within = bounds[0], bounds[1] or LARGEST_CACHED
         field = record.address_of("entries") + index * space.word
         trail = Trail(links, field, layout.header, layout.reveal)
         chunks = partial(tcache_list, name, layout, links, head, within)

@@ -13,7 +13,7 @@ from ..glibc.layout import FLAGS, NBINS, NONCONTIGUOUS, UNSORTED, Layout
 from ..target.images import Image
 from ..target.space import Record, Space
 
-BLOCK = 1 << 20
+AT_ONCE = 1 << 20  # bytes read
 ALL_FLAGS = 7  # of malloc_state.flags: FASTCHUNKS (to 2.26), NONCONTIGUOUS, ARENA_CORRUPTION
 MANY_THREADS = 1 << 22  # the kernel's limit of pids
 NEAR = 1 << 14  # bytes between main_arena and mp_ at most: both are in malloc.o's data
@@ -43,9 +43,9 @@ def find_main_arena(space: Space, image: Image, layout: Layout) -> int | None:
 def _blocks(space: Space, image: Image) -> Iterator[tuple[int, Sequence[int]]]:
     """Yield the words of a file's initialized data, with the address where they begin."""
     for start, end in image.data():
-        for at in range(start + -start % space.word, end - space.word + 1, BLOCK):
+        for at in range(start + -start % space.word, end - space.word + 1, AT_ONCE):
             try:
-                yield at, space.words(at, min(BLOCK, end - at) // space.word)
+                yield at, space.words(at, min(AT_ONCE, end - at) // space.word)
             except MemoryFault:
                 continue
 

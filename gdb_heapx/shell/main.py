@@ -26,7 +26,9 @@ from ..errors import HeapxError, UsageError
 from .asking import Reply, ask
 
 BUG = 4
-IN_MEMORY = 16 << 20  # bytes of an answer that are kept in memory; more goes to a file without name
+KEPT_IN_MEMORY = (
+    16 << 20
+)  # bytes of an answer that are kept in memory; more goes to a file without name
 # What the user's gdb may say where it can't run heapx.
 UNFIT = re.compile("heapx needs gdb.*|.*scripting is not supported.*")
 
@@ -191,7 +193,7 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     request = {**_target(options), **command, **_terminal(), "set": settings}
     words = _gdb(options)
     serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as answer:
+    with tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY) as answer:
 
         def take(text: str) -> None:
             answer.write(text.encode(errors="surrogateescape"))

@@ -22,7 +22,7 @@ from .procfs import malloc_variables, read_auxiliary, read_maps, swap_allowance
 
 AT_PHDR, AT_PAGESZ, AT_ENTRY, AT_EXECFN = 3, 6, 9, 31
 PAGE_SIZES = {1 << bits for bits in range(12, 21)}
-ENVIRONMENT = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search, as many as it has
+STACK_ENDS = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search, as many as it has
 
 
 class Access(NamedTuple):
@@ -96,7 +96,7 @@ def program_of(access: Access) -> tuple[Image, str] | None:
 def environment_in(memory: Memory, auxiliary: Dict[int, int]) -> dict[str, str] | None:
     """Return malloc's variables of a core: they lie below the program's name (AT_EXECFN)."""
     name = auxiliary.get(AT_EXECFN, 0)
-    for size in ENVIRONMENT if name else ():
+    for size in STACK_ENDS if name else ():
         with suppress(MemoryFault):
             return malloc_variables(bytes(memory.read(name - size, size)))
     return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ..errors import MemoryFault
 from .mappings import Mapping, Memory
 
-LARGEST_READ = 64 << 20  # bytes
+LARGEST_SLICE = 64 << 20  # bytes
 
 
 class Mapped:
@@ -26,7 +26,7 @@ class Mapped:
 
     def __getitem__(self, part: slice) -> bytes:
         at, stop = part.start or 0, part.stop
-        stop = min(stop, at + LARGEST_READ)
+        stop = min(stop, at + LARGEST_SLICE)
         parts = []
         while at < stop:
             data = self._read(at, stop)

@@ -8,16 +8,19 @@ from typing import NamedTuple
 
 from ..glibc.releases import DEFAULT_MMAP_THRESHOLD, DERIVED, SETTERS, UNSEEN
 from ..snapshots.malloc import Malloc
+from ..target.procfs import TUNABLES
 
-TUNABLES = "GLIBC_TUNABLES"
 OF_MALLOC = "glibc.malloc."
-DEFAULT, BY_FREE, MALLOPT, UNKNOWN = "default", "raised by a free", "mallopt", "unknown"
+DEFAULT, BY_FREE, MALLOPT, UNTOLD = "default", "raised by a free", "mallopt", "unknown"
 WHEN = " when it starts"  # of what only a restart can change
 WITH_A_LIMIT = "set with a limit"
 
-CHECKS = ("MALLOC_CHECK_", "glibc.malloc.check")  # what malloc/malloc-debug.c took over in 2.34
-LARGEST = (1 << 64) - 1
-MOST_DIGITS = 22  # of a number up to LARGEST, in base 8; Python refuses to read thousands
+DEBUGGING = (
+    "MALLOC_CHECK_",
+    "glibc.malloc.check",
+)  # what malloc/malloc-debug.c took over in 2.34
+ULONG_MAX = (1 << 64) - 1
+MOST_DIGITS = 22  # of a number up to ULONG_MAX, in base 8; Python refuses to read thousands
 LIMITS = ("trim_threshold", "top_pad", "mmap_threshold", "n_mmaps_max")  # they end its raising
 
 Environment = Mapping[str, str]
@@ -40,8 +43,8 @@ class Setting(NamedTuple):
         sign, digits = _parsed(self.text).group(1, 2)
         base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[:1] == "0" else 10
         digits = digits.lstrip("0xX") or "0"
-        number = LARGEST if len(digits) > MOST_DIGITS else min(int(digits, base), LARGEST)
-        return -number % (LARGEST + 1) if sign == "-" else number
+        number = ULONG_MAX if len(digits) > MOST_DIGITS else min(int(digits, base), ULONG_MAX)
+        return -number % (ULONG_MAX + 1) if sign == "-" else number
 
     @property
     def clean(self) -> bool:
@@ -78,7 +81,7 @@ def settings_of(environment: Environment) -> Iterator[Setting]:
 
 
 def source_of(malloc: Malloc, name: str, environment: Environment | None) -> str:
-    """Return who set a member of malloc_par: DEFAULT, BY_FREE, MALLOPT, WITH_A_LIMIT, UNKNOWN, the
+    """Return who set a member of malloc_par: DEFAULT, BY_FREE, MALLOPT, WITH_A_LIMIT, UNTOLD, the
     name of a variable or a tunable; where it can't be told, all that may have: "free or mallopt".
 
     Of several settings in the environment it is the one whose value malloc has; a tunable goes
@@ -95,7 +98,7 @@ def source_of(malloc: Malloc, name: str, environment: Environment | None) -> str
     if name == "no_dyn_threshold":
         return WITH_A_LIMIT
     if name not in SETTERS or not SETTERS[name].mallopt:
-        return UNKNOWN
+        return UNTOLD
     by_free = _by_free(malloc, name, environment or {})
     if by_free:
         return BY_FREE
@@ -164,7 +167,7 @@ def _without_member(setting: Setting) -> str:
     if setting.tunable is not None and not setting.tunable.startswith(OF_MALLOC):
         return "not malloc's"
     if setting.name in UNSEEN or setting.members:
-        checks = setting.name in CHECKS
+        checks = setting.name in DEBUGGING
         return "can't be told" + ("; from 2.34 on it needs libc_malloc_debug.so" if checks else "")
     known = {setter.variable for setter in SETTERS.values()} | set(UNSEEN)
     if f"{setting.name}_" in known:
