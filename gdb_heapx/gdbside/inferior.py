@@ -20,8 +20,9 @@ from ..target.access import (
     page_size,
     program_of,
 )
+from ..target.by_content import as_mapped
 from ..target.facts import ByteOrder, Facts, Thread
-from ..target.images import Image, as_mapped
+from ..target.images import Image
 from ..target.leaders import process_of
 from ..target.mappings import Mapping, Memory, check_range
 from ..target.procfs import inner_lwp, read_environment, stands_still, thread_name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import MemoryFault
-from ..target.images import OF_GLIBC, Image, base_name
+from ..target.images import Image, base_name
 from ..target.space import Space
 from ..target.target import Target
 
@@ -14,6 +15,7 @@ RTLD_GLOBAL = "_rtld_global"  # ld.so's data; its namespaces come first (_dl_ns)
 NAMESPACES = 16  # DL_NNS
 SPACES_SIZE = 4096  # bytes that hold the namespaces in every release
 MOST_LIBRARIES = 4096
+OF_GLIBC = re.compile(r"(libc|libpthread|ld)(-linux[^/]*)?[-.\d]")
 
 
 def glibc_files(target: Target) -> Iterator[Image]:

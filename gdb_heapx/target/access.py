@@ -11,10 +11,11 @@ from functools import partial
 from typing import NamedTuple
 
 from ..errors import HeapxError, MemoryFault
+from .by_content import named_by_content
 from .core import Core, CoreMemory
 from .corefile import cut_short
 from .elf import Elf
-from .images import DebugInfo, Image, find_images, named_by_content
+from .images import DebugInfo, Image, find_images
 from .mappings import Mapping, Memory
 from .pages import PageStates
 from .process import ProcessMemory, QuietMemory, open_elf

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import cached_property, partial
 from itertools import groupby
 from typing import Optional, Protocol
@@ -16,7 +14,6 @@ from .headers import PF_W, PT_INTERP, PT_LOAD, PT_TLS
 from .mapped import Mapped
 from .mappings import Mapping, Memory
 
-HEADERS = 4096  # bytes that hold an ELF file's program headers, where nobody knows more
 DELETED = " (deleted)"  # what the kernel adds to the name of a file that was replaced
 
 # Returns the file that an image is of, None where it can't be opened or is another one by now; it
@@ -214,56 +211,6 @@ def find_images(
     return tuple(images)
 
 
-def named_by_content(
-    mappings: tuple[Mapping, ...], memory: Memory, debug: Iterable[DebugInfo]
-) -> tuple[Mapping, ...]:
-    """Return a core's mappings with the names of the files that they hold, where it lists none.
-
-    A file begins with its headers. Its name is a debugger's, by the build-id, else its own. As its
-    inode stands 1.
-    """
-    paths = {info.build_id: info.path for info in debug}
-    named: list[Mapping] = []
-    parts: tuple[Mapping, ...] = ()
-    for mapping in sorted(mappings, key=lambda mapping: mapping.start):
-        if not parts or mapping.start >= parts[-1].end:
-            parts = as_mapped(memory, mapping.start, "")
-            loaded = as_loaded(Mapped(memory, parts)) if parts else None
-            build_id = loaded.build_id() if loaded else None
-            own = loaded.soname() if loaded else None
-            name = paths.get(build_id or "") or own or f"file at {mapping.start:#x}"
-        within = [part for part in parts if part.start < mapping.end]
-        if within:
-            offset = max(mapping.start - within[-1].start + within[-1].offset, 0)
-            first = mapping.start == parts[0].start
-            mapping = replace(mapping, name=name, inode=1, offset=0 if first else offset)
-        named.append(mapping)
-    return tuple(named)
-
-
-def as_mapped(memory: Memory, start: int, name: str) -> tuple[Mapping, ...]:
-    """Return where the parts of an ELF file must be whose first byte is at `start`, by its headers;
-    () where no file begins. As its inode stands 1.
-    """
-    page = Mapping(start, start + HEADERS, "r--p", 1, name)
-    elf = as_loaded(Mapped(memory, (page,)))
-    base = base_of(elf, start) if elf else None
-    if elf is None or base is None:
-        return ()
-    loads = (s for s in elf.segments() if s.kind == PT_LOAD)
-    return tuple(
-        Mapping(
-            base + s.address,
-            base + s.address + s.memory_size,
-            "rw-p" if s.flags & PF_W else "r--p",
-            1,
-            name,
-            s.offset,
-        )
-        for s in sorted(loads, key=lambda segment: segment.address)
-    )
-
-
 def _numbered(mappings: Iterable[Mapping]) -> Iterator[tuple[tuple[str, int], Mapping]]:
     """Yield each file's mappings with a number that a further copy of the file changes."""
     number = 0
@@ -277,7 +224,7 @@ def _is_about(info: DebugInfo, image: Image) -> bool:
     if info.build_id and image.build_id:
         if info.build_id != image.build_id:
             return False
-    elif info.path.rpartition("/")[2] != image.path.rpartition("/")[2]:
+    elif base_name(info.path) != base_name(image.path):
         return False
     # One file may be mapped twice (dlmopen): any of these tells which one is meant.
     for name in ("main_arena", "_rtld_global", "_IO_stdin_used"):
@@ -290,6 +237,3 @@ def _is_about(info: DebugInfo, image: Image) -> bool:
 def base_name(path: str) -> str:
     """Return a file's name without its directories."""
     return path.rpartition("/")[2]
-
-
-OF_GLIBC = re.compile(r"(libc|libpthread|ld)(-linux[^/]*)?[-.\d]")
