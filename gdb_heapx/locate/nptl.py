@@ -249,8 +249,8 @@ def _stackblock(target: Target, libc: Libc, pthreads: list[int]) -> int | None:
     struct itself: nptl puts it at the end of the stack.
     """
     space = target.space
-    described = next((s for o in target.objects if (s := o.struct("pthread"))), None)
-    if described is not None and "stackblock" in described:
+    described = target.struct("pthread", "stackblock")
+    if described is not None:
         return described["stackblock"].offset
     found: set[int] | None = None
     for pthread in pthreads:
@@ -273,10 +273,8 @@ def _single_thread(target: Target, libc: Libc) -> Blocks:
     space, threads = target.space, target.facts.threads
     how = "ld.so's initial DTV"
     rtld_global = find_variable(target, libc.image, RTLD_GLOBAL)
-    structs = [o.struct("rtld_global") for o in target.objects]
-    described = next((s for s in structs if s and "_dl_initial_dtv" in s), None)
-    link_maps = [o.struct("link_map") for o in target.objects]
-    link = next((s for s in link_maps if s and "l_tls_modid" in s), None)
+    described = target.struct("rtld_global", "_dl_initial_dtv")
+    link = target.struct("link_map", "l_tls_modid")
     link_map = link_map_of(target, libc.image, libc.main_arena)
     if rtld_global is None or described is None or link is None or link_map is None:
         raise LookupError("neither a thread list nor ld.so's initial DTV was found")

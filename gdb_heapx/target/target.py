@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..glibc.layout import Struct
 from .facts import Facts
 from .images import Image
 from .space import Space
@@ -63,3 +64,8 @@ class Target:
     @property
     def facts(self) -> Facts:
         return self.space.facts
+
+    def struct(self, name: str, member: str) -> Struct | None:
+        """Return a struct that has this member, by the debug info of any file, None without."""
+        found = (image.struct(name) for image in self.objects)
+        return next((struct for struct in found if struct and member in struct), None)

@@ -11,10 +11,10 @@ from ..locate.allocators import what_to_ask
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.ledger import MALLOC
-from ..snapshots.regions import APART, Owner
+from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
 from . import arenas, limits
-from .sums import SHOWN, Case, each_arena
+from .sums import INSIDE, SHOWN, Case, each_arena
 
 SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
 
@@ -312,8 +312,7 @@ def _outside(case: Case) -> Iterator[Finding]:
 
 def _largest(case: Case) -> tuple[str, ...]:
     """Return the largest mappings outside malloc, as sentences."""
-    inside = (*MALLOC, Owner.HEAP, Owner.UNKNOWN, *APART)
-    outside = [r for r in case.snapshot.regions if r.span.owner not in inside and r.amount.in_ram]
+    outside = [r for r in case.snapshot.regions if r.span.owner not in INSIDE and r.amount.in_ram]
     outside.sort(key=lambda region: -region.amount.in_ram)
     return tuple(
         f"{r.mapping.name or 'anonymous memory'} at {r.span.start:#x}: "

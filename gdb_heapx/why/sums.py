@@ -12,6 +12,8 @@ from ..snapshots.ledger import MALLOC, ORDER, Ledger, Owned, account
 from ..snapshots.regions import APART, Owner
 from ..snapshots.take import Snapshot
 
+# What isn't outside of malloc.
+INSIDE = (*MALLOC, Owner.HEAP, Owner.UNKNOWN, *APART)
 SHOWN = 4  # arenas, mappings or threads named as evidence
 
 
@@ -65,8 +67,7 @@ class Case:
     @property
     def outside(self) -> int:
         """What isn't malloc's."""
-        inside = (*MALLOC, Owner.UNKNOWN, *APART)
-        return self.amount(*(owner for owner in ORDER if owner not in inside))
+        return self.amount(*(owner for owner in ORDER if owner not in INSIDE))
 
     @property
     def whole(self) -> int:
