@@ -101,7 +101,7 @@ HEAP_INFO = (
 )
 
 # struct tcache_perthread_struct. 2.42 counts free slots, downwards, and has 12 large bins more.
-TCACHE = (
+TCACHE_PERTHREAD = (
     Field("counts", CHAR, 64, since=(2, 26), until=(2, 30)),
     Field("counts", SHORT, 64, since=(2, 30), until=(2, 42)),
     Field("num_slots", SHORT, 76, since=(2, 42)),
@@ -291,7 +291,7 @@ def annotated_layout(word: int, architecture: Architecture, release: Release) ->
         state=lay_out("malloc_state", malloc_state(word, alignment), word, release),
         par=lay_out("malloc_par", MALLOC_PAR, word, release),
         heap_info=replace(heap_info, size=padded),
-        tcache=lay_out("tcache_perthread_struct", TCACHE, word, release)
+        tcache=lay_out("tcache_perthread_struct", TCACHE_PERTHREAD, word, release)
         if release >= (2, 26)
         else None,
     )

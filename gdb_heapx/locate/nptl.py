@@ -27,8 +27,8 @@ NOT_DUMPED = (
     "their stacks are zeros in this core. gcore of gdb 17 and older stops at the guard pages of "
     "glibc 2.42 and newer; the kernel's core has the stacks, and gcore of gdb 18"
 )
-THREADS = {"stack_used": 0, "__stack_user": 1}  # glibc's stacks, and the user's
-MAPPED_STACKS = {"stack_used": 0, "stack_cache": 2}  # those in use, and those kept
+STACKS_IN_USE = {"stack_used": 0, "__stack_user": 1}  # glibc's stacks, and the user's
+STACKS_MAPPED = {"stack_used": 0, "stack_cache": 2}  # those in use, and those kept
 TCB_HEAD = 2  # words between the thread pointer and the first block, where TLS lies above it
 
 
@@ -161,7 +161,7 @@ def _slot(space: Space, dtv: int, number: int) -> int:
 
 def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[_Thread]:
     """Yield every thread in nptl's lists; LookupError in the end where some are not in the core."""
-    heads = _list_heads(target, libc, descriptors, THREADS)
+    heads = _list_heads(target, libc, descriptors, STACKS_IN_USE)
     if not heads:
         return
     node_offset = descriptors.offset("pthread_list")
@@ -226,7 +226,7 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
     try:
         descriptors = _Descriptors(target, libc)
         to_node, to_tid = descriptors.offset("pthread_list"), descriptors.offset("pthread_tid")
-        for head in _list_heads(target, libc, descriptors, MAPPED_STACKS):
+        for head in _list_heads(target, libc, descriptors, STACKS_MAPPED):
             node = space.read_word(head)
             while node != head and node not in nodes:
                 nodes[node] = space.read_int(node - to_node + to_tid, 4)

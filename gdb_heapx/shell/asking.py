@@ -1,5 +1,4 @@
-"""Asking a gdb of heapx's own: it is started, told what to do, and, however it ends, the process
-runs on.
+"""Asking a gdb of heapx's own: however that ends, the process runs on.
 
 The two ends talk over a socket, in lines of JSON: first the request, then what gdb's side says.
 Nothing is kept in a file. Where the socket ends, gdb's side lets go of the process.

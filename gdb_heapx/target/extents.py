@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from .mappings import joined
+from .mappings import merged
 from .space import Space
 
 ALL_MEMORY = 1 << 42
@@ -15,7 +15,7 @@ class Extents:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._spans = joined((m.start, m.end) for m in space.mappings if "w" in m.permissions)
+        self._spans = merged((m.start, m.end) for m in space.mappings if "w" in m.permissions)
 
     @property
     def total(self) -> int:

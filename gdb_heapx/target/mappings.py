@@ -69,7 +69,7 @@ class Mapping:
 
 def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
     """Yield what of the mappings lies in none of these spans, which may overlap."""
-    apart = joined(spans)
+    apart = merged(spans)
     for mapping in mappings:
         at = mapping.start
         first = bisect_right(apart, (at, at))
@@ -83,12 +83,12 @@ def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> It
             yield replace(mapping, start=at)
 
 
-def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the spans in order, those that touch or overlap as one."""
-    joined: list[tuple[int, int]] = []
+    merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
         else:
-            joined.append((start, end))
-    return joined
+            merged.append((start, end))
+    return merged

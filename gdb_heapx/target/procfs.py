@@ -1,4 +1,4 @@
-"""What /proc tells about a living process, and reading its memory without leaving a trace."""
+"""What /proc tells about a living process, and of the machine's memory."""
 
 from __future__ import annotations
 
