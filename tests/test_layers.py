@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from pathlib import Path
+
+import pytest
 
 from gdb_heapx.report.notes import SENTENCES
 
@@ -27,6 +30,7 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+MOST = 350  # lines of a module
 EDGE = ("gdbside", "shell", "__main__")  # folders that print, and end the program
 
 
@@ -79,8 +83,8 @@ def test_every_module_has_its_floor():
 
 
 def test_imports_only_go_down():
-    front_door = ("__init__", "api")  # when asked
-    between = [(a, b) for a, b in ARROWS if folder(a) != folder(b) and (a, b) != front_door]
+    when_asked = ("__init__", "api")
+    between = [(a, b) for a, b in ARROWS if folder(a) != folder(b) and (a, b) != when_asked]
     assert between
     assert [(a, b) for a, b in between if FLOOR_OF[folder(b)] >= FLOOR_OF[folder(a)]] == []
 
@@ -96,23 +100,93 @@ def test_inside_a_folder_imports_dont_run_in_a_circle():
     assert inside == []
 
 
+def front_door(module: str) -> list[str]:
+    """Return a module's __all__."""
+    assigned = (node for node in MODULES[module].body if isinstance(node, ast.Assign))
+    values = (node.value for node in assigned if ast.unparse(node.targets[0]) == "__all__")
+    return ast.literal_eval(next(values))
+
+
 def test_a_folder_has_no_name_of_the_python_api():
     """Importing the folder would put it in place of the function."""
-    front_door = ast.literal_eval(
-        next(
-            node.value
-            for node in MODULES["__init__"].body
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        )
-    )
-    assert front_door
-    assert {folder(name) for name in MODULES}.isdisjoint(front_door)
+    assert front_door("__init__") == front_door("api")
+    assert {folder(name) for name in MODULES}.isdisjoint(front_door("__init__"))
 
 
 def test_commands_share_only_what_no_command_is_in():
     shared = {b for a, b in ARROWS if folder(a) == folder(b) == "commands"}
     assert shared
     assert {name for name in shared if not name.startswith("commands._")} == set()
+
+
+def tree_of(entry: str) -> set[str]:
+    """Return the modules that an entry of the rooms names; brackets say what they are."""
+    return set(re.sub(r"\s*\([^()]*\)", "", entry).replace("\n", " ").split(", "))
+
+
+def rooms() -> dict[str, str]:
+    """Return the entries of the tree in CONTRIBUTING.md: modules and folders, and what is said."""
+    page = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    tree = page.split("    gdb_heapx/\n")[1].split("\n\n")[0]
+    entries = re.findall(r"^ {6}(\w+)(?:\.py|/) *(.*(?:\n {7,}.*)*)", tree, re.M)
+    return {name: re.sub(r"\s+", " ", text) for name, text in entries}
+
+
+def test_the_tree_names_folders_and_modules_in_the_order_of_their_floors():
+    floors = [FLOOR_OF[name] for name in rooms()]
+    assert floors == sorted(floors)
+    assert set(FLOOR_OF) - set(rooms()) == {"__init__"}
+
+
+@pytest.mark.parametrize("room", sorted({folder(name) for name in MODULES if "." in name}))
+def test_the_tree_names_every_module_of_a_folder(room):
+    """Those of the commands have their names."""
+    here = {name.partition(".")[2] for name in MODULES if folder(name) == room} - {"__init__"}
+    if room == "commands":
+        here = {name for name in here if name.startswith("_")} | {"one file for each"}
+    assert tree_of(rooms()[room]) == here
+
+
+def test_every_module_says_in_a_line_what_it_is_about():
+    lines = {name: (ast.get_docstring(tree) or "").split("\n") for name, tree in MODULES.items()}
+    good = {
+        name
+        for name, (first, *rest) in lines.items()
+        if first.endswith(".") and (not rest or not rest[0])
+    }
+    assert set(MODULES) - good == set()
+
+
+def test_no_module_is_longer_than_its_subject():
+    long = {path.name for path in PACKAGE.rglob("*.py") if len(path.read_text().split("\n")) > MOST}
+    assert long == set()
+
+
+def classes() -> list[tuple[str, str]]:
+    """Return the public classes with their modules."""
+    return [
+        (node.name, name)
+        for name, tree in MODULES.items()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+
+def test_no_two_classes_have_the_same_name():
+    names = [name for name, _ in classes()]
+    assert [each for each in classes() if names.count(each[0]) > 1] == []
+
+
+def test_data_is_asked_for_by_its_name():
+    """But the API when it is first used, and tokens of pygments, which may be missing."""
+    asked = {
+        name
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id in ("getattr", "hasattr", "setattr")
+        if folder(name) != "gdbside"
+    }
+    assert asked == {"__init__", "report.render"}
 
 
 def test_only_gdbside_imports_gdb():
