@@ -74,8 +74,9 @@ def test_the_field_of_the_example_is_one_of_releases_py():
 
 ASK = """
 from gdb_heapx.glibc import releases
+from gdb_heapx.glibc.architecture import Architecture
 for release in releases.releases()[-2:]:
-    print(release, list(releases.annotated_layout(8, "i386:x86-64", release).state.members))
+    print(release, list(releases.annotated_layout(8, Architecture.X86_64, release).state.members))
 """
 
 
@@ -180,10 +181,17 @@ def test_a_format_that_is_added_has_help_and_completion(tsv):
 
 
 def test_every_example_of_the_page_is_one_that_is_tried():
-    """But the fetching of a release, which needs a network."""
+    """But the fetching of a release, which needs a network; a fold in tests/test_adding.py."""
     titles = re.findall(r"^## (.*)$", PAGE, re.M)
     blocks = [(title, block) for title in titles for block in examples(title)]
-    tried = ("have_fastchunks", "print_layout.py", "@command(", "[Finding]", "render_tsv")
+    tried = (
+        "have_fastchunks",
+        "print_layout.py",
+        "@command(",
+        "class Largest",
+        "[Finding]",
+        "_tsv",
+    )
     assert [title for title in titles if title not in dict(blocks)] == []
     assert all(any(w in block for w in (*tried, "fetch_glibc")) for _, block in blocks)
     assert len(blocks) == len(tried) + 1

@@ -1,0 +1,72 @@
+"""What docs/adding.md names is there; and its example that needs no gdb, done on built heaps."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from heapbuilder import FAST, FREE, TCACHE, USED, HeapBuilder
+from live import ROOT
+from test_live_adding import PAGE, example
+
+from gdb_heapx.heap import folds
+from gdb_heapx.heap.outline import read_outline
+from gdb_heapx.heap.walk import walk
+from gdb_heapx.locate.libcs import find_libcs
+from gdb_heapx.why.sums import Case
+
+
+@pytest.fixture
+def largest(monkeypatch):
+    """Return the fold of the example, written into folds.py as the page says."""
+    code = example("A fold", "class Largest").replace("from .states", "from gdb_heapx.heap.states")
+    for name in ("State", "Largest"):
+        monkeypatch.setattr(folds, name, None, raising=False)
+    exec(code, vars(folds))
+    return folds.Largest()
+
+
+def heap_with(*chunks):
+    """Return a heap whose main arena has these (state, size), and their addresses."""
+    heap = HeapBuilder()
+    cache = heap.thread(heap.main, 100)
+    return heap, [heap.main.add(state, size, cache) for state, size in chunks]
+
+
+def fold(heap, what):
+    """Walk over the main arena's heap up to top."""
+    target = heap.target()
+    (library,) = find_libcs(target)
+    outline = read_outline(target, library.libcs[0])
+    main = replace(outline.arenas[0].heaps[0], end=outline.arenas[0].top)
+    end, problems = walk(target.space, heap.layout, main, outline.overlay, [what])
+    assert (end, problems) == (main.end, [])
+
+
+def test_the_fold_of_the_example_finds_the_largest_chunk_of_the_program(largest):
+    heap, chunks = heap_with(
+        *((USED, 4096), (TCACHE, 1024), (USED, 160), (FREE, 1 << 17), (FAST, 96), (USED, 8192)),
+        *((USED, 8192), (USED, 1 << 16), (USED, 2048), (TCACHE, 1024), (FREE, 1 << 20), (USED, 64)),
+    )
+    fold(heap, largest)
+    assert (largest.address, largest.size) == (chunks[7], 1 << 16)
+
+
+def test_the_fold_of_the_example_takes_no_freed_chunk_for_the_program_s(largest):
+    heap, chunks = heap_with((USED, 64), (TCACHE, 512), (FAST, 112), (FREE, 4096), (FAST, 96))
+    fold(heap, largest)
+    assert (largest.address, largest.size) == (chunks[0], 64)
+
+
+def test_the_sums_that_the_page_names_are_a_case_s():
+    (told,) = re.findall(r"They are (`live`.*?)\. All are .*?which\. (`swapped.*?`)", PAGE, re.S)
+    names = {name for part in told for name in re.findall(r"`(\w+)", part)}
+    others = {"ledger", "environment", "resident_known", "snapshot"}
+    assert names == {name for name in dir(Case) if not name.startswith("_")} - others
+
+
+def test_every_file_that_the_page_names_is_there():
+    named = set(re.findall(r"gdb_heapx/[\w/]+\.py", PAGE)) - {"gdb_heapx/commands/limits.py"}
+    assert "gdb_heapx/heap/folds.py" in named
+    assert {name for name in named if not (ROOT / name).exists()} == set()
