@@ -124,10 +124,12 @@ def tree_of(entry: str) -> set[str]:
     return set(re.sub(r"\s*\([^()]*\)", "", entry).replace("\n", " ").split(", "))
 
 
+PAGE = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+
+
 def rooms() -> dict[str, str]:
     """Return the entries of the tree in CONTRIBUTING.md: modules and folders, and what is said."""
-    page = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
-    tree = page.split("    gdb_heapx/\n")[1].split("\n\n")[0]
+    tree = PAGE.split("    gdb_heapx/\n")[1].split("\n\n")[0]
     entries = re.findall(r"^ {6}(\w+)(?:\.py|/) *(.*(?:\n {7,}.*)*)", tree, re.M)
     return {name: re.sub(r"\s+", " ", text) for name, text in entries}
 
@@ -145,6 +147,27 @@ def test_the_tree_names_every_module_of_a_folder(room):
     if room == "commands":
         here = {name for name in here if name.startswith("_")} | {"one file for each"}
     assert tree_of(rooms()[room]) == here
+
+
+def places() -> list[tuple[list[str], list[str]]]:
+    """Return the modules of each row of the table of changes, and what it names in them."""
+    table = PAGE.split("\nWhere a change goes:\n")[1].split("\n\n[docs/adding.md]")[0]
+    rows = table.split("|---|---|\n")[1].split("\n")
+    return [(re.findall(r"`([\w/]+)\.py`", row), re.findall(r"`([A-Z]\w+)`", row)) for row in rows]
+
+
+def test_the_places_where_a_change_goes_are_there():
+    named = {module for modules, _ in places() for module in modules}
+    assert len(named) > 20
+    assert {module for module in named if not (PACKAGE / f"{module}.py").exists()} == set()
+
+
+def test_what_a_change_is_named_in_is_there():
+    sources = [
+        ("".join((PACKAGE / f"{module}.py").read_text() for module in modules), names)
+        for modules, names in places()
+    ]
+    assert [name for source, names in sources for name in names if name not in source] == []
 
 
 def test_every_module_says_in_a_line_what_it_is_about():
