@@ -225,6 +225,17 @@ def test_damage_ends_its_arena_and_is_told_behind_the_rows():
     assert found == {0: len(built(heap.arenas[0])), 1: of_damaged, 2: len(built(heap.arenas[2]))}
 
 
+def test_the_last_chunk_before_what_may_be_a_fencepost_is_whole():
+    heap = HeapBuilder()
+    sizes = (32, 4096, 64)
+    chunks = [heap.main.add(USED, size) for size in sizes]
+    heap.put(chunks[-1] + 8, 1)
+    found = rows("chunks --state in-use", heap.target())
+    assert [(row["address"], row["size"]) for row in found] == [
+        (f"{chunk:#x}", size) for chunk, size in zip(chunks[:-1], sizes)
+    ]
+
+
 # bins --chunks
 
 

@@ -261,6 +261,12 @@ def test_an_older_top_that_was_smaller_than_a_chunk_is_no_users_chunk():
     assert_book(heap)
 
 
+def test_a_damaged_chunk_behind_a_larger_one_is_no_fencepost():
+    heap, chunks = heap_with((USED, 32), (USED, 4096), (USED, 64))
+    heap.put(chunks[-1] + 8, 1)
+    assert [(p.code, p.address) for p in main_of(heap)[1]] == [("walk_ended", chunks[-1])]
+
+
 def test_the_heaps_of_an_arena_add_up():
     heap = HeapBuilder()
     arena = heap.arena()

@@ -105,13 +105,14 @@ def _fencepost(space: Space, layout: Layout, tally: Tally) -> int | None:
 
     They are HDR|1 (or HDR) and then 1 in a heap that was superseded, HDR|1 twice in the main arena
     (malloc.c, sysmalloc). Where an old top smaller than MINSIZE was left, its own header is the
-    first fencepost and looks like a chunk: it is taken back from the tally.
+    first fencepost and looks like a chunk, the last one: it is taken back from the tally.
     """
     try:
         first = space.read_word(tally.end + space.word)
-        if first == PREV_INUSE and tally.counts.used.get(layout.min_size):
+        old_top = tally.end - layout.min_size
+        if first == PREV_INUSE and tally.last_in_use.address == old_top:
             tally.counts.used[layout.min_size] -= 1
-            tally.end -= layout.min_size
+            tally.end = old_top
             return tally.end + layout.min_size + layout.header
         second = space.read_word(tally.end + layout.header + space.word)
         end = tally.end + 2 * layout.header
