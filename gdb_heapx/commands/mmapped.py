@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..cli.command import command
 from ..heap.mmapped import MmappedChunk
+from ..heap.states import NAMES, State
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
 from ..report.notes import note
 from ..snapshots.take import Snapshot
@@ -53,9 +54,9 @@ def mmapped(snapshot: Snapshot) -> Report:
     notes: list[Note] = []
     for malloc in snapshot.mallocs:
         for chunk, amount in zip(malloc.mmapped, malloc.mmapped_amounts):
-            cached = "tcache" if chunk.address in malloc.mmapped_cached else "in use"
-            state = cached if malloc.mmapped_certain else "candidate"
-            found.append(_Mmapped(chunk, amount, state, malloc.libc))
+            state = State.TCACHE if chunk.address in malloc.mmapped_cached else State.IN_USE
+            said = NAMES[state] if malloc.mmapped_certain else "candidate"
+            found.append(_Mmapped(chunk, amount, said, malloc.libc))
         if malloc.mmapped_lost:
             number, size = malloc.parameters["n_mmaps"], malloc.parameters["mmapped_mem"]
             notes.append(note("mmapped_counted", number=number, size=size))
