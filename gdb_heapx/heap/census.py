@@ -52,12 +52,17 @@ class SizeRow(NamedTuple):
         return self.in_use + self.free
 
 
+def power_in(size: int) -> int:
+    """Return the largest power of two that is in a size."""
+    return 1 << size.bit_length() - 1
+
+
 def by_size(census: Census, group: bool) -> list[SizeRow]:
     """Return the rows of a census, the one with most bytes first; a `group` is a power of two."""
     sums: dict[int, list[int]] = {}
     for column, counts in enumerate(census):
         for size, count in counts.items():
-            row = sums.setdefault(1 << size.bit_length() - 1 if group else size, [0, 0, 0, 0])
+            row = sums.setdefault(power_in(size) if group else size, [0, 0, 0, 0])
             row[2 * column] += count
             row[2 * column + 1] += size * count
     rows = (SizeRow(size, *row) for size, row in sums.items())

@@ -46,9 +46,14 @@ def find_mmapped(
         return ()
     for deep in (False, True):
         found = [c for m in mappings for c in _scan(space, layout, m, deep)]
-        if len(found) == number and sum(c.mapping for c in found) == total:
+        if are_all(found, number, total):
             break
     return tuple(found)
+
+
+def are_all(found: Sequence[MmappedChunk], number: int, total: int) -> bool:
+    """Tell whether these are the mmapped chunks that mp_ counts."""
+    return len(found) == number and sum(chunk.mapping for chunk in found) == total
 
 
 def find_damaged(
@@ -80,7 +85,7 @@ def _gaps(mappings: list[Mapping], found: Sequence[MmappedChunk]) -> Iterator[tu
     for mapping in mappings:
         at = mapping.start
         for chunk in sorted(found, key=lambda chunk: chunk.start):
-            if mapping.start <= chunk.start < mapping.end:
+            if chunk.start in mapping:
                 if at < chunk.start:
                     yield at, chunk.start
                 at = chunk.end

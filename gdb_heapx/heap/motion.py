@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..errors import ABORTED, MemoryFault, Problem
 from ..glibc import releases
 from ..locate.libcs import Libc
-from ..locate.loader import link_map_of
+from ..locate.loader import own_variable
 from ..target.target import Target
 from .arenas import BAD_HEAP, BAD_SYSTEM, BAD_TOP, HEAP_CHAIN, Arena
 from .tcaches import Caches
@@ -45,10 +45,7 @@ class Motion(NamedTuple):
 
 def abort_message(target: Target, libc: Libc) -> str | None:
     """Return what glibc said when it ended the process (__abort_msg), None if it didn't."""
-    link_map = link_map_of(target, libc.image, libc.main_arena)
-    address = libc.image.exported("__abort_msg", link_map.base if link_map else None)
-    if address is None:
-        address = libc.image.address("__abort_msg")
+    address = own_variable(target, libc.image, libc.main_arena, "__abort_msg")
     try:
         message = target.space.read_word(address) if address is not None else 0
         if not message:

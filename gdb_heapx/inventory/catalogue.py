@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from ..errors import LOST_IN_SWAP, HeapxError, MemoryFault, Problem
 from ..glibc.layout import FLAGS
-from ..glibc.releases import page_sized_mmap_header
 from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from ..heap.heaps import Walked
 from ..heap.states import NAMES
@@ -167,7 +166,7 @@ class Catalogue:
                 in_head = any(h.address <= address < h.first for h in arena.heaps)
                 own = (p.statement for p in damage if p.arena == arena.index)
                 return None if in_head else next(own, None)
-        mapping = next((m for m in self.source.space.mappings if m.start <= address < m.end), None)
+        mapping = self.source.space.mapping_at(address)
         lost = [problem.statement for problem in self.problems if problem.code in LOSES_HEAPS]
         if lost and mapping is not None and mapping.anonymous:
             return lost[0]
@@ -242,10 +241,9 @@ class Catalogue:
         """
         if chunk.state == UNKNOWN:
             return chunk.address, chunk.end
-        word = self.source.space.word
-        shared = chunk.state in TAGGED
+        word, shared = self.source.space.word, chunk.state in TAGGED
         if chunk.arena is None:
-            shared = page_sized_mmap_header(self.inventory_of(chunk).libc.layout.release)
+            shared = bool(self.inventory_of(chunk).libc.layout.mmap_header)
         return chunk.address + 2 * word, chunk.end + (word if shared else 0)
 
     def smashed(self, chunk: Chunk) -> int | None:
@@ -266,13 +264,4 @@ class Catalogue:
 
     def data(self, address: int, size: int) -> bytes:
         """Return `size` bytes, as far as they can be read page by page, up to the first gap."""
-        data, page = b"", self.source.space.page
-        while len(data) < size:
-            here = address + len(data)
-            try:
-                data += bytes(
-                    self.source.space.memory.read(here, min(size - len(data), page - here % page))
-                )
-            except MemoryFault:
-                break
-        return data
+        return self.source.space.bytes_before_gap(address, size)

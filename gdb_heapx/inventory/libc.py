@@ -108,7 +108,7 @@ class Inventory:
     def may_be_mmapped(self, address: int) -> bool:
         """Tell whether an address may be of a mmapped chunk that is missing."""
         places = () if self._mmapped.certain else self.reading.may_hold_mmapped
-        return any(p.start <= address < p.end for p in places) and not self.in_stack(address)
+        return any(address in place for place in places) and not self.in_stack(address)
 
     def in_stack(self, address: int) -> bool:
         """Tell whether an address is of a thread's stack."""
@@ -164,7 +164,7 @@ class Inventory:
                     yield Seen(address, size, NAMES[state])
         except MemoryFault:  # behind the last chunk that the walk could read
             pass
-        holds_top = bool(arena.top_size) and heap.address <= arena.top < heap.end
+        holds_top = bool(arena.top_size) and arena.top in heap
         end = arena.top if holds_top and arena.top >= part.tally.end else heap.end
         if not part.whole and part.tally.end < end:
             yield Seen(part.tally.end, end - part.tally.end, UNKNOWN)
@@ -212,10 +212,9 @@ class Inventory:
     def bin_at(self, address: int) -> str | None:
         """Return the regular bin whose pseudo-chunk, the head of its list, is at this address."""
         for arena in self.arenas:
-            first = arena.record.address_of("bins") - self.libc.layout.header
-            index, rest = divmod(address - first, 2 * self._space.word)
-            if not rest and UNSORTED <= index + 1 <= LAST_BIN:
-                return f"head of {NAMES[kind_of(index + 1)]} bin {index + 1} of arena {arena.index}"
+            for index in range(UNSORTED, LAST_BIN + 1):
+                if address == self.libc.layout.bin_at(arena.address, index):
+                    return f"head of {NAMES[kind_of(index)]} bin {index} of arena {arena.index}"
         return None
 
     def follow(self, listed: FreeList, arena: Arena | None) -> Listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..glibc.layout import BK_NEXTSIZE, FD
 from ..heap.holes import missing
 from ..report.model import size_text
 from ..target.mappings import Mapping
@@ -22,7 +23,7 @@ def words_of(catalogue: Catalogue, chunk: Chunk, data: bytes, number: int) -> li
     words: list[tuple[int, str]] = []
     string_ends = 0
     for at, value in zip(range(0, number * word, word), values):
-        link = at < 4 * word and chunk.state in LISTED  # to bk_nextsize
+        link = at <= (BK_NEXTSIZE - FD) * word and chunk.state in LISTED
         meaning = _pointed(catalogue, value, link)
         if at == 0 and chunk.state in (TCACHE, FAST) and layout.safe_linking and value:
             user = chunk.address + layout.header
@@ -40,7 +41,7 @@ def _pointed(catalogue: Catalogue, value: int, link: bool) -> str | None:
 
     Only malloc's own links point at headers: other pointers there mean the memory before them.
     """
-    mapping = next((m for m in catalogue.source.space.mappings if m.start <= value < m.end), None)
+    mapping = catalogue.source.space.mapping_at(value)
     if mapping is None and catalogue.source.space.mappings:
         return None
     found = None if catalogue.source.probe.symbol(value) else catalogue.around(value, 1)
@@ -78,11 +79,11 @@ def name_of(catalogue: Catalogue, address: int) -> str:
     named = next(heads, None) or source.probe.symbol(address) or next(parts, None)
     if named:
         return named
-    for mapping in source.space.mappings:
-        if mapping.start <= address < mapping.end:
-            name = mapping.name or "anonymous memory"
-            return f"{name} ({mapping.permissions}, {size_text(mapping.size)})"
-    return "nothing is mapped there"
+    mapping = source.space.mapping_at(address)
+    if mapping is None:
+        return "nothing is mapped there"
+    name = mapping.name or "anonymous memory"
+    return f"{name} ({mapping.permissions}, {size_text(mapping.size)})"
 
 
 def _part(inventory: Inventory, address: int) -> str | None:
@@ -95,7 +96,7 @@ def _part(inventory: Inventory, address: int) -> str | None:
         whose = f"heap {heap.address:#x} of arena {heap.arena}"
         if heap.address <= address < heap.first:
             return f"the head of {whose}"
-        if heap.address <= address < heap.end:
+        if address in heap:
             return f"the end of {whose}: a fencepost, a gap, or what can't be read"
         if heap.end <= address < heap.address + heap.reserved:
             return f"address space that {whose} has reserved"

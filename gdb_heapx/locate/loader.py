@@ -36,6 +36,15 @@ def find_variable(target: Target, first: Image, name: str) -> int | None:
     return next((address for address in found if address is not None), None)
 
 
+def own_variable(target: Target, image: Image, inside: int, name: str) -> int | None:
+    """Return the address of a file's own variable, though ld.so has one of the same name: .dynsym
+    tells. `inside` is an address of the file.
+    """
+    link_map = link_map_of(target, image, inside)
+    exported = image.exported(name, link_map.base if link_map else None)
+    return image.address(name) if exported is None else exported
+
+
 class LinkMap(NamedTuple):
     """A library as ld.so lists it: its struct link_map, load address, and namespace (0: base)."""
 

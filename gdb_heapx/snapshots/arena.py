@@ -12,7 +12,7 @@ from ..glibc.layout import Layout
 from ..glibc.systrim import at_break
 from ..heap.arenas import BAD_SYSTEM, Arena, Heap
 from ..heap.bins import ArenaBins
-from ..heap.census import Census, census_of
+from ..heap.census import Census, census_of, power_in
 from ..heap.heaps import Walked
 from ..heap.holes import Holes, Trimmer
 from ..heap.states import REGULAR, State
@@ -190,7 +190,7 @@ class ArenaReading:
         if self.walked is None:
             for heap in self.arena.heaps:
                 yield heap.address, heap.first
-                if not heap.address <= self.arena.top < heap.end:
+                if self.arena.top not in heap:
                     yield heap.end - self.layout.min_size, heap.end
 
     def _structs(self, start: int, end: int) -> int:
@@ -198,7 +198,7 @@ class ArenaReading:
         return sum(size for chunk, size in self.caches.structs if start <= chunk < end)
 
     def _in_heaps(self, address: int) -> bool:
-        return any(heap.address <= address < heap.end for heap in self.arena.heaps)
+        return any(address in heap for heap in self.arena.heaps)
 
     def _overhead(self) -> int:
         """Return headers, alignment, fenceposts, gaps of a foreign sbrk, and tcache structs.
@@ -213,7 +213,7 @@ class ArenaReading:
 
     def _last_in_use(self) -> int | None:
         """Return the last chunk of the program's below top, in top's own heap."""
-        holders = [p for p in self.walked or () if p.heap.address <= self.arena.top < p.heap.end]
+        holders = [p for p in self.walked or () if self.arena.top in p.heap]
         return holders[0].tally.last_in_use.address if holders else None
 
     def _heap(self, part: Walked | Heap) -> HeapFigures:
@@ -222,7 +222,7 @@ class ArenaReading:
         if isinstance(part, Walked) and part.whole:
             counts, structs = part.tally.counts, self._structs(heap.address, heap.end)
             in_use = counts.used_bytes - counts.overlaid_bytes
-            top = self.arena.top_size if heap.address <= self.arena.top < heap.end else 0
+            top = self.arena.top_size if self.arena.top in heap else 0
             free = counts.free_bytes + counts.overlaid_bytes - structs + top
         return HeapFigures(
             heap.arena,
@@ -312,7 +312,7 @@ def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int
     found: Counter[int] = Counter()
     for numbers, absent in counters:
         for size, count in numbers.items():
-            found[1 << size.bit_length() - 1] += size * count - absent[size]
+            found[power_in(size)] += size * count - absent[size]
     return dict(sorted(found.items()))
 
 

@@ -13,11 +13,11 @@ from ..heap.arenas import Arena, Heap
 from ..heap.bins import ArenaBins, read_regular
 from ..heap.heaps import Walked, free_chunks, walk_arena
 from ..heap.holes import Holes, Trimmer
-from ..heap.mmapped import BAD_MMAPPED, MmappedChunk, find_damaged, find_mmapped
+from ..heap.mmapped import BAD_MMAPPED, MmappedChunk, are_all, find_damaged, find_mmapped
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
 from ..locate.libcs import Libc
-from ..locate.loader import link_map_of
+from ..locate.loader import own_variable
 from ..locate.nptl import Stack, thread_stacks
 from ..report.model import Note
 from ..report.notes import note
@@ -115,7 +115,7 @@ class MallocReading:
         found = find_mmapped(space, layout, mappings, number, total)
         damaged = find_damaged(space, layout, mappings, found, number, total)
         found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))))
-        certain = len(found) == number and sum(chunk.mapping for chunk in found) == total
+        certain = are_all(found, number, total)
         return Mmapped(found, certain, [problem for _, problem in damaged])
 
     @cached_property
@@ -137,7 +137,7 @@ class MallocReading:
             for mapping in self.space.mappings
             if mapping.anonymous
             and not mapping.name.startswith(("[stack", "[heap"))
-            and not any(mapping.start <= base < mapping.end for base in brk)
+            and not any(base in mapping for base in brk)
         )
         return list(outside(likely, spans))
 
@@ -154,16 +154,12 @@ class MallocReading:
         does, or where it lies. Without it, the break is where the mapping of the main heap ends.
         """
         image = self.libc.image
-        link_map = link_map_of(self.target, image, self.libc.main_arena)
-        address = image.exported("__curbrk", link_map.base if link_map else None)
-        if address is None:
-            address = image.address("__curbrk")
+        address = own_variable(self.target, image, self.libc.main_arena, "__curbrk")
         if address is not None and (not image.mappings or address in image):
             with suppress(MemoryFault):
                 return self.space.read_word(address)
-        base = self.libc.parameters["sbrk_base"]
-        heaps = (m.end for m in self.space.mappings if m.start <= base < m.end)
-        return next(heaps, None)
+        heap = self.space.mapping_at(self.libc.parameters["sbrk_base"])
+        return heap.end if heap else None
 
     @cached_property
     def aborted(self) -> list[Problem]:

@@ -61,6 +61,9 @@ class Mapping:
     def size(self) -> int:
         return self.end - self.start
 
+    def __contains__(self, address: int) -> bool:
+        return self.start <= address < self.end
+
     @property
     def anonymous(self) -> bool:
         """Whether it is private memory without a file, where malloc may have put chunks."""

@@ -57,22 +57,29 @@ class Space:
         """What it is made of; empty where that isn't known."""
         return self.facts.mappings
 
+    def mapping_at(self, address: int) -> Mapping | None:
+        """Return the mapping that has this address, None without."""
+        return next((mapping for mapping in self.mappings if address in mapping), None)
+
     def words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""
         return self.as_words(self.memory.read(address, count * self.word))
 
     def words_before_gap(self, address: int, count: int) -> Sequence[int]:
         """Return up to `count` words at `address`, those before a page that can't be read."""
-        words: list[int] = []
-        end = address + count * self.word
-        while address < end:
-            stop = min(end, address - address % self.page + self.page)
+        data = memoryview(self.bytes_before_gap(address, count * self.word))
+        return self.as_words(data[: len(data) // self.word * self.word])
+
+    def bytes_before_gap(self, address: int, size: int) -> bytes:
+        """Return up to `size` bytes at `address`, those before a page that can't be read."""
+        data = b""
+        while len(data) < size:
+            here = address + len(data)
             try:
-                words += self.words(address, (stop - address) // self.word)
+                data += self.memory.read(here, min(size - len(data), self.page - here % self.page))
             except MemoryFault:
                 break
-            address = stop
-        return words
+        return data
 
     def as_words(self, data: memoryview) -> Sequence[int]:
         """Return raw bytes of the target as words."""
