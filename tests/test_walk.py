@@ -267,6 +267,16 @@ def test_a_damaged_chunk_behind_a_larger_one_is_no_fencepost():
     assert [(p.code, p.address) for p in main_of(heap)[1]] == [("walk_ended", chunks[-1])]
 
 
+def test_before_damage_only_the_free_chunk_with_another_prev_size_behind_it_is_named():
+    heap, chunks = heap_with(
+        (USED, 64), (FREE, 256), (USED, 96), (FREE, 272), (USED, 112), (USED, 64)
+    )
+    heap.put(chunks[2], 0x73)
+    heap.put(chunks[5] + 8, 0x73)
+    codes = [("bad_size", chunks[5]), ("bad_prev_size", chunks[1])]
+    assert [(p.code, p.address) for p in main_of(heap)[1]] == codes
+
+
 def test_the_heaps_of_an_arena_add_up():
     heap = HeapBuilder()
     arena = heap.arena()

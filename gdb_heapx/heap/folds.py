@@ -106,9 +106,9 @@ class LinkSums(NamedTuple):
         unit: int = 1,
     ) -> LinkSums:
         """Return the sums over chunks at these multiples of `unit` bytes from `start`."""
-        apart = list(map(sub, fds, bks))
-        twist = start * sum(apart) + unit * sum(map(mul, at, apart))
-        return cls(start * len(at) + unit * sum(at), sum(fds), sum(bks), twist)
+        fd_sum, bk_sum = sum(fds), sum(bks)
+        twist = start * (fd_sum - bk_sum) + unit * sum(map(mul, at, map(sub, fds, bks)))
+        return cls(start * len(at) + unit * sum(at), fd_sum, bk_sum, twist)
 
     def plus(self, other: LinkSums) -> LinkSums:
         return LinkSums(*map(add, self, other))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, islice
 from operator import itemgetter
@@ -35,7 +35,7 @@ SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody
 LARGEST_SIZE = 1 << 47  # of a chunk
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: settled in place, for a copy of a run of one large chunk costs as it does
 class Run:
     """Consecutive chunks, each with its state known: the size word behind the last one was read.
 
@@ -109,15 +109,10 @@ class Run:
         words = self.words[:number]
         end = self.start + sum(word & ~FLAGS for word in words)
         free = [i for i in self.free if self.start + i * GRAIN < end]
-        part = replace(
-            self,
-            end=end,
-            words=words,
-            counts=Counter(words),
-            free=free,
-            following=self.words[number],
-        )
-        return replace(part, feet=sum(map(self.foot_of, free)))
+        foot = self.fields[0][(end - self.start) // GRAIN]
+        feet = sum(map(self.foot_of, free))
+        counts, following = Counter(words), self.words[number]
+        return Run(self.start, end, words, counts, free, self.fields, following, foot, feet)
 
 
 class BadChunkError(Exception):
@@ -239,24 +234,25 @@ class Scanner:
         goes_on = run.end < self._heap.end and size >= self._layout.min_size
         if goes_on and (following & self._bad or size > self._heap.end - run.end):
             return run.before(len(run.words) - 1)
-        run = replace(run, following=following, foot=foot)
+        run.foot, run.following = foot, following
         if following & PREV_INUSE:
             return run
         last = run.end - (run.words[-1] & ~FLAGS)
         index = (last - run.start) // GRAIN
         if not self._layout.header <= size <= LARGEST_SIZE:  # neither a chunk, nor top or fencepost
-            foot = run.words[-1] & ~FLAGS
-        fields = run.fields
+            run.foot = run.words[-1] & ~FLAGS
         links = CHUNK_WORDS if run.words[-1] >= self._layout.smallest_large else FD_NEXTSIZE
-        if index >= len(fields[links - 1]):
-            fields = self._fields(run.start, last + links * self._space.word)
-        free = [*run.free, index]
-        return replace(run, free=free, fields=fields, foot=foot, feet=run.feet + foot)
+        if index >= len(run.fields[links - 1]):
+            run.fields = self._fields(run.start, last + links * self._space.word)
+        run.free.append(index)
+        run.feet += run.foot
+        return run
 
     def _labelled(self, run: Run) -> Run:
         """Return a run with the chunks that the overlay names; each must be one of its own."""
-        fast, cached = (self._met(run, places) for places in self._overlay)
-        return replace(run, fast=fast, cached=cached) if fast or cached else run
+        run.fast = self._met(run, self._overlay.fast)
+        run.cached = self._met(run, self._overlay.cached)
+        return run
 
     def _met(self, run: Run, places: Places) -> frozenset[int]:
         expected = places.between(run.start, run.end)
