@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from operator import add, mul, sub
 from typing import NamedTuple, Protocol
 
@@ -42,12 +41,13 @@ class Counts:
     overlaid_bytes: int = 0
 
     def add(self, run: Run) -> None:
-        used, free, of_free = self.used, self.free, run.free_counts
+        used, free = self.used, self.free
         for word, count in run.counts.items():
-            used[word & ~FLAGS] += count - of_free[word]
-        for word, count in of_free.items():
+            used[word & ~FLAGS] += count
+        for word, count in run.free_counts.items() if run.free else ():
+            used[word & ~FLAGS] -= count
             free[word & ~FLAGS] += count
-        for chunks in (run.fast, run.cached):
+        for chunks in filter(None, (run.fast, run.cached)):
             self.overlaid_chunks += len(chunks)
             self.overlaid_bytes += sum(map(run.size_at, chunks))
 
@@ -149,6 +149,11 @@ class Linkage:
         pass
 
 
+def _bytes(counts: Counter[int]) -> int:
+    """Return the bytes of chunks that are counted by size word."""
+    return sum([(word & ~FLAGS) * count for word, count in counts.items()])
+
+
 @dataclass
 class Feet:
     """The free chunks whose size isn't the prev_size behind them: `flaws`, the first ones."""
@@ -156,7 +161,7 @@ class Feet:
     flaws: list[Problem] = field(default_factory=list)
 
     def add(self, run: Run) -> None:
-        if run.feet == sum((word & ~FLAGS) * count for word, count in run.free_counts.items()):
+        if not run.free or run.feet == _bytes(run.free_counts):
             return
         sizes = run.fields[SIZE]
         for i in run.free:
@@ -182,6 +187,8 @@ class FreeSpace:
     def add(self, run: Run) -> None:
         """Add a run; chunks too small for a page matter only beside fast ones, of any run."""
         holes, sizes, free = self.holes, run.fields[SIZE], run.free
+        if not free and not run.fast:
+            return
         if missing(holes.residency, run.start, run.end)[0]:
             self._add_absent(run)
         if not run.fast:
@@ -212,14 +219,14 @@ class LastInUse:
     address: int | None = None
 
     def add(self, run: Run) -> None:
-        address = run.end
-        behind = chain((run.following,), reversed(run.words))
-        for word, following in zip(reversed(run.words), behind):
+        address, following = run.end, run.following
+        for word in reversed(run.words):
             address -= word & ~FLAGS
             overlaid = address in run.fast or address in run.cached
             if following & PREV_INUSE and not overlaid:
                 self.address = address
                 return
+            following = word
 
     def close(self, end: int) -> None:
         pass

@@ -141,6 +141,7 @@ class Scanner:
         # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
         forbidden = IS_MMAPPED | (NON_MAIN_ARENA if heap.arena == 0 else 0)
         self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
+        self._smallest = layout.min_size
         self._window = SMALLEST_READ
 
     def runs(self) -> Iterator[Run]:
@@ -179,7 +180,7 @@ class Scanner:
     def _fields(self, address: int, end: int) -> tuple[Sequence[int], ...]:
         word = self._space.word
         data = self._space.words(address, max((end - address) // word, 2))
-        return tuple(data[number :: GRAIN // word] for number in range(CHUNK_WORDS))
+        return tuple([data[number :: GRAIN // word] for number in range(CHUNK_WORDS)])
 
     def _scan(self, address: int, end: int) -> Run:
         """Return the chunks that begin in [address, end).
@@ -188,7 +189,7 @@ class Scanner:
         """
         fields = self._fields(address, end)
         before, sizes = fields[:2]
-        smallest, in_use, index, previous, feet = self._layout.min_size, PREV_INUSE, 0, -1, 0
+        smallest, in_use, index, previous, feet = self._smallest, PREV_INUSE, 0, -1, 0
         words: list[int] = []
         free: list[int] = []
         append = words.append
@@ -231,7 +232,7 @@ class Scanner:
         """
         foot, following = self._space.words(run.end, 2)
         size = following & ~FLAGS
-        goes_on = run.end < self._heap.end and size >= self._layout.min_size
+        goes_on = run.end < self._heap.end and size >= self._smallest
         if goes_on and (following & self._bad or size > self._heap.end - run.end):
             return run.before(len(run.words) - 1)
         run.foot, run.following = foot, following
