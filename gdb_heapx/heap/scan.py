@@ -165,6 +165,7 @@ class Scanner:
                 yield self._labelled(settled)
             if fault:
                 raise fault
+            del run, settled  # what was read is let go before as much is read again
 
     def _read(self, address: int) -> Run:
         """Return the chunks that begin in one read from `address` on, the last one not settled."""

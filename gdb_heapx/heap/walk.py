@@ -29,6 +29,7 @@ def walk(
         for run in scanner.runs():
             for fold in folds:
                 fold.add(run)
+            del run  # before the next one is read
         for fold in folds:
             fold.close(heap.end)
     except SwappedOutError as fault:

@@ -77,7 +77,7 @@ class QuietMemory:
         page_start, end = address - address % page, address + size
         for untouched, run in groupby(states, UNTOUCHED.__eq__):
             start = max(page_start, address)
-            page_start += sum(1 for _ in run) * page
+            page_start += len(list(run)) * page
             stop = min(page_start, end)
             read = self._read_untouched if untouched else self._memory.read
             data[start - address : stop - address] = read(start, stop - start)
