@@ -48,7 +48,7 @@ class Taken:
     def evaluate(self, expression: str) -> int:
         return int(expression, 0)
 
-    def malloc_trim(self, pad: int) -> int:
+    def malloc_trim(self, scope: Scope) -> int:
         raise HeapxError("there is no process to change")
 
     @contextmanager

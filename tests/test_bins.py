@@ -307,6 +307,25 @@ def test_links_that_are_swapped_between_chunks_of_any_two_bins_are_found(machine
             swap(heap, (first + offset, links[0]), (second + offset, links[1]))
 
 
+@pytest.mark.parametrize("sizes", [[(FREE, 256)] * 8, [(FREE, 256 + 32 * i) for i in range(4)]])
+def test_chunks_that_swapped_both_links_are_found(sizes):
+    """In a list with equal gaps between its chunks, and where each has a bin for itself."""
+    heap, chunks = with_bins(*sizes)
+    for one, other in combinations(chunks, 2):
+        mine, its = ([heap.peek(chunk + at) for at in (16, 24)] for chunk in (one, other))
+        swap(heap, *zip((one + 16, one + 24, other + 16, other + 24), its + mine))
+        codes = {problem.code for problem in problems_of(heap)}
+        assert codes & {"bad_link", "bad_size"}, (one, other)
+        swap(heap, *zip((one + 16, one + 24, other + 16, other + 24), mine + its))
+
+
+def test_an_empty_bin_that_leads_back_to_a_chunk_is_a_problem():
+    heap, chunks = with_bins((FREE, 256))
+    pseudo = heap.layout.bin_at(heap.main.address, 20)
+    heap.poke(pseudo + 24, chunks[0])
+    assert one_problem(heap).code == "bad_link"
+
+
 def swap(heap, *words):
     for address, value in words:
         heap.poke(address, value)

@@ -53,3 +53,12 @@ def test_what_has_moved_is_read_again(start, moved):
 def test_other_wishes_of_the_user_are_another_reading(mixed):
     lines = ("heapx arenas", "set heapx swap-in 1M", "heapx arenas", "heapx arenas --swap-in 2M")
     assert readings(mixed, *lines) == [1, 1, 2, 3]
+
+
+def test_a_process_that_was_killed_meanwhile_has_no_old_answer(start):
+    """gdb tells of no event: it doesn't know yet."""
+    process = start("mixed")
+    lines = ("heapx arenas", f"shell kill -9 {process.pid}", "shell sleep 0.2", "heapx arenas")
+    result = gdb(*lines, target=("-p", process.pid))
+    assert result.out.count("arenas, sizes in") == 1
+    assert "Traceback" not in result.err

@@ -33,11 +33,13 @@ from gdb_heapx.commands.arenas import MMAPPED_TOTAL
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.glibc.layout import Member
 from gdb_heapx.heap.states import NAMES, State
+from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.notes import sentence
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
+from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.regions import Owner
-from gdb_heapx.snapshots.take import take
+from gdb_heapx.snapshots.take import snapshot_of, take
 from gdb_heapx.target.images import Image
 from gdb_heapx.target.pages import UNTOUCHED
 from gdb_heapx.why.thresholds import free_would_trim, thresholds
@@ -763,3 +765,16 @@ def test_a_base_that_is_not_mapped_hides_the_main_arena_only():
     snapshot = take(heap.target())
     assert {p.arena for p in snapshot.problems} <= {0}
     assert [a.in_use for a in snapshot.arenas()][1:] == [640, 640]
+
+
+def test_of_what_was_opened_once_a_second_snapshot_reads_nothing_and_chunks_only_themselves():
+    heap = usual()
+    opened = open_target(heap.target())
+    first = snapshot_of(opened)
+    heap.memory.reads.clear()
+    assert snapshot_of(opened) == first
+    assert heap.memory.reads == []
+    counts = Catalogue(opened).count()
+    assert counts["in use"][0] == sum(arena.book[USED] for arena in heap.arenas)
+    chunks = sum(heap.size for arena in first.arenas() for heap in arena.heaps)
+    assert sum(size for _, size in heap.memory.reads) < 2 * chunks

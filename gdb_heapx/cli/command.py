@@ -31,8 +31,10 @@ class Session(Protocol):
     def evaluate(self, expression: str) -> int:
         """Return the address that an expression means; HeapxError where it means none."""
 
-    def malloc_trim(self, pad: int) -> int:
-        """Call malloc_trim(pad) in the process and return its result; HeapxError if it can't be."""
+    def malloc_trim(self, scope: Scope) -> int:
+        """Call malloc_trim (of the scope's pad) in the process and return its result; HeapxError if
+        it can't be.
+        """
 
 
 def hanging(label: str, words: Sequence[str]) -> str:

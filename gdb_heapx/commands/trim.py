@@ -143,7 +143,7 @@ def _trim_now(
             f"a thread holds the lock of arena {locked[0]}: malloc_trim would wait for it forever",
             "Let the process run on, and try again.",
         )
-    result = session.malloc_trim(scope.pad)
+    result = session.malloc_trim(scope)
     after = session.take(Scope(walk=False, swap_in=scope.swap_in))
     left = {arena.address: arena.amount.resident for arena in after.arenas()}
     trimmed: list[_Trimmed] = []

@@ -34,12 +34,6 @@ def _at_a_terminal() -> bool:
     return os.isatty(1) and editing.rstrip().endswith("on.")
 
 
-COMPLETED_BY_GDB: dict[str, int] = {
-    "address": gdb.COMPLETE_EXPRESSION,
-    "file": gdb.COMPLETE_FILENAME,
-}
-
-
 class _GdbCommand(gdb.Command):
     """One declared command as gdb sees it."""
 

@@ -35,7 +35,7 @@ class GdbSession:
                 f"{expression} is no address: {error}", "Give a number, or an expression of gdb's."
             ) from None
 
-    def malloc_trim(self, pad: int) -> int:
+    def malloc_trim(self, scope: Scope) -> int:
         """Call malloc_trim of every libc in one thread, while all others stand still."""
         inferior = gdb.selected_inferior()
         if core_path() is not None:
@@ -46,7 +46,7 @@ class GdbSession:
                 f"thread {lwp} is inside {function}: malloc_trim could wait for it forever",
                 "Let the process run on, and try again.",
             )
-        target = _opened(Scope()).target
+        target, pad = _opened(scope).target, scope.pad
         if pad >> 8 * target.space.word:
             raise UsageError(f"--pad {pad} is more than any memory of this process")
         found = (image.function("malloc_trim") for image in glibc_images(target))

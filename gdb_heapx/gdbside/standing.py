@@ -8,7 +8,8 @@ import gdb
 
 from ..locate.libcs import Given
 from ..snapshots.opened import Opened, open_target
-from .inferior import core_path, current_target
+from ..target.procfs import status_of
+from .inferior import core_path, current_target, is_native
 
 # Whatever may make a reading stale: it ran, memory was written, files came or went.
 EVENTS = (
@@ -33,7 +34,7 @@ def opened(swap_in: int | None, given: Given) -> Opened:
     HeapxError where there is none, or no glibc malloc that can be read.
     """
     inferior = gdb.selected_inferior()
-    key = (inferior.num, inferior.pid, core_path(), swap_in, given)
+    key = (inferior.num, inferior.pid, core_path(), swap_in, given, _by_kernel(inferior))
     if _kept and _kept[0].key == key:
         return _kept[0].opened
     forget()
@@ -44,6 +45,12 @@ def opened(swap_in: int | None, given: Given) -> Opened:
         for name in EVENTS:
             getattr(gdb.events, name).connect(forget)
     return found
+
+
+def _by_kernel(inferior: gdb.Inferior) -> tuple[str | None, ...]:
+    """Return what changes of a process though nobody lets it run: it is killed, or swapped out."""
+    status = status_of(inferior.pid) if is_native(inferior) else {}
+    return tuple(status.get(name) for name in ("State", "VmRSS", "VmSwap"))
 
 
 def forget(_event: object = None) -> None:

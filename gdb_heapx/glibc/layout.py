@@ -139,11 +139,6 @@ class Layout:
         """Return the heap_info that holds a chunk with NON_MAIN_ARENA set (heap_for_ptr)."""
         return align_down(address, self.heap_max)
 
-    @property
-    def first_heap_chunk_gap(self) -> int:
-        """Bytes from a non-main arena's first heap_info to its first chunk."""
-        return self.first_chunk(self.heap_info.size + self.state.size)
-
     @cached_property
     def _small_correction(self) -> int:
         return int(self.alignment > 2 * self.word)  # SMALLBIN_CORRECTION

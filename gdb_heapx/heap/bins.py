@@ -147,13 +147,15 @@ def bin_of(space: Space, listed: FreeList, followed: Followed) -> Bin:
 
 
 def regular_heads(space: Space, layout: Layout, arena: Arena) -> list[BinHead]:
-    """Return the heads of an arena's regular bins that hold chunks."""
+    """Return the heads of an arena's regular bins that hold chunks, or lead anywhere at all."""
     links = arena.record.array("bins", space.word)
     heads = [
         BinHead(index, layout.bin_at(arena.address, index), *links[2 * index - 2 : 2 * index])
         for index in range(UNSORTED, LAST_BIN + 1)
     ]
-    return [head for head in heads if head.fd not in (head.pseudo, 0)]  # 0: never initialised
+    empty = ((head.pseudo, head.pseudo) for head in heads)
+    none = (0, 0)  # never initialised
+    return [h for h, itself in zip(heads, empty) if (h.fd, h.bk) not in (itself, none)]
 
 
 def read_regular(
@@ -170,8 +172,8 @@ def read_regular(
     if free is not None and sums and sums.closed:
         unsorted = _unsorted(space, lists, free)
         derived = unsorted and _derive(space, layout, lists, free, unsorted)
-        if derived is not None:
-            wrong = [] if free.skips.closed else _wrong_skips(lists, links, space.word)
+        wrong = [] if free.skips.closed else _wrong_skips(lists, links, space.word)
+        if derived is not None and wrong is not None:
             return _bins_of(arena, derived, wrong, None, sums)
     bins: list[Bin] = []
     problems: list[Problem] = []
@@ -184,11 +186,14 @@ def read_regular(
     return _bins_of(arena, bins, problems, address_sum)
 
 
-def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem]:
-    """Return where the large bins' links to the next size are wrong."""
+def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem] | None:
+    """Return where the large bins' links to the next size are wrong; None where one breaks."""
     large = (each for each in lists if each.kind is State.LARGE)
     found = (wrong_skip(each.name, links, each.chunks(), word) for each in large)
-    return [problem for problem in found if problem is not None]
+    try:
+        return [problem for problem in found if problem is not None]
+    except (BrokenError, MemoryFault):
+        return None
 
 
 def _bins_of(

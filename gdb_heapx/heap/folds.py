@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import add, mul, sub
+from operator import add
 from typing import NamedTuple, Protocol
 
 from ..errors import Problem
@@ -81,14 +81,16 @@ class Counts:
 
 
 class LinkSums(NamedTuple):
-    """Sums over chunks of circular lists: of their addresses, of the links that each has, fd and
-    bk, and of address * (fd - bk).
+    """Sums over chunks of circular lists: of their addresses, and of the links that each has, fd
+    and bk; `twist` is the sum of p * q * q over each (p, q) = (chunk, fd), less that over each
+    (bk, chunk).
 
     In lists that are linked both ways each chunk is some chunk's fd once and some chunk's bk once,
     so the first three agree. Each (chunk, fd) is some other's (bk, chunk) there, so the last one is
-    0. A link that leads elsewhere makes the former differ. Two links that are swapped, x of chunk a
-    and y of chunk b, change only the latter, by (a - b) * (x - y), which is never 0. (A sum of a
-    hash of pairs, such as Python's of tuples, can stay the same: it is too close to linear.)
+    0. A link that leads elsewhere makes the former differ. Two that are swapped, x of chunk a and y
+    of chunk b, change only the latter, by (a - b) * (x * x - y * y). (A sum of p * q stays the same
+    where chunks swap both links in a list with equal gaps; one of hashes, such as Python's of
+    tuples, is too close to linear.)
     """
 
     chunks: int = 0
@@ -97,18 +99,10 @@ class LinkSums(NamedTuple):
     twist: int = 0
 
     @classmethod
-    def of(
-        cls,
-        at: Sequence[int],
-        fds: Sequence[int],
-        bks: Sequence[int],
-        start: int = 0,
-        unit: int = 1,
-    ) -> LinkSums:
-        """Return the sums over chunks at these multiples of `unit` bytes from `start`."""
-        fd_sum, bk_sum = sum(fds), sum(bks)
-        twist = start * (fd_sum - bk_sum) + unit * sum(map(mul, at, map(sub, fds, bks)))
-        return cls(start * len(at) + unit * sum(at), fd_sum, bk_sum, twist)
+    def of(cls, chunks: Sequence[int], fds: Sequence[int], bks: Sequence[int]) -> LinkSums:
+        """Return the sums over these chunks."""
+        twist = sum([p * (fd * fd - bk * p) for p, fd, bk in zip(chunks, fds, bks)])
+        return cls(sum(chunks), sum(fds), sum(bks), twist)
 
     def plus(self, other: LinkSums) -> LinkSums:
         return LinkSums(*map(add, self, other))
@@ -134,7 +128,7 @@ class Linkage:
 
     def add(self, run: Run) -> None:
         if run.free:
-            found = LinkSums.of(run.free, run.of_free(FD), run.of_free(BK), run.start, GRAIN)
+            found = LinkSums.of(run.free_addresses, run.of_free(FD), run.of_free(BK))
             self.links = self.links.plus(found)
             if max(run.free_counts) >= self.large:
                 self._add_skips(run)
@@ -142,7 +136,8 @@ class Linkage:
     def _add_skips(self, run: Run) -> None:
         sizes, fds, bks = run.fields[SIZE], run.fields[FD_NEXTSIZE], run.fields[BK_NEXTSIZE]
         at = [i for i in run.free if sizes[i] >= self.large and (fds[i] or bks[i])]
-        found = LinkSums.of(at, [fds[i] for i in at], [bks[i] for i in at], run.start, GRAIN)
+        chunks = [run.start + i * GRAIN for i in at]
+        found = LinkSums.of(chunks, [fds[i] for i in at], [bks[i] for i in at])
         self.skips = self.skips.plus(found)
 
     def close(self, end: int) -> None:
@@ -156,7 +151,10 @@ def _bytes(counts: Counter[int]) -> int:
 
 @dataclass
 class Feet:
-    """The free chunks whose size isn't the prev_size behind them: `flaws`, the first ones."""
+    """The free chunks whose size isn't the prev_size behind them: `flaws`, the first ones.
+
+    They are looked for where the sums of a run differ: two prev_sizes that are swapped aren't seen.
+    """
 
     flaws: list[Problem] = field(default_factory=list)
 

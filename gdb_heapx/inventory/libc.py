@@ -124,7 +124,7 @@ class Inventory:
         in them is noted.
         """
         heaps = arena.heaps if arena.main else tuple(filter(wanted.reaches, arena.heaps))
-        parts = self.reading.parts(arena, heaps)
+        parts = self.reading.walked(arena, heaps).parts or []
         if (arena.index, heaps) not in self._noted:
             self._noted.add((arena.index, heaps))
             for part in parts:
@@ -138,8 +138,7 @@ class Inventory:
         """
         if (arena.index, arena.heaps) in self._noted and arena.index not in self._compared:
             self._compared.add(arena.index)
-            walked = self.reading.parts(arena, arena.heaps)
-            self.note(self.reading.compared(arena, walked).problems())
+            self.note(self.reading.arena(arena).problems())
 
     def seen(
         self, arena: Arena, part: Walked, start: int | None = None, before: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..errors import CORE_CUT, Problem
 from ..locate.allocators import no_glibc, other_allocators
@@ -33,7 +34,14 @@ class Opened:
 
     def allocators(self, unused: bool) -> tuple[str, ...]:
         """Return the other allocators that serve the program's malloc."""
-        return other_allocators(self.target, self.mallocs[0].libc, unused)
+        if unused not in self._allocators:
+            found = other_allocators(self.target, self.mallocs[0].libc, unused)
+            self._allocators[unused] = found
+        return self._allocators[unused]
+
+    @cached_property
+    def _allocators(self) -> dict[bool, tuple[str, ...]]:
+        return {}
 
 
 def open_target(target: Target, given: Given = NOTHING_GIVEN) -> Opened:

@@ -44,6 +44,13 @@ class Mmapped(NamedTuple):
     problems: list[Problem]
 
 
+class _Walk(NamedTuple):
+    """The heaps that were walked over, None without a walk, and the free space between chunks."""
+
+    parts: list[Walked] | None
+    holes: Holes
+
+
 class MallocReading:
     """What one libc's malloc says of itself, read at once, and its chunks, when they are asked for.
 
@@ -57,7 +64,7 @@ class MallocReading:
         self.outline = read_outline(target, libc)
         self.trimmer = Trimmer(target.space)
         self._arenas: dict[tuple[int, bool], ArenaReading] = {}
-        self._parts: dict[tuple[int, tuple[Heap, ...]], list[Walked]] = {}
+        self._walks: dict[tuple[int, tuple[Heap, ...]], _Walk] = {}
 
     @property
     def arenas(self) -> list[Arena]:
@@ -67,38 +74,30 @@ class MallocReading:
     def identity(self) -> Identity:
         return Identity(self.libc.path, self.libc.image.build_id, self.libc.found[0].value)
 
-    def arena(self, arena: Arena, walk: bool = True) -> ArenaReading:
-        """Return what the lists of an arena say, and the walk over all its chunks."""
-        if (arena.index, walk) not in self._arenas:
+    def walked(self, arena: Arena, heaps: tuple[Heap, ...]) -> _Walk:
+        """Return some heaps of an arena, as the walk over their chunks finds them, and the holes
+        between these.
+        """
+        if (arena.index, heaps) not in self._walks:
             holes = Holes(self.trimmer, self.space.residency)
-            overlay, layout = self.outline.overlay, self.libc.layout
-            walked = walk_arena(self.space, layout, arena, overlay, holes) if walk else None
-            self._arenas[arena.index, walk] = self.compared(arena, walked, holes)
+            only, overlay = replace(arena, heaps=heaps), self.outline.overlay
+            parts = walk_arena(self.space, self.libc.layout, only, overlay, holes)
+            self._walks[arena.index, heaps] = _Walk(parts, holes)
+        return self._walks[arena.index, heaps]
+
+    def arena(self, arena: Arena, walk: bool = True) -> ArenaReading:
+        """Return what the lists of an arena say beside what the walk over all its chunks finds."""
+        if (arena.index, walk) not in self._arenas:
+            self._arenas[arena.index, walk] = self._compared(arena, walk)
         return self._arenas[arena.index, walk]
 
-    def parts(self, arena: Arena, heaps: tuple[Heap, ...]) -> list[Walked]:
-        """Return some heaps of an arena, as the walk over their chunks finds them; of a main arena
-        all of them. Pages aren't looked at.
-        """
-        whole = self._arenas.get((arena.index, True))
-        if whole is not None and whole.walked is not None and heaps == arena.heaps:
-            return whole.walked
-        if (arena.index, heaps) not in self._parts:
-            only, overlay = replace(arena, heaps=heaps), self.outline.overlay
-            parts = walk_arena(self.space, self.libc.layout, only, overlay)
-            self._parts[arena.index, heaps] = parts
-        return self._parts[arena.index, heaps]
-
-    def compared(
-        self, arena: Arena, walked: list[Walked] | None, holes: Holes | None = None
-    ) -> ArenaReading:
-        """Return what the lists of an arena say beside what a walk has found."""
-        layout, outline, free = self.libc.layout, self.outline, free_chunks(arena, walked)
-        regular = read_regular(self.space, layout, arena, outline.links, free)
+    def _compared(self, arena: Arena, walk: bool) -> ArenaReading:
+        space, outline, layout = self.space, self.outline, self.libc.layout
+        nothing = _Walk(None, Holes(self.trimmer, space.residency))
+        walked, holes = self.walked(arena, arena.heaps) if walk else nothing
+        regular = read_regular(space, layout, arena, outline.links, free_chunks(arena, walked))
         bins = ArenaBins.joined(outline.fast[arena.index], regular)
-        holes = holes or Holes(self.trimmer, None)
-        residency = self.space.residency
-        return ArenaReading(arena, bins, walked, holes, outline.caches, layout, residency)
+        return ArenaReading(arena, bins, walked, holes, outline.caches, layout, space.residency)
 
     @cached_property
     def mmapped(self) -> Mmapped:
