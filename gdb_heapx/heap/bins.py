@@ -247,17 +247,18 @@ def unsorted_is_shorter(
 def _unsorted(space: Space, lists: list[FreeList], free: FreeChunks) -> _Sizes | None:
     """Return the unsorted chunks by size; None where a list can't be followed to its end."""
     found = [_Sizes(Counter(), Counter(), Counter()) for _ in range(2)]
-    shorter = unsorted_is_shorter(lists, [partial(_count, space, sizes) for sizes in found])
+    shorter = unsorted_is_shorter(lists, [partial(_count, space, free, sizes) for sizes in found])
     if shorter is None:
         return None
     return found[0] if shorter else _rest(free, found[1])
 
 
-def _count(space: Space, sizes: _Sizes, chunk: int, size: int) -> None:
+def _count(space: Space, free: FreeChunks, sizes: _Sizes, chunk: int, size: int) -> None:
     sizes.number[size] += 1
-    absent, swapped = missing(space.residency, chunk, chunk + size)
-    sizes.absent[size] += absent
-    sizes.swapped[size] += swapped
+    if free.absent.get(size):  # else nothing is, of any free chunk of this size
+        absent, swapped = missing(space.residency, chunk, chunk + size)
+        sizes.absent[size] += absent
+        sizes.swapped[size] += swapped
 
 
 def _rest(free: FreeChunks, part: _Sizes) -> _Sizes:

@@ -195,10 +195,7 @@ class Scanner:
         free: list[int] = []
         append = words.append
         try:
-            while True:
-                size = sizes[index]
-                if size < smallest:
-                    break
+            while (size := sizes[index]) >= smallest:
                 append(size)
                 if not size & in_use:
                     free.append(previous)
