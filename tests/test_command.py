@@ -13,8 +13,8 @@ from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
 from sessions import Taken, catalogue_of, said
 
 from gdb_heapx.cli.arguments import Arg
-from gdb_heapx.cli.command import REGISTRY, Needs, command
-from gdb_heapx.cli.execute import Terminal, execute, find, parse
+from gdb_heapx.cli.command import REGISTRY, Needs, command, find, parse
+from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.report.files import write_whole

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -210,6 +212,22 @@ def test_data_is_asked_for_by_its_name():
         if folder(name) != "gdbside"
     }
     assert asked == {"__init__", "report.render"}
+
+
+@pytest.mark.parametrize("word", ["arenas", "heaps", "chunks"])
+def test_for_a_command_line_nothing_is_imported_that_reads_a_heap(word):
+    """The shell command only checks it; gdb's side, another process, answers."""
+    lines = (
+        "import sys",
+        "from gdb_heapx.shell import main",
+        f"main.load_command({word!r}) and main.parse(*main.find([{word!r}]))",
+        "print(*sys.modules)",
+    )
+    command = [sys.executable, "-c", "\n".join(lines)]
+    imported = subprocess.check_output(command, cwd=PACKAGE.parent, text=True).split()
+    assert f"gdb_heapx.commands.{word}" in imported
+    reading = ("heap.scan", "snapshots.take", "inventory.libc", "commands.why")
+    assert {f"gdb_heapx.{name}" for name in reading}.isdisjoint(imported)
 
 
 def test_only_gdbside_imports_gdb():

@@ -7,13 +7,17 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..inventory.catalogue import Catalogue
+from ..errors import UsageError
+from ..report.files import check_output
 from ..report.model import Report, Schema
-from ..snapshots.malloc import Scope
-from ..snapshots.take import Snapshot
-from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg
+from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg, parse_words
+
+if TYPE_CHECKING:
+    from ..inventory.catalogue import Catalogue
+    from ..snapshots.malloc import Scope
+    from ..snapshots.take import Snapshot
 
 HELP_WIDTH = 79
 CHUNKS_FLAG = "--chunks"
@@ -165,6 +169,27 @@ def command(
         return function
 
     return declare
+
+
+def find(words: Sequence[str]) -> tuple[Command, list[str]]:
+    """Return the command that a command line names, and its arguments."""
+    commands = REGISTRY
+    if words and f"heapx {words[0]}" in commands:
+        return commands[f"heapx {words[0]}"], list(words[1:])
+    if words[:1] == ["help"]:
+        line = " ".join(("help heapx", *words[1:]))
+        raise UsageError("heapx has no command 'help'", f"In gdb: {line}")
+    if words and not words[0].startswith("-"):
+        names = ", ".join(sorted(name.partition(" ")[2] for name in commands if " " in name))
+        raise UsageError(f"heapx has no command {words[0]!r}", f"Commands: {names}")
+    return commands["heapx"], list(words)
+
+
+def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
+    """Return a command's arguments by key; UsageError if they make no sense."""
+    options = parse_words(declared.name, declared.all_args, words)
+    check_output(options["output"])
+    return options
 
 
 def _faults(declared: Command) -> Iterator[str]:

@@ -8,28 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import __version__
-from ..errors import UsageError, escape
+from ..errors import escape
 from ..inventory.catalogue import Catalogue
 from ..locate.allocators import not_glibc
 from ..report.arrange import arrange
-from ..report.files import check_output, write_whole
+from ..report.files import write_whole
 from ..report.model import Report, Value
 from ..report.render import FORMATS, Context, missing_libraries
 from ..report.style import Style
 from ..snapshots.malloc import Scope
 from ..snapshots.take import Snapshot
-from .arguments import parse_words
-from .command import REGISTRY, Command, Needs, Session
+from .command import Command, Needs, Session, find, parse
 from .preferences import NONE_PREFERRED, Preferred
 
 DAMAGED = 1
-
-
-def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
-    """Return a command's arguments by key; UsageError if they make no sense."""
-    options = parse_words(declared.name, declared.all_args, words)
-    check_output(options["output"])
-    return options
 
 
 @dataclass(frozen=True)
@@ -46,20 +38,6 @@ class Answer:
 
     status: int
     warning: str | None = None
-
-
-def find(words: Sequence[str]) -> tuple[Command, list[str]]:
-    """Return the command that a command line names, and its arguments."""
-    commands = REGISTRY
-    if words and f"heapx {words[0]}" in commands:
-        return commands[f"heapx {words[0]}"], list(words[1:])
-    if words[:1] == ["help"]:
-        line = " ".join(("help heapx", *words[1:]))
-        raise UsageError("heapx has no command 'help'", f"In gdb: {line}")
-    if words and not words[0].startswith("-"):
-        names = ", ".join(sorted(name.partition(" ")[2] for name in commands if " " in name))
-        raise UsageError(f"heapx has no command {words[0]!r}", f"Commands: {names}")
-    return commands["heapx"], list(words)
 
 
 def execute(

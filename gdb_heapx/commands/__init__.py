@@ -8,6 +8,13 @@ import pkgutil
 from ..cli.command import REGISTRY, Command
 
 
+def load_command(word: str) -> bool:
+    """Import this command's module alone, which takes half the time; tell whether there is one."""
+    if word in [module.name for module in pkgutil.iter_modules(__path__)]:
+        importlib.import_module(f"{__name__}.{word}")
+    return f"heapx {word}" in REGISTRY
+
+
 def load_commands() -> dict[str, Command]:
     """Import every module of this package, and return what they declared."""
     for module in pkgutil.iter_modules(__path__):

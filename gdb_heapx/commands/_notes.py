@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from ..inventory.catalogue import Catalogue
-from ..report.model import Note
 from ..report.notes import note
-from ..snapshots.figures import ArenaFigures
-from ..snapshots.malloc import Malloc
-from ..snapshots.take import Snapshot
-from ..why.sums import Case
+
+if TYPE_CHECKING:
+    from ..inventory.catalogue import Catalogue
+    from ..report.model import Note
+    from ..snapshots.figures import ArenaFigures
+    from ..snapshots.malloc import Malloc
+    from ..snapshots.take import Snapshot
+    from ..why.sums import Case
 
 
 def equation(case: Case) -> Note:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import __version__
 from ..cli.command import command
 from ..report.model import Column, Kind, Report, Schema
-from ..snapshots.take import Snapshot
-from ..target.facts import Facts
 from ._columns import LIBC
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
+    from ..target.facts import Facts
 
 ABOUT = Schema(
     "about",

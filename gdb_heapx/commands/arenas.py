@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import NAMES, State
 from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
-from ..snapshots.malloc import Malloc
-from ..snapshots.take import Snapshot
 from ._columns import LIBC
 from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.malloc import Malloc
+    from ..snapshots.take import Snapshot
 
 
 def _of_state(state: State, what: str) -> Callable[[ArenaFigures], Value]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import NO_WALK, OF_ARENA, Arg
 from ..cli.command import command
-from ..heap.bins import Bin
 from ..heap.states import NAMES, REGULAR, State
-from ..inventory.catalogue import Catalogue
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
-from ..snapshots.take import Snapshot
 from ._columns import BIN_COLUMNS, LIBC
 from ._notes import residency_note
+
+if TYPE_CHECKING:
+    from ..heap.bins import Bin
+    from ..inventory.catalogue import Catalogue
+    from ..snapshots.take import Snapshot
 
 BINS = Schema(
     "bins",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
 from ..report.model import Column, Kind, Notes, Report, Schema, within
 from ..report.notes import note
-from ..snapshots.figures import Check
-from ..snapshots.malloc import Malloc
-from ..snapshots.take import Snapshot
 from ._columns import LIBC
+
+if TYPE_CHECKING:
+    from ..snapshots.figures import Check
+    from ..snapshots.malloc import Malloc
+    from ..snapshots.take import Snapshot
 
 CHECKS = Schema(
     "check",

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import ADDRESS
 from ..cli.command import Needs, command
 from ..errors import HeapxError, Problem
 from ..glibc.releases import tcache_has_key
 from ..heap.states import NAMES, State
-from ..inventory.catalogue import Around, Catalogue, Position
 from ..inventory.chunk import BINNED, FAST, LISTED, TCACHE, TOP, UNKNOWN, Chunk
 from ..inventory.words import name_of, words_of
 from ..report.model import Column, Dump, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note
-from ..target.amounts import Amount
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
 from ._notes import residency_note
+
+if TYPE_CHECKING:
+    from ..inventory.catalogue import Around, Catalogue, Position
+    from ..target.amounts import Amount
 
 ONE = Schema(
     "chunk",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import Needs, command
 from ..errors import UsageError
-from ..inventory.catalogue import Catalogue
 from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, Wanted
 from ..report.model import Notes, Report, Schema, Steps
 from ..snapshots.figures import select_arenas
 from ._columns import CHUNK_COLUMNS, STATE, TOTALS
+
+if TYPE_CHECKING:
+    from ..inventory.catalogue import Catalogue
 
 CHUNKS = Schema("chunks", CHUNK_COLUMNS)
 COUNTS = Schema("chunk_counts", (STATE, *TOTALS), adds=("chunks",))

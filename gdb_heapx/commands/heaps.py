@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..report.model import Column, Kind, Notes, Report, Schema, within
 from ..snapshots.figures import ArenaFigures, HeapFigures, select_arenas
-from ..snapshots.take import Snapshot
 from ._columns import IN_MEMORY, LIBC
 from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
 
 HEAPS = Schema(
     "heaps",

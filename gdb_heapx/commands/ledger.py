@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note
-from ..snapshots.ledger import Ledger
 from ..snapshots.regions import APART
-from ..snapshots.take import Snapshot
-from ..target.amounts import Amount
 from ..why.sums import Case
 from ._columns import LIBC
 from ._notes import equation, mmapped_notes, usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.ledger import Ledger
+    from ..snapshots.take import Snapshot
+    from ..target.amounts import Amount
 
 OWNER = Column("owner", Kind.TEXT, of="name")
 AMOUNTS = within(

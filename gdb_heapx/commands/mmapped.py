@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
-from ..heap.mmapped import MmappedChunk
 from ..heap.states import NAMES, State
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
 from ..report.notes import note
-from ..snapshots.take import Snapshot
-from ..target.amounts import Amount
 from ._columns import IN_MEMORY, LIBC
 from ._notes import residency_note
+
+if TYPE_CHECKING:
+    from ..heap.mmapped import MmappedChunk
+    from ..snapshots.take import Snapshot
+    from ..target.amounts import Amount
 
 MMAPPED = Schema(
     "mmapped",

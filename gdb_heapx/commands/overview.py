@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import NO_WALK
 from ..cli.command import command
@@ -20,10 +20,12 @@ from ..report.model import (
 )
 from ..report.notes import note
 from ..snapshots.regions import Owner
-from ..snapshots.take import Snapshot
 from ..why.causes import find_causes
 from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
 
 
 class _Part(NamedTuple):

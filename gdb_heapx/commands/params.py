@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
 from ..report.model import Column, Kind, Notes, Report, Schema, counted, size_text
 from ..report.notes import note
-from ..snapshots.malloc import Malloc
-from ..snapshots.take import Snapshot
 from ..why.sources import Environment, outcome, settings_of, source_of
 from ._columns import LIBC
 from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.malloc import Malloc
+    from ..snapshots.take import Snapshot
 
 PARAMS = Schema(
     "params",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import command
@@ -12,8 +12,10 @@ from ..heap.census import SizeRow, by_size, joined
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps, within
 from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
-from ..snapshots.take import Snapshot
 from ._notes import mmapped_notes, usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
 
 SIZES = Schema(
     "sizes",

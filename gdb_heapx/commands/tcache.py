@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
-from ..heap.bins import Bin
-from ..heap.tcaches import ThreadCache
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
-from ..snapshots.malloc import Malloc
-from ..snapshots.take import Snapshot
 from ._columns import BIN_COLUMNS, LIBC
 from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..heap.bins import Bin
+    from ..heap.tcaches import ThreadCache
+    from ..snapshots.malloc import Malloc
+    from ..snapshots.take import Snapshot
 
 TCACHE_BINS = Schema(
     "tcache",

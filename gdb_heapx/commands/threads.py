@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
 from ..report.notes import note
-from ..snapshots.malloc import Malloc, MallocThread
-from ..snapshots.take import Snapshot
 from ._columns import LIBC
 from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.malloc import Malloc, MallocThread
+    from ..snapshots.take import Snapshot
 
 
 class _Thread(NamedTuple):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import State
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
-from ..snapshots.take import Snapshot
-from ..target.amounts import Amount
 from ..why.thresholds import FreeTrim, free_would_trim, thresholds
 from ._columns import IN_MEMORY, LIBC
 from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
+    from ..target.amounts import Amount
 
 TOPS = Schema(
     "top",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from operator import attrgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import ARENA, PAD, Arg
 from ..cli.command import Needs, Session, command
@@ -25,9 +25,11 @@ from ..report.model import (
 from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..snapshots.malloc import Scope
-from ..snapshots.take import Snapshot
 from ._columns import LIBC
 from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
 
 # By part: its heading, and its rank where the terminal is narrow. Text shows what is resident.
 TRIM_PARTS = {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..cli.command import command
 from ..report.model import DATA_ONLY, Column, Findings, Kind, Notes, Report, Schema
-from ..snapshots.take import Snapshot
 from ..why.causes import find_causes
 from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
 
 # For scripts; text shows the findings themselves.
 WHY = Schema(

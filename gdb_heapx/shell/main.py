@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..cli.command import find, parse
 from ..cli.completions import completions
-from ..cli.execute import find, parse
 from ..cli.manual import SHELL_ARGS, help_text
 from ..cli.preferences import by_name
-from ..commands import load_commands
+from ..commands import load_command, load_commands
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
 from .asking import Reply, ask
@@ -128,15 +128,17 @@ def _print_line(text: str) -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     options = _options(arguments)
-    load_commands()
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    asks_help = options.help or words[:1] == ["help"] or words[-1:] in (["--help"], ["-h"])
+    if options.completion or asks_help or not (words and load_command(words[0])):
+        load_commands()
     if options.version or options.loader:
         _print_line(__version__ if options.version else str(loader()))
         return 0
     if options.completion:
         _print([completions(options.completion).encode()])
         return 0
-    words = options.words[1:] if options.words[:1] == ["--"] else options.words
-    if options.help or words[:1] == ["help"] or words[-1:] in (["--help"], ["-h"]):
+    if asks_help:
         topic = [word for word in words if word not in ("help", "heapx", "--help", "-h")]
         _print_line(find(topic)[0].help() if topic else help_text())
         return 0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import UsageError
 from ..heap.arenas import Arena
-from ..heap.bins import ArenaBins
-from ..heap.census import Census
 from ..heap.states import State
-from ..heap.trim import Trim
 from ..target.amounts import Amount, sum_of
+
+if TYPE_CHECKING:
+    from ..heap.bins import ArenaBins
+    from ..heap.census import Census
+    from ..heap.trim import Trim
 
 
 @dataclass(frozen=True)
