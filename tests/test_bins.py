@@ -319,6 +319,16 @@ def test_chunks_that_swapped_both_links_are_found(sizes):
         swap(heap, *zip((one + 16, one + 24, other + 16, other + 24), mine + its))
 
 
+@pytest.mark.parametrize(
+    "links", [(0, 0), (0x41414141, 0x41414141)], ids=["zeroed", "written over"]
+)
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_free_chunk_whose_links_were_written_over_is_found(links, others):
+    heap, chunks = with_bins(*[(FREE, 256)] * (1 + others))
+    swap(heap, *zip((chunks[-1] + 16, chunks[-1] + 24), links))
+    assert {problem.code for problem in problems_of(heap)} & {"bad_link", "unreadable"}
+
+
 def test_an_empty_bin_that_leads_back_to_a_chunk_is_a_problem():
     heap, chunks = with_bins((FREE, 256))
     pseudo = heap.layout.bin_at(heap.main.address, 20)

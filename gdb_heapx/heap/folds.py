@@ -81,32 +81,36 @@ class Counts:
 
 
 class LinkSums(NamedTuple):
-    """Sums over chunks of circular lists: of their addresses, and as `twist` of p * q * q over each
-    (p, q) = (chunk, fd), less that over each (bk, chunk).
+    """Sums over chunks of circular lists: of their addresses, and of the links that each has, fd
+    and bk; `twist` is the sum of p * q * q over each (p, q) = (chunk, fd), less that over each
+    (bk, chunk).
 
-    In lists that are linked both ways each (chunk, fd) is some other's (bk, chunk), so the twist is
-    0. Two links that are swapped, x of chunk a and y of chunk b, change it by (a - b) * (x * x -
-    y * y), one that leads elsewhere by a * (x * x - y * y). (A sum of p * q stays the same where
-    chunks swap both links in a list with equal gaps; one of hashes, such as Python's of tuples, is
-    too close to linear.)
+    In lists that are linked both ways each chunk is some chunk's fd once and some chunk's bk once,
+    so the first three agree. Each (chunk, fd) is some other's (bk, chunk) there, so the last one is
+    0. A link that leads elsewhere makes the former differ. Two that are swapped, x of chunk a and y
+    of chunk b, change only the latter, by (a - b) * (x * x - y * y). (A sum of p * q stays the same
+    where chunks swap both links in a list with equal gaps; one of hashes, such as Python's of
+    tuples, is too close to linear.)
     """
 
     chunks: int = 0
+    fds: int = 0
+    bks: int = 0
     twist: int = 0
 
     @classmethod
     def of(cls, chunks: Sequence[int], fds: Sequence[int], bks: Sequence[int]) -> LinkSums:
         """Return the sums over these chunks."""
         twist = sum([p * (fd * fd - bk * p) for p, fd, bk in zip(chunks, fds, bks)])
-        return cls(sum(chunks), twist)
+        return cls(sum(chunks), sum(fds), sum(bks), twist)
 
     def plus(self, other: LinkSums) -> LinkSums:
         return LinkSums(*map(add, self, other))
 
     @property
     def closed(self) -> bool:
-        """Whether every link is answered by one back."""
-        return not self.twist
+        """Whether they lead to all of these chunks and nowhere else, and both ways."""
+        return self.chunks == self.fds == self.bks and not self.twist
 
 
 NO_LINKS = LinkSums()

@@ -258,7 +258,7 @@ class ArenaReading:
         """
         index, links = self.arena.index, self.bins.links
         if links is not None:
-            sums = _checksum(links.chunks), _checksum(links.chunks + links.twist)
+            sums = _checksum(links.chunks), _checksum(links.fds)
             yield Check("free chunks are linked (checksum)", index, *sums)
             return
         found: list[int | None] = [
