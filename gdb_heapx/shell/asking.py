@@ -60,7 +60,7 @@ def ask(
         try:
             reply = _talk(gdb, ours, request, take)
         finally:
-            _hang_up(ours)
+            _hang_up(ours, socket.SHUT_RDWR)  # nobody reads what it still says
             gdb.wait()
             if pid is not None and not was_stopped:
                 _run_on(pid, gdb.returncode < 0)
@@ -126,9 +126,9 @@ def _lines(ours: socket.socket) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def _hang_up(ours: socket.socket) -> None:
+def _hang_up(ours: socket.socket, how: int = socket.SHUT_WR) -> None:
     with suppress(OSError):
-        ours.shutdown(socket.SHUT_WR)
+        ours.shutdown(how)
 
 
 @contextmanager
