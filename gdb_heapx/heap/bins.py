@@ -232,12 +232,13 @@ def unsorted_is_shorter(
     unsorted = (each.chunks() for each in lists if each.index == UNSORTED)
     sorted_ = (each.chunks() for each in lists if each.index != UNSORTED)
     sides = [chain.from_iterable(side) for side in (unsorted, sorted_)]
+    turns = tuple(zip((True, False), sides, visits))
     try:
         for _ in range(max((each.limit for each in lists), default=1)):
-            for side, (chunks, visit) in enumerate(zip(sides, visits)):
+            for is_unsorted, chunks, visit in turns:
                 following = next(chunks, None)
                 if following is None:
-                    return side == 0
+                    return is_unsorted
                 visit(*following)
     except (BrokenError, MemoryFault):
         pass

@@ -99,10 +99,19 @@ class LinkSums(NamedTuple):
     twist: int = 0
 
     @classmethod
-    def of(cls, chunks: Sequence[int], fds: Sequence[int], bks: Sequence[int]) -> LinkSums:
-        """Return the sums over these chunks."""
-        twist = sum([p * (fd * fd - bk * p) for p, fd, bk in zip(chunks, fds, bks)])
-        return cls(sum(chunks), sum(fds), sum(bks), twist)
+    def of(
+        cls,
+        at: Sequence[int],
+        fds: Sequence[int],
+        bks: Sequence[int],
+        start: int = 0,
+        unit: int = 1,
+    ) -> LinkSums:
+        """Return the sums over the chunks at these multiples of `unit` bytes from `start`."""
+        twist = sum(
+            [(p := start + unit * i) * (fd * fd - bk * p) for i, fd, bk in zip(at, fds, bks)]
+        )
+        return cls(start * len(at) + unit * sum(at), sum(fds), sum(bks), twist)
 
     def plus(self, other: LinkSums) -> LinkSums:
         return LinkSums(*map(add, self, other))
@@ -128,7 +137,7 @@ class Linkage:
 
     def add(self, run: Run) -> None:
         if run.free:
-            found = LinkSums.of(run.free_addresses, run.of_free(FD), run.of_free(BK))
+            found = LinkSums.of(run.free, run.of_free(FD), run.of_free(BK), run.start, GRAIN)
             self.links = self.links.plus(found)
             if max(run.free_counts) >= self.large:
                 self._add_skips(run)

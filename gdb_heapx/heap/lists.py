@@ -102,10 +102,9 @@ def _closes(chunks: Callable[[], Chunks], length: int) -> int:
     return last
 
 
-def _check_size(name: str, chunk: int, size: int, low: int, high: int | None) -> None:
-    if size < low or (high is not None and size > high):
-        statement = f"{name} leads to {chunk:#x}, whose size {size:#x} is none of its chunks'"
-        raise BrokenError("bad_size", statement, chunk)
+def _wrong_size(name: str, chunk: int, size: int) -> BrokenError:
+    statement = f"{name} leads to {chunk:#x}, whose size {size:#x} is none of its chunks'"
+    return BrokenError("bad_size", statement, chunk)
 
 
 def fast_list(name: str, layout: Layout, links: Links, head: int, size: int) -> Chunks:
@@ -113,7 +112,8 @@ def fast_list(name: str, layout: Layout, links: Links, head: int, size: int) -> 
     chunk = head
     while chunk:
         found, link, _ = links.chunk(chunk)
-        _check_size(name, chunk, found & ~FLAGS, size, size)
+        if found & ~FLAGS != size:
+            raise _wrong_size(name, chunk, found & ~FLAGS)
         yield chunk, size
         chunk = layout.reveal(link, chunk + layout.header)
 
@@ -122,11 +122,13 @@ def regular_list(
     name: str, layout: Layout, links: Links, head: BinHead, bounds: tuple[int, int | None]
 ) -> Chunks:
     """Yield a regular bin's chunks with their sizes; each must link back."""
-    previous, chunk = head.pseudo, head.fd
-    while chunk != head.pseudo:
-        size, following, back = links.chunk(chunk)
+    previous, chunk, pseudo, read = head.pseudo, head.fd, head.pseudo, links.chunk
+    low, high = bounds
+    while chunk != pseudo:
+        size, following, back = read(chunk)
         size &= ~FLAGS
-        _check_size(name, chunk, size, *bounds)
+        if size < low or (high is not None and size > high):
+            raise _wrong_size(name, chunk, size)
         if back != previous:
             raise _not_mutual(name, links, previous, chunk, back)
         yield chunk, size
@@ -182,6 +184,7 @@ def tcache_list(
     while user:
         chunk = user - layout.header
         size = links.word(chunk + layout.word) & ~FLAGS
-        _check_size(name, chunk, size, *bounds)
+        if size < bounds[0] or (bounds[1] is not None and size > bounds[1]):
+            raise _wrong_size(name, chunk, size)
         yield chunk, size
         user = layout.reveal(links.word(user), user)
