@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..cli.arguments import ARENA, PAD, Arg
 from ..cli.command import Needs, Session, command
@@ -54,14 +54,15 @@ class _Trimmed(NamedTuple):
     measured: int | None = None
 
 
-def _predicted(path: str) -> Callable[[_Trimmed], Value]:
-    """Return what tells a part; None where that isn't known, or not all chunks were walked over."""
-    name, _, what = path.partition(".")
-    get_part, get = attrgetter(name), attrgetter(what)
+def _predicted(*path: str) -> Callable[[_Trimmed], Value]:
+    """Return what tells a figure of a trim; None where that, or the whole trim, isn't known."""
+    getters = [attrgetter(name) for name in ("arena.trim", *path)]
 
     def predicted(it: _Trimmed) -> Value:
-        part = get_part(it.arena.trim) if it.arena.trim else None
-        return part if part is None or not what else get(part)
+        found: Any = it
+        for get in getters:
+            found = None if found is None else get(found)
+        return cast(Value, found)
 
     return predicted
 
@@ -70,8 +71,8 @@ def _trim_columns() -> Iterator[Column]:
     for name, (title, rank) in TRIM_PARTS.items():
         gone = name == "already_returned"
         ranks = (rank, DATA_ONLY) if gone else (DATA_ONLY, rank)
-        yield Column(name, Kind.BYTES, ranks[0], title, of=_predicted(f"{name}.bytes"))
-        resident = _predicted(f"{name}.resident")
+        yield Column(name, Kind.BYTES, ranks[0], title, of=_predicted(name, "bytes"))
+        resident = _predicted(name, "resident")
         yield Column(f"{name}_resident", Kind.BYTES, ranks[1], title, of=resident)
 
 

@@ -172,9 +172,10 @@ def read_regular(
     if free is not None and sums and sums.closed:
         unsorted = _unsorted(space, lists, free)
         derived = unsorted and _derive(space, layout, lists, free, unsorted)
-        wrong = [] if free.skips.closed else _wrong_skips(lists, links, space.word)
-        if derived is not None and wrong is not None:
-            return _bins_of(arena, derived, wrong, None, sums)
+        if derived is not None:
+            wrong = [] if free.skips.closed else _wrong_skips(lists, links, space.word)
+            if wrong is not None:
+                return _bins_of(arena, derived, wrong, None, sums)
     bins: list[Bin] = []
     problems: list[Problem] = []
     address_sum = 0
