@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import pytest
@@ -12,9 +13,15 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory):
-    """Return the directory of a source distribution, and the wheel that was built from it."""
+    """Return the directory of a source distribution, and the wheel that was built from it.
+
+    They are built in a copy: setuptools writes into the tree, where another worker builds, too.
+    """
     directory = tmp_path_factory.mktemp("dist")
-    done = run((sys.executable, "-m", "build", "-q", "-o", directory, ROOT))
+    tree = tmp_path_factory.mktemp("tree") / "checkout"
+    beside = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT, tree, ignore=beside)
+    done = run((sys.executable, "-m", "build", "-o", directory, tree))
     assert done.status == 0, done.err
     return directory
 
