@@ -24,7 +24,8 @@ class Heap:
 
     `address` is where it begins (its heap_info, or the main arena's sbrk_base), `first` its first
     chunk, `end` the end of what malloc uses; `committed` and `reserved` are sizes from `address`.
-    `committed` is None where heap_info tells what can't be.
+    `committed` is None where heap_info tells what can't be. `pagesize` is what a heap shrinks by,
+    0 where it isn't told (before 2.35).
     """
 
     arena: int
@@ -33,6 +34,7 @@ class Heap:
     end: int
     committed: int | None
     reserved: int
+    pagesize: int = 0
 
     @property
     def size(self) -> int:
@@ -277,8 +279,8 @@ def _heap(
     if not known and not problems:
         statement = f"heap {address:#x} has mprotect_size {committed:#x}, which is not mapped"
         problems.append(Problem(BAD_HEAP, statement, address, index))
-    whole = committed if known else None
-    return Heap(index, address, first, end, whole, layout.heap_max), problems
+    whole, pagesize = committed if known else None, info.get("pagesize")
+    return Heap(index, address, first, end, whole, layout.heap_max, pagesize), problems
 
 
 class HeapIndex:

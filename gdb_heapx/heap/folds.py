@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import add
 from typing import NamedTuple, Protocol
@@ -192,9 +192,12 @@ class FreeSpace:
     swapped: Counter[int] = field(default_factory=Counter)
 
     def add(self, run: Run) -> None:
-        """Add a run; chunks too small for a page matter only beside fast ones, of any run."""
+        """Add a run; chunks too small for a page matter only beside fast and cached ones, of any
+        run.
+        """
         holes, sizes, free = self.holes, run.fields[SIZE], run.free
-        if not free and not run.fast:
+        cached = run.cached - holes.own if run.cached else run.cached
+        if not free and not run.fast and not cached:
             return
         if missing(holes.residency, run.start, run.end)[0]:
             self._add_absent(run)
@@ -203,9 +206,10 @@ class FreeSpace:
             edges = [i for i in free[:1] if run.start + i * GRAIN == holes.end]
             edges += [] if run.following & PREV_INUSE else free[-1:]
             large = free if max(run.free_counts, default=0) >= smallest else []
-            free = [*edges, *(i for i in large if sizes[i] >= smallest)]
-        for chunk in sorted(run.fast.union([run.start + i * GRAIN for i in free])):
-            holes.add(chunk, run.size_at(chunk), chunk in run.fast)
+            beside = _beside(run, cached) if cached else ()
+            free = [*edges, *beside, *(i for i in large if sizes[i] >= smallest)]
+        for chunk in sorted(run.fast.union(cached, [run.start + i * GRAIN for i in free])):
+            holes.add(chunk, run.size_at(chunk), chunk in run.fast, chunk in cached)
 
     def _add_absent(self, run: Run) -> None:
         for chunk in run.free_addresses:
@@ -219,24 +223,16 @@ class FreeSpace:
         self.holes.close(end)
 
 
-@dataclass
-class LastInUse:
-    """The last chunk in use that the program holds: its address, None without any."""
-
-    address: int | None = None
-
-    def add(self, run: Run) -> None:
-        address, following = run.end, run.following
-        for word in reversed(run.words):
-            address -= word & ~FLAGS
-            overlaid = address in run.fast or address in run.cached
-            if following & PREV_INUSE and not overlaid:
-                self.address = address
-                return
-            following = word
-
-    def close(self, end: int) -> None:
-        pass
+def _beside(run: Run, chunks: frozenset[int]) -> Iterator[int]:
+    """Yield the free chunks before and behind these, as `run.free` has them."""
+    free, sizes = run.free, run.fields[SIZE]
+    for chunk in chunks:
+        index = (chunk - run.start) // GRAIN
+        at = bisect_left(free, index)
+        if at and free[at - 1] + sizes[free[at - 1]] // GRAIN == index:
+            yield free[at - 1]
+        if at < len(free) and free[at] == index + sizes[index] // GRAIN:
+            yield free[at]
 
 
 @dataclass

@@ -110,8 +110,9 @@ def _fencepost(space: Space, layout: Layout, tally: Tally) -> int | None:
     try:
         first = space.read_word(tally.end + space.word)
         old_top = tally.end - layout.min_size
-        if first == PREV_INUSE and tally.last_in_use.address == old_top:
+        if first == PREV_INUSE and tally.tails.last == old_top:
             tally.counts.used[layout.min_size] -= 1
+            tally.tails.without_last()
             tally.end = old_top
             return tally.end + layout.min_size + layout.header
         second = space.read_word(tally.end + layout.header + space.word)

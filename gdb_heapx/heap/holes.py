@@ -38,6 +38,13 @@ class Trimmer:
         locked = [m.start for m in self._locked if m.start < end and start < m.end]
         return max(min(locked), start) if locked else end
 
+    def returned(self, start: int, end: int) -> Amount:
+        """Return what malloc_trim gives back of a free chunk that lies at [start, end)."""
+        if end - start < self.smallest:
+            return self.amount(start, start)
+        low, high = self.whole_pages(start, end - start)
+        return self.unmapped(low, self.advised(low, high))
+
     def amount(self, start: int, end: int) -> Amount:
         """Return the bytes of [start, end)."""
         return amount_of(self._residency, start, end)
@@ -78,16 +85,24 @@ class Holes:
     the kernel: of these `returned` are in memory and go, `kept` are locked there. `into_top` is
     what consolidation adds to top. What the runs hold beside these is in chunks too small for a
     page.
+
+    Chunks in tcaches end a run. If they were free, they would make one run of those around them:
+    malloc_trim then returns `gained` more; less, where that becomes part of top. `own` are chunks
+    that hold a tcache itself: they are none of these.
     """
 
-    def __init__(self, trimmer: Trimmer, residency: Residency | None) -> None:
+    def __init__(
+        self, trimmer: Trimmer, residency: Residency | None, own: frozenset[int] = frozenset()
+    ) -> None:
         self.trimmer = trimmer
         self.residency = residency
+        self.own = own
         self.large = self.returned = self.kept = self.into_top = amount_of(residency, 0, 0)
+        self.gained = self._apart = self.large
         self.whole = 0
         self.end = 0
-        self._start = 0
-        self._fast = False
+        self._first = self._start = 0  # of what would be one run, and of this run
+        self._fast = self._cached = False
 
     @property
     def gone(self) -> Amount:
@@ -99,18 +114,31 @@ class Holes:
         """What lies around the whole pages of large chunks."""
         return self.large - self.returned - self.kept - self.gone
 
-    def add(self, start: int, size: int, fast: bool) -> None:
-        """Add a free chunk, or a fast one; in the order of their addresses."""
+    def add(self, start: int, size: int, fast: bool, cached: bool = False) -> None:
+        """Add a free chunk, a fast or a cached one; in the order of their addresses."""
         if start != self.end:
             self.close(0)
-            self._start = start
+            self._first = self._start = start
         self.end = start + size
+        if cached:
+            self._end_run(start, 0)
+            self._start, self._cached = self.end, True
         self._fast = self._fast or fast
 
     def close(self, top: int) -> None:
         """End the last run: before `top`, if it has a fast chunk, it becomes part of top."""
-        start, end, fast = self._start, self.end, self._fast
-        self._start, self.end, self._fast = 0, 0, False
+        first, end, cached = self._first, self.end, self._cached
+        self._end_run(end, top)
+        self._first = self._start = self.end = 0
+        self._cached = False
+        if cached:
+            merged = (end, end) if end == top else (first, end)
+            self.gained += self.trimmer.returned(*merged) - self._apart
+        self._apart = amount_of(self.residency, 0, 0)
+
+    def _end_run(self, end: int, top: int) -> None:
+        start, fast = self._start, self._fast
+        self._fast = False
         if fast and end == top:
             self.into_top += amount_of(self.residency, start, end)
         elif end - start >= self.trimmer.smallest:
@@ -118,6 +146,7 @@ class Holes:
             low, high = self.trimmer.whole_pages(start, end - start)
             cut = self.trimmer.advised(low, high)
             self.whole += high - low
-            self.returned += self.trimmer.unmapped(low, cut)
+            returned = self.trimmer.unmapped(low, cut)
+            self.returned, self._apart = self.returned + returned, self._apart + returned
             if cut < high:
                 self.kept += self.trimmer.amount(cut, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,9 +63,9 @@ class Caches:
     """All tcaches of one libc; by arena index what they hold there.
 
     `sizes` counts their chunks by size, `absent` their bytes that aren't resident, `swapped` those
-    of them that are swapped. `structs` counts the bytes of the tcaches themselves, which are chunks
-    too; `mmapped` are mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches
-    are missing.
+    of them that are swapped, `held` has their addresses by arena and thread. `structs` counts the
+    bytes of the tcaches themselves, which are chunks too, `owners` tells whose; `mmapped` are
+    mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches are missing.
     """
 
     how: str
@@ -74,13 +75,19 @@ class Caches:
     sizes: dict[int, Counter[int]] = field(default_factory=dict)
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
+    held: dict[tuple[int, int], array[int]] = field(default_factory=dict)
     structs: list[tuple[int, int]] = field(default_factory=list)
+    owners: dict[int, int] = field(default_factory=dict)
     mmapped: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
     def sizes_in(self, arena: int) -> Counter[int]:
         """Return how many of an arena's chunks they hold, by size."""
         return self.sizes.get(arena, Counter())
+
+    def holders(self, arena: int) -> Iterator[tuple[int, array[int]]]:
+        """Yield the threads that hold chunks of an arena, each with their addresses."""
+        return ((lwp, chunks) for (index, lwp), chunks in self.held.items() if index == arena)
 
     def amount_in(self, arena: int, residency: Residency | None) -> Amount:
         """Return what they hold of an arena's chunks."""
@@ -175,6 +182,7 @@ def _read(
             caches.sizes.setdefault(heap.arena, Counter())[size] += 1
             caches.absent[heap.arena] += absent
             caches.swapped[heap.arena] += swapped
+            caches.held.setdefault((heap.arena, block.lwp), array("Q")).append(chunk)
             places.add(chunk)
         elif links.word(chunk + space.word) & IS_MMAPPED:
             caches.mmapped.add(chunk)
@@ -194,6 +202,7 @@ def _read(
             caches.problems.append(Problem("bad_tcache", statement, chunk, thread=block.lwp))
             size = sizes[0]
         caches.structs.append((chunk, size))
+        caches.owners[chunk] = block.lwp
         places.add(chunk)
     return tcache
 

@@ -9,10 +9,11 @@ from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import Layout
 from ..target.space import Space
 from .arenas import Heap
-from .folds import Counts, Feet, Fold, FreeSpace, Landmarks, LastInUse, Linkage
+from .folds import Counts, Feet, Fold, FreeSpace, Landmarks, Linkage
 from .holes import Holes
 from .places import Overlay
 from .scan import BadChunkError, Scanner
+from .tails import Tails
 
 
 def walk(
@@ -59,7 +60,7 @@ class Tally:
     linkage: Linkage
     feet: Feet
     pages: FreeSpace | None
-    last_in_use: LastInUse
+    tails: Tails
     landmarks: Landmarks
     end: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -72,8 +73,8 @@ def take_tally(
     """Walk over a heap with all folds; without `holes` pages are not looked at."""
     pages = FreeSpace(holes) if holes else None
     linkage = Linkage(layout.smallest_large)
-    tally = Tally(Counts(), linkage, Feet(), pages, LastInUse(), Landmarks())
-    folds: list[Fold] = [tally.counts, linkage, tally.feet, tally.last_in_use, tally.landmarks]
+    tally = Tally(Counts(), linkage, Feet(), pages, Tails(), Landmarks())
+    folds: list[Fold] = [tally.counts, linkage, tally.feet, tally.tails, tally.landmarks]
     tally.end, tally.problems = walk(
         space, layout, heap, overlay, [*folds, pages] if pages else folds
     )

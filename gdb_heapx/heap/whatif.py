@@ -4,61 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import NamedTuple
 
 from ..target.amounts import Amount
+from .endings import Endings, Free, is_fast
+from .holes import Holes
+from .pins import Group, Pin, find_pins, last_alike
 from .states import State
 
 
-class PinKind(Enum):
-    """How a pin keeps free memory.
-
-    TOP: the last chunks below a top. HEAP: all chunks of a heap of a non-main arena.
-    """
-
-    TOP = "top"
-    HEAP = "heap"
-
-
-@dataclass(frozen=True)
-class Pin:
-    """Adjacent chunks that aren't binned (HEAP: all of a heap), no more bytes than they keep free.
-
-    `address` is the first chunk's, `size` the bytes of all `chunks`. `state` is IN_USE if one of
-    them is, else TCACHE, FAST, or OVERHEAD for a thread's tcache itself; `threads` are those whose
-    tcaches hold some. `held` is what free() would return of whole pages if they were gone, with
-    themselves: down to the next chunk that isn't binned. For HEAP it is that with all that lies
-    behind it in the arena gone before, and without what those hold.
-    """
-
-    kind: PinKind
-    address: int
-    size: int
-    chunks: int
-    state: State
-    threads: tuple[int, ...]
-    arena: int
-    heap: int
-    held: Amount
-
-
-@dataclass(frozen=True)
-class Group:
-    """The last chunks in use of an arena, all of one size: up to one of another size.
-
-    `held` is what free() would return if they were gone, and what tcaches and fastbins hold there.
-    """
-
-    arena: int
-    size: int
-    chunks: int
-    held: Amount
-
-
 class Returned(NamedTuple):
-    """What the kernel gets back in whole pages: from the free() that merges, if that makes 64 KiB;
-    and, apart from that, from a malloc_trim(0) that then follows.
+    """What the kernel gets back in whole pages, its resident bytes are the fall of RSS: from the
+    next free() that makes 64 KiB, and then, apart from that, from a malloc_trim(0).
     """
 
     by_free: Amount
@@ -67,14 +24,49 @@ class Returned(NamedTuple):
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What would be returned of one arena: as it is `now`, by the next free of 64 KiB; if its
-    `fast` chunks merged; if all `tcaches` gave back their chunks, too; and by thread (its lwp),
-    if that one ended, `by_free` only. `pins` are what keeps the rest, from its end.
+    """What would be returned of one arena: as it is `now`, where that free merges the fast chunks;
+    if all `tcaches` gave back their chunks; and by thread (its lwp), if that one ended, where that
+    changes anything. `pins` are what keeps the rest from its end on, `alike` the last chunks of one
+    size.
     """
 
     now: Returned
-    fast: Returned
     tcaches: Returned
     threads: Mapping[int, Amount]
     pins: tuple[Pin, ...]
-    group: Group | None
+    alike: Group | None
+
+
+def what_if(endings: Endings, holes: Holes) -> WhatIf:
+    """Return what would be returned of an arena whose chunks were walked over."""
+
+    def returned(free: Free, between: Amount) -> Returned:
+        starts = endings.starts(free)
+        return Returned(endings.by_free(starts), endings.by_trim(starts, between))
+
+    return WhatIf(
+        now=returned(is_fast, holes.returned),
+        tcaches=returned(_cached, holes.returned + holes.gained),
+        threads={
+            lwp: endings.by_free(endings.starts(_of_thread(endings, lwp)))
+            for lwp in _last_owners(endings)
+        },
+        pins=tuple(find_pins(endings)),
+        alike=last_alike(endings),
+    )
+
+
+def _cached(chunk: int, state: State) -> bool:
+    return state in (State.FAST, State.TCACHE)
+
+
+def _of_thread(endings: Endings, lwp: int) -> Free:
+    """Return what is free when a thread has ended: its tcache, too (tcache_thread_shutdown)."""
+    return lambda chunk, state: state is State.FAST or endings.owners.get(chunk) == lwp
+
+
+def _last_owners(endings: Endings) -> set[int]:
+    """Return the threads whose tcache holds the last chunk of a heap that isn't binned."""
+    trails = (endings.trail(part) for part in endings.parts[-1:])
+    last = (next((c for c, _, state in trail if state is not State.FAST), None) for trail in trails)
+    return {endings.owners[chunk] for chunk in last if chunk in endings.owners}

@@ -9,16 +9,17 @@ from functools import cached_property
 
 from ..errors import Problem
 from ..glibc.layout import Layout
-from ..glibc.systrim import at_break
 from ..heap.arenas import BAD_SYSTEM, Arena, Heap
 from ..heap.bins import ArenaBins
 from ..heap.census import Census, census_of, power_in
+from ..heap.endings import ending_of, free_from, is_fast
 from ..heap.heaps import Walked
-from ..heap.holes import Holes, Trimmer
+from ..heap.holes import Holes
 from ..heap.states import REGULAR, State
 from ..heap.tcaches import Caches
-from ..heap.trim import Top, Trim, trim_arena
+from ..heap.trim import Trim
 from ..heap.walk import Tally
+from ..heap.whatif import WhatIf
 from ..target.amounts import NOTHING, Amount, amount_less, amount_of, sum_of
 from ..target.space import Residency
 from .figures import ArenaFigures, Check, HeapFigures
@@ -37,14 +38,15 @@ class ArenaReading:
     caches: Caches
     layout: Layout
     residency: Residency | None
+    page: int
 
     @property
     def whole(self) -> bool:
         """Whether every heap was found, and walked to its end if it was walked."""
         return self.arena.complete and all(part.whole for part in self.walked or ())
 
-    def figures(self, libc: str, trim: Trim | None) -> ArenaFigures:
-        """Return the arena's figures, with what malloc_trim would make of it."""
+    def figures(self, libc: str, trim: Trim | None, whatif: WhatIf | None) -> ArenaFigures:
+        """Return the arena's figures, with what malloc_trim would make of it, and free()."""
         arena, record = self.arena, self.arena.record
         return ArenaFigures(
             libc=libc,
@@ -65,6 +67,7 @@ class ArenaReading:
             used_by_size=_by_power((p.tally.counts.used, Counter()) for p in self.walked or ()),
             free_by_size=_by_power(map(_free_and_absent, self.walked or ())),
             census=self._census(),
+            whatif=whatif,
         )
 
     @property
@@ -124,7 +127,7 @@ class ArenaReading:
             State.TCACHE: self.caches.amount_in(self.arena.index, self.residency),
             State.FAST: nothing + self.bins.amount(State.FAST),
             State.BINNED: nothing + self.bins.amount(*REGULAR),
-            State.TOP: amount_of(self.residency, *self._top()),
+            State.TOP: amount_of(self.residency, *self.top_span),
             State.OVERHEAD: replace(spans, bytes=self._overhead()),
         }
 
@@ -161,24 +164,19 @@ class ArenaReading:
         counts = [part.tally.counts for part in self.walked or ()]
         return sum(each.used_chunks - each.overlaid_chunks for each in counts)
 
-    def _top(self) -> tuple[int, int]:
+    @property
+    def top_span(self) -> tuple[int, int]:
+        """Where top is."""
         return self.arena.top, self.arena.top + self.arena.top_size
 
     def _heaps(self) -> list[Heap]:
         return [p.heap for p in self.walked] if self.walked is not None else [*self.arena.heaps]
 
-    def trim(
-        self, trimmer: Trimmer, parameters: dict[str, int], program_break: int | None, pad: int
-    ) -> Trim | None:
-        """Return what malloc_trim(pad) would do to this arena; None if that isn't sure."""
-        if self._in_use is None or self.walked is None:
-            return None
-        if not all(check.ok for check in self.checks()):
-            return None
-        start, end = self._top()
-        goes = at_break(end, program_break, self.arena.contiguous)
-        top = Top(start, end - start, self.arena.main, goes)
-        return trim_arena(trimmer, self.layout, self.amounts, self.holes, top, parameters, pad)
+    @cached_property
+    def sure(self) -> bool:
+        """Whether all of it was seen, and agrees."""
+        seen = self._in_use is not None and self.walked is not None
+        return seen and all(check.ok for check in self.checks())
 
     def _overheads(self) -> Iterator[tuple[int, int]]:
         """Yield where the overhead lies; without a walk, as far as _overhead counts it."""
@@ -214,16 +212,17 @@ class ArenaReading:
     def _last_in_use(self) -> int | None:
         """Return the last chunk of the program's below top, in top's own heap."""
         holders = [p for p in self.walked or () if self.arena.top in p.heap]
-        return holders[0].tally.last_in_use.address if holders else None
+        return holders[0].tally.tails.last if holders else None
 
     def _heap(self, part: Walked | Heap) -> HeapFigures:
         heap = part if isinstance(part, Heap) else part.heap
-        in_use = free = None
+        in_use, free, end = None, None, self.arena.top if self.arena.top in heap else heap.end
         if isinstance(part, Walked) and part.whole:
             counts, structs = part.tally.counts, self._structs(heap.address, heap.end)
             in_use = counts.used_bytes - counts.overlaid_bytes
             top = self.arena.top_size if self.arena.top in heap else 0
             free = counts.free_bytes + counts.overlaid_bytes - structs + top
+            end = free_from(part, self.caches, is_fast)
         return HeapFigures(
             heap.arena,
             heap.address,
@@ -232,6 +231,7 @@ class ArenaReading:
             heap.reserved,
             in_use,
             free,
+            ending_of(heap, end, self.page),
         )
 
     def checks(self) -> list[Check]:

@@ -12,15 +12,20 @@ from ..heap.states import State
 from ..target.amounts import Amount, sum_of
 
 if TYPE_CHECKING:
+    from ..glibc.systrim import Ending
     from ..heap.bins import ArenaBins
     from ..heap.census import Census
+    from ..heap.pins import Pin
     from ..heap.trim import Trim
-    from ..heap.whatif import Pin, WhatIf
+    from ..heap.whatif import WhatIf
 
 
 @dataclass(frozen=True)
 class HeapFigures:
-    """One heap in bytes; `in_use` and `free` are None where they weren't or couldn't be walked."""
+    """One heap in bytes; `in_use` and `free` are None where they weren't or couldn't be walked.
+
+    `ending` is how it ends once the fast chunks have merged; without a walk, as top tells.
+    """
 
     arena: int
     address: int
@@ -29,6 +34,7 @@ class HeapFigures:
     reserved: int
     in_use: int | None
     free: int | None
+    ending: Ending
 
     @property
     def size(self) -> int:

@@ -18,6 +18,7 @@ from ..report.model import Note
 from ..target.amounts import Amount, amount_of
 from ..target.facts import Thread
 from .figures import ArenaFigures, Check
+from .outcomes import Outcomes
 from .reading import Identity, MallocReading
 
 
@@ -121,7 +122,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     walk = scope.walk or not libc.proven  # guesses are proven by their chunks
     parts = [reading.arena(arena, walk) for arena in reading.arenas]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
-    program_break, mmapped = reading.program_break, reading.mmapped
+    outcomes, mmapped = Outcomes(reading, parameters), reading.mmapped
     problems = [*libc.problems, *caches.problems, *outline.problems, *mmapped.problems]
     for part in parts:
         problems += part.problems()
@@ -134,9 +135,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         **reading.identity._asdict(),
         layout=libc.layout,
         arenas=tuple(
-            part.figures(
-                libc.path, part.trim(reading.trimmer, parameters, program_break, scope.pad)
-            )
+            part.figures(libc.path, outcomes.trim(part, scope.pad), outcomes.whatif(part))
             for part in parts
         ),
         caches=caches.caches,
@@ -149,7 +148,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         ),
         parameters=parameters,
         defaults=releases.default_parameters(libc.layout),
-        program_break=program_break,
+        program_break=reading.program_break,
         found=(
             *_identity(libc),
             *libc.found,

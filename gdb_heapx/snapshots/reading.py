@@ -79,7 +79,8 @@ class MallocReading:
         between these.
         """
         if (arena.index, heaps) not in self._walks:
-            holes = Holes(self.trimmer, self.space.residency)
+            own = frozenset(self.outline.caches.owners)
+            holes = Holes(self.trimmer, self.space.residency, own)
             only, overlay = replace(arena, heaps=heaps), self.outline.overlay
             parts = walk_arena(self.space, self.libc.layout, only, overlay, holes)
             self._walks[arena.index, heaps] = _Walk(parts, holes)
@@ -97,7 +98,8 @@ class MallocReading:
         walked, holes = self.walked(arena, arena.heaps) if walk else nothing
         regular = read_regular(space, layout, arena, outline.links, free_chunks(arena, walked))
         bins = ArenaBins.joined(outline.fast[arena.index], regular)
-        return ArenaReading(arena, bins, walked, holes, outline.caches, layout, space.residency)
+        read = arena, bins, walked, holes, outline.caches, layout, space.residency, space.page
+        return ArenaReading(*read)
 
     @cached_property
     def mmapped(self) -> Mmapped:

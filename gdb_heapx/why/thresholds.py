@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..glibc.layout import Layout
-from ..glibc.systrim import at_break, taken_off
+from ..glibc.systrim import Cut, Limits, at_break, heap_trim, systrim
 from ..report.model import Note
 from ..report.notes import note
 from ..snapshots.figures import ArenaFigures
@@ -24,29 +23,21 @@ class FreeTrim(NamedTuple):
 def free_would_trim(facts: Facts, malloc: Malloc, arena: ArenaFigures) -> FreeTrim:
     """Return what the next free of a large enough chunk would give back from top's end.
 
-    malloc.c: _int_free, systrim; arena.c: heap_trim (glibc 2.23 and later).
+    That merges the fast chunks first. malloc.c: _int_free, systrim; arena.c: heap_trim.
     """
-    parameters, layout = malloc.parameters, malloc.layout
+    limits = Limits.of(malloc.layout, facts.page, malloc.parameters)
     if not arena.top:
         return FreeTrim(0, "nothing allocated")
     if arena.main and not at_break(arena.top_end, malloc.program_break, arena.contiguous):
         return FreeTrim(0, "foreign brk" if arena.contiguous else "not contiguous")
-    pad, huge = parameters["top_pad"], parameters.get("thp_pagesize", 0) if arena.main else 0
-    if _heap_can_go(layout, arena, pad + layout.min_size + facts.page):
-        return FreeTrim(arena.heaps[-1].size, "waits for a free")
-    if arena.top < parameters["trim_threshold"]:
-        return FreeTrim(0, "below trim_threshold")
-    extra = taken_off(layout, facts.page, arena.top, pad, huge)
-    return FreeTrim(extra, "waits for a free") if extra else FreeTrim(0, "top_pad is kept")
-
-
-def _heap_can_go(layout: Layout, arena: ArenaFigures, needed: int) -> bool:
-    """Tell whether top is all of a non-main arena's newest heap, and the one before has room."""
-    if arena.main or len(arena.heaps) < 2:
-        return False
-    previous, newest = arena.heaps[-2:]
-    nothing_before_top = arena.top_address - newest.address <= layout.heap_info.size
-    return nothing_before_top and previous.reserved - previous.size >= needed
+    heaps = [heap.ending for heap in arena.heaps]
+    top = next(heap for heap in heaps if heap.address <= arena.top_address < heap.end)
+    size = top.end - top.free
+    cut = Cut(0, systrim(limits, size)) if arena.main else heap_trim(limits, heaps)
+    if gone := cut.bytes + sum(heap.end - heap.address for heap in heaps[len(heaps) - cut.heaps :]):
+        return FreeTrim(gone, "waits for a free")
+    below = limits.too_small(size, arena.main)
+    return FreeTrim(0, "below trim_threshold" if below else "top_pad is kept")
 
 
 def thresholds(malloc: Malloc, environment: Environment | None) -> Note:

@@ -1,0 +1,168 @@
+"""The last chunks of an arena, which keep free memory from being returned by free()."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ..target.amounts import Amount
+from .endings import Endings
+from .heaps import Walked
+from .states import State
+
+
+class PinKind(Enum):
+    """How a pin keeps free memory.
+
+    TOP: the last chunks below a top. HEAP: all chunks of a heap of a non-main arena.
+    """
+
+    TOP = "top"
+    HEAP = "heap"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Adjacent chunks that aren't binned (HEAP: all of a heap), no more bytes than they keep free.
+
+    `address` is the first chunk's, `size` the bytes of all `chunks`. `state` is IN_USE if one of
+    them is, else TCACHE, FAST, or OVERHEAD for a thread's tcache itself; `threads` are those whose
+    tcaches hold some, or are some. `held` is what free() would return of whole pages if they were
+    gone, with themselves: down to the next chunk that isn't binned. For HEAP it is that with all
+    that lies behind it in the arena gone before, and without what that gives.
+    """
+
+    kind: PinKind
+    address: int
+    size: int
+    chunks: int
+    state: State
+    threads: tuple[int, ...]
+    arena: int
+    heap: int
+    held: Amount
+
+
+@dataclass(frozen=True)
+class Group:
+    """The last chunks in use of an arena, all of one size: up to one of another size.
+
+    `held` is what free() would return if they were gone, with what tcaches and fastbins hold
+    between them.
+    """
+
+    arena: int
+    size: int
+    chunks: int
+    held: Amount
+
+
+def find_pins(endings: Endings) -> Iterator[Pin]:
+    """Yield the pins of an arena, from its end."""
+    starts = endings.starts(_nothing)
+    top = _top_pin(endings, starts)
+    before = top.held if top else endings.trimmer.amount(0, 0)
+    pins = [] if endings.arena.main else list(_heap_pins(endings, starts, before))
+    if top and not any(pin.heap == top.heap and pin.chunks == top.chunks for pin in pins):
+        yield top
+    yield from pins
+
+
+def _nothing(chunk: int, state: State) -> bool:
+    return False
+
+
+def _top_pin(endings: Endings, starts: Sequence[int]) -> Pin | None:
+    """Return the last chunks below top, None if they are more than what they keep, or keep
+    nothing.
+    """
+    part, tails = endings.parts[-1], endings.parts[-1].tally.tails
+    size = (tails.free or 0) - tails.island
+    if not tails.chunks or not size <= tails.island - tails.gap:
+        return None
+    gone = [*starts[:-1], tails.gap]
+    held = endings.by_free(gone, alone=True)
+    if not held.bytes:
+        return None
+    chunks = [each for each in endings.trail(part) if each[0] >= tails.island]
+    used = tails.last is not None and tails.last >= tails.island
+    return Pin(
+        PinKind.TOP,
+        tails.island,
+        size,
+        tails.chunks,
+        State.IN_USE if used else min((state for *_, state in chunks), key=_ORDER.index),
+        tuple(sorted({endings.owners[c] for c, *_ in chunks if c in endings.owners})),
+        endings.arena.index,
+        part.heap.address,
+        held,
+    )
+
+
+_ORDER = (State.OVERHEAD, State.TCACHE, State.FAST)  # what it takes to be free
+
+
+def _heap_pins(endings: Endings, starts: Sequence[int], before: Amount) -> Iterator[Pin]:
+    """Yield the heaps, the newest first, which go if their chunks do and all behind them has gone,
+    and whose chunks have no more bytes than is free in them. Where those behind are gone, `before`
+    and what they hold is returned already.
+    """
+    gone = [*starts]
+    for number in range(len(endings.parts) - 1, 0, -1):
+        part = endings.parts[number]
+        if part is not endings.parts[-1]:
+            before = endings.by_free(gone)
+        gone[number] = part.heap.first
+        counts = part.tally.counts
+        kept = part.heap.end - part.heap.first - counts.used_bytes
+        if not counts.used_chunks or counts.used_bytes > kept:
+            continue
+        if endings.cut(gone).heaps == len(endings.parts) - number:
+            yield _heap_pin(endings, part, endings.by_free(gone) - before)
+
+
+def _heap_pin(endings: Endings, part: Walked, held: Amount) -> Pin:
+    counts, heap = part.tally.counts, part.heap
+    threads = {
+        lwp
+        for lwp, chunks in endings.caches.holders(endings.arena.index)
+        if any(chunk in heap for chunk in chunks)
+    } | {lwp for chunk, lwp in endings.caches.owners.items() if chunk in heap}
+    used = counts.used_chunks > counts.overlaid_chunks
+    cached = State.TCACHE if threads else State.FAST
+    return Pin(
+        PinKind.HEAP,
+        part.tally.tails.first,
+        counts.used_bytes,
+        counts.used_chunks,
+        State.IN_USE if used else cached,
+        tuple(sorted(threads)),
+        endings.arena.index,
+        heap.address,
+        held,
+    )
+
+
+def last_alike(endings: Endings) -> Group | None:
+    """Return the last chunks in use of one size; None if a thread's tcache lies between them, or
+    there are none.
+    """
+    number = len(endings.parts) - 1
+    last = endings.parts[number].tally.tails
+    starts, chunks = endings.starts(_nothing), 0
+    while number >= 0:
+        tails, heap = endings.parts[number].tally.tails, endings.parts[number].heap
+        if not tails.alike or tails.last_size != last.last_size:
+            break
+        chunks += tails.alike
+        starts[number] = heap.first if tails.other is None else tails.other
+        if any(starts[number] <= own < heap.end for own in endings.caches.owners):
+            return None
+        if tails.other is not None:
+            break
+        number -= 1
+    if not chunks:
+        return None
+    held = endings.by_free(starts, alone=True)
+    return Group(endings.arena.index, last.last_size, chunks, held)

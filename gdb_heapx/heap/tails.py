@@ -1,0 +1,181 @@
+"""How the chunks of a heap end: what lies behind the last one in use, and what holds it there."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..glibc.layout import FLAGS, PREV_INUSE
+from .scan import GRAIN, Run
+from .states import State
+
+_FAST = 1  # in a trail: the lowest bit of a fast chunk's address
+
+
+@dataclass
+class Tails:
+    """The end of a heap's chunks. It looks at each run from its end, as far as a chunk in use.
+
+    `last` is the last chunk in use that the program holds, of `last_size` bytes, None without any.
+    From `free` on nothing but one binned chunk follows, or nothing. `island` is where the adjacent
+    chunks begin that end there, none of them binned; `gap` is the binned chunk before them, the
+    same as `island` where there is none. `first` is the first chunk that isn't binned.
+
+    Once closed: `chunks` of the island; and the last chunks in use that have all the same size,
+    `alike` of them, up to where another one ends, at `other`: None if there is none.
+    """
+
+    last: int | None = None
+    last_size: int = 0
+    free: int | None = None
+    island: int = 0
+    gap: int = 0
+    first: int = 0
+    chunks: int = 0
+    alike: int = 0
+    other: int | None = None
+    _trail: array[int] = field(default_factory=lambda: array("Q"))
+    _sizes: array[int] = field(default_factory=lambda: array("Q"))
+    _begins: Run | None = None  # the run in which the island begins, if not with it
+    _mixed: Run | None = None  # the last run whose chunks in use differ in size
+    _alike: int = 0  # bytes of each chunk in use behind that
+
+    def add(self, run: Run) -> None:
+        self._add_island(run)
+        self._add_alike(run)
+        self._add_trail(run)
+
+    def _add_island(self, run: Run) -> None:
+        """Find the last binned chunk, or the last but one where the run ends with one."""
+        free, end, number = run.free, run.end, len(run.free)
+        if self.free is None:
+            self.free = self.island = self.gap = run.start
+            self.first = run.start + run.size_at(run.start) * (free[:1] == [0])
+        if number and not run.following & PREV_INUSE:
+            number -= 1
+            end = run.start + free[number] * GRAIN
+        if number:
+            self.gap = run.start + free[number - 1] * GRAIN
+            self.island = self.gap + run.size_at(self.gap)
+            self._begins, self.chunks = run, 0
+        elif end > run.start:
+            if self.free < run.start:
+                self.gap, self.island = self.free, run.start
+                self._begins, self.chunks = None, 0
+            self.chunks += len(run.words) - (end < run.end)
+        self.free = end
+
+    def _add_alike(self, run: Run) -> None:
+        """Compare the sizes of the chunks in use with those behind the last that differ."""
+        size, number = _size_in_use(run)
+        if number < 0:
+            self._mixed, self._alike, self.alike, self.other = run, 0, 0, None
+        elif number and size == self._alike:
+            self.alike += number
+        elif number:
+            if self._alike:
+                self._mixed, self.other = None, (self.last or 0) + self.last_size
+            self._alike, self.alike = size, number
+
+    def _add_trail(self, run: Run) -> None:
+        trail, sizes = array("Q"), array("Q")
+        for address, size, state in _from_the_end(run):
+            if state is State.IN_USE:
+                self.last, self.last_size = address, size
+                del self._trail[:], self._sizes[:]
+                break
+            trail.append(address | (_FAST if state is State.FAST else 0))
+            sizes.append(size)
+        if trail:
+            self._trail += trail[::-1]
+            self._sizes += sizes[::-1]
+
+    def close(self, end: int) -> None:
+        """Count what was left to be counted."""
+        if self._begins is not None:
+            starts = (address for address, *_ in _from_the_end(self._begins))
+            self.chunks += sum(1 for _ in _down_to(starts, self.island))
+        if self._mixed is not None:
+            self._count_alike(self._mixed)
+        self._begins = self._mixed = None
+
+    def _count_alike(self, run: Run) -> None:
+        for address, size, state in _from_the_end(run):
+            if state is State.IN_USE:
+                self._alike = self._alike or size
+                if size != self._alike:
+                    self.other = address + size
+                    return
+                self.alike += 1
+
+    @property
+    def trail(self) -> Iterator[tuple[int, int, State]]:
+        """The chunks in tcaches (or tcaches themselves) and fastbins behind the last one in use,
+        from the end: address, size and state.
+        """
+        for word, size in zip(reversed(self._trail), reversed(self._sizes)):
+            yield word & ~_FAST, size, State.FAST if word & _FAST else State.TCACHE
+
+    def without_last(self) -> None:
+        """Take back the last chunk, which was a fencepost; what lies before it isn't known."""
+        last, gap, island = self.last or 0, self.gap, self.island
+        self.free = gap if island == last else last
+        self.last, self.chunks, self.alike = None, 0, 0
+        self.island = self.gap = self.free
+
+
+def _down_to(addresses: Iterator[int], last: int) -> Iterator[int]:
+    for address in addresses:
+        if address < last:
+            return
+        yield address
+
+
+def _from_the_end(run: Run) -> Iterator[tuple[int, int, State]]:
+    """Yield the chunks of a run that aren't binned, the last one first: address, size, state."""
+    address, following, fast, cached = run.end, run.following, run.fast, run.cached
+    for word in reversed(run.words):
+        size = word & ~FLAGS
+        address -= size
+        if following & PREV_INUSE:
+            state = State.IN_USE
+            if address in fast:
+                state = State.FAST
+            elif address in cached:
+                state = State.TCACHE
+            yield address, size, state
+        following = word
+
+
+def _size_in_use(run: Run) -> tuple[int, int]:
+    """Return the size and the number of a run's chunks in use; -1 of them where sizes differ."""
+    overlaid = run.fast | run.cached if run.fast or run.cached else run.fast
+    if len(run.words) == 1:
+        return run.words[0] & ~FLAGS, 0 if run.free or overlaid else 1
+    if overlaid:
+        return _size_beside(run, Counter(map(run.size_at, overlaid)))
+    free = run.free_counts if run.free else {}
+    size = number = 0
+    for word, count in run.counts.items():
+        count -= free.get(word, 0)
+        if count:
+            if number and word & ~FLAGS != size:
+                return 0, -1
+            size, number = word & ~FLAGS, number + count
+    return size, number
+
+
+def _size_beside(run: Run, overlaid: Counter[int]) -> tuple[int, int]:
+    """Return the same, where chunks of these sizes look in use and aren't."""
+    in_use: Counter[int] = Counter()
+    for word, count in run.counts.items():
+        in_use[word & ~FLAGS] += count
+    for word, count in run.free_counts.items() if run.free else ():
+        in_use[word & ~FLAGS] -= count
+    in_use.subtract(overlaid)
+    found = +in_use
+    if len(found) > 1:
+        return 0, -1
+    return next(iter(found.items()), (0, 0))
