@@ -196,7 +196,7 @@ class FreeSpace:
         run.
         """
         holes, sizes, free = self.holes, run.fields[SIZE], run.free
-        cached = run.cached - holes.own if run.cached else run.cached
+        cached = run.cached - holes.own - run.fast if run.cached else run.cached
         if not free and not run.fast and not cached:
             return
         if missing(holes.residency, run.start, run.end)[0]:

@@ -60,13 +60,15 @@ class Group:
 
 def find_pins(endings: Endings) -> Iterator[Pin]:
     """Yield the pins of an arena, from its end."""
-    starts = endings.starts(_nothing)
+    starts, none = endings.starts(_nothing), endings.trimmer.amount(0, 0)
     top = _top_pin(endings, starts)
-    before = top.held if top else endings.trimmer.amount(0, 0)
-    pins = [] if endings.arena.main else list(_heap_pins(endings, starts, before))
-    if top and not any(pin.heap == top.heap and pin.chunks == top.chunks for pin in pins):
+    newest = endings.parts[-1].tally.counts
+    alone = top is not None and top.chunks == newest.used_chunks
+    before = top.held if top and not alone else none
+    heaps = list(_heap_pins(endings, starts, before))
+    if top and not (alone and any(pin.heap == top.heap for pin in heaps)):
         yield top
-    yield from pins
+    yield from heaps
 
 
 def _nothing(chunk: int, state: State) -> bool:
@@ -145,24 +147,25 @@ def _heap_pin(endings: Endings, part: Walked, held: Amount) -> Pin:
 
 
 def last_alike(endings: Endings) -> Group | None:
-    """Return the last chunks in use of one size; None if a thread's tcache lies between them, or
-    there are none.
+    """Return the last chunks in use of one size; None if there are none, or a thread's tcache lies
+    between them.
     """
-    number = len(endings.parts) - 1
-    last = endings.parts[number].tally.tails
+    size = endings.parts[-1].tally.tails.last_size
     starts, chunks = endings.starts(_nothing), 0
-    while number >= 0:
-        tails, heap = endings.parts[number].tally.tails, endings.parts[number].heap
-        if not tails.alike or tails.last_size != last.last_size:
+    for number in range(len(endings.parts) - 1, -1, -1):
+        heap, tails = endings.parts[number].heap, endings.parts[number].tally.tails
+        if not tails.alike or tails.last_size != size:
             break
-        chunks += tails.alike
-        starts[number] = heap.first if tails.other is None else tails.other
-        if any(starts[number] <= own < heap.end for own in endings.caches.owners):
+        start = heap.first if tails.other is None else tails.other
+        own = [(at, end) for at, end in _tcaches(endings) if start <= at < heap.end]
+        if own and (len(own) > 1 or own[0][0] != tails.first):
             return None
-        if tails.other is not None:
+        starts[number], chunks = own[0][1] if own else start, chunks + tails.alike
+        if own or tails.other is not None:
             break
-        number -= 1
-    if not chunks:
-        return None
     held = endings.by_free(starts, alone=True)
-    return Group(endings.arena.index, last.last_size, chunks, held)
+    return Group(endings.arena.index, size, chunks, held) if chunks else None
+
+
+def _tcaches(endings: Endings) -> Iterator[tuple[int, int]]:
+    return ((chunk, chunk + size) for chunk, size in endings.caches.structs)

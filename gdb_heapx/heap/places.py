@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,6 +34,13 @@ class Places:
         if bucket is None:
             bucket = self._buckets[chunk >> BUCKET] = array("I")
         bucket.append(chunk & (1 << BUCKET) - 1)
+
+    def joined(self, chunks: Iterable[int]) -> Places:
+        """Return a set that has these chunks as well."""
+        both = Places({number: bucket[:] for number, bucket in self._buckets.items()})
+        for chunk in chunks:
+            both.add(chunk)
+        return both
 
     def between(self, start: int, end: int) -> frozenset[int]:
         """Return the chunks in [start, end)."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..glibc.systrim import Limits, at_break
-from ..heap.endings import Endings
+from ..heap.endings import Endings, is_fast
+from ..heap.heaps import Walked, walk_arena
+from ..heap.holes import Holes
 from ..heap.trim import Top, Trim, trim_arena
-from ..heap.whatif import WhatIf, what_if
+from ..heap.whatif import Returned, WhatIf, what_if
 from .arena import ArenaReading
 from .reading import MallocReading
 
@@ -30,12 +33,28 @@ class Outcomes:
 
     def whatif(self, arena: ArenaReading) -> WhatIf | None:
         """Return what would be returned if chunks were free; None if that isn't sure."""
-        endings = self.endings(arena) if arena.sure else None
+        endings = self._endings(arena, arena.walked or ()) if arena.sure else None
         return what_if(endings, arena.holes) if endings else None
 
-    def endings(self, arena: ArenaReading) -> Endings | None:
-        """Return where a free may cut; None without top."""
-        parts, top = tuple(arena.walked or ()), arena.arena.top
+    def without(self, arena: ArenaReading, chunks: Iterable[int]) -> Returned | None:
+        """Return what would be returned if these chunks, whatever their state, were free and had
+        merged; None if that isn't sure. It walks over the arena.
+        """
+        reading, own = self.reading, arena.holes.own
+        holes = Holes(reading.trimmer, reading.space.residency, own)
+        overlay = reading.outline.overlay
+        merged = overlay._replace(fast=overlay.fast.joined(chunks))
+        walked = walk_arena(reading.space, arena.layout, arena.arena, merged, holes)
+        endings = self._endings(arena, walked) if arena.sure else None
+        if endings is None:
+            return None
+        starts = endings.starts(is_fast)
+        by_free = endings.by_free(starts, alone=True)
+        return Returned(by_free, endings.by_trim(starts, holes.returned))
+
+    def _endings(self, arena: ArenaReading, walked: Sequence[Walked]) -> Endings | None:
+        """Return where a free may cut, in heaps that were walked over; None without top."""
+        parts, top = tuple(walked), arena.arena.top
         if arena.arena.main:
             parts = tuple(part for part in parts if top in part.heap)
         if not parts or not arena.arena.top_size:
