@@ -39,7 +39,7 @@ from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
-from gdb_heapx.why import arenas, causes
+from gdb_heapx.why import arenas, causes, pins
 from gdb_heapx.why import limits as settings_of_malloc
 from gdb_heapx.why.causes import find_causes
 from gdb_heapx.why.sums import Case
@@ -227,6 +227,16 @@ def tcache():
     return scene
 
 
+def cached_pins():
+    """A hole that begins a page, and below top only what a tcache holds."""
+    scene = Scene()
+    scene.main.used_up_to(up(scene.main.cursor + 32, PAGE))
+    scene.main.add(FREE, MIB)
+    scene.main.add(TCACHE, 1024, scene.cache)
+    scene.main.close(PAGE - 1024)
+    return scene
+
+
 def moved():
     scene = Scene().tops(MIB)
     scene.moved = PAGE
@@ -359,6 +369,8 @@ SCENES = {
     ),
     "edges": (edges, {"returnable": 40 * PAGE, "pinned": 40 * PAGE, "fragmented": 80 * KIB}),
     "tcache": (tcache, {"tcaches": CACHED}),
+    # systrim: a top of a page more than the hole, less MINSIZE + 1 and top_pad, in whole pages
+    "cached pins": (cached_pins, {"cached_pins": 896 * KIB, "returnable": WHOLE}),
     "fast": (fast, {"fragmented": 600 * 128, "fast": 600 * 128}),
     "the break moved": (moved, {"foreign_brk": MIB}),
     "huge pages": (huge, {"huge_pages": 2 * MIB, "returnable": WHOLE, "pinned": WHOLE}),
@@ -383,7 +395,7 @@ def finding(name, code):
 
 def codes_in_source():
     """Return the codes of all findings that the rooms of causes make."""
-    sources = map(inspect.getsource, (causes, settings_of_malloc, arenas))
+    sources = map(inspect.getsource, (causes, settings_of_malloc, arenas, pins))
     calls = (node for source in sources for node in ast.walk(ast.parse(source)))
     found = [
         call.args[0].value
@@ -628,12 +640,29 @@ def test_the_evidence_names_figures_and_addresses(name, code, line):
     assert [each for each in finding(name, code).evidence if line in each]
 
 
-def test_pinned_names_the_live_chunk_below_top():
+def test_pinned_names_the_live_chunks_below_top_and_what_they_alone_hold():
     scene = Scene().holes()
-    snapshot = scene.snapshot()
-    (found,) = (each for each in find_causes(snapshot) if each.code == "pinned")
-    assert f"{scene.main.last_in_use:#x}" in found.evidence[0]
-    assert "1020 KiB" in found.evidence[0]
+    last = [chunk for chunk, _, state in scene.main.chunks if state == USED][-1]
+    (found,) = (each for each in findings_of(scene) if each.code == "pinned")
+    assert f"2 chunks of 4,096 bytes from {last:#x}, in use, is last below top" in found.evidence[0]
+    assert "free() would return 900 KiB" in found.evidence[0]
+
+
+def test_pinned_claims_of_the_last_chunk_no_more_than_down_to_the_next():
+    scene = Scene().holes(4 * MIB).holes()
+    (found,) = (each for each in findings_of(scene) if each.code == "pinned")
+    assert found.bytes == 5 * MIB - 2 * PAGE
+    assert "free() would return 900 KiB" in found.evidence[0]
+
+
+def test_memory_that_only_tcaches_pin_is_not_said_to_be_pinned_by_chunks_in_use():
+    scene = cached_pins()
+    found = {each.code: each for each in findings_of(scene)}
+    assert "pinned" not in found
+    cached = scene.cache.entries[62][0] - scene.heap.layout.header
+    told = f"chunk {cached:#x} of 1,024 bytes, in the tcache of thread 4712 (reader), is last"
+    assert told in found["cached_pins"].evidence[0]
+    assert "tcache_count=0" in found["cached_pins"].remedy
 
 
 @pytest.mark.parametrize(

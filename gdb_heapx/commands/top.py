@@ -1,13 +1,26 @@
-"""heapx top: each arena's top, and what free() would return of it."""
+"""heapx top: each arena's top, what free() would return of it, and what pins the rest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..heap.states import State
-from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
+from ..heap.states import NAMES, State
+from ..report.model import (
+    ALWAYS,
+    DATA_ONLY,
+    Column,
+    Kind,
+    Notes,
+    Report,
+    Schema,
+    Steps,
+    Value,
+    within,
+)
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..why.thresholds import FreeTrim, free_would_trim, thresholds
 from ._columns import IN_MEMORY, LIBC
@@ -17,17 +30,60 @@ if TYPE_CHECKING:
     from ..snapshots.take import Snapshot
     from ..target.amounts import Amount
 
+
+class _Top(NamedTuple):
+    arena: ArenaFigures
+    top: Amount
+    trim: FreeTrim
+
+
+def _of_pin(path: str) -> Callable[[_Top], Value]:
+    """Return what tells a figure of the last chunks below a top; None where there are none."""
+    get = attrgetter(path)
+
+    def figure(it: _Top) -> Value:
+        pin = it.arena.whatif.last if it.arena.whatif else None
+        return None if pin is None else cast(Value, get(pin))
+
+    return figure
+
+
+def _without(path: str) -> Callable[[_Top], Value]:
+    get = attrgetter(f"tcaches.{path}")
+    return lambda it: get(it.arena.whatif) if it.arena.whatif else None
+
+
+def _state(it: _Top) -> str | None:
+    pin = it.arena.whatif.last if it.arena.whatif else None
+    return None if pin is None else NAMES[pin.state]
+
+
+def _threads(it: _Top) -> str | None:
+    pin = it.arena.whatif.last if it.arena.whatif else None
+    return ",".join(map(str, pin.threads)) or None if pin else None
+
+
 TOPS = Schema(
     "top",
     (
         *within(
             "arena",
             Column("arena", Kind.INDEX, of="index"),
-            Column("address", Kind.ADDRESS, of="top_address"),
+            Column("address", Kind.ADDRESS, rank=2, of="top_address"),
             Column("size", Kind.BYTES, of="top"),
         ),
         *within("top", *IN_MEMORY),
-        Column("last_in_use", Kind.ADDRESS, of="arena.last_in_use"),
+        Column("last_in_use", Kind.ADDRESS, DATA_ONLY, of="arena.last_in_use"),
+        Column("pin", Kind.ADDRESS, of=_of_pin("address")),
+        Column("pin_size", Kind.BYTES, DATA_ONLY, exact=True, of=_of_pin("size")),
+        Column("pin_chunks", Kind.COUNT, DATA_ONLY, of=_of_pin("chunks")),
+        Column("pin_state", Kind.TEXT, title="state", absent="-", of=_state),
+        Column("pin_threads", Kind.TEXT, DATA_ONLY, absent="-", of=_threads),
+        Column("held", Kind.BYTES, DATA_ONLY, "holds", of=_of_pin("held.bytes")),
+        Column("held_resident", Kind.BYTES, title="holds", of=_of_pin("held.resident")),
+        Column("held_swapped", Kind.BYTES, DATA_ONLY, of=_of_pin("held.swapped")),
+        Column("without_tcaches", Kind.BYTES, DATA_ONLY, of=_without("by_free.resident")),
+        Column("without_tcaches_trim", Kind.BYTES, DATA_ONLY, of=_without("by_trim.resident")),
         Column("free_would_trim", Kind.BYTES, title="trims", of="trim.bytes"),
         Column("reason", Kind.TEXT, of="trim.reason"),
         *within("arena", LIBC),
@@ -36,19 +92,16 @@ TOPS = Schema(
 )
 
 
-class _Top(NamedTuple):
-    arena: ArenaFigures
-    top: Amount
-    trim: FreeTrim
-
-
 @command("heapx top", ARENA, NO_WALK, tables=(TOPS,))
 def top(snapshot: Snapshot, arena: int | None) -> Report:
-    """Show each arena's top, and what free() would return of it.
+    """Show each arena's top, what free() would return of it, and what pins the rest.
 
-    free() returns memory from the end of top only, when it frees (after merging) 64 KiB or more
-    and top is at least trim_threshold. "trims" is what that free would return now. "last in use"
-    is the last chunk below top that the program holds: everything below it stays.
+    free() returns memory from the end of an arena only, when what it frees, merged, has 64 KiB or
+    more, and top then has at least trim_threshold. "trims" is what that free would return now.
+    "pin" is the last chunk below top that is neither binned nor top: the free memory below it
+    stays, as long as it is in use, or in a thread's tcache, or in a fastbin, as "state" says.
+    Several that lie side by side count as one, and the first one is named. "holds" is by how much
+    RSS would fall in free() without it; what is below the next such chunk stays.
 
     Examples:
 
@@ -63,17 +116,20 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
         if each in chosen
     ]
     # Where every chunk was seen, None means that there is no such chunk.
-    none = "?" if any(State.IN_USE not in each.chunks for each in chosen) else "none"
-    table = TOPS.but("last_in_use", absent=none).of(found)
+    none = "?" if any(each.whatif is None and each.top for each in chosen) else "none"
+    table = TOPS.but("pin", absent=none)
+    if snapshot.target.no_residency is not None:
+        table = table.but("held_resident", rank=DATA_ONLY).but("held", rank=ALWAYS)
     environment = snapshot.target.environment
     limits = tuple(thresholds(malloc, environment) for malloc in snapshot.mallocs)
     notes = Notes((*limits, *usual_notes(snapshot)))
-    return Report((table, notes, Steps(_largest_pin(chosen))), snapshot.problems)
+    return Report((table.of(found), notes, Steps(_largest_pin(chosen))), snapshot.problems)
 
 
 def _largest_pin(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:
     """Return the line that shows the chunk which holds most below its top."""
-    pins = [(a.binned, a.last_in_use) for a in arenas if a.last_in_use is not None and a.binned]
+    last = [arena.whatif.last for arena in arenas if arena.whatif]
+    pins = [(pin.held.in_ram, pin.address) for pin in last if pin and pin.held.in_ram]
     if not pins:
         return ()
     return ((f"heapx chunk {max(pins)[1]:#x}", "the chunk that keeps most below a top"),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 
 from ..glibc.layout import align_up
 from ..glibc.systrim import TRIES_TRIMMING, Cut, Ending, Limits, heap_trim, systrim, top_left, unit
@@ -109,6 +110,15 @@ class Endings:
         trimmer = self.trimmer
         start, end = align_up(start, trimmer.page), align_up(end, trimmer.page)
         return trimmer.unmapped(start, end if self.arena.main else trimmer.advised(start, end))
+
+    def above(self) -> Amount:
+        """Return the whole pages that malloc_trim reaches between the last chunk in use and top."""
+        part = self.parts[-1]
+        cached = [each for each in self.trail(part) if not is_fast(each[0], each[2])]
+        behind = [chunk + size for chunk, size, _ in cached[1:]]
+        behind.append(free_from(part, self.caches, lambda chunk, state: True))
+        spaces = zip(behind, (chunk for chunk, *_ in cached))
+        return sum_of((self.trimmer.amount(0, 0), *starmap(self.trimmer.returned, spaces)))
 
     def by_trim(self, starts: Sequence[int], holes: Amount) -> Amount:
         """Return what malloc_trim(0) gives back after that free: of the `holes` between chunks

@@ -10,6 +10,7 @@ from ..target.amounts import Amount
 from .endings import Endings
 from .heaps import Walked
 from .states import State
+from .tails import Tails
 
 
 class PinKind(Enum):
@@ -61,8 +62,9 @@ class Group:
 def find_pins(endings: Endings) -> Iterator[Pin]:
     """Yield the pins of an arena, from its end."""
     starts, none = endings.starts(_nothing), endings.trimmer.amount(0, 0)
-    top = _top_pin(endings, starts)
-    newest = endings.parts[-1].tally.counts
+    top, newest = last_below_top(endings), endings.parts[-1].tally.counts
+    if top and not (top.held.bytes and _is_short(endings.parts[-1].tally.tails)):
+        top = None
     alone = top is not None and top.chunks == newest.used_chunks
     before = top.held if top and not alone else none
     heaps = list(_heap_pins(endings, starts, before))
@@ -75,27 +77,33 @@ def _nothing(chunk: int, state: State) -> bool:
     return False
 
 
-def _top_pin(endings: Endings, starts: Sequence[int]) -> Pin | None:
-    """Return the last chunks below top, None if they are more than what they keep, or keep
-    nothing.
+def _is_short(tails: Tails) -> bool:
+    """Tell whether the last chunks have no more bytes than the free chunk before them."""
+    return 0 < (tails.free or 0) - tails.island <= tails.island - tails.gap
+
+
+def last_below_top(endings: Endings) -> Pin | None:
+    """Return what lies last below top: adjacent chunks, or the last one if they are more than they
+    keep free; None without any.
     """
     part, tails = endings.parts[-1], endings.parts[-1].tally.tails
-    size = (tails.free or 0) - tails.island
-    if not tails.chunks or not size <= tails.island - tails.gap:
+    trail = list(endings.trail(part))
+    first, gap, chunks = tails.island, tails.gap, tails.chunks
+    if not chunks:
         return None
-    gone = [*starts[:-1], tails.gap]
-    held = endings.by_free(gone, alone=True)
-    if not held.bytes:
-        return None
-    chunks = [each for each in endings.trail(part) if each[0] >= tails.island]
-    used = tails.last is not None and tails.last >= tails.island
+    if not _is_short(tails):
+        first, chunks = trail[0][0] if trail else tails.last or 0, 1
+        gap = first
+    held = endings.by_free([*endings.starts(_nothing)[:-1], gap], alone=True)
+    cached = [each for each in trail if each[0] >= first]
+    used = tails.last is not None and tails.last >= first
     return Pin(
         PinKind.TOP,
-        tails.island,
-        size,
-        tails.chunks,
-        State.IN_USE if used else min((state for *_, state in chunks), key=_ORDER.index),
-        tuple(sorted({endings.owners[c] for c, *_ in chunks if c in endings.owners})),
+        first,
+        (tails.free or 0) - first,
+        chunks,
+        State.IN_USE if used else min((state for *_, state in cached), key=_ORDER.index),
+        tuple(sorted({endings.owners[c] for c, *_ in cached if c in endings.owners})),
         endings.arena.index,
         part.heap.address,
         held,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..target.amounts import Amount
 from .endings import Endings, Free, is_fast
 from .holes import Holes
-from .pins import Group, Pin, find_pins, last_alike
+from .pins import Group, Pin, find_pins, last_alike, last_below_top
 from .states import State
 
 
@@ -26,13 +26,16 @@ class Returned(NamedTuple):
 class WhatIf:
     """What would be returned of one arena: as it is `now`, where that free merges the fast chunks;
     if all `tcaches` gave back their chunks; and by thread (its lwp), if that one ended, where that
-    changes anything. `pins` are what keeps the rest from its end on, `alike` the last chunks of one
-    size.
+    changes anything. `above` are the whole free pages above the last chunk in use, which nothing
+    but tcaches keeps. `last` are the chunks right below top, `pins` those that keep something from
+    its end on, `alike` the last chunks of one size.
     """
 
     now: Returned
     tcaches: Returned
     threads: Mapping[int, Amount]
+    above: Amount
+    last: Pin | None
     pins: tuple[Pin, ...]
     alike: Group | None
 
@@ -51,6 +54,8 @@ def what_if(endings: Endings, holes: Holes) -> WhatIf:
             lwp: endings.by_free(endings.starts(_of_thread(endings, lwp)))
             for lwp in _last_owners(endings)
         },
+        above=endings.above(),
+        last=last_below_top(endings),
         pins=tuple(find_pins(endings)),
         alike=last_alike(endings),
     )

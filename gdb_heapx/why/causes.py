@@ -9,11 +9,10 @@ from ..glibc.systrim import at_break
 from ..heap.states import State
 from ..locate.allocators import what_to_ask
 from ..report.model import Finding, counted, size_text
-from ..snapshots.figures import ArenaFigures
 from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, limits
+from . import arenas, limits, pins
 from .sums import INSIDE, SHOWN, Case, each_arena
 
 SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
@@ -105,34 +104,6 @@ def _returnable(case: Case) -> Iterator[Finding]:
     )
 
 
-def _pinned(case: Case) -> Iterator[Finding]:
-    pinned = [(case.reachable(arena), arena) for arena in case.snapshot.arenas()]
-    yield Finding(
-        "pinned",
-        sum(amount for amount, _ in pinned),
-        f"chunks in use lie above free memory, and pin it{_at_most(case)}. free() returns only the "
-        "end of top, so one live chunk keeps all that is beneath it.",
-        each_arena(
-            pinned, lambda amount, arena: f"{_pin(arena)} below top pins {size_text(amount)}"
-        ),
-        "Free the long-lived chunks, or allocate them before the load. How much that helps can't "
-        "be computed. malloc_trim(0) reaches the whole pages below them. heapx chunk ADDRESS shows "
-        "what such a chunk holds.",
-    )
-
-
-def _at_most(case: Case) -> str:
-    """Say where it isn't known which of it are whole pages."""
-    return "" if case.snapshot.walked else "; at most this, without a walk"
-
-
-def _pin(arena: ArenaFigures) -> str:
-    """Name the chunk that pins what is below top: one in use, or else a cached one."""
-    if arena.last_in_use is not None:
-        return f"chunk {arena.last_in_use:#x}"
-    return "a chunk" if State.IN_USE not in arena.chunks else "a chunk in a tcache or fastbin"
-
-
 def _fragmented(case: Case) -> Iterator[Finding]:
     trims = [arena.trim for arena in case.snapshot.arenas() if arena.trim is not None]
     partial = sum(trim.kept_partial_page.in_ram for trim in trims)
@@ -176,41 +147,6 @@ def _together(tables: Iterable[Mapping[int, int]]) -> dict[int, int]:
         for key, value in table.items():
             sums[key] = sums.get(key, 0) + value
     return sums
-
-
-def _tcaches(case: Case) -> Iterator[Finding]:
-    threads = [cache for malloc in case.snapshot.mallocs for cache in malloc.caches]
-    caches = [(each.tcache.amount.bytes, each) for each in threads]
-    caches.sort(key=lambda pair: -pair[0])
-    yield Finding(
-        "tcaches",
-        case.amount(State.TCACHE),
-        f"freed chunks in the tcaches of {counted(len(caches), 'thread')}, for nobody else.",
-        tuple(
-            f"thread {each.tcache.lwp}{f' ({each.name})' if each.name else ''}: "
-            f"{size_text(size)} in {counted(each.tcache.chunks, 'chunk')}"
-            for size, each in caches[:SHOWN]
-            if size
-        ),
-        "GLIBC_TUNABLES=glibc.malloc.tcache_count=0 when it starts. Worth this much at most, at "
-        "the price of a lock for every malloc and free.",
-    )
-
-
-def _fast(case: Case) -> Iterator[Finding]:
-    chunks = [(case.of(arena, State.FAST), arena) for arena in case.snapshot.arenas()]
-    number = sum(arena.chunks[State.FAST] for arena in case.snapshot.arenas())
-    yield Finding(
-        "fast",
-        case.amount(State.FAST),
-        f"{counted(number, 'chunk')} in fastbins: freed, but not merged with what is around them.",
-        each_arena(
-            chunks,
-            lambda amount, arena: f"{size_text(amount)} in {arena.chunks[State.FAST]:,}",
-        ),
-        "malloc_trim(0) merges them. So does any free that makes 64 KiB. mallopt(M_MXFAST, 0) "
-        "turns fastbins off.",
-    )
 
 
 def _foreign_brk(case: Case) -> Iterator[Finding]:
@@ -322,9 +258,9 @@ def _largest(case: Case) -> tuple[str, ...]:
 
 
 CAUSES: tuple[Cause, ...] = (
-    *(_returnable, _pinned, limits.trim_threshold, limits.limits_set),
+    *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold, limits.limits_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
-    *(_fragmented, _too_small, _tcaches, _fast, _foreign_brk),
+    *(_fragmented, _too_small, pins.tcaches, pins.fast, _foreign_brk),
     *(_huge_pages, _locked, _swapped, _mmapped, _outside),
 )
