@@ -644,15 +644,15 @@ def test_pinned_names_the_live_chunks_below_top_and_what_they_alone_hold():
     scene = Scene().holes()
     last = [chunk for chunk, _, state in scene.main.chunks if state == USED][-1]
     (found,) = (each for each in findings_of(scene) if each.code == "pinned")
-    assert f"2 chunks of 4,096 bytes from {last:#x}, in use, is last below top" in found.evidence[0]
-    assert "free() would return 900 KiB" in found.evidence[0]
+    told = f"last below top: 2 chunks of 4,096 bytes from {last:#x}, in use, hold 900 KiB"
+    assert told in found.evidence[0]
 
 
 def test_pinned_claims_of_the_last_chunk_no_more_than_down_to_the_next():
     scene = Scene().holes(4 * MIB).holes()
     (found,) = (each for each in findings_of(scene) if each.code == "pinned")
     assert found.bytes == 5 * MIB - 2 * PAGE
-    assert "free() would return 900 KiB" in found.evidence[0]
+    assert "hold 900 KiB" in found.evidence[0]
 
 
 def test_memory_that_only_tcaches_pin_is_not_said_to_be_pinned_by_chunks_in_use():
@@ -660,7 +660,7 @@ def test_memory_that_only_tcaches_pin_is_not_said_to_be_pinned_by_chunks_in_use(
     found = {each.code: each for each in findings_of(scene)}
     assert "pinned" not in found
     cached = scene.cache.entries[62][0] - scene.heap.layout.header
-    told = f"chunk {cached:#x} of 1,024 bytes, in the tcache of thread 4712 (reader), is last"
+    told = f"chunk {cached:#x} of 1,024 bytes, in the tcache of thread 4712 (reader), holds 896 KiB"
     assert told in found["cached_pins"].evidence[0]
     assert "tcache_count=0" in found["cached_pins"].remedy
 

@@ -22,34 +22,36 @@ def gained(arena: ArenaFigures) -> int | None:
 def cached_pins(case: Case) -> Iterator[Finding]:
     """Free memory that nothing but tcaches keeps at the end of an arena."""
     found = [(gained(arena) or 0, arena) for arena in case.snapshot.arenas()]
-    then = sum(
-        arena.whatif.tcaches.by_trim.in_ram for gain, arena in found if gain and arena.whatif
-    )
+    wins = [arena.whatif for gain, arena in found if gain and arena.whatif]
+    then = sum(it.tcaches.by_trim.in_ram for it in wins)
+    holders = {lwp for it in wins if it.last for lwp in it.last.threads}
+    end = "" if holders <= {case.snapshot.target.pid} else "Or end the threads that hold them. "
     yield Finding(
         "cached_pins",
         sum(gain for gain, _ in found),
         "only freed chunks in tcaches pin this: free() would return it without them. Nothing else "
         "lies above it in its arena.",
         (
-            *each_arena(
-                found, lambda gain, arena: f"{_last(case, arena)}; {_of_whom(case, arena)}"
-            ),
+            *each_arena(found, lambda gain, arena: f"{_last(case, arena)}{_all(gain, arena)}"),
             *([f"malloc_trim(0) would then return {size_text(then)} more"] if then else ()),
         ),
-        f"{NO_TCACHE}. The price is a lock for every malloc and free. Or end the threads that hold "
-        "them: that empties a tcache, and in a quiet process nothing else does. malloc_trim(0) "
-        "leaves it as it is, and returns the whole pages below.",
+        f"{NO_TCACHE}. The price is a lock for every malloc and free. {end}A tcache is emptied "
+        "when its thread ends; in a quiet process nothing else does that. malloc_trim(0) leaves "
+        "it as it is, and returns the whole pages below.",
     )
 
 
-def _of_whom(case: Case, arena: ArenaFigures) -> str:
-    """Say what free() would return, if all tcaches held nothing there, or if one thread ended."""
-    gain, threads = gained(arena) or 0, arena.whatif.threads if arena.whatif else {}
-    text = f"without tcaches free() would return {size_text(gain)}"
-    ended = [(lwp, amount.in_ram) for lwp, amount in threads.items() if amount.in_ram]
-    return text + "".join(
-        f", if thread {lwp} ended {size_text(size)}" for lwp, size in ended if size != gain
-    )
+def _all(gain: int, arena: ArenaFigures) -> str:
+    """Say what all tcaches hold there, or the thread that has the last chunk, if that is more."""
+    it = arena.whatif
+    if it is None or it.last is None:
+        return ""
+    held, text = it.last.held.in_ram, ""
+    for lwp, amount in it.threads.items():
+        if held < amount.in_ram < gain:
+            text += f"; without the tcache of thread {lwp} free() would return "
+            text += size_text(amount.in_ram)
+    return text if gain == held else f"{text}; without all tcaches {size_text(gain)}"
 
 
 def pinned(case: Case) -> Iterator[Finding]:
@@ -77,36 +79,36 @@ def _at_most(case: Case) -> str:
 
 
 def _what_pins(case: Case, amount: int, arena: ArenaFigures) -> str:
-    """Say what lies last below top, and what that alone keeps: the next one keeps the rest."""
+    """Say what lies last below top, and what that alone holds: the next one holds the rest."""
     it = arena.whatif
     if it is None or it.last is None:
         return f"a chunk below top pins {size_text(amount)}"
-    text = f"{size_text(amount)}; {_last(case, arena)}, without which free() would return "
-    text += _returned(it.last.held.in_ram)
-    alike = it.alike
-    if alike is None or alike.chunks <= it.last.chunks or alike.held.in_ram <= it.last.held.in_ram:
-        return text
-    return (
-        f"{text}; without the last {alike.chunks:,} of {alike.size:,} bytes "
-        f"{_returned(alike.held.in_ram)}"
-    )
+    text, alike = f"{size_text(amount)}; {_last(case, arena)}", it.alike
+    if alike and alike.chunks > it.last.chunks and alike.held.in_ram > it.last.held.in_ram:
+        held = size_text(alike.held.in_ram)
+        text += f"; the last {alike.chunks:,} of {alike.size:,} bytes hold {held}"
+    return text
 
 
-def _returned(size: int) -> str:
+def _or_nothing(size: int) -> str:
     return size_text(size) if size else "nothing"
 
 
 def _last(case: Case, arena: ArenaFigures) -> str:
+    """Say what lies last below top, and what free() would return if it were gone."""
     last = arena.whatif.last if arena.whatif else None
-    return f"{told(case, last)} is last below top" if last else "nothing is below top"
+    if last is None:
+        return "nothing is below top"
+    holds = "holds" if last.chunks == 1 else "hold"
+    return f"last below top: {told(case, last)}, {holds} {_or_nothing(last.held.in_ram)}"
 
 
 def told(case: Case, pin: Pin) -> str:
-    """Return which chunks a pin is, and whose: `chunk 0x… of 48 bytes, in use,`."""
+    """Return which chunks a pin is, and whose: `chunk 0x… of 48 bytes, in use`."""
     which = f"chunk {pin.address:#x} of {pin.size:,} bytes"
     if pin.chunks > 1:
         which = f"{pin.chunks:,} chunks of {pin.size:,} bytes from {pin.address:#x}"
-    return f"{which}, {state_of(pin, _names(case))},"
+    return f"{which}, {state_of(pin, _names(case))}"
 
 
 def state_of(pin: Pin, names: dict[int, str | None]) -> str:
@@ -150,7 +152,7 @@ def _without_tcaches(case: Case) -> str:
     known = [gain for gain in gains if gain is not None]
     if len(known) < len(gains):
         return "How much free() then returns isn't known."
-    free = f"free() would then return {_returned(sum(known))}"
+    free = f"free() would then return {_or_nothing(sum(known))}"
     return f"{free}; what remains is of use to every thread."
 
 
