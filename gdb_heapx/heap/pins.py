@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from ..target.amounts import Amount
-from .endings import Endings
+from .endings import Endings, is_fast
 from .heaps import Walked
 from .states import State
 from .tails import Tails
@@ -25,13 +25,15 @@ class PinKind(Enum):
 
 @dataclass(frozen=True)
 class Pin:
-    """Adjacent chunks that aren't binned (HEAP: all of a heap), no more bytes than they keep free.
+    """Adjacent chunks that aren't free (HEAP: all of a heap), no more bytes than they keep free.
 
     `address` is the first chunk's, `size` the bytes of all `chunks`. `state` is IN_USE if one of
-    them is, else TCACHE, FAST, or OVERHEAD for a thread's tcache itself; `threads` are those whose
-    tcaches hold some, or are some. `held` is what free() would return of whole pages if they were
-    gone, with themselves: down to the next chunk that isn't binned. For HEAP it is that with all
-    that lies behind it in the arena gone before, and without what that gives.
+    them is, else TCACHE, or OVERHEAD for a thread's tcache itself; `threads` are those whose
+    tcaches hold some, or are some. A FAST chunk is a pin only until the next free of 64 KiB, which
+    merges it, and returns what it held: others are told as they are after that. `held` is what
+    free() would return of whole pages if they were gone, with themselves: down to the next chunk
+    that isn't free. For HEAP it is that with all that lies behind it in the arena gone before, and
+    without what that gives.
     """
 
     kind: PinKind
@@ -61,49 +63,55 @@ class Group:
 
 def find_pins(endings: Endings) -> Iterator[Pin]:
     """Yield the pins of an arena, from its end."""
-    starts, none = endings.starts(_nothing), endings.trimmer.amount(0, 0)
-    top, newest = last_below_top(endings), endings.parts[-1].tally.counts
-    if top and not (top.held.bytes and _is_short(endings.parts[-1].tally.tails)):
+    tails, first = endings.parts[-1].tally.tails, endings.parts[-1].heap.first
+    top = last_below_top(endings)
+    if top and not (top.held.bytes and (top.state is State.FAST or _is_short(tails))):
         top = None
-    alone = top is not None and top.chunks == newest.used_chunks
-    before = top.held if top and not alone else none
-    heaps = list(_heap_pins(endings, starts, before))
+    alone = top is not None and top.state is not State.FAST and tails.gap <= first
+    before = top.held if top and not alone else endings.trimmer.amount(0, 0)
+    heaps = list(_heap_pins(endings, before))
     if top and not (alone and any(pin.heap == top.heap for pin in heaps)):
         yield top
     yield from heaps
 
 
-def _nothing(chunk: int, state: State) -> bool:
-    return False
-
-
 def _is_short(tails: Tails) -> bool:
-    """Tell whether the last chunks have no more bytes than the free chunk before them."""
+    """Tell whether the last chunks have no more bytes than the free space before them."""
     return 0 < (tails.free or 0) - tails.island <= tails.island - tails.gap
 
 
 def last_below_top(endings: Endings) -> Pin | None:
-    """Return what lies last below top: adjacent chunks, or the last one if they are more than they
-    keep free; None without any.
+    """Return what lies last below top: a fast chunk, if it holds something until a free merges it,
+    else adjacent chunks, or the last one if they are more than they keep free; None without any.
     """
     part, tails = endings.parts[-1], endings.parts[-1].tally.tails
-    trail = list(endings.trail(part))
-    first, gap, chunks = tails.island, tails.gap, tails.chunks
-    if not chunks:
+    trail, starts = list(endings.trail(part)), endings.starts(is_fast)
+    merged = endings.by_free(starts)
+    if trail and trail[0][2] is State.FAST and merged.bytes:
+        return _pin(endings, trail[0][0], trail[0][1], 1, merged)
+    if not tails.chunks:
         return None
+    first, gap, chunks, end = tails.island, tails.gap, tails.chunks, tails.free or 0
     if not _is_short(tails):
-        first, chunks = trail[0][0] if trail else tails.last or 0, 1
-        gap = first
-    held = endings.by_free([*endings.starts(_nothing)[:-1], gap], alone=True)
-    cached = [each for each in trail if each[0] >= first]
-    used = tails.last is not None and tails.last >= first
+        cached = [chunk for chunk, _, state in trail if state is not State.FAST]
+        first, chunks = cached[0] if cached else tails.last or 0, 1
+        gap = first if first > tails.island else gap
+    held = endings.by_free([*starts[:-1], gap], alone=True)
+    return _pin(endings, first, end - first, chunks, held)
+
+
+def _pin(endings: Endings, first: int, size: int, chunks: int, held: Amount) -> Pin:
+    """Return the pin that chunks behind the last free space are."""
+    part, last = endings.parts[-1], endings.parts[-1].tally.tails.last
+    used = last is not None and first <= last < first + size
+    here = [each for each in endings.trail(part) if first <= each[0] < first + size]
     return Pin(
         PinKind.TOP,
         first,
-        (tails.free or 0) - first,
+        size,
         chunks,
-        State.IN_USE if used else min((state for *_, state in cached), key=_ORDER.index),
-        tuple(sorted({endings.owners[c] for c, *_ in cached if c in endings.owners})),
+        State.IN_USE if used else min((state for *_, state in here), key=_ORDER.index),
+        tuple(sorted({endings.owners[c] for c, *_ in here if c in endings.owners})),
         endings.arena.index,
         part.heap.address,
         held,
@@ -113,12 +121,12 @@ def last_below_top(endings: Endings) -> Pin | None:
 _ORDER = (State.OVERHEAD, State.TCACHE, State.FAST)  # what it takes to be free
 
 
-def _heap_pins(endings: Endings, starts: Sequence[int], before: Amount) -> Iterator[Pin]:
+def _heap_pins(endings: Endings, before: Amount) -> Iterator[Pin]:
     """Yield the heaps, the newest first, which go if their chunks do and all behind them has gone,
     and whose chunks have no more bytes than is free in them. Where those behind are gone, `before`
     and what they hold is returned already.
     """
-    gone = [*starts]
+    gone = endings.starts(is_fast)
     for number in range(len(endings.parts) - 1, 0, -1):
         part = endings.parts[number]
         if part is not endings.parts[-1]:
@@ -159,7 +167,7 @@ def last_alike(endings: Endings) -> Group | None:
     between them.
     """
     size = endings.parts[-1].tally.tails.last_size
-    starts, chunks = endings.starts(_nothing), 0
+    starts, chunks = endings.starts(is_fast), 0
     for number in range(len(endings.parts) - 1, -1, -1):
         heap, tails = endings.parts[number].heap, endings.parts[number].tally.tails
         if not tails.alike or tails.last_size != size:

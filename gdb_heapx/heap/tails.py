@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ..glibc.layout import FLAGS, PREV_INUSE
 from .scan import GRAIN, Run
@@ -18,10 +19,11 @@ _FAST = 1  # in a trail: the lowest bit of a fast chunk's address
 class Tails:
     """The end of a heap's chunks. It looks at each run from its end, as far as a chunk in use.
 
-    `last` is the last chunk in use that the program holds, of `last_size` bytes, None without any.
-    From `free` on nothing but one binned chunk follows, or nothing. `island` is where the adjacent
-    chunks begin that end there, none of them binned; `gap` is the binned chunk before them, the
-    same as `island` where there is none. `first` is the first chunk that isn't binned.
+    A chunk is free here if it is binned, or fast: the free() that trims merges those first. `last`
+    is the last chunk in use that the program holds, of `last_size` bytes, None without any. From
+    `free` on all are free. `island` is where the adjacent chunks begin that end there, none of them
+    free; `gap` is the free space before them, which may be empty. `first` is the first chunk that
+    isn't binned.
 
     Once closed: `chunks` of the island; and the last chunks in use that have all the same size,
     `alike` of them, up to where another one ends, at `other`: None if there is none.
@@ -36,9 +38,10 @@ class Tails:
     chunks: int = 0
     alike: int = 0
     other: int | None = None
+    _end: int = 0  # up to where what begins at `free` is free
     _trail: array[int] = field(default_factory=lambda: array("Q"))
     _sizes: array[int] = field(default_factory=lambda: array("Q"))
-    _begins: Run | None = None  # the run in which the island begins, if not with it
+    _begins: Run | None = None  # the run in which the island begins
     _mixed: Run | None = None  # the last run whose chunks in use differ in size
     _alike: int = 0  # bytes of each chunk in use behind that
 
@@ -48,23 +51,23 @@ class Tails:
         self._add_trail(run)
 
     def _add_island(self, run: Run) -> None:
-        """Find the last binned chunk, or the last but one where the run ends with one."""
-        free, end, number = run.free, run.end, len(run.free)
         if self.free is None:
-            self.free = self.island = self.gap = run.start
-            self.first = run.start + run.size_at(run.start) * (free[:1] == [0])
-        if number and not run.following & PREV_INUSE:
-            number -= 1
-            end = run.start + free[number] * GRAIN
-        if number:
-            self.gap = run.start + free[number - 1] * GRAIN
-            self.island = self.gap + run.size_at(self.gap)
+            self.free = self._end = self.island = self.gap = run.start
+            self.first = run.start + run.size_at(run.start) * (run.free[:1] == [0])
+        island, self._begins = self.island, self._begins or run
+        for start, end in (*_last_two(_spaces(run)), (run.end, run.end)):
+            if start != self._end:
+                self._add_used(start)
+            self._end = end
+        if self.island != island:
             self._begins, self.chunks = run, 0
-        elif end > run.start:
-            if self.free < run.start:
-                self.gap, self.island = self.free, run.start
-                self._begins, self.chunks = None, 0
-            self.chunks += len(run.words) - (end < run.end)
+        elif self._begins is not run:
+            self.chunks += len(run.words) - len(run.free) - len(run.fast)
+
+    def _add_used(self, end: int) -> None:
+        """Go on to `end` from where it isn't free."""
+        if self.free != self._end:
+            self.gap, self.island = self.free or 0, self._end
         self.free = end
 
     def _add_alike(self, run: Run) -> None:
@@ -94,9 +97,10 @@ class Tails:
 
     def close(self, end: int) -> None:
         """Count what was left to be counted."""
-        if self._begins is not None:
-            starts = (address for address, *_ in _from_the_end(self._begins))
-            self.chunks += sum(1 for _ in _down_to(starts, self.island))
+        for address, _, state in _from_the_end(self._begins) if self._begins else ():
+            if address < self.island:
+                break
+            self.chunks += state is not State.FAST
         if self._mixed is not None:
             self._count_alike(self._mixed)
         self._begins = self._mixed = None
@@ -126,11 +130,27 @@ class Tails:
         self.island = self.gap = self.free
 
 
-def _down_to(addresses: Iterator[int], last: int) -> Iterator[int]:
-    for address in addresses:
-        if address < last:
-            return
-        yield address
+def _spaces(run: Run) -> Iterator[tuple[int, int]]:
+    """Yield what is free of a run from the end, each as far as it goes: start and end."""
+    if not run.fast:
+        for i in reversed(run.free):
+            start = run.start + i * GRAIN
+            yield start, start + run.size_at(start)
+        return
+    start = end = 0
+    for chunk in sorted(run.fast.union(run.free_addresses), reverse=True):
+        behind = chunk + run.size_at(chunk)
+        if behind != start:
+            if end:
+                yield start, end
+            end = behind
+        start = chunk
+    yield start, end
+
+
+def _last_two(spaces: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the first two, the second one first: what lies before them doesn't count."""
+    return reversed([*islice(spaces, 2)])
 
 
 def _from_the_end(run: Run) -> Iterator[tuple[int, int, State]]:
