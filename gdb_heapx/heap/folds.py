@@ -184,20 +184,24 @@ class Feet:
 @dataclass
 class FreeSpace:
     """The free chunks' space: added to `holes`, and by chunk size those bytes of it that aren't in
-    memory, `swapped` those that are in swap.
+    memory, `swapped` those that are in swap, `shared` those in memory that another process shares.
     """
 
     holes: Holes
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
+    shared: Counter[int] = field(default_factory=Counter)
 
     def add(self, run: Run) -> None:
         """Add a run; chunks too small for a page matter only beside fast ones, of any run."""
         holes, sizes, free = self.holes, run.fields[SIZE], run.free
         if not free and not run.fast:
             return
-        if missing(holes.residency, run.start, run.end)[0]:
-            self._add_absent(run)
+        absent, _, shared = missing(holes.residency, run.start, run.end)
+        if shared == run.end - run.start:
+            self._add_shared(run)
+        elif absent or shared:
+            self._add_missing(run)
         if not run.fast:
             smallest = holes.trimmer.smallest
             edges = [i for i in free[:1] if run.start + i * GRAIN == holes.end]
@@ -207,13 +211,28 @@ class FreeSpace:
         for chunk in sorted(run.fast.union([run.start + i * GRAIN for i in free])):
             holes.add(chunk, run.size_at(chunk), chunk in run.fast)
 
-    def _add_absent(self, run: Run) -> None:
+    @property
+    def missing(self) -> tuple[int, int, int]:
+        """Bytes of all free chunks that are absent, swapped, and shared."""
+        absent, swapped, shared = (
+            sum(each.values()) for each in (self.absent, self.swapped, self.shared)
+        )
+        return absent, swapped, shared
+
+    def _add_shared(self, run: Run) -> None:
+        """Add a run that is shared as a whole, as most are soon after a fork."""
+        for word, count in run.free_counts.items():
+            self.shared[word & ~FLAGS] += (word & ~FLAGS) * count
+
+    def _add_missing(self, run: Run) -> None:
         for chunk in run.free_addresses:
             size = run.size_at(chunk)
-            absent, swapped = missing(self.holes.residency, chunk, chunk + size)
+            absent, swapped, shared = missing(self.holes.residency, chunk, chunk + size)
             if absent:
                 self.absent[size] += absent
                 self.swapped[size] += swapped
+            if shared:
+                self.shared[size] += shared
 
     def close(self, end: int) -> None:
         self.holes.close(end)

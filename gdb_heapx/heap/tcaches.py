@@ -62,9 +62,9 @@ class Caches:
     """All tcaches of one libc; by arena index what they hold there.
 
     `sizes` counts their chunks by size, `absent` their bytes that aren't resident, `swapped` those
-    of them that are swapped. `structs` counts the bytes of the tcaches themselves, which are chunks
-    too; `mmapped` are mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches
-    are missing.
+    of them that are swapped, `shared` those resident in another process, too. `structs` counts the
+    bytes of the tcaches themselves, which are chunks too; `mmapped` are mmapped chunks that a
+    tcache holds (from 2.43). `missing` says why tcaches are missing.
     """
 
     how: str
@@ -74,6 +74,7 @@ class Caches:
     sizes: dict[int, Counter[int]] = field(default_factory=dict)
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
+    shared: Counter[int] = field(default_factory=Counter)
     structs: list[tuple[int, int]] = field(default_factory=list)
     mmapped: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -85,7 +86,8 @@ class Caches:
     def amount_in(self, arena: int, residency: Residency | None) -> Amount:
         """Return what they hold of an arena's chunks."""
         size = sum(size * count for size, count in self.sizes_in(arena).items())
-        return amount_less(residency, size, self.absent[arena], self.swapped[arena])
+        missing = self.absent[arena], self.swapped[arena], self.shared[arena]
+        return amount_less(residency, size, *missing)
 
 
 def read_caches(
@@ -169,12 +171,13 @@ def _read(
     places: Places,
     caches: Caches,
 ) -> Tcache:
-    def visit(chunk: int, size: int, absent: int, swapped: int) -> None:
+    def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
         heap = index.at(chunk)
         if heap is not None:
             caches.sizes.setdefault(heap.arena, Counter())[size] += 1
             caches.absent[heap.arena] += absent
             caches.swapped[heap.arena] += swapped
+            caches.shared[heap.arena] += shared
             places.add(chunk)
         elif links.word(chunk + space.word) & IS_MMAPPED:
             caches.mmapped.add(chunk)

@@ -70,8 +70,9 @@ def account(snapshot: Snapshot) -> Ledger:
     for (owner, index, libc, state), regions in groups.items():
         amount = sum_of(region.amount for region in regions)
         if owner is Owner.HUGETLB:  # in RAM, though RSS doesn't count it
-            huge = sum(r.mapping.usage.hugetlb for r in regions if r.mapping.usage)
-            amount = Amount(amount.bytes, huge, 0)
+            usages = [r.mapping.usage for r in regions if r.mapping.usage]
+            huge, shared = sum(u.hugetlb for u in usages), sum(u.shared for u in usages)
+            amount = Amount(amount.bytes, huge, 0, shared)
         entry = Entry(owner, index, libc, amount)
         if owner is Owner.HEAP:
             entries += _by_state(arenas[state or 0], entry)
@@ -107,12 +108,17 @@ def _with_lost(entries: list[Entry], malloc: Malloc, mapped: bool) -> list[Entry
 
 
 def _at_most(size: int, amount: Amount) -> Amount:
-    """Return `size` bytes of an amount, those in memory first."""
+    """Return `size` bytes of an amount, those in memory first.
+
+    Of a part of these it is unknown which are shared, unless all are, or none.
+    """
     taken = min(size, amount.bytes)
     if amount.resident is None or amount.swapped is None:
         return Amount(taken, None, None)
     resident = min(size, amount.resident)
-    return Amount(taken, resident, min(size - resident, amount.swapped))
+    whole = resident == amount.resident or amount.shared in (0, amount.resident)
+    shared = min(resident, amount.shared) if whole and amount.shared is not None else None
+    return Amount(taken, resident, min(size - resident, amount.swapped), shared)
 
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:

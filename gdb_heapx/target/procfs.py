@@ -62,7 +62,7 @@ def _usage(fields: dict[str, str]) -> Usage:
         resident=size("Rss"),
         proportional=size("Pss"),
         swapped=size("Swap"),
-        shared=size("Shared_Clean", "Shared_Dirty"),
+        shared=size("Shared_Clean", "Shared_Dirty", "Shared_Hugetlb"),
         huge=size("AnonHugePages"),
         hugetlb=size("Shared_Hugetlb", "Private_Hugetlb"),
         locked="lo" in flags,
