@@ -35,8 +35,9 @@ class Entry(NamedTuple):
 class Ledger:
     """Every byte of the address space by owner.
 
-    `rss` is the kernel's sum (smaps), None if unknown. `shared` is private memory that a forked
-    process shares, `pss` what this process has if each page is divided by those that share it.
+    `rss` is the kernel's sum (smaps), None if unknown. `shared` is anonymous memory that other
+    processes share since a fork, `pss` what this process has if each page is divided by those that
+    share it.
     """
 
     entries: tuple[Entry, ...]
@@ -45,9 +46,14 @@ class Ledger:
     pss: int
 
     @property
+    def whole(self) -> Amount:
+        """What all entries that RSS counts have together."""
+        return sum_of(e.amount for e in self.entries if e.owner not in APART)
+
+    @property
     def sum(self) -> int | None:
         """Resident bytes of all entries that RSS counts; None if unknown."""
-        return sum_of(e.amount for e in self.entries if e.owner not in APART).resident
+        return self.whole.resident
 
     @property
     def difference(self) -> int | None:
@@ -122,7 +128,7 @@ def _at_most(size: int, amount: Amount) -> Amount:
 
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:
-    """Return how much private memory is shared with forked processes, and the Pss of all."""
+    """Return how much anonymous memory is shared since a fork, and the Pss of all memory."""
     usages = {r.mapping: r.mapping.usage for r in snapshot.regions if r.mapping.usage is not None}
     shared = sum(usage.shared for mapping, usage in usages.items() if mapping.anonymous)
     return shared, sum(usage.proportional for usage in usages.values())

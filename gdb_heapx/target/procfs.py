@@ -167,6 +167,12 @@ def parse_state(text: str) -> str:
     return text.rpartition(")")[2].strip()[:1]
 
 
+def parse_flags(text: str) -> int:
+    """Return the kernel's flags of a process that a stat tells, 0 if none (proc(5), field 9)."""
+    fields = text.rpartition(")")[2].split()
+    return (number_of(fields[6]) or 0) if len(fields) > 6 else 0
+
+
 def _thread_states(pid: int) -> Iterator[str]:
     """Yield the state of every thread of a process, a letter each (proc(5), stat)."""
     for task in glob.iglob(f"/proc/{pid}/task/*/stat"):
