@@ -160,8 +160,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"{_listed(arenas)}."
     ),
     "parents_stacks": lambda number, size, parent: (
-        f"{size_text(size)} of the thread stacks came with the fork: of {counted(number, 'thread')} "
-        f"that {'live' if number > 1 else 'lives'} only in process {parent}, the parent."
+        f"{size_text(size)} of the thread stacks came with the fork: of "
+        f"{counted(number, 'thread')} that {'live' if number > 1 else 'lives'} only in process "
+        f"{parent}, the parent."
     ),
     "copies_of_libc": lambda number: (
         f"{number} copies of libc are loaded, each with its own arenas."
