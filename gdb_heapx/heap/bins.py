@@ -261,7 +261,9 @@ def _unsorted(space: Space, lists: list[FreeList], free: FreeChunks) -> _Sizes |
 
 def _count(space: Space, free: FreeChunks, sizes: _Sizes, chunk: int, size: int) -> None:
     sizes.number[size] += 1
-    if free.absent.get(size) or free.shared.get(size):  # else no free chunk of this size is
+    if free.shared.get(size) == size * free.sizes[size]:  # so are all
+        sizes.shared[size] += size
+    elif free.absent.get(size) or free.shared.get(size):  # else no free chunk of this size is
         absent, swapped, shared = missing(space.residency, chunk, chunk + size)
         sizes.absent[size] += absent
         sizes.swapped[size] += swapped

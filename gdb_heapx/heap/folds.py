@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import Problem
 from ..glibc.layout import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, FLAGS, PREV_INUSE, SIZE
+from ..target.pages import RESIDENT, SHARED
 from .holes import Holes, missing
 from .places import BUCKET
 from .scan import GRAIN, Run
@@ -225,9 +226,20 @@ class FreeSpace:
             self.shared[word & ~FLAGS] += (word & ~FLAGS) * count
 
     def _add_missing(self, run: Run) -> None:
+        """Add a run of pages of several states; only few chunks have two of these themselves."""
+        residency, page, first = self.holes.residency, self.holes.trimmer.page, run.start
+        assert residency is not None
+        states = residency.states(run.start, run.end)
+        first -= first % page
         for chunk in run.free_addresses:
             size = run.size_at(chunk)
-            absent, swapped, shared = missing(self.holes.residency, chunk, chunk + size)
+            low, high = (chunk - first) // page, (chunk + size - 1 - first) // page + 1
+            if states.count(RESIDENT, low, high) == high - low:
+                continue
+            if states.count(SHARED, low, high) == high - low:
+                self.shared[size] += size
+                continue
+            absent, swapped, shared = residency.missing(chunk, chunk + size)
             if absent:
                 self.absent[size] += absent
                 self.swapped[size] += swapped
