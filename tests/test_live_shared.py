@@ -148,12 +148,14 @@ def test_arenas_of_the_parents_threads_are_said_to_be_that_in_a_worker_and_only_
     assert not any("Came with" in note for note in of_parent["heapx arenas"]["notes"])
 
 
-def test_stacks_of_the_parents_threads_are_counted_in_a_worker(family):
+def test_stacks_of_the_parents_threads_are_said_to_be_that_in_a_worker(family):
     for pid in family.pids:
         notes = " ".join(family.said[pid]["heapx ledger"]["notes"])
-        assert (f"of {THREADS} threads that live only in process" in notes) == (
-            pid != family.parent.pid
-        )
+        known = "their threads live only in process" in notes and "Of the thread stacks" in notes
+        assert known == (pid != family.parent.pid)
+    told_of = finding(family.said[family.workers[0]]["heapx why"], "parents_stacks")
+    assert told_of["statement"].startswith(f"{THREADS} stacks of threads that live only in process")
+    assert told_of["bytes"] >= THREADS << 16  # each has used so much
 
 
 def test_the_finding_says_what_is_private_and_that_the_parent_must_trim(family):

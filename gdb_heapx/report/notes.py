@@ -159,10 +159,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"Came with the fork, and their threads live only in process {parent}, the parent: arena "
         f"{_listed(arenas)}."
     ),
-    "parents_stacks": lambda number, size, parent: (
-        f"{size_text(size)} of the thread stacks came with the fork: of "
-        f"{counted(number, 'thread')} that {'live' if number > 1 else 'lives'} only in process "
-        f"{parent}, the parent."
+    "parents_stacks": lambda size, parent: (
+        f"Of the thread stacks at least {size_text(size)} came with the fork: their threads live "
+        f"only in process {parent}, the parent."
     ),
     "copies_of_libc": lambda number: (
         f"{number} copies of libc are loaded, each with its own arenas."

@@ -37,8 +37,9 @@ def inherited_arenas(snapshot: Snapshot) -> tuple[ArenaFigures, ...]:
 def inherited_stacks(snapshot: Snapshot) -> tuple[KeptStack, ...]:
     """Return the stacks whose threads are the parent's.
 
-    A fork puts them among those kept for threads to come (nptl, reclaim_stacks). They are told from
-    those of threads that have ended since as arenas are.
+    A fork puts them among those kept for threads to come, and writes to struct pthread (nptl,
+    reclaim_stacks). They are told from those of threads that have ended since as arenas are; one
+    that has no more than that page in memory isn't.
     """
     parent, found = snapshot.target.parent, list[KeptStack]()
     regions = [region for region in snapshot.regions if region.span.owner is Owner.STACKS]

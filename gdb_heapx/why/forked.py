@@ -72,8 +72,8 @@ def parents_stacks(case: Case) -> Iterator[Finding]:
     yield Finding(
         "parents_stacks",
         sum(size for size, _ in sizes),
-        f"the stacks of {counted(len(stacks), 'thread')} that live only in process {parent.pid}, "
-        "the parent: nptl keeps them for new threads of this one.",
+        f"{counted(len(stacks), 'stack')} of threads that live only in process {parent.pid}, the "
+        "parent, came with the fork: nptl keeps them for new threads of this one.",
         tuple(f"stack at {stack.start:#x}: {size_text(size)}" for size, stack in sizes[:SHOWN]),
         "In the parent: fork before its threads start. Here nothing gives them back, but new "
         "threads use them.",

@@ -40,6 +40,10 @@ static void **sprinkled(uint64_t seed)
 
 static void *thread(void *arg)
 {
+	char deep[1 << 16];
+
+	memset(deep, 1, sizeof deep); /* of its stack more is in memory than the page that a fork writes to */
+	__asm__ volatile("" : : "r"(deep) : "memory");
 	sprinkled((uintptr_t) arg);
 	park(&reached);
 }
