@@ -75,6 +75,7 @@ def test_of_what_is_mostly_shared_it_is_said_what_is_private_and_that_the_parent
     first, _, rest = finding.statement.partition(": ")
     assert first == "malloc_trim(0) would give this back now, but only 16 KiB of it is private"
     assert rest.startswith("RSS falls, the rest stays in RAM until all processes that share it")
+    assert finding.evidence == ("arena 0: 256 KiB of RAM, 16 KiB of it private",)
     assert finding.remedy.startswith("malloc_trim(0) in the parent before it forks.")
 
 

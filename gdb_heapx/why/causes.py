@@ -98,7 +98,9 @@ def _returnable(case: Case) -> Iterator[Finding]:
         "returnable",
         case.returnable or 0,
         f"{forked.would_return(case)} glibc never does so by itself below the top of an arena.",
-        each_arena(trims, lambda amount, arena: f"{size_text(amount)} of RAM"),
+        each_arena(
+            trims, lambda amount, arena: f"{size_text(amount)} of RAM{forked.of_it(case, arena)}"
+        ),
         forked.how_to_trim(case),
     )
 

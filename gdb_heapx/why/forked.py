@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..heap.states import State
 from ..report.model import Finding, counted, size_text
+from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas, inherited_stacks
 from .sums import SHOWN, Case, each_arena
 
@@ -34,6 +35,13 @@ def how_to_trim(case: Case) -> str:
         f"malloc_trim(0) in {where} before it forks. Its children then begin without this memory. "
         f"Now it takes heapx trim --now in each process that shares it. {price}"
     )
+
+
+def of_it(case: Case, arena: ArenaFigures) -> str:
+    """Say what of an arena's returnable memory is private, where that is told at all."""
+    private = arena.trim.returned_private if arena.trim else None
+    told = private is not None and _private(case) is not None
+    return f", {size_text(private or 0)} of it private" if told else ""
 
 
 def _private(case: Case) -> int | None:
