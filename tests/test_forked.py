@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from heapbuilder import FREE, PAGE, USED, changed, up
 from test_causes import MIB, WHOLE, Scene
 
 from gdb_heapx.commands._notes import equation
+from gdb_heapx.heap.left import LeftThread
 from gdb_heapx.report.notes import sentence
 from gdb_heapx.snapshots.forked import inherited_arenas, inherited_stacks
 from gdb_heapx.snapshots.take import take
@@ -27,15 +29,23 @@ PARENT = 4000
 
 
 class Forked(Scene):
-    """A scene whose arenas beside the main one have no thread: a fork left them so.
+    """A scene whose arenas beside the main one have no thread, and were those of the parent's.
 
-    `apart` are arenas that share no page, `unknown` ones of which the parent has nothing; without a
-    `parent` nobody tells of one.
+    Of `ended` arenas the threads have ended, `apart` are arenas that share no page, `unknown` ones
+    of which the parent has nothing; without a `parent` nobody tells of one.
     """
 
-    def __init__(self, parent=True, apart=(), unknown=()) -> None:
+    def __init__(self, parent=True, ended=(), apart=(), unknown=()) -> None:
         super().__init__()
-        self.idle, self.parent, self.apart, self.unknown = True, parent, apart, unknown
+        self.idle, self.parent, self.ended = True, parent, ended
+        self.apart, self.unknown = apart, unknown
+
+    def threads(self, count):
+        super().threads(count)
+        for arena in self.arenas[-count:]:
+            if arena.index not in self.ended:
+                self.heap.thread(arena, 0)  # without a LWP, and still with its arena
+        return self
 
     def target(self):
         for arena in self.arenas:
@@ -44,7 +54,7 @@ class Forked(Scene):
             for start, end in arena.heaps if arena.index not in self.apart else ():
                 self.heap.residency.mark(start, end, SHARED)
         for cache in self.heap.caches:
-            self.heap.residency.mark(*cache.stack, SHARED)
+            self.heap.residency.mark(*cache.stack, SHARED)  # if it has one
         target = super().target()
         unknown = [self.arenas[index].address for index in self.unknown]
         mappings = [m for m in target.space.mappings if not any(a in m for a in unknown)]
@@ -98,7 +108,7 @@ def test_arenas_that_came_with_a_fork_are_the_parents():
     assert [each.index for each in inherited_arenas(scene.snapshot())] == [1, 2]
     finding = found(scene, "parents_arenas")
     assert finding.bytes == 2 * (MIB + PAGE)
-    assert finding.statement.startswith("2 arenas came with the fork: their threads live only in")
+    assert finding.statement.startswith("2 arenas came with the fork: their threads stayed in")
     assert f"process {PARENT}" in finding.statement
     assert finding.remedy.startswith("In the parent: malloc_trim(0) before it forks")
     assert found(scene, "idle_arenas") is None
@@ -106,14 +116,21 @@ def test_arenas_that_came_with_a_fork_are_the_parents():
 
 @pytest.mark.parametrize(
     "scene",
-    [Forked(parent=False), Forked(apart=[1]), Forked(unknown=[1])],
-    ids=["no parent", "nothing shared", "not mapped by the parent"],
+    [Forked(parent=False), Forked(ended=[1]), Forked(unknown=[1])],
+    ids=["no parent", "its thread has ended", "not mapped by the parent"],
 )
 def test_where_that_is_not_proven_an_arena_without_a_thread_is_just_that(scene):
     scene.threads(1).holes()
     assert inherited_arenas(scene.snapshot()) == ()
     assert found(scene, "parents_arenas") is None
     assert found(scene, "idle_arenas").bytes == MIB + PAGE
+
+
+def test_a_parent_that_was_forked_itself_may_have_them_from_further_back():
+    assert Parent(PARENT, ()).name == f"process {PARENT}, the parent"
+    assert Parent(PARENT, (), True).name.endswith(
+        "the parent, or a process that it was forked from"
+    )
 
 
 def test_an_arena_with_a_thread_is_not_the_parents():
@@ -124,19 +141,22 @@ def test_an_arena_with_a_thread_is_not_the_parents():
 
 
 def test_each_arena_is_told_apart_by_itself():
-    scene = Forked(apart=[2]).threads(2).holes()
+    scene = Forked(ended=[2]).threads(2).holes()
     assert found(scene, "parents_arenas").statement.startswith("1 arena came with the fork: its")
     assert found(scene, "idle_arenas").bytes == MIB + PAGE
 
 
-@pytest.mark.parametrize(("lwp", "parent", "number"), [(0, True, 1), (0, False, 0), (77, True, 0)])
-def test_a_stack_without_a_thread_that_came_with_a_fork_is_the_parents(lwp, parent, number):
+@pytest.mark.parametrize(("left", "parent", "number"), [(1, True, 1), (1, False, 0), (0, True, 0)])
+def test_the_stacks_of_threads_that_a_fork_has_left_are_the_parents(left, parent, number):
     scene = Forked(parent=parent)
-    scene.heap.stack(scene.heap.thread(scene.main, lwp), MIB)
-    stacks = inherited_stacks(scene.snapshot())
-    assert [each.amount.bytes for each in stacks] == [MIB] * number
-    finding = found(scene, "parents_stacks")
-    assert (finding.bytes if finding else 0) == (MIB - PAGE) * number  # but for its guard
+    scene.heap.stack(scene.heap.thread(scene.main, 77), MIB)
+    snapshot = scene.snapshot()
+    (stack,) = snapshot.stacks
+    threads = (LeftThread(stack.end - PAGE, scene.main.address),)  # TLS is at a stack's end
+    snapshot = replace(snapshot, left=threads[:left])
+    assert [each.amount.bytes for each in inherited_stacks(snapshot)] == [MIB] * number
+    stacks = [each.bytes for each in find_causes(snapshot) if each.code == "parents_stacks"]
+    assert stacks == [MIB - PAGE] * number  # but for its guard
 
 
 # The equation.
@@ -213,18 +233,17 @@ def test_a_program_that_was_started_has_none():
         program.communicate(b"\n")
 
 
-def test_a_child_that_has_forked_a_child_itself_shares_with_that_one_too():
-    over = os.pipe()
+def test_of_a_parent_that_was_forked_itself_that_is_known():
+    told, tell = os.pipe()
 
     def fork():
-        if not os.fork():
-            os.close(over[1])
-            os.read(over[0], 1)  # until all others have closed it
-            os._exit(0)
+        with child() as pid:
+            os.write(tell, str((parent_of(pid).pid, parent_of(pid).forked)).encode())
 
     with child(fork) as pid:
-        assert parent_of(pid) is None
-    for end in over:
+        assert os.read(told, 100).decode() == str((pid, True))
+        assert not parent_of(pid).forked
+    for end in (told, tell):
         os.close(end)
 
 

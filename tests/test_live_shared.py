@@ -151,10 +151,10 @@ def test_arenas_of_the_parents_threads_are_said_to_be_that_in_a_worker_and_only_
 def test_stacks_of_the_parents_threads_are_said_to_be_that_in_a_worker(family):
     for pid in family.pids:
         notes = " ".join(family.said[pid]["heapx ledger"]["notes"])
-        known = "their threads live only in process" in notes and "Of the thread stacks" in notes
+        known = f"of {THREADS} threads that stayed in process {family.parent.pid}," in notes
         assert known == (pid != family.parent.pid)
     told_of = finding(family.said[family.workers[0]]["heapx why"], "parents_stacks")
-    assert told_of["statement"].startswith(f"{THREADS} stacks of threads that live only in process")
+    assert told_of["statement"].startswith(f"{THREADS} stacks came with the fork")
     assert told_of["bytes"] >= THREADS << 16  # each has used so much
 
 
@@ -250,18 +250,28 @@ def test_the_rest_leaves_ram_once_the_last_of_the_family_has_trimmed(trimmed):
 # Where it isn't proven.
 
 
-def test_an_arena_of_threads_that_ended_in_a_worker_is_not_the_parents(start, tmp_path):
+def test_what_threads_of_a_worker_have_taken_over_and_left_is_no_longer_the_parents(
+    start, tmp_path
+):
     parent = start("forked", "1", "2", str(MIB), "later")
     family = family_of(parent, tmp_path)
-    (worker,) = family.workers
-    arenas = table(family.said[worker]["heapx arenas"])
-    assert len(arenas) > 3  # it had more threads than the parent
-    own = [row["arena"] for row in arenas if not row["shared"]]
-    (note,) = (n for n in family.said[worker]["heapx arenas"]["notes"] if "Came with" in n)
-    named = {int(number) for number in re.findall(r"\d+", note.partition("arena ")[2])}
-    assert named == {row["arena"] for row in arenas if row["shared"] and not row["threads"]}
-    assert own
-    assert named.isdisjoint(own)
+    said = family.said[family.workers[0]]
+    arenas = table(said["heapx arenas"])
+    assert len(arenas) > 3  # at once it had more threads than the parent
+    assert [row["threads"] for row in arenas[1:]] == [0] * (len(arenas) - 1)
+    assert not any("Came with" in note for note in said["heapx arenas"]["notes"])
+    assert finding(said["heapx why"], "parents_arenas") is None
+    assert finding(said["heapx why"], "idle_arenas") is not None
+
+
+def test_arenas_of_threads_that_had_ended_before_the_fork_are_not_the_parents(start, tmp_path):
+    parent = start("forked", "1", "3", str(MIB), "before")
+    family = family_of(parent, tmp_path)
+    said = family.said[family.workers[0]]
+    assert [row["threads"] for row in table(said["heapx arenas"])] == [1, 0, 0, 0]
+    assert all(row["shared"] > MIB << 19 for row in table(said["heapx arenas"]))
+    assert finding(said["heapx why"], "parents_arenas") is None
+    assert finding(said["heapx why"], "idle_arenas") is not None
 
 
 def test_in_a_core_nothing_is_said_to_be_the_parents(start, tmp_path):

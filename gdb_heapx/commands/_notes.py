@@ -54,11 +54,11 @@ def shared_note(case: Case) -> tuple[Note, ...]:
 
 
 def forked_notes(snapshot: Snapshot) -> tuple[Note, ...]:
-    """Tell which arenas are those of threads that live only in the parent."""
+    """Tell which arenas are those of threads that a fork has left in the parent."""
     parent, arenas = snapshot.target.parent, inherited_arenas(snapshot)
     if parent is None or not arenas:
         return ()
-    return (note("parents_arenas", arenas=[each.index for each in arenas], parent=parent.pid),)
+    return (note("parents_arenas", arenas=[each.index for each in arenas], parent=parent.name),)
 
 
 def verdict(case: Case) -> Note:

@@ -78,11 +78,11 @@ def _by_owner(case: Case, scale: str | None) -> Table:
 
 
 def _stacks(snapshot: Snapshot) -> Iterator[Note]:
-    """Tell what of the thread stacks is of threads that live only in the parent."""
+    """Tell what of the thread stacks is of threads that a fork has left in the parent."""
     parent, stacks = snapshot.target.parent, inherited_stacks(snapshot)
     if parent is not None and stacks:
         size = sum(each.amount.in_ram for each in stacks)
-        yield note("parents_stacks", size=size, parent=parent.pid)
+        yield note("parents_stacks", number=len(stacks), size=size, parent=parent.name)
 
 
 def _sum_notes(accounts: Ledger) -> Iterator[Note]:

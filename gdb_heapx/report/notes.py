@@ -156,12 +156,11 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"Locked by a thread: arena {_listed(arenas)}. Its figures may be in motion."
     ),
     "parents_arenas": lambda arenas, parent: (
-        f"Came with the fork, and their threads live only in process {parent}, the parent: arena "
-        f"{_listed(arenas)}."
+        f"Came with the fork, and their threads stayed in {parent}: arena {_listed(arenas)}."
     ),
-    "parents_stacks": lambda size, parent: (
-        f"Of the thread stacks at least {size_text(size)} came with the fork: their threads live "
-        f"only in process {parent}, the parent."
+    "parents_stacks": lambda number, size, parent: (
+        f"{size_text(size)} of the thread stacks came with the fork: of "
+        f"{counted(number, 'thread')} that stayed in {parent}."
     ),
     "copies_of_libc": lambda number: (
         f"{number} copies of libc are loaded, each with its own arenas."

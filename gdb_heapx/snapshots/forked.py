@@ -21,31 +21,23 @@ class KeptStack(NamedTuple):
 
 
 def inherited_arenas(snapshot: Snapshot) -> tuple[ArenaFigures, ...]:
-    """Return the arenas whose threads are the parent's.
+    """Return the arenas without a thread whose threads the fork has left in the parent.
 
     A fork leaves all arenas but that of its own thread without one (arena.c,
-    __malloc_fork_unlock_child). That they have shared pages, and that the parent has memory there,
-    tells them from those whose threads have ended since.
+    __malloc_fork_unlock_child).
     """
-    parent = snapshot.target.parent
-    if parent is None:
-        return ()
-    idle = (arena for arena in snapshot.arenas() if arena.threads == 0 and arena.amount.shared)
-    return tuple(arena for arena in idle if parent.has(arena.address))
+    parent, theirs = snapshot.target.parent, {thread.arena for thread in snapshot.left}
+    idle = (each for each in snapshot.arenas() if each.threads == 0 and each.address in theirs)
+    return tuple(arena for arena in idle if parent is not None and parent.has(arena.address))
 
 
 def inherited_stacks(snapshot: Snapshot) -> tuple[KeptStack, ...]:
-    """Return the stacks whose threads are the parent's.
-
-    A fork puts them among those kept for threads to come, and writes to struct pthread (nptl,
-    reclaim_stacks). They are told from those of threads that have ended since as arenas are; one
-    that has no more than that page in memory isn't.
-    """
+    """Return the stacks of the threads that the fork has left in the parent."""
     parent, found = snapshot.target.parent, list[KeptStack]()
     regions = [region for region in snapshot.regions if region.span.owner is Owner.STACKS]
-    for stack in snapshot.stacks if parent is not None else ():
-        parts = [r.amount for r in regions if stack.start <= r.span.start < stack.end]
-        amount = sum_of(parts)
-        if not stack.lwp and amount.shared and parent is not None and parent.has(stack.end - 1):
-            found.append(KeptStack(stack, amount))
+    for stack in snapshot.stacks:
+        left = any(stack.start <= thread.block < stack.end for thread in snapshot.left)
+        if left and parent is not None and parent.has(stack.end - 1):
+            parts = (r.amount for r in regions if stack.start <= r.span.start < stack.end)
+            found.append(KeptStack(stack, sum_of(parts)))
     return tuple(found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
+from ..heap.left import LeftThread
 from ..heap.states import HELD_FREE
 from ..locate.libcs import NOTHING_GIVEN, Given
 from ..locate.nptl import Stack
@@ -25,7 +26,8 @@ class Snapshot:
     """All mallocs of a target, and the address space around them.
 
     `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
-    were not walked over. `stacks` are those that nptl mapped for threads.
+    were not walked over. `stacks` are those that nptl mapped for threads, `left` the
+    threads that a fork has left in the parent.
     """
 
     target: Facts
@@ -34,6 +36,7 @@ class Snapshot:
     allocators: tuple[str, ...]
     walked: bool
     stacks: tuple[Stack, ...] = ()
+    left: tuple[LeftThread, ...] = ()
 
     @property
     def unused(self) -> bool:
@@ -105,7 +108,9 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     unused = not any(malloc.held for malloc in mallocs)
     walked = scope.walk or not all(reading.libc.proven for reading in opened.mallocs)
     facts, regions = opened.target.facts, tile(opened.target.space, _apart(spans))
-    return Snapshot(facts, mallocs, regions, opened.allocators(unused), walked, tuple(stacks))
+    left = tuple(each for reading in opened.mallocs for each in reading.left)
+    allocators = opened.allocators(unused)
+    return Snapshot(facts, mallocs, regions, allocators, walked, tuple(stacks), left)
 
 
 def _spans(malloc: Malloc) -> Iterator[Span]:

@@ -26,10 +26,19 @@ class Thread:
 
 @dataclass(frozen=True)
 class Parent:
-    """The process that another was forked from, and what it has mapped now."""
+    """The process that another was forked from, and what it has mapped now; `forked` tells whether
+    it was forked itself, so that what it has may be from further back.
+    """
 
     pid: int
     mappings: tuple[Mapping, ...]
+    forked: bool = False
+
+    @property
+    def name(self) -> str:
+        """Where threads stayed, for a sentence."""
+        further = ", or a process that it was forked from" if self.forked else ""
+        return f"process {self.pid}, the parent{further}"
 
     def has(self, address: int) -> bool:
         """Tell whether it has memory of the kind that malloc and nptl map there."""

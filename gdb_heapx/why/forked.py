@@ -59,12 +59,12 @@ def parents_arenas(case: Case) -> Iterator[Finding]:
     amounts = [(case.of(arena, *free), arena) for arena in arenas if not arena.main]
     if parent is None or not amounts:
         return
-    whose = "their threads live" if len(amounts) > 1 else "its threads live"
+    whose = "their" if len(amounts) > 1 else "its"
     yield Finding(
         "parents_arenas",
         sum(amount for amount, _ in amounts),
-        f"{counted(len(amounts), 'arena')} came with the fork: {whose} only in process "
-        f"{parent.pid}, the parent, and what is free there waits for new threads of this one.",
+        f"{counted(len(amounts), 'arena')} came with the fork: {whose} threads stayed in "
+        f"{parent.name}, and what is free there waits for new threads of this one.",
         each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
         "In the parent: malloc_trim(0) before it forks, or fork before its threads start. "
         "MALLOC_ARENA_MAX bounds the arenas of both.",
@@ -80,8 +80,8 @@ def parents_stacks(case: Case) -> Iterator[Finding]:
     yield Finding(
         "parents_stacks",
         sum(size for size, _ in sizes),
-        f"{counted(len(stacks), 'stack')} of threads that live only in process {parent.pid}, the "
-        "parent, came with the fork: nptl keeps them for new threads of this one.",
+        f"{counted(len(stacks), 'stack')} came with the fork: nptl keeps them for new threads of "
+        f"this one, their own stayed in {parent.name}.",
         tuple(f"stack at {stack.start:#x}: {size_text(size)}" for size, stack in sizes[:SHOWN]),
         "In the parent: fork before its threads start. Here nothing gives them back, but new "
         "threads use them.",

@@ -1,5 +1,6 @@
 /* A family: threads of the parent leave free memory in arenas of their own, then it forks workers, which have
-   written to some of it since. forked WORKERS THREADS MIB [later]: with "later" a worker has had threads of its own.
+   written to some of it since. forked WORKERS THREADS MIB [later|before]: with "later" a worker has had threads of
+   its own, with "before" those of the parent have ended before it forks.
 
    With $HEAPX_THEN each trims when it gets SIGUSR1: the parent says so in "trimmed", worker n in "trimmed-n". */
 #include "checkpoint.h"
@@ -10,6 +11,7 @@ enum { KEPT = 50, MOST = 3000, LEAST = 200 };
 
 static pthread_barrier_t reached, later;
 static size_t mib;
+static int before;
 
 /* Free memory with a block in use here and there; the blocks are linked. */
 static void **sprinkled(uint64_t seed)
@@ -45,7 +47,10 @@ static void *thread(void *arg)
 	memset(deep, 1, sizeof deep); /* of its stack more is in memory than the page that a fork writes to */
 	__asm__ volatile("" : : "r"(deep) : "memory");
 	sprinkled((uintptr_t) arg);
-	park(&reached);
+	if (!before)
+		park(&reached);
+	pthread_barrier_wait(&reached);
+	return NULL;
 }
 
 static void *short_lived(void *arg)
@@ -105,18 +110,22 @@ int main(int argc, char **argv)
 	char byte;
 
 	mib = argument(argc, argv + 2, 0);
+	before = argc > 4 && !strcmp(argv[4], "before");
 	pthread_barrier_init(&reached, NULL, threads + 1);
+	pthread_t ids[threads + 1];
 	for (size_t i = 1; i <= threads; i++)
-		pthread_create(&(pthread_t) { 0 }, NULL, thread, (void *) i);
+		pthread_create(&ids[i], NULL, thread, (void *) i);
 	void **kept = sprinkled(threads + 1);
 	memset(malloc(4 * MIB), 1, 4 * MIB); /* with a mapping of its own */
 	pthread_barrier_wait(&reached);
+	for (size_t i = 1; before && i <= threads; i++)
+		pthread_join(ids[i], NULL);
 	if (pipe(done))
 		abort();
 	for (size_t i = 0; i < workers; i++) {
 		pid_t pid = fork();
 		if (!pid)
-			work(i, kept, argc > 4 ? threads + 2 : 0, done[1]);
+			work(i, kept, argc > 4 && !before ? threads + 2 : 0, done[1]);
 		if (pid < 0 || read(done[0], &byte, 1) != 1)
 			abort();
 		known("worker %d\n", pid);
