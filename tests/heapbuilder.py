@@ -21,13 +21,13 @@ from gdb_heapx.target.facts import Facts, Thread
 from gdb_heapx.target.headers import PT_LOAD, Segment
 from gdb_heapx.target.images import Image
 from gdb_heapx.target.mappings import Mapping, Usage, check_range
-from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO
+from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED, ZERO
 from gdb_heapx.target.space import Space
 from gdb_heapx.target.target import Target
 
 PAGE = 4096
 USED, FREE, UNSORTED, FAST, TCACHE, STRUCT = "used", "free", "unsorted", "fast", "tcache", "struct"
-PAGE_STATES = (UNTOUCHED, RESIDENT, SWAPPED, ZERO)
+PAGE_STATES = (UNTOUCHED, RESIDENT, SWAPPED, ZERO, SHARED)
 
 
 class Machine(NamedTuple):
@@ -104,15 +104,16 @@ class Pages:
     def states(self, start: int, end: int) -> bytes:
         return bytes(map(self._state, self._numbers(start, end)))
 
-    def held(self, start: int, end: int, state: int) -> int:
-        """Return how many bytes of [start, end) lie in pages of this state."""
-        numbers = [n for n in self._numbers(start, end) if self._state(n) == state]
+    def held(self, start: int, end: int, *states: int) -> int:
+        """Return how many bytes of [start, end) lie in pages of these states."""
+        numbers = [n for n in self._numbers(start, end) if self._state(n) in states]
         page = self.page
         return sum(min(end, (n + 1) * page) - max(start, n * page) for n in numbers)
 
-    def missing(self, start: int, end: int) -> tuple[int, int]:
-        resident, swapped = (self.held(start, end, state) for state in (RESIDENT, SWAPPED))
-        return end - start - resident, swapped
+    def missing(self, start: int, end: int) -> tuple[int, int, int]:
+        kinds = (RESIDENT, SHARED, SWAPPED)
+        private, shared, swapped = (self.held(start, end, state) for state in kinds)
+        return end - start - private - shared, swapped, shared
 
     def _numbers(self, start: int, end: int) -> range:
         assert 0 <= end - start <= self.LIMIT, "that range comes from damaged memory"
@@ -688,11 +689,13 @@ class HeapBuilder:
         mapped, readable = (part.start, part.end), part.permissions.startswith("r")
         if not readable:
             self.residency.reserve(*mapped)
-        resident, swapped = (
-            self.residency.held(*mapped, state) if readable else 0 for state in (RESIDENT, SWAPPED)
+        private, shared, swapped = (
+            self.residency.held(*mapped, state) if readable else 0
+            for state in (RESIDENT, SHARED, SWAPPED)
         )
         locked = any(start <= part.start < end for start, end in self.locked)
-        return Usage(resident, resident, swapped, 0, 0, 0, locked, None)
+        resident, proportional = private + shared, private + shared // 2
+        return Usage(resident, proportional, swapped, shared, 0, 0, locked, None)
 
     def _as_target(self) -> Target:
         layout = self.layout

@@ -35,6 +35,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 TIMEOUT = 120
 QUIET = ("-iex", "set debuginfod enabled off")
 GONE = 1 << 30  # above any pid_max
+IN_MEMORY = ("resident", "swapped", "shared", "private")  # the ends of columns
 FRESH = os.environ.get("CI") == "true"  # then no gdb stays: each answer is a new one's
 
 # What a user's environment may hold and would change what is tested.
@@ -257,7 +258,7 @@ def without_residency(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _without_residency(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in row.items() if not k.endswith(("resident", "swapped"))}
+    return {k: v for k, v in row.items() if not k.endswith(IN_MEMORY)}
 
 
 def gcore(pid: int, core: Path) -> Path:

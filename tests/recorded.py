@@ -32,7 +32,7 @@ from gdb_heapx.target.elf import Elf
 from gdb_heapx.target.facts import Facts, Thread
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, check_range
-from gdb_heapx.target.pages import RESIDENT, SWAPPED
+from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED
 from gdb_heapx.target.procfs import parse_smaps
 from gdb_heapx.target.space import Space
 from gdb_heapx.target.target import Target
@@ -177,12 +177,13 @@ class Pages:
             data[low - first : high - first] = bytes([state]) * (high - low)
         return bytes(data)
 
-    def missing(self, start: int, end: int) -> tuple[int, int]:
-        held = {RESIDENT: 0, SWAPPED: 0}
+    def missing(self, start: int, end: int) -> tuple[int, int, int]:
+        held = {RESIDENT: 0, SWAPPED: 0, SHARED: 0}
         for low, high, state in self._within(start // self.page, -(-end // self.page)):
             if state in held:
                 held[state] += min(high * self.page, end) - max(low * self.page, start)
-        return max(end - start, 0) - held[RESIDENT], held[SWAPPED]
+        absent = max(end - start, 0) - held[RESIDENT] - held[SHARED]
+        return absent, held[SWAPPED], held[SHARED]
 
 
 def _spread(rows: list[Any], page: int) -> Iterator[tuple[int, int, int]]:

@@ -60,7 +60,9 @@ def test_the_fold_of_the_example_takes_no_freed_chunk_for_the_program_s(largest)
 
 
 def test_the_sums_that_the_page_names_are_a_case_s():
-    (told,) = re.findall(r"They are (`live`.*?)\. All are .*?which\. (`swapped.*?`)", PAGE, re.S)
+    (told,) = re.findall(
+        r"They are (`live`.*?)\. All are .*?which\. (`swapped.*?) has what", PAGE, re.S
+    )
     names = {name for part in told for name in re.findall(r"`(\w+)", part)}
     others = {"ledger", "environment", "resident_known", "snapshot"}
     assert names == {name for name in dir(Case) if not name.startswith("_")} - others

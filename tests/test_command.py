@@ -21,7 +21,7 @@ from gdb_heapx.report.files import write_whole
 from gdb_heapx.report.model import Column, Kind, Schema, Table
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target.pages import RESIDENT, UNTOUCHED
+from gdb_heapx.target.pages import RESIDENT, SHARED, UNTOUCHED
 
 SNAPSHOT = take(usual().target())
 COMMANDS = load_commands()
@@ -307,11 +307,13 @@ class Trimming(Taken):
         return 1
 
 
-def resident_heap():
+def resident_heap(state=RESIDENT):
+    """Return a heap in memory with 16 pages of top in a state."""
     heap = HeapBuilder()
     heap.residency = Pages()
     heap.main.used_up_to(heap.brk + PAGE)
     heap.main.close(16 * PAGE)
+    heap.residency.mark(heap.main.top, heap.main.top + 16 * PAGE, state)
     heap.target()
     return heap
 
@@ -322,6 +324,13 @@ def test_trim_now_shows_what_was_predicted_beside_what_was_measured():
     (row,) = json.loads(answer.text)["tables"][0]["rows"]
     assert row["returned"] == row["measured"] == 15 * PAGE
     assert session.asked == [Scope(), Scope(walk=False)]
+
+
+@pytest.mark.parametrize(("state", "told"), [(RESIDENT, False), (SHARED, True)])
+def test_trim_now_tells_where_pages_are_shared_that_they_stay_in_ram(state, told):
+    text = said("trim --now", Trimming(resident_heap(state)), PLAIN).text
+    assert ("PSS was" in text) == told
+    assert ("private" in text) == told
 
 
 def test_trim_now_refuses_where_a_thread_holds_an_arenas_lock():

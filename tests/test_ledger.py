@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from properties import tried
 
 from gdb_heapx.heap.states import STATES, State
-from gdb_heapx.snapshots.ledger import MALLOC, account
+from gdb_heapx.snapshots.ledger import MALLOC, _at_most, account
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.regions import APART, Owner
 from gdb_heapx.snapshots.take import take
@@ -75,7 +75,11 @@ def test_the_entries_add_up_to_all_mappings_and_to_the_kernels_rss(seed, kind, w
     swapped = sum(e.amount.swapped for e in ledger.entries)
     assert swapped == sum(m.usage.swapped for m in target.space.mappings)
     assert ledger.difference == 0
+    shared = [e.amount.shared for e in ledger.entries]
+    if None not in shared:  # else mmapped chunks weren't found: they are some of the other memory
+        assert sum(shared) == sum(m.usage.shared for m in target.space.mappings)
     for each in ledger.entries:
+        assert 0 <= (each.amount.shared or 0) <= each.amount.resident
         assert 0 <= each.amount.resident + each.amount.swapped <= each.amount.bytes
 
 
@@ -202,6 +206,16 @@ def test_a_mmapped_chunk_that_was_not_found_counts_as_in_use():
     assert entry(ledger, Owner.ANONYMOUS).amount.bytes == PAGE
     assert found.amount == Amount(500 * PAGE, 401 * PAGE, 99 * PAGE)
     assert ledger.difference == 0
+
+
+@pytest.mark.parametrize(
+    ("shared", "size", "found"),
+    [(0, 50, 0), (70, 50, 50), (30, 50, None), (30, 70, 30), (30, 80, 30), (None, 50, None)],
+)
+def test_of_a_part_of_other_memory_it_is_known_what_is_shared_if_all_of_it_is_or_nothing(
+    shared, size, found
+):
+    assert _at_most(size, Amount(100, 70, 20, shared)).shared == found
 
 
 def test_mmapped_chunks_that_were_not_found_are_no_more_than_other_anonymous_memory():

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.target import pages
 from gdb_heapx.target.mappings import Mapping, Usage
-from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
+from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED, ZERO, PageStates
 from gdb_heapx.target.procfs import parse_maps, read_maps
 
 BASE = 0x10000
@@ -30,8 +30,8 @@ SOFT_DIRTY, WRITE_PROTECTED = 1 << 55, 1 << 57
 OPEN = PRESENT | SOFT_DIRTY  # neither file nor exclusive: the zero page, or shared after fork
 
 
-def usage(resident=0, swapped=0, locked=False, apart=None):
-    return Usage(resident, resident, swapped, 0, 0, 0, locked, apart)
+def usage(resident=0, swapped=0, locked=False, apart=None, shared=0):
+    return Usage(resident, resident, swapped, shared, 0, 0, locked, apart)
 
 
 def mapped(start, number, **kernel):
@@ -66,7 +66,6 @@ def made_up(tmp_path, monkeypatch):
         (PRESENT | EXCLUSIVE, RESIDENT),
         (PRESENT | EXCLUSIVE | SOFT_DIRTY | WRITE_PROTECTED, RESIDENT),
         (PRESENT | EXCLUSIVE | 0x1234567, RESIDENT),  # root sees the frame's number
-        (PRESENT | FILE, RESIDENT),
         (PRESENT | FILE | EXCLUSIVE, RESIDENT),
         (SWAP, SWAPPED),
         (SWAP | 0x1234567, SWAPPED),  # type and offset
@@ -78,6 +77,14 @@ def made_up(tmp_path, monkeypatch):
 def test_an_entry_has_its_state(made_up, entry, state):
     states = made_up([mapped(BASE, 1, resident=PAGE, swapped=PAGE)], entry)
     assert states.state(BASE + 8) == state
+
+
+@pytest.mark.parametrize(
+    ("entry", "state"), [(PRESENT | FILE, SHARED), (PRESENT | FILE | EXCLUSIVE, RESIDENT)]
+)
+def test_a_page_of_a_file_is_shared_if_another_process_has_mapped_it(made_up, entry, state):
+    file = Mapping(BASE, BASE + PAGE, "r--p", 7, "/file", 0, usage(resident=PAGE))
+    assert made_up([file], entry).state(BASE) == state
 
 
 @pytest.mark.parametrize(("swapped", "state"), [(0, UNTOUCHED), (PAGE, SWAPPED)])
@@ -93,7 +100,7 @@ def test_a_guard_before_linux_6_15_looks_swapped_and_smaps_knows_better(made_up,
 def test_what_is_not_in_rss_is_mapped_at_most(made_up, apart, entry, state):
     states = made_up([mapped(BASE, 2, apart=apart)], entry, entry, 0)
     assert states.states(BASE, BASE + 3 * PAGE) == bytes([state, state, UNTOUCHED])
-    assert states.missing(BASE, BASE + 2 * PAGE) == (2 * PAGE, 0)
+    assert states.missing(BASE, BASE + 2 * PAGE) == (2 * PAGE, 0, 0)
 
 
 def test_a_mapping_apart_does_not_change_its_neighbours(made_up):
@@ -115,14 +122,19 @@ def test_what_pagemap_does_not_give_is_untouched(made_up):
 
 
 @pytest.mark.parametrize(
-    ("resident", "state"), [(0, ZERO), (1, ZERO), (2, RESIDENT), (3, RESIDENT), (None, RESIDENT)]
+    ("resident", "state"), [(0, ZERO), (1, ZERO), (2, SHARED), (3, SHARED), (None, RESIDENT)]
 )
 def test_open_entries_are_what_most_of_them_must_be_by_the_mappings_rss(made_up, resident, state):
-    mapping = mapped(BASE, 4, resident=((resident or 0) + 1) * PAGE)
+    mapping = mapped(BASE, 4, resident=((resident or 0) + 1) * PAGE, shared=PAGE)
     if resident is None:  # without smaps
         mapping = parse_maps(f"{BASE:x}-{BASE + 4 * PAGE:x} rw-p 0 00:00 0")[0]
     states = made_up([mapping], OPEN, PRESENT | EXCLUSIVE, OPEN, OPEN)
     assert states.states(BASE, BASE + 4 * PAGE) == bytes([state, RESIDENT, state, state])
+
+
+def test_without_a_shared_page_by_smaps_open_entries_are_none(made_up):
+    mapping = mapped(BASE, 2, resident=2 * PAGE)  # before Linux 4.2 nothing is called exclusive
+    assert made_up([mapping], OPEN, OPEN).states(BASE, BASE + 2 * PAGE) == bytes([RESIDENT] * 2)
 
 
 def test_each_mapping_has_its_own_rss(made_up):
@@ -141,6 +153,7 @@ def test_states_are_those_of_the_pages_that_hold_a_range(made_up):
 
 
 ENTRY = {UNTOUCHED: 0, RESIDENT: PRESENT | EXCLUSIVE, SWAPPED: SWAP, ZERO: OPEN}
+FORKED = {UNTOUCHED: 0, RESIDENT: PRESENT | EXCLUSIVE, SWAPPED: SWAP, SHARED: OPEN}
 edges = st.tuples(st.integers(0, 20 * PAGE), st.integers(0, 20 * PAGE)).map(sorted)
 
 
@@ -149,15 +162,18 @@ def test_missing_counts_every_byte_by_its_page(made_up, monkeypatch, block):
     monkeypatch.setattr(PageStates, "BLOCK", block)
     monkeypatch.setattr(PageStates, "CAPACITY", 4)
 
-    @given(st.lists(st.sampled_from(list(ENTRY)), min_size=20, max_size=20), edges)
-    def agrees(wanted, edge):
+    @given(st.sampled_from([ENTRY, FORKED]), st.data(), edges)
+    def agrees(entries, data, edge):
+        wanted = data.draw(st.lists(st.sampled_from(list(entries)), min_size=20, max_size=20))
         start, end = (BASE + offset for offset in edge)
         model = Pages()
         for number, state in enumerate(wanted):
             model.mark(BASE + number * PAGE, BASE + (number + 1) * PAGE, state)
-        resident, swapped = (PAGE * wanted.count(state) for state in (RESIDENT, SWAPPED))
-        mapping = mapped(BASE, 20, resident=resident, swapped=swapped)
-        states = made_up([mapping], *(ENTRY[state] for state in wanted))
+        kinds = (RESIDENT, SHARED, SWAPPED)
+        private, shared, swapped = (PAGE * wanted.count(state) for state in kinds)
+        kernel = {"resident": private + shared, "shared": shared, "swapped": swapped}
+        mapping = mapped(BASE, 20, **kernel)
+        states = made_up([mapping], *(entries[state] for state in wanted))
         assert states.missing(start, end) == model.missing(start, end)
         assert states.states(start, end) == model.states(start, end)
 
@@ -167,18 +183,23 @@ def test_missing_counts_every_byte_by_its_page(made_up, monkeypatch, block):
 @pytest.mark.parametrize(
     ("start", "end", "missing"),
     [
-        (100, 200, (100, 0)),
-        (PAGE - 100, PAGE + 100, (100, 0)),
-        (PAGE - 100, 2 * PAGE + 7, (107, 7)),
-        (2 * PAGE + 8, 2 * PAGE + 9, (1, 1)),
-        (3 * PAGE - 16, 4 * PAGE, (PAGE + 16, 16)),
-        (PAGE, 2 * PAGE, (0, 0)),
-        (100, 100, (0, 0)),
+        (100, 200, (100, 0, 0)),
+        (PAGE - 100, PAGE + 100, (100, 0, 0)),
+        (PAGE - 100, 2 * PAGE + 7, (107, 7, 0)),
+        (2 * PAGE + 8, 2 * PAGE + 9, (1, 1, 0)),
+        (3 * PAGE - 16, 4 * PAGE, (PAGE + 16, 16, 0)),
+        (PAGE, 2 * PAGE, (0, 0, 0)),
+        (4 * PAGE - 8, 4 * PAGE + 24, (8, 0, 24)),
+        (5 * PAGE - 8, 5 * PAGE + 16, (0, 0, 8)),
+        (4 * PAGE + 1, 4 * PAGE + 2, (0, 0, 1)),
+        (100, 100, (0, 0, 0)),
     ],
 )
 def test_missing_at_unaligned_ends(made_up, start, end, missing):
     mapping = mapped(BASE, 4, resident=PAGE, swapped=PAGE)
-    states = made_up([mapping], 0, PRESENT | EXCLUSIVE, SWAP, OPEN)
+    forked = mapped(BASE + 4 * PAGE, 2, resident=2 * PAGE, shared=PAGE)
+    entries = (0, PRESENT | EXCLUSIVE, SWAP, OPEN, OPEN, PRESENT | EXCLUSIVE)
+    states = made_up([mapping, forked], *entries)
     assert states.missing(BASE + start, BASE + end) == missing
 
 
@@ -196,7 +217,7 @@ def test_of_a_range_that_is_larger_than_all_mappings_only_those_are_looked_at(ma
     monkeypatch.setattr(PageStates, "BLOCK", 4)
     monkeypatch.setattr(PageStates, "_raw", lambda *args: read.append(args[1:]) or raw(*args))
     whole = 1 << 60
-    assert states.missing(BASE, BASE + whole) == (whole - 2 * PAGE, 0)
+    assert states.missing(BASE, BASE + whole) == (whole - 2 * PAGE, 0, 0)
     assert read == [(BASE, BASE + 4 * PAGE)]
     with pytest.raises(MemoryFault):
         states.states(BASE, BASE + whole)
@@ -274,7 +295,7 @@ def test_the_kernel_tells_read_written_and_returned_pages_apart():
     assert by_either_way(memory.states) == (expected, expected)
 
 
-def test_a_page_that_a_child_shares_is_resident():
+def test_a_page_that_a_child_has_mapped_too_is_shared():
     memory = Private(4 * PAGE)
     for page in range(4):
         memory.write(page)
@@ -287,7 +308,9 @@ def test_a_page_that_a_child_shares_is_resident():
         os._exit(0)
     try:
         os.read(ready[0], 1)
-        assert by_either_way(memory.states) == (bytes([RESIDENT] * 4),) * 2
+        memory.write(1)
+        states = bytes([SHARED, RESIDENT, SHARED, SHARED])
+        assert by_either_way(memory.states) == (states, states)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -316,6 +339,7 @@ def test_the_huge_zero_page_is_no_memory():
     if states.count(UNTOUCHED) == len(states) - 1:
         pytest.skip("transparent huge pages are off, or are not of 2 MiB")
     assert RESIDENT not in states
+    assert SHARED not in states
 
 
 def test_a_guard_region_is_untouched():
@@ -341,7 +365,7 @@ sys.stdin.read()
 """
 
 
-def test_the_resident_pages_of_every_mapping_add_up_to_its_rss():
+def test_the_pages_of_every_mapping_add_up_to_what_smaps_says_is_private_and_shared():
     with subprocess.Popen(
         [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
@@ -351,8 +375,13 @@ def test_the_resident_pages_of_every_mapping_add_up_to_its_rss():
         try:
             mappings = read_maps(child.pid)
             states = own_states(mappings, child.pid)
-            found = {m: PAGE * states.states(m.start, m.end).count(RESIDENT) for m in mappings}
+            found = {m: states.states(m.start, m.end) for m in mappings}
         finally:
             child.kill()
-    assert {m.name: size for m, size in found.items() if size != m.usage.resident} == {}
-    assert sum(found.values()) > 1 << 20
+    private, shared = (
+        {m: PAGE * states.count(kind) for m, states in found.items()} for kind in (RESIDENT, SHARED)
+    )
+    assert shared == {m: m.usage.shared for m in mappings}
+    assert private == {m: m.usage.resident - m.usage.shared for m in mappings}
+    assert sum(private.values()) > 64 * PAGE // 3
+    assert sum(shared.values()) > 1 << 20

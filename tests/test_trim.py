@@ -32,7 +32,7 @@ from gdb_heapx.heap.trim import Trim
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.amounts import Amount
-from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED
+from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED
 
 NAMES = tuple(Trim._fields)
 KIB, MIB = 1 << 10, 1 << 20
@@ -57,15 +57,16 @@ def consolidated(arena):
 
 def malloc_trim(heap, arena, pad=0):
     """Return what becomes of each free byte: the parts of a Trim by name."""
-    pages, page, parts = heap.residency, heap.page, {name: [0, 0, 0] for name in NAMES}
+    pages, page, parts = heap.residency, heap.page, {name: [0, 0, 0, 0] for name in NAMES}
 
     def put(name, start, end):
         parts[name][0] += end - start
-        parts[name][1] += pages.held(start, end, RESIDENT)
+        parts[name][1] += pages.held(start, end, RESIDENT, SHARED)
         parts[name][2] += pages.held(start, end, SWAPPED)
+        parts[name][3] += pages.held(start, end, SHARED)
 
     def release(name, at):
-        gone = pages.state(at) not in (RESIDENT, SWAPPED)
+        gone = pages.state(at) not in (RESIDENT, SHARED, SWAPPED)
         put("already_returned" if gone else name, at, at + page)
 
     chunks, top = consolidated(arena)
@@ -124,11 +125,12 @@ def test_the_parts_are_all_free_bytes_and_all_resident_ones(seed, kind):
     heap = with_pages_at_random(seed, at_random(seed, *kind))
     for arena in take(heap.target()).arenas():
         states = (State.BINNED, State.FAST, State.TCACHE, State.TOP)
-        for what in ("bytes", "resident", "swapped"):
+        for what in ("bytes", "resident", "swapped", "shared"):
             parts = [getattr(part, what) for part in arena.trim]
             assert sum(parts) == sum(getattr(arena.amounts[state], what) for state in states)
             assert min(parts) >= 0
         assert all(part.resident + part.swapped <= part.bytes for part in arena.trim)
+        assert all(part.shared <= part.resident for part in arena.trim)
 
 
 # Fast chunks and what is around them, wherever the walk's reads end.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..report.notes import note
+from ..snapshots.forked import inherited_arenas
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
@@ -17,15 +18,47 @@ if TYPE_CHECKING:
 
 
 def equation(case: Case) -> Note:
-    """Return the sum that RSS is."""
-    sizes = {"in use": case.live, "free in malloc": case.retained}
+    """Return the sum that RSS is, with what is private of each part where pages are shared."""
+    sums = {
+        "live": case.live,
+        "retained": case.retained,
+        "unknown": case.unknown,
+        "outside": case.outside,
+        "whole": case.whole,
+    }
+    parts, private = _parts(case, sums), None
+    if case.sharing and case.private is not None:
+        private = {**_parts(case, case.private), "whole": case.private["whole"]}
+    return note(
+        "equation", known=case.resident_known, whole=case.whole, parts=parts, private=private
+    )
+
+
+def _parts(case: Case, sums: Mapping[str, int]) -> dict[str, int]:
+    """Return the parts that are told, of these sums."""
+    parts = {"in use": sums["live"], "free in malloc": sums["retained"]}
     if case.snapshot.allocators:
-        sizes = {} if case.snapshot.unused else {"glibc malloc": case.whole - case.outside}
+        parts = {} if case.snapshot.unused else {"glibc malloc": sums["whole"] - sums["outside"]}
     if case.unknown:
-        sizes["not readable"] = case.unknown
-    if sizes:
-        sizes["other"] = case.whole - sum(sizes.values())
-    return note("equation", known=case.resident_known, whole=case.whole, parts=sizes)
+        parts["not readable"] = sums["unknown"]
+    return {**parts, "other": sums["whole"] - sum(parts.values())} if parts else {}
+
+
+def shared_note(case: Case) -> tuple[Note, ...]:
+    """Tell what is shared since a fork, and what all processes pay for it together; nothing where
+    nothing is.
+    """
+    if not case.sharing:
+        return ()
+    return (note("shared", shared=case.ledger.shared, pss=case.ledger.pss),)
+
+
+def forked_notes(snapshot: Snapshot) -> tuple[Note, ...]:
+    """Tell which arenas are those of threads that a fork has left in the parent."""
+    parent, arenas = snapshot.target.parent, inherited_arenas(snapshot)
+    if parent is None or not arenas:
+        return ()
+    return (note("parents_arenas", arenas=[each.index for each in arenas], parent=parent.name),)
 
 
 def verdict(case: Case) -> Note:

@@ -12,7 +12,7 @@ from ..heap.states import NAMES, State
 from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
-from ._notes import usual_notes
+from ._notes import forked_notes, usual_notes
 
 if TYPE_CHECKING:
     from ..snapshots.malloc import Malloc
@@ -66,6 +66,7 @@ ARENA_COLUMNS = (
     _bytes(State.TOP),
     _bytes(State.OVERHEAD),
     Column("resident", Kind.BYTES, rank=1, of="amount.resident"),
+    Column("shared", Kind.BYTES, DATA_ONLY, of="amount.shared"),
     Column("swapped", Kind.BYTES, rank=1, of="amount.swapped"),
     *_in_memory(State.IN_USE),
     *_in_memory(State.BINNED),
@@ -108,7 +109,8 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     # are numbers of chunks. In use means held by the program or its libraries. A tcache's chunks
     count for the arena that they lie in. Overhead is headers, fenceposts, the tcache structs
     themselves and the gaps that another user of sbrk left. Chunks with a mapping of their own are
-    in no arena: mmapped total.
+    in no arena: mmapped total. Where pages are shared since a fork, shared says how much of
+    resident other processes have mapped, too.
 
     Examples:
 
@@ -116,8 +118,9 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
         heapx arenas 1 --bytes                one of them, exactly
     """
     chosen = select_arenas(snapshot.arenas(), arena)
-    table = ARENAS.of(chosen)
-    notes = Notes(usual_notes(snapshot, chosen))
+    shared = any(each.amount.shared for each in chosen)
+    table = (ARENAS.but("shared", rank=1) if shared else ARENAS).of(chosen)
+    notes = Notes((*forked_notes(snapshot), *usual_notes(snapshot, chosen)))
     blocks = table, MMAPPED_TOTAL.of(snapshot.mallocs), notes, Steps(_largest(chosen))
     return Report(blocks, snapshot.problems)
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
-from ..report.model import Column, Kind, Note, Notes, Report, Schema, Table, within
+from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note
+from ..snapshots.forked import inherited_stacks
 from ..snapshots.regions import APART
 from ..why.sums import Case
 from ._columns import LIBC
-from ._notes import equation, mmapped_notes, usual_notes
+from ._notes import equation, forked_notes, mmapped_notes, shared_note, usual_notes
 
 if TYPE_CHECKING:
     from ..snapshots.ledger import Ledger
@@ -24,6 +25,7 @@ AMOUNTS = within(
     "amount",
     Column("virtual", Kind.BYTES, of="bytes"),
     Column("resident", Kind.BYTES),
+    Column("shared", Kind.BYTES, DATA_ONLY),
     Column("swapped", Kind.BYTES),
 )
 LEDGER = Schema("ledger", (OWNER, Column("arena", Kind.INDEX, absent=""), *AMOUNTS, LIBC), adds=())
@@ -40,7 +42,8 @@ def ledger(snapshot: Snapshot) -> Report:
     """Show the owner of every byte of the process, and what of it is resident.
 
     The resident bytes add up to the RSS that the kernel reports. What heapx can't attribute is
-    unknown. Memory of huge page pools and devices is listed, but is in no RSS.
+    unknown. Memory of huge page pools and devices is listed, but is in no RSS. Where pages are
+    shared since a fork, shared says how much of resident other processes have mapped, too.
 
     Examples:
 
@@ -49,31 +52,42 @@ def ledger(snapshot: Snapshot) -> Report:
     """
     case = Case(snapshot)
     scale = "resident" if case.resident_known else None
-    table = LEDGER.of(case.ledger.entries, scale)
+    schema = LEDGER.but("shared", rank=1) if case.sharing else LEDGER
+    table = schema.of(case.ledger.entries, scale)
     in_rss = LEDGER.of([entry for entry in case.ledger.entries if entry.owner not in APART])
     whole = {**(in_rss.total or {}), "virtual": (table.total or {})["virtual"]}
     table = replace(table, total=whole)
     notes = (
         *_sum_notes(case.ledger),
+        *shared_note(case),
+        *forked_notes(snapshot),
+        *_stacks(snapshot),
         *mmapped_notes(snapshot.mallocs),
         *usual_notes(snapshot),
     )
-    owners = (_by_owner(case.ledger, scale),) if len(snapshot.arenas()) > 1 else ()
+    owners = (_by_owner(case, scale),) if len(snapshot.arenas()) > 1 else ()
     lead = Notes((equation(case),), leads=True)
     return Report((lead, table, *owners, Notes(notes)), snapshot.problems)
 
 
-def _by_owner(accounts: Ledger, scale: str | None) -> Table:
+def _by_owner(case: Case, scale: str | None) -> Table:
     """Return the sums of each owner over all arenas."""
-    names = {entry.owner: entry.name for entry in accounts.entries}
-    return OWNERS.of([_Owned(name, accounts.of(owner)) for owner, name in names.items()], scale)
+    names = {entry.owner: entry.name for entry in case.ledger.entries}
+    owned = [_Owned(name, case.ledger.of(owner)) for owner, name in names.items()]
+    return (OWNERS.but("shared", rank=1) if case.sharing else OWNERS).of(owned, scale)
+
+
+def _stacks(snapshot: Snapshot) -> Iterator[Note]:
+    """Tell what of the thread stacks is of threads that a fork has left in the parent."""
+    parent, stacks = snapshot.target.parent, inherited_stacks(snapshot)
+    if parent is not None and stacks:
+        size = sum(each.amount.in_ram for each in stacks)
+        yield note("parents_stacks", number=len(stacks), size=size, parent=parent.name)
 
 
 def _sum_notes(accounts: Ledger) -> Iterator[Note]:
-    """Tell whether the ledger's sum is the kernel's RSS, and what of it is shared."""
+    """Tell whether the ledger's sum is the kernel's RSS."""
     rss, difference = accounts.rss, accounts.difference
     if rss is None or difference is None:
         return
     yield note("ledger_sum", rss=rss, difference=difference)
-    if accounts.shared:
-        yield note("ledger_shared", shared=accounts.shared, pss=accounts.pss)

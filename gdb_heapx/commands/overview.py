@@ -22,20 +22,23 @@ from ..report.notes import note
 from ..snapshots.regions import Owner
 from ..why.causes import find_causes
 from ..why.sums import Case
-from ._notes import equation, mmapped_notes, usual_notes, verdict
+from ._notes import equation, mmapped_notes, shared_note, usual_notes, verdict
 
 if TYPE_CHECKING:
     from ..snapshots.take import Snapshot
 
 
 class _Part(NamedTuple):
-    """A part of the whole: its key, letter, name and size."""
+    """A part of the whole: its key, letter, name and size, and what no other process shares of it,
+    None where that is unknown.
+    """
 
     case: Case
     key: str
     mark: str
     part: str
     size: int
+    private: int | None
 
 
 OVERVIEW = Schema(
@@ -46,6 +49,7 @@ OVERVIEW = Schema(
         Column("part", Kind.TEXT),
         Column("resident", Kind.BYTES, of=lambda it: it.size if it.case.resident_known else None),
         Column("virtual", Kind.BYTES, of=lambda it: None if it.case.resident_known else it.size),
+        Column("private", Kind.BYTES, DATA_ONLY),
         Column("share", Kind.COUNT, title="%", of=lambda it: 100 * it.size // (it.case.whole or 1)),
     ),
 )
@@ -77,22 +81,47 @@ def overview(snapshot: Snapshot) -> Report:
         heapx why --format json --output why.json  for a script
     """
     case = Case(snapshot)
-    parts = [_Part(case, *each) for each in overview_parts(case)]
+    private = _private(case)
+    parts = [_Part(case, *each, private.get(each[0])) for each in overview_parts(case)]
+    schema = OVERVIEW.but("private", rank=1) if case.sharing else OVERVIEW
     hidden = "virtual" if case.resident_known else "resident"
     notes = (
         *mmapped_notes(snapshot.mallocs),
+        *shared_note(case),
         *usual_notes(snapshot),
         *(() if snapshot.walked else (note("trim_not_walked"),)),
     )
     blocks = (
         Notes((_looked_at(snapshot), equation(case), verdict(case)), leads=True),
-        OVERVIEW.but(hidden, rank=DATA_ONLY).of(parts),
+        schema.but(hidden, rank=DATA_ONLY).of(parts),
         Bar(tuple((each.mark, each.size) for each in parts)),
         Findings(find_causes(snapshot)[:3], brief=True),
         Notes(notes),
         Steps(NEXT),
     )
     return Report(blocks, snapshot.problems)
+
+
+def _private(case: Case) -> dict[str, int | None]:
+    """Return what no other process shares of the parts, by their keys; {} where it isn't known."""
+    if case.private is None:
+        return {}
+    names = ("live", "retained", "unknown", "outside", "whole")
+    live, retained, unknown, outside, whole = (case.private[name] for name in names)
+    returnable, anonymous = case.snapshot.returnable_private, 0
+    if case.snapshot.allocators:
+        anonymous = case.ledger.of(Owner.ANONYMOUS).private or 0
+    return {
+        "in_use": live,
+        "returnable": returnable,
+        "kept": None if returnable is None else retained - returnable,
+        "free": retained,
+        "overhead": whole - live - retained - unknown - outside,
+        "unknown": unknown,
+        "malloc": whole - outside,
+        "anonymous": anonymous,
+        "outside": outside - anonymous,
+    }
 
 
 def _looked_at(snapshot: Snapshot) -> Note:

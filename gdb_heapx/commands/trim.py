@@ -81,6 +81,9 @@ TRIM = Schema(
     (
         Column("arena", Kind.INDEX, of="arena.index"),
         Column("returned", Kind.BYTES, of=_predicted("returned")),
+        Column(
+            "returned_private", Kind.BYTES, DATA_ONLY, "private", of=_predicted("returned_private")
+        ),
         Column("measured", Kind.BYTES, DATA_ONLY),
         *_trim_columns(),
         *within("arena", LIBC),
@@ -96,8 +99,10 @@ def trim(
     """Tell what malloc_trim would give back, to the page, without calling it.
 
     returned is what RSS would fall by: whole pages inside free chunks of every arena, and the main
-    arena's top. gone before: such pages that aren't in memory any more. The rest is kept: the tops
-    of the other arenas, the caches of the threads, parts of pages, and chunks too small for one.
+    arena's top. Where pages are shared since a fork, private is what leaves RAM by it: the rest
+    stays there until the other processes have given it back, too. gone before: such pages that
+    aren't in memory any more. The rest is kept: the tops of the other arenas, the caches of the
+    threads, parts of pages, and chunks too small for one.
 
     --now is the only option of heapx that changes the process: it calls malloc_trim there, in one
     thread while the others stand still, and shows what it returned beside what was predicted. It
@@ -112,17 +117,26 @@ def trim(
     chosen = select_arenas(snapshot.arenas(), arena)
     if now:
         return _trim_now(snapshot, session, scope, chosen)
-    table = _shown(snapshot).of([_Trimmed(each) for each in chosen])
-    returned = (table.total or {}).get("returned")
-    verdict = note("trim_returns", pad=scope.pad, size=returned, every=arena is None)
+    table = _shown(snapshot, chosen).of([_Trimmed(each) for each in chosen])
+    verdict = note(
+        "trim_returns",
+        pad=scope.pad,
+        size=(table.total or {}).get("returned"),
+        private=(table.total or {}).get("returned_private"),
+        every=arena is None,
+    )
     notes = Notes((verdict, *usual_notes(snapshot)))
     return Report((table, notes, Steps(NEXT)), snapshot.problems)
 
 
-def _shown(snapshot: Snapshot) -> Schema:
-    """Return the table; where residency is unknown, it shows bytes of address space."""
+def _shown(snapshot: Snapshot, chosen: tuple[ArenaFigures, ...]) -> Schema:
+    """Return the table; where residency is unknown, it shows bytes of address space, and where
+    pages that would go are shared, what is private of them.
+    """
     if snapshot.target.no_residency is None:
-        return TRIM
+        trims = [arena.trim for arena in chosen if arena.trim is not None]
+        shared = any(trim.returned != trim.returned_private for trim in trims)
+        return TRIM.but("returned_private", rank=ALWAYS) if shared else TRIM
     ranks = {c.name.replace("_resident", ""): c.rank for c in TRIM.columns if c.rank != DATA_ONLY}
     columns = (replace(c, rank=ranks.get(c.name, DATA_ONLY)) for c in TRIM.columns)
     return replace(TRIM, columns=tuple(columns))
@@ -154,8 +168,12 @@ def _trim_now(
         before, rest = arena.amount.resident, left.get(arena.address)
         fell = None if before is None or rest is None else before - rest
         trimmed.append(_Trimmed(arena, fell))
-    table = TRIM.but("measured", rank=ALWAYS).of(trimmed)
-    rss = snapshot.target.rss, after.target.rss
+    table = _shown(snapshot, chosen).but("measured", rank=ALWAYS).of(trimmed)
+    rss, pss = (snapshot.target.rss, after.target.rss), (snapshot.target.pss, after.target.pss)
     called = note("trimmed", target=snapshot.target.name, pad=scope.pad, result=result)
-    fall = () if None in rss else (note("rss_fell", before=rss[0], after=rss[1]),)
-    return Report((Notes((called, *fall), leads=True), table), snapshot.problems)
+    told = [called]
+    if None not in rss:
+        told.append(note("rss_fell", before=rss[0], after=rss[1]))
+        if snapshot.returnable != snapshot.returnable_private:
+            told.append(note("pss_fell", before=pss[0], after=pss[1]))
+    return Report((Notes(tuple(told), leads=True), table), snapshot.problems)

@@ -22,6 +22,7 @@ from ..target.access import (
 )
 from ..target.by_content import as_mapped
 from ..target.facts import ByteOrder, Facts, Thread
+from ..target.forks import parent_of
 from ..target.images import Image
 from ..target.leaders import process_of
 from ..target.mappings import Mapping, Memory, check_range
@@ -90,6 +91,7 @@ def current_target(swap_in: int | None) -> Target:
         environment=environment,
         no_residency=access.no_residency,
         cut=access.cut,
+        parent=parent_of(process_of(pid)) if native and pid else None,
     )
     seen = Space(facts, access.memory, access.residency)
     return Target(seen, access.images, InferiorProbe(inferior))

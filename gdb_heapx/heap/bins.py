@@ -85,12 +85,14 @@ class FreeChunks(NamedTuple):
     """All chunks that a walk found free in an arena: by size, and how they link to each other
     (folds.LinkSums).
 
-    `absent` bytes by chunk size are not resident, `swapped` of them are swapped.
+    `absent` bytes by chunk size are not resident, `swapped` of them are swapped; `shared` ones are
+    resident, here and in another process.
     """
 
     sizes: Counter[int]
     absent: Counter[int]
     swapped: Counter[int]
+    shared: Counter[int]
     links: LinkSums
     skips: LinkSums
 
@@ -100,7 +102,7 @@ def read_fast(
 ) -> ArenaBins:
     """Return an arena's fastbins; their chunks are added to `places`."""
 
-    def visit(chunk: int, size: int, absent: int, swapped: int) -> None:
+    def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
         places.add(chunk)
 
     bins: list[Bin] = []
@@ -142,7 +144,8 @@ def _limit(layout: Layout, arena: Arena) -> int:
 
 def bin_of(space: Space, listed: FreeList, followed: Followed) -> Bin:
     """Return a bin with what its list was found to hold."""
-    amount = amount_less(space.residency, followed.bytes, followed.absent, followed.swapped)
+    missing = followed.absent, followed.swapped, followed.shared
+    amount = amount_less(space.residency, followed.bytes, *missing)
     return Bin(listed.kind, listed.index, *listed.bounds, followed.chunks, amount)
 
 
@@ -215,11 +218,12 @@ def _sums_of_heads(space: Space, layout: Layout, arena: Arena) -> LinkSums:
 
 
 class _Sizes(NamedTuple):
-    """Some chunks by size: their number, and their bytes that are absent and swapped."""
+    """Some chunks by size: their number, and their bytes that are absent, swapped and shared."""
 
     number: Counter[int]
     absent: Counter[int]
     swapped: Counter[int]
+    shared: Counter[int]
 
 
 def unsorted_is_shorter(
@@ -248,7 +252,7 @@ def unsorted_is_shorter(
 
 def _unsorted(space: Space, lists: list[FreeList], free: FreeChunks) -> _Sizes | None:
     """Return the unsorted chunks by size; None where a list can't be followed to its end."""
-    found = [_Sizes(Counter(), Counter(), Counter()) for _ in range(2)]
+    found = [_Sizes(Counter(), Counter(), Counter(), Counter()) for _ in range(2)]
     shorter = unsorted_is_shorter(lists, [partial(_count, space, free, sizes) for sizes in found])
     if shorter is None:
         return None
@@ -257,31 +261,35 @@ def _unsorted(space: Space, lists: list[FreeList], free: FreeChunks) -> _Sizes |
 
 def _count(space: Space, free: FreeChunks, sizes: _Sizes, chunk: int, size: int) -> None:
     sizes.number[size] += 1
-    if free.absent.get(size):  # else nothing is, of any free chunk of this size
-        absent, swapped = missing(space.residency, chunk, chunk + size)
+    if free.shared.get(size) == size * free.sizes[size]:  # so are all
+        sizes.shared[size] += size
+    elif free.absent.get(size) or free.shared.get(size):  # else no free chunk of this size is
+        absent, swapped, shared = missing(space.residency, chunk, chunk + size)
         sizes.absent[size] += absent
         sizes.swapped[size] += swapped
+        sizes.shared[size] += shared
 
 
 def _rest(free: FreeChunks, part: _Sizes) -> _Sizes:
-    return _Sizes(free.sizes - part.number, free.absent - part.absent, free.swapped - part.swapped)
+    number, absent = free.sizes - part.number, free.absent - part.absent
+    return _Sizes(number, absent, free.swapped - part.swapped, free.shared - part.shared)
 
 
 def _derive(
     space: Space, layout: Layout, lists: list[FreeList], free: FreeChunks, unsorted: _Sizes
 ) -> list[Bin] | None:
     """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
-    found = {each.index: Followed(0, 0, 0, 0, 0, ()) for each in lists}
+    found = {each.index: Followed(0, 0, 0, 0, 0, 0, ()) for each in lists}
     for size, number in free.sizes.items():
-        apart = (unsorted.number[size], unsorted.absent[size], unsorted.swapped[size])
-        whole = (number, free.absent[size], free.swapped[size])
+        apart = tuple(each[size] for each in unsorted)
+        whole = (number, free.absent[size], free.swapped[size], free.shared[size])
         rest = tuple(a - b for a, b in zip(whole, apart))
-        for index, (count, absent, swapped) in ((UNSORTED, apart), (layout.bin_index(size), rest)):
+        for index, (count, *lost) in ((UNSORTED, apart), (layout.bin_index(size), rest)):
             if not count:
                 continue
             if count < 0 or index not in found:
                 return None
-            found[index] = found[index].plus(count, count * size, absent, swapped)
+            found[index] = found[index].plus(count, count * size, *lost)
     if any(not followed.chunks for followed in found.values()):
         return None
     return [bin_of(space, each, found[each.index]) for each in lists]

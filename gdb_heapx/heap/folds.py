@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import Problem
 from ..glibc.layout import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, FLAGS, PREV_INUSE, SIZE
+from ..target.pages import RESIDENT, SHARED
 from .holes import Holes, missing
 from .places import BUCKET
 from .scan import GRAIN, Run
@@ -184,12 +185,13 @@ class Feet:
 @dataclass
 class FreeSpace:
     """The free chunks' space: added to `holes`, and by chunk size those bytes of it that aren't in
-    memory, `swapped` those that are in swap.
+    memory, `swapped` those that are in swap, `shared` those in memory that another process shares.
     """
 
     holes: Holes
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
+    shared: Counter[int] = field(default_factory=Counter)
 
     def add(self, run: Run) -> None:
         """Add a run; chunks too small for a page matter only beside fast and cached ones, of any
@@ -199,8 +201,11 @@ class FreeSpace:
         cached = run.cached - holes.own - run.fast if run.cached else run.cached
         if not free and not run.fast and not cached:
             return
-        if missing(holes.residency, run.start, run.end)[0]:
-            self._add_absent(run)
+        absent, _, shared = missing(holes.residency, run.start, run.end)
+        if shared == run.end - run.start:
+            self._add_shared(run)
+        elif absent or shared:
+            self._add_missing(run)
         if not run.fast:
             smallest = holes.trimmer.smallest
             edges = [i for i in free[:1] if run.start + i * GRAIN == holes.end]
@@ -211,13 +216,39 @@ class FreeSpace:
         for chunk in sorted(run.fast.union(cached, [run.start + i * GRAIN for i in free])):
             holes.add(chunk, run.size_at(chunk), chunk in run.fast, chunk in cached)
 
-    def _add_absent(self, run: Run) -> None:
+    @property
+    def missing(self) -> tuple[int, int, int]:
+        """Bytes of all free chunks that are absent, swapped, and shared."""
+        absent, swapped, shared = (
+            sum(each.values()) for each in (self.absent, self.swapped, self.shared)
+        )
+        return absent, swapped, shared
+
+    def _add_shared(self, run: Run) -> None:
+        """Add a run that is shared as a whole, as most are soon after a fork."""
+        for word, count in run.free_counts.items():
+            self.shared[word & ~FLAGS] += (word & ~FLAGS) * count
+
+    def _add_missing(self, run: Run) -> None:
+        """Add a run of pages of several states; only few chunks have two of these themselves."""
+        residency, page, first = self.holes.residency, self.holes.trimmer.page, run.start
+        assert residency is not None
+        states = residency.states(run.start, run.end)
+        first -= first % page
         for chunk in run.free_addresses:
             size = run.size_at(chunk)
-            absent, swapped = missing(self.holes.residency, chunk, chunk + size)
+            low, high = (chunk - first) // page, (chunk + size - 1 - first) // page + 1
+            if states.count(RESIDENT, low, high) == high - low:
+                continue
+            if states.count(SHARED, low, high) == high - low:
+                self.shared[size] += size
+                continue
+            absent, swapped, shared = residency.missing(chunk, chunk + size)
             if absent:
                 self.absent[size] += absent
                 self.swapped[size] += swapped
+            if shared:
+                self.shared[size] += shared
 
     def close(self, end: int) -> None:
         self.holes.close(end)

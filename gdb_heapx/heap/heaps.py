@@ -74,6 +74,7 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
         sum((tally.counts.free for tally in tallies), Counter()),
         sum((space.absent for space in spaces), Counter()),
         sum((space.swapped for space in spaces), Counter()),
+        sum((space.shared for space in spaces), Counter()),
         reduce(LinkSums.plus, (tally.linkage.links for tally in tallies), NO_LINKS),
         reduce(LinkSums.plus, (tally.linkage.skips for tally in tallies), NO_LINKS),
     )

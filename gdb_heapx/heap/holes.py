@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..glibc.layout import CHUNK_WORDS, align_down, align_up
 from ..target.amounts import Amount, amount_of
-from ..target.pages import RESIDENT, SWAPPED, UNTOUCHED
+from ..target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED
 from ..target.space import Residency, Space
 
 TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
@@ -57,13 +57,17 @@ class Trimmer:
         if self._residency is None:
             return self.amount(start, end)
         states = self._residency.states(start, end)
-        resident, swapped = (states.count(state) * self.page for state in (RESIDENT, SWAPPED))
-        return Amount(resident + swapped, resident, swapped)
+        kinds = (RESIDENT, SHARED, SWAPPED)
+        private, shared, swapped = (states.count(state) * self.page for state in kinds)
+        resident = private + shared
+        return Amount(resident + swapped, resident, swapped, shared)
 
 
-def missing(residency: Residency | None, start: int, end: int) -> tuple[int, int]:
-    """Return the bytes of [start, end) that aren't resident, and that are swapped; 0 if unknown."""
-    return residency.missing(start, end) if residency else (0, 0)
+def missing(residency: Residency | None, start: int, end: int) -> tuple[int, int, int]:
+    """Return the bytes of [start, end) that aren't resident, those of them that are swapped, and
+    those of the others that are shared; 0 if unknown.
+    """
+    return residency.missing(start, end) if residency else (0, 0, 0)
 
 
 def next_touched(residency: Residency | None, page: int, start: int, end: int) -> int:

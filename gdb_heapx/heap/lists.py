@@ -28,26 +28,31 @@ class BinHead:
 
 
 class Followed(NamedTuple):
-    """What a list held as far as it could be followed; `absent` bytes of it are not resident."""
+    """What a list held as far as it could be followed; `absent` bytes of it are not resident,
+    `swapped` of these are swapped, and `shared` are resident in this process and another one.
+    """
 
     chunks: int
     bytes: int
     absent: int
     swapped: int
+    shared: int
     address_sum: int
     problems: tuple[Problem, ...]
 
-    def plus(self, chunks: int, size: int, absent: int, swapped: int) -> Followed:
+    def plus(self, chunks: int, size: int, absent: int, swapped: int, shared: int) -> Followed:
         return self._replace(
             chunks=self.chunks + chunks,
             bytes=self.bytes + size,
             absent=self.absent + absent,
             swapped=self.swapped + swapped,
+            shared=self.shared + shared,
         )
 
 
 Chunks = Iterator[tuple[int, int]]  # address and size of each chunk of a list
-Visit = Callable[[int, int, int, int], None]  # its address, size, absent and swapped bytes
+# A chunk's address and size, and how many bytes of it are absent, swapped, and shared.
+Visit = Callable[[int, int, int, int, int], None]
 
 
 def follow(
@@ -60,10 +65,10 @@ def follow(
 ) -> Followed:
     """Fold a list; a list that is damaged, runs in a circle (Brent) or on and on ends there.
 
-    `visit` gets each chunk's address and size, and how many bytes are absent and swapped.
+    `visit` gets each chunk's address and size, and how many bytes are absent, swapped and shared.
     """
-    count = total = absent = swapped = address_sum = mark = 0
-    gone = out = 0
+    count = total = absent = swapped = shared = address_sum = mark = 0
+    gone = out = common = 0
     power, last = 1, None
     problems: tuple[Problem, ...] = ()
     try:
@@ -77,10 +82,10 @@ def follow(
             if count == power:
                 mark, power = chunk, power * 2
             if residency:
-                gone, out = residency.missing(chunk, chunk + size)
-                absent, swapped = absent + gone, swapped + out
+                gone, out, common = residency.missing(chunk, chunk + size)
+                absent, swapped, shared = absent + gone, swapped + out, shared + common
             if visit:
-                visit(chunk, size, gone, out)
+                visit(chunk, size, gone, out, common)
             last = chunk
     except BrokenError as broken:
         problems = (broken.problem(trail, last),)
@@ -88,7 +93,7 @@ def follow(
         problems = (swapped_out(name, fault.address),)
     except MemoryFault:
         problems = (trail.blame("bad_link", f"{name} leads where nothing can be read", last),)
-    return Followed(count, total, absent, swapped, address_sum, problems)
+    return Followed(count, total, absent, swapped, shared, address_sum, problems)
 
 
 def _closes(chunks: Callable[[], Chunks], length: int) -> int:

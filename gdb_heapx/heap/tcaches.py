@@ -63,9 +63,10 @@ class Caches:
     """All tcaches of one libc; by arena index what they hold there.
 
     `sizes` counts their chunks by size, `absent` their bytes that aren't resident, `swapped` those
-    of them that are swapped, `held` has their addresses by arena and thread. `structs` counts the
-    bytes of the tcaches themselves, which are chunks too, `owners` tells whose; `mmapped` are
-    mmapped chunks that a tcache holds (from 2.43). `missing` says why tcaches are missing.
+    of them that are swapped, `shared` those resident in another process, too, `held` has their
+    addresses by arena and thread. `structs` counts the bytes of the tcaches themselves, which are
+    chunks too, `owners` tells whose; `mmapped` are mmapped chunks that a tcache holds (from 2.43).
+    `missing` says why tcaches are missing.
     """
 
     how: str
@@ -76,6 +77,7 @@ class Caches:
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
     held: dict[tuple[int, int], array[int]] = field(default_factory=dict)
+    shared: Counter[int] = field(default_factory=Counter)
     structs: list[tuple[int, int]] = field(default_factory=list)
     owners: dict[int, int] = field(default_factory=dict)
     mmapped: set[int] = field(default_factory=set)
@@ -92,7 +94,8 @@ class Caches:
     def amount_in(self, arena: int, residency: Residency | None) -> Amount:
         """Return what they hold of an arena's chunks."""
         size = sum(size * count for size, count in self.sizes_in(arena).items())
-        return amount_less(residency, size, self.absent[arena], self.swapped[arena])
+        missing = self.absent[arena], self.swapped[arena], self.shared[arena]
+        return amount_less(residency, size, *missing)
 
 
 def read_caches(
@@ -176,13 +179,14 @@ def _read(
     places: Places,
     caches: Caches,
 ) -> Tcache:
-    def visit(chunk: int, size: int, absent: int, swapped: int) -> None:
+    def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
         heap = index.at(chunk)
         if heap is not None:
             caches.sizes.setdefault(heap.arena, Counter())[size] += 1
             caches.absent[heap.arena] += absent
             caches.swapped[heap.arena] += swapped
             caches.held.setdefault((heap.arena, block.lwp), array("Q")).append(chunk)
+            caches.shared[heap.arena] += shared
             places.add(chunk)
         elif links.word(chunk + space.word) & IS_MMAPPED:
             caches.mmapped.add(chunk)

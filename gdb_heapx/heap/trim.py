@@ -37,9 +37,18 @@ class Trim(NamedTuple):
     @property
     def returned(self) -> int | None:
         """Bytes of RAM that malloc_trim would give back; None where residency is unknown."""
+        return None if self._returned is None else self._returned.resident
+
+    @property
+    def returned_private(self) -> int | None:
+        """Bytes of it that no other process shares: only these leave RAM then."""
+        return None if self._returned is None else self._returned.private
+
+    @property
+    def _returned(self) -> Amount | None:
         if self.returned_below_top is None or self.returned_top is None:
             return None
-        return (self.returned_below_top + self.returned_top).resident
+        return self.returned_below_top + self.returned_top
 
 
 @dataclass(frozen=True)

@@ -242,6 +242,32 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
     return tuple(sorted(stack for stack in stacks if stack.start < stack.end))
 
 
+def kept_blocks(target: Target, libc: Libc) -> tuple[int, ...]:
+    """Return where libc's variables begin in each stack without a thread, as far as they are found:
+    the thread has ended, or a fork has left it in the parent (nptl, reclaim_stacks).
+    """
+    space, found = target.space, list[int]()
+    try:
+        descriptors = _Descriptors(target, libc)
+        link_map = link_map_of(target, libc.image, libc.main_arena)
+        names = ("pthread_list", "pthread_tid", "pthread_dtvp")
+        to_node, to_tid, to_dtv = (descriptors.offset(name) for name in names)
+        heads = _list_heads(target, libc, descriptors, STACKS_MAPPED)
+        seen = set(heads)
+        for head in heads:
+            node = space.read_word(head)
+            while node not in seen:
+                seen.add(node)
+                pthread, node = node - to_node, space.read_word(node)
+                if link_map and not space.read_int(pthread + to_tid, 4):
+                    thread = _Thread(0, pthread, space.read_word(pthread + to_dtv))
+                    address = _block(target.facts, space, descriptors, link_map.address, thread)
+                    found += [address] if address else []
+    except (MemoryFault, LookupError):
+        pass  # the walk over the threads has told already
+    return tuple(found)
+
+
 def _stackblock(target: Target, libc: Libc, pthreads: list[int]) -> int | None:
     """Return where struct pthread has stackblock and, behind it, stackblock_size.
 

@@ -20,11 +20,17 @@ def sentence(told: Note) -> str:
     return SENTENCES[told.code](**told.values)
 
 
-def _equation(known: bool, whole: int, parts: Mapping[str, int]) -> str:
-    total = f"{'RSS' if known else 'Address space'} {size_text(whole)}"
+def _equation(
+    known: bool, whole: int, parts: Mapping[str, int], private: Mapping[str, int] | None
+) -> str:
+    def of_it(name: str) -> str:
+        return "" if private is None else f" ({size_text(private[name])} private)"
+
+    total = f"{'RSS' if known else 'Address space'} {size_text(whole)}{of_it('whole')}"
     if not parts:
         return total
-    return f"{total} = {' + '.join(f'{size_text(size)} {name}' for name, size in parts.items())}"
+    told = (f"{size_text(size)} {name}{of_it(name)}" for name, size in parts.items())
+    return f"{total} = {' + '.join(told)}"
 
 
 _MOST = {
@@ -68,11 +74,18 @@ def _ledger_sum(rss: int, difference: int) -> str:
     )
 
 
-def _trim_returns(pad: int, size: int | None, every: bool) -> str:
+def _trim_returns(pad: int, size: int | None, private: int | None, every: bool) -> str:
     if size is None:
         return "What malloc_trim would return is unknown."
     where = "" if every else " here. It trims every arena: without ARENA all are shown"
-    return f"malloc_trim({pad}) would return {size:,} bytes of RAM{where}."
+    returned = f"malloc_trim({pad}) would return {size:,} bytes of RAM{where}."
+    if private is None or private == size:
+        return returned
+    return (
+        f"{returned} Of it private: {private:,} bytes. RSS falls by the other {size - private:,}, "
+        "too, but they are shared since a fork: they stay in RAM until all processes that share "
+        "them have given them back."
+    )
 
 
 def _thresholds(limits: Sequence[tuple[str, int, str]]) -> str:
@@ -113,9 +126,10 @@ SENTENCES: dict[str, Callable[..., str]] = {
     # What the figures say together.
     "checks": _checks,
     "ledger_sum": _ledger_sum,
-    "ledger_shared": lambda shared, pss: (
-        f"{size_text(shared)} of it is private memory that a forked process shares, and counts in "
-        f"both. PSS, which divides all shared pages, is {size_text(pss)}."
+    "shared": lambda shared, pss: (
+        f"{size_text(shared)} of it is shared with other processes since a fork: each counts it in "
+        "its RSS, and it leaves RAM only when all have given it back. PSS, which divides what is "
+        f"shared by those that share it, is {size_text(pss)}."
     ),
     "thresholds": _thresholds,
     "threads_share": lambda threads, arenas, most: (
@@ -126,6 +140,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"Called malloc_trim({pad}) in {target}: it returned {result}."
     ),
     "rss_fell": lambda before, after: f"RSS was {before:,} bytes and is {after:,}.",
+    "pss_fell": lambda before, after: (
+        f"PSS was {before:,} bytes and is {after:,}: pages that other processes share stay in RAM."
+    ),
     # What isn't known, or not for certain.
     "residency_unknown": lambda why: f"What is resident is unknown: {why}.",
     "environment_unknown": lambda: "The environment of the program is unknown.",
@@ -137,6 +154,13 @@ SENTENCES: dict[str, Callable[..., str]] = {
     ),
     "locked": lambda arenas: (
         f"Locked by a thread: arena {_listed(arenas)}. Its figures may be in motion."
+    ),
+    "parents_arenas": lambda arenas, parent: (
+        f"Came with the fork, and their threads stayed in {parent}: arena {_listed(arenas)}."
+    ),
+    "parents_stacks": lambda number, size, parent: (
+        f"{size_text(size)} of the thread stacks came with the fork: of "
+        f"{counted(number, 'thread')} that stayed in {parent}."
     ),
     "copies_of_libc": lambda number: (
         f"{number} copies of libc are loaded, each with its own arenas."

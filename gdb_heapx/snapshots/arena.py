@@ -154,9 +154,8 @@ class ArenaReading:
         counts = [part.tally.counts for part in self.walked]
         size = rest - sum(each.used_bytes - each.overlaid_bytes for each in counts)
         spaces = [part.tally.pages for part in self.walked if part.tally.pages]
-        absent = sum(sum(space.absent.values()) for space in spaces)
-        swapped = sum(sum(space.swapped.values()) for space in spaces)
-        free = amount_less(self.residency, sum(c.free_bytes for c in counts), absent, swapped)
+        missing = map(sum, zip((0, 0, 0), *(space.missing for space in spaces)))
+        free = amount_less(self.residency, sum(c.free_bytes for c in counts), *missing)
         return replace(free - self._others[State.BINNED], bytes=size)
 
     @property

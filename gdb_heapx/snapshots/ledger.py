@@ -35,8 +35,9 @@ class Entry(NamedTuple):
 class Ledger:
     """Every byte of the address space by owner.
 
-    `rss` is the kernel's sum (smaps), None if unknown. `shared` is private memory that a forked
-    process shares, `pss` what this process has if each page is divided by those that share it.
+    `rss` is the kernel's sum (smaps), None if unknown. `shared` is anonymous memory that other
+    processes share since a fork, `pss` what this process has if each page is divided by those that
+    share it.
     """
 
     entries: tuple[Entry, ...]
@@ -45,9 +46,14 @@ class Ledger:
     pss: int
 
     @property
+    def whole(self) -> Amount:
+        """What all entries that RSS counts have together."""
+        return sum_of(e.amount for e in self.entries if e.owner not in APART)
+
+    @property
     def sum(self) -> int | None:
         """Resident bytes of all entries that RSS counts; None if unknown."""
-        return sum_of(e.amount for e in self.entries if e.owner not in APART).resident
+        return self.whole.resident
 
     @property
     def difference(self) -> int | None:
@@ -70,8 +76,9 @@ def account(snapshot: Snapshot) -> Ledger:
     for (owner, index, libc, state), regions in groups.items():
         amount = sum_of(region.amount for region in regions)
         if owner is Owner.HUGETLB:  # in RAM, though RSS doesn't count it
-            huge = sum(r.mapping.usage.hugetlb for r in regions if r.mapping.usage)
-            amount = Amount(amount.bytes, huge, 0)
+            usages = [r.mapping.usage for r in regions if r.mapping.usage]
+            huge, shared = sum(u.hugetlb for u in usages), sum(u.shared for u in usages)
+            amount = Amount(amount.bytes, huge, 0, shared)
         entry = Entry(owner, index, libc, amount)
         if owner is Owner.HEAP:
             entries += _by_state(arenas[state or 0], entry)
@@ -107,16 +114,21 @@ def _with_lost(entries: list[Entry], malloc: Malloc, mapped: bool) -> list[Entry
 
 
 def _at_most(size: int, amount: Amount) -> Amount:
-    """Return `size` bytes of an amount, those in memory first."""
+    """Return `size` bytes of an amount, those in memory first.
+
+    Of a part of these it is unknown which are shared, unless all are, or none.
+    """
     taken = min(size, amount.bytes)
     if amount.resident is None or amount.swapped is None:
         return Amount(taken, None, None)
     resident = min(size, amount.resident)
-    return Amount(taken, resident, min(size - resident, amount.swapped))
+    whole = resident == amount.resident or amount.shared in (0, amount.resident)
+    shared = min(resident, amount.shared) if whole and amount.shared is not None else None
+    return Amount(taken, resident, min(size - resident, amount.swapped), shared)
 
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:
-    """Return how much private memory is shared with forked processes, and the Pss of all."""
+    """Return how much anonymous memory is shared since a fork, and the Pss of all memory."""
     usages = {r.mapping: r.mapping.usage for r in snapshot.regions if r.mapping.usage is not None}
     shared = sum(usage.shared for mapping, usage in usages.items() if mapping.anonymous)
     return shared, sum(usage.proportional for usage in usages.values())

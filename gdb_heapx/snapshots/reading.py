@@ -13,6 +13,7 @@ from ..heap.arenas import Arena, Heap
 from ..heap.bins import ArenaBins, read_regular
 from ..heap.heaps import Walked, free_chunks, walk_arena
 from ..heap.holes import Holes, Trimmer
+from ..heap.left import LeftThread, left_threads
 from ..heap.mmapped import BAD_MMAPPED, MmappedChunk, are_all, find_damaged, find_mmapped
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
@@ -146,6 +147,13 @@ class MallocReading:
     def stacks(self) -> tuple[Stack, ...]:
         """The stacks that nptl mapped for threads."""
         return thread_stacks(self.target, self.libc)
+
+    @cached_property
+    def left(self) -> tuple[LeftThread, ...]:
+        """The threads that a fork has left in the parent; () where nothing tells of a fork."""
+        if self.target.facts.parent is None:
+            return ()
+        return left_threads(self.target, self.libc, self.arenas, self.outline.index)
 
     @cached_property
     def program_break(self) -> int | None:

@@ -113,7 +113,7 @@ def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount
     if usage is not None and usage.apart:
         return Amount(size, 0, 0)
     if usage is not None and (part.start, part.end) == (mapping.start, mapping.end):
-        return Amount(size, usage.resident, usage.swapped)
+        return Amount(size, usage.resident, usage.swapped, usage.shared)
     return amount_of(residency if usage is not None else None, part.start, part.end)
 
 

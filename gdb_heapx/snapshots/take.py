@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
+from ..heap.left import LeftThread
 from ..heap.states import HELD_FREE
 from ..locate.libcs import NOTHING_GIVEN, Given
+from ..locate.nptl import Stack
 from ..target.facts import Facts
 from ..target.target import Target
 from .figures import ArenaFigures
@@ -24,7 +26,8 @@ class Snapshot:
     """All mallocs of a target, and the address space around them.
 
     `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
-    were not walked over.
+    were not walked over. `stacks` are those that nptl mapped for threads, `left` the
+    threads that a fork has left in the parent.
     """
 
     target: Facts
@@ -32,6 +35,8 @@ class Snapshot:
     regions: tuple[Region, ...]
     allocators: tuple[str, ...]
     walked: bool
+    stacks: tuple[Stack, ...] = ()
+    left: tuple[LeftThread, ...] = ()
 
     @property
     def unused(self) -> bool:
@@ -68,6 +73,12 @@ class Snapshot:
         trims = [arena.trim for arena in self.arenas()]
         return self._sum(None if trim is None else trim.returned for trim in trims)
 
+    @property
+    def returnable_private(self) -> int | None:
+        """Bytes of it that no other process shares: only these leave RAM then; None if unknown."""
+        trims = [arena.trim for arena in self.arenas()]
+        return self._sum(None if trim is None else trim.returned_private for trim in trims)
+
     def _sum(self, amounts: Iterable[int | None]) -> int | None:
         """Return a sum of amounts; None where one isn't known, or not every arena is."""
         if any(problem.code in (RING_BROKEN, LOST_IN_SWAP) for problem in self.problems):
@@ -92,12 +103,14 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     notes, problems = (*opened.lost, *first.notes), (*opened.problems, *first.problems)
     mallocs = (replace(first, notes=notes, problems=problems), *others)
     spans = [span for malloc in mallocs for span in _spans(malloc)]
-    stacks = {stack for reading in opened.mallocs for stack in reading.stacks}
-    spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks))
+    stacks = sorted({stack for reading in opened.mallocs for stack in reading.stacks})
+    spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in stacks)
     unused = not any(malloc.held for malloc in mallocs)
     walked = scope.walk or not all(reading.libc.proven for reading in opened.mallocs)
     facts, regions = opened.target.facts, tile(opened.target.space, _apart(spans))
-    return Snapshot(facts, mallocs, regions, opened.allocators(unused), walked)
+    left = tuple(each for reading in opened.mallocs for each in reading.left)
+    allocators = opened.allocators(unused)
+    return Snapshot(facts, mallocs, regions, allocators, walked, tuple(stacks), left)
 
 
 def _spans(malloc: Malloc) -> Iterator[Span]:

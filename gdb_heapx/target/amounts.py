@@ -1,4 +1,4 @@
-"""Amounts of memory, with what of them is in RAM and in swap."""
+"""Amounts of memory, with what of them is in RAM, what in swap, and what other processes share."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from .space import Residency
 class Amount:
     """Bytes, and those of them that are in RAM and in swap: None where the target can't say.
 
-    What is unknown of a part is unknown of a sum, and of a difference.
+    `shared` are those in RAM whose pages another process has mapped, too: since a fork, or as a
+    file's. What is unknown of a part is unknown of a sum, and of a difference.
     """
 
     bytes: int
     resident: int | None
     swapped: int | None
+    shared: int | None = 0
+
+    def __post_init__(self) -> None:
+        if self.resident is None:
+            object.__setattr__(self, "shared", None)
 
     def __add__(self, other: Amount) -> Amount:
         size = self.bytes + other.bytes
@@ -27,12 +33,16 @@ class Amount:
             return Amount(size, None, None)
         if other.resident is None or other.swapped is None:
             return Amount(size, None, None)
-        return Amount(size, self.resident + other.resident, self.swapped + other.swapped)
+        whole = self.resident + other.resident, self.swapped + other.swapped
+        if self.shared is None or other.shared is None:
+            return Amount(size, *whole, None)
+        return Amount(size, *whole, self.shared + other.shared)
 
     def __neg__(self) -> Amount:
         if self.resident is None or self.swapped is None:
             return Amount(-self.bytes, None, None)
-        return Amount(-self.bytes, -self.resident, -self.swapped)
+        shared = None if self.shared is None else -self.shared
+        return Amount(-self.bytes, -self.resident, -self.swapped, shared)
 
     def __sub__(self, other: Amount) -> Amount:
         return self + -other
@@ -43,11 +53,17 @@ class Amount:
         return self.bytes if self.resident is None else self.resident
 
     @property
+    def private(self) -> int | None:
+        """Bytes in RAM that no other process has mapped; None where that is unknown."""
+        return None if self.resident is None or self.shared is None else self.resident - self.shared
+
+    @property
     def possible(self) -> bool:
         """Whether there can be so much: nothing is negative, nor more in memory than there is."""
         if self.resident is None or self.swapped is None:
             return self.bytes >= 0
-        return self.resident >= 0 <= self.swapped and self.resident + self.swapped <= self.bytes
+        fits = self.resident >= 0 <= self.swapped and self.resident + self.swapped <= self.bytes
+        return fits and 0 <= (self.shared or 0) <= self.resident
 
 
 NOTHING = Amount(0, 0, 0)
@@ -60,10 +76,14 @@ def sum_of(amounts: Iterable[Amount]) -> Amount:
 
 def amount_of(residency: Residency | None, start: int, end: int) -> Amount:
     """Return the bytes of [start, end)."""
-    missing = residency.missing(start, end) if residency else (0, 0)
+    missing = residency.missing(start, end) if residency else (0, 0, 0)
     return amount_less(residency, end - start, *missing)
 
 
-def amount_less(residency: Residency | None, size: int, absent: int, swapped: int) -> Amount:
-    """Return `size` bytes, of which so many aren't resident, and so many of those are swapped."""
-    return Amount(size, size - absent, swapped) if residency else Amount(size, None, None)
+def amount_less(
+    residency: Residency | None, size: int, absent: int, swapped: int, shared: int
+) -> Amount:
+    """Return `size` bytes, of which so many aren't resident and so many of those are swapped, and
+    so many of the resident ones shared.
+    """
+    return Amount(size, size - absent, swapped, shared) if residency else Amount(size, None, None)

@@ -25,6 +25,27 @@ class Thread:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The process that another was forked from, and what it has mapped now; `forked` tells whether
+    it was forked itself, so that what it has may be from further back.
+    """
+
+    pid: int
+    mappings: tuple[Mapping, ...]
+    forked: bool = False
+
+    @property
+    def name(self) -> str:
+        """Where threads stayed, for a sentence."""
+        further = ", or a process that it was forked from" if self.forked else ""
+        return f"process {self.pid}, the parent{further}"
+
+    def has(self, address: int) -> bool:
+        """Tell whether it has memory of the kind that malloc and nptl map there."""
+        return any(address in mapping for mapping in self.mappings if mapping.anonymous)
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is looked at; `live` is False for a core.
 
@@ -32,7 +53,8 @@ class Facts:
     the program is known. `environment` are the variables that malloc reads when the program starts,
     None if unknown. `mappings` are empty where the address space isn't known. `no_residency` says
     why it isn't known which pages are in memory, None where it is; `cut` how much of a core is
-    there, None where all is.
+    there, None where all is. `parent` is who forked it, None where it shares nothing with that, or
+    nobody can tell.
     """
 
     pid: int | None
@@ -49,6 +71,7 @@ class Facts:
     environment: Dict[str, str] | None = None
     no_residency: str | None = None
     cut: str | None = None
+    parent: Parent | None = None
 
     @property
     def name(self) -> str:
@@ -64,4 +87,10 @@ class Facts:
     def rss(self) -> int | None:
         """The kernel's sum of all mappings in bytes, None if unknown."""
         usages = [m.usage.resident for m in self.mappings if m.usage is not None]
+        return sum(usages) if usages else None
+
+    @property
+    def pss(self) -> int | None:
+        """The same with each page divided by the processes that have it mapped."""
+        usages = [m.usage.proportional for m in self.mappings if m.usage is not None]
         return sum(usages) if usages else None

@@ -1,4 +1,4 @@
-"""The state of every page of a living process: untouched, resident, swapped, or a zero page."""
+"""The state of every page of a living process: untouched, resident, swapped, shared, or zeros."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from functools import cached_property
 from ..errors import MemoryFault
 from .mappings import ADDRESSES, Mapping
 
-# What a byte of `states` says. A zero page is mapped, but holds no memory: Rss doesn't count it.
-UNTOUCHED, RESIDENT, SWAPPED, ZERO = range(4)
-_OPEN = 4  # shared, or a zero page: told apart by the kernel, or by the mapping's Rss
+# What a byte of `states` says. A zero page is mapped, but holds no memory: Rss doesn't count it. A
+# shared page is resident, and another process has it mapped, too: since a fork, or as a file's.
+UNTOUCHED, RESIDENT, SWAPPED, ZERO, SHARED = range(5)
+IN_RAM = (RESIDENT, SHARED)
+_OPEN = 5  # shared, or a zero page: told apart by the kernel, or by the mapping's Rss
 
 # The highest byte of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst).
 _PRESENT, _SWAPPED, _GUARD, _EXCLUSIVE = 0x80, 0x40, 0x04, 0x01
@@ -75,37 +77,44 @@ class PageStates:
             yield piece
             first += len(piece)
 
-    def missing(self, start: int, end: int) -> tuple[int, int]:
-        """Return how many bytes of [start, end) are not resident, and how many are swapped."""
+    def missing(self, start: int, end: int) -> tuple[int, int, int]:
+        """Return how many bytes of [start, end) are not resident, how many of these are swapped,
+        and how many of the others are shared.
+        """
         if start >= end:
-            return 0, 0
+            return 0, 0, 0
         if end - start > self.BLOCK * self.page:
             return self._missing_of_mapped(start, end)
         return self._missing(start, end)
 
-    def _missing_of_mapped(self, start: int, end: int) -> tuple[int, int]:
+    def _missing_of_mapped(self, start: int, end: int) -> tuple[int, int, int]:
         """Return the same, and ask only for what is mapped: the rest is absent."""
-        absent, swapped = end - start, 0
+        absent, swapped, shared = end - start, 0, 0
         for mapping in self._mappings:
             low, high = max(mapping.start, start), min(mapping.end, end)
             if low < high:
-                gone, out = self._missing(low, high)
+                gone, out, common = self._missing(low, high)
                 absent, swapped = absent - (high - low - gone), swapped + out
-        return absent, swapped
+                shared += common
+        return absent, swapped, shared
 
-    def _missing(self, start: int, end: int) -> tuple[int, int]:
-        absent = swapped = 0
+    def _missing(self, start: int, end: int) -> tuple[int, int, int]:
+        absent = swapped = shared = 0
         for piece in self._pieces(start, end):
-            absent += len(piece) - piece.count(RESIDENT)
-            swapped += piece.count(SWAPPED)
-        absent, swapped = absent * self.page, swapped * self.page
-        if not absent:
-            return 0, 0
+            others = len(piece) - piece.count(RESIDENT)
+            if others:
+                common = piece.count(SHARED)
+                absent, shared = absent + others - common, shared + common
+                swapped += piece.count(SWAPPED)
+        if not absent and not shared:
+            return 0, 0, 0
+        absent, swapped, shared = absent * self.page, swapped * self.page, shared * self.page
         edges = (self.state(start), start % self.page), (self.state(end - 1), -end % self.page)
         for state, outside in edges:
-            absent -= outside * (state != RESIDENT)
+            absent -= outside * (state not in IN_RAM)
             swapped -= outside * (state == SWAPPED)
-        return absent, swapped
+            shared -= outside * (state == SHARED)
+        return absent, swapped, shared
 
     def _block(self, number: int) -> bytes:
         block = self._blocks.get(number)
@@ -151,12 +160,12 @@ class PageStates:
         if _OPEN not in states:
             return states
         if mapping.inode:
-            return states.replace(bytes([_OPEN]), bytes([RESIDENT]))
+            return states.replace(bytes([_OPEN]), bytes([SHARED]))
         try:
             zero = self._zero_pages(start, start + len(states) * self.page)
         except OSError:  # before Linux 6.7
             return states.replace(bytes([_OPEN]), bytes([self._guess(mapping)]))
-        resolved = bytearray(states.replace(bytes([_OPEN]), bytes([RESIDENT])))
+        resolved = bytearray(states.replace(bytes([_OPEN]), bytes([SHARED])))
         for low, high in zero:
             first, stop = (low - start) // self.page, (high - start) // self.page
             resolved[first:stop] = bytes([ZERO]) * (stop - first)
@@ -187,6 +196,7 @@ class PageStates:
             return self._guesses[mapping.start]
         states = self._raw(mapping.start, mapping.end)
         extra = mapping.usage.resident // self.page - states.count(RESIDENT)
-        guess = RESIDENT if 2 * extra >= states.count(_OPEN) else ZERO
+        held = SHARED if mapping.usage.shared else RESIDENT  # before 4.2 bit 56 is never set
+        guess = held if 2 * extra >= states.count(_OPEN) else ZERO
         self._guesses[mapping.start] = guess
         return guess

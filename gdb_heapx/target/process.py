@@ -14,7 +14,7 @@ from .elf import Elf
 from .headers import open_regular
 from .images import DELETED
 from .mappings import Mapping, Memory, check_range
-from .pages import RESIDENT, SWAPPED, UNTOUCHED, PageStates
+from .pages import IN_RAM, SWAPPED, UNTOUCHED, PageStates
 
 
 class ProcessMemory:
@@ -65,7 +65,7 @@ class QuietMemory:
     def read(self, address: int, size: int) -> memoryview:
         page = self._pages.page
         check_range(address, size)
-        if address % page + size <= page and self._pages.state(address) == RESIDENT:
+        if address % page + size <= page and self._pages.state(address) in IN_RAM:
             return self._memory.read(address, size)
         self._check_mapped(address, size)
         states = self._pages.states(address, address + size)

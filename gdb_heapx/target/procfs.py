@@ -62,7 +62,7 @@ def _usage(fields: dict[str, str]) -> Usage:
         resident=size("Rss"),
         proportional=size("Pss"),
         swapped=size("Swap"),
-        shared=size("Shared_Clean", "Shared_Dirty"),
+        shared=size("Shared_Clean", "Shared_Dirty", "Shared_Hugetlb"),
         huge=size("AnonHugePages"),
         hugetlb=size("Shared_Hugetlb", "Private_Hugetlb"),
         locked="lo" in flags,
@@ -165,6 +165,12 @@ def tracer_of(pid: int) -> tuple[int, str] | None:
 def parse_state(text: str) -> str:
     """Return the state that a stat tells, "" if none (proc(5)); the name before it may be any."""
     return text.rpartition(")")[2].strip()[:1]
+
+
+def parse_flags(text: str) -> int:
+    """Return the kernel's flags of a process that a stat tells, 0 if none (proc(5), field 9)."""
+    fields = text.rpartition(")")[2].split()
+    return (number_of(fields[6]) or 0) if len(fields) > 6 else 0
 
 
 def _thread_states(pid: int) -> Iterator[str]:

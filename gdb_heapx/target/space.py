@@ -20,8 +20,10 @@ class Residency(Protocol):
 
     page: int
 
-    def missing(self, start: int, end: int) -> tuple[int, int]:
-        """Return how many bytes of [start, end) are not resident, and how many are swapped."""
+    def missing(self, start: int, end: int) -> tuple[int, int, int]:
+        """Return how many bytes of [start, end) are not resident, how many of these are swapped,
+        and how many of the others are in pages that another process has mapped, too.
+        """
 
     def states(self, start: int, end: int) -> bytes:
         """Return the states of the pages that hold [start, end), a byte each (pages.py)."""

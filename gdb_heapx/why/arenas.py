@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..heap.states import State
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
+from ..snapshots.forked import inherited_arenas
 from .sources import WHEN, assign, source_of
 from .sums import Case, each_arena
 
@@ -40,7 +41,9 @@ def _attached(arena: ArenaFigures) -> str:
 
 
 def idle_arenas(case: Case) -> Iterator[Finding]:
-    idle = [a for a in case.snapshot.arenas() if a.threads == 0 and not a.main]
+    parents = inherited_arenas(case.snapshot)
+    without = [a for a in case.snapshot.arenas() if a.threads == 0 and not a.main]
+    idle = [arena for arena in without if arena not in parents]
     amounts = [(case.of(arena, State.BINNED, State.FAST, State.TOP), arena) for arena in idle]
     yield Finding(
         "idle_arenas",

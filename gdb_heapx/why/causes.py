@@ -12,7 +12,7 @@ from ..report.model import Finding, counted, size_text
 from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, limits, pins
+from . import arenas, forked, limits, pins
 from .sums import INSIDE, SHOWN, Case, each_arena
 
 SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
@@ -96,11 +96,11 @@ def _returnable(case: Case) -> Iterator[Finding]:
     yield Finding(
         "returnable",
         case.returnable or 0,
-        "malloc_trim(0) would give this back now. glibc never does so by itself below the top "
-        "of an arena.",
-        each_arena(trims, lambda amount, arena: f"{size_text(amount)} of RAM"),
-        "heapx trim --now, or malloc_trim(0) in the program at a quiet moment. It locks each "
-        "arena in turn, and memory that is used again is faulted in again.",
+        f"{forked.would_return(case)} glibc never does so by itself below the top of an arena.",
+        each_arena(
+            trims, lambda amount, arena: f"{size_text(amount)} of RAM{forked.of_it(case, arena)}"
+        ),
+        forked.how_to_trim(case),
     )
 
 
@@ -260,7 +260,7 @@ def _largest(case: Case) -> tuple[str, ...]:
 CAUSES: tuple[Cause, ...] = (
     *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold, limits.limits_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
-    *(arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
+    *(forked.parents_arenas, arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
     *(_fragmented, _too_small, pins.tcaches, pins.fast, _foreign_brk),
-    *(_huge_pages, _locked, _swapped, _mmapped, _outside),
+    *(_huge_pages, _locked, _swapped, _mmapped, forked.parents_stacks, _outside),
 )

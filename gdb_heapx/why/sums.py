@@ -12,6 +12,7 @@ from ..snapshots.ledger import MALLOC, ORDER, Ledger, Owned, account
 from ..snapshots.regions import APART, Owner
 from ..snapshots.take import Snapshot
 
+LIVE = (State.IN_USE, Owner.MMAPPED)
 # What isn't outside of malloc.
 INSIDE = (*MALLOC, Owner.HEAP, Owner.UNKNOWN, *APART)
 SHOWN = 4  # arenas, mappings or threads named as evidence
@@ -41,6 +42,24 @@ class Case:
         """Return what these owners have in memory together."""
         return self.ledger.of(*owners).in_ram
 
+    @property
+    def sharing(self) -> bool:
+        """Whether pages are shared with another process since a fork."""
+        return self.resident_known and bool(self.ledger.shared)
+
+    @cached_property
+    def private(self) -> Mapping[str, int] | None:
+        """What no other process shares of live, retained, unknown, outside and whole, by these
+        names; None where it isn't known of all of them.
+        """
+        outside = tuple(owner for owner in ORDER if owner not in INSIDE)
+        owners = {"live": LIVE, "retained": HELD_FREE, "unknown": (Owner.UNKNOWN,)}
+        amounts = {name: self.ledger.of(*each) for name, each in owners.items()}
+        amounts.update(outside=self.ledger.of(*outside), whole=self.ledger.whole)
+        found = [(name, each.private) for name, each in amounts.items()]
+        known = {name: private for name, private in found if private is not None}
+        return known if len(known) == len(found) else None
+
     def swapped(self, *owners: Owned) -> int:
         """Return what these owners have in swap together; 0 where that is unknown."""
         return self.ledger.of(*owners).swapped or 0
@@ -52,7 +71,7 @@ class Case:
     @property
     def live(self) -> int:
         """What the program holds of malloc's memory."""
-        return self.amount(State.IN_USE, Owner.MMAPPED)
+        return self.amount(*LIVE)
 
     @property
     def retained(self) -> int:
