@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import NO_WALK
@@ -25,6 +26,7 @@ from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
 if TYPE_CHECKING:
+    from ..snapshots.holders import Holder
     from ..snapshots.take import Snapshot
 
 
@@ -109,7 +111,7 @@ def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
         return [
             *([] if case.snapshot.unused else [glibc]),
             ("anonymous", "#", f"anonymous: {names} is here", anonymous),
-            ("outside", "o", "code, stacks, files, and the rest", case.outside - anonymous),
+            *_outside_parts(case, Owner.ANONYMOUS),
         ]
     returnable = case.returnable
     retained = [("free", "#", "free, malloc keeps it", case.retained)]
@@ -123,5 +125,39 @@ def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
         *retained,
         ("overhead", "-", "malloc's own: headers, unused ends of heaps", own),
         *([("unknown", "?", "malloc's, not readable", case.unknown)] if case.unknown else ()),
-        ("outside", "o", "outside malloc: code, stacks, other mappings", case.outside),
+        *_outside_parts(case),
     ]
+
+
+# Key and letter of who may have a part of its own.
+OUTSIDE = {
+    Owner.RUNTIME: ("runtimes", "r"),
+    Owner.DATA: ("data_files", "d"),
+    Owner.SHARED: ("shared_memory", "s"),
+    Owner.STACKS: ("stacks", "t"),
+    Owner.ANONYMOUS: ("anonymous", "a"),
+}
+MOST = 2
+SHARE = 10  # who has less than one part in so many of the whole is in the rest
+
+
+def _outside_parts(case: Case, *told: Owner) -> Iterator[tuple[str, str, str, int]]:
+    """Yield what isn't malloc's: each owner that has much of it, but those told already."""
+    rest, found = case.outside - case.amount(*told), case.holders
+    what = "code, stacks, the rest" if told else "code, stacks, other mappings"
+    large = [o for o in OUTSIDE if o not in told and SHARE * case.amount(o) >= case.whole]
+    for owner in sorted(large, key=lambda owner: -case.amount(owner))[:MOST]:
+        size = case.amount(owner)
+        own = [holder for holder in found if holder.owner is owner]
+        if own:
+            rest -= size
+            yield (*OUTSIDE[owner], f"outside malloc: {_listed(own, size)}", size)
+            what = "code, stacks, the rest"
+    yield "outside", "o", f"outside malloc: {what}", rest
+
+
+def _listed(own: Sequence[Holder], size: int) -> str:
+    """Name who has an owner's memory: the largest, and how many more if that isn't nearly all."""
+    most = own[0]
+    more = f", {len(own) - 1} more" if 10 * most.amount.in_ram < 9 * size else ""
+    return f"{'data file ' if most.owner is Owner.DATA else ''}{most.short}{more}"

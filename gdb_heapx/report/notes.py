@@ -28,9 +28,9 @@ def _equation(known: bool, whole: int, parts: Mapping[str, int]) -> str:
 
 
 _MOST = {
-    "retained": "was freed by the program: glibc malloc keeps it.",
-    "live": "is in use: the program holds it, and no malloc setting gives it back.",
-    "outside": "isn't malloc's.",
+    "retained": "was freed by the program: glibc malloc keeps it",
+    "live": "is in use: the program holds it, and no malloc setting gives it back",
+    "outside": "isn't malloc's",
 }
 
 
@@ -97,7 +97,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"{target}, {program or 'unknown program'}, glibc {' and '.join(releases)}"
     ),
     "equation": _equation,
-    "most_is": lambda of, most: f"{'Most of it' if most else 'The largest part'} {_MOST[of]}",
+    "most_is": lambda of, most, who=None: (
+        f"{'Most of it' if most else 'The largest part'} {_MOST[of]}{f': {who}' if who else ''}."
+    ),
     "not_glibc": lambda allocators: (
         f"{' and '.join(allocators)}, not glibc, serves malloc here: its memory is part of the "
         "other."

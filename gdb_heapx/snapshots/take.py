@@ -11,20 +11,23 @@ from ..heap.arenas import RING_BROKEN
 from ..heap.states import HELD_FREE
 from ..locate.libcs import NOTHING_GIVEN, Given
 from ..target.facts import Facts
+from ..target.images import programs_among
 from ..target.target import Target
 from .figures import ArenaFigures
 from .malloc import EVERYTHING, Malloc, Scope, frozen
 from .opened import Opened, open_target
 from .reading import Identity
 from .regions import Owner, Region, Span, tile
+from .rest import rest_of
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """All mallocs of a target, and the address space around them.
 
-    `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
-    were not walked over.
+    `allocators` are other ones that serve the program's malloc. `runtimes` map memory of their own:
+    runtimes, and allocators that serve others. `walked` is False where the chunks were not walked
+    over.
     """
 
     target: Facts
@@ -32,6 +35,7 @@ class Snapshot:
     regions: tuple[Region, ...]
     allocators: tuple[str, ...]
     walked: bool
+    runtimes: tuple[str, ...] = ()
 
     @property
     def unused(self) -> bool:
@@ -92,12 +96,15 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     notes, problems = (*opened.lost, *first.notes), (*opened.problems, *first.problems)
     mallocs = (replace(first, notes=notes, problems=problems), *others)
     spans = [span for malloc in mallocs for span in _spans(malloc)]
-    stacks = {stack for reading in opened.mallocs for stack in reading.stacks}
-    spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks))
+    rest = rest_of(opened, mallocs, spans)
     unused = not any(malloc.held for malloc in mallocs)
     walked = scope.walk or not all(reading.libc.proven for reading in opened.mallocs)
-    facts, regions = opened.target.facts, tile(opened.target.space, _apart(spans))
-    return Snapshot(facts, mallocs, regions, opened.allocators(unused), walked)
+    target = opened.target
+    programs = programs_among(target.objects, target.space.mappings)
+    regions = tile(target.space, _apart([*spans, *rest.spans]), programs)
+    allocators = opened.allocators(unused)
+    runtimes = tuple(name for name in rest.runtimes if name not in allocators)
+    return Snapshot(target.facts, mallocs, regions, allocators, walked, runtimes)
 
 
 def _spans(malloc: Malloc) -> Iterator[Span]:
