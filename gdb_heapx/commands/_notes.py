@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..report.model import size_text
 from ..report.notes import note
+from ..snapshots.regions import EMPTY
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
@@ -37,6 +38,12 @@ def verdict(case: Case) -> Note:
     largest = max(amounts, key=lambda each: amounts[each])  # of equal ones the first
     who = _leading(case) if largest == "outside" else None
     return note("most_is", of=largest, most=2 * amounts[largest] > case.whole, who=who)
+
+
+def empty_note(case: Case) -> tuple[Note, ...]:
+    """Tell how much of a core has nothing in it; nothing of a process, whose RSS tells."""
+    size = 0 if case.snapshot.target.live else case.amount(*EMPTY)
+    return (note("not_counted_in_core", size=size),) if size else ()
 
 
 def _leading(case: Case) -> str | None:

@@ -23,7 +23,7 @@ from ..report.notes import note
 from ..snapshots.regions import Owner
 from ..why.causes import find_causes
 from ..why.sums import Case
-from ._notes import equation, mmapped_notes, usual_notes, verdict
+from ._notes import empty_note, equation, mmapped_notes, usual_notes, verdict
 
 if TYPE_CHECKING:
     from ..snapshots.holders import Holder
@@ -84,6 +84,7 @@ def overview(snapshot: Snapshot) -> Report:
     notes = (
         *mmapped_notes(snapshot.mallocs),
         *usual_notes(snapshot),
+        *empty_note(case),
         *(() if snapshot.walked else (note("trim_not_walked"),)),
     )
     blocks = (

@@ -130,6 +130,10 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "rss_fell": lambda before, after: f"RSS was {before:,} bytes and is {after:,}.",
     # What isn't known, or not for certain.
     "residency_unknown": lambda why: f"What is resident is unknown: {why}.",
+    "not_counted_in_core": lambda size: (
+        f"{size_text(size)} more of address space isn't counted: it was only reserved, or the core "
+        "leaves it out, or has zeros for it."
+    ),
     "environment_unknown": lambda: "The environment of the program is unknown.",
     "not_walked": lambda: "In use is derived: what remains of system without a walk (--no-walk).",
     "trim_not_walked": lambda: "What malloc_trim would return is known after a walk only.",
