@@ -151,6 +151,7 @@ class File:
     functions: frozenset[str] = frozenset()
     words: bytes = b""
     relocatable: bool = True
+    architecture: Architecture = Architecture.X86_64
 
     def segments(self) -> tuple[Segment, ...]:
         return (Segment(PT_LOAD, 5, 0, 0, PAGE, PAGE),)
@@ -163,6 +164,9 @@ class File:
 
     def function(self, name: str) -> int | None:
         return 64 if name in self.functions else None
+
+    def has(self, words: bytes) -> bool:
+        return words in self.words
 
     def search(self, pattern: bytes) -> re.Match[bytes] | None:
         return re.search(pattern, self.words)

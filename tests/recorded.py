@@ -26,6 +26,7 @@ from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.glibc.layout import Member, Struct
 from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.locate.runtimes import RUNTIMES
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import Snapshot, take
 from gdb_heapx.target.elf import Elf
@@ -43,6 +44,8 @@ NAMES = sorted(path.stem for path in IMAGES.glob("*.zip"))
 APART = ("damaged", "aborted", "two-libcs")  # their oracles tell of less
 SOUND = [name for name in NAMES if not any(word in name for word in APART)]
 
+
+RUNTIME = {each.symbol for each in RUNTIMES}  # the recorded programs have none
 
 load_commands()
 
@@ -209,7 +212,7 @@ class File(Elf):
         return self._answers["exported"].get(name)
 
     def function(self, name: str) -> int | None:
-        return _asked(self._answers["functions"], name)
+        return None if name in RUNTIME else _asked(self._answers["functions"], name)
 
     def thread_local(self, name: str) -> int | None:
         return self._answers["thread_local"].get(name)

@@ -39,7 +39,7 @@ from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
-from gdb_heapx.why import arenas, causes, pins
+from gdb_heapx.why import arenas, causes, outside, pins
 from gdb_heapx.why import limits as settings_of_malloc
 from gdb_heapx.why.causes import find_causes
 from gdb_heapx.why.sums import Case
@@ -395,7 +395,7 @@ def finding(name, code):
 
 def codes_in_source():
     """Return the codes of all findings that the rooms of causes make."""
-    sources = map(inspect.getsource, (causes, settings_of_malloc, arenas, pins))
+    sources = map(inspect.getsource, (causes, outside, settings_of_malloc, arenas, pins))
     calls = (node for source in sources for node in ast.walk(ast.parse(source)))
     found = [
         call.args[0].value
@@ -630,8 +630,12 @@ EVIDENCE = [
     ("tcache", "tcaches", "thread 4712 (reader): 234.5 KiB in 448 chunks"),
     ("arenas", "many_arenas", "arena 1: 1 MiB free, 1 thread attached"),
     ("arenas", "many_arenas", "arena 2: 1 MiB free, 1 thread attached"),
-    ("outside", "outside", f"anonymous memory at {FAR:#x}: 1 MiB (other anonymous memory)"),
-    ("jemalloc", "other_allocator", f"anonymous memory at {FAR + GIB:#x}: 4 MiB (other anonymous"),
+    ("outside", "outside", f"unnamed anonymous memory: 1 MiB in 1 mapping, most at {FAR:#x}"),
+    (
+        "jemalloc",
+        "other_allocator",
+        f"likely jemalloc's: 4 MiB in 1 mapping, most at {FAR + GIB:#x}",
+    ),
 ]
 
 

@@ -100,6 +100,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
         "heapx bins": ("bins", "bins --chunks"),
         "heapx chunks": ("chunks", "chunks --count"),
         "heapx chunk": (f"chunk {free.address:#x}",),
+        "heapx ledger": ("ledger", "ledger --outside"),
     }.get(name, (name.partition(" ")[2],))
     assert listed
     assert set(listed) <= {columns for line in lines for columns in columns_shown(line)}

@@ -8,7 +8,7 @@ import signal
 import struct
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,12 +124,16 @@ class Kernel(NamedTuple):
 
     def of(self, *kinds: str) -> tuple[int, ...]:
         """Return virtual, resident and swapped of all mappings of these kinds."""
-        chosen = [figures for region, figures in self.mappings.items() if kind_of(region) in kinds]
+        code = {region.name for region in self.mappings if "x" in region.permissions}
+        found = self.mappings.items()
+        chosen = [figures for region, figures in found if kind_of(region, code) in kinds]
         return tuple(sum(column) for column in zip((0, 0, 0), *chosen))
 
 
-def kind_of(region: Region) -> str:
-    """Tell by its name whose a mapping is; everything else is anonymous."""
+def kind_of(region: Region, code: Container[str]) -> str:
+    """Tell by its name whose a mapping is; everything else is anonymous. `code` are the files that
+    have code.
+    """
     name = region.name
     if name.startswith("[v"):
         return "the kernel's own"
@@ -137,7 +141,9 @@ def kind_of(region: Region) -> str:
         return name
     if name.startswith(("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")):
         return "shared memory"
-    return "program and library files" if name.startswith("/") else "anonymous"
+    if name.startswith("/"):
+        return "program and library files" if name in code else "data files"
+    return "anonymous" if region.permissions != "---p" else "reserved address space"
 
 
 def _sizes(lines: list[str]) -> dict[str, int]:
@@ -370,7 +376,9 @@ def test_arenas_and_bins_say_the_same(seen):
     assert owned(seen.rows, *STATES) == tuple(sum(row[c] for row in rows) for c in columns)
 
 
-@pytest.mark.parametrize("kind", ["program and library files", "the kernel's own", "shared memory"])
+@pytest.mark.parametrize(
+    "kind", ["program and library files", "data files", "the kernel's own", "shared memory"]
+)
 def test_what_has_a_name_is_what_smaps_says_of_it(seen, kind):
     assert owned(seen.rows, kind) == seen.after.of(kind)
 
@@ -477,11 +485,12 @@ def test_shared_memory_of_every_kind_is_shared_memory(scene):
     assert owned(seen.rows, "shared memory") == seen.says.of("shared memory")
 
 
-def test_a_shared_file_is_not_shared_memory(scene):
+def test_a_shared_file_is_not_shared_memory_and_neither_a_program(scene):
     seen = scene("shared")
+    assert owned(seen.rows, "data files") == seen.says.of("data files")
+    assert owned(seen.rows, "data files") >= (*seen.sums("file"), 0)
     files = owned(seen.rows, "program and library files")
     assert files == seen.says.of("program and library files")
-    assert files > (*seen.sums("file"), 0)
 
 
 def test_zero_pages_are_not_resident(scene):
@@ -535,9 +544,9 @@ def test_a_stack_that_the_program_brought_is_its_own_memory(scene):
     resident, _ = resident_and_swapped(seen.inferior.pid, brought.start, brought.end)
     assert resident > 1 << 20
     others = owned(seen.rows, *STATES, "reserved by heaps", "thread stacks")
-    every = [seen.says.of(kind) for kind in ("[heap]", "[stack]", "anonymous")]
-    expected = _without(tuple(map(sum, zip(*every))), others)
-    assert owned(seen.rows, "other anonymous memory") == expected
+    every = seen.says.of("[heap]", "[stack]", "anonymous", "reserved address space")
+    expected = _without(every, others)
+    assert owned(seen.rows, "other anonymous memory", "reserved address space") == expected
     assert expected > (brought.end - brought.start, resident)
 
 

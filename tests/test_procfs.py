@@ -113,7 +113,7 @@ Pss:                   0 kB
 
 def test_smaps_tell_of_each_mapping_what_the_kernel_counts():
     heap, hugetlb, device, huge, file = (m.usage for m in parse_smaps(SMAPS))
-    assert heap == Usage(72 << 10, 40 << 10, 20 << 10, 32 << 10, 0, 0, True, None)
+    assert heap == Usage(72 << 10, 40 << 10, 20 << 10, 32 << 10, 0, 0, True, None, 64 << 10)
     assert hugetlb == Usage(0, 0, 0, 2 << 20, 0, 4 << 20, False, "hugetlb")
     assert device == Usage(0, 0, 0, 0, 0, 0, False, "device")
     assert huge == Usage(2 << 20, 2 << 20, 0, 0, 2 << 20, 0, False, None)

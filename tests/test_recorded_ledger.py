@@ -25,7 +25,7 @@ from test_live_ledger import (  # noqa: F401
     owned,
     span,
     test_a_program_s_own_mapping_is_other_anonymous_memory,
-    test_a_shared_file_is_not_shared_memory,
+    test_a_shared_file_is_not_shared_memory_and_neither_a_program,
     test_a_stack_that_the_program_brought_is_its_own_memory,
     test_arenas_and_bins_say_the_same,
     test_every_byte_of_every_mapping_has_an_owner,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -147,9 +148,15 @@ OWNERS = (
     ("[stack:4711]", "rw-p", 0, None, Owner.STACKS),  # to Linux 4.4
     ("/usr/lib/libc.so.6", "r-xp", 12, None, Owner.FILES),
     ("/usr/lib/libc.so.6", "rw-p", 12, None, Owner.FILES),
-    ("/var/lib/data (deleted)", "r--s", 12, None, Owner.FILES),
+    ("/usr/lib/libc.so.6 (deleted)", "rw-p", 12, None, Owner.FILES),
+    ("/opt/jit/code", "r-xs", 12, None, Owner.FILES),
+    ("/var/lib/data (deleted)", "r--s", 12, None, Owner.DATA),
+    ("/var/lib/data", "rw-p", 12, None, Owner.DATA),
+    ("anon_inode:[io_uring]", "rw-s", 12, None, Owner.KERNEL),
+    ("/[aio] (deleted)", "rw-s", 12, None, Owner.KERNEL),
     ("", "rw-p", 0, None, Owner.ANONYMOUS),
-    ("", "---p", 0, None, Owner.ANONYMOUS),
+    ("", "---p", 0, None, Owner.VOID),
+    ("[anon:cage]", "---p", 0, None, Owner.VOID),
     ("[heap]", "rw-p", 0, None, Owner.ANONYMOUS),
     ("[anon:jit]", "rwxp", 0, None, Owner.ANONYMOUS),
     ("/dev/zero (deleted)", "rw-s", 5, None, Owner.SHARED),
@@ -167,7 +174,24 @@ OWNERS = (
 @pytest.mark.parametrize(("name", "permissions", "inode", "apart", "owner"), OWNERS)
 def test_a_mapping_has_an_owner_by_its_kind(name, permissions, inode, apart, owner):
     for kernel in (usage(apart=apart), None)[: 1 if apart else 2]:
-        assert owner_of(mapping(0, PAGE, name, kernel, permissions, inode)) is owner
+        row = mapping(0, PAGE, name, kernel, permissions, inode)
+        assert owner_of(row, {"/usr/lib/libc.so.6"}) is owner
+
+
+@pytest.mark.parametrize("held", [usage(PAGE), usage(0, PAGE)])
+def test_memory_that_nobody_may_access_any_more_is_no_empty_address_space(held):
+    assert owner_of(mapping(0, PAGE, "", held, "---p")) is Owner.ANONYMOUS
+
+
+def test_what_a_core_leaves_out_at_the_end_of_a_file_is_apart():
+    file = replace(mapping(0, 4 * PAGE, "/data", inode=1), left_out=3 * PAGE)
+    spans = [region.span for region in tiled([file], [Span(2 * PAGE, 3 * PAGE, Owner.HEAP)])]
+    assert spans == [
+        Span(0, PAGE, Owner.DATA),
+        Span(PAGE, 2 * PAGE, Owner.ABSENT),
+        Span(2 * PAGE, 3 * PAGE, Owner.HEAP),
+        Span(3 * PAGE, 4 * PAGE, Owner.ABSENT),
+    ]
 
 
 # The spans of a process.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ..report.model import size_text
 from ..report.notes import note
 from ..snapshots.forked import inherited_arenas
+from ..snapshots.regions import EMPTY
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
@@ -67,7 +69,22 @@ def verdict(case: Case) -> Note:
         return note("not_glibc", allocators=case.snapshot.allocators)
     amounts = {"retained": case.retained, "outside": case.outside, "live": case.live}
     largest = max(amounts, key=lambda each: amounts[each])  # of equal ones the first
-    return note("most_is", of=largest, most=2 * amounts[largest] > case.whole)
+    who = _leading(case) if largest == "outside" else None
+    return note("most_is", of=largest, most=2 * amounts[largest] > case.whole, who=who)
+
+
+def empty_note(case: Case) -> tuple[Note, ...]:
+    """Tell how much of a core has nothing in it; nothing of a process, whose RSS tells."""
+    size = 0 if case.snapshot.target.live else case.amount(*EMPTY)
+    return (note("not_counted_in_core", size=size),) if size else ()
+
+
+def _leading(case: Case) -> str | None:
+    """Say who has more than half of what isn't malloc's, None where nobody has."""
+    most = case.holders[0] if case.holders else None
+    if most is None or 2 * most.amount.in_ram <= case.outside:
+        return None
+    return f"{size_text(most.amount.in_ram)} {most.short}"
 
 
 def usual_notes(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...] = ()) -> tuple[Note, ...]:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..cli.arguments import Arg
 from ..cli.command import command
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note
 from ..snapshots.forked import inherited_stacks
+from ..snapshots.holders import holders
 from ..snapshots.regions import APART
 from ..why.sums import Case
 from ._columns import LIBC
@@ -30,6 +32,19 @@ AMOUNTS = within(
 )
 LEDGER = Schema("ledger", (OWNER, Column("arena", Kind.INDEX, absent=""), *AMOUNTS, LIBC), adds=())
 OWNERS = Schema("owners", (OWNER, *AMOUNTS))
+OUTSIDE = Schema(
+    "outside",
+    (
+        Column("owner", Kind.TEXT, 2, of="owner.value"),
+        Column("mappings", Kind.COUNT, 1),
+        *AMOUNTS,
+        Column("clean", Kind.BYTES, absent=""),
+        Column("likely", Kind.BOOL, 3),
+        Column("largest", Kind.ADDRESS, 4),
+        Column("name", Kind.TEXT, flows=True),
+    ),
+    adds=("mappings",),
+)
 
 
 class _Owned(NamedTuple):
@@ -37,20 +52,32 @@ class _Owned(NamedTuple):
     amount: Amount
 
 
-@command("heapx ledger", whole=True, tables=(LEDGER, OWNERS))
-def ledger(snapshot: Snapshot) -> Report:
+@command(
+    "heapx ledger",
+    Arg("--outside", "list who has the memory outside malloc: files, runtimes, …", "flag"),
+    whole=True,
+    tables=(LEDGER, OWNERS, OUTSIDE),
+)
+def ledger(snapshot: Snapshot, outside: bool) -> Report:
     """Show the owner of every byte of the process, and what of it is resident.
 
     The resident bytes add up to the RSS that the kernel reports. What heapx can't attribute is
     unknown. Memory of huge page pools and devices is listed, but is in no RSS. Where pages are
     shared since a fork, shared says how much of resident other processes have mapped, too.
 
+    With --outside, only what isn't malloc's, by name: each file with all its mappings, the memory
+    of runtimes and other allocators, shared memory, stacks, and anonymous memory by what it most
+    likely is. clean is what the kernel can drop of a file, and read again.
+
     Examples:
 
         heapx ledger --sort resident  what takes most RAM first
         heapx ledger --bytes          exactly; it adds up to RSS
+        heapx ledger --outside        who has what isn't malloc's
     """
     case = Case(snapshot)
+    if outside:
+        return _outside(case)
     scale = "resident" if case.resident_known else None
     schema = LEDGER.but("shared", rank=1) if case.sharing else LEDGER
     table = schema.of(case.ledger.entries, scale)
@@ -68,6 +95,15 @@ def ledger(snapshot: Snapshot) -> Report:
     owners = (_by_owner(case, scale),) if len(snapshot.arenas()) > 1 else ()
     lead = Notes((equation(case),), leads=True)
     return Report((lead, table, *owners, Notes(notes)), snapshot.problems)
+
+
+def _outside(case: Case) -> Report:
+    scale = "resident" if case.resident_known else None
+    schema = OUTSIDE.but("shared", rank=1) if case.sharing else OUTSIDE
+    table = schema.of(holders(case.snapshot, case.ledger), scale)
+    lead = Notes((equation(case),), leads=True)
+    notes = Notes((*mmapped_notes(case.snapshot.mallocs), *usual_notes(case.snapshot)))
+    return Report((lead, table, notes), case.snapshot.problems)
 
 
 def _by_owner(case: Case, scale: str | None) -> Table:

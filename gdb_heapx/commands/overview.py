@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import NO_WALK
@@ -22,9 +23,10 @@ from ..report.notes import note
 from ..snapshots.regions import Owner
 from ..why.causes import find_causes
 from ..why.sums import Case
-from ._notes import equation, mmapped_notes, shared_note, usual_notes, verdict
+from ._notes import empty_note, equation, mmapped_notes, shared_note, usual_notes, verdict
 
 if TYPE_CHECKING:
+    from ..snapshots.holders import Holder
     from ..snapshots.take import Snapshot
 
 
@@ -81,14 +83,16 @@ def overview(snapshot: Snapshot) -> Report:
         heapx why --format json --output why.json  for a script
     """
     case = Case(snapshot)
-    private = _private(case)
-    parts = [_Part(case, *each, private.get(each[0])) for each in overview_parts(case)]
+    told = overview_parts(case)
+    private = _private(case, [key for key, *_ in told])
+    parts = [_Part(case, *each, private.get(each[0])) for each in told]
     schema = OVERVIEW.but("private", rank=1) if case.sharing else OVERVIEW
     hidden = "virtual" if case.resident_known else "resident"
     notes = (
         *mmapped_notes(snapshot.mallocs),
         *shared_note(case),
         *usual_notes(snapshot),
+        *empty_note(case),
         *(() if snapshot.walked else (note("trim_not_walked"),)),
     )
     blocks = (
@@ -102,16 +106,18 @@ def overview(snapshot: Snapshot) -> Report:
     return Report(blocks, snapshot.problems)
 
 
-def _private(case: Case) -> dict[str, int | None]:
-    """Return what no other process shares of the parts, by their keys; {} where it isn't known."""
+def _private(case: Case, told: Collection[str]) -> dict[str, int | None]:
+    """Return what no other process shares of the parts that are told, by their keys; {} where
+    it isn't known.
+    """
     if case.private is None:
         return {}
     names = ("live", "retained", "unknown", "outside", "whole")
     live, retained, unknown, outside, whole = (case.private[name] for name in names)
-    returnable, anonymous = case.snapshot.returnable_private, 0
-    if case.snapshot.allocators:
-        anonymous = case.ledger.of(Owner.ANONYMOUS).private or 0
+    returnable = case.snapshot.returnable_private
+    apart = {k: case.ledger.of(o).private for o, (k, _) in OUTSIDE.items() if k in told}
     return {
+        **apart,
         "in_use": live,
         "returnable": returnable,
         "kept": None if returnable is None else retained - returnable,
@@ -119,8 +125,7 @@ def _private(case: Case) -> dict[str, int | None]:
         "overhead": whole - live - retained - unknown - outside,
         "unknown": unknown,
         "malloc": whole - outside,
-        "anonymous": anonymous,
-        "outside": outside - anonymous,
+        "outside": None if None in apart.values() else outside - sum(filter(None, apart.values())),
     }
 
 
@@ -138,7 +143,7 @@ def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
         return [
             *([] if case.snapshot.unused else [glibc]),
             ("anonymous", "#", f"anonymous: {names} is here", anonymous),
-            ("outside", "o", "code, stacks, files, and the rest", case.outside - anonymous),
+            *_outside_parts(case, Owner.ANONYMOUS),
         ]
     returnable = case.returnable
     retained = [("free", "#", "free, malloc keeps it", case.retained)]
@@ -152,5 +157,39 @@ def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
         *retained,
         ("overhead", "-", "malloc's own: headers, unused ends of heaps", own),
         *([("unknown", "?", "malloc's, not readable", case.unknown)] if case.unknown else ()),
-        ("outside", "o", "outside malloc: code, stacks, other mappings", case.outside),
+        *_outside_parts(case),
     ]
+
+
+# Key and letter of who may have a part of its own.
+OUTSIDE = {
+    Owner.RUNTIME: ("runtimes", "r"),
+    Owner.DATA: ("data_files", "d"),
+    Owner.SHARED: ("shared_memory", "s"),
+    Owner.STACKS: ("stacks", "t"),
+    Owner.ANONYMOUS: ("anonymous", "a"),
+}
+MOST = 2
+SHARE = 10  # who has less than one part in so many of the whole is in the rest
+
+
+def _outside_parts(case: Case, *told: Owner) -> Iterator[tuple[str, str, str, int]]:
+    """Yield what isn't malloc's: each owner that has much of it, but those told already."""
+    rest, found = case.outside - case.amount(*told), case.holders
+    what = "code, stacks, the rest" if told else "code, stacks, other mappings"
+    large = [o for o in OUTSIDE if o not in told and SHARE * case.amount(o) >= case.whole]
+    for owner in sorted(large, key=lambda owner: -case.amount(owner))[:MOST]:
+        size = case.amount(owner)
+        own = [holder for holder in found if holder.owner is owner]
+        if own:
+            rest -= size
+            yield (*OUTSIDE[owner], f"outside malloc: {_listed(own, size)}", size)
+            what = "code, stacks, the rest"
+    yield "outside", "o", f"outside malloc: {what}", rest
+
+
+def _listed(own: Sequence[Holder], size: int) -> str:
+    """Name who has an owner's memory: the largest, and how many more if that isn't nearly all."""
+    most = own[0]
+    more = f", {len(own) - 1} more" if 10 * most.amount.in_ram < 9 * size else ""
+    return f"{'data file ' if most.owner is Owner.DATA else ''}{most.short}{more}"

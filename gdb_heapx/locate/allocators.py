@@ -22,21 +22,21 @@ class Allocator(NamedTuple):
     name: str
     library: str
     function: str
-    words: bytes
+    words: tuple[bytes, ...]
     statistics: str
 
 
 ALLOCATORS = (
     Allocator(
-        *("jemalloc", "libjemalloc", "mallctl", rb"(<jemalloc>)"),
+        *("jemalloc", "libjemalloc", "mallctl", (b"<jemalloc>",)),
         "malloc_stats_print(NULL, NULL, NULL), or MALLOC_CONF=stats_print:true",
     ),
     Allocator(
-        *("tcmalloc", "libtcmalloc", "tc_malloc", rb"(tcmalloc: |google_malloc)"),
+        *("tcmalloc", "libtcmalloc", "tc_malloc", (b"tcmalloc: ", b"google_malloc")),
         "MallocExtension::GetStats, or MALLOCSTATS=1",
     ),
     Allocator(
-        *("mimalloc", "libmimalloc", "mi_malloc", rb"(mimalloc: )"),
+        *("mimalloc", "libmimalloc", "mi_malloc", (b"mimalloc: ",)),
         "mi_stats_print(NULL), or MIMALLOC_SHOW_STATS=1",
     ),
 )
@@ -64,15 +64,15 @@ def other_allocators(target: Target, libc: Libc, unused: bool) -> tuple[str, ...
             continue
         known = next((a.name for a in ALLOCATORS if file.startswith(a.library)), None)
         if known is None and image.function("malloc") is not None:
-            known = _known(image) or (f"the malloc of {file}" if unused else None)
+            known = known_allocator(image) or (f"the malloc of {file}" if unused else None)
         names.add(known)
     return tuple(sorted(name for name in names if name))
 
 
-def _known(image: Image) -> str | None:
+def known_allocator(image: Image) -> str | None:
     """Return the allocator that is linked into a file, None if it isn't a known one."""
     for allocator in ALLOCATORS:
-        if image.function(allocator.function) is not None or image.text(allocator.words):
+        if image.function(allocator.function) is not None or any(map(image.has, allocator.words)):
             return allocator.name
     return None
 
@@ -114,7 +114,7 @@ def _runtimes(target: Target) -> Iterator[str]:
     if any("/ld-musl-" in mapping.name for mapping in target.space.mappings):
         yield MUSL
     for image in sorted(target.objects, key=lambda image: image.path != target.facts.exe):
-        allocator = _known(image)
+        allocator = known_allocator(image)
         if allocator:
             yield allocator
         yield from (name for words, name in RUNTIMES if image.text(words))

@@ -34,9 +34,9 @@ def _equation(
 
 
 _MOST = {
-    "retained": "was freed by the program: glibc malloc keeps it.",
-    "live": "is in use: the program holds it, and no malloc setting gives it back.",
-    "outside": "isn't malloc's.",
+    "retained": "was freed by the program: glibc malloc keeps it",
+    "live": "is in use: the program holds it, and no malloc setting gives it back",
+    "outside": "isn't malloc's",
 }
 
 
@@ -110,7 +110,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"{target}, {program or 'unknown program'}, glibc {' and '.join(releases)}"
     ),
     "equation": _equation,
-    "most_is": lambda of, most: f"{'Most of it' if most else 'The largest part'} {_MOST[of]}",
+    "most_is": lambda of, most, who=None: (
+        f"{'Most of it' if most else 'The largest part'} {_MOST[of]}{f': {who}' if who else ''}."
+    ),
     "not_glibc": lambda allocators: (
         f"{' and '.join(allocators)}, not glibc, serves malloc here: its memory is part of the "
         "other."
@@ -145,6 +147,10 @@ SENTENCES: dict[str, Callable[..., str]] = {
     ),
     # What isn't known, or not for certain.
     "residency_unknown": lambda why: f"What is resident is unknown: {why}.",
+    "not_counted_in_core": lambda size: (
+        f"{size_text(size)} more of address space isn't counted: it was only reserved, or the core "
+        "leaves it out, or has zeros for it."
+    ),
     "environment_unknown": lambda: "The environment of the program is unknown.",
     "not_walked": lambda: "In use is derived: what remains of system without a walk (--no-walk).",
     "trim_not_walked": lambda: "What malloc_trim would return is known after a walk only.",

@@ -8,6 +8,7 @@ from functools import cached_property
 from ..errors import CORE_CUT, Problem
 from ..locate.allocators import no_glibc, other_allocators
 from ..locate.libcs import NOTHING_GIVEN, Given, find_libcs
+from ..locate.runtimes import Present, loaded_allocators, runtimes_in
 from ..report.model import Note
 from ..report.notes import note
 from ..target.target import Target
@@ -38,6 +39,16 @@ class Opened:
             found = other_allocators(self.target, self.mallocs[0].libc, unused)
             self._allocators[unused] = found
         return self._allocators[unused]
+
+    @cached_property
+    def runtimes(self) -> tuple[Present, ...]:
+        """The runtimes that map memory of their own."""
+        return runtimes_in(self.target)
+
+    @cached_property
+    def loaded(self) -> tuple[str, ...]:
+        """The allocators that are somewhere in the process, serving malloc or not."""
+        return loaded_allocators(self.target, self.runtimes)
 
     @cached_property
     def _allocators(self) -> dict[bool, tuple[str, ...]]:

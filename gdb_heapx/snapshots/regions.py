@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..target.amounts import Amount, amount_of
+from ..target.images import DELETED
 from ..target.mappings import Mapping
 from ..target.space import Residency, Space
 
@@ -18,17 +19,23 @@ class Owner(Enum):
     MMAPPED = "mmapped chunks"
     RESERVED = "reserved by heaps"
     STACKS = "thread stacks"
+    RUNTIME = "runtime memory"
     FILES = "program and library files"
+    DATA = "data files"
     ANONYMOUS = "other anonymous memory"
     SHARED = "shared memory"
     KERNEL = "the kernel's own"
     UNKNOWN = "unknown"
+    VOID = "reserved address space"
+    ABSENT = "not in the core, or zeros"
     HEAP = "heap"  # an arena's; the ledger divides it by State
     HUGETLB = "huge pages (not in RSS)"
     DEVICE = "devices (not in RSS)"
 
 
 APART = (Owner.HUGETLB, Owner.DEVICE)
+# Address space with nothing behind it, or, in a core, likely so.
+EMPTY = (Owner.RESERVED, Owner.VOID, Owner.ABSENT)
 
 
 class OverlapError(Exception):
@@ -40,6 +47,7 @@ class Span:
     """A range that somebody is known to own.
 
     `arena` (its index), `libc` and `state` (its malloc_state's address) where it is an arena's.
+    `name` says whose it is where the owner's kind doesn't: a runtime.
     """
 
     start: int
@@ -48,6 +56,7 @@ class Span:
     arena: int | None = None
     libc: str | None = None
     state: int | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,10 +68,11 @@ class Region:
     amount: Amount
 
 
-def tile(space: Space, spans: Iterable[Span]) -> tuple[Region, ...]:
+def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> tuple[Region, ...]:
     """Return regions that fill every mapping; OverlapError where two spans overlap.
 
-    What no span covers belongs to whom the mapping belongs to. Where the mappings aren't known, the
+    What no span covers belongs to whom the mapping belongs to: `programs` are the names of files
+    that aren't data. Where the mappings aren't known, the
     spans are all there is.
     """
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
@@ -83,28 +93,37 @@ def tile(space: Space, spans: Iterable[Span]) -> tuple[Region, ...]:
     for mapping in sorted(space.mappings, key=lambda mapping: mapping.start):
         while first < len(ordered) and ordered[first].end <= mapping.start:
             first += 1
-        parts = _parts(mapping, ordered, first)
+        parts = _parts(mapping, owner_of(mapping, programs), ordered, first)
         regions += (
             Region(part, mapping, _amount(mapping, part, space.residency)) for part in parts
         )
     return tuple(regions)
 
 
-def _parts(mapping: Mapping, spans: list[Span], first: int) -> list[Span]:
+def _parts(mapping: Mapping, owner: Owner, spans: list[Span], first: int) -> list[Span]:
     """Return the spans within a mapping, and its owner's parts between them."""
-    owner, parts, at = owner_of(mapping), [], mapping.start
+    parts, at = list[Span](), mapping.start
     for index in range(first, len(spans)):
         span = spans[index]
         if span.start >= mapping.end:
             break
         start, end = max(span.start, mapping.start), min(span.end, mapping.end)
         if at < start:
-            parts.append(Span(at, start, owner))
+            parts += _rest(mapping, owner, at, start)
         parts.append(replace(span, start=start, end=end))
         at = end
     if at < mapping.end:
-        parts.append(Span(at, mapping.end, owner))
+        parts += _rest(mapping, owner, at, mapping.end)
     return parts
+
+
+def _rest(mapping: Mapping, owner: Owner, start: int, end: int) -> Iterator[Span]:
+    """Yield what of a mapping no span covers, its owner's and what a core leaves out of it."""
+    held = max(mapping.end - mapping.left_out, start)
+    if start < min(held, end):
+        yield Span(start, min(held, end), owner)
+    if held < end:
+        yield Span(held, end, Owner.ABSENT)
 
 
 def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount:
@@ -117,9 +136,10 @@ def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount
     return amount_of(residency if usage is not None else None, part.start, part.end)
 
 
-def owner_of(mapping: Mapping) -> Owner:
+def owner_of(mapping: Mapping, programs: Container[str] = ()) -> Owner:
     """Return the owner of what no span covers in a mapping."""
-    if re.match(r"\[(v|uprobes|sigpage)", mapping.name):  # vdso, vvar, vvar_vclock, vsyscall
+    # vdso, vvar, vvar_vclock, vsyscall; rings of aio, io_uring, perf
+    if re.match(r"\[(v|uprobes|sigpage)|/\[aio\]|anon_inode:", mapping.name):
         return Owner.KERNEL
     if mapping.usage is not None and mapping.usage.apart:
         return Owner.HUGETLB if mapping.usage.apart == "hugetlb" else Owner.DEVICE
@@ -128,5 +148,16 @@ def owner_of(mapping: Mapping) -> Owner:
     if re.match(r"/(dev/shm/|dev/zero|memfd:|SYSV)|\[anon_shmem", mapping.name):
         return Owner.SHARED
     if mapping.inode:
-        return Owner.FILES
-    return Owner.SHARED if mapping.permissions.endswith("s") else Owner.ANONYMOUS
+        program = mapping.name.removesuffix(DELETED) in programs or "x" in mapping.permissions
+        return Owner.FILES if program else Owner.DATA
+    if mapping.permissions.endswith("s"):
+        return Owner.SHARED
+    return Owner.VOID if _is_empty(mapping) else Owner.ANONYMOUS
+
+
+def _is_empty(mapping: Mapping) -> bool:
+    """Tell whether nobody may access a mapping, and nothing is in memory that was put there when
+    somebody might.
+    """
+    held = mapping.usage is not None and (mapping.usage.resident or mapping.usage.swapped)
+    return mapping.permissions.startswith("---") and not held

@@ -13,12 +13,14 @@ from ..heap.states import HELD_FREE
 from ..locate.libcs import NOTHING_GIVEN, Given
 from ..locate.nptl import Stack
 from ..target.facts import Facts
+from ..target.images import programs_among
 from ..target.target import Target
 from .figures import ArenaFigures
 from .malloc import EVERYTHING, Malloc, Scope, frozen
 from .opened import Opened, open_target
 from .reading import Identity
 from .regions import Owner, Region, Span, tile
+from .rest import rest_of
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Snapshot:
     """All mallocs of a target, and the address space around them.
 
     `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
-    were not walked over. `stacks` are those that nptl mapped for threads, `left` the
-    threads that a fork has left in the parent.
+    were not walked over. `stacks` are those that nptl mapped for threads, `left` the threads that a
+    fork has left in the parent. `runtimes` map memory of their own: runtimes, and allocators that
+    serve others.
     """
 
     target: Facts
@@ -37,6 +40,7 @@ class Snapshot:
     walked: bool
     stacks: tuple[Stack, ...] = ()
     left: tuple[LeftThread, ...] = ()
+    runtimes: tuple[str, ...] = ()
 
     @property
     def unused(self) -> bool:
@@ -103,14 +107,20 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     notes, problems = (*opened.lost, *first.notes), (*opened.problems, *first.problems)
     mallocs = (replace(first, notes=notes, problems=problems), *others)
     spans = [span for malloc in mallocs for span in _spans(malloc)]
-    stacks = sorted({stack for reading in opened.mallocs for stack in reading.stacks})
-    spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in stacks)
+    rest = rest_of(opened, mallocs, spans)
     unused = not any(malloc.held for malloc in mallocs)
-    walked = scope.walk or not all(reading.libc.proven for reading in opened.mallocs)
-    facts, regions = opened.target.facts, tile(opened.target.space, _apart(spans))
-    left = tuple(each for reading in opened.mallocs for each in reading.left)
-    allocators = opened.allocators(unused)
-    return Snapshot(facts, mallocs, regions, allocators, walked, tuple(stacks), left)
+    target, allocators = opened.target, opened.allocators(unused)
+    programs = programs_among(target.objects, target.space.mappings)
+    return Snapshot(
+        target.facts,
+        mallocs,
+        tile(target.space, _apart([*spans, *rest.spans]), programs),
+        allocators,
+        walked=scope.walk or not all(reading.libc.proven for reading in opened.mallocs),
+        stacks=rest.stacks,
+        left=tuple(each for reading in opened.mallocs for each in reading.left),
+        runtimes=tuple(name for name in rest.runtimes if name not in allocators),
+    )
 
 
 def _spans(malloc: Malloc) -> Iterator[Span]:

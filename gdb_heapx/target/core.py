@@ -35,11 +35,12 @@ class Core(Elf):
             offset, name = files.get(segment.address, (0, ""))
             bits = ((PF_R, "r"), (PF_W, "w"), (PF_X, "x"))
             permissions = "".join(c if segment.flags & bit else "-" for bit, c in bits) + "p"
-            held = end if name else segment.address + self._held(segment)
-            if segment.address < held:
-                row = (permissions, int(bool(name)), name, offset)
-                mappings.append(Mapping(segment.address, held, *row))
-            if held < end:
+            held = segment.address + self._held(segment)
+            left_out = end - held if name else 0
+            if segment.address < held + left_out:
+                row = (permissions, int(bool(name)), name, offset, None, left_out)
+                mappings.append(Mapping(segment.address, held + left_out, *row))
+            if held + left_out < end:
                 mappings.append(Mapping(held, end, "---p", 0, ""))
         return tuple(mappings)
 

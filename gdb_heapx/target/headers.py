@@ -153,8 +153,7 @@ class Headers:
     @property
     def has_constants(self) -> bool:
         """Whether what the program can't write is there, to its end; cores often haven't it."""
-        constant = [s for s in self.segments() if s.kind == PT_LOAD and not s.flags & PF_W]
-        asked = [s for s in constant if not s.flags & PF_X] or constant
+        asked = self._constants
         asked += (s for s in self.segments() if s.kind == PT_DYNAMIC)
         return all(self.bytes_at(s.offset + s.file_size - 1, 1) for s in asked if s.file_size)
 
@@ -186,6 +185,23 @@ class Headers:
         """Return the build-id in hexadecimal, None without."""
         note = self.note(b"GNU\0", NT_GNU_BUILD_ID, LARGEST_BUILD_ID)
         return note.hex() if note else None
+
+    def has(self, words: bytes) -> bool:
+        """Tell whether these words are among the file's constants."""
+        pieces = (
+            self.bytes_at(at, min(PIECE + len(words), s.offset + s.file_size - at))
+            for s in self._constants
+            for at in range(s.offset, s.offset + s.file_size, PIECE)
+        )
+        return any(words in piece for piece in pieces)
+
+    @property
+    def _constants(self) -> list[Segment]:
+        """What is loaded of the file, and neither written nor executed; older linkers put that into
+        the same segment as code.
+        """
+        constant = [s for s in self.segments() if s.kind == PT_LOAD and not s.flags & PF_W]
+        return [s for s in constant if not s.flags & PF_X] or constant
 
     def search(self, pattern: bytes) -> re.Match[bytes] | None:
         """Return the first match of a regular expression in the file's bytes."""

@@ -183,6 +183,10 @@ class Image:
         found = self.debug.tls_offset(name) if self.debug else None
         return found if found is not None or not self.elf else self.elf.thread_local(name)
 
+    def has(self, words: bytes) -> bool:
+        """Tell whether these words are in the file's bytes."""
+        return self.elf is not None and self.elf.has(words)
+
     def text(self, pattern: bytes) -> str | None:
         """Return the first group of a regular expression in the file's bytes, None without."""
         found = self.elf.search(pattern) if self.elf else None
@@ -209,6 +213,15 @@ def find_images(
     for image in images:
         image.debug = next((info for info in known if _is_about(info, image)), None)
     return tuple(images)
+
+
+def programs_among(images: Iterable[Image], mappings: Iterable[Mapping]) -> frozenset[str]:
+    """Return the names of mapped files that are programs or libraries: ELF files, and what may be
+    executed. All others hold data.
+    """
+    executed = {m.name.removesuffix(DELETED) for m in mappings if m.inode and "x" in m.permissions}
+    others = (image for image in images if image.path not in executed)
+    return frozenset(executed) | {i.path for i in others if i.debug or i.architecture or i.file}
 
 
 def _numbered(mappings: Iterable[Mapping]) -> Iterator[tuple[tuple[str, int], Mapping]]:

@@ -29,7 +29,8 @@ class Memory(Protocol):
 class Usage(NamedTuple):
     """What the kernel says of one mapping (smaps), in bytes.
 
-    `apart` is "hugetlb" or "device" for what Rss doesn't count; `locked` tells of mlock.
+    `apart` is "hugetlb" or "device" for what Rss doesn't count; `locked` tells of mlock. `dirty` is
+    what can't be dropped: the kernel would have to write it somewhere first.
     """
 
     resident: int
@@ -40,13 +41,15 @@ class Usage(NamedTuple):
     hugetlb: int
     locked: bool
     apart: str | None
+    dirty: int = 0
 
 
 @dataclass(frozen=True)
 class Mapping:
     """One mapping of the address space; `inode` is 0 where no file is behind it.
 
-    `usage` is None where the kernel's figures aren't known, as in a core.
+    `usage` is None where the kernel's figures aren't known, as in a core. `left_out` are bytes at
+    its end that a core doesn't hold.
     """
 
     start: int
@@ -56,6 +59,7 @@ class Mapping:
     name: str
     offset: int = 0
     usage: Usage | None = None
+    left_out: int = 0
 
     @property
     def size(self) -> int:

@@ -67,6 +67,7 @@ def _usage(fields: dict[str, str]) -> Usage:
         hugetlb=size("Shared_Hugetlb", "Private_Hugetlb"),
         locked="lo" in flags,
         apart=apart,
+        dirty=size("Private_Dirty", "Shared_Dirty"),
     )
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from ..glibc.systrim import at_break
 from ..heap.states import State
-from ..locate.allocators import what_to_ask
 from ..report.model import Finding, counted, size_text
 from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
 from . import arenas, forked, limits, pins
-from .sums import INSIDE, SHOWN, Case, each_arena
+from .outside import other_allocator, outside
+from .sums import SHOWN, Case, each_arena
 
 SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
 
@@ -29,7 +29,7 @@ def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
     one that explains the others comes first: they are ordered as in CAUSES.
     """
     case = Case(snapshot)
-    first = [*_other_allocator(case), *_live(case)]
+    first = [*other_allocator(case), *_live(case)]
     rest = [finding for cause in CAUSES for finding in cause(case)]
     worth = [(finding.bytes or 0, finding) for finding in rest]
     worth = [pair for pair in worth if pair[0] >= SMALLEST]
@@ -45,18 +45,6 @@ def _of_address_space(finding: Finding) -> Finding:
     """Return the finding where what is in RAM is unknown: its size is not of RAM."""
     size = size_text(finding.bytes or 0)
     return replace(finding, bytes=None, statement=f"{size} of address space: {finding.statement}")
-
-
-def _other_allocator(case: Case) -> Iterator[Finding]:
-    for name in case.snapshot.allocators:
-        yield Finding(
-            "other_allocator",
-            case.amount(Owner.ANONYMOUS),
-            f"{name} serves malloc: its memory is in here. What heapx says of glibc malloc says "
-            "nothing about it.",
-            _largest(case),
-            what_to_ask(name),
-        )
 
 
 def _live(case: Case) -> Iterator[Finding]:
@@ -233,34 +221,10 @@ def _thresholds(case: Case) -> str:
     return ", ".join(map(size_text, sorted(found)))
 
 
-def _outside(case: Case) -> Iterator[Finding]:
-    if case.snapshot.allocators:
-        return  # its memory is the first finding
-    yield Finding(
-        "outside",
-        case.outside,
-        "this isn't malloc's: code, stacks, files, and what was mapped by other means.",
-        _largest(case),
-        "heapx ledger shows the owners. What a runtime or a library maps, it has to give back "
-        "itself.",
-    )
-
-
-def _largest(case: Case) -> tuple[str, ...]:
-    """Return the largest mappings outside malloc, as sentences."""
-    outside = [r for r in case.snapshot.regions if r.span.owner not in INSIDE and r.amount.in_ram]
-    outside.sort(key=lambda region: -region.amount.in_ram)
-    return tuple(
-        f"{r.mapping.name or 'anonymous memory'} at {r.span.start:#x}: "
-        f"{size_text(r.amount.in_ram)} ({r.span.owner.value})"
-        for r in outside[:SHOWN]
-    )
-
-
 CAUSES: tuple[Cause, ...] = (
     *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold, limits.limits_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(forked.parents_arenas, arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
     *(_fragmented, _too_small, pins.tcaches, pins.fast, _foreign_brk),
-    *(_huge_pages, _locked, _swapped, _mmapped, forked.parents_stacks, _outside),
+    *(_huge_pages, _locked, _swapped, _mmapped, forked.parents_stacks, outside),
 )

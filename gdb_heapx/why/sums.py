@@ -8,13 +8,12 @@ from functools import cached_property
 
 from ..heap.states import HELD_FREE, State
 from ..snapshots.figures import ArenaFigures
-from ..snapshots.ledger import MALLOC, ORDER, Ledger, Owned, account
-from ..snapshots.regions import APART, Owner
+from ..snapshots.holders import INSIDE, Holder, holders, together
+from ..snapshots.ledger import ORDER, Ledger, Owned, account
+from ..snapshots.regions import APART, EMPTY, Owner
 from ..snapshots.take import Snapshot
 
 LIVE = (State.IN_USE, Owner.MMAPPED)
-# What isn't outside of malloc.
-INSIDE = (*MALLOC, Owner.HEAP, Owner.UNKNOWN, *APART)
 SHOWN = 4  # arenas, mappings or threads named as evidence
 
 
@@ -37,6 +36,12 @@ class Case:
     @property
     def resident_known(self) -> bool:
         return self.snapshot.target.no_residency is None
+
+    @cached_property
+    def holders(self) -> list[Holder]:
+        """Who has the memory outside malloc, programs and libraries as one."""
+        found = together(holders(self.snapshot, self.ledger), Owner.FILES)
+        return [holder for holder in found if holder.amount.in_ram]
 
     def amount(self, *owners: Owned) -> int:
         """Return what these owners have in memory together."""
@@ -91,7 +96,7 @@ class Case:
     @property
     def whole(self) -> int:
         """Everything that is in memory; of address space without what is only reserved."""
-        apart = APART if self.resident_known else (*APART, Owner.RESERVED)
+        apart = APART if self.resident_known else (*APART, *EMPTY)
         return self.amount(*(owner for owner in ORDER if owner not in apart))
 
     @property

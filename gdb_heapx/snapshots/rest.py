@@ -1,0 +1,101 @@
+"""Who owns what malloc doesn't: threads' stacks, runtimes, and what a core doesn't have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..glibc.layout import align_up
+from ..locate.nptl import Stack
+from ..locate.runtimes import claims
+from ..target.amounts import amount_of, sum_of
+from ..target.headers import PF_W
+from ..target.mappings import Mapping, merged, outside
+from ..target.target import Target
+from .malloc import Malloc
+from .opened import Opened
+from .regions import Owner, Span, owner_of
+from .untouched import zeros
+
+VARIABLES = "variables of programs and libraries (.bss)"
+SMALLEST = 1 << 20  # bytes of memory with no owner; for less no file is searched for allocators
+FIFTIETH = 50
+
+
+class Rest(NamedTuple):
+    """The spans that nobody's malloc owns; the stacks that nptl mapped for threads; the runtimes that
+    map memory of their own.
+    """
+
+    spans: tuple[Span, ...]
+    stacks: tuple[Stack, ...]
+    runtimes: tuple[str, ...]
+
+
+def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> Rest:
+    """Return who owns the memory around malloc's own spans, where it is sure."""
+    target = opened.target
+    stacks = sorted({stack for reading in opened.mallocs for stack in reading.stacks})
+    spans = [Span(stack.start, stack.end, Owner.STACKS) for stack in stacks]
+    uncertain = [
+        (chunk.start, chunk.end)
+        for malloc in mallocs
+        if not malloc.mmapped_certain
+        for chunk in malloc.mmapped
+    ]
+    taken = [(span.start, span.end) for span in (*own, *spans)]
+    free = _free(target, [*taken, *uncertain])
+    spans += _variables(target, free)
+    free = _free(target, [*taken, *uncertain, *((span.start, span.end) for span in spans)])
+    claimed = claims(target, opened.runtimes, free)
+    spans += (Span(c.start, c.end, Owner.RUNTIME, name=c.memory) for c in claimed)
+    left = list(outside(free, [(claim.start, claim.end) for claim in claimed]))
+    loaded = opened.loaded if _is_much(target, left) else ()
+    if not target.facts.live:
+        spans = list(_without_zeros(target, spans, [(span.start, span.end) for span in own]))
+    names = (present.runtime.name for present in opened.runtimes)
+    return Rest(tuple(spans), tuple(stacks), (*names, *loaded))
+
+
+def _free(target: Target, taken: list[tuple[int, int]]) -> list[Mapping]:
+    """Return the private memory without a file that nobody has taken."""
+    nobodys = (
+        mapping
+        for mapping in target.space.mappings
+        if owner_of(mapping) is Owner.ANONYMOUS and not mapping.name.startswith("[heap")
+    )
+    return list(outside(nobodys, taken))
+
+
+def _variables(target: Target, free: Sequence[Mapping]) -> Iterator[Span]:
+    """Yield the zero-initialised variables of programs and libraries: behind their last mapping."""
+    starts = {mapping.start: mapping for mapping in free}
+    for image in (image for image in target.objects if image.mappings):
+        behind = image.mappings[-1].end
+        if behind in starts:
+            ends = [end for start, end in image.spans(PF_W) if start <= behind < end]
+            end = align_up(max(ends, default=behind), target.space.page)
+            if behind < end:
+                end = min(end, starts[behind].end)
+                yield Span(behind, end, Owner.ANONYMOUS, name=VARIABLES)
+
+
+def _is_much(target: Target, left: Iterable[Mapping]) -> bool:
+    """Tell whether memory with no sign of its owner is worth a search for one."""
+    residency = target.space.residency
+    amount = sum_of(amount_of(residency, part.start, part.end) for part in left).in_ram
+    return amount >= max(SMALLEST, (target.facts.rss or 0) // FIFTIETH)
+
+
+def _without_zeros(
+    target: Target, spans: Iterable[Span], own: list[tuple[int, int]]
+) -> Iterator[Span]:
+    """Yield the spans of a core without what is zeros in it, and that as spans of its own."""
+    private = (m for m in target.space.mappings if not m.inode and m.permissions[0] == "r")
+    empty = zeros(target.space, outside(private, own))
+    for span in spans:
+        whole = Mapping(span.start, span.end, "rw-p", 0, "")
+        for part in outside([whole], empty):
+            yield replace(span, start=part.start, end=part.end)
+    yield from (Span(start, end, Owner.ABSENT) for start, end in merged(empty))

@@ -1,0 +1,90 @@
+"""What isn't malloc's: who has it, by name, and what goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..locate.allocators import what_to_ask
+from ..locate.runtimes import tools_for
+from ..report.model import Finding, counted, size_text
+from ..snapshots.holders import Holder
+from ..snapshots.regions import Owner
+from .sums import Case
+
+NAMED = 2  # in a sentence
+EVIDENCE = 6
+SHARE = 20  # who has less than one part in so many of it isn't named in a sentence
+
+REMEDIES = {
+    Owner.DATA: "Its clean pages are page cache: the kernel takes them back as it needs. Dirty "
+    "ones of a shared mapping it writes to the file first. munmap, or madvise(MADV_DONTNEED), "
+    "takes both out of RSS.",
+    Owner.SHARED: "It stays until all that map it unmap it, and it is removed: see ipcs -m, "
+    "/dev/shm, and lsof for memfd.",
+    Owner.STACKS: "Fewer threads. What a stack has taken it keeps, until its thread ends.",
+    Owner.FILES: "Their clean pages are page cache: the kernel takes them back as it needs.",
+}
+UNNAMED = (
+    "strace -f -k -e trace=mmap, or gdb's catch syscall mmap, shows who maps it. Who does has to "
+    "give it back."
+)
+
+
+def other_allocator(case: Case) -> Iterator[Finding]:
+    """Yield that another allocator serves malloc, for each that does."""
+    for name in case.snapshot.allocators:
+        yield Finding(
+            "other_allocator",
+            case.amount(Owner.ANONYMOUS),
+            f"{name} serves malloc: its memory is in here. What heapx says of glibc malloc says "
+            "nothing about it.",
+            evidence(case.holders),
+            what_to_ask(name),
+        )
+
+
+def outside(case: Case) -> Iterator[Finding]:
+    """Yield who has the memory that isn't malloc's."""
+    found = case.holders
+    if case.snapshot.allocators or not found:
+        return  # its memory is the first finding
+    yield Finding(
+        "outside",
+        case.outside,
+        f"this isn't malloc's: {summary(case, found)}.",
+        evidence(found),
+        f"{_remedy(found[0])} heapx ledger --outside shows all of it.",
+    )
+
+
+def summary(case: Case, found: Sequence[Holder]) -> str:
+    """Name those that have most of it, with their sums."""
+    large = [h for h in found if SHARE * h.amount.in_ram >= case.outside][:NAMED] or found[:1]
+    rest = case.outside - sum(holder.amount.in_ram for holder in large)
+    told = [f"{size_text(holder.amount.in_ram)} {holder.short}" for holder in large]
+    return ", ".join([*told, f"{size_text(rest)} other"] if 10 * rest >= case.outside else told)
+
+
+def evidence(found: Sequence[Holder]) -> tuple[str, ...]:
+    """Return a sentence for each of those that have most."""
+    least = sum(holder.amount.in_ram for holder in found) // 100
+    return tuple(
+        f"{holder.label}: {size_text(holder.amount.in_ram)} in "
+        f"{counted(holder.mappings, 'mapping')}{_more(holder)}"
+        for holder in found[:EVIDENCE]
+        if holder.amount.in_ram >= least
+    )
+
+
+def _more(holder: Holder) -> str:
+    """Say what of a file's memory the kernel can drop, and where anonymous memory is to be seen."""
+    if holder.owner in (Owner.ANONYMOUS, Owner.RUNTIME):
+        return f", most at {holder.largest:#x}"
+    if holder.clean is None:
+        return ""
+    dirty = holder.amount.in_ram - holder.clean
+    return f"; clean: {size_text(holder.clean)}, dirty: {size_text(dirty)}"
+
+
+def _remedy(most: Holder) -> str:
+    return tools_for(most.name) or REMEDIES.get(most.owner, UNNAMED)
