@@ -94,17 +94,17 @@ def execute(
     return Answer(DAMAGED if damaged else 0, warning)
 
 
-def _scope(options: dict[str, Any]) -> Scope:
+def _scope(declared: Command, options: dict[str, Any]) -> Scope:
     walk = not options.get("no_walk", False)
-    return Scope(walk, options["swap_in"], options.get("pad") or 0)
+    return Scope(walk, options["swap_in"], options.get("pad") or 0, declared.search)
 
 
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
     """Return what a command is about: the whole as a snapshot, or its single chunks."""
     _, needs = declared.way(options)
     if needs is Needs.CHUNKS:
-        return session.catalogue(_scope(options))
-    return session.take(_scope(options))
+        return session.catalogue(_scope(declared, options))
+    return session.take(_scope(declared, options))
 
 
 def _run(
@@ -119,7 +119,7 @@ def _run(
             own[arg.key] = session.evaluate(text) if text else None
     run, needs = declared.way(options)
     if needs is Needs.SESSION:
-        own.update(session=session, scope=_scope(options))
+        own.update(session=session, scope=_scope(declared, options))
     return run(reading, **own)
 
 

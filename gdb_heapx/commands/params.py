@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
+from ..heap.states import Search
 from ..report.model import Column, Kind, Notes, Report, Schema, counted, size_text
 from ..report.notes import note
 from ..why.sources import Environment, outcome, settings_of, source_of
@@ -87,7 +88,7 @@ EFFECTS: dict[str, Callable[[Malloc, int], str]] = {
 }
 
 
-@command("heapx params", tables=(PARAMS, ENVIRONMENT))
+@command("heapx params", tables=(PARAMS, ENVIRONMENT), search=Search.NONE)
 def params(snapshot: Snapshot) -> Report:
     """Show malloc's settings, who set them, and what they do.
 

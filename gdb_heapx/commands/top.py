@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..heap.states import State
+from ..heap.states import Search, State
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..why.thresholds import FreeTrim, free_would_trim, thresholds
@@ -42,7 +42,7 @@ class _Top(NamedTuple):
     trim: FreeTrim
 
 
-@command("heapx top", ARENA, NO_WALK, tables=(TOPS,))
+@command("heapx top", ARENA, NO_WALK, tables=(TOPS,), search=Search.NONE)
 def top(snapshot: Snapshot, arena: int | None) -> Report:
     """Show each arena's top, and what free() would return of it.
 

@@ -60,7 +60,9 @@ class Ledger:
 
 
 def account(snapshot: Snapshot) -> Ledger:
-    """Return the ledger of a snapshot."""
+    """Return the ledger of a snapshot; ValueError where mmapped chunks have no place in it."""
+    if not snapshot.searched:
+        raise ValueError("mmapped chunks were only counted")
     arenas = {arena.address: arena for arena in snapshot.arenas()}
     groups: dict[tuple[Owner, int | None, str | None, int | None], list[Region]] = defaultdict(list)
     for region in snapshot.regions:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
-from ..heap.states import HELD_FREE
+from ..heap.states import HELD_FREE, Search
 from ..locate.libcs import NOTHING_GIVEN, Given
 from ..target.facts import Facts
+from ..target.mappings import merged
 from ..target.target import Target
 from .figures import ArenaFigures
 from .malloc import EVERYTHING, Malloc, Scope, frozen
@@ -24,7 +25,7 @@ class Snapshot:
     """All mallocs of a target, and the address space around them.
 
     `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
-    were not walked over.
+    were not walked over, `searched` where mmapped chunks were only counted.
     """
 
     target: Facts
@@ -32,6 +33,7 @@ class Snapshot:
     regions: tuple[Region, ...]
     allocators: tuple[str, ...]
     walked: bool
+    searched: bool = True
 
     @property
     def unused(self) -> bool:
@@ -96,8 +98,9 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     spans += (Span(stack.start, stack.end, Owner.STACKS) for stack in sorted(stacks))
     unused = not any(malloc.held for malloc in mallocs)
     walked = scope.walk or not all(reading.libc.proven for reading in opened.mallocs)
+    searched = scope.search is not Search.NONE
     facts, regions = opened.target.facts, tile(opened.target.space, _apart(spans))
-    return Snapshot(facts, mallocs, regions, opened.allocators(unused), walked)
+    return Snapshot(facts, mallocs, regions, opened.allocators(unused), walked, searched)
 
 
 def _spans(malloc: Malloc) -> Iterator[Span]:
@@ -111,8 +114,8 @@ def _spans(malloc: Malloc) -> Iterator[Span]:
             if end < reserved:
                 yield Span(end, reserved, Owner.RESERVED, *whose)
     if malloc.mmapped_certain:
-        for chunk in malloc.mmapped:
-            yield Span(chunk.start, chunk.end, Owner.MMAPPED, None, malloc.libc)
+        for start, end in merged((chunk.start, chunk.end) for chunk in malloc.mmapped):
+            yield Span(start, end, Owner.MMAPPED, None, malloc.libc)
 
 
 def _apart(spans: list[Span]) -> list[Span]:

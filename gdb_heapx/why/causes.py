@@ -311,8 +311,13 @@ def _outside(case: Case) -> Iterator[Finding]:
 
 
 def _largest(case: Case) -> tuple[str, ...]:
-    """Return the largest mappings outside malloc, as sentences."""
-    outside = [r for r in case.snapshot.regions if r.span.owner not in INSIDE and r.amount.in_ram]
+    """Return the largest mappings outside malloc, as sentences.
+
+    Where mmapped chunks have not been found, none that may be theirs is named.
+    """
+    lost = any(malloc.mmapped_lost for malloc in case.snapshot.mallocs)
+    inside = (*INSIDE, Owner.ANONYMOUS) if lost else INSIDE
+    outside = [r for r in case.snapshot.regions if r.span.owner not in inside and r.amount.in_ram]
     outside.sort(key=lambda region: -region.amount.in_ram)
     return tuple(
         f"{r.mapping.name or 'anonymous memory'} at {r.span.start:#x}: "
