@@ -11,7 +11,7 @@ from .. import __version__
 from ..errors import escape
 from ..inventory.catalogue import Catalogue
 from ..locate.allocators import not_glibc
-from ..report.arrange import arrange
+from ..report.arrange import arrange, told_apart
 from ..report.files import write_whole
 from ..report.model import Report, Value
 from ..report.render import FORMATS, Context, missing_libraries
@@ -83,6 +83,7 @@ def execute(
             raise other
         report = _run(declared, session, reading, options)
         report = arrange(report, options["sort"], limit, columns, is_text)
+        report = told_apart(report, reading.libcs) if is_text else report
         streamed = any(table.streamed for table in report.tables)
         if streamed:
             deliver(report)

@@ -50,8 +50,10 @@ def _usual(snapshot: Snapshot, locked: list[int]) -> Iterator[Note]:
         yield note("not_walked")
     if locked:
         yield note("locked", arenas=locked)
-    if len(snapshot.mallocs) > 1:
-        yield note("copies_of_libc", number=len(snapshot.mallocs))
+    debugging = [malloc.libc for malloc in snapshot.mallocs if malloc.debugging]
+    if len(snapshot.mallocs) - len(debugging) > 1:
+        yield note("copies_of_libc", number=len(snapshot.mallocs) - len(debugging))
+    yield from (note("debug_malloc", path=path) for path in debugging)
 
 
 def residency_note(snapshot: Snapshot | Catalogue) -> tuple[Note, ...]:

@@ -62,7 +62,7 @@ class Malloc:
     `mmapped_certain` is False where the chunks that were found are not those that mp_ counts, and
     where none were looked for; `mmapped_cached` are those in a tcache, with the bytes of their
     mappings, `mmapped_amounts` what the mapping of each has (with Search.HEADERS only).
-    `program_break` is libc's view of brk.
+    `program_break` is libc's view of brk. `debugging` tells the malloc of libc_malloc_debug.so.
     """
 
     libc: str
@@ -83,6 +83,7 @@ class Malloc:
     checks: tuple[Check, ...]
     problems: tuple[Problem, ...]
     notes: tuple[Note, ...]
+    debugging: bool = False
 
     @property
     def identity(self) -> Identity:
@@ -164,6 +165,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         checks=tuple(checks),
         problems=(*reading.aborted, *reading.in_motion(gathered(problems))),
         notes=reading.doubts,
+        debugging=libc.debugs is not None,
     )
 
 

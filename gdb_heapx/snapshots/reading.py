@@ -80,6 +80,12 @@ class MallocReading:
         return self.outline.arenas
 
     @property
+    def unused(self) -> bool:
+        """Whether nobody was ever served."""
+        most = self.arenas[0].record["max_system_mem"] if self.arenas else 1
+        return not most and not self.libc.parameters["max_n_mmaps"]
+
+    @property
     def identity(self) -> Identity:
         return Identity(self.libc.path, self.libc.image.build_id, self.libc.found[0].value)
 
@@ -199,8 +205,8 @@ class MallocReading:
         ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means: .dynsym
         does, or where it lies. Without it, the break is where the mapping of the main heap ends.
         """
-        image = self.libc.image
-        address = own_variable(self.target, image, self.libc.main_arena, "__curbrk")
+        image = self.libc.own
+        address = own_variable(self.target, image, self.libc.inside, "__curbrk")
         if address is not None and (not image.mappings or address in image):
             with suppress(MemoryFault):
                 return self.space.read_word(address)
@@ -209,8 +215,8 @@ class MallocReading:
 
     @cached_property
     def aborted(self) -> list[Problem]:
-        """What glibc said when it ended the process, if it did."""
-        return aborted(self.target, self.libc)
+        """What glibc said when it ended the process, if it did; once, though there are two."""
+        return [] if self.libc.debugs else aborted(self.target, self.libc)
 
     def in_motion(self, problems: list[Problem]) -> tuple[Problem, ...]:
         """Return problems, marked where a thread was just changing what they are about."""

@@ -36,6 +36,11 @@ class Snapshot:
     searched: bool = True
 
     @property
+    def libcs(self) -> tuple[str, ...]:
+        """The libcs, by names that tell them apart."""
+        return tuple(malloc.libc for malloc in self.mallocs)
+
+    @property
     def unused(self) -> bool:
         """Whether glibc malloc holds nothing at all."""
         return not any(malloc.held for malloc in self.mallocs)
