@@ -150,6 +150,7 @@ class File:
     functions: frozenset[str] = frozenset()
     words: bytes = b""
     relocatable: bool = True
+    imported: frozenset[str] = frozenset()
 
     def segments(self) -> tuple[Segment, ...]:
         return (Segment(PT_LOAD, 5, 0, 0, PAGE, PAGE),)
@@ -162,6 +163,9 @@ class File:
 
     def function(self, name: str) -> int | None:
         return 64 if name in self.functions else None
+
+    def imports(self, name: str) -> bool:
+        return name in self.imported
 
     def search(self, pattern: bytes) -> re.Match[bytes] | None:
         return re.search(pattern, self.words)

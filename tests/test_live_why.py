@@ -113,9 +113,9 @@ def one_screen(text: str) -> None:
     lines = text.splitlines()
     assert len(lines) <= 24, text
     assert max(map(len, lines)) <= 80, text
-    bars = [line for line in lines if re.fullmatch(r"\[[-.#+o?]+\]", line)]
+    bars = [line for line in lines if re.fullmatch(r"\[[-.#+o?s]+\]", line)]
     assert len(bars) == 1, text
-    parts = re.findall(r"^([-.#+o?])  \S.* (\S+) +\d+$", text, re.M)
+    parts = re.findall(r"^([-.#+o?s])  \S.* (\S+) +\d+$", text, re.M)
     assert set(bars[0][1:-1]) == {letter for letter, size in parts if size != "0"}
 
 

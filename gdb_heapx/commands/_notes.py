@@ -20,7 +20,10 @@ def equation(case: Case) -> Note:
     """Return the sum that RSS is."""
     sizes = {"in use": case.live, "free in malloc": case.retained}
     if case.snapshot.allocators:
-        sizes = {} if case.snapshot.unused else {"glibc malloc": case.whole - case.outside}
+        rest = case.outside + case.foreign
+        sizes = {} if case.snapshot.unused else {"glibc malloc": case.whole - rest}
+    elif case.worth_telling:
+        sizes["sbrk of others"] = case.foreign
     if case.unknown:
         sizes["not readable"] = case.unknown
     if sizes:
@@ -32,7 +35,13 @@ def verdict(case: Case) -> Note:
     """Return what most of the memory is."""
     if case.snapshot.allocators:
         return note("not_glibc", allocators=case.snapshot.allocators)
-    amounts = {"retained": case.retained, "outside": case.outside, "live": case.live}
+    amounts = {
+        "retained": case.retained,
+        "outside": case.outside,
+        "live": case.live,
+        "foreign": case.foreign,
+        "unknown": case.unknown,
+    }
     largest = max(amounts, key=lambda each: amounts[each])  # of equal ones the first
     return note("most_is", of=largest, most=2 * amounts[largest] > case.whole)
 

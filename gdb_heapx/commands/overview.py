@@ -102,16 +102,18 @@ def _looked_at(snapshot: Snapshot) -> Note:
 
 def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
     """Return what the whole consists of: key, letter, name and size of each part."""
-    own = case.whole - case.live - case.retained - case.outside - case.unknown
+    beside = case.outside + case.unknown + case.foreign
+    own = case.whole - case.live - case.retained - beside
     if case.snapshot.allocators:
         anonymous, names = case.amount(Owner.ANONYMOUS), ", ".join(case.snapshot.allocators)
-        glibc = ("malloc", "-", "glibc malloc", case.whole - case.outside)
+        glibc = ("malloc", "-", "glibc malloc", case.whole - case.outside - case.foreign)
         return [
             *([] if case.snapshot.unused else [glibc]),
-            ("anonymous", "#", f"anonymous: {names} is here", anonymous),
+            ("anonymous", "#", f"anonymous: {names} is here", anonymous + case.foreign),
             ("outside", "o", "code, stacks, files, and the rest", case.outside - anonymous),
         ]
-    returnable = case.returnable
+    returnable, foreign = case.returnable, case.worth_telling
+    outside = case.outside + case.foreign - foreign
     retained = [("free", "#", "free, malloc keeps it", case.retained)]
     if returnable is not None:
         retained = [
@@ -123,5 +125,6 @@ def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
         *retained,
         ("overhead", "-", "malloc's own: headers, unused ends of heaps", own),
         *([("unknown", "?", "malloc's, not readable", case.unknown)] if case.unknown else ()),
-        ("outside", "o", "outside malloc: code, stacks, other mappings", case.outside),
+        *([("sbrk", "s", "taken by others with sbrk", foreign)] if foreign else ()),
+        ("outside", "o", "outside malloc: code, stacks, other mappings", outside),
     ]

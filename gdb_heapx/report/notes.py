@@ -31,6 +31,8 @@ _MOST = {
     "retained": "was freed by the program: glibc malloc keeps it.",
     "live": "is in use: the program holds it, and no malloc setting gives it back.",
     "outside": "isn't malloc's.",
+    "foreign": "was taken with sbrk, but not by glibc malloc: heapx why tells where.",
+    "unknown": "could not be read: the problems and notes tell why.",
 }
 
 

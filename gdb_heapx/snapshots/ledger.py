@@ -125,7 +125,13 @@ def _shared(snapshot: Snapshot) -> tuple[int, int]:
 
 
 def _by_state(arena: ArenaFigures, heaps: Entry) -> list[Entry]:
-    """Divide an arena's heaps by the state of their bytes; what can't be told is unknown."""
+    """Divide an arena's heaps by the state of their bytes; what can't be told is unknown.
+
+    What others took by sbrk between its chunks is overhead to the arena, and theirs here.
+    """
+    amounts: dict[Owned, Amount] = dict(arena.amounts.items())
+    amounts[State.OVERHEAD] -= arena.foreign
+    amounts[Owner.SBRK] = arena.foreign
     rest = heaps.amount - sum_of(arena.amounts.values())
     unknown = [heaps._replace(owner=Owner.UNKNOWN, amount=rest)] if rest.bytes else []
-    return [heaps._replace(owner=s, amount=amount) for s, amount in arena.amounts.items()] + unknown
+    return [heaps._replace(owner=s, amount=amount) for s, amount in amounts.items()] + unknown

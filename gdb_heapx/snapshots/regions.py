@@ -17,6 +17,7 @@ class Owner(Enum):
 
     MMAPPED = "mmapped chunks"
     RESERVED = "reserved by heaps"
+    SBRK = "sbrk of others"
     STACKS = "thread stacks"
     FILES = "program and library files"
     ANONYMOUS = "other anonymous memory"

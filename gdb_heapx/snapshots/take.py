@@ -13,11 +13,14 @@ from ..locate.libcs import NOTHING_GIVEN, Given
 from ..target.facts import Facts
 from ..target.mappings import merged
 from ..target.target import Target
+from .breaks import beside_heaps, sbrk_callers
 from .figures import ArenaFigures
 from .malloc import EVERYTHING, Malloc, Scope, frozen
 from .opened import Opened, open_target
 from .reading import Identity
 from .regions import Owner, Region, Span, tile
+
+MUCH = 64 << 10  # bytes that others took by sbrk: files are searched for who did
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Snapshot:
     """All mallocs of a target, and the address space around them.
 
     `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
-    were not walked over, `searched` where mmapped chunks were only counted.
+    were not walked over, `searched` where mmapped chunks were only counted. `sbrk_callers` are the
+    files that use sbrk, where others than malloc took memory by it.
     """
 
     target: Facts
@@ -34,6 +38,7 @@ class Snapshot:
     allocators: tuple[str, ...]
     walked: bool
     searched: bool = True
+    sbrk_callers: tuple[str, ...] = ()
 
     @property
     def libcs(self) -> tuple[str, ...]:
@@ -104,8 +109,31 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     unused = not any(malloc.held for malloc in mallocs)
     walked = scope.walk or not all(reading.libc.proven for reading in opened.mallocs)
     searched = scope.search is not Search.NONE
+    spans = [*_apart(spans), *_beside(opened, mallocs)]
     facts, regions = opened.target.facts, tile(opened.target.space, _apart(spans))
-    return Snapshot(facts, mallocs, regions, opened.allocators(unused), walked, searched)
+    allocators, callers = opened.allocators(unused), _callers(opened, mallocs, regions)
+    return Snapshot(facts, mallocs, regions, allocators, walked, searched, callers)
+
+
+def _beside(opened: Opened, mallocs: tuple[Malloc, ...]) -> Iterator[Span]:
+    """Yield what the break was moved over and no malloc has: it isn't malloc's where each was read
+    to its end.
+    """
+    arenas = [arena for malloc in mallocs for arena in malloc.arenas]
+    heaps = [(h.address, h.address + h.size) for arena in arenas for h in arena.heaps]
+    sure = not opened.lost and all(malloc.arenas for malloc in mallocs)
+    sure = sure and all(arena.in_use is not None for arena in arenas if arena.main)
+    owner = Owner.SBRK if sure else Owner.UNKNOWN
+    return beside_heaps(opened.target, mallocs[0].program_break, heaps, owner)
+
+
+def _callers(
+    opened: Opened, mallocs: tuple[Malloc, ...], regions: tuple[Region, ...]
+) -> tuple[str, ...]:
+    """Return the files that use sbrk, where there is anything that malloc didn't take by it."""
+    gaps = sum(arena.foreign.bytes for malloc in mallocs for arena in malloc.arenas)
+    beside = sum(r.amount.bytes for r in regions if r.span.owner is Owner.SBRK)
+    return sbrk_callers(opened.target) if gaps + beside >= MUCH else ()
 
 
 def _spans(malloc: Malloc) -> Iterator[Span]:

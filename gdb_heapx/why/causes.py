@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ..glibc.systrim import at_break
 from ..heap.states import State
 from ..locate.allocators import what_to_ask
 from ..report.model import Finding, counted, size_text
@@ -13,10 +12,8 @@ from ..snapshots.figures import ArenaFigures
 from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, limits
-from .sums import INSIDE, SHOWN, Case, each_arena
-
-SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
+from . import arenas, breaks, limits
+from .sums import INSIDE, SHOWN, SMALLEST, Case, each_arena
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]
@@ -52,16 +49,16 @@ def _other_allocator(case: Case) -> Iterator[Finding]:
     for name in case.snapshot.allocators:
         yield Finding(
             "other_allocator",
-            case.amount(Owner.ANONYMOUS),
+            case.amount(Owner.ANONYMOUS, Owner.SBRK),
             f"{name} serves malloc: its memory is in here. What heapx says of glibc malloc says "
             "nothing about it.",
-            _largest(case),
+            (*breaks.places(case, Owner.SBRK), *_largest(case)),
             what_to_ask(name),
         )
 
 
 def _live(case: Case) -> Iterator[Finding]:
-    if case.live <= case.retained or case.live < case.outside or case.live < SMALLEST:
+    if case.live <= case.retained or case.live < max(case.outside, case.foreign, SMALLEST):
         return
     yield Finding(
         "live",
@@ -213,21 +210,6 @@ def _fast(case: Case) -> Iterator[Finding]:
     )
 
 
-def _foreign_brk(case: Case) -> Iterator[Finding]:
-    for malloc in case.snapshot.mallocs:
-        main = malloc.arenas[0]
-        brk, reached = malloc.program_break, at_break(main.top_end, malloc.program_break, True)
-        if reached or not main.contiguous or not main.top:
-            continue
-        yield Finding(
-            "foreign_brk",
-            case.of(main, State.TOP),
-            "somebody else moved the program break: the main arena's top can't shrink any more.",
-            (f"top ends at {main.top_end:#x}, the break is {brk:#x}",),
-            "Find who calls sbrk or brk (break sbrk in gdb) and let it use mmap.",
-        )
-
-
 def _huge_pages(case: Case) -> Iterator[Finding]:
     owners = (Owner.HEAP, Owner.MMAPPED)
     mappings = {r.mapping for r in case.snapshot.regions if r.span.owner in owners}
@@ -330,6 +312,7 @@ CAUSES: tuple[Cause, ...] = (
     *(_returnable, _pinned, limits.trim_threshold, limits.limits_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
-    *(_fragmented, _too_small, _tcaches, _fast, _foreign_brk),
+    *(_fragmented, _too_small, _tcaches, _fast),
+    *(breaks.foreign_sbrk, breaks.unexplained_heap, breaks.foreign_brk),
     *(_huge_pages, _locked, _swapped, _mmapped, _outside),
 )

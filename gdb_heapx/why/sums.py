@@ -13,7 +13,8 @@ from ..snapshots.regions import APART, Owner
 from ..snapshots.take import Snapshot
 
 # What isn't outside of malloc.
-INSIDE = (*MALLOC, Owner.HEAP, Owner.UNKNOWN, *APART)
+INSIDE = (*MALLOC, Owner.HEAP, Owner.UNKNOWN, Owner.SBRK, *APART)
+SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
 SHOWN = 4  # arenas, mappings or threads named as evidence
 
 
@@ -63,6 +64,16 @@ class Case:
     def unknown(self) -> int:
         """What is malloc's and could not be read: damaged, or swapped out."""
         return self.amount(Owner.UNKNOWN)
+
+    @property
+    def foreign(self) -> int:
+        """What others than malloc took by sbrk."""
+        return self.amount(Owner.SBRK)
+
+    @property
+    def worth_telling(self) -> int:
+        """The same, where it is enough for a part of its own; else 0."""
+        return self.foreign if self.foreign >= SMALLEST else 0
 
     @property
     def outside(self) -> int:
