@@ -152,6 +152,7 @@ class File:
     words: bytes = b""
     relocatable: bool = True
     architecture: Architecture = Architecture.X86_64
+    imported: frozenset[str] = frozenset()
 
     def segments(self) -> tuple[Segment, ...]:
         return (Segment(PT_LOAD, 5, 0, 0, PAGE, PAGE),)
@@ -167,6 +168,9 @@ class File:
 
     def has(self, words: bytes) -> bool:
         return words in self.words
+
+    def imports(self, name: str) -> bool:
+        return name in self.imported
 
     def search(self, pattern: bytes) -> re.Match[bytes] | None:
         return re.search(pattern, self.words)

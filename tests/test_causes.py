@@ -39,7 +39,7 @@ from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
-from gdb_heapx.why import arenas, causes, outside, pins
+from gdb_heapx.why import arenas, breaks, causes, outside, pins
 from gdb_heapx.why import limits as settings_of_malloc
 from gdb_heapx.why.causes import find_causes
 from gdb_heapx.why.sums import Case
@@ -243,6 +243,15 @@ def moved():
     return scene
 
 
+def sbrked(gap=0, beside=0):
+    """Let another one than malloc take memory by sbrk: between chunks, or beside them."""
+    scene = Scene()
+    if gap:
+        scene.main.foreign_sbrk(gap, 64)
+        scene.main.add(USED, 64)
+    return scene.more(beside, "[heap]") if beside else scene
+
+
 def crowded():
     """Two arenas beside the main one; of four free bytes more than three are in the first."""
     scene = Scene().threads(1).holes(4 * MIB)
@@ -372,6 +381,9 @@ SCENES = {
     # systrim: a top of a page more than the hole, less MINSIZE + 1 and top_pad, in whole pages
     "cached pins": (cached_pins, {"cached_pins": 896 * KIB, "returnable": WHOLE}),
     "fast": (fast, {"fragmented": 600 * 128, "fast": 600 * 128}),
+    "others' sbrk": (lambda: sbrked(beside=MIB), {"foreign_sbrk": MIB}),
+    "others' sbrk between": (lambda: sbrked(2 * MIB), {"foreign_sbrk": 2 * MIB}),
+    "others' sbrk twice": (lambda: sbrked(2 * MIB, MIB), {"foreign_sbrk": 3 * MIB}),
     "the break moved": (moved, {"foreign_brk": MIB}),
     "huge pages": (huge, {"huge_pages": 2 * MIB, "returnable": WHOLE, "pinned": WHOLE}),
     "locked": (locked, {"locked": WHOLE}),
@@ -395,7 +407,7 @@ def finding(name, code):
 
 def codes_in_source():
     """Return the codes of all findings that the rooms of causes make."""
-    sources = map(inspect.getsource, (causes, outside, settings_of_malloc, arenas, pins))
+    sources = map(inspect.getsource, (breaks, causes, outside, settings_of_malloc, arenas, pins))
     calls = (node for source in sources for node in ast.walk(ast.parse(source)))
     found = [
         call.args[0].value
@@ -414,7 +426,37 @@ def test_a_cause_is_found_where_it_is_and_nowhere_else(name):
 
 
 def test_every_code_has_a_scene():
-    assert {code for _, expected in SCENES.values() for code in expected} == {*codes_in_source()}
+    """But for the one that is of a damaged heap."""
+    found = {code for _, expected in SCENES.values() for code in expected}
+    assert {*found, "unexplained_heap"} == {*codes_in_source()}
+
+
+def test_what_lies_beside_a_main_arena_that_is_damaged_is_not_called_others():
+    scene = sbrked(beside=MIB)
+    scene.main.add(USED, 64)
+    chunk = scene.main.cursor
+    scene.main.add(USED, 64)
+    target = scene.target()
+    scene.heap.poke(chunk + 8, 3)
+    snapshot = take(target)
+    assert snapshot.problems
+    found = [(each.code, each.bytes) for each in find_causes(snapshot)]
+    assert ("unexplained_heap", MIB) in found
+    assert "foreign_sbrk" not in dict(found)
+    assert Case(snapshot).foreign == 0
+    text = answer("", snapshot).text
+    assert "could not be read: the problems and notes tell why." in text
+
+
+@pytest.mark.parametrize("preloaded", [False, True])
+def test_the_headline_names_sbrk_unless_another_allocator_is_known(preloaded):
+    scene = sbrked(beside=8 * MIB)
+    scene = scene.preloaded("libjemalloc.so.2") if preloaded else scene
+    found = {each.code: each.bytes for each in findings_of(scene)}
+    text = answer("", scene.snapshot()).text
+    assert "isn't malloc's." not in text.partition("\n\n")[0]
+    assert ("Most of it was taken with sbrk" in text) != preloaded
+    assert found.get("other_allocator", 0) == (8 * MIB if preloaded else 0)
 
 
 @pytest.mark.parametrize(("size", "codes"), [(64 * KIB, ["tcaches"]), (64 * KIB - 16, [])])
@@ -481,7 +523,7 @@ def test_no_finding_comes_before_one_of_a_quarter_more_bytes(seed):
 
 def amounts(case):
     own = case.amount(State.OVERHEAD, Owner.RESERVED)
-    return case.live, case.retained, own, case.outside
+    return case.live, case.retained, own, case.outside, case.foreign
 
 
 @tried(60)

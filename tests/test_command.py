@@ -17,6 +17,7 @@ from gdb_heapx.cli.command import REGISTRY, Needs, command, find, parse
 from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
+from gdb_heapx.heap.states import Search
 from gdb_heapx.report.files import write_whole
 from gdb_heapx.report.model import Column, Kind, Schema, Table
 from gdb_heapx.snapshots.malloc import Scope
@@ -176,16 +177,18 @@ def test_the_commands_are_those_of_the_issue():
 def test_the_walk_can_be_left_out(name):
     session = Taken(SNAPSHOT)
     said(" ".join([*name.split()[1:], "--no-walk"]), session, PLAIN)
-    assert session.asked == [Scope(walk=False)]
+    search = REGISTRY[name].search
+    assert session.asked == [Scope(walk=False, search=search)]
 
 
 @pytest.mark.parametrize(
     ("line", "scope"),
     [
-        ("arenas", Scope()),
-        ("arenas --no-walk --swap-in 0", Scope(walk=False, swap_in=0)),
-        ("trim --pad 131072", Scope(pad=128 << 10)),
-        ("ledger --swap-in 1048576", Scope(swap_in=1 << 20)),
+        ("arenas", Scope(search=Search.NONE)),
+        ("arenas --no-walk --swap-in 0", Scope(walk=False, swap_in=0, search=Search.NONE)),
+        ("trim --pad 131072", Scope(pad=128 << 10, search=Search.NONE)),
+        ("ledger --swap-in 1048576", Scope(swap_in=1 << 20, search=Search.MAPPINGS)),
+        ("mmapped", Scope(search=Search.HEADERS)),
     ],
 )
 def test_a_line_says_how_much_of_the_target_to_read(line, scope):
@@ -323,7 +326,10 @@ def test_trim_now_shows_what_was_predicted_beside_what_was_measured():
     answer = said("trim --now --format json", session, PLAIN)
     (row,) = json.loads(answer.text)["tables"][0]["rows"]
     assert row["returned"] == row["measured"] == 15 * PAGE
-    assert session.asked == [Scope(), Scope(walk=False)]
+    assert session.asked == [
+        Scope(search=Search.NONE),
+        Scope(walk=False, search=Search.NONE),
+    ]
 
 
 @pytest.mark.parametrize(("state", "told"), [(RESIDENT, False), (SHARED, True)])

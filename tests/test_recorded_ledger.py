@@ -99,7 +99,7 @@ def test_an_arena_s_resident_bytes_are_what_pagemap_says_of_its_heaps(seen, pres
         heaps[heap["libc"], heap["arena"]] += present.within(*span(heap))
     rows = defaultdict(list)
     for row in seen.rows:
-        if row["owner"] in STATES:
+        if row["owner"] in STATES and row["arena"] is not None:
             rows[row["libc"], row["arena"]].append(row)
     assert {key: total(own)[1] for key, own in rows.items()} == heaps
 
@@ -141,7 +141,7 @@ def test_of_binned_chunks_the_resident_bytes_are_what_pagemap_says(seen, present
 def test_arenas_are_as_large_as_malloc_info_says(seen):
     sizes = defaultdict(int)
     for row in seen.rows:
-        if row["owner"] in STATES:
+        if row["owner"] in STATES and row["arena"] is not None:
             sizes[row["arena"]] += row["virtual"]
     assert list(sizes.values()) == [arena.system for arena in seen.inferior.oracle.arenas]
 

@@ -224,11 +224,12 @@ def test_a_heap_is_its_arenas_and_so_is_what_it_reserves():
 def test_mmapped_chunks_have_their_whole_mappings():
     heap = HeapBuilder()
     heap.mmapped(35 * PAGE)
-    heap.mmapped(50 * PAGE)  # the kernel makes one mapping of both
-    (first, _), (second, size) = heap.mmaps
+    heap.mmapped(50 * PAGE)  # the kernel makes one mapping of both, and so does tile
+    heap.mmapped(40 * PAGE, apart=True)
+    (first, _), (second, size), (third, more) = heap.mmaps
     spans = spans_of(heap)
-    assert spans[first] == Span(first, second, Owner.MMAPPED, None, LIBC)
-    assert spans[second] == Span(second, second + size, Owner.MMAPPED, None, LIBC)
+    assert spans[first] == Span(first, second + size, Owner.MMAPPED, None, LIBC)
+    assert spans[third] == Span(third, third + more, Owner.MMAPPED, None, LIBC)
 
 
 def test_mmapped_chunks_that_are_not_certain_own_nothing():

@@ -585,10 +585,30 @@ def test_debug_info_wins_over_the_annotated_structs():
     assert "extra" in problems[0].statement
 
 
-def test_another_copy_of_malloc_in_the_debug_library_is_ignored():
+def test_the_malloc_of_the_debug_library_is_one_of_its_own_without_a_tcache():
     heap = usual()
     target = heap.target()
     known = replace(target.objects[0].debug, path="/lib/libc_malloc_debug.so.0")
+    known.structs = {}
+    other = Image(known.path, (), target.space.memory, lambda build_id: None, known)
+    libc_s, debug = take(changed(target, objects=(other, *target.objects))).mallocs
+    assert (libc_s.libc, debug.libc) == ("/lib/libc.so.6", known.path)
+    assert [a.address for a in debug.arenas] == [a.address for a in libc_s.arenas]
+    assert not debug.caches
+    assert not [name for name in debug.parameters if name.startswith("tcache")]
+    assert {thread.arena for thread in debug.threads} == {0}
+
+
+def test_a_debug_library_that_serves_nobody_is_left_out():
+    """Nobody has called its ptmalloc_init, so all is zero but next."""
+    heap = usual()
+    state = heap.layout.state
+    address = heap.variable("unused", state.size + PAGE)
+    target = heap.target()
+    heap.field(state, address, "next", address)
+    symbols = {"main_arena": address, "mp_": address + state.size + 64}
+    known = replace(target.objects[0].debug, path="/lib/libc_malloc_debug.so.0", structs={})
+    known.addresses = symbols
     other = Image(known.path, (), target.space.memory, lambda build_id: None, known)
     assert len(take(changed(target, objects=(other, *target.objects))).mallocs) == 1
 

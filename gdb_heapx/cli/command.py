@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UsageError
+from ..heap.states import Search
 from ..report.files import check_output
 from ..report.model import Report, Schema
 from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg, parse_words
@@ -71,7 +72,8 @@ class Command:
     Where its flag --chunks is given, the function `chunks` answers instead: from a Catalogue. A
     command about the `whole` memory has an answer even if glibc malloc holds nothing, because
     another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
-    `tables` are those that its reports may have, the first one first.
+    `tables` are those that its reports may have, the first one first. `search` is how far mmapped
+    chunks are looked for.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Command:
     limit: int | None
     chunks: Function | None
     tables: tuple[Schema, ...]
+    search: Search
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -154,6 +157,7 @@ def command(
     limit: int | None = None,
     chunks: Function | None = None,
     tables: tuple[Schema, ...],
+    search: Search = Search.MAPPINGS,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -161,7 +165,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        declared = Command(name, args, function, needs, whole, limit, chunks, tables)
+        declared = Command(name, args, function, needs, whole, limit, chunks, tables, search)
         wrong = next(_faults(declared), None)
         if wrong:
             raise ValueError(f"{name}: {wrong}")

@@ -11,7 +11,7 @@ from .. import __version__
 from ..errors import escape
 from ..inventory.catalogue import Catalogue
 from ..locate.allocators import not_glibc
-from ..report.arrange import arrange
+from ..report.arrange import arrange, told_apart
 from ..report.files import write_whole
 from ..report.model import Report, Value
 from ..report.render import FORMATS, Context, missing_libraries
@@ -83,6 +83,7 @@ def execute(
             raise other
         report = _run(declared, session, reading, options)
         report = arrange(report, options["sort"], limit, columns, is_text)
+        report = told_apart(report, reading.libcs) if is_text else report
         streamed = any(table.streamed for table in report.tables)
         if streamed:
             deliver(report)
@@ -94,17 +95,17 @@ def execute(
     return Answer(DAMAGED if damaged else 0, warning)
 
 
-def _scope(options: dict[str, Any]) -> Scope:
+def _scope(declared: Command, options: dict[str, Any]) -> Scope:
     walk = not options.get("no_walk", False)
-    return Scope(walk, options["swap_in"], options.get("pad") or 0)
+    return Scope(walk, options["swap_in"], options.get("pad") or 0, declared.search)
 
 
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
     """Return what a command is about: the whole as a snapshot, or its single chunks."""
     _, needs = declared.way(options)
     if needs is Needs.CHUNKS:
-        return session.catalogue(_scope(options))
-    return session.take(_scope(options))
+        return session.catalogue(_scope(declared, options))
+    return session.take(_scope(declared, options))
 
 
 def _run(
@@ -119,7 +120,7 @@ def _run(
             own[arg.key] = session.evaluate(text) if text else None
     run, needs = declared.way(options)
     if needs is Needs.SESSION:
-        own.update(session=session, scope=_scope(options))
+        own.update(session=session, scope=_scope(declared, options))
     return run(reading, **own)
 
 

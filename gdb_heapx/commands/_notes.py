@@ -25,6 +25,7 @@ def equation(case: Case) -> Note:
         "live": case.live,
         "retained": case.retained,
         "unknown": case.unknown,
+        "foreign": case.foreign,
         "outside": case.outside,
         "whole": case.whole,
     }
@@ -40,7 +41,10 @@ def _parts(case: Case, sums: Mapping[str, int]) -> dict[str, int]:
     """Return the parts that are told, of these sums."""
     parts = {"in use": sums["live"], "free in malloc": sums["retained"]}
     if case.snapshot.allocators:
-        parts = {} if case.snapshot.unused else {"glibc malloc": sums["whole"] - sums["outside"]}
+        rest = sums["outside"] + sums["foreign"]
+        parts = {} if case.snapshot.unused else {"glibc malloc": sums["whole"] - rest}
+    elif case.worth_telling:
+        parts["sbrk of others"] = sums["foreign"]
     if case.unknown:
         parts["not readable"] = sums["unknown"]
     return {**parts, "other": sums["whole"] - sum(parts.values())} if parts else {}
@@ -67,7 +71,13 @@ def verdict(case: Case) -> Note:
     """Return what most of the memory is."""
     if case.snapshot.allocators:
         return note("not_glibc", allocators=case.snapshot.allocators)
-    amounts = {"retained": case.retained, "outside": case.outside, "live": case.live}
+    amounts = {
+        "retained": case.retained,
+        "outside": case.outside,
+        "live": case.live,
+        "foreign": case.foreign,
+        "unknown": case.unknown,
+    }
     largest = max(amounts, key=lambda each: amounts[each])  # of equal ones the first
     who = _leading(case) if largest == "outside" else None
     return note("most_is", of=largest, most=2 * amounts[largest] > case.whole, who=who)
@@ -100,8 +110,10 @@ def _usual(snapshot: Snapshot, locked: list[int]) -> Iterator[Note]:
         yield note("not_walked")
     if locked:
         yield note("locked", arenas=locked)
-    if len(snapshot.mallocs) > 1:
-        yield note("copies_of_libc", number=len(snapshot.mallocs))
+    debugging = [malloc.libc for malloc in snapshot.mallocs if malloc.debugging]
+    if len(snapshot.mallocs) - len(debugging) > 1:
+        yield note("copies_of_libc", number=len(snapshot.mallocs) - len(debugging))
+    yield from (note("debug_malloc", path=path) for path in debugging)
 
 
 def residency_note(snapshot: Snapshot | Catalogue) -> tuple[Note, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .. import __version__
 from ..cli.command import command
+from ..heap.states import Search
 from ..report.model import Column, Kind, Report, Schema
 from ._columns import LIBC
 
@@ -28,7 +29,7 @@ class _Fact(NamedTuple):
     libc: str | None = None
 
 
-@command("heapx about", whole=True, tables=(ABOUT,))
+@command("heapx about", whole=True, tables=(ABOUT,), search=Search.NONE)
 def about(snapshot: Snapshot) -> Report:
     """Say what was looked at, and how each thing was found.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..heap.states import NAMES, State
+from ..heap.states import NAMES, Search, State
 from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
@@ -101,7 +101,7 @@ NEXT = {
 }
 
 
-@command("heapx arenas", ARENA, NO_WALK, tables=(ARENAS, MMAPPED_TOTAL))
+@command("heapx arenas", ARENA, NO_WALK, tables=(ARENAS, MMAPPED_TOTAL), search=Search.NONE)
 def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     """List the arenas with their memory by state.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import NO_WALK, OF_ARENA, Arg
 from ..cli.command import command
-from ..heap.states import NAMES, REGULAR, State
+from ..heap.states import NAMES, REGULAR, Search, State
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import BIN_COLUMNS, LIBC
@@ -66,6 +66,7 @@ def bin_chunks(
     NO_WALK,
     chunks=bin_chunks,
     tables=(BINS, BIN_CHUNKS),
+    search=Search.NONE,
 )
 def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | None) -> Report:
     """List the free lists of the arenas that hold chunks.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
+from ..heap.states import Search
 from ..report.model import Column, Kind, Notes, Report, Schema, within
 from ..snapshots.figures import ArenaFigures, HeapFigures, select_arenas
 from ._columns import IN_MEMORY, LIBC
@@ -39,7 +40,7 @@ class _Heap(NamedTuple):
     heap: HeapFigures
 
 
-@command("heapx heaps", ARENA, NO_WALK, tables=(HEAPS,))
+@command("heapx heaps", ARENA, NO_WALK, tables=(HEAPS,), search=Search.NONE)
 def heaps(snapshot: Snapshot, arena: int | None) -> Report:
     """List the heaps, the regions that arenas carve into chunks.
 

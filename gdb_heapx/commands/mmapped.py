@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
-from ..heap.states import NAMES, State
+from ..heap.states import NAMES, Search, State
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
 from ..report.notes import note
 from ._columns import IN_MEMORY, LIBC
@@ -40,7 +40,7 @@ class _Mmapped(NamedTuple):
     libc: str
 
 
-@command("heapx mmapped", tables=(MMAPPED,))
+@command("heapx mmapped", tables=(MMAPPED,), search=Search.HEADERS)
 def mmapped(snapshot: Snapshot) -> Report:
     """List the chunks that have a mapping of their own.
 

@@ -112,20 +112,24 @@ def _private(case: Case, told: Collection[str]) -> dict[str, int | None]:
     """
     if case.private is None:
         return {}
-    names = ("live", "retained", "unknown", "outside", "whole")
-    live, retained, unknown, outside, whole = (case.private[name] for name in names)
-    returnable = case.snapshot.returnable_private
+    names = ("live", "retained", "unknown", "foreign", "outside", "whole")
+    live, retained, unknown, foreign, outside, whole = (case.private[name] for name in names)
+    returnable, beside = case.snapshot.returnable_private, outside + foreign
     apart = {k: case.ledger.of(o).private for o, (k, _) in OUTSIDE.items() if k in told}
+    if case.snapshot.allocators:
+        apart["anonymous"] = case.ledger.of(Owner.ANONYMOUS, Owner.SBRK).private
+    elif "sbrk" in told:
+        apart["sbrk"] = foreign
     return {
         **apart,
         "in_use": live,
         "returnable": returnable,
         "kept": None if returnable is None else retained - returnable,
         "free": retained,
-        "overhead": whole - live - retained - unknown - outside,
+        "overhead": whole - live - retained - unknown - beside,
         "unknown": unknown,
-        "malloc": whole - outside,
-        "outside": None if None in apart.values() else outside - sum(filter(None, apart.values())),
+        "malloc": whole - beside,
+        "outside": None if None in apart.values() else beside - sum(filter(None, apart.values())),
     }
 
 
@@ -136,16 +140,17 @@ def _looked_at(snapshot: Snapshot) -> Note:
 
 def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
     """Return what the whole consists of: key, letter, name and size of each part."""
-    own = case.whole - case.live - case.retained - case.outside - case.unknown
+    beside = case.outside + case.unknown + case.foreign
+    own = case.whole - case.live - case.retained - beside
     if case.snapshot.allocators:
         anonymous, names = case.amount(Owner.ANONYMOUS), ", ".join(case.snapshot.allocators)
-        glibc = ("malloc", "-", "glibc malloc", case.whole - case.outside)
+        glibc = ("malloc", "-", "glibc malloc", case.whole - case.outside - case.foreign)
         return [
             *([] if case.snapshot.unused else [glibc]),
-            ("anonymous", "#", f"anonymous: {names} is here", anonymous),
+            ("anonymous", "#", f"anonymous: {names} is here", anonymous + case.foreign),
             *_outside_parts(case, Owner.ANONYMOUS),
         ]
-    returnable = case.returnable
+    returnable, foreign = case.returnable, case.worth_telling
     retained = [("free", "#", "free, malloc keeps it", case.retained)]
     if returnable is not None:
         retained = [
@@ -157,6 +162,7 @@ def overview_parts(case: Case) -> list[tuple[str, str, str, int]]:
         *retained,
         ("overhead", "-", "malloc's own: headers, unused ends of heaps", own),
         *([("unknown", "?", "malloc's, not readable", case.unknown)] if case.unknown else ()),
+        *([("sbrk", "b", "taken by others with sbrk", foreign)] if foreign else ()),
         *_outside_parts(case),
     ]
 
@@ -176,6 +182,8 @@ SHARE = 10  # who has less than one part in so many of the whole is in the rest
 def _outside_parts(case: Case, *told: Owner) -> Iterator[tuple[str, str, str, int]]:
     """Yield what isn't malloc's: each owner that has much of it, but those told already."""
     rest, found = case.outside - case.amount(*told), case.holders
+    if not (told or case.worth_telling):
+        rest += case.foreign
     what = "code, stacks, the rest" if told else "code, stacks, other mappings"
     large = [o for o in OUTSIDE if o not in told and SHARE * case.amount(o) >= case.whole]
     for owner in sorted(large, key=lambda owner: -case.amount(owner))[:MOST]:

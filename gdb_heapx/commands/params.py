@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
+from ..heap.states import Search
 from ..report.model import Column, Kind, Notes, Report, Schema, counted, size_text
 from ..report.notes import note
-from ..why.sources import Environment, outcome, settings_of, source_of
+from ..why.sources import DEBUGGING, Environment, outcome, settings_of, source_of
 from ._columns import LIBC
 from ._notes import usual_notes
 
@@ -87,7 +88,7 @@ EFFECTS: dict[str, Callable[[Malloc, int], str]] = {
 }
 
 
-@command("heapx params", tables=(PARAMS, ENVIRONMENT))
+@command("heapx params", tables=(PARAMS, ENVIRONMENT), search=Search.NONE)
 def params(snapshot: Snapshot) -> Report:
     """Show malloc's settings, who set them, and what they do.
 
@@ -120,5 +121,6 @@ def _given(mallocs: Sequence[Malloc], environment: Environment) -> Iterator[_Giv
     """Yield what the environment sets, with what became of it."""
     for setting in settings_of(environment):
         given = f"{setting.tunable}={setting.text}" if setting.tunable else setting.text
-        outcomes = dict.fromkeys(outcome(setting, malloc) for malloc in mallocs)
+        checking = [m for m in mallocs if m.debugging and setting.name in DEBUGGING]
+        outcomes = dict.fromkeys(outcome(setting, malloc) for malloc in checking or mallocs)
         yield _Given(setting.variable, given, "; ".join(outcomes))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import command
 from ..heap.census import SizeRow, by_size, joined
+from ..heap.states import Search
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps, within
 from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
@@ -52,6 +53,7 @@ class _Share(NamedTuple):
     Arg("--group", "group sizes by power of two; size is then the smallest"),
     limit=SHOWN,
     tables=(SIZES,),
+    search=Search.HEADERS,
 )
 def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     """Count the chunks by their size, in use and free apart.

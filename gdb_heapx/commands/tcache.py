@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
+from ..heap.states import Search
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
 from ._columns import BIN_COLUMNS, LIBC
 from ._notes import usual_notes
@@ -36,7 +37,7 @@ class _TcacheBin(NamedTuple):
     bin: Bin
 
 
-@command("heapx tcache", limit=SHOWN, tables=(TCACHE_BINS,))
+@command("heapx tcache", limit=SHOWN, tables=(TCACHE_BINS,), search=Search.NONE)
 def tcache(snapshot: Snapshot) -> Report:
     """List what each thread's cache holds, by bin.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
+from ..heap.states import Search
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
 from ..report.notes import note
 from ._columns import LIBC
@@ -51,7 +52,7 @@ THREADS = Schema(
 )
 
 
-@command("heapx threads", tables=(THREADS,))
+@command("heapx threads", tables=(THREADS,), search=Search.NONE)
 def threads(snapshot: Snapshot) -> Report:
     """List the threads: the arena each allocates from, and what its tcache holds.
 

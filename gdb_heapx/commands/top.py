@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
-from ..heap.states import NAMES, State
+from ..heap.states import NAMES, Search, State
 from ..report.model import (
     ALWAYS,
     DATA_ONLY,
@@ -92,7 +92,7 @@ TOPS = Schema(
 )
 
 
-@command("heapx top", ARENA, NO_WALK, tables=(TOPS,))
+@command("heapx top", ARENA, NO_WALK, tables=(TOPS,), search=Search.NONE)
 def top(snapshot: Snapshot, arena: int | None) -> Report:
     """Show each arena's top, what free() would return of it, and what pins the rest.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ..cli.arguments import ARENA, PAD, Arg
 from ..cli.command import Needs, Session, command
 from ..errors import HeapxError
+from ..heap.states import Search
 from ..report.model import (
     ALWAYS,
     DATA_ONLY,
@@ -92,7 +93,7 @@ TRIM = Schema(
 )
 
 
-@command("heapx trim", ARENA, PAD, NOW, needs=Needs.SESSION, tables=(TRIM,))
+@command("heapx trim", ARENA, PAD, NOW, needs=Needs.SESSION, tables=(TRIM,), search=Search.NONE)
 def trim(
     snapshot: Snapshot, session: Session, scope: Scope, arena: int | None, now: bool
 ) -> Report:
@@ -161,7 +162,7 @@ def _trim_now(
             "Let the process run on, and try again.",
         )
     result = session.malloc_trim(scope)
-    after = session.take(Scope(walk=False, swap_in=scope.swap_in))
+    after = session.take(Scope(walk=False, swap_in=scope.swap_in, search=Search.NONE))
     left = {arena.address: arena.amount.resident for arena in after.arenas()}
     trimmed: list[_Trimmed] = []
     for arena in chosen:

@@ -140,6 +140,7 @@ def _looked_into() -> GdbSession:
     """Read the symbols of glibc's own files, and no others."""
     for library in ("libc", "libpthread", "ld"):
         said(f"sharedlibrary /{library}[-.0-9][^/]*$")
+    said("sharedlibrary /libc_malloc_debug[^/]*$")  # another malloc (locate/libcs.py)
     return GdbSession()
 
 

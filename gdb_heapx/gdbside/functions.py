@@ -8,12 +8,14 @@ from collections.abc import Callable
 import gdb
 
 from ..errors import HeapxError
+from ..heap.states import Search
 from ..inventory.chunk import IN_USE, Chunk
 from ..report.notes import sentence
 from ..snapshots.malloc import Scope
 from .session import GdbSession
 from .values import address_of
 
+COUNTED = Scope(search=Search.NONE)
 OUTSIDE = -1  # the arena of what is in none
 
 
@@ -68,7 +70,7 @@ def _state(address: gdb.Value) -> str:
 
 def _in_use() -> int:
     """Return the bytes that the program holds, in all arenas and mmapped: $_heapx_in_use()."""
-    return _known(GdbSession().take(Scope()).in_use, "what is in use")
+    return _known(GdbSession().take(COUNTED).in_use, "what is in use")
 
 
 def _free() -> int:
@@ -76,7 +78,7 @@ def _free() -> int:
 
     In tcaches, fastbins and bins, and in tops.
     """
-    return _known(GdbSession().take(Scope()).free, "what is free")
+    return _known(GdbSession().take(COUNTED).free, "what is free")
 
 
 def _known(amount: int | None, what: str) -> int:

@@ -46,10 +46,11 @@ class GdbSession:
                 f"thread {lwp} is inside {function}: malloc_trim could wait for it forever",
                 "Let the process run on, and try again.",
             )
-        target, pad = _opened(scope).target, scope.pad
+        opened, pad = _opened(scope), scope.pad
+        target, debug = opened.target, (m.libc.image for m in opened.mallocs if m.libc.debugs)
         if pad >> 8 * target.space.word:
             raise UsageError(f"--pad {pad} is more than any memory of this process")
-        found = (image.function("malloc_trim") for image in glibc_images(target))
+        found = (image.function("malloc_trim") for image in (*glibc_images(target), *debug))
         addresses = [address for address in found if address is not None]
         if not addresses:
             raise HeapxError("libc has no function malloc_trim")

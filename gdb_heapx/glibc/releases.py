@@ -22,7 +22,7 @@ DEFAULT_MMAPS_MAX = 65536
 
 # The functions of malloc.c, arena.c and hooks.c that change the heap, by any of their names.
 MALLOC_FUNCTIONS = re.compile(
-    r"(__libc_|__GI___libc_|__)?(malloc|calloc|realloc|free|cfree|memalign|malloc_trim|mallopt"
+    r"(__libc_|__GI___libc_|__debug_|__)?(malloc|calloc|realloc|free|cfree|memalign|malloc_trim|mallopt"
     r"|posix_memalign|aligned_alloc|valloc|pvalloc|mallinfo2?|malloc_info)(_check|2)?$"
     r"|_int_(malloc|free|realloc|memalign).*|sysmalloc.*|systrim.*|heap_trim.*|malloc_consolidate"
     r"|unlink_chunk.*|tcache_.*|arena_get.*|reused_arena|(grow|shrink|new|alloc_new)_heap.*"
@@ -246,6 +246,15 @@ UNSEEN = (
     *("MALLOC_CHECK_", "MALLOC_PERTURB_", "MALLOC_TRACE"),
     *("glibc.malloc.check", "glibc.malloc.perturb", "glibc.malloc.mxfast"),
 )
+
+
+def without_tcache(layout: Layout) -> Layout:
+    """Return the layout of the malloc in libc_malloc_debug.so.0: malloc.c, compiled without its
+    tcache (2.34, malloc/malloc-debug.c and malloc-check.c).
+    """
+    fields = tuple(field for field in MALLOC_PAR if not field.name.startswith("tcache"))
+    par = lay_out("malloc_par", fields, layout.word, layout.release)
+    return replace(layout, par=par, tcache=None)
 
 
 def thread_list_in_loader(release: Release) -> bool:

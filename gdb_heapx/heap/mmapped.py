@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Sequence
 from operator import eq
 from typing import NamedTuple
 
-from ..errors import MemoryFault, Problem
-from ..glibc.layout import FLAGS, IS_MMAPPED, Layout, align_down, align_up
-from ..target.mappings import Mapping
+from ..errors import MemoryFault
+from ..glibc.layout import FLAGS, IS_MMAPPED, Layout, align_up
+from ..target.mappings import Mapping, merged
+from ..target.pages import SWAPPED
 from ..target.space import Space
-from .holes import missing, next_touched
+from .holes import next_touched
 
 HUGE = 1  # 2.43: bit 0 of prev_size says that the mapping has huge pages
 AT_ONCE = 1 << 20  # bytes read
-BAD_MMAPPED = "bad_mmapped"
-FEW, MOST_GAPS = 2, 500  # damaged chunks that are looked for, and the places tried
+MANY_PAGES = 16  # of a chunk: only the page behind it is read then
 
 
 class MmappedChunk(NamedTuple):
@@ -33,106 +32,144 @@ class MmappedChunk(NamedTuple):
         return self.end - self.start
 
 
+class Stretch(NamedTuple):
+    """Memory that headers may lie in, and up to where their chunks may reach."""
+
+    start: int
+    end: int
+    limit: int
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and self.start <= address < self.end
+
+
+def stretches(mappings: Iterable[Mapping]) -> list[Stretch]:
+    """Return anonymous mappings as stretches: those side by side are one.
+
+    The kernel cuts a mapping of malloc's where a part of it is to be treated otherwise (madvise,
+    mlock, mbind, a name), and merges neighbours. A part that can't be read (mprotect) holds no
+    header, but belongs to the chunk around it.
+    """
+    parts = list(mappings)
+    walls = iter(merged((part.start, part.end) for part in parts))
+    found: list[Stretch] = []
+    limit = 0
+    for start, end in merged((p.start, p.end) for p in parts if p.permissions.startswith("r")):
+        while limit < end:
+            _, limit = next(walls)
+        found.append(Stretch(start, end, limit))
+    return found
+
+
 def find_mmapped(
-    space: Space, layout: Layout, mappings: list[Mapping], number: int, total: int
-) -> tuple[MmappedChunk, ...]:
-    """Return the mmapped chunks in `mappings`: `number` of them, `total` bytes, if all goes well.
+    space: Space, layout: Layout, places: Sequence[Stretch], number: int, total: int
+) -> list[MmappedChunk]:
+    """Return the mmapped chunks in these places: `number` of them, `total` bytes, if all goes well.
 
-    First at page boundaries, where malloc and large alignments put them; then, if they are too few,
-    anywhere in the pages that belong to none.
+    First where mappings begin, since malloc puts a header there, aligned or not; then, if they are
+    too few, anywhere in the pages that belong to none.
     """
-    found: list[MmappedChunk] = []
     if not number:
-        return ()
-    for deep in (False, True):
-        found = [c for m in mappings for c in _scan(space, layout, m, deep)]
-        if are_all(found, number, total):
-            break
-    return tuple(found)
+        return []
+    found, at = list[MmappedChunk](), 0
+    for place in places:
+        for chunk in _scan(space, layout, place._replace(start=max(place.start, at))):
+            found.append(chunk)
+            at = chunk.end
+    if len(found) < number and sum(chunk.mapping for chunk in found) < total:
+        rest = [s for place in places for s in gaps(place, found)]
+        found += [chunk for place in rest for chunk in _scan_deep(space, layout, place)]
+        found.sort()
+    return found
 
 
-def are_all(found: Sequence[MmappedChunk], number: int, total: int) -> bool:
-    """Tell whether these are the mmapped chunks that mp_ counts."""
-    return len(found) == number and sum(chunk.mapping for chunk in found) == total
+def gaps(place: Stretch, found: Sequence[MmappedChunk]) -> Iterator[Stretch]:
+    """Yield the parts of a stretch that lie in no chunk; these are in order."""
+    at = place.start
+    low, high = 0, len(found)
+    while low < high:  # bisect's key is Python 3.10's
+        middle = (low + high) // 2
+        low, high = (low, middle) if found[middle].end > at else (middle + 1, high)
+    while low < len(found) and found[low].start < place.end:
+        chunk = found[low]
+        if at < chunk.start:
+            yield Stretch(at, chunk.start, chunk.start)
+        at, low = chunk.end, low + 1
+    if at < place.end:
+        limit = found[low].start if low < len(found) else place.limit
+        yield Stretch(at, place.end, min(place.limit, limit))
 
 
-def find_damaged(
-    space: Space,
-    layout: Layout,
-    mappings: list[Mapping],
-    found: Sequence[MmappedChunk],
-    number: int,
-    total: int,
-) -> list[tuple[MmappedChunk, Problem]]:
-    """Return the chunks that are missing among those found, each with the problem that its header
-    is damaged; [] where it isn't certain which they are.
+def _scan(space: Space, layout: Layout, place: Stretch) -> Iterator[MmappedChunk]:
+    """Yield the chunks of a stretch whose headers are where their mappings begin.
 
-    They are the gaps between the others that have the bytes that are missing, if there is only one
-    choice. A header that is swapped out or can't be read isn't damaged.
+    A block is read once. Behind a large chunk it is a page; it grows as long as there is none.
     """
-    lacking, size = number - len(found), total - sum(chunk.mapping for chunk in found)
-    if not 0 < lacking <= FEW or size <= 0:
-        return []
-    gaps = [gap for gap in _gaps(mappings, found) if gap[1] - gap[0] <= size][:MOST_GAPS]
-    choices = [c for c in combinations(gaps, lacking) if sum(e - s for s, e in c) == size]
-    if len(choices) != 1:
-        return []
-    return [each for gap in choices[0] for each in _damaged(space, layout, *gap)]
+    page, lead = space.page, layout.first_chunk(place.start) - place.start
+    first, step = lead // space.word, space.page // space.word
+    address = next_touched(space.residency, page, place.start, place.end)
+    at_once = page
+    while address < place.end:
+        words = _block(space, address, min(at_once, place.end - address))
+        prev_sizes, sizes = words[first::step], words[first + 1 :: step]
+        index = large = 0
+        while index < len(sizes):
+            chunk = None
+            if sizes[index] & FLAGS == IS_MMAPPED:
+                begin = address + index * page
+                chunk = chunk_of(space, layout, begin + lead, prev_sizes[index], sizes[index])
+                if chunk and (chunk.start != begin or chunk.end > place.limit):
+                    chunk = None
+            pages = chunk.mapping // page if chunk else 1
+            large = pages if chunk else large
+            index += pages
+            if chunk:
+                yield chunk
+        address += index * page
+        at_once = page if large >= MANY_PAGES else min(4 * at_once, AT_ONCE)
+        if at_once > page:  # what nobody has touched has no header
+            address = next_touched(space.residency, page, address, place.end)
 
 
-def _gaps(mappings: list[Mapping], found: Sequence[MmappedChunk]) -> Iterator[tuple[int, int]]:
-    """Yield the parts of the mappings that lie in no chunk."""
-    for mapping in mappings:
-        at = mapping.start
-        for chunk in sorted(found, key=lambda chunk: chunk.start):
-            if chunk.start in mapping:
-                if at < chunk.start:
-                    yield at, chunk.start
-                at = chunk.end
-        if at < mapping.end:
-            yield at, mapping.end
+def _scan_deep(space: Space, layout: Layout, place: Stretch) -> Iterator[MmappedChunk]:
+    """Yield the chunks of a stretch whose headers lie anywhere in its pages."""
+    page, address, free_from = space.page, place.start, place.start
+    while (address := next_touched(space.residency, page, address, place.end)) < place.end:
+        words = _block(space, address, min(AT_ONCE, place.end - address))
+        end = address + len(words) * space.word
+        while address < end:
+            here = words[len(words) - (end - address) // space.word :][: page // space.word]
+            found = _in_page(space, layout, here, address)
+            fits = (c for c in found if free_from <= c.start and c.end <= place.limit)
+            chunk = next(fits, None)
+            if chunk:
+                yield chunk
+                free_from = chunk.end
+            address = chunk.end if chunk else address + page
 
 
-def _damaged(
-    space: Space, layout: Layout, start: int, end: int
-) -> Iterator[tuple[MmappedChunk, Problem]]:
-    """Yield the chunk whose mapping this is, with what is wrong."""
-    address = layout.first_chunk(start)
-    try:
-        prev_size, word = space.words(address, 2)
-    except MemoryFault:
-        return
-    chunk = MmappedChunk(address, end - address - layout.mmap_header, start, end)
-    statement = (
-        f"mmapped chunk {address:#x} has prev_size {prev_size:#x} and the size word {word:#x}; by "
-        f"glibc's count its mapping has {end - start:,} bytes"
-    )
-    yield chunk, Problem(BAD_MMAPPED, statement, address)
-
-
-def _scan(space: Space, layout: Layout, mapping: Mapping, deep: bool) -> Iterator[MmappedChunk]:
-    """Yield the chunks in one mapping of the kernel, which may be several of malloc's."""
-    address = free_from = mapping.start
-    while (address := _touched(space, address, mapping)) < mapping.end:
-        size = min(AT_ONCE, mapping.end - address)
-        if missing(space.residency, address, address + size)[1]:
-            size = space.page  # reading brings swapped pages back
-        words = _readable_words(space, address, size)
-        chunk = _first(space, layout, words, address, free_from, mapping.end, deep)
+def _in_page(
+    space: Space, layout: Layout, words: Sequence[int], address: int
+) -> Iterator[MmappedChunk]:
+    """Yield what may be a chunk whose header is in this page: in the mapping's first one, or right
+    before the next page, where an aligned chunk has it.
+    """
+    offsets = range(0, space.page, layout.header)
+    same = map(eq, words[:: layout.header // space.word], offsets)
+    likely = {offset for offset, hit in zip(offsets, same) if hit}
+    for offset in sorted(likely | {space.page - layout.header}):
+        where = offset // space.word
+        chunk = chunk_of(space, layout, address + offset, words[where], words[where + 1])
         if chunk:
-            yield _aligned(space, layout, chunk)
-            address = free_from = chunk.end
-        else:
-            address += size
+            yield chunk
 
 
-def _touched(space: Space, address: int, mapping: Mapping) -> int:
-    """Return where the next page of a mapping is that may hold a header: someone has written it."""
-    return next_touched(space.residency, space.page, address, mapping.end)
-
-
-def _readable_words(space: Space, address: int, size: int) -> Sequence[int]:
-    """Return the words of a block; zeros where a page can't be read, such as a stack's guard."""
+def _block(space: Space, address: int, size: int) -> Sequence[int]:
+    """Return the words of a block, but not more than a page where pages are swapped out, since
+    reading brings them back; zeros where a page can't be read, such as a stack's guard.
+    """
+    states = space.residency.states(address, address + size) if space.residency else b""
+    size = space.page if SWAPPED in states else size
     try:
         return space.words(address, size // space.word)
     except MemoryFault:
@@ -146,71 +183,48 @@ def _readable_words(space: Space, address: int, size: int) -> Sequence[int]:
         return words
 
 
-def _first(
-    space: Space,
-    layout: Layout,
-    words: Sequence[int],
-    base: int,
-    free_from: int,
-    limit: int,
-    deep: bool,
-) -> MmappedChunk | None:
-    """Return the first chunk whose header is in this block."""
-    page = space.page // space.word
-    for index in range(0, len(words), page):
-        at = base + index * space.word
-        aligned = layout.header // space.word
-        candidates = [layout.first_chunk(at) - at, space.page - layout.header]
-        if deep:
-            prev_sizes = words[index : index + page : aligned]
-            offsets = range(0, space.page, layout.header)
-            same = map(eq, prev_sizes, offsets)
-            candidates += [o for o, hit in zip(offsets, same) if hit]
-        for offset in sorted(set(candidates)):
-            where = index + offset // space.word
-            if where + 1 >= len(words) or words[where + 1] & FLAGS != IS_MMAPPED:
-                continue
-            chunk = _chunk(space, layout, at + offset, words[where], words[where + 1])
-            begin = align_down(free_from, space.page)
-            if chunk and begin <= chunk.start and chunk.end <= limit:
-                return chunk
-    return None
-
-
-def _aligned(space: Space, layout: Layout, chunk: MmappedChunk) -> MmappedChunk:
+def with_header(space: Space, layout: Layout, chunk: MmappedChunk) -> MmappedChunk:
     """Return the chunk that an aligned allocation made of another one, in the same mapping; that
     one itself without any.
 
-    The first header stays where it was. The second one lies before an address that is aligned, and
-    at least MINSIZE behind the first (malloc.c, _int_memalign).
+    The first header stays where it was. The second one lies before the first address that is
+    aligned, and at least MINSIZE behind the first (malloc.c, _int_memalign).
     """
     alignment = 2 * layout.alignment
+    tried: set[int] = set()
+    head = _block(space, chunk.start, space.page)
     while chunk.address + alignment < chunk.end:
-        user = align_up(chunk.address + layout.header, alignment)
-        for address in (user - layout.header, user - layout.header + alignment):
-            if chunk.address < address and address + layout.header < chunk.end:
-                try:
-                    found = _chunk(space, layout, address, *space.words(address, 2))
-                except MemoryFault:
-                    continue
-                if found and (found.start, found.end) == (chunk.start, chunk.end):
-                    return found
+        address = align_up(chunk.address + layout.header, alignment) - layout.header
+        if address - chunk.address < layout.min_size:
+            address += alignment
         alignment *= 2
+        if address in tried or address + layout.header >= chunk.end:
+            continue
+        tried.add(address)
+        at = (address - chunk.start) // space.word
+        try:
+            prev_size, size = head[at : at + 2] if at < len(head) else space.words(address, 2)
+        except MemoryFault:
+            continue
+        found = chunk_of(space, layout, address, prev_size, size)
+        if found and (found.start, found.end) == (chunk.start, chunk.end):
+            return found
     return chunk
 
 
-def _chunk(
+def chunk_of(
     space: Space, layout: Layout, address: int, prev_size: int, size: int
 ) -> MmappedChunk | None:
     """Return the chunk that this header describes, None if it can't be one.
 
     To 2.42 prev_size + size is the mapping; from 2.43 (614cfd0f8a) the header is not in `size`.
     """
-    offset = prev_size & ~HUGE if layout.mmap_header else prev_size
-    total = offset + (size & ~FLAGS) + layout.mmap_header
-    if size & FLAGS != IS_MMAPPED or not size & ~FLAGS:
+    if size & FLAGS != IS_MMAPPED or size <= FLAGS:
         return None
-    if (address - offset) % space.page or total % space.page:
+    page, own = space.page, layout.mmap_header
+    offset = prev_size & ~HUGE if own else prev_size
+    start, size = address - offset, size - IS_MMAPPED
+    end = address + size + own
+    if start % page or end % page or start < 0:
         return None
-    start = address - offset
-    return MmappedChunk(address, size & ~FLAGS, start, start + total)
+    return MmappedChunk(address, size, start, end)

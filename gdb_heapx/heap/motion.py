@@ -45,7 +45,7 @@ class Motion(NamedTuple):
 
 def abort_message(target: Target, libc: Libc) -> str | None:
     """Return what glibc said when it ended the process (__abort_msg), None if it didn't."""
-    address = own_variable(target, libc.image, libc.main_arena, "__abort_msg")
+    address = own_variable(target, libc.own, libc.inside, "__abort_msg")
     try:
         message = target.space.read_word(address) if address is not None else 0
         if not message:

@@ -38,3 +38,11 @@ NAMES: dict[int, str] = {
 STATES = (State.IN_USE, State.TCACHE, State.FAST, State.BINNED, State.TOP, State.OVERHEAD)
 REGULAR = (State.UNSORTED, State.SMALL, State.LARGE)  # in the order in which malloc looks at them
 HELD_FREE = (State.TCACHE, State.FAST, State.BINNED, State.TOP)  # what malloc can give out again
+
+
+class Search(IntEnum):
+    """How far mmapped chunks are looked for: not at all, since glibc counts them; where their
+    mappings are; and where in these each header is, which aligned chunks have somewhere inside.
+    """
+
+    NONE, MAPPINGS, HEADERS = range(3)

@@ -107,12 +107,16 @@ def read_caches(
     places: Places,
 ) -> Caches:
     """Return the tcaches of every thread; they and their chunks are added to `places`."""
+    if libc.debugs:  # it has one arena, for all threads (malloc/malloc-check.c)
+        every = {thread.lwp: libc.main_arena for thread in target.facts.threads}
+        return Caches("libc_malloc_debug.so has no tcache", thread_arena=every)
     if libc.layout.tcache is None:
         return Caches(f"glibc {libc.layout.release[0]}.{libc.layout.release[1]} has no tcache")
     blocks = thread_blocks(target, libc)
     space, threads = target.space, target.facts.threads
     offsets = find_offsets(space, libc, blocks, arenas, index)
-    missing = _missing(threads, blocks) or _not_located(libc, blocks, offsets)
+    served = any(arena.system for arena in arenas)
+    missing = _missing(threads, blocks) or (_not_located(libc, blocks, offsets) if served else None)
     caches = Caches(f"{blocks.how}; offset by {offsets.how}", missing)
     if blocks.damaged is not None:
         statement = f"{blocks.missing} at {blocks.damaged:#x}"

@@ -92,6 +92,11 @@ class Catalogue:
         self.allocators = opened.allocators(self.unused)
         self._lost = opened.lost
 
+    @property
+    def libcs(self) -> tuple[str, ...]:
+        """The libcs, by names that tell them apart."""
+        return tuple(each.path for each in self.inventories)
+
     def arenas(self) -> tuple[Arena, ...]:
         """Return the arenas of every libc, the program's own first."""
         return tuple(arena for each in self.inventories for arena in each.arenas)

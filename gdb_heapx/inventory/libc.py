@@ -95,7 +95,7 @@ class Inventory:
     @property
     def mmapped(self) -> tuple[MmappedChunk, ...]:
         """The mmapped chunks; none where those that were found aren't those that mp_ counts."""
-        return self._mmapped.chunks if self._mmapped.certain else ()
+        return self.reading.mmapped_headers if self._mmapped.certain else ()
 
     @property
     def uncertain_mmapped(self) -> Note | None:

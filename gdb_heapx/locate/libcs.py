@@ -12,7 +12,7 @@ from ..errors import LAYOUT_DIFFERS, HeapxError, MemoryFault, Problem
 from ..glibc import releases
 from ..glibc.layout import Layout, Release, Struct
 from ..target.facts import Facts
-from ..target.images import Image
+from ..target.images import Image, base_name
 from ..target.space import Record, Space
 from ..target.target import Target
 from .by_structure import find_main_arena, find_mp, is_main_arena, is_mp_at
@@ -48,7 +48,8 @@ class Libc:
     """One glibc of the target whose malloc can be read.
 
     `proven` is False where something was guessed or given by hand, so that only the chunks can
-    prove it.
+    prove it. `debugs` is None but for the malloc of libc_malloc_debug.so: there it is the libc that
+    this one stands before, whose break it moves. `copy` tells apart those of one file (dlmopen).
     """
 
     image: Image
@@ -58,10 +59,23 @@ class Libc:
     found: tuple[Found, ...]
     problems: tuple[Problem, ...]
     proven: bool
+    debugs: Image | None = None
+    copy: int = 1
 
     @property
     def path(self) -> str:
-        return self.image.path
+        """Its name, which no other one of the target has."""
+        return self.image.path if self.copy == 1 else f"{self.image.path} ({self.copy})"
+
+    @property
+    def own(self) -> Image:
+        """The libc's own file, which has what isn't malloc's."""
+        return self.debugs or self.image
+
+    @property
+    def inside(self) -> int:
+        """An address in that file."""
+        return self.debugs.start if self.debugs else self.main_arena
 
 
 class Place(NamedTuple):
@@ -149,11 +163,17 @@ def find_libcs(target: Target, given: Given = NOTHING_GIVEN) -> list[Candidates]
     HeapxError where what the user gave can't be right.
     """
     images = glibc_images(target)
+    debug = debug_images(target) if images else []
+    places = (*images, *debug)
     for address in (given.main_arena, given.mp):
-        if address is not None and not any(i for i in images if not i.mappings or address in i):
+        if address is not None and not any(not i.mappings or address in i for i in places):
             raise HeapxError(f"{address:#x}, set by hand, is not in the data of any libc")
     found = [Candidates(image, tuple(_candidates(target, image, given))) for image in images]
-    return sorted(found, key=lambda each: _namespace(target, each)) if len(found) > 1 else found
+    if len(found) > 1:
+        found.sort(key=lambda each: _namespace(target, each))
+    first = found[0].image if found else None
+    of_debug = (Candidates(i, tuple(_candidates(target, i, given, first))) for i in debug)
+    return [*found, *of_debug]
 
 
 def _namespace(target: Target, candidates: Candidates) -> int:
@@ -173,6 +193,13 @@ def glibc_images(target: Target) -> list[Image]:
     return renamed or [i for i in likely if i.static or (i.elf is None and "libc" in i.path)]
 
 
+def debug_images(target: Target) -> list[Image]:
+    """Return the files that are libc_malloc_debug.so: with MALLOC_CHECK_ it serves by a malloc of
+    its own (2.34), else it hands on to libc's.
+    """
+    return [i for i in target.objects if base_name(i.path).startswith(DEBUG_MALLOC)]
+
+
 def _is_libc(image: Image) -> bool:
     return (
         image.address("__libc_version") is not None
@@ -181,14 +208,16 @@ def _is_libc(image: Image) -> bool:
     )
 
 
-def _candidates(target: Target, image: Image, given: Given) -> Iterator[Libc]:
+def _candidates(
+    target: Target, image: Image, given: Given, debugs: Image | None = None
+) -> Iterator[Libc]:
     """Yield what the malloc of a file may be: by its release, else by each that fits."""
-    known = find_release(target.space, image, given)
+    known = find_release(target.space, debugs or image, given)
     wrong: list[HeapxError] = []
     fit = False
     for release, found in (known,) if known else _possible_releases(target.facts):
         try:
-            libc = _read(target, image, given, release, found, known is not None)
+            libc = _read(target, image, given, release, found, known is not None, debugs)
         except HeapxError as error:
             wrong.append(error)
             continue
@@ -240,11 +269,17 @@ def _possible_releases(facts: Facts) -> Iterator[tuple[Release, Found]]:
 
 
 def _read(
-    target: Target, image: Image, given: Given, release: Release, found: Found, release_told: bool
+    target: Target,
+    image: Image,
+    given: Given,
+    release: Release,
+    found: Found,
+    release_told: bool,
+    debugs: Image | None,
 ) -> Libc | None:
     """Return a file's malloc, if it is where glibc of this release would have it."""
     space = target.space
-    layout, how, problems = _layout(target.facts, image, release)
+    layout, how, problems = _layout(target.facts, image, release, debugs is not None)
     arena = _locate(Place(space, image, layout, given), "main_arena")
     if arena is None:
         return None
@@ -274,12 +309,16 @@ def _read(
         ),
         tuple(problems),
         certain,
+        debugs,
     )
 
 
-def _layout(facts: Facts, image: Image, release: Release) -> tuple[Layout, str, list[Problem]]:
+def _layout(
+    facts: Facts, image: Image, release: Release, debugs: bool
+) -> tuple[Layout, str, list[Problem]]:
     """Return the layout from debug info, compared with the annotated structs of this release."""
     ours = releases.annotated_layout(facts.word, facts.machine, release)
+    ours = releases.without_tcache(ours) if debugs else ours
     state, par = image.struct("malloc_state"), image.struct("malloc_par")
     heap_info = image.struct("_heap_info")
     if state is None or par is None or heap_info is None:

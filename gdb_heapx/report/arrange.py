@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .model import Findings, Kind, Note, Notes, Report, Row, Steps, Table
+from .model import ALWAYS, Findings, Kind, Note, Notes, Report, Row, Steps, Table
 from .notes import note
 
 STREAMED = 40  # rows
@@ -61,6 +62,28 @@ def arrange(
     if not found:  # nothing is shown that could be followed up
         blocks = [block for block in blocks if not isinstance(block, Steps)]
     return replace(report, blocks=_noted(blocks, notes))
+
+
+def told_apart(report: Report, libcs: Sequence[str]) -> Report:
+    """Return a report for people to read whose tables show of which libc each row is, by names as
+    short as tell them apart; as it is where there is only one.
+    """
+    if len(libcs) < 2:
+        return report
+    short = [re.sub(r"\.so[.\d]*", "", path.rpartition("/")[2]) for path in libcs]
+    names = dict(zip(libcs, short if len(set(short)) == len(libcs) else libcs))
+    return replace(report, blocks=tuple(_with_libc(block, names) for block in report.blocks))
+
+
+def _with_libc(block: object, names: Mapping[str, str]) -> object:
+    column = block.column("libc") if isinstance(block, Table) else None
+    if not isinstance(block, Table) or column is None:
+        return block
+    at = block.columns.index(column)
+    shown = replace(column, rank=ALWAYS, absent="")
+    columns = (*block.columns[:at], shown, *block.columns[at + 1 :])
+    rows = ((*row[:at], names.get(str(row[at])), *row[at + 1 :]) for row in block.rows)
+    return replace(block, columns=columns, rows=rows if block.streamed else list(rows))
 
 
 def _arranged(block: object, table: Table, rows: Sequence[Row]) -> object:

@@ -37,6 +37,8 @@ _MOST = {
     "retained": "was freed by the program: glibc malloc keeps it",
     "live": "is in use: the program holds it, and no malloc setting gives it back",
     "outside": "isn't malloc's",
+    "foreign": "was taken with sbrk, but not by glibc malloc: heapx why tells where",
+    "unknown": "could not be read: the problems and notes tell why",
 }
 
 
@@ -170,6 +172,10 @@ SENTENCES: dict[str, Callable[..., str]] = {
     ),
     "copies_of_libc": lambda number: (
         f"{number} copies of libc are loaded, each with its own arenas."
+    ),
+    "debug_malloc": lambda path: (
+        f"{path} serves malloc here, by an arena of its own, because MALLOC_CHECK_ or "
+        "glibc.malloc.check asks for it. libc's own malloc stands beside it."
     ),
     "libc_not_read": lambda path: (
         f"The malloc of {path} was not found: what it holds counts as other memory."

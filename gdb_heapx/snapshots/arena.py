@@ -68,6 +68,7 @@ class ArenaReading:
             free_by_size=_by_power(map(_free_and_absent, self.walked or ())),
             census=self._census(),
             whatif=whatif,
+            foreign=sum_of(amount_of(self.residency, *gap) for gap in self._gaps()),
         )
 
     @property
@@ -189,6 +190,14 @@ class ArenaReading:
                 yield heap.address, heap.first
                 if self.arena.top not in heap:
                     yield heap.end - self.layout.min_size, heap.end
+
+    def _gaps(self) -> Iterator[tuple[int, int]]:
+        """Yield what another user of sbrk took, behind two fenceposts (malloc.c, sysmalloc)."""
+        segments = self.walked if self.arena.main and self.arena.contiguous else None
+        for part in segments or ():
+            start = part.tally.end + 2 * self.layout.header
+            if part.whole and self.arena.top not in part.heap and start < part.heap.end:
+                yield start, part.heap.end
 
     def _structs(self, start: int, end: int) -> int:
         """Return the bytes of the tcaches that lie in [start, end)."""

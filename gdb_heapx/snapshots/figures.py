@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import UsageError
 from ..heap.arenas import Arena
 from ..heap.states import State
-from ..target.amounts import Amount, sum_of
+from ..target.amounts import NOTHING, Amount, sum_of
 
 if TYPE_CHECKING:
     from ..glibc.systrim import Ending
@@ -51,7 +51,8 @@ class ArenaFigures:
     chunks were walked over, or where they and the lists don't agree. `used_by_size` (with cached
     chunks) and `free_by_size` (without what is known to be absent from memory) are bytes by the
     chunk size's highest power of two, `census` counts the chunks by their exact size, None where
-    those in use weren't counted.
+    those in use weren't counted. `foreign` is what another user of sbrk took between chunks; it
+    counts as overhead, as it does in `system`.
     """
 
     libc: str
@@ -72,6 +73,7 @@ class ArenaFigures:
     used_by_size: Mapping[int, int]
     free_by_size: Mapping[int, int]
     census: Census | None
+    foreign: Amount = NOTHING
     whatif: WhatIf | None = None
 
     @property

@@ -15,7 +15,7 @@ from .regions import APART, EMPTY, Owner, Region
 from .take import Snapshot
 
 # What isn't outside of malloc.
-INSIDE = (*MALLOC, *EMPTY, Owner.HEAP, Owner.UNKNOWN, *APART)
+INSIDE = (*MALLOC, *EMPTY, Owner.HEAP, Owner.UNKNOWN, Owner.SBRK, *APART)
 UNNAMED = "unnamed anonymous memory"
 SHARED_ANONYMOUS = "shared anonymous memory"
 

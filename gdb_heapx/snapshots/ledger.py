@@ -66,7 +66,9 @@ class Ledger:
 
 
 def account(snapshot: Snapshot) -> Ledger:
-    """Return the ledger of a snapshot."""
+    """Return the ledger of a snapshot; ValueError where mmapped chunks have no place in it."""
+    if not snapshot.searched:
+        raise ValueError("mmapped chunks were only counted")
     arenas = {arena.address: arena for arena in snapshot.arenas()}
     groups: dict[tuple[Owner, int | None, str | None, int | None], list[Region]] = defaultdict(list)
     for region in snapshot.regions:
@@ -135,7 +137,13 @@ def _shared(snapshot: Snapshot) -> tuple[int, int]:
 
 
 def _by_state(arena: ArenaFigures, heaps: Entry) -> list[Entry]:
-    """Divide an arena's heaps by the state of their bytes; what can't be told is unknown."""
+    """Divide an arena's heaps by the state of their bytes; what can't be told is unknown.
+
+    What others took by sbrk between its chunks is overhead to the arena, and theirs here.
+    """
+    amounts: dict[Owned, Amount] = dict(arena.amounts.items())
+    amounts[State.OVERHEAD] -= arena.foreign
+    amounts[Owner.SBRK] = arena.foreign
     rest = heaps.amount - sum_of(arena.amounts.values())
     unknown = [heaps._replace(owner=Owner.UNKNOWN, amount=rest)] if rest.bytes else []
-    return [heaps._replace(owner=s, amount=amount) for s, amount in arena.amounts.items()] + unknown
+    return [heaps._replace(owner=s, amount=amount) for s, amount in amounts.items()] + unknown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import Problem, gathered
@@ -11,7 +11,9 @@ from ..glibc import releases
 from ..glibc.layout import Layout
 from ..heap.arenas import Arena
 from ..heap.census import Census
-from ..heap.mmapped import BAD_MMAPPED, MmappedChunk
+from ..heap.counted import BAD_MMAPPED
+from ..heap.mmapped import MmappedChunk
+from ..heap.states import Search
 from ..heap.tcaches import Caches, Tcache, ThreadCache
 from ..locate.libcs import Found, Libc
 from ..report.model import Note
@@ -19,7 +21,7 @@ from ..target.amounts import Amount, amount_of
 from ..target.facts import Thread
 from .figures import ArenaFigures, Check
 from .outcomes import Outcomes
-from .reading import Identity, MallocReading
+from .reading import Identity, MallocReading, Mmapped
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Scope:
     """How much of a target to read.
 
     `walk` over the chunks, or follow lists only; bring back `swap_in` bytes of swap at most (None:
-    procfs.swap_allowance); `pad` is what malloc_trim is asked to leave.
+    procfs.swap_allowance); `pad` is what malloc_trim is asked to leave; `search` says how far
+    mmapped chunks are looked for, which nothing needs that only counts them.
     """
 
     walk: bool = True
     swap_in: int | None = None
     pad: int = 0
+    search: Search = Search.HEADERS
 
 
 EVERYTHING = Scope()
@@ -56,9 +60,10 @@ class MallocThread:
 class Malloc:
     """The malloc of one libc.
 
-    `mmapped_certain` is False where the chunks that were found are not those that mp_ counts;
-    `mmapped_cached` are those in a tcache, `mmapped_amounts` what the mapping of each has.
-    `program_break` is libc's view of brk.
+    `mmapped_certain` is False where the chunks that were found are not those that mp_ counts, and
+    where none were looked for; `mmapped_cached` are those in a tcache, with the bytes of their
+    mappings, `mmapped_amounts` what the mapping of each has (with Search.HEADERS only).
+    `program_break` is libc's view of brk. `debugging` tells the malloc of libc_malloc_debug.so.
     """
 
     libc: str
@@ -70,7 +75,7 @@ class Malloc:
     threads: tuple[MallocThread, ...]
     mmapped: tuple[MmappedChunk, ...]
     mmapped_certain: bool
-    mmapped_cached: frozenset[int]
+    mmapped_cached: Mapping[int, int]
     mmapped_amounts: tuple[Amount, ...]
     parameters: dict[str, int]
     defaults: dict[str, int]
@@ -79,6 +84,7 @@ class Malloc:
     checks: tuple[Check, ...]
     problems: tuple[Problem, ...]
     notes: tuple[Note, ...]
+    debugging: bool = False
 
     @property
     def identity(self) -> Identity:
@@ -93,8 +99,8 @@ class Malloc:
     @property
     def mmapped_in_use(self) -> int | None:
         """The same without the chunks that a tcache holds."""
-        cached = (c.mapping for c in self.mmapped if c.address in self.mmapped_cached)
-        return None if self.mmapped_bytes is None else self.mmapped_bytes - sum(cached)
+        cached = sum(self.mmapped_cached.values())
+        return None if self.mmapped_bytes is None else self.mmapped_bytes - cached
 
     @property
     def mmapped_lost(self) -> int:
@@ -122,7 +128,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     walk = scope.walk or not libc.proven  # guesses are proven by their chunks
     parts = [reading.arena(arena, walk) for arena in reading.arenas]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
-    outcomes, mmapped = Outcomes(reading, parameters), reading.mmapped
+    outcomes, mmapped = Outcomes(reading, parameters), _mmapped(reading, scope.search)
     problems = [*libc.problems, *caches.problems, *outline.problems, *mmapped.problems]
     for part in parts:
         problems += part.problems()
@@ -142,9 +148,10 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         threads=tuple(_threads(reading.target.facts.threads, reading.arenas, caches)),
         mmapped=mmapped.chunks,
         mmapped_certain=mmapped.certain,
-        mmapped_cached=frozenset(caches.mmapped),
+        mmapped_cached=reading.mmapped_cached,
         mmapped_amounts=tuple(
-            amount_of(reading.space.residency, chunk.start, chunk.end) for chunk in mmapped.chunks
+            amount_of(reading.space.residency, chunk.start, chunk.end)
+            for chunk in (mmapped.chunks if scope.search is Search.HEADERS else ())
         ),
         parameters=parameters,
         defaults=releases.default_parameters(libc.layout),
@@ -157,7 +164,18 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         checks=tuple(checks),
         problems=(*reading.aborted, *reading.in_motion(gathered(problems))),
         notes=reading.doubts,
+        debugging=libc.debugs is not None,
     )
+
+
+def _mmapped(reading: MallocReading, search: Search) -> Mmapped:
+    """Return the mmapped chunks as far as they are looked for."""
+    if search is Search.NONE:
+        impossible = reading.mmapped_impossible
+        return Mmapped((), False, [impossible] if impossible else [])
+    if search is Search.MAPPINGS:
+        return reading.mmapped
+    return reading.mmapped._replace(chunks=reading.mmapped_headers)
 
 
 def _identity(libc: Libc) -> tuple[Found, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..errors import CORE_CUT, Problem
@@ -61,5 +61,9 @@ def open_target(target: Target, given: Given = NOTHING_GIVEN) -> Opened:
     mallocs = tuple(proven(target, each.libcs) for each in found if each.libcs)
     if not mallocs:
         raise no_glibc(target)
+    mallocs = tuple(each for each in mallocs if not (each.libc.debugs and each.unused))
+    for number, each in enumerate(mallocs):
+        copies = [other.libc.image.path for other in mallocs[: number + 1]]
+        each.libc = replace(each.libc, copy=copies.count(each.libc.image.path))
     lost = tuple(note("libc_not_read", path=each.image.path) for each in found if not each.libcs)
     return Opened(target, mallocs, lost)

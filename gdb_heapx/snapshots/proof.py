@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from ..errors import MemoryFault
 from ..heap.motion import MALLOC_ABORTED
+from ..heap.states import Search
 from ..locate.allocators import refused
 from ..locate.by_structure import is_arena
 from ..locate.libcs import Libc
 from ..target.space import Space
 from ..target.target import Target
-from .malloc import EVERYTHING, Malloc, frozen
+from .malloc import Malloc, Scope, frozen
 from .reading import MallocReading
 
 
@@ -28,7 +29,10 @@ def proven(target: Target, candidates: tuple[Libc, ...]) -> MallocReading:
             return MallocReading(target, libc)
         try:
             reading = MallocReading(target, libc)
-            malloc = frozen(reading, EVERYTHING)
+            search = (
+                Search.MAPPINGS if len(candidates) > 1 else Search.NONE
+            )  # they tell releases apart
+            malloc = frozen(reading, Scope(search=search))
         except MemoryFault:
             continue
         if _adds_up(malloc) and _all_possible(target.space, libc, malloc):

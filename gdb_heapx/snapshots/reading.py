@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -11,10 +12,18 @@ from ..errors import MemoryFault, Problem
 from ..glibc.layout import align_down, align_up
 from ..heap.arenas import Arena, Heap
 from ..heap.bins import ArenaBins, read_regular
+from ..heap.counted import BAD_MMAPPED, are_all, find_damaged, without_surplus
 from ..heap.heaps import Walked, free_chunks, walk_arena
 from ..heap.holes import Holes, Trimmer
 from ..heap.left import LeftThread, left_threads
-from ..heap.mmapped import BAD_MMAPPED, MmappedChunk, are_all, find_damaged, find_mmapped
+from ..heap.mmapped import (
+    MmappedChunk,
+    Stretch,
+    chunk_of,
+    find_mmapped,
+    stretches,
+    with_header,
+)
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
 from ..locate.libcs import Libc
@@ -72,6 +81,12 @@ class MallocReading:
         return self.outline.arenas
 
     @property
+    def unused(self) -> bool:
+        """Whether nobody was ever served."""
+        most = self.arenas[0].record["max_system_mem"] if self.arenas else 1
+        return not most and not self.libc.parameters["max_n_mmaps"]
+
+    @property
     def identity(self) -> Identity:
         return Identity(self.libc.path, self.libc.image.build_id, self.libc.found[0].value)
 
@@ -103,42 +118,80 @@ class MallocReading:
         return ArenaReading(*read)
 
     @cached_property
+    def mmapped_impossible(self) -> Problem | None:
+        """The problem that mp_ counts more mmapped chunks than can be; None where it doesn't."""
+        space, parameters = self.space, self.libc.parameters
+        number, total = parameters["n_mmaps"], parameters["mmapped_mem"]
+        room = sum(mapping.size for mapping in space.mappings)
+        if not space.mappings or max(total, number * space.page) <= room:
+            return None
+        statement = f"mp_ counts {number:,} mmapped chunks of {total:,} bytes: more than is mapped"
+        return Problem(BAD_MMAPPED, statement, parameters.address)
+
+    @cached_property
     def mmapped(self) -> Mmapped:
-        """The chunks with a mapping of their own; they must be searched for."""
+        """The chunks with a mapping of their own; they must be searched for.
+
+        Of aligned ones it has the first header of their mapping.
+        """
+        if self.mmapped_impossible:
+            return Mmapped((), False, [self.mmapped_impossible])
         space, layout, parameters = self.space, self.libc.layout, self.libc.parameters
         number, total = parameters["n_mmaps"], parameters["mmapped_mem"]
-        mappings = self.may_hold_mmapped
-        room = sum(mapping.size for mapping in space.mappings)
-        if space.mappings and max(total, number * space.page) > room:
-            statement = (
-                f"mp_ counts {number:,} mmapped chunks of {total:,} bytes: more than is mapped"
-            )
-            return Mmapped((), False, [Problem(BAD_MMAPPED, statement, parameters.address)])
-        found = find_mmapped(space, layout, mappings, number, total)
-        damaged = find_damaged(space, layout, mappings, found, number, total)
+        places = self.may_hold_mmapped
+        found: Sequence[MmappedChunk] = find_mmapped(space, layout, places, number, total)
+        found = without_surplus(found, number, total)
+        single = [Stretch(part.start, part.end, part.end) for part in self._anonymous]
+        damaged = find_damaged(space, layout, [*places, *single], found, number, total)
         found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))))
         certain = are_all(found, number, total)
         return Mmapped(found, certain, [problem for _, problem in damaged])
 
     @cached_property
-    def may_hold_mmapped(self) -> list[Mapping]:
-        """The parts of mappings that mmapped chunks may lie in: anonymous, and in no heap.
+    def mmapped_headers(self) -> tuple[MmappedChunk, ...]:
+        """The same chunks, each with the header that belongs to what malloc returned."""
+        damaged = {problem.address for problem in self.mmapped.problems}
+        space, layout = self.space, self.libc.layout
+        return tuple(
+            chunk if chunk.address in damaged else with_header(space, layout, chunk)
+            for chunk in self.mmapped.chunks
+        )
+
+    @cached_property
+    def mmapped_cached(self) -> dict[int, int]:
+        """The mmapped chunks in tcaches (from 2.43), with the bytes of their mappings."""
+        found: dict[int, int] = {}
+        for address in self.outline.caches.mmapped:
+            words = self.space.words_before_gap(address, 2)
+            chunk = chunk_of(self.space, self.libc.layout, address, *words) if words[1:] else None
+            found[address] = chunk.mapping if chunk else 0
+        return found
+
+    @cached_property
+    def may_hold_mmapped(self) -> list[Stretch]:
+        """Where mmapped chunks may lie: in anonymous memory, but in no heap and no thread's stack.
 
         The kernel may show a chunk and a heap beside it as one mapping: newer releases (2.41, not
         2.36) don't map heaps NORESERVE. Where brk grows there are none.
         """
+        return stretches(self._anonymous)
+
+    @cached_property
+    def _anonymous(self) -> list[Mapping]:
         page, main = self.space.page, self.arenas[0] if self.arenas else None
         heaps = [heap for arena in self.arenas for heap in arena.heaps]
         spans = [
             (align_down(heap.address, page), align_up(heap.address + heap.reserved, page))
             for heap in heaps
         ]
+        spans += ((align_down(s.start, page), align_up(s.end, page)) for s in self.stacks)
         brk = [heap.address for heap in main.heaps] if main and main.contiguous else []
         likely = (
             mapping
             for mapping in self.space.mappings
-            if mapping.anonymous
-            and not mapping.name.startswith(("[stack", "[heap"))
+            if not mapping.inode
+            and mapping.permissions.endswith("p")
+            and (not mapping.name.startswith("[") or mapping.name.startswith("[anon"))
             and not any(base in mapping for base in brk)
         )
         return list(outside(likely, spans))
@@ -162,8 +215,8 @@ class MallocReading:
         ld.so has a __curbrk of its own, and debug symbols don't tell which one gdb means: .dynsym
         does, or where it lies. Without it, the break is where the mapping of the main heap ends.
         """
-        image = self.libc.image
-        address = own_variable(self.target, image, self.libc.main_arena, "__curbrk")
+        image = self.libc.own
+        address = own_variable(self.target, image, self.libc.inside, "__curbrk")
         if address is not None and (not image.mappings or address in image):
             with suppress(MemoryFault):
                 return self.space.read_word(address)
@@ -172,8 +225,8 @@ class MallocReading:
 
     @cached_property
     def aborted(self) -> list[Problem]:
-        """What glibc said when it ended the process, if it did."""
-        return aborted(self.target, self.libc)
+        """What glibc said when it ended the process, if it did; once, though there are two."""
+        return [] if self.libc.debugs else aborted(self.target, self.libc)
 
     def in_motion(self, problems: list[Problem]) -> tuple[Problem, ...]:
         """Return problems, marked where a thread was just changing what they are about."""

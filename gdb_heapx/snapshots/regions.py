@@ -18,6 +18,7 @@ class Owner(Enum):
 
     MMAPPED = "mmapped chunks"
     RESERVED = "reserved by heaps"
+    SBRK = "sbrk of others"
     STACKS = "thread stacks"
     RUNTIME = "runtime memory"
     FILES = "program and library files"

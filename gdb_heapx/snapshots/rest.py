@@ -24,7 +24,7 @@ FIFTIETH = 50
 
 
 class Rest(NamedTuple):
-    """The spans that nobody's malloc owns; the stacks that nptl mapped for threads; the runtimes that
+    """The spans that no malloc owns, the stacks that nptl mapped for threads, and the runtimes that
     map memory of their own.
     """
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
 from ..heap.left import LeftThread
-from ..heap.states import HELD_FREE
+from ..heap.states import HELD_FREE, Search
 from ..locate.libcs import NOTHING_GIVEN, Given
 from ..locate.nptl import Stack
 from ..target.facts import Facts
 from ..target.images import programs_among
+from ..target.mappings import merged
 from ..target.target import Target
+from .breaks import beside_heaps, sbrk_callers
 from .figures import ArenaFigures
 from .malloc import EVERYTHING, Malloc, Scope, frozen
 from .opened import Opened, open_target
@@ -22,15 +24,18 @@ from .reading import Identity
 from .regions import Owner, Region, Span, tile
 from .rest import rest_of
 
+MUCH = 64 << 10  # bytes that others took by sbrk: files are searched for who did
+
 
 @dataclass(frozen=True)
 class Snapshot:
     """All mallocs of a target, and the address space around them.
 
     `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
-    were not walked over. `stacks` are those that nptl mapped for threads, `left` the threads that a
-    fork has left in the parent. `runtimes` map memory of their own: runtimes, and allocators that
-    serve others.
+    were not walked over, `searched` where mmapped chunks were only counted. `stacks` are those that
+    nptl mapped for threads, `left` the threads that a fork has left in the parent. `runtimes` map
+    memory of their own: runtimes, and allocators that serve others. `sbrk_callers` are the files
+    that use sbrk, where others than malloc took memory by it.
     """
 
     target: Facts
@@ -41,6 +46,13 @@ class Snapshot:
     stacks: tuple[Stack, ...] = ()
     left: tuple[LeftThread, ...] = ()
     runtimes: tuple[str, ...] = ()
+    searched: bool = True
+    sbrk_callers: tuple[str, ...] = ()
+
+    @property
+    def libcs(self) -> tuple[str, ...]:
+        """The libcs, by names that tell them apart."""
+        return tuple(malloc.libc for malloc in self.mallocs)
 
     @property
     def unused(self) -> bool:
@@ -106,21 +118,46 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     first, *others = (frozen(reading, scope) for reading in opened.mallocs)
     notes, problems = (*opened.lost, *first.notes), (*opened.problems, *first.problems)
     mallocs = (replace(first, notes=notes, problems=problems), *others)
-    spans = [span for malloc in mallocs for span in _spans(malloc)]
+    own = _apart([span for malloc in mallocs for span in _spans(malloc)])
+    spans = [*own, *_beside(opened, mallocs)]
     rest = rest_of(opened, mallocs, spans)
     unused = not any(malloc.held for malloc in mallocs)
     target, allocators = opened.target, opened.allocators(unused)
     programs = programs_among(target.objects, target.space.mappings)
+    regions = tile(target.space, _apart([*spans, *rest.spans]), programs)
     return Snapshot(
         target.facts,
         mallocs,
-        tile(target.space, _apart([*spans, *rest.spans]), programs),
+        regions,
         allocators,
         walked=scope.walk or not all(reading.libc.proven for reading in opened.mallocs),
         stacks=rest.stacks,
         left=tuple(each for reading in opened.mallocs for each in reading.left),
         runtimes=tuple(name for name in rest.runtimes if name not in allocators),
+        searched=scope.search is not Search.NONE,
+        sbrk_callers=_callers(opened, mallocs, regions),
     )
+
+
+def _beside(opened: Opened, mallocs: tuple[Malloc, ...]) -> Iterator[Span]:
+    """Yield what the break was moved over and no malloc has: it isn't malloc's where each was read
+    to its end.
+    """
+    arenas = [arena for malloc in mallocs for arena in malloc.arenas]
+    heaps = [(h.address, h.address + h.size) for arena in arenas for h in arena.heaps]
+    sure = not opened.lost and all(malloc.arenas for malloc in mallocs)
+    sure = sure and all(arena.in_use is not None for arena in arenas if arena.main)
+    owner = Owner.SBRK if sure else Owner.UNKNOWN
+    return beside_heaps(opened.target, mallocs[0].program_break, heaps, owner)
+
+
+def _callers(
+    opened: Opened, mallocs: tuple[Malloc, ...], regions: tuple[Region, ...]
+) -> tuple[str, ...]:
+    """Return the files that use sbrk, where there is anything that malloc didn't take by it."""
+    gaps = sum(arena.foreign.bytes for malloc in mallocs for arena in malloc.arenas)
+    beside = sum(r.amount.bytes for r in regions if r.span.owner is Owner.SBRK)
+    return sbrk_callers(opened.target) if gaps + beside >= MUCH else ()
 
 
 def _spans(malloc: Malloc) -> Iterator[Span]:
@@ -134,8 +171,8 @@ def _spans(malloc: Malloc) -> Iterator[Span]:
             if end < reserved:
                 yield Span(end, reserved, Owner.RESERVED, *whose)
     if malloc.mmapped_certain:
-        for chunk in malloc.mmapped:
-            yield Span(chunk.start, chunk.end, Owner.MMAPPED, None, malloc.libc)
+        for start, end in merged((chunk.start, chunk.end) for chunk in malloc.mmapped):
+            yield Span(start, end, Owner.MMAPPED, None, malloc.libc)
 
 
 def _apart(spans: list[Span]) -> list[Span]:

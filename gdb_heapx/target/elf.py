@@ -41,6 +41,11 @@ class Elf(Headers):
         """Return a function's value, None without."""
         return self._symbol(name, (STT_FUNC, STT_GNU_IFUNC), self._tables)
 
+    def imports(self, name: str) -> bool:
+        """Tell whether the file uses a symbol of this name that another file has."""
+        table = self._dynamic_table
+        return table is not None and any(not section for *_, section in self._named(name, table))
+
     def thread_local(self, name: str) -> int | None:
         """Return a thread-local variable's offset in its block, None without."""
         return self._symbol(name, (STT_TLS,), self._tables)

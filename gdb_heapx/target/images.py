@@ -173,6 +173,10 @@ class Image:
         """Return a function's address, None if the file has none so named."""
         return self._placed(self.elf.function(name)) if self.elf else None
 
+    def imports(self, name: str) -> bool:
+        """Tell whether it uses a symbol of another file's that has this name."""
+        return self.elf is not None and self.elf.imports(name)
+
     def _placed(self, value: int | None) -> int | None:
         return None if value is None or self.base is None else self.base + value
 

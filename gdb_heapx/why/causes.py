@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ..glibc.systrim import at_break
 from ..heap.states import State
 from ..report.model import Finding, counted, size_text
 from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, forked, limits, pins
+from . import arenas, breaks, forked, limits, pins
 from .outside import other_allocator, outside
-from .sums import SHOWN, Case, each_arena
-
-SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
+from .sums import SHOWN, SMALLEST, Case, each_arena
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]
@@ -48,7 +45,7 @@ def _of_address_space(finding: Finding) -> Finding:
 
 
 def _live(case: Case) -> Iterator[Finding]:
-    if case.live <= case.retained or case.live < case.outside or case.live < SMALLEST:
+    if case.live <= case.retained or case.live < max(case.outside, case.foreign, SMALLEST):
         return
     yield Finding(
         "live",
@@ -137,21 +134,6 @@ def _together(tables: Iterable[Mapping[int, int]]) -> dict[int, int]:
     return sums
 
 
-def _foreign_brk(case: Case) -> Iterator[Finding]:
-    for malloc in case.snapshot.mallocs:
-        main = malloc.arenas[0]
-        brk, reached = malloc.program_break, at_break(main.top_end, malloc.program_break, True)
-        if reached or not main.contiguous or not main.top:
-            continue
-        yield Finding(
-            "foreign_brk",
-            case.of(main, State.TOP),
-            "somebody else moved the program break: the main arena's top can't shrink any more.",
-            (f"top ends at {main.top_end:#x}, the break is {brk:#x}",),
-            "Find who calls sbrk or brk (break sbrk in gdb) and let it use mmap.",
-        )
-
-
 def _huge_pages(case: Case) -> Iterator[Finding]:
     owners = (Owner.HEAP, Owner.MMAPPED)
     mappings = {r.mapping for r in case.snapshot.regions if r.span.owner in owners}
@@ -225,6 +207,7 @@ CAUSES: tuple[Cause, ...] = (
     *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold, limits.limits_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(forked.parents_arenas, arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
-    *(_fragmented, _too_small, pins.tcaches, pins.fast, _foreign_brk),
+    *(_fragmented, _too_small, pins.tcaches, pins.fast),
+    *(breaks.foreign_sbrk, breaks.unexplained_heap, breaks.foreign_brk),
     *(_huge_pages, _locked, _swapped, _mmapped, forked.parents_stacks, outside),
 )

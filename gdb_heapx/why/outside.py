@@ -9,6 +9,7 @@ from ..locate.runtimes import tools_for
 from ..report.model import Finding, counted, size_text
 from ..snapshots.holders import Holder
 from ..snapshots.regions import Owner
+from . import breaks
 from .sums import Case
 
 NAMED = 2  # in a sentence
@@ -35,10 +36,10 @@ def other_allocator(case: Case) -> Iterator[Finding]:
     for name in case.snapshot.allocators:
         yield Finding(
             "other_allocator",
-            case.amount(Owner.ANONYMOUS),
+            case.amount(Owner.ANONYMOUS, Owner.SBRK),
             f"{name} serves malloc: its memory is in here. What heapx says of glibc malloc says "
             "nothing about it.",
-            evidence(case.holders),
+            (*breaks.places(case, Owner.SBRK), *evidence(case.holders)),
             what_to_ask(name),
         )
 

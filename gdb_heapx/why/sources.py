@@ -151,6 +151,8 @@ def assign(malloc: Malloc, name: str, value: int, environment: Environment | Non
 
 def outcome(setting: Setting, malloc: Malloc) -> str:
     """Say what became of a setting: whether malloc has that value."""
+    if malloc.debugging and setting.name in DEBUGGING:
+        return "in force: libc_malloc_debug.so serves malloc"
     members = [name for name in setting.members if name in malloc.parameters]
     if not members:
         return _without_member(setting)

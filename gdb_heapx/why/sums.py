@@ -14,6 +14,7 @@ from ..snapshots.regions import APART, EMPTY, Owner
 from ..snapshots.take import Snapshot
 
 LIVE = (State.IN_USE, Owner.MMAPPED)
+SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
 SHOWN = 4  # arenas, mappings or threads named as evidence
 
 
@@ -54,13 +55,14 @@ class Case:
 
     @cached_property
     def private(self) -> Mapping[str, int] | None:
-        """What no other process shares of live, retained, unknown, outside and whole, by these
-        names; None where it isn't known of all of them.
+        """What no other process shares of live, retained, unknown, foreign, outside and whole, by
+        these names; None where it isn't known of all of them.
         """
         outside = tuple(owner for owner in ORDER if owner not in INSIDE)
-        owners = {"live": LIVE, "retained": HELD_FREE, "unknown": (Owner.UNKNOWN,)}
+        own = {"live": LIVE, "retained": HELD_FREE, "unknown": (Owner.UNKNOWN,)}
+        owners: dict[str, tuple[Owned, ...]] = {**own, "foreign": (Owner.SBRK,), "outside": outside}
         amounts = {name: self.ledger.of(*each) for name, each in owners.items()}
-        amounts.update(outside=self.ledger.of(*outside), whole=self.ledger.whole)
+        amounts["whole"] = self.ledger.whole
         found = [(name, each.private) for name, each in amounts.items()]
         known = {name: private for name, private in found if private is not None}
         return known if len(known) == len(found) else None
@@ -87,6 +89,16 @@ class Case:
     def unknown(self) -> int:
         """What is malloc's and could not be read: damaged, or swapped out."""
         return self.amount(Owner.UNKNOWN)
+
+    @property
+    def foreign(self) -> int:
+        """What others than malloc took by sbrk."""
+        return self.amount(Owner.SBRK)
+
+    @property
+    def worth_telling(self) -> int:
+        """The same, where it is enough for a part of its own; else 0."""
+        return self.foreign if self.foreign >= SMALLEST else 0
 
     @property
     def outside(self) -> int:
