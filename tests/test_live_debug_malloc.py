@@ -128,3 +128,12 @@ def test_text_tells_the_two_apart_in_every_table(tmp_path):
             assert told == (name not in ("bins", "check")), name
             if name == "params":
                 assert "in force: libc_malloc_debug.so serves malloc" in text
+
+
+def test_findings_name_the_malloc_of_an_arena(tmp_path):
+    with started(glibc_of(HOST), "mixed", tmp_path) as inferior:
+        (report,) = reports(["heapx why"], tmp_path / "out", ("-p", inferior.pid)).values()
+    lines = [line for each in report["findings"] for line in each["evidence"]]
+    of_arenas = [line for line in lines if line.startswith("arena 0")]
+    assert of_arenas
+    assert all(line.startswith(f"arena 0 of {NAME}: ") for line in of_arenas)

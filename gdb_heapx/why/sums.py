@@ -139,6 +139,14 @@ class Case:
 def each_arena(
     amounts: Iterable[tuple[int, ArenaFigures]], say: Callable[[int, ArenaFigures], str]
 ) -> tuple[str, ...]:
-    """Return a sentence for each of the arenas with most bytes."""
-    ordered = sorted((pair for pair in amounts if pair[0]), key=lambda pair: -pair[0])
-    return tuple(f"arena {a.index}: {say(amount, a)}" for amount, a in ordered[:SHOWN])
+    """Return a sentence for each of the arenas with most bytes, named with its libc if need be."""
+    pairs = list(amounts)
+    several = len({arena.libc for _, arena in pairs}) > 1
+    ordered = sorted((pair for pair in pairs if pair[0]), key=lambda pair: -pair[0])
+    return tuple(f"{arena_name(a, several)}: {say(amount, a)}" for amount, a in ordered[:SHOWN])
+
+
+def arena_name(arena: ArenaFigures, several: bool) -> str:
+    """Return what to call an arena where there are several libcs, or one."""
+    whose = f" of {arena.libc.rpartition('/')[2]}" if several else ""
+    return f"arena {arena.index}{whose}"
