@@ -14,7 +14,7 @@ from ..snapshots.holders import holders
 from ..snapshots.regions import APART
 from ..why.sums import Case
 from ._columns import LIBC
-from ._notes import equation, mmapped_notes, usual_notes
+from ._notes import empty_note, equation, mmapped_notes, usual_notes
 
 if TYPE_CHECKING:
     from ..snapshots.ledger import Ledger
@@ -84,6 +84,7 @@ def ledger(snapshot: Snapshot, outside: bool) -> Report:
         *_sum_notes(case.ledger),
         *mmapped_notes(snapshot.mallocs),
         *usual_notes(snapshot),
+        *empty_note(case),
     )
     owners = (_by_owner(case.ledger, scale),) if len(snapshot.arenas()) > 1 else ()
     lead = Notes((equation(case),), leads=True)
