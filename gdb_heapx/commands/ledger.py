@@ -15,7 +15,7 @@ from ..snapshots.holders import holders
 from ..snapshots.regions import APART
 from ..why.sums import Case
 from ._columns import LIBC
-from ._notes import equation, forked_notes, mmapped_notes, shared_note, usual_notes
+from ._notes import empty_note, equation, forked_notes, mmapped_notes, shared_note, usual_notes
 
 if TYPE_CHECKING:
     from ..snapshots.ledger import Ledger
@@ -91,6 +91,7 @@ def ledger(snapshot: Snapshot, outside: bool) -> Report:
         *_stacks(snapshot),
         *mmapped_notes(snapshot.mallocs),
         *usual_notes(snapshot),
+        *empty_note(case),
     )
     owners = (_by_owner(case, scale),) if len(snapshot.arenas()) > 1 else ()
     lead = Notes((equation(case),), leads=True)
