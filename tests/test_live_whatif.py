@@ -8,7 +8,8 @@ import signal
 from typing import Any
 
 import pytest
-from live import Inferior, eventually, resident, session
+from live import Inferior, eventually, gcore, resident, running, session
+from releases import glibc_of
 
 pytestmark = pytest.mark.live
 
@@ -30,9 +31,9 @@ print(json.dumps([told(arena) for arena in gdb_heapx.snapshot().arenas()]))
 """
 
 
-def foretold(pid: int) -> list[dict[str, Any]]:
-    """Return what would be returned of each arena: [bytes, resident]."""
-    answer = session(f"python exec({ASK!r})", target=("-p", pid))
+def foretold(*target: Any) -> list[dict[str, Any]]:
+    """Return what would be returned of each arena of a process or a core: [bytes, resident]."""
+    answer = session(f"python exec({ASK!r})", target=target)
     lines = [line for line in answer.out.splitlines() if line.startswith("[{")]
     assert lines, answer.err + answer.out
     return json.loads(lines[0])
@@ -80,7 +81,7 @@ def let_go(start, scenario: str, *how: str, **options: Any) -> tuple[Stepping, i
 @pytest.mark.parametrize("scenario", ["below_medium", "between_cached", "crumbs"])
 def test_a_thread_that_ends_gives_what_its_tcache_held_back(scenario, start):
     program, arena = let_go(start, scenario, "thread", "ends")
-    said = foretold(program.pid)[arena]
+    said = foretold("-p", program.pid)[arena]
     (ended,) = said["threads"].values() if said["threads"] else [[0, 0]]
     assert ended == said["tcaches"][0]
     assert program.fall(said) == ended[1]
@@ -97,7 +98,7 @@ def test_a_thread_that_ends_gives_what_its_tcache_held_back(scenario, start):
 def test_a_restart_without_tcaches_gives_what_they_held_back(scenario, how, start):
     program, arena = let_go(start, scenario, *how)
     other, _ = let_go(start, scenario, *how, env=NO_TCACHE)
-    said, without = foretold(program.pid)[arena], foretold(other.pid)[arena]
+    said, without = foretold("-p", program.pid)[arena], foretold("-p", other.pid)[arena]
     fell = in_heaps(program.pid, said) - in_heaps(other.pid, without)
     assert said["tcaches"][0][1] > 50 * MIB
     assert abs(fell - said["tcaches"][0][1]) <= 4096  # the arena's first page
@@ -121,7 +122,7 @@ def test_a_pin_that_is_freed_gives_what_it_held(scenario, how, settings, start):
     program, arena = let_go(start, scenario, *how, env={**NO_TCACHE, **SETTINGS[settings]})
     fell = 0
     for _ in range(5):
-        said = foretold(program.pid)[arena]
+        said = foretold("-p", program.pid)[arena]
         pin = next(iter(said["pins"]), None)
         for _ in range(pin[3] - 1 if pin else 0):
             assert not program.fall(said)
@@ -138,8 +139,44 @@ def test_a_pin_that_is_freed_gives_what_it_held(scenario, how, settings, start):
 @pytest.mark.parametrize("how", [(), ("thread",)])
 def test_the_last_chunks_of_one_size_give_together_what_they_held(scenario, how, start):
     program, arena = let_go(start, scenario, *how, env=NO_TCACHE)
-    said = foretold(program.pid)[arena]
+    said = foretold("-p", program.pid)[arena]
     size, chunks, (_, held) = said["alike"]
     assert size == {"runs": 112, "heaps": (100 << 10) + 16}[scenario]
     assert chunks > 1
     assert sum(program.fall(said) for _ in range(chunks)) == held > MIB
+
+
+# Other releases: 2.41 bins small chunks at once, 2.43 has no fastbins. And a core.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["bullseye", "trixie", "sid", "experimental"])
+@pytest.mark.parametrize("scenario", ["few", "heaps", "between_cached"])
+def test_other_releases_do_what_is_said(suite, scenario, tmp_path):
+    glibc = glibc_of(suite)
+    exe = glibc.build("whatif", tmp_path)
+    how = ("thread", "ends") if scenario == "between_cached" else ("thread",)
+    env = {} if scenario == "between_cached" else NO_TCACHE
+    with running(exe, scenario, *how, directory=tmp_path / "run", env=env) as inferior:
+        program, fell = Stepping(inferior), 0
+        said = foretold(*glibc.symbols, "-p", program.pid)[1]
+        if scenario == "between_cached":
+            held = [amount for _, amount in said["threads"].values()]
+        else:
+            held = [said["pins"][0][-1][1]]
+            for _ in range(said["pins"][0][3] - 1):
+                assert not program.fall(said)
+        fell = program.fall(said)
+        assert [fell] == held
+        assert fell > MIB
+
+
+def test_a_core_has_the_same_pins_and_address_space_for_what_they_hold(start, tmp_path):
+    program, arena = let_go(start, "heaps", "thread", env=NO_TCACHE)
+    live = foretold("-p", program.pid)[arena]
+    core = gcore(program.pid, tmp_path / "core")
+    dead = foretold("-c", core)[arena]
+    core.unlink()
+    assert [pin[:-1] for pin in dead["pins"]] == [pin[:-1] for pin in live["pins"]]
+    assert all(ours[-1][0] >= theirs[-1][1] for ours, theirs in zip(dead["pins"], live["pins"]))
+    assert not any(pin[-1][1] for pin in dead["pins"])

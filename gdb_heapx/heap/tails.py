@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -138,14 +137,14 @@ def _spaces(run: Run) -> Iterator[tuple[int, int]]:
             yield start, start + run.size_at(start)
         return
     start = end = 0
-    for chunk in sorted(run.fast.union(run.free_addresses), reverse=True):
-        behind = chunk + run.size_at(chunk)
-        if behind != start:
-            if end:
+    for chunk, size, state in _backwards(run):
+        if state in (State.BINNED, State.FAST):
+            if chunk + size != start and end:
                 yield start, end
-            end = behind
-        start = chunk
-    yield start, end
+            end = end if chunk + size == start else chunk + size
+            start = chunk
+    if end:
+        yield start, end
 
 
 def _last_two(spaces: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -153,29 +152,32 @@ def _last_two(spaces: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     return reversed([*islice(spaces, 2)])
 
 
-def _from_the_end(run: Run) -> Iterator[tuple[int, int, State]]:
-    """Yield the chunks of a run that aren't binned, the last one first: address, size, state."""
+def _backwards(run: Run) -> Iterator[tuple[int, int, State]]:
+    """Yield the chunks of a run, the last one first: address, size and state."""
     address, following, fast, cached = run.end, run.following, run.fast, run.cached
     for word in reversed(run.words):
         size = word & ~FLAGS
         address -= size
-        if following & PREV_INUSE:
-            state = State.IN_USE
-            if address in fast:
-                state = State.FAST
-            elif address in cached:
-                state = State.TCACHE
-            yield address, size, state
+        state = State.IN_USE if following & PREV_INUSE else State.BINNED
+        if address in fast:
+            state = State.FAST
+        elif address in cached:
+            state = State.TCACHE
+        yield address, size, state
         following = word
+
+
+def _from_the_end(run: Run) -> Iterator[tuple[int, int, State]]:
+    """Yield those that aren't binned."""
+    return (each for each in _backwards(run) if each[2] is not State.BINNED)
 
 
 def _size_in_use(run: Run) -> tuple[int, int]:
     """Return the size and the number of a run's chunks in use; -1 of them where sizes differ."""
-    overlaid = run.fast | run.cached if run.fast or run.cached else run.fast
     if len(run.words) == 1:
-        return run.words[0] & ~FLAGS, 0 if run.free or overlaid else 1
-    if overlaid:
-        return _size_beside(run, Counter(map(run.size_at, overlaid)))
+        return run.words[0] & ~FLAGS, 0 if run.free or run.fast or run.cached else 1
+    if run.fast or run.cached:
+        return _alike(size for _, size, state in _backwards(run) if state is State.IN_USE)
     free = run.free_counts if run.free else {}
     size = number = 0
     for word, count in run.counts.items():
@@ -187,15 +189,11 @@ def _size_in_use(run: Run) -> tuple[int, int]:
     return size, number
 
 
-def _size_beside(run: Run, overlaid: Counter[int]) -> tuple[int, int]:
-    """Return the same, where chunks of these sizes look in use and aren't."""
-    in_use: Counter[int] = Counter()
-    for word, count in run.counts.items():
-        in_use[word & ~FLAGS] += count
-    for word, count in run.free_counts.items() if run.free else ():
-        in_use[word & ~FLAGS] -= count
-    in_use.subtract(overlaid)
-    found = +in_use
-    if len(found) > 1:
-        return 0, -1
-    return next(iter(found.items()), (0, 0))
+def _alike(sizes: Iterator[int]) -> tuple[int, int]:
+    """Return the one size of these, and how many there are; -1 where one differs."""
+    first, number = 0, 0
+    for size in sizes:
+        if number and size != first:
+            return 0, -1
+        first, number = size, number + 1
+    return first, number
