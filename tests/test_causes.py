@@ -39,7 +39,7 @@ from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
-from gdb_heapx.why import arenas, causes
+from gdb_heapx.why import arenas, causes, paging
 from gdb_heapx.why import limits as settings_of_malloc
 from gdb_heapx.why.causes import find_causes
 from gdb_heapx.why.sums import Case
@@ -305,11 +305,11 @@ SCENES = {
     ),
     "trim_threshold set": (
         lambda: fixed(trim_threshold=64 * MIB).tops(MIB),
-        {"returnable": WHOLE, "trim_threshold": MIB},
+        {"trim_threshold": MIB, "returnable": WHOLE},
     ),
     "mmap_threshold set": (
         lambda: fixed(mmap_threshold=32 * MIB).holes(),
-        {"returnable": WHOLE, "pinned": WHOLE, "mmap_threshold_set": MIB},
+        {"mmap_threshold_set": MIB, "returnable": WHOLE, "pinned": WHOLE},
     ),
     "mmap_threshold set low": (
         lambda: fixed(mmap_threshold=0).holes(),
@@ -317,15 +317,15 @@ SCENES = {
     ),
     "no mmap": (
         lambda: fixed(n_mmaps_max=0).holes(),
-        {"returnable": WHOLE, "pinned": WHOLE, "mmap_disabled": MIB},
+        {"mmap_disabled": MIB, "returnable": WHOLE, "pinned": WHOLE},
     ),
     "top_pad set": (
         lambda: fixed(top_pad=MIB).tops(2 * MIB),
-        {"returnable": 2 * MIB - PAGE, "top_pad_set": MIB},
+        {"top_pad_set": MIB, "returnable": 2 * MIB - PAGE},
     ),
     "top_pad set, a small top": (
         lambda: fixed(top_pad=64 * MIB).tops(MIB),
-        {"returnable": WHOLE, "top_pad_set": MIB},
+        {"top_pad_set": MIB, "returnable": WHOLE},
     ),
     "one thread's arena": (
         lambda: Scene().threads(1).holes(),
@@ -361,7 +361,7 @@ SCENES = {
     "tcache": (tcache, {"tcaches": CACHED}),
     "fast": (fast, {"fragmented": 600 * 128, "fast": 600 * 128}),
     "the break moved": (moved, {"foreign_brk": MIB}),
-    "huge pages": (huge, {"huge_pages": 2 * MIB, "returnable": WHOLE, "pinned": WHOLE}),
+    "huge pages": (huge, {"returnable": WHOLE, "pinned": WHOLE, "huge_pages": 2 * MIB}),
     "locked": (locked, {"locked": WHOLE}),
     "swapped": (swapped, {"swapped": MIB}),
 }
@@ -383,7 +383,7 @@ def finding(name, code):
 
 def codes_in_source():
     """Return the codes of all findings that the rooms of causes make."""
-    sources = map(inspect.getsource, (causes, settings_of_malloc, arenas))
+    sources = map(inspect.getsource, (causes, settings_of_malloc, arenas, paging))
     calls = (node for source in sources for node in ast.walk(ast.parse(source)))
     found = [
         call.args[0].value
@@ -455,13 +455,29 @@ def test_most_bytes_come_first_and_of_nearly_equal_ones_the_first_cause(sizes, o
 
 @tried(60)
 @given(st.randoms(use_true_random=False))
-def test_no_finding_comes_before_one_of_a_quarter_more_bytes(seed):
-    found = find_causes(take(with_pages_at_random(seed, at_random(seed, *KIND)).target()))
-    rest = [each.bytes for each in found if each.code not in FIRST]
-    assert [each.code for each in found[: len(found) - len(rest)]] == [
-        code for code in FIRST if code in {each.code for each in found}
-    ]
-    assert all(4 * later <= 5 * size for at, size in enumerate(rest) for later in rest[at + 1 :])
+def test_a_proven_worth_comes_first_and_none_before_one_of_a_quarter_more_bytes(seed):
+    snapshot = take(with_pages_at_random(seed, at_random(seed, *KIND)).target())
+    whole, found = Case(snapshot).whole, find_causes(snapshot)
+    leaders = [each for each in found if each.reason_of is None]
+    needed = [each.code for each in leaders if each.code in FIRST]
+    assert [each.code for each in leaders[: len(needed)]] == needed
+    rest = [(rank(each, whole), size_of(each)) for each in leaders[len(needed) :]]
+    for at, (place, size) in enumerate(rest):
+        for later, more in rest[at + 1 :]:
+            assert place <= later
+            assert place < later or 4 * more <= 5 * size
+
+
+def size_of(finding):
+    """Return the bytes that it is ordered by."""
+    worth = finding.worth
+    return finding.bytes if worth is None else worth.bytes if worth.likely is None else worth.likely
+
+
+def rank(finding, whole):
+    """Return where a finding stands: what is small last, then by what is known of its worth."""
+    known = 2 if finding.worth is None else 0 if finding.worth.exact else 1
+    return 100 * size_of(finding) < whole, known
 
 
 # Sums.

@@ -20,7 +20,7 @@ from ..report.model import (
 )
 from ..report.notes import note
 from ..snapshots.regions import Owner
-from ..why.causes import find_causes
+from ..why.causes import find_leading
 from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
@@ -88,7 +88,7 @@ def overview(snapshot: Snapshot) -> Report:
         Notes((_looked_at(snapshot), equation(case), verdict(case)), leads=True),
         OVERVIEW.but(hidden, rank=DATA_ONLY).of(parts),
         Bar(tuple((each.mark, each.size) for each in parts)),
-        Findings(find_causes(snapshot)[:3], brief=True),
+        Findings(find_leading(snapshot), brief=True),
         Notes(notes),
         Steps(NEXT),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..heap.states import State
-from ..report.model import Finding, counted, size_text
+from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
+from .order import Part, spread
 from .sources import WHEN, assign, source_of
 from .sums import Case, each_arena
 
@@ -14,11 +15,10 @@ from .sums import Case, each_arena
 def many_arenas(case: Case) -> Iterator[Finding]:
     """Many arenas, each with free memory that the threads of the others can't use."""
     for malloc in case.snapshot.mallocs:
-        others = [
-            (case.reachable(arena) + case.of(arena, State.TOP), arena)
-            for arena in malloc.arenas
-            if not arena.main
-        ]
+        busy = [arena for arena in malloc.arenas if not arena.main and arena.threads != 0]
+        below = [(case.reachable(arena), arena) for arena in busy]
+        tops = [(case.of(arena, State.TOP), arena) for arena in busy]
+        others = [(size + top, arena) for (size, arena), (top, _) in zip(below, tops)]
         free = sum(amount for amount, _ in others)
         if len(others) < 2 or 4 * max(amount for amount, _ in others) > 3 * free:
             continue
@@ -32,6 +32,7 @@ def many_arenas(case: Case) -> Iterator[Finding]:
                 lambda amount, arena: f"{size_text(amount)} free{_attached(arena)}",
             ),
             f"{_fewer(case)}. The price is contention. How much it saves can't be computed.",
+            about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
         )
 
 
@@ -41,6 +42,8 @@ def _attached(arena: ArenaFigures) -> str:
 
 def idle_arenas(case: Case) -> Iterator[Finding]:
     idle = [a for a in case.snapshot.arenas() if a.threads == 0 and not a.main]
+    below = [(case.reachable(arena), arena) for arena in idle]
+    tops = [(case.of(arena, State.TOP), arena) for arena in idle]
     amounts = [(case.of(arena, State.BINNED, State.FAST, State.TOP), arena) for arena in idle]
     yield Finding(
         "idle_arenas",
@@ -48,7 +51,9 @@ def idle_arenas(case: Case) -> Iterator[Finding]:
         f"{counted(len(idle), 'arena')} without a thread: what is free there waits for a new one.",
         each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
         f"Keep worker threads instead of ending them. Or bound the arenas: {_fewer(case)}. "
-        "malloc_trim(0) returns what is below their tops.",
+        "malloc_trim(0) returns the whole pages below their tops. How much fewer arenas save can't "
+        "be computed.",
+        about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
     )
 
 
@@ -66,6 +71,8 @@ def other_tops(case: Case) -> Iterator[Finding]:
             ),
         ),
         f"{_small_tops(case)}To bound their number: {_fewer(case)}.",
+        Worth(sum(amount for amount, _ in tops)),
+        about=spread(Part.TOP, tops),
     )
 
 

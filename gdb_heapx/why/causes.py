@@ -8,44 +8,47 @@ from dataclasses import replace
 from ..glibc.systrim import at_break
 from ..heap.states import State
 from ..locate.allocators import what_to_ask
-from ..report.model import Finding, counted, size_text
+from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
-from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, limits
+from . import arenas, limits, paging
+from .order import SMALLEST, Part, first_screen, in_order, spread
 from .sums import INSIDE, SHOWN, Case, each_arena
-
-SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]
 
 
 def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
-    """Return what keeps memory in the process, the most bytes first.
+    """Return what keeps memory in the process, as order.in_order orders it.
 
-    What must be known before everything else comes before: another allocator, and live memory
-    where the program holds more than malloc retains. Of findings about nearly as many bytes, the
-    one that explains the others comes first: they are ordered as in CAUSES.
+    What must be known before everything else: another allocator, and live memory where the program
+    holds more than malloc retains.
     """
     case = Case(snapshot)
-    first = [*_other_allocator(case), *_live(case)]
-    rest = [finding for cause in CAUSES for finding in cause(case)]
-    worth = [(finding.bytes or 0, finding) for finding in rest]
-    worth = [pair for pair in worth if pair[0] >= SMALLEST]
-    while worth:
-        most = max(size for size, _ in worth)
-        following = next(pair for pair in worth if 5 * pair[0] >= 4 * most)
-        worth.remove(following)
-        first.append(following[1])
-    return tuple(first) if case.resident_known else tuple(map(_of_address_space, first))
+    found = _in_order(case)
+    return found if case.resident_known else tuple(map(_of_address_space, found))
+
+
+def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
+    """Return what of that matters most: order.first_screen."""
+    case = Case(snapshot)
+    found = first_screen(_in_order(case), case.whole)
+    return found if case.resident_known else tuple(map(_of_address_space, found))
+
+
+def _in_order(case: Case) -> tuple[Finding, ...]:
+    needed = [*_other_allocator(case), *_live(case)]
+    others = (finding for cause in CAUSES for finding in cause(case))
+    others = (each for each in others if (each.bytes or 0) >= SMALLEST)
+    return in_order(needed, others, case.whole)
 
 
 def _of_address_space(finding: Finding) -> Finding:
     """Return the finding where what is in RAM is unknown: its size is not of RAM."""
-    size = size_text(finding.bytes or 0)
-    return replace(finding, bytes=None, statement=f"{size} of address space: {finding.statement}")
+    statement = f"{size_text(finding.bytes or 0)} of address space: {finding.statement}"
+    return replace(finding, bytes=None, worth=None, statement=statement)
 
 
 def _other_allocator(case: Case) -> Iterator[Finding]:
@@ -70,6 +73,7 @@ def _live(case: Case) -> Iterator[Finding]:
         f"{size_text(case.retained)} beside it.",
         (*_live_arenas(case), *_live_mmapped(case)),
         "No malloc setting helps. Find who allocates: heaptrack, or valgrind --tool=massif.",
+        about={(Part.LIVE, 0): case.live},
     )
 
 
@@ -94,6 +98,8 @@ def _live_mmapped(case: Case) -> Iterator[str]:
 
 def _returnable(case: Case) -> Iterator[Finding]:
     trims = [(a.trim.returned or 0, a) for a in case.snapshot.arenas() if a.trim is not None]
+    below = [(min(case.reachable(arena), amount), arena) for amount, arena in trims]
+    tops = [(amount - part, arena) for (amount, arena), (part, _) in zip(trims, below)]
     yield Finding(
         "returnable",
         case.returnable or 0,
@@ -102,6 +108,8 @@ def _returnable(case: Case) -> Iterator[Finding]:
         each_arena(trims, lambda amount, arena: f"{size_text(amount)} of RAM"),
         "heapx trim --now, or malloc_trim(0) in the program at a quiet moment. It locks each "
         "arena in turn, and memory that is used again is faulted in again.",
+        Worth(case.returnable or 0, exact=True),
+        about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
     )
 
 
@@ -118,6 +126,7 @@ def _pinned(case: Case) -> Iterator[Finding]:
         "Free the long-lived chunks, or allocate them before the load. How much that helps can't "
         "be computed. malloc_trim(0) reaches the whole pages below them. heapx chunk ADDRESS shows "
         "what such a chunk holds.",
+        about=spread(Part.BELOW, pinned),
     )
 
 
@@ -134,9 +143,10 @@ def _pin(arena: ArenaFigures) -> str:
 
 
 def _fragmented(case: Case) -> Iterator[Finding]:
-    trims = [arena.trim for arena in case.snapshot.arenas() if arena.trim is not None]
-    partial = sum(trim.kept_partial_page.in_ram for trim in trims)
-    small = sum(trim.kept_small_bins.in_ram for trim in trims)
+    trims = [(arena.trim, arena) for arena in case.snapshot.arenas() if arena.trim is not None]
+    partial = sum(trim.kept_partial_page.in_ram for trim, _ in trims)
+    small = sum(trim.kept_small_bins.in_ram for trim, _ in trims)
+    both = ((t.kept_partial_page.in_ram + t.kept_small_bins.in_ram, arena) for t, arena in trims)
     yield Finding(
         "fragmented",
         partial + small,
@@ -147,6 +157,7 @@ def _fragmented(case: Case) -> Iterator[Finding]:
         ),
         "Keep small long-lived objects apart from short-lived ones. A pool, or another arena; "
         "what that saves can't be computed.",
+        about=spread(Part.EDGES, both),
     )
 
 
@@ -160,6 +171,10 @@ def _too_small(case: Case) -> Iterator[Finding]:
             break
     free = _together(arena.free_by_size for arena in case.snapshot.arenas())
     small = sum(size for power, size in free.items() if power < typical)
+    each = (
+        (sum(n for power, n in arena.free_by_size.items() if power < typical), arena)
+        for arena in case.snapshot.arenas()
+    )
     if 10 * small >= case.whole:
         yield Finding(
             "too_small",
@@ -167,6 +182,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
             f"free chunks below {size_text(typical)} can't serve what it mostly allocates.",
             (f"half of the bytes in use are in chunks of {size_text(typical)} and more",),
             "A pool for the small objects. What that saves can't be computed.",
+            about=spread(Part.EDGES, each),
         )
 
 
@@ -182,6 +198,7 @@ def _tcaches(case: Case) -> Iterator[Finding]:
     threads = [cache for malloc in case.snapshot.mallocs for cache in malloc.caches]
     caches = [(each.tcache.amount.bytes, each) for each in threads]
     caches.sort(key=lambda pair: -pair[0])
+    amounts = [(case.of(arena, State.TCACHE), arena) for arena in case.snapshot.arenas()]
     yield Finding(
         "tcaches",
         case.amount(State.TCACHE),
@@ -192,8 +209,10 @@ def _tcaches(case: Case) -> Iterator[Finding]:
             for size, each in caches[:SHOWN]
             if size
         ),
-        "GLIBC_TUNABLES=glibc.malloc.tcache_count=0 when it starts. Worth this much at most, at "
-        "the price of a lock for every malloc and free.",
+        "GLIBC_TUNABLES=glibc.malloc.tcache_count=0 when it starts. The price is a lock for every "
+        "malloc and free.",
+        Worth(case.amount(State.TCACHE)),
+        about=spread(Part.TCACHE, amounts),
     )
 
 
@@ -210,6 +229,7 @@ def _fast(case: Case) -> Iterator[Finding]:
         ),
         "malloc_trim(0) merges them. So does any free that makes 64 KiB. mallopt(M_MXFAST, 0) "
         "turns fastbins off.",
+        about=spread(Part.EDGES, chunks),
     )
 
 
@@ -224,59 +244,11 @@ def _foreign_brk(case: Case) -> Iterator[Finding]:
             case.of(main, State.TOP),
             "somebody else moved the program break: the main arena's top can't shrink any more.",
             (f"top ends at {main.top_end:#x}, the break is {brk:#x}",),
-            "Find who calls sbrk or brk (break sbrk in gdb) and let it use mmap.",
+            "Find who calls sbrk or brk (break sbrk in gdb) and let it use mmap. More than this of "
+            "top can't go.",
+            Worth(case.of(main, State.TOP)),
+            about=spread(Part.TOP, [(case.of(main, State.TOP), main)]),
         )
-
-
-def _huge_pages(case: Case) -> Iterator[Finding]:
-    owners = (Owner.HEAP, Owner.MMAPPED)
-    mappings = {r.mapping for r in case.snapshot.regions if r.span.owner in owners}
-    huge = [(m.usage.huge, m) for m in mappings if m.usage is not None and m.usage.huge]
-    huge.sort(key=lambda pair: (-pair[0], pair[1].start))
-    yield Finding(
-        "huge_pages",
-        sum(size for size, _ in huge),
-        "malloc's memory in transparent huge pages: one byte in use keeps a whole one resident.",
-        tuple(f"mapping {m.start:#x}: {size_text(size)}" for size, m in huge[:SHOWN]),
-        "prctl(PR_SET_THP_DISABLE) when it starts. If glibc.malloc.hugetlb is set in "
-        "GLIBC_TUNABLES, remove it. The price is TLB misses; what it saves can't be computed.",
-    )
-
-
-def _locked(case: Case) -> Iterator[Finding]:
-    kept = [
-        (arena.trim.kept_locked.resident or 0, arena)
-        for arena in case.snapshot.arenas()
-        if arena.trim is not None
-    ]
-    yield Finding(
-        "locked",
-        sum(amount for amount, _ in kept),
-        "free pages locked in memory (mlock, mlockall): malloc_trim can't return them. It says "
-        "that it did.",
-        each_arena(kept, lambda amount, arena: size_text(amount)),
-        "munlockall() before malloc_trim(0), or don't lock the heap.",
-    )
-
-
-def _swapped(case: Case) -> Iterator[Finding]:
-    free = case.swapped(State.FAST, State.BINNED, State.TOP)
-    yield Finding(
-        "swapped",
-        case.swapped(*MALLOC, Owner.UNKNOWN),
-        "malloc has this in swap: it isn't in RSS.",
-        (
-            f"in use: {size_text(case.swapped(State.IN_USE, Owner.MMAPPED))}",
-            f"free: {size_text(free)}",
-        ),
-        _swap_remedy(free),
-    )
-
-
-def _swap_remedy(free: int) -> str:
-    if free < SMALLEST:
-        return "Nothing to be done: it comes back when it is used."
-    return f"malloc_trim(0) frees {size_text(free)} of it at most. The rest comes back when used."
 
 
 def _mmapped(case: Case) -> Iterator[Finding]:
@@ -289,6 +261,7 @@ def _mmapped(case: Case) -> Iterator[Finding]:
             f"{counted(chunks, 'block')} with mappings of their own, which free() unmaps.",
             (f"mmap_threshold: {_thresholds(case)}",),
             "Look at the program: heapx mmapped lists them.",
+            about={(Part.LIVE, 0): size},
         )
 
 
@@ -326,5 +299,5 @@ CAUSES: tuple[Cause, ...] = (
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
     *(_fragmented, _too_small, _tcaches, _fast, _foreign_brk),
-    *(_huge_pages, _locked, _swapped, _mmapped, _outside),
+    *(paging.huge_pages, paging.locked, paging.swapped, _mmapped, _outside),
 )

@@ -11,14 +11,15 @@ from ..glibc.releases import (
     DEFAULT_TRIM_THRESHOLD,
 )
 from ..heap.states import State
-from ..report.model import Finding, size_text
+from ..report.model import Finding, Worth, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
+from .order import About, Part, spread
 from .sources import BY_FREE, assign, source_of, undo
 from .sums import Case, each_arena
 from .thresholds import free_would_trim
 
-AT_MOST = "Worth this much at most: such a chunk may also be many smaller ones that have merged."
+AT_MOST = "Such a chunk may also be many smaller ones that have merged."
 
 
 def trim_threshold(case: Case) -> Iterator[Finding]:
@@ -45,8 +46,10 @@ def trim_threshold(case: Case) -> Iterator[Finding]:
                 ((case.of(arena, State.TOP), arena) for arena in kept),
                 lambda amount, arena: f"top {arena.top_address:#x}, {size_text(amount)}",
             ),
-            f"{remedy} Worth this much at most: 128 KiB and top_pad stay in each arena. The price "
-            "is more system calls.",
+            f"{remedy} 128 KiB and top_pad may stay in each arena. The price is more system calls.",
+            Worth(sum(case.of(arena, State.TOP) for arena in kept)),
+            in_force=not origin.startswith("raised"),
+            about=spread(Part.TOP, [(case.of(arena, State.TOP), arena) for arena in kept]),
         )
 
 
@@ -74,6 +77,9 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 _large(malloc),
                 f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a "
                 f"mapping of their own, and free() unmaps them, for a system call. {AT_MOST}",
+                Worth(_free_from(malloc, DEFAULT_MMAP_THRESHOLD)),
+                in_force=True,
+                about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
         if parameters["n_mmaps_max"] == 0:
             yield Finding(
@@ -83,6 +89,9 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 _large(malloc),
                 f"{undo(malloc, 'n_mmaps_max', given)}. Large blocks then get a mapping of their "
                 f"own, and free() unmaps them. {AT_MOST}",
+                Worth(_free_from(malloc, DEFAULT_MMAP_THRESHOLD)),
+                in_force=True,
+                about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
         if pad > DEFAULT_TOP_PAD:
             tops = [(min(case.of(arena, State.TOP), pad), arena) for arena in malloc.arenas]
@@ -93,12 +102,19 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 "arena keeps that much at its top.",
                 each_arena(tops, lambda amount, arena: f"{size_text(amount)} at its top"),
                 f"{undo(malloc, 'top_pad', given)}. The price is more system calls.",
+                Worth(sum(amount for amount, _ in tops)),
+                in_force=True,
+                about=spread(Part.TOP, tops),
             )
 
 
 def _free_from(malloc: Malloc, smallest: int) -> int:
     """Return the bytes of free chunks from the next power of two on."""
     return _from(smallest, (arena.free_by_size for arena in malloc.arenas))
+
+
+def _large_parts(malloc: Malloc, smallest: int) -> About:
+    return spread(Part.BELOW, ((_from(smallest, [a.free_by_size]), a) for a in malloc.arenas))
 
 
 def _from(smallest: int, tables: Iterable[Mapping[int, int]]) -> int:
@@ -129,6 +145,8 @@ def mmap_threshold_raised(case: Case) -> Iterator[Finding]:
             _large(malloc),
             f"{start}. Such blocks get a mapping of their own again, and free() unmaps them, for a "
             f"system call each. {AT_MOST}",
+            Worth(_free_from(malloc, DEFAULT_MMAP_THRESHOLD)),
+            about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
         )
 
 
@@ -151,4 +169,5 @@ def mmaps_exhausted(case: Case) -> Iterator[Finding]:
             "further one comes from an arena, which keeps it.",
             (f"mmap_threshold: {size_text(threshold)}",),
             remedy,
+            about=_large_parts(malloc, threshold),
         )
