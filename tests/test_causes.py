@@ -39,7 +39,7 @@ from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
-from gdb_heapx.why import arenas, causes, paging
+from gdb_heapx.why import arenas, causes, paging, settings
 from gdb_heapx.why import limits as settings_of_malloc
 from gdb_heapx.why.causes import find_causes
 from gdb_heapx.why.sums import Case
@@ -63,6 +63,7 @@ class Scene:
         self.main, self.arenas = self.heap.main, [self.heap.main]
         self.cache = self.heap.thread(self.main, 4712, "reader")
         self.idle, self.moved, self.huge = False, 0, 0
+        self.environment: dict[str, str] | None = None
         self.files: dict[str, File] = {}  # by path
         self.before_libc: list[int] = []  # where libraries are, as ld.so searches them
         self.after_libc: list[int] = []
@@ -130,6 +131,7 @@ class Scene:
         self._link_maps()
         return changed(
             target,
+            environment=self.environment,
             mappings=tuple(map(self._mapping, target.space.mappings)),
             objects=(*target.objects, *self._images(target)),
         )
@@ -270,6 +272,50 @@ def jemalloc():
     return Scene().preloaded("libjemalloc.so.2").more(4 * MIB)
 
 
+def whole_pages():
+    """Forty blocks, each with a page of its own."""
+    scene = fixed(mmap_threshold=2 * KIB)
+    for _ in range(40):
+        scene.heap.mmapped(PAGE)
+    return scene
+
+
+def in_huge_pages():
+    scene = huge()
+    scene.parameters["thp_pagesize"] = 2 * MIB
+    return scene
+
+
+def many_cached():
+    scene = fixed(tcache_count=100)
+    for _ in range(100):
+        scene.main.add(TCACHE, 1024, scene.cache)
+    return scene
+
+
+def crowd():
+    """More arenas than there would be for sure, and as many as were allowed."""
+    return Scene(arena_max=12).threads(9).holes()
+
+
+def all_locked():
+    scene = Scene().holes()
+    scene.heap.locked.append((0, 1 << 60))
+    return scene
+
+
+def checked():
+    scene = Scene().preloaded("libc_malloc_debug.so.0")
+    for _ in range(5000):
+        scene.main.add(USED, 32)
+    return in_environment(scene, MALLOC_CHECK_="3")
+
+
+def in_environment(scene, **environment):
+    scene.environment = environment
+    return scene
+
+
 # By scene: each code that must be found there, in this order, with its bytes. No other may be.
 SCENES = {
     "nothing": (Scene, {}),
@@ -363,6 +409,26 @@ SCENES = {
     "the break moved": (moved, {"foreign_brk": MIB}),
     "huge pages": (huge, {"returnable": WHOLE, "pinned": WHOLE, "huge_pages": 2 * MIB}),
     "locked": (locked, {"locked": WHOLE}),
+    "all locked": (all_locked, {"mlockall": MIB + 3 * PAGE + LIBC, "locked": WHOLE}),
+    "whole pages": (
+        whole_pages,
+        {
+            "mmap_threshold_low": 40 * PAGE,
+            "live": 40 * PAGE + PAGE - STRUCT,
+            "mmapped": 40 * PAGE,
+        },
+    ),
+    "hugetlb": (in_huge_pages, {"hugetlb": 2 * MIB, "returnable": WHOLE, "pinned": WHOLE}),
+    "tcache_count set": (many_cached, {"tcache_count_set": 93 * KIB, "tcaches": 100 * KIB}),
+    "arena_max set": (
+        crowd,
+        {"many_arenas": 9 * (WHOLE + PAGE), "returnable": 9 * WHOLE, "pinned": 9 * WHOLE},
+    ),
+    "MALLOC_CHECK_": (checked, {"malloc_check": 5001 * 16, "outside": 512 * KIB + LIBC}),
+    "MALLOC_PERTURB_": (
+        lambda: in_environment(live(), MALLOC_PERTURB_="165"),
+        {"malloc_perturb": MIB - STRUCT, "live": MIB - STRUCT},
+    ),
     "swapped": (swapped, {"swapped": MIB}),
 }
 every_scene = pytest.mark.parametrize("name", SCENES)
@@ -383,7 +449,7 @@ def finding(name, code):
 
 def codes_in_source():
     """Return the codes of all findings that the rooms of causes make."""
-    sources = map(inspect.getsource, (causes, settings_of_malloc, arenas, paging))
+    sources = map(inspect.getsource, (causes, settings_of_malloc, arenas, paging, settings))
     calls = (node for source in sources for node in ast.walk(ast.parse(source)))
     found = [
         call.args[0].value

@@ -76,14 +76,16 @@ def found(report: Report, code: str) -> dict[str, Any]:
 
 
 def first_of_all(shown: list[dict[str, Any]], every: list[dict[str, Any]]) -> bool:
-    """Tell whether these findings are in the overview where all are known: three at most, the same
-    ones, in an order that only `likely` may change; what is estimated is in `why` alone.
+    """Tell whether these findings are those of an overview where all are known: three at most, with
+    the same figures; what is estimated, and may change their order, is in `why` alone.
     """
-    known = [{**each, "likely": None} for each in every]
+    same = ("code", "bytes", "worth", "statement", "remedy", "in_force")
+    known = [[each[key] for key in same] for each in every]
     leading = [each["code"] for each in shown if each["reason_of"] is None]
     return (
         len(shown) <= 3
-        and all(each in known for each in shown)
+        and all([each[key] for key in same] in known for each in shown)
+        and not any(each["likely"] for each in shown)
         and all(each["reason_of"] in (None, *leading) for each in shown)
     )
 

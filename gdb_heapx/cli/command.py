@@ -71,7 +71,8 @@ class Command:
     Where its flag --chunks is given, the function `chunks` answers instead: from a Catalogue. A
     command about the `whole` memory has an answer even if glibc malloc holds nothing, because
     another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
-    `tables` are those that its reports may have, the first one first.
+    `tables` are those that its reports may have, the first one first. One that asks for `stale`
+    headers gets a snapshot with what they tell.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Command:
     limit: int | None
     chunks: Function | None
     tables: tuple[Schema, ...]
+    stale: bool = False
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -154,6 +156,7 @@ def command(
     limit: int | None = None,
     chunks: Function | None = None,
     tables: tuple[Schema, ...],
+    stale: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -161,7 +164,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        declared = Command(name, args, function, needs, whole, limit, chunks, tables)
+        declared = Command(name, args, function, needs, whole, limit, chunks, tables, stale)
         wrong = next(_faults(declared), None)
         if wrong:
             raise ValueError(f"{name}: {wrong}")

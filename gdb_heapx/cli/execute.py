@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import __version__
@@ -104,7 +104,7 @@ def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snaps
     _, needs = declared.way(options)
     if needs is Needs.CHUNKS:
         return session.catalogue(_scope(options))
-    return session.take(_scope(options))
+    return session.take(replace(_scope(options), stale=declared.stale))
 
 
 def _run(

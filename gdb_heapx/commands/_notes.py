@@ -9,7 +9,7 @@ from ..report.notes import note
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
-    from ..report.model import Note
+    from ..report.model import Finding, Note
     from ..snapshots.figures import ArenaFigures
     from ..snapshots.malloc import Malloc
     from ..snapshots.take import Snapshot
@@ -28,13 +28,14 @@ def equation(case: Case) -> Note:
     return note("equation", known=case.resident_known, whole=case.whole, parts=sizes)
 
 
-def verdict(case: Case) -> Note:
-    """Return what most of the memory is."""
+def verdict(case: Case, findings: Iterable[Finding]) -> Note:
+    """Return what most of the memory is, and whether a setting makes it more."""
     if case.snapshot.allocators:
         return note("not_glibc", allocators=case.snapshot.allocators)
     amounts = {"retained": case.retained, "outside": case.outside, "live": case.live}
     largest = max(amounts, key=lambda each: amounts[each])  # of equal ones the first
-    return note("most_is", of=largest, most=2 * amounts[largest] > case.whole)
+    most, setting = 2 * amounts[largest] > case.whole, any(each.in_force for each in findings)
+    return note("most_is", of=largest, most=most, setting=setting)
 
 
 def usual_notes(snapshot: Snapshot, arenas: tuple[ArenaFigures, ...] = ()) -> tuple[Note, ...]:

@@ -78,6 +78,7 @@ def overview(snapshot: Snapshot) -> Report:
     """
     case = Case(snapshot)
     parts = [_Part(case, *each) for each in overview_parts(case)]
+    findings = find_leading(snapshot)
     hidden = "virtual" if case.resident_known else "resident"
     notes = (
         *mmapped_notes(snapshot.mallocs),
@@ -85,10 +86,10 @@ def overview(snapshot: Snapshot) -> Report:
         *(() if snapshot.walked else (note("trim_not_walked"),)),
     )
     blocks = (
-        Notes((_looked_at(snapshot), equation(case), verdict(case)), leads=True),
+        Notes((_looked_at(snapshot), equation(case), verdict(case, findings)), leads=True),
         OVERVIEW.but(hidden, rank=DATA_ONLY).of(parts),
         Bar(tuple((each.mark, each.size) for each in parts)),
-        Findings(find_leading(snapshot), brief=True),
+        Findings(findings, brief=True),
         Notes(notes),
         Steps(NEXT),
     )

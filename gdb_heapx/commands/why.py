@@ -29,7 +29,7 @@ WHY = Schema(
 )
 
 
-@command("heapx why", whole=True, tables=(WHY,))
+@command("heapx why", whole=True, tables=(WHY,), stale=True)
 def why(snapshot: Snapshot) -> Report:
     """Say why memory stays in the process, with the evidence, and what to do.
 
@@ -47,7 +47,7 @@ def why(snapshot: Snapshot) -> Report:
     case = Case(snapshot)
     findings = find_causes(snapshot)
     blocks = (
-        Notes((equation(case), verdict(case)), leads=True),
+        Notes((equation(case), verdict(case, findings)), leads=True),
         WHY.of(findings),
         Findings(findings, tabled=True),
         Notes((*mmapped_notes(snapshot.mallocs), *usual_notes(snapshot))),

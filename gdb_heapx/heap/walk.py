@@ -13,6 +13,7 @@ from .folds import Counts, Feet, Fold, FreeSpace, Landmarks, LastInUse, Linkage
 from .holes import Holes
 from .places import Overlay
 from .scan import BadChunkError, Scanner
+from .stale import LargeFree
 
 
 def walk(
@@ -61,6 +62,7 @@ class Tally:
     pages: FreeSpace | None
     last_in_use: LastInUse
     landmarks: Landmarks
+    large: LargeFree
     end: int = 0
     problems: list[Problem] = field(default_factory=list)
     flaws: list[Problem] = field(default_factory=list)
@@ -72,8 +74,9 @@ def take_tally(
     """Walk over a heap with all folds; without `holes` pages are not looked at."""
     pages = FreeSpace(holes) if holes else None
     linkage = Linkage(layout.smallest_large)
-    tally = Tally(Counts(), linkage, Feet(), pages, LastInUse(), Landmarks())
+    tally = Tally(Counts(), linkage, Feet(), pages, LastInUse(), Landmarks(), LargeFree())
     folds: list[Fold] = [tally.counts, linkage, tally.feet, tally.last_in_use, tally.landmarks]
+    folds.append(tally.large)
     tally.end, tally.problems = walk(
         space, layout, heap, overlay, [*folds, pages] if pages else folds
     )

@@ -28,10 +28,15 @@ def _equation(known: bool, whole: int, parts: Mapping[str, int]) -> str:
 
 
 _MOST = {
-    "retained": "was freed by the program: glibc malloc keeps it.",
-    "live": "is in use: the program holds it, and no malloc setting gives it back.",
-    "outside": "isn't malloc's.",
+    "retained": "was freed by the program: glibc malloc keeps it",
+    "live": "is in use: the program holds it",
+    "outside": "isn't malloc's",
 }
+
+
+def _most_is(of: str, most: bool, setting: bool) -> str:
+    end = ", and no malloc setting gives it back." if of == "live" and not setting else "."
+    return f"{'Most of it' if most else 'The largest part'} {_MOST[of]}{end}"
 
 
 def _lies_at(
@@ -97,7 +102,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"{target}, {program or 'unknown program'}, glibc {' and '.join(releases)}"
     ),
     "equation": _equation,
-    "most_is": lambda of, most: f"{'Most of it' if most else 'The largest part'} {_MOST[of]}",
+    "most_is": _most_is,
     "not_glibc": lambda allocators: (
         f"{' and '.join(allocators)}, not glibc, serves malloc here: its memory is part of the "
         "other."

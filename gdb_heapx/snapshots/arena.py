@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,12 +15,13 @@ from ..heap.bins import ArenaBins
 from ..heap.census import Census, census_of, power_in
 from ..heap.heaps import Walked
 from ..heap.holes import Holes, Trimmer
+from ..heap.stale import last_sizes
 from ..heap.states import REGULAR, State
 from ..heap.tcaches import Caches
 from ..heap.trim import Top, Trim, trim_arena
 from ..heap.walk import Tally
 from ..target.amounts import NOTHING, Amount, amount_less, amount_of, sum_of
-from ..target.space import Residency
+from ..target.space import Residency, Space
 from .figures import ArenaFigures, Check, HeapFigures
 
 USER_BITS = 57  # of the largest address space that a process has (x86-64 with five levels)
@@ -43,8 +44,10 @@ class ArenaReading:
         """Whether every heap was found, and walked to its end if it was walked."""
         return self.arena.complete and all(part.whole for part in self.walked or ())
 
-    def figures(self, libc: str, trim: Trim | None) -> ArenaFigures:
-        """Return the arena's figures, with what malloc_trim would make of it."""
+    def figures(
+        self, libc: str, trim: Trim | None, stale: Mapping[int, int] | None = None
+    ) -> ArenaFigures:
+        """Return the arena's figures, with what malloc_trim would make of it, and last_sizes."""
         arena, record = self.arena, self.arena.record
         return ArenaFigures(
             libc=libc,
@@ -65,6 +68,7 @@ class ArenaReading:
             used_by_size=_by_power((p.tally.counts.used, Counter()) for p in self.walked or ()),
             free_by_size=_by_power(map(_free_and_absent, self.walked or ())),
             census=self._census(),
+            stale=stale,
         )
 
     @property
@@ -160,6 +164,15 @@ class ArenaReading:
     def _used_chunks(self) -> int:
         counts = [part.tally.counts for part in self.walked or ()]
         return sum(each.used_chunks - each.overlaid_chunks for each in counts)
+
+    def last_sizes(self, space: Space) -> Mapping[int, int] | None:
+        """Return what lay in large free chunks (stale.last_sizes); None where pages, or all large
+        chunks, aren't known.
+        """
+        if self.walked is None or self.residency is None or not self.whole:
+            return None
+        chunks = [chunk for part in self.walked for chunk in part.tally.large.chunks]
+        return last_sizes(space, self.residency, self.layout, chunks)
 
     def _top(self) -> tuple[int, int]:
         return self.arena.top, self.arena.top + self.arena.top_size

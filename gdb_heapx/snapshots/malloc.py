@@ -26,12 +26,14 @@ class Scope:
     """How much of a target to read.
 
     `walk` over the chunks, or follow lists only; bring back `swap_in` bytes of swap at most (None:
-    procfs.swap_allowance); `pad` is what malloc_trim is asked to leave.
+    procfs.swap_allowance); `pad` is what malloc_trim is asked to leave. `stale`: read inside large
+    free chunks, too, what headers are left there.
     """
 
     walk: bool = True
     swap_in: int | None = None
     pad: int = 0
+    stale: bool = False
 
 
 EVERYTHING = Scope()
@@ -135,7 +137,9 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         layout=libc.layout,
         arenas=tuple(
             part.figures(
-                libc.path, part.trim(reading.trimmer, parameters, program_break, scope.pad)
+                libc.path,
+                part.trim(reading.trimmer, parameters, program_break, scope.pad),
+                part.last_sizes(reading.space) if scope.stale else None,
             )
             for part in parts
         ),

@@ -20,18 +20,24 @@ def many_arenas(case: Case) -> Iterator[Finding]:
         tops = [(case.of(arena, State.TOP), arena) for arena in busy]
         others = [(size + top, arena) for (size, arena), (top, _) in zip(below, tops)]
         free = sum(amount for amount, _ in others)
+        limit = malloc.parameters["arena_max"]
+        by = source_of(malloc, "arena_max", case.environment) if limit else ""
+        in_force = bool(by) and len(malloc.arenas) > malloc.defaults["arena_test"]
         if len(others) < 2 or 4 * max(amount for amount, _ in others) > 3 * free:
             continue
         yield Finding(
             "many_arenas",
             free,
-            f"{len(malloc.arenas)} arenas: what is free in one is of no use to the threads of "
-            "others.",
+            (f"arena_max is {limit:,}, set by {by}: " if in_force else "")
+            + f"{len(malloc.arenas)} arenas, and what is free in one is of no use to the threads "
+            "of others.",
             each_arena(
                 others,
                 lambda amount, arena: f"{size_text(amount)} free{_attached(arena)}",
             ),
-            f"{_fewer(case)}. The price is contention. How much it saves can't be computed.",
+            f"{_fewer(case, told=in_force)}. The price is contention. How much it saves can't be "
+            "computed.",
+            in_force=in_force,
             about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
         )
 
@@ -76,8 +82,10 @@ def other_tops(case: Case) -> Iterator[Finding]:
     )
 
 
-def _fewer(case: Case) -> str:
-    """Say how to bound the number of arenas: by half of what there are."""
+def _fewer(case: Case, told: bool = False) -> str:
+    """Say how to bound the number of arenas: by half of what there are. What bounds it now may have
+    been told.
+    """
     malloc = case.snapshot.mallocs[0]
     limit, number = malloc.parameters["arena_max"], len(malloc.arenas)
     if not limit:
@@ -86,7 +94,7 @@ def _fewer(case: Case) -> str:
     if limit < number:
         return f"MALLOC_ARENA_MAX={limit}{WHEN} ({source} set that when there were more already)"
     fewer = assign(malloc, "arena_max", max(number // 2, 1), case.environment)
-    return f"{fewer} (it is {limit} now, by {source})"
+    return fewer if told else f"{fewer} (it is {limit} now, by {source})"
 
 
 def _small_tops(case: Case) -> str:

@@ -12,7 +12,7 @@ from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, limits, paging
+from . import arenas, limits, paging, settings
 from .order import SMALLEST, Part, first_screen, in_order, spread
 from .sums import INSIDE, SHOWN, Case, each_arena
 
@@ -72,7 +72,7 @@ def _live(case: Case) -> Iterator[Finding]:
         "the program holds this: it is live, or leaked. malloc retains "
         f"{size_text(case.retained)} beside it.",
         (*_live_arenas(case), *_live_mmapped(case)),
-        "No malloc setting helps. Find who allocates: heaptrack, or valgrind --tool=massif.",
+        "Find who allocates: heaptrack, or valgrind --tool=massif.",
         about={(Part.LIVE, 0): case.live},
     )
 
@@ -210,8 +210,7 @@ def _tcaches(case: Case) -> Iterator[Finding]:
             if size
         ),
         "GLIBC_TUNABLES=glibc.malloc.tcache_count=0 when it starts. The price is a lock for every "
-        "malloc and free.",
-        Worth(case.amount(State.TCACHE)),
+        "malloc and free. How much goes then can't be computed: they may pin other free memory.",
         about=spread(Part.TCACHE, amounts),
     )
 
@@ -295,9 +294,11 @@ def _largest(case: Case) -> tuple[str, ...]:
 
 
 CAUSES: tuple[Cause, ...] = (
+    *(settings.mmap_threshold_low, settings.hugetlb, settings.tcache_count_set),
+    *(settings.checked, settings.perturbed),
     *(_returnable, _pinned, limits.trim_threshold, limits.limits_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
     *(_fragmented, _too_small, _tcaches, _fast, _foreign_brk),
-    *(paging.huge_pages, paging.locked, paging.swapped, _mmapped, _outside),
+    *(paging.huge_pages, paging.locked_all, paging.locked, paging.swapped, _mmapped, _outside),
 )

@@ -77,7 +77,7 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 _large(malloc),
                 f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a "
                 f"mapping of their own, and free() unmaps them, for a system call. {AT_MOST}",
-                Worth(_free_from(malloc, DEFAULT_MMAP_THRESHOLD)),
+                _worth_of_large(malloc),
                 in_force=True,
                 about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
@@ -89,7 +89,7 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 _large(malloc),
                 f"{undo(malloc, 'n_mmaps_max', given)}. Large blocks then get a mapping of their "
                 f"own, and free() unmaps them. {AT_MOST}",
-                Worth(_free_from(malloc, DEFAULT_MMAP_THRESHOLD)),
+                _worth_of_large(malloc),
                 in_force=True,
                 about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
@@ -113,6 +113,24 @@ def _free_from(malloc: Malloc, smallest: int) -> int:
     return _from(smallest, (arena.free_by_size for arena in malloc.arenas))
 
 
+def _worth_of_large(malloc: Malloc) -> Worth:
+    """Return what blocks of 128 KiB and more would not keep with mappings of their own: all large
+    free chunks at most, and likely those that were large before they merged.
+    """
+    stale = [arena.stale for arena in malloc.arenas if arena.stale is not None]
+    likely = _from(DEFAULT_MMAP_THRESHOLD, stale) if len(stale) == len(malloc.arenas) else None
+    return Worth(_free_from(malloc, DEFAULT_MMAP_THRESHOLD), likely=likely)
+
+
+def _with_tops(case: Case, malloc: Malloc, large: Worth) -> Worth:
+    """Return the worth of the default thresholds: with what the raised trim_threshold keeps."""
+    kept = [arena for arena in malloc.arenas if _kept_by_threshold(case, malloc, arena)]
+    tops = sum(case.of(arena, State.TOP) for arena in kept)
+    trimmed = sum(max(case.of(arena, State.TOP) - DEFAULT_TOP_PAD, 0) for arena in kept)
+    likely = None if large.likely is None else large.likely + trimmed
+    return Worth(large.bytes + tops, likely=likely)
+
+
 def _large_parts(malloc: Malloc, smallest: int) -> About:
     return spread(Part.BELOW, ((_from(smallest, [a.free_by_size]), a) for a in malloc.arenas))
 
@@ -125,8 +143,10 @@ def _large(malloc: Malloc) -> tuple[str, ...]:
     """Say what there is of chunks that would have mappings of their own by default."""
     smallest = DEFAULT_MMAP_THRESHOLD
     used = _from(smallest, (arena.used_by_size for arena in malloc.arenas))
+    merged = sum((arena.stale or {}).get(0, 0) for arena in malloc.arenas)
     return (
         f"free chunks of 128 KiB and more: {size_text(_free_from(malloc, smallest))}",
+        *((f"headers left in them show smaller chunks: {size_text(merged)}",) if merged else ()),
         f"chunks in use of 128 KiB and more, in arenas: {size_text(used)}",
     )
 
@@ -144,8 +164,8 @@ def mmap_threshold_raised(case: Case) -> Iterator[Finding]:
             "then blocks up to that size come from arenas, which keep them.",
             _large(malloc),
             f"{start}. Such blocks get a mapping of their own again, and free() unmaps them, for a "
-            f"system call each. {AT_MOST}",
-            Worth(_free_from(malloc, DEFAULT_MMAP_THRESHOLD)),
+            f"system call each. It also ends the raising of trim_threshold. {AT_MOST}",
+            _with_tops(case, malloc, _worth_of_large(malloc)),
             about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
         )
 

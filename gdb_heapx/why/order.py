@@ -21,6 +21,8 @@ class Part(Enum):
     EDGES = "free bytes that share a page with a chunk in use"
     TOP = "top"
     TCACHE = "in tcaches"
+    ROUNDING = "ends of pages of mmapped chunks"
+    LOCKED = "free pages locked in memory"
 
 
 About = dict[tuple[Part, int], int]
@@ -113,12 +115,13 @@ def _same(finding: Finding, leader: Finding) -> bool:
 
 
 def first_screen(findings: Sequence[Finding], whole: int, most: int = 3) -> tuple[Finding, ...]:
-    """Return what matters most, `most` findings: those that lead, and reasons where there is room;
-    none about less than a hundredth of the whole.
+    """Return what matters most, `most` findings: the first with what explains it, then others that
+    lead, and reasons where there is room; none about less than a hundredth of the whole.
     """
     large = [each for each in findings if not is_small(each, whole)]
-    leaders = [each for each in large if each.reason_of is None][:most]
-    codes = [each.code for each in leaders]
-    reasons = [each for each in large if each.reason_of in codes][: most - len(leaders)]
-    shown = {id(each) for each in (*leaders, *reasons)}
+    leaders = [each for each in large if each.reason_of is None]
+    codes = [each.code for each in leaders[:most]]
+    reasons = [each for each in large if each.reason_of in codes]
+    wanted = [*leaders[:1], *reasons[:1], *leaders[1:], *reasons[1:]][:most]
+    shown = {id(each) for each in wanted}
     return tuple(each for each in large if id(each) in shown)
