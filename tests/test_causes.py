@@ -950,3 +950,13 @@ def test_remedies_change_what_is_in_force(environment, parameters, code, remedy)
     target = replace(snapshot.target, environment=environment)
     found = {each.code: each for each in find_causes(replace(snapshot, target=target))}
     assert remedy in found[code].remedy
+
+
+@pytest.mark.parametrize("code", ["trim_threshold", "mmap_threshold_set"])
+def test_a_setting_that_a_free_may_have_made_is_not_said_to_be_in_force(code):
+    """The thresholds are fixed, and a block of that size was mapped before."""
+    parameters = {"mmap_threshold": BLOCK, "trim_threshold": 2 * BLOCK, "max_mmapped_mem": BLOCK}
+    found = {
+        each.code: each for each in findings_of(fixed(**parameters).threads(1).holes().tops(MIB))
+    }
+    assert not found[code].in_force

@@ -48,9 +48,14 @@ def trim_threshold(case: Case) -> Iterator[Finding]:
             ),
             f"{remedy} 128 KiB and top_pad may stay in each arena. The price is more system calls.",
             Worth(sum(case.of(arena, State.TOP) for arena in kept)),
-            in_force=not origin.startswith("raised"),
+            in_force=_by_user(origin),
             about=spread(Part.TOP, [(case.of(arena, State.TOP), arena) for arena in kept]),
         )
+
+
+def _by_user(origin: str) -> bool:
+    """Tell whether it is sure that no free of a mmapped block did it."""
+    return not origin.startswith(("raised", "free"))
 
 
 def _by(origin: str) -> str:
@@ -78,7 +83,7 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a "
                 f"mapping of their own, and free() unmaps them, for a system call. {AT_MOST}",
                 _worth_of_large(malloc),
-                in_force=True,
+                in_force=_by_user(origin),
                 about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
         if parameters["n_mmaps_max"] == 0:
@@ -113,13 +118,13 @@ def _free_from(malloc: Malloc, smallest: int) -> int:
     return _from(smallest, (arena.free_by_size for arena in malloc.arenas))
 
 
-def _worth_of_large(malloc: Malloc) -> Worth:
-    """Return what blocks of 128 KiB and more would not keep with mappings of their own: all large
+def _worth_of_large(malloc: Malloc, smallest: int = DEFAULT_MMAP_THRESHOLD) -> Worth:
+    """Return what blocks from this size on would not keep with mappings of their own: all large
     free chunks at most, and likely those that were large before they merged.
     """
     stale = [arena.stale for arena in malloc.arenas if arena.stale is not None]
-    likely = _from(DEFAULT_MMAP_THRESHOLD, stale) if len(stale) == len(malloc.arenas) else None
-    return Worth(_free_from(malloc, DEFAULT_MMAP_THRESHOLD), likely=likely)
+    known = len(stale) == len(malloc.arenas) and smallest >= DEFAULT_MMAP_THRESHOLD
+    return Worth(_free_from(malloc, smallest), likely=_from(smallest, stale) if known else None)
 
 
 def _with_tops(case: Case, malloc: Malloc, large: Worth) -> Worth:
@@ -189,5 +194,7 @@ def mmaps_exhausted(case: Case) -> Iterator[Finding]:
             "further one comes from an arena, which keeps it.",
             (f"mmap_threshold: {size_text(threshold)}",),
             remedy,
+            _worth_of_large(malloc, threshold) if limit < DEFAULT_MMAPS_MAX else None,
+            in_force=limit < DEFAULT_MMAPS_MAX,
             about=_large_parts(malloc, threshold),
         )
