@@ -32,13 +32,16 @@ __all__ = [
 ]
 
 
-def snapshot(*, walk: bool = True, swap_in: int | None = None, pad: int = 0) -> Snapshot:
+def snapshot(
+    *, walk: bool = True, swap_in: int | None = None, pad: int = 0, stale: bool = False
+) -> Snapshot:
     """Return everything that heapx knows of the target at this moment, as plain values.
 
     Without `walk` lists are followed, but chunks aren't gone over. `swap_in` bytes may be brought
     back from swap (None: `set heapx swap-in`); `pad` is what malloc_trim would be asked to leave.
+    With `stale`, large free chunks are read for what lay there before, as `heapx why` does.
     """
-    return GdbSession().take(Scope(walk, swap_in, pad))
+    return GdbSession().take(Scope(walk, swap_in, pad, stale=stale))
 
 
 def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:

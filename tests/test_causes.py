@@ -39,7 +39,7 @@ from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
-from gdb_heapx.why import arenas, breaks, causes, outside, pins
+from gdb_heapx.why import arenas, breaks, causes, outside, paging, pins, settings
 from gdb_heapx.why import limits as settings_of_malloc
 from gdb_heapx.why.causes import find_causes
 from gdb_heapx.why.sums import Case
@@ -63,6 +63,7 @@ class Scene:
         self.main, self.arenas = self.heap.main, [self.heap.main]
         self.cache = self.heap.thread(self.main, 4712, "reader")
         self.idle, self.moved, self.huge = False, 0, 0
+        self.environment: dict[str, str] | None = None
         self.files: dict[str, File] = {}  # by path
         self.before_libc: list[int] = []  # where libraries are, as ld.so searches them
         self.after_libc: list[int] = []
@@ -130,6 +131,7 @@ class Scene:
         self._link_maps()
         return changed(
             target,
+            environment=self.environment,
             mappings=tuple(map(self._mapping, target.space.mappings)),
             objects=(*target.objects, *self._images(target)),
         )
@@ -289,6 +291,50 @@ def jemalloc():
     return Scene().preloaded("libjemalloc.so.2").more(4 * MIB)
 
 
+def whole_pages():
+    """Forty blocks, each with a page of its own."""
+    scene = fixed(mmap_threshold=2 * KIB)
+    for _ in range(40):
+        scene.heap.mmapped(PAGE)
+    return scene
+
+
+def in_huge_pages():
+    scene = huge()
+    scene.parameters["thp_pagesize"] = 2 * MIB
+    return scene
+
+
+def many_cached():
+    scene = fixed(tcache_count=100)
+    for _ in range(100):
+        scene.main.add(TCACHE, 1024, scene.cache)
+    return scene
+
+
+def crowd():
+    """More arenas than there would be for sure, and as many as were allowed."""
+    return Scene(arena_max=12).threads(9).holes()
+
+
+def all_locked():
+    scene = Scene().holes()
+    scene.heap.locked.append((0, 1 << 60))
+    return scene
+
+
+def checked():
+    scene = Scene().preloaded("libc_malloc_debug.so.0")
+    for _ in range(5000):
+        scene.main.add(USED, 32)
+    return in_environment(scene, MALLOC_CHECK_="3")
+
+
+def in_environment(scene, **environment):
+    scene.environment = environment
+    return scene
+
+
 # By scene: each code that must be found there, in this order, with its bytes. No other may be.
 SCENES = {
     "nothing": (Scene, {}),
@@ -324,11 +370,11 @@ SCENES = {
     ),
     "trim_threshold set": (
         lambda: fixed(trim_threshold=64 * MIB).tops(MIB),
-        {"returnable": WHOLE, "trim_threshold": MIB},
+        {"trim_threshold": MIB, "returnable": WHOLE},
     ),
     "mmap_threshold set": (
         lambda: fixed(mmap_threshold=32 * MIB).holes(),
-        {"returnable": WHOLE, "pinned": WHOLE, "mmap_threshold_set": MIB},
+        {"mmap_threshold_set": MIB, "returnable": WHOLE, "pinned": WHOLE},
     ),
     "mmap_threshold set low": (
         lambda: fixed(mmap_threshold=0).holes(),
@@ -336,15 +382,15 @@ SCENES = {
     ),
     "no mmap": (
         lambda: fixed(n_mmaps_max=0).holes(),
-        {"returnable": WHOLE, "pinned": WHOLE, "mmap_disabled": MIB},
+        {"mmap_disabled": MIB, "returnable": WHOLE, "pinned": WHOLE},
     ),
     "top_pad set": (
         lambda: fixed(top_pad=MIB).tops(2 * MIB),
-        {"returnable": 2 * MIB - PAGE, "top_pad_set": MIB},
+        {"top_pad_set": MIB, "returnable": 2 * MIB - PAGE},
     ),
     "top_pad set, a small top": (
         lambda: fixed(top_pad=64 * MIB).tops(MIB),
-        {"returnable": WHOLE, "top_pad_set": MIB},
+        {"top_pad_set": MIB, "returnable": WHOLE},
     ),
     "one thread's arena": (
         lambda: Scene().threads(1).holes(),
@@ -385,8 +431,28 @@ SCENES = {
     "others' sbrk between": (lambda: sbrked(2 * MIB), {"foreign_sbrk": 2 * MIB}),
     "others' sbrk twice": (lambda: sbrked(2 * MIB, MIB), {"foreign_sbrk": 3 * MIB}),
     "the break moved": (moved, {"foreign_brk": MIB}),
-    "huge pages": (huge, {"huge_pages": 2 * MIB, "returnable": WHOLE, "pinned": WHOLE}),
+    "huge pages": (huge, {"returnable": WHOLE, "pinned": WHOLE, "huge_pages": 2 * MIB}),
     "locked": (locked, {"locked": WHOLE}),
+    "all locked": (all_locked, {"mlockall": MIB + 3 * PAGE + LIBC, "locked": WHOLE}),
+    "whole pages": (
+        whole_pages,
+        {
+            "mmap_threshold_low": 40 * PAGE,
+            "live": 40 * PAGE + PAGE - STRUCT,
+            "mmapped": 40 * PAGE,
+        },
+    ),
+    "hugetlb": (in_huge_pages, {"hugetlb": 2 * MIB, "returnable": WHOLE, "pinned": WHOLE}),
+    "tcache_count set": (many_cached, {"tcache_count_set": 93 * KIB, "tcaches": 100 * KIB}),
+    "arena_max set": (
+        crowd,
+        {"many_arenas": 9 * (WHOLE + PAGE), "returnable": 9 * WHOLE, "pinned": 9 * WHOLE},
+    ),
+    "MALLOC_CHECK_": (checked, {"malloc_check": 5001 * 16, "outside": 512 * KIB + LIBC}),
+    "MALLOC_PERTURB_": (
+        lambda: in_environment(live(), MALLOC_PERTURB_="165"),
+        {"malloc_perturb": MIB - STRUCT, "live": MIB - STRUCT},
+    ),
     "swapped": (swapped, {"swapped": MIB}),
 }
 every_scene = pytest.mark.parametrize("name", SCENES)
@@ -407,7 +473,10 @@ def finding(name, code):
 
 def codes_in_source():
     """Return the codes of all findings that the rooms of causes make."""
-    sources = map(inspect.getsource, (breaks, causes, outside, settings_of_malloc, arenas, pins))
+    sources = map(
+        inspect.getsource,
+        (breaks, causes, outside, settings_of_malloc, arenas, pins, paging, settings),
+    )
     calls = (node for source in sources for node in ast.walk(ast.parse(source)))
     found = [
         call.args[0].value
@@ -509,13 +578,29 @@ def test_most_bytes_come_first_and_of_nearly_equal_ones_the_first_cause(sizes, o
 
 @tried(60)
 @given(st.randoms(use_true_random=False))
-def test_no_finding_comes_before_one_of_a_quarter_more_bytes(seed):
-    found = find_causes(take(with_pages_at_random(seed, at_random(seed, *KIND)).target()))
-    rest = [each.bytes for each in found if each.code not in FIRST]
-    assert [each.code for each in found[: len(found) - len(rest)]] == [
-        code for code in FIRST if code in {each.code for each in found}
-    ]
-    assert all(4 * later <= 5 * size for at, size in enumerate(rest) for later in rest[at + 1 :])
+def test_a_proven_worth_comes_first_and_none_before_one_of_a_quarter_more_bytes(seed):
+    snapshot = take(with_pages_at_random(seed, at_random(seed, *KIND)).target())
+    whole, found = Case(snapshot).whole, find_causes(snapshot)
+    leaders = [each for each in found if each.reason_of is None]
+    needed = [each.code for each in leaders if each.code in FIRST]
+    assert [each.code for each in leaders[: len(needed)]] == needed
+    rest = [(rank(each, whole), size_of(each)) for each in leaders[len(needed) :]]
+    for at, (place, size) in enumerate(rest):
+        for later, more in rest[at + 1 :]:
+            assert place <= later
+            assert place < later or 4 * more <= 5 * size
+
+
+def size_of(finding):
+    """Return the bytes that it is ordered by."""
+    worth = finding.worth
+    return finding.bytes if worth is None else worth.bytes if worth.likely is None else worth.likely
+
+
+def rank(finding, whole):
+    """Return where a finding stands: what is small last, then by what is known of its worth."""
+    known = 2 if finding.worth is None else 0 if finding.worth.exact else 1
+    return 100 * size_of(finding) < whole, known
 
 
 # Sums.
@@ -943,3 +1028,13 @@ def test_remedies_change_what_is_in_force(environment, parameters, code, remedy)
     target = replace(snapshot.target, environment=environment)
     found = {each.code: each for each in find_causes(replace(snapshot, target=target))}
     assert remedy in found[code].remedy
+
+
+@pytest.mark.parametrize("code", ["trim_threshold", "mmap_threshold_set"])
+def test_a_setting_that_a_free_may_have_made_is_not_said_to_be_in_force(code):
+    """The thresholds are fixed, and a block of that size was mapped before."""
+    parameters = {"mmap_threshold": BLOCK, "trim_threshold": 2 * BLOCK, "max_mmapped_mem": BLOCK}
+    found = {
+        each.code: each for each in findings_of(fixed(**parameters).threads(1).holes().tops(MIB))
+    }
+    assert not found[code].in_force

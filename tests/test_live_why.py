@@ -75,6 +75,21 @@ def found(report: Report, code: str) -> dict[str, Any]:
     return finding
 
 
+def first_of_all(shown: list[dict[str, Any]], every: list[dict[str, Any]]) -> bool:
+    """Tell whether these findings are those of an overview where all are known: three at most, with
+    the same figures; what is estimated, and may change their order, is in `why` alone.
+    """
+    same = ("code", "bytes", "worth", "statement", "remedy", "in_force")
+    known = [[each[key] for key in same] for each in every]
+    leading = [each["code"] for each in shown if each["reason_of"] is None]
+    return (
+        len(shown) <= 3
+        and all([each[key] for key in same] in known for each in shown)
+        and not any(each["likely"] for each in shown)
+        and all(each["reason_of"] in (None, *leading) for each in shown)
+    )
+
+
 def retained(report: Report) -> int:
     return sum(row["resident"] for row in table(report, "overview") if row["key"] in RETAINED)
 
@@ -252,7 +267,7 @@ def test_the_demo_needs_only_what_a_small_system_has(tmp_path):
 
 
 def test_the_overview_s_findings_are_the_first_of_all(demo):
-    assert demo.seen.overview["findings"] == demo.seen.why["findings"][:3]
+    assert first_of_all(demo.seen.overview["findings"], demo.seen.why["findings"])
     assert len(demo.seen.why["findings"]) > 3
 
 

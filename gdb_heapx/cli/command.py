@@ -73,7 +73,7 @@ class Command:
     command about the `whole` memory has an answer even if glibc malloc holds nothing, because
     another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
     `tables` are those that its reports may have, the first one first. `search` is how far mmapped
-    chunks are looked for.
+    chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Command:
     chunks: Function | None
     tables: tuple[Schema, ...]
     search: Search
+    stale: bool
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -158,6 +159,7 @@ def command(
     chunks: Function | None = None,
     tables: tuple[Schema, ...],
     search: Search = Search.MAPPINGS,
+    stale: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -165,7 +167,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        declared = Command(name, args, function, needs, whole, limit, chunks, tables, search)
+        declared = Command(name, args, function, needs, whole, limit, chunks, tables, search, stale)
         wrong = next(_faults(declared), None)
         if wrong:
             raise ValueError(f"{name}: {wrong}")

@@ -12,7 +12,7 @@ from ..snapshots.regions import EMPTY
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
-    from ..report.model import Note
+    from ..report.model import Finding, Note
     from ..snapshots.figures import ArenaFigures
     from ..snapshots.malloc import Malloc
     from ..snapshots.take import Snapshot
@@ -67,8 +67,8 @@ def forked_notes(snapshot: Snapshot) -> tuple[Note, ...]:
     return (note("parents_arenas", arenas=[each.index for each in arenas], parent=parent.name),)
 
 
-def verdict(case: Case) -> Note:
-    """Return what most of the memory is."""
+def verdict(case: Case, findings: Iterable[Finding]) -> Note:
+    """Return what most of the memory is, and whether a setting makes it more."""
     if case.snapshot.allocators:
         return note("not_glibc", allocators=case.snapshot.allocators)
     amounts = {
@@ -80,7 +80,8 @@ def verdict(case: Case) -> Note:
     }
     largest = max(amounts, key=lambda each: amounts[each])  # of equal ones the first
     who = _leading(case) if largest == "outside" else None
-    return note("most_is", of=largest, most=2 * amounts[largest] > case.whole, who=who)
+    most, setting = 2 * amounts[largest] > case.whole, any(each.in_force for each in findings)
+    return note("most_is", of=largest, most=most, setting=setting, who=who)
 
 
 def empty_note(case: Case) -> tuple[Note, ...]:

@@ -21,7 +21,7 @@ from ..report.model import (
 )
 from ..report.notes import note
 from ..snapshots.regions import Owner
-from ..why.causes import find_causes
+from ..why.causes import find_leading
 from ..why.sums import Case
 from ._notes import empty_note, equation, mmapped_notes, shared_note, usual_notes, verdict
 
@@ -86,6 +86,7 @@ def overview(snapshot: Snapshot) -> Report:
     told = overview_parts(case)
     private = _private(case, [key for key, *_ in told])
     parts = [_Part(case, *each, private.get(each[0])) for each in told]
+    findings = find_leading(snapshot)
     schema = OVERVIEW.but("private", rank=1) if case.sharing else OVERVIEW
     hidden = "virtual" if case.resident_known else "resident"
     notes = (
@@ -96,10 +97,10 @@ def overview(snapshot: Snapshot) -> Report:
         *(() if snapshot.walked else (note("trim_not_walked"),)),
     )
     blocks = (
-        Notes((_looked_at(snapshot), equation(case), verdict(case)), leads=True),
+        Notes((_looked_at(snapshot), equation(case), verdict(case, findings)), leads=True),
         schema.but(hidden, rank=DATA_ONLY).of(parts),
         Bar(tuple((each.mark, each.size) for each in parts)),
-        Findings(find_causes(snapshot)[:3], brief=True),
+        Findings(findings, brief=True),
         Notes(notes),
         Steps(NEXT),
     )

@@ -20,17 +20,24 @@ WHY = Schema(
         Column("code", Kind.TEXT, DATA_ONLY),
         Column("bytes", Kind.BYTES, DATA_ONLY),
         Column("statement", Kind.TEXT, DATA_ONLY),
+        Column("worth", Kind.BYTES, DATA_ONLY, of=lambda it: it.worth and it.worth.bytes),
+        Column("worth_is", Kind.TEXT, DATA_ONLY, of=lambda it: it.worth and it.worth.kind),
+        Column("likely", Kind.BYTES, DATA_ONLY, of=lambda it: it.worth and it.worth.likely),
+        Column("in_force", Kind.BOOL, DATA_ONLY),
+        Column("reason_of", Kind.TEXT, DATA_ONLY),
     ),
 )
 
 
-@command("heapx why", whole=True, tables=(WHY,))
+@command("heapx why", whole=True, tables=(WHY,), stale=True)
 def why(snapshot: Snapshot) -> Report:
     """Say why memory stays in the process, with the evidence, and what to do.
 
-    Each finding: the bytes at stake, what keeps them, addresses and figures that show it, and the
-    setting or call that helps, with its price. Findings may be about the same bytes. The
-    findings with most bytes come first; live memory, where it is most, before all others.
+    Each finding: how much it is about, what keeps that, addresses and figures that show it, and
+    the setting or call that helps, with its price. "At most" is a bound of what the remedy gives
+    back, "likely" an estimate; without these words it is exact, or what it saves isn't known, and
+    the remedy says so. Settings in force that make it worse come first, then live memory, where it
+    is most, then what is proven to give most back. Findings about the same bytes follow the first.
 
     Examples:
 
@@ -40,7 +47,7 @@ def why(snapshot: Snapshot) -> Report:
     case = Case(snapshot)
     findings = find_causes(snapshot)
     blocks = (
-        Notes((equation(case), verdict(case)), leads=True),
+        Notes((equation(case), verdict(case, findings)), leads=True),
         WHY.of(findings),
         Findings(findings, tabled=True),
         Notes((*mmapped_notes(snapshot.mallocs), *usual_notes(snapshot))),

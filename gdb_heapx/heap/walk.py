@@ -13,6 +13,7 @@ from .folds import Counts, Feet, Fold, FreeSpace, Landmarks, Linkage
 from .holes import Holes
 from .places import Overlay
 from .scan import BadChunkError, Scanner
+from .stale import LargeFree
 from .tails import Tails
 
 
@@ -62,6 +63,7 @@ class Tally:
     pages: FreeSpace | None
     tails: Tails
     landmarks: Landmarks
+    large: LargeFree
     end: int = 0
     problems: list[Problem] = field(default_factory=list)
     flaws: list[Problem] = field(default_factory=list)
@@ -73,8 +75,9 @@ def take_tally(
     """Walk over a heap with all folds; without `holes` pages are not looked at."""
     pages = FreeSpace(holes) if holes else None
     linkage = Linkage(layout.smallest_large)
-    tally = Tally(Counts(), linkage, Feet(), pages, Tails(), Landmarks())
+    tally = Tally(Counts(), linkage, Feet(), pages, Tails(), Landmarks(), LargeFree())
     folds: list[Fold] = [tally.counts, linkage, tally.feet, tally.tails, tally.landmarks]
+    folds.append(tally.large)
     tally.end, tally.problems = walk(
         space, layout, heap, overlay, [*folds, pages] if pages else folds
     )

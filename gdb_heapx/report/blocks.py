@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..errors import escape
@@ -69,23 +70,43 @@ def _dump_tokens(dump: Dump, style: Style) -> Tokens:
 
 
 def _findings_tokens(block: Findings, style: Style) -> Tokens:
-    for number, finding in enumerate(block.findings, 1):
-        if number > 1 and not block.brief:
+    number, leader = 0, None
+    for finding in block.findings:
+        if number and not block.brief:
             yield "", "\n"
-        yield from _finding_tokens(number, finding, block.brief, style)
+        if leader is None or finding.reason_of != leader.code:
+            number, leader = number + 1, finding
+        yield from _finding_tokens(number, finding, finding is not leader, block.brief, style)
 
 
-def _finding_tokens(number: int, finding: Finding, brief: bool, style: Style) -> Tokens:
-    """Yield a finding: how much, what, the evidence, and what to do."""
-    size = "" if finding.bytes is None else f"{size_text(finding.bytes)}: "
+def _finding_tokens(
+    number: int, finding: Finding, is_reason: bool, brief: bool, style: Style
+) -> Tokens:
+    """Yield a finding: how much, what, the evidence, and what to do. A reason has no number, and if
+    brief no remedy.
+    """
     statement, remedy = finding.statement, finding.remedy or ""
     if brief:
-        statement, remedy = _first_sentence(statement), _first_sentence(remedy)
+        statement = _first_sentence(statement)
+        remedy = "" if is_reason else _first_sentence(remedy)
+        finding = replace(finding, worth=None if is_reason else finding.worth)
     indent = " " * len(f"{number}. ")
-    yield from sentence_tokens(HEADING, f"{size}{statement}", style, f"{number}. ", indent)
+    first = f"{indent}The same, " if is_reason else f"{number}. "
+    size = how_much(finding)
+    size = size if is_reason else size[:1].upper() + size[1:]
+    yield from sentence_tokens(HEADING, f"{size}{statement}", style, first, indent)
     for line in () if brief else finding.evidence:
         yield from sentence_tokens(NOTE, line, style, indent + "- ", indent + "  ")
     yield from sentence_tokens(COMMAND, remedy, style, indent + "> ", indent + "  ")
+
+
+def how_much(finding: Finding) -> str:
+    """Return how much a finding is about: what its remedy is worth, or else the bytes at stake."""
+    worth = finding.worth
+    if worth is None:
+        return "" if finding.bytes is None else f"{size_text(finding.bytes)}: "
+    likely = "" if worth.likely is None else f", likely {size_text(worth.likely)}"
+    return f"{'' if worth.exact else 'at most '}{size_text(worth.bytes)}{likely}: "
 
 
 def _first_sentence(text: str) -> str:
@@ -105,6 +126,11 @@ def _findings_data(block: Findings) -> dict[str, Any]:
             "statement": finding.statement,
             "evidence": list(finding.evidence),
             "remedy": finding.remedy,
+            "worth": finding.worth.bytes if finding.worth else None,
+            "worth_is": finding.worth.kind if finding.worth else None,
+            "likely": finding.worth.likely if finding.worth else None,
+            "in_force": finding.in_force,
+            "reason_of": finding.reason_of,
         }
         for finding in block.findings
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from operator import attrgetter
 from typing import Any, Union
@@ -166,11 +166,35 @@ class Schema:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What a remedy gives back, in bytes of RAM: `exact`, or at most so much.
+
+    `likely` is an estimate of what is only bounded, None without any evidence.
+    """
+
+    bytes: int
+    exact: bool = False
+    likely: int | None = None
+
+    @property
+    def kind(self) -> str:
+        return "exact" if self.exact else "at most"
+
+    @property
+    def expected(self) -> int:
+        """The likely bytes, where there is an estimate."""
+        return self.bytes if self.likely is None else self.likely
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something learnt: a stable code, the bytes at stake, and what to do about it.
 
     `bytes` are bytes of RAM, None where they can't be told. `evidence` are addresses and figures.
     The first sentence of `statement` says it all, that of `remedy` is what to do; more explain.
+    `worth` is what the remedy gives back, None where that can't be computed. A setting `in_force`
+    makes it worse, and is removed by the remedy. `about` tells which bytes these are, how many of
+    each kind; of findings about the same ones, one is told, and `reason_of` is its code in others.
     """
 
     code: str
@@ -178,6 +202,10 @@ class Finding:
     statement: str
     evidence: tuple[str, ...] = ()
     remedy: str | None = None
+    worth: Worth | None = None
+    in_force: bool = False
+    about: Mapping[Any, int] = field(default_factory=dict)
+    reason_of: str | None = None
 
 
 @dataclass(frozen=True)

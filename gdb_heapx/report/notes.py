@@ -35,11 +35,17 @@ def _equation(
 
 _MOST = {
     "retained": "was freed by the program: glibc malloc keeps it",
-    "live": "is in use: the program holds it, and no malloc setting gives it back",
+    "live": "is in use: the program holds it",
     "outside": "isn't malloc's",
     "foreign": "was taken with sbrk, but not by glibc malloc: heapx why tells where",
     "unknown": "could not be read: the problems and notes tell why",
 }
+
+
+def _most_is(of: str, most: bool, setting: bool, who: str | None) -> str:
+    end = ", and no malloc setting gives it back." if of == "live" and not setting else "."
+    end = f": {who}." if who else end
+    return f"{'Most of it' if most else 'The largest part'} {_MOST[of]}{end}"
 
 
 def _lies_at(
@@ -112,9 +118,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"{target}, {program or 'unknown program'}, glibc {' and '.join(releases)}"
     ),
     "equation": _equation,
-    "most_is": lambda of, most, who=None: (
-        f"{'Most of it' if most else 'The largest part'} {_MOST[of]}{f': {who}' if who else ''}."
-    ),
+    "most_is": _most_is,
     "not_glibc": lambda allocators: (
         f"{' and '.join(allocators)}, not glibc, serves malloc here: its memory is part of the "
         "other."

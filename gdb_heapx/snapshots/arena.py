@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,13 +15,14 @@ from ..heap.census import Census, census_of, power_in
 from ..heap.endings import ending_of, free_from, is_fast
 from ..heap.heaps import Walked
 from ..heap.holes import Holes
+from ..heap.stale import last_sizes
 from ..heap.states import REGULAR, State
 from ..heap.tcaches import Caches
 from ..heap.trim import Trim
 from ..heap.walk import Tally
 from ..heap.whatif import WhatIf
 from ..target.amounts import NOTHING, Amount, amount_less, amount_of, sum_of
-from ..target.space import Residency
+from ..target.space import Residency, Space
 from .figures import ArenaFigures, Check, HeapFigures
 
 USER_BITS = 57  # of the largest address space that a process has (x86-64 with five levels)
@@ -45,8 +46,16 @@ class ArenaReading:
         """Whether every heap was found, and walked to its end if it was walked."""
         return self.arena.complete and all(part.whole for part in self.walked or ())
 
-    def figures(self, libc: str, trim: Trim | None, whatif: WhatIf | None) -> ArenaFigures:
-        """Return the arena's figures, with what malloc_trim would make of it, and free()."""
+    def figures(
+        self,
+        libc: str,
+        trim: Trim | None,
+        whatif: WhatIf | None,
+        stale: Mapping[int, int] | None = None,
+    ) -> ArenaFigures:
+        """Return the arena's figures, with what malloc_trim would make of it, and free(); and with
+        last_sizes, where asked for.
+        """
         arena, record = self.arena, self.arena.record
         return ArenaFigures(
             libc=libc,
@@ -69,6 +78,7 @@ class ArenaReading:
             census=self._census(),
             whatif=whatif,
             foreign=sum_of(amount_of(self.residency, *gap) for gap in self._gaps()),
+            stale=stale,
         )
 
     @property
@@ -163,6 +173,15 @@ class ArenaReading:
     def _used_chunks(self) -> int:
         counts = [part.tally.counts for part in self.walked or ()]
         return sum(each.used_chunks - each.overlaid_chunks for each in counts)
+
+    def last_sizes(self, space: Space) -> Mapping[int, int] | None:
+        """Return what lay in large free chunks (stale.last_sizes); None where pages, or all large
+        chunks, aren't known.
+        """
+        if self.walked is None or self.residency is None or not self.whole:
+            return None
+        chunks = [chunk for part in self.walked for chunk in part.tally.large.chunks]
+        return last_sizes(space, self.residency, self.layout, chunks)
 
     @property
     def top_span(self) -> tuple[int, int]:

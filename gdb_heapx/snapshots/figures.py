@@ -51,7 +51,8 @@ class ArenaFigures:
     chunks were walked over, or where they and the lists don't agree. `used_by_size` (with cached
     chunks) and `free_by_size` (without what is known to be absent from memory) are bytes by the
     chunk size's highest power of two, `census` counts the chunks by their exact size, None where
-    those in use weren't counted. `foreign` is what another user of sbrk took between chunks; it
+    those in use weren't counted. `stale` is stale.last_sizes, None where that wasn't asked for, or
+    isn't known. `foreign` is what another user of sbrk took between chunks; it
     counts as overhead, as it does in `system`.
     """
 
@@ -73,6 +74,7 @@ class ArenaFigures:
     used_by_size: Mapping[int, int]
     free_by_size: Mapping[int, int]
     census: Census | None
+    stale: Mapping[int, int] | None = None
     foreign: Amount = NOTHING
     whatif: WhatIf | None = None
 

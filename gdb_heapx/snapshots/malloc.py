@@ -30,13 +30,15 @@ class Scope:
 
     `walk` over the chunks, or follow lists only; bring back `swap_in` bytes of swap at most (None:
     procfs.swap_allowance); `pad` is what malloc_trim is asked to leave; `search` says how far
-    mmapped chunks are looked for, which nothing needs that only counts them.
+    mmapped chunks are looked for, which nothing needs that only counts them. `stale`: read
+    inside large free chunks, too, what headers are left there.
     """
 
     walk: bool = True
     swap_in: int | None = None
     pad: int = 0
     search: Search = Search.HEADERS
+    stale: bool = False
 
 
 EVERYTHING = Scope()
@@ -141,7 +143,12 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         **reading.identity._asdict(),
         layout=libc.layout,
         arenas=tuple(
-            part.figures(libc.path, outcomes.trim(part, scope.pad), outcomes.whatif(part))
+            part.figures(
+                libc.path,
+                outcomes.trim(part, scope.pad),
+                outcomes.whatif(part),
+                part.last_sizes(reading.space) if scope.stale else None,
+            )
             for part in parts
         ),
         caches=caches.caches,

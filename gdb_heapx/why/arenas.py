@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..heap.states import State
-from ..report.model import Finding, counted, size_text
+from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas
+from .order import Part, spread
 from .sources import WHEN, assign, source_of
 from .sums import Case, each_arena
 
@@ -15,24 +16,30 @@ from .sums import Case, each_arena
 def many_arenas(case: Case) -> Iterator[Finding]:
     """Many arenas, each with free memory that the threads of the others can't use."""
     for malloc in case.snapshot.mallocs:
-        others = [
-            (case.reachable(arena) + case.of(arena, State.TOP), arena)
-            for arena in malloc.arenas
-            if not arena.main
-        ]
+        busy = [arena for arena in malloc.arenas if not arena.main and arena.threads != 0]
+        below = [(case.reachable(arena), arena) for arena in busy]
+        tops = [(case.of(arena, State.TOP), arena) for arena in busy]
+        others = [(size + top, arena) for (size, arena), (top, _) in zip(below, tops)]
         free = sum(amount for amount, _ in others)
+        limit = malloc.parameters["arena_max"]
+        by = source_of(malloc, "arena_max", case.environment) if limit else ""
+        in_force = bool(by) and len(malloc.arenas) > malloc.defaults["arena_test"]
         if len(others) < 2 or 4 * max(amount for amount, _ in others) > 3 * free:
             continue
         yield Finding(
             "many_arenas",
             free,
-            f"{len(malloc.arenas)} arenas: what is free in one is of no use to the threads of "
-            "others.",
+            (f"arena_max is {limit:,}, set by {by}: " if in_force else "")
+            + f"{len(malloc.arenas)} arenas, and what is free in one is of no use to the threads "
+            "of others.",
             each_arena(
                 others,
                 lambda amount, arena: f"{size_text(amount)} free{_attached(arena)}",
             ),
-            f"{_fewer(case)}. The price is contention. How much it saves can't be computed.",
+            f"{_fewer(case, told=in_force)}. The price is contention. How much it saves can't be "
+            "computed.",
+            in_force=in_force,
+            about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
         )
 
 
@@ -44,6 +51,8 @@ def idle_arenas(case: Case) -> Iterator[Finding]:
     parents = inherited_arenas(case.snapshot)
     without = [a for a in case.snapshot.arenas() if a.threads == 0 and not a.main]
     idle = [arena for arena in without if arena not in parents]
+    below = [(case.reachable(arena), arena) for arena in idle]
+    tops = [(case.of(arena, State.TOP), arena) for arena in idle]
     amounts = [(case.of(arena, State.BINNED, State.FAST, State.TOP), arena) for arena in idle]
     yield Finding(
         "idle_arenas",
@@ -51,7 +60,9 @@ def idle_arenas(case: Case) -> Iterator[Finding]:
         f"{counted(len(idle), 'arena')} without a thread: what is free there waits for a new one.",
         each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
         f"Keep worker threads instead of ending them. Or bound the arenas: {_fewer(case)}. "
-        "malloc_trim(0) returns what is below their tops.",
+        "malloc_trim(0) returns the whole pages below their tops. How much fewer arenas save can't "
+        "be computed.",
+        about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
     )
 
 
@@ -69,11 +80,15 @@ def other_tops(case: Case) -> Iterator[Finding]:
             ),
         ),
         f"{_small_tops(case)}To bound their number: {_fewer(case)}.",
+        Worth(sum(amount for amount, _ in tops)),
+        about=spread(Part.TOP, tops),
     )
 
 
-def _fewer(case: Case) -> str:
-    """Say how to bound the number of arenas: by half of what there are."""
+def _fewer(case: Case, told: bool = False) -> str:
+    """Say how to bound the number of arenas: by half of what there are. What bounds it now may have
+    been told.
+    """
     malloc = case.snapshot.mallocs[0]
     limit, number = malloc.parameters["arena_max"], len(malloc.arenas)
     if not limit:
@@ -82,7 +97,7 @@ def _fewer(case: Case) -> str:
     if limit < number:
         return f"MALLOC_ARENA_MAX={limit}{WHEN} ({source} set that when there were more already)"
     fewer = assign(malloc, "arena_max", max(number // 2, 1), case.environment)
-    return f"{fewer} (it is {limit} now, by {source})"
+    return fewer if told else f"{fewer} (it is {limit} now, by {source})"
 
 
 def _small_tops(case: Case) -> str:

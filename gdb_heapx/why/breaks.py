@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ..glibc.systrim import at_break
 from ..heap.states import State
-from ..report.model import Finding, size_text
+from ..report.model import Finding, Worth, size_text
 from ..snapshots.regions import Owner
+from .order import Part, spread
 from .sums import SHOWN, Case
 
 FIND = "Find who calls sbrk or brk (break sbrk in gdb)"
@@ -77,5 +78,7 @@ def foreign_brk(case: Case) -> Iterator[Finding]:
             case.of(main, State.TOP),
             "somebody else moved the program break: the main arena's top can't shrink any more.",
             (f"top ends at {main.top_end:#x}, the break is {brk:#x}",),
-            f"{FIND} and let it use mmap.",
+            f"{FIND} and let it use mmap. More than this of top can't go.",
+            Worth(case.of(main, State.TOP)),
+            about=spread(Part.TOP, [(case.of(main, State.TOP), main)]),
         )

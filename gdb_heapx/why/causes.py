@@ -6,42 +6,50 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ..heap.states import State
-from ..report.model import Finding, counted, size_text
-from ..snapshots.ledger import MALLOC
+from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, breaks, forked, limits, pins
+from . import arenas, breaks, forked, limits, paging, pins, settings
+from .order import SMALLEST, Part, first_screen, in_order, spread
 from .outside import other_allocator, outside
-from .sums import SHOWN, SMALLEST, Case, arena_name, each_arena
+from .sums import SHOWN, Case, arena_name, each_arena
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]
 
 
 def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
-    """Return what keeps memory in the process, the most bytes first.
+    """Return what keeps memory in the process, as order.in_order orders it.
 
-    What must be known before everything else comes before: another allocator, and live memory
-    where the program holds more than malloc retains. Of findings about nearly as many bytes, the
-    one that explains the others comes first: they are ordered as in CAUSES.
+    What must be known before everything else: another allocator, live memory where the program
+    holds more than malloc retains, and who has what isn't malloc's where that is more than both.
     """
     case = Case(snapshot)
-    first = [*other_allocator(case), *_live(case)]
-    rest = [finding for cause in CAUSES for finding in cause(case)]
-    worth = [(finding.bytes or 0, finding) for finding in rest]
-    worth = [pair for pair in worth if pair[0] >= SMALLEST]
-    while worth:
-        most = max(size for size, _ in worth)
-        following = next(pair for pair in worth if 5 * pair[0] >= 4 * most)
-        worth.remove(following)
-        first.append(following[1])
-    return tuple(first) if case.resident_known else tuple(map(_of_address_space, first))
+    found = _in_order(case)
+    return found if case.resident_known else tuple(map(_of_address_space, found))
+
+
+def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
+    """Return what of that matters most: order.first_screen."""
+    case = Case(snapshot)
+    found = first_screen(_in_order(case), case.whole)
+    return found if case.resident_known else tuple(map(_of_address_space, found))
+
+
+def _in_order(case: Case) -> tuple[Finding, ...]:
+    needed = [*other_allocator(case), *_live(case)]
+    others = [finding for cause in CAUSES for finding in cause(case)]
+    most = max(case.live, case.retained, case.foreign)
+    for finding in outside(case):
+        (needed if case.outside >= most else others).append(finding)
+    large = [each for each in others if (each.bytes or 0) >= SMALLEST]
+    return in_order(needed, large, case.whole)
 
 
 def _of_address_space(finding: Finding) -> Finding:
     """Return the finding where what is in RAM is unknown: its size is not of RAM."""
-    size = size_text(finding.bytes or 0)
-    return replace(finding, bytes=None, statement=f"{size} of address space: {finding.statement}")
+    statement = f"{size_text(finding.bytes or 0)} of address space: {finding.statement}"
+    return replace(finding, bytes=None, worth=None, statement=statement)
 
 
 def _live(case: Case) -> Iterator[Finding]:
@@ -53,7 +61,8 @@ def _live(case: Case) -> Iterator[Finding]:
         "the program holds this: it is live, or leaked. malloc retains "
         f"{size_text(case.retained)} beside it.",
         (*_live_arenas(case), *_live_mmapped(case)),
-        "No malloc setting helps. Find who allocates: heaptrack, or valgrind --tool=massif.",
+        "Find who allocates: heaptrack, or valgrind --tool=massif.",
+        about={(Part.LIVE, 0): case.live},
     )
 
 
@@ -79,6 +88,8 @@ def _live_mmapped(case: Case) -> Iterator[str]:
 
 def _returnable(case: Case) -> Iterator[Finding]:
     trims = [(a.trim.returned or 0, a) for a in case.snapshot.arenas() if a.trim is not None]
+    below = [(min(case.reachable(arena), amount), arena) for amount, arena in trims]
+    tops = [(amount - part, arena) for (amount, arena), (part, _) in zip(trims, below)]
     yield Finding(
         "returnable",
         case.returnable or 0,
@@ -87,13 +98,16 @@ def _returnable(case: Case) -> Iterator[Finding]:
             trims, lambda amount, arena: f"{size_text(amount)} of RAM{forked.of_it(case, arena)}"
         ),
         forked.how_to_trim(case),
+        Worth(forked.returned(case) or 0, exact=True),
+        about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
     )
 
 
 def _fragmented(case: Case) -> Iterator[Finding]:
-    trims = [arena.trim for arena in case.snapshot.arenas() if arena.trim is not None]
-    partial = sum(trim.kept_partial_page.in_ram for trim in trims)
-    small = sum(trim.kept_small_bins.in_ram for trim in trims)
+    trims = [(arena.trim, arena) for arena in case.snapshot.arenas() if arena.trim is not None]
+    partial = sum(trim.kept_partial_page.in_ram for trim, _ in trims)
+    small = sum(trim.kept_small_bins.in_ram for trim, _ in trims)
+    both = ((t.kept_partial_page.in_ram + t.kept_small_bins.in_ram, arena) for t, arena in trims)
     yield Finding(
         "fragmented",
         partial + small,
@@ -104,6 +118,7 @@ def _fragmented(case: Case) -> Iterator[Finding]:
         ),
         "Keep small long-lived objects apart from short-lived ones. A pool, or another arena; "
         "what that saves can't be computed.",
+        about=spread(Part.EDGES, both),
     )
 
 
@@ -117,6 +132,10 @@ def _too_small(case: Case) -> Iterator[Finding]:
             break
     free = _together(arena.free_by_size for arena in case.snapshot.arenas())
     small = sum(size for power, size in free.items() if power < typical)
+    each = (
+        (sum(n for power, n in arena.free_by_size.items() if power < typical), arena)
+        for arena in case.snapshot.arenas()
+    )
     if 10 * small >= case.whole:
         yield Finding(
             "too_small",
@@ -124,6 +143,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
             f"free chunks below {size_text(typical)} can't serve what it mostly allocates.",
             (f"half of the bytes in use are in chunks of {size_text(typical)} and more",),
             "A pool for the small objects. What that saves can't be computed.",
+            about=spread(Part.EDGES, each),
         )
 
 
@@ -133,57 +153,6 @@ def _together(tables: Iterable[Mapping[int, int]]) -> dict[int, int]:
         for key, value in table.items():
             sums[key] = sums.get(key, 0) + value
     return sums
-
-
-def _huge_pages(case: Case) -> Iterator[Finding]:
-    owners = (Owner.HEAP, Owner.MMAPPED)
-    mappings = {r.mapping for r in case.snapshot.regions if r.span.owner in owners}
-    huge = [(m.usage.huge, m) for m in mappings if m.usage is not None and m.usage.huge]
-    huge.sort(key=lambda pair: (-pair[0], pair[1].start))
-    yield Finding(
-        "huge_pages",
-        sum(size for size, _ in huge),
-        "malloc's memory in transparent huge pages: one byte in use keeps a whole one resident.",
-        tuple(f"mapping {m.start:#x}: {size_text(size)}" for size, m in huge[:SHOWN]),
-        "prctl(PR_SET_THP_DISABLE) when it starts. If glibc.malloc.hugetlb is set in "
-        "GLIBC_TUNABLES, remove it. The price is TLB misses; what it saves can't be computed.",
-    )
-
-
-def _locked(case: Case) -> Iterator[Finding]:
-    kept = [
-        (arena.trim.kept_locked.resident or 0, arena)
-        for arena in case.snapshot.arenas()
-        if arena.trim is not None
-    ]
-    yield Finding(
-        "locked",
-        sum(amount for amount, _ in kept),
-        "free pages locked in memory (mlock, mlockall): malloc_trim can't return them. It says "
-        "that it did.",
-        each_arena(kept, lambda amount, arena: size_text(amount)),
-        "munlockall() before malloc_trim(0), or don't lock the heap.",
-    )
-
-
-def _swapped(case: Case) -> Iterator[Finding]:
-    free = case.swapped(State.FAST, State.BINNED, State.TOP)
-    yield Finding(
-        "swapped",
-        case.swapped(*MALLOC, Owner.UNKNOWN),
-        "malloc has this in swap: it isn't in RSS.",
-        (
-            f"in use: {size_text(case.swapped(State.IN_USE, Owner.MMAPPED))}",
-            f"free: {size_text(free)}",
-        ),
-        _swap_remedy(free),
-    )
-
-
-def _swap_remedy(free: int) -> str:
-    if free < SMALLEST:
-        return "Nothing to be done: it comes back when it is used."
-    return f"malloc_trim(0) frees {size_text(free)} of it at most. The rest comes back when used."
 
 
 def _mmapped(case: Case) -> Iterator[Finding]:
@@ -196,6 +165,7 @@ def _mmapped(case: Case) -> Iterator[Finding]:
             f"{counted(chunks, 'block')} with mappings of their own, which free() unmaps.",
             (f"mmap_threshold: {_thresholds(case)}",),
             "Look at the program: heapx mmapped lists them.",
+            about={(Part.LIVE, 0): size},
         )
 
 
@@ -205,10 +175,13 @@ def _thresholds(case: Case) -> str:
 
 
 CAUSES: tuple[Cause, ...] = (
+    *(settings.mmap_threshold_low, settings.hugetlb, settings.tcache_count_set),
+    *(settings.checked, settings.perturbed),
     *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold, limits.limits_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
-    *(forked.parents_arenas, arenas.many_arenas, arenas.idle_arenas, arenas.other_tops),
+    *(forked.parents_arenas, arenas.idle_arenas, arenas.many_arenas, arenas.other_tops),
     *(_fragmented, _too_small, pins.tcaches, pins.fast),
     *(breaks.foreign_sbrk, breaks.unexplained_heap, breaks.foreign_brk),
-    *(_huge_pages, _locked, _swapped, _mmapped, forked.parents_stacks, outside),
+    *(paging.huge_pages, paging.locked_all, paging.locked, paging.swapped, _mmapped),
+    forked.parents_stacks,
 )

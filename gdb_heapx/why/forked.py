@@ -8,6 +8,7 @@ from ..heap.states import State
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas, inherited_stacks
+from .order import Part, spread
 from .sums import SHOWN, Case, each_arena
 
 MUCH = 10  # percent; what less of it is shared isn't worth a sentence
@@ -37,6 +38,12 @@ def how_to_trim(case: Case) -> str:
     )
 
 
+def returned(case: Case) -> int | None:
+    """Return what of it leaves RAM: what is private, where that is told."""
+    private = _private(case)
+    return case.returnable if private is None else private
+
+
 def of_it(case: Case, arena: ArenaFigures) -> str:
     """Say what of an arena's returnable memory is private, where that is told at all."""
     private = arena.trim.returned_private if arena.trim else None
@@ -59,6 +66,8 @@ def parents_arenas(case: Case) -> Iterator[Finding]:
     amounts = [(case.of(arena, *free), arena) for arena in arenas if not arena.main]
     if parent is None or not amounts:
         return
+    below = [(case.reachable(arena), arena) for _, arena in amounts]
+    tops = [(case.of(arena, State.TOP), arena) for _, arena in amounts]
     whose = "their" if len(amounts) > 1 else "its"
     yield Finding(
         "parents_arenas",
@@ -68,6 +77,7 @@ def parents_arenas(case: Case) -> Iterator[Finding]:
         each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
         "In the parent: malloc_trim(0) before it forks, or fork before its threads start. "
         "MALLOC_ARENA_MAX bounds the arenas of both.",
+        about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
     )
 
 

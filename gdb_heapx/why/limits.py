@@ -11,14 +11,15 @@ from ..glibc.releases import (
     DEFAULT_TRIM_THRESHOLD,
 )
 from ..heap.states import State
-from ..report.model import Finding, size_text
+from ..report.model import Finding, Worth, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
+from .order import About, Part, spread
 from .sources import BY_FREE, assign, source_of, undo
 from .sums import Case, each_arena
 from .thresholds import free_would_trim
 
-AT_MOST = "Worth this much at most: such a chunk may also be many smaller ones that have merged."
+AT_MOST = "Such a chunk may also be many smaller ones that have merged."
 
 
 def trim_threshold(case: Case) -> Iterator[Finding]:
@@ -45,9 +46,16 @@ def trim_threshold(case: Case) -> Iterator[Finding]:
                 ((case.of(arena, State.TOP), arena) for arena in kept),
                 lambda amount, arena: f"top {arena.top_address:#x}, {size_text(amount)}",
             ),
-            f"{remedy} Worth this much at most: 128 KiB and top_pad stay in each arena. The price "
-            "is more system calls.",
+            f"{remedy} 128 KiB and top_pad may stay in each arena. The price is more system calls.",
+            Worth(sum(case.of(arena, State.TOP) for arena in kept)),
+            in_force=_by_user(origin),
+            about=spread(Part.TOP, [(case.of(arena, State.TOP), arena) for arena in kept]),
         )
+
+
+def _by_user(origin: str) -> bool:
+    """Tell whether it is sure that no free of a mmapped block did it."""
+    return not origin.startswith(("raised", "free"))
 
 
 def _by(origin: str) -> str:
@@ -74,6 +82,9 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 _large(malloc),
                 f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a "
                 f"mapping of their own, and free() unmaps them, for a system call. {AT_MOST}",
+                _worth_of_large(malloc),
+                in_force=_by_user(origin),
+                about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
         if parameters["n_mmaps_max"] == 0:
             yield Finding(
@@ -83,6 +94,9 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 _large(malloc),
                 f"{undo(malloc, 'n_mmaps_max', given)}. Large blocks then get a mapping of their "
                 f"own, and free() unmaps them. {AT_MOST}",
+                _worth_of_large(malloc),
+                in_force=True,
+                about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
         if pad > DEFAULT_TOP_PAD:
             tops = [(min(case.of(arena, State.TOP), pad), arena) for arena in malloc.arenas]
@@ -93,12 +107,37 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 "arena keeps that much at its top.",
                 each_arena(tops, lambda amount, arena: f"{size_text(amount)} at its top"),
                 f"{undo(malloc, 'top_pad', given)}. The price is more system calls.",
+                Worth(sum(amount for amount, _ in tops)),
+                in_force=True,
+                about=spread(Part.TOP, tops),
             )
 
 
 def _free_from(malloc: Malloc, smallest: int) -> int:
     """Return the bytes of free chunks from the next power of two on."""
     return _from(smallest, (arena.free_by_size for arena in malloc.arenas))
+
+
+def _worth_of_large(malloc: Malloc, smallest: int = DEFAULT_MMAP_THRESHOLD) -> Worth:
+    """Return what blocks from this size on would not keep with mappings of their own: all large
+    free chunks at most, and likely those that were large before they merged.
+    """
+    stale = [arena.stale for arena in malloc.arenas if arena.stale is not None]
+    known = len(stale) == len(malloc.arenas) and smallest >= DEFAULT_MMAP_THRESHOLD
+    return Worth(_free_from(malloc, smallest), likely=_from(smallest, stale) if known else None)
+
+
+def _with_tops(case: Case, malloc: Malloc, large: Worth) -> Worth:
+    """Return the worth of the default thresholds: with what the raised trim_threshold keeps."""
+    kept = [arena for arena in malloc.arenas if _kept_by_threshold(case, malloc, arena)]
+    tops = sum(case.of(arena, State.TOP) for arena in kept)
+    trimmed = sum(max(case.of(arena, State.TOP) - DEFAULT_TOP_PAD, 0) for arena in kept)
+    likely = None if large.likely is None else large.likely + trimmed
+    return Worth(large.bytes + tops, likely=likely)
+
+
+def _large_parts(malloc: Malloc, smallest: int) -> About:
+    return spread(Part.BELOW, ((_from(smallest, [a.free_by_size]), a) for a in malloc.arenas))
 
 
 def _from(smallest: int, tables: Iterable[Mapping[int, int]]) -> int:
@@ -109,8 +148,10 @@ def _large(malloc: Malloc) -> tuple[str, ...]:
     """Say what there is of chunks that would have mappings of their own by default."""
     smallest = DEFAULT_MMAP_THRESHOLD
     used = _from(smallest, (arena.used_by_size for arena in malloc.arenas))
+    merged = sum((arena.stale or {}).get(0, 0) for arena in malloc.arenas)
     return (
         f"free chunks of 128 KiB and more: {size_text(_free_from(malloc, smallest))}",
+        *((f"headers left in them show smaller chunks: {size_text(merged)}",) if merged else ()),
         f"chunks in use of 128 KiB and more, in arenas: {size_text(used)}",
     )
 
@@ -128,7 +169,9 @@ def mmap_threshold_raised(case: Case) -> Iterator[Finding]:
             "then blocks up to that size come from arenas, which keep them.",
             _large(malloc),
             f"{start}. Such blocks get a mapping of their own again, and free() unmaps them, for a "
-            f"system call each. {AT_MOST}",
+            f"system call each. It also ends the raising of trim_threshold. {AT_MOST}",
+            _with_tops(case, malloc, _worth_of_large(malloc)),
+            about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
         )
 
 
@@ -151,4 +194,7 @@ def mmaps_exhausted(case: Case) -> Iterator[Finding]:
             "further one comes from an arena, which keeps it.",
             (f"mmap_threshold: {size_text(threshold)}",),
             remedy,
+            _worth_of_large(malloc, threshold) if limit < DEFAULT_MMAPS_MAX else None,
+            in_force=limit < DEFAULT_MMAPS_MAX,
+            about=_large_parts(malloc, threshold),
         )

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ..heap.pins import Pin
 from ..heap.states import State
-from ..report.model import Finding, counted, size_text
+from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
+from .order import Part, spread
 from .sums import SHOWN, Case, each_arena
 
 NO_TCACHE = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0 when it starts"
@@ -38,6 +39,8 @@ def cached_pins(case: Case) -> Iterator[Finding]:
         f"{NO_TCACHE}. The price is a lock for every malloc and free. {end}A tcache is emptied "
         "when its thread ends; in a quiet process nothing else does that. malloc_trim(0) leaves "
         "it as it is, and returns the whole pages below.",
+        Worth(sum(gain for gain, _ in found), exact=True),
+        about=spread(Part.BELOW, found),
     )
 
 
@@ -65,6 +68,7 @@ def pinned(case: Case) -> Iterator[Finding]:
         each_arena(found, lambda amount, arena: _what_pins(case, amount, arena)),
         "Free the long-lived chunks, or allocate them before the load. malloc_trim(0) reaches the "
         "whole pages below them. heapx chunk ADDRESS shows what such a chunk holds.",
+        about=spread(Part.BELOW, found),
     )
 
 
@@ -132,6 +136,7 @@ def tcaches(case: Case) -> Iterator[Finding]:
     threads = [cache for malloc in case.snapshot.mallocs for cache in malloc.caches]
     caches = [(each.tcache.amount.bytes, each) for each in threads]
     caches.sort(key=lambda pair: -pair[0])
+    amounts = [(case.of(arena, State.TCACHE), arena) for arena in case.snapshot.arenas()]
     yield Finding(
         "tcaches",
         case.amount(State.TCACHE),
@@ -143,6 +148,7 @@ def tcaches(case: Case) -> Iterator[Finding]:
             if size
         ),
         f"{NO_TCACHE}, at the price of a lock for every malloc and free. {_without_tcaches(case)}",
+        about=spread(Part.TCACHE, amounts),
     )
 
 
@@ -159,6 +165,7 @@ def _without_tcaches(case: Case) -> str:
 def fast(case: Case) -> Iterator[Finding]:
     """What is in fastbins."""
     arenas = case.snapshot.arenas()
+    amounts = [(case.of(arena, State.FAST), arena) for arena in arenas]
     number = sum(arena.chunks[State.FAST] for arena in arenas)
     freed = sum(a.whatif.now.by_free.in_ram for a in arenas if a.whatif and a.chunks[State.FAST])
     then = f", and then returns {size_text(freed)}" if freed else ""
@@ -167,9 +174,10 @@ def fast(case: Case) -> Iterator[Finding]:
         case.amount(State.FAST),
         f"{counted(number, 'chunk')} in fastbins: freed, but not merged with what is around them.",
         each_arena(
-            [(case.of(arena, State.FAST), arena) for arena in arenas],
+            amounts,
             lambda amount, arena: f"{size_text(amount)} in {arena.chunks[State.FAST]:,}",
         ),
         f"malloc_trim(0) merges them. So does any free that makes 64 KiB{then}. mallopt(M_MXFAST, "
         "0) turns fastbins off.",
+        about=spread(Part.EDGES, amounts),
     )

@@ -125,13 +125,19 @@ def _by_free(malloc: Malloc, name: str, environment: Environment) -> bool | None
     return None if was_mapped else False
 
 
+def set_by(malloc: Malloc, name: str, environment: Environment | None) -> str:
+    """Say who set a member of malloc_par: `set by MALLOC_TOP_PAD_`."""
+    origin = source_of(malloc, name, environment)
+    return f"set by {SETTERS[name].tunable if origin == UNTOLD else origin}"
+
+
 def undo(malloc: Malloc, name: str, environment: Environment | None) -> str:
     """Say how to take back what the user set, for a remedy: the beginning of a sentence."""
     setter, source = SETTERS[name], source_of(malloc, name, environment)
     if source == setter.variable:
         return f"Remove {source} from its environment"
-    if source == setter.tunable:
-        return f"Remove {source} from GLIBC_TUNABLES"
+    if source == setter.tunable or not setter.mallopt:  # nothing else sets it
+        return f"Remove {setter.tunable} from GLIBC_TUNABLES"
     if source == MALLOPT:
         return f"Remove mallopt({setter.mallopt}) from the program"
     return f"Remove {setter.mallopt}, or set it to {malloc.defaults[name]}"

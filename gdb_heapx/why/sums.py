@@ -12,9 +12,9 @@ from ..snapshots.holders import INSIDE, Holder, holders, together
 from ..snapshots.ledger import ORDER, Ledger, Owned, account
 from ..snapshots.regions import APART, EMPTY, Owner
 from ..snapshots.take import Snapshot
+from .order import SMALLEST
 
 LIVE = (State.IN_USE, Owner.MMAPPED)
-SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
 SHOWN = 4  # arenas, mappings or threads named as evidence
 
 

@@ -1,0 +1,152 @@
+"""What lay in large free chunks before they merged, as the headers that were left there tell.
+
+free() merges a chunk with free neighbours, and leaves the header of the one at the higher address
+(malloc.c, _int_free_merge_chunk): freed upwards, each has a prev_size that is the sum of those
+before; freed downwards, each size reaches to the end. This is evidence, and no proof: a part that
+was cut off and freed again has moved the base, and a large block that wasn't written to its end has
+older headers in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..glibc.layout import FLAGS, IS_MMAPPED, PREV_INUSE, SIZE, Layout
+from ..glibc.releases import DEFAULT_MMAP_THRESHOLD
+from ..target.pages import RESIDENT
+from ..target.space import Residency, Space
+from .census import power_in
+from .scan import GRAIN, Run
+
+LARGE = DEFAULT_MMAP_THRESHOLD  # bytes: chunks that would have mappings of their own
+PIECE = 1 << 20  # bytes looked at together
+PIECES = 128  # looked at; of more, so many that lie evenly among them
+
+
+@dataclass
+class LargeFree:
+    """The large free chunks of a heap: address and size of each."""
+
+    chunks: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        if max(run.free_counts, default=0) >= LARGE:
+            sizes = ((run.start + i * GRAIN, run.fields[SIZE][i] & ~FLAGS) for i in run.free)
+            self.chunks += ((chunk, size) for chunk, size in sizes if size >= LARGE)
+
+    def close(self, end: int) -> None:
+        pass
+
+
+class Piece(NamedTuple):
+    """A part of a large free chunk, [start, end), and what of it is resident."""
+
+    chunk: int
+    size: int
+    start: int
+    end: int
+    resident: int
+
+
+def last_sizes(
+    space: Space, residency: Residency, layout: Layout, chunks: Iterable[tuple[int, int]]
+) -> Counter[int]:
+    """Return the resident bytes of large free chunks by the size that chunks there had before they
+    merged, its highest power of two; all that are smaller than LARGE under 0. A PIECES' sample
+    stands for more.
+    """
+    pieces = [piece for chunk in chunks for piece in _pieces(residency, *chunk)]
+    chosen = pieces[:: -(-len(pieces) // PIECES) or 1]
+    found: Counter[int] = Counter()
+    for piece in chosen:
+        found.update(_sizes_in(space, residency, layout, piece))
+    whole, seen = (sum(piece.resident for piece in some) for some in (pieces, chosen))
+    return Counter({size: count * whole // seen for size, count in found.items()})
+
+
+def _pieces(residency: Residency, chunk: int, size: int) -> Iterator[Piece]:
+    """Yield the parts of a chunk that have resident pages."""
+    for start in range(chunk, chunk + size, PIECE):
+        end = min(start + PIECE, chunk + size)
+        resident = end - start - residency.missing(start, end)[0]
+        if resident:
+            yield Piece(chunk, size, start, end, resident)
+
+
+def _sizes_in(space: Space, residency: Residency, layout: Layout, piece: Piece) -> Counter[int]:
+    """Return the resident bytes of a piece as last_sizes does."""
+    low = max(piece.chunk, piece.start - LARGE)
+    high = min(piece.chunk + piece.size, piece.end + LARGE)
+    borders = [low]
+    for start, end in _resident(residency, low, high):
+        borders += _headers(space, layout, piece, start, end)
+    borders.append(high)
+    found: Counter[int] = Counter()
+    for start, end in zip(borders, borders[1:]):
+        inside, stop = max(start, piece.start), min(end, piece.end)
+        if end - start >= LARGE and inside < stop:
+            absent = residency.missing(inside, stop)[0]
+            found[power_in(end - start)] += stop - inside - absent
+    found[0] = piece.resident - sum(found.values())
+    return found
+
+
+def _resident(residency: Residency, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the runs of resident pages in [start, end)."""
+    page, first = residency.page, start // residency.page
+    states = residency.states(start, end)
+    at = states.find(RESIDENT)
+    while at >= 0:
+        rest = states[at:].lstrip(bytes([RESIDENT]))
+        stop = len(states) - len(rest)
+        yield max(start, (first + at) * page), min(end, (first + stop) * page)
+        at = states.find(RESIDENT, stop)
+
+
+def _headers(space: Space, layout: Layout, piece: Piece, start: int, end: int) -> list[int]:
+    """Return where in [start, end) headers of earlier chunks lie."""
+    first = start + (piece.chunk - start) % layout.alignment
+    words = space.words(first, (end - first) // space.word)
+    stride = layout.alignment // space.word
+    view = _Headers(words[::stride], words[SIZE::stride], first, piece, layout)
+    return [first + i * layout.alignment for i in view.found()]
+
+
+@dataclass(frozen=True)
+class _Headers:
+    """What may be headers, one every MALLOC_ALIGNMENT bytes: prev_size and size of each."""
+
+    before: Sequence[int]
+    sizes: Sequence[int]
+    start: int
+    piece: Piece
+    layout: Layout
+
+    def found(self) -> list[int]:
+        """Return the indexes of those that were headers, by what their neighbours say."""
+        least, most = self.layout.min_size, self.piece.size + FLAGS
+        bad = IS_MMAPPED | (self.layout.alignment - 1 & ~FLAGS)
+        may_be = [i for i, w in enumerate(self.sizes) if least <= w <= most and not w & bad]
+        known = set(may_be)
+        return [i for i in may_be if self._agrees(i, known)]
+
+    def _agrees(self, i: int, known: set[int]) -> bool:
+        """Tell whether a size is one of a chunk: it reaches to the end, or to a header that says
+        so, or prev_size tells of a free chunk before it that became part of a larger one.
+        """
+        word, before, unit = self.sizes[i], self.before[i], self.layout.alignment
+        size, at = word & ~FLAGS, self.start + i * unit - self.piece.chunk
+        if not at or at + size >= self.piece.size:
+            return bool(at) and at + size == self.piece.size
+        after = i + size // unit
+        if after in known and self.sizes[after] & PREV_INUSE:
+            return True
+        if word & PREV_INUSE:
+            return after in known and self.before[after] >= size
+        if before == at or (after in known and self.before[after] == before + size):
+            return True
+        base = i - before // unit
+        return before % unit == 0 and base in known and self.sizes[base] & ~FLAGS >= before + size

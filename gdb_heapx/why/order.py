@@ -1,0 +1,127 @@
+"""Which finding is said first, and which ones are about the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from enum import Enum
+
+from ..report.model import Finding
+from ..snapshots.figures import ArenaFigures
+
+SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
+PERCENT = 100  # what is less than one hundredth of the whole is told last
+
+
+class Part(Enum):
+    """What bytes a finding is about; with an arena's address those of that arena."""
+
+    LIVE = "held by the program"
+    BELOW = "whole pages of free chunks"
+    EDGES = "free bytes that share a page with a chunk in use"
+    TOP = "top"
+    TCACHE = "in tcaches"
+    ROUNDING = "ends of pages of mmapped chunks"
+    LOCKED = "free pages locked in memory"
+
+
+About = dict[tuple[Part, int], int]
+
+
+def spread(part: Part, amounts: Iterable[tuple[int, ArenaFigures]]) -> About:
+    """Return what these amounts are about: this part of each arena."""
+    return {(part, arena.address): amount for amount, arena in amounts if amount}
+
+
+class Rank(Enum):
+    """What is told before what: by what is known of a remedy's worth."""
+
+    SETTING = 0  # in force, and it makes it worse
+    NEEDED = 1  # to understand all others
+    PROVEN = 2
+    BOUNDED = 3
+    UNKNOWN = 4
+
+
+def in_order(
+    needed: Iterable[Finding], others: Iterable[Finding], whole: int
+) -> tuple[Finding, ...]:
+    """Return the findings, those that tell first: settings that make it worse, what is `needed` to
+    understand all others, and then by what the remedy is proven to give.
+
+    What is only bounded never stands before what is proven, and then comes what can't be computed,
+    by the bytes at stake. Of nearly as many bytes the first one goes first: causes are listed with
+    what explains before what follows, and the special before the general. What is less than a
+    hundredth of the `whole` comes behind the rest. Findings about the same bytes follow the first.
+    """
+    ranked = [(Rank.SETTING if each.in_force else Rank.NEEDED, each) for each in needed]
+    ranked += [(_rank(each), each) for each in others]
+    found: list[Finding] = []
+    for small in (False, True):
+        for rank in Rank:
+            some = [each for at, each in ranked if at is rank and is_small(each, whole) is small]
+            found += some if rank is Rank.NEEDED else _most_first(some)
+    return tuple(_grouped(found))
+
+
+def _rank(finding: Finding) -> Rank:
+    if finding.in_force:
+        return Rank.SETTING
+    if finding.worth is None:
+        return Rank.UNKNOWN
+    return Rank.PROVEN if finding.worth.exact else Rank.BOUNDED
+
+
+def is_small(finding: Finding, whole: int) -> bool:
+    """Tell whether a finding is about less than a hundredth of the whole."""
+    return PERCENT * _weight(finding) < whole
+
+
+def _weight(finding: Finding) -> int:
+    """Return the bytes that a finding counts by: what to expect of its remedy, if that is known."""
+    return finding.worth.expected if finding.worth else finding.bytes or 0
+
+
+def _most_first(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield the findings with most bytes first, and of nearly as many the one that comes first."""
+    left = list(findings)
+    while left:
+        most = max(map(_weight, left))
+        following = next(each for each in left if 5 * _weight(each) >= 4 * most)
+        left.remove(following)
+        yield following
+
+
+def _grouped(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield each finding with those behind it that are about the same bytes, as its reasons: what
+    is only bounded comes last of these, for all others are proven.
+    """
+    groups: list[list[Finding]] = []
+    for finding in findings:
+        group = next((group for group in groups if _same(finding, group[0])), None)
+        if group is None:
+            groups.append([finding])
+        else:
+            group.append(replace(finding, reason_of=group[0].code))
+    for leader, *reasons in groups:
+        yield leader
+        yield from sorted(reasons, key=lambda each: _rank(each) is Rank.BOUNDED)
+
+
+def _same(finding: Finding, leader: Finding) -> bool:
+    """Tell whether most of the bytes of a finding are also those of another."""
+    shared = sum(min(size, leader.about.get(part, 0)) for part, size in finding.about.items())
+    return 2 * shared > sum(finding.about.values()) > 0
+
+
+def first_screen(findings: Sequence[Finding], whole: int, most: int = 3) -> tuple[Finding, ...]:
+    """Return what matters most, `most` findings: the first with what explains it, then others that
+    lead, and reasons where there is room; none about less than a hundredth of the whole.
+    """
+    large = [each for each in findings if not is_small(each, whole)]
+    leaders = [each for each in large if each.reason_of is None]
+    codes = [each.code for each in leaders[:most]]
+    reasons = [each for each in large if each.reason_of in codes]
+    wanted = [*leaders[:1], *reasons[:1], *leaders[1:], *reasons[1:]][:most]
+    shown = {id(each) for each in wanted}
+    return tuple(each for each in large if id(each) in shown)
