@@ -100,11 +100,12 @@ def limits_set(case: Case) -> Iterator[Finding]:
             )
         if pad > DEFAULT_TOP_PAD:
             tops = [(min(case.of(arena, State.TOP), pad), arena) for arena in malloc.arenas]
+            tops = [(size, arena) for size, arena in tops if size > DEFAULT_TOP_PAD]
             yield Finding(
                 "top_pad_set",
                 sum(amount for amount, _ in tops),
-                f"top_pad is {size_text(pad)}, {_by(source_of(malloc, 'top_pad', given))}: every "
-                "arena keeps that much at its top.",
+                f"top_pad is {size_text(pad)}, {_by(source_of(malloc, 'top_pad', given))}: free() "
+                "leaves up to that much at an arena's top.",
                 each_arena(tops, lambda amount, arena: f"{size_text(amount)} at its top"),
                 f"{undo(malloc, 'top_pad', given)}. The price is more system calls.",
                 Worth(sum(amount for amount, _ in tops)),
