@@ -727,7 +727,7 @@ def test_a_core_s_malloc_is_the_process_s(cored):
 
 
 def test_a_core_s_thread_stacks_are_nptl_s_as_far_as_they_were_touched(cored):
-    """In units of 64 KiB. Only by its name, which a core doesn't have, the main thread's is known."""
+    """In units of 64 KiB. The main thread's is known by its name only, which a core lacks."""
     rows = table(cored.live["heapx ledger"])
     (live,) = (row for row in rows if row["owner"] == "thread stacks")
     own = sum(size for *_, size in cored.virtual("thread stacks"))
