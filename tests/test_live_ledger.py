@@ -59,7 +59,7 @@ CASES = {
     "transparent": Case("memory", ("transparent",)),
 }
 LIVE = [("mixed", False), ("mixed", True), ("arenas", False), ("mmapped", False)]
-STATES = ("in use", "tcache", "fast", "binned", "top", "overhead", "sbrk of others")
+STATES = ("in use", "tcache", "fast", "binned", "top", "overhead")
 TABLES = ("ledger", "arenas", "heaps", "bins", "top", "mmapped")
 COMMANDS = tuple(f"heapx {name}" for name in TABLES)
 NOT_IN_RSS = "(not in RSS)"
@@ -292,7 +292,7 @@ def test_an_arena_s_resident_bytes_are_what_pagemap_says_of_its_heaps(seen):
         heaps[key] = [a + b for a, b in zip(heaps[key], figures)]
     rows: dict[Any, list[Row]] = defaultdict(list)
     for row in seen.rows:
-        if row["owner"] in STATES and row["arena"] is not None:
+        if row["owner"] in STATES:
             rows[row["libc"], row["arena"]].append(row)
     assert {key: list(total(own)) for key, own in rows.items()} == dict(heaps)
 
@@ -373,8 +373,7 @@ def test_arenas_and_bins_say_the_same(seen):
         expected = tuple(sum(row[column] for row in rows) for column in columns)
         assert owned(seen.rows, state.replace("_", " ")) == expected
     columns = ("system", "resident", "swapped")
-    own = [row for row in seen.rows if row["arena"] is not None]
-    assert owned(own, *STATES) == tuple(sum(row[c] for row in rows) for c in columns)
+    assert owned(seen.rows, *STATES) == tuple(sum(row[c] for row in rows) for c in columns)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +391,7 @@ def test_nothing_is_unknown(seen):
 def test_arenas_are_as_large_as_malloc_info_says(seen):
     sizes = [0] * len(seen.inferior.oracle.arenas)
     for row in seen.rows:
-        if row["owner"] in STATES and row["arena"] is not None:
+        if row["owner"] in STATES:
             sizes[row["arena"]] += row["virtual"]
     assert sizes == [arena.system for arena in seen.inferior.oracle.arenas]
 
@@ -728,7 +727,7 @@ def test_a_core_s_malloc_is_the_process_s(cored):
 
 
 def test_a_core_s_thread_stacks_are_nptl_s_as_far_as_they_were_touched(cored):
-    """In units of 64 KiB. The main thread's is told by its name, which a core does not have."""
+    """In units of 64 KiB. The main thread's is known by its name only, which a core lacks."""
     rows = table(cored.live["heapx ledger"])
     (live,) = (row for row in rows if row["owner"] == "thread stacks")
     own = sum(size for *_, size in cored.virtual("thread stacks"))
