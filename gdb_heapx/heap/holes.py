@@ -102,7 +102,7 @@ class Holes:
         self.residency = residency
         self.own = own
         self.large = self.returned = self.kept = self.into_top = amount_of(residency, 0, 0)
-        self.gained = self._apart = self.large
+        self.gained = self._before = self.large  # what was returned before what would be one run
         self.whole = 0
         self.end = 0
         self._first = self._start = 0  # of what would be one run, and of this run
@@ -122,7 +122,7 @@ class Holes:
         """Add a free chunk, a fast or a cached one; in the order of their addresses."""
         if start != self.end:
             self.close(0)
-            self._first = self._start = start
+            self._first, self._start, self._before = start, start, self.returned
         self.end = start + size
         if cached:
             self._end_run(start, 0)
@@ -137,8 +137,8 @@ class Holes:
         self._cached = False
         if cached:
             merged = (end, end) if end == top else (first, end)
-            self.gained += self.trimmer.returned(*merged) - self._apart
-        self._apart = amount_of(self.residency, 0, 0)
+            apart = self.returned - self._before
+            self.gained += self.trimmer.returned(*merged) - apart
 
     def _end_run(self, end: int, top: int) -> None:
         start, fast = self._start, self._fast
@@ -150,7 +150,6 @@ class Holes:
             low, high = self.trimmer.whole_pages(start, end - start)
             cut = self.trimmer.advised(low, high)
             self.whole += high - low
-            returned = self.trimmer.unmapped(low, cut)
-            self.returned, self._apart = self.returned + returned, self._apart + returned
+            self.returned += self.trimmer.unmapped(low, cut)
             if cut < high:
                 self.kept += self.trimmer.amount(cut, high)

@@ -45,15 +45,35 @@ class Tails:
     _alike: int = 0  # bytes of each chunk in use behind that
 
     def add(self, run: Run) -> None:
+        if len(run.words) == 1 and self.free is not None and not run.fast and not run.cached:
+            self._add_one(run)
+            return
         self._add_island(run)
         self._add_alike(run)
         self._add_trail(run)
+
+    def _add_one(self, run: Run) -> None:
+        """Add a single large chunk: there are many such runs."""
+        start, end, size = run.start, run.end, run.end - run.start
+        if run.free:
+            self.free, self._end = self.free if start == self._end else start, end
+            return
+        if self.free != self._end:
+            self.gap, self.island = self.free or 0, self._end
+            self._begins, self.chunks = None, 0
+        self.chunks += 1
+        self.free = self._end = end
+        self._count_as_alike(size, 1)
+        self.last, self.last_size = start, size
+        if self._trail:
+            del self._trail[:], self._sizes[:]
 
     def _add_island(self, run: Run) -> None:
         if self.free is None:
             self.free = self._end = self.island = self.gap = run.start
             self.first = run.start + run.size_at(run.start) * (run.free[:1] == [0])
-        island, self._begins = self.island, self._begins or run
+            self._begins = run
+        island = self.island
         for start, end in (*_last_two(_spaces(run)), (run.end, run.end)):
             if start != self._end:
                 self._add_used(start)
@@ -74,9 +94,13 @@ class Tails:
         size, number = _size_in_use(run)
         if number < 0:
             self._mixed, self._alike, self.alike, self.other = run, 0, 0, None
-        elif number and size == self._alike:
-            self.alike += number
         elif number:
+            self._count_as_alike(size, number)
+
+    def _count_as_alike(self, size: int, number: int) -> None:
+        if size == self._alike:
+            self.alike += number
+        else:
             if self._alike:
                 self._mixed, self.other = None, (self.last or 0) + self.last_size
             self._alike, self.alike = size, number
