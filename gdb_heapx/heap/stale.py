@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..glibc.layout import FLAGS, IS_MMAPPED, PREV_INUSE, SIZE, Layout
 from ..glibc.releases import DEFAULT_MMAP_THRESHOLD
-from ..target.pages import RESIDENT
+from ..target.pages import RESIDENT, SHARED
 from ..target.space import Residency, Space
 from .census import power_in
 from .scan import GRAIN, Run
@@ -95,9 +95,9 @@ def _sizes_in(space: Space, residency: Residency, layout: Layout, piece: Piece) 
 
 
 def _resident(residency: Residency, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the runs of resident pages in [start, end)."""
+    """Yield the runs of pages in RAM in [start, end)."""
     page, first = residency.page, start // residency.page
-    states = residency.states(start, end)
+    states = residency.states(start, end).replace(bytes([SHARED]), bytes([RESIDENT]))
     at = states.find(RESIDENT)
     while at >= 0:
         rest = states[at:].lstrip(bytes([RESIDENT]))

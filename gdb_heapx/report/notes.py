@@ -151,7 +151,15 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "pss_fell": lambda before, after: (
         f"PSS was {before:,} bytes and is {after:,}: pages that other processes share stay in RAM."
     ),
+    "pins_together": lambda free, trim, pins: (
+        f"Without all of these free() would return {size_text(free)} (top, heap). Apart from that, "
+        f"without the {counted(pins, 'pin')} of pages malloc_trim(0) would return "
+        f"{size_text(trim)} more."
+    ),
     # What isn't known, or not for certain.
+    "pins_unknown": lambda arenas: (
+        f"The pins of arena {_listed(arenas)} are unknown: not all of it could be read, or agrees."
+    ),
     "residency_unknown": lambda why: f"What is resident is unknown: {why}.",
     "not_counted_in_core": lambda size: (
         f"{size_text(size)} more of address space isn't counted: it was only reserved, or the core "
@@ -204,6 +212,13 @@ SENTENCES: dict[str, Callable[..., str]] = {
     # What isn't shown.
     "more_rows": lambda number, summed: (
         f"{counted(number, 'more row')} (--limit){'; the total is of all rows' if summed else ''}."
+    ),
+    "pins_of_several": lambda size, group: (
+        f"Chunks of different {'looks' if group == 'looks' else 'sizes'} keep {size_text(size)} of "
+        "pages only together, in no row here: see --group arena and none."
+    ),
+    "pins_unlisted": lambda number, listed: (
+        f"{counted(number, 'more pin')} of pages: of each arena {listed:,} are listed."
     ),
     "rows_follow": lambda limit: f"More rows follow the first {limit:,}: --limit shows them.",
 }

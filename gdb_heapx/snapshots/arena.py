@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..errors import Problem
 from ..glibc.layout import Layout
-from ..heap.arenas import BAD_SYSTEM, Arena, Heap
+from ..heap.arenas import Arena, Heap
 from ..heap.bins import ArenaBins
-from ..heap.census import Census, census_of, power_in
-from ..heap.endings import ending_of, free_from, is_fast
 from ..heap.heaps import Walked
 from ..heap.holes import Holes
-from ..heap.stale import last_sizes
+from ..heap.pingroups import PinGroups
 from ..heap.states import REGULAR, State
 from ..heap.tcaches import Caches
-from ..heap.trim import Trim
 from ..heap.walk import Tally
-from ..heap.whatif import WhatIf
 from ..target.amounts import NOTHING, Amount, amount_less, amount_of, sum_of
-from ..target.space import Residency, Space
-from .figures import ArenaFigures, Check, HeapFigures
-
-USER_BITS = 57  # of the largest address space that a process has (x86-64 with five levels)
+from ..target.space import Residency
+from .figures import Check
 
 
 @dataclass(frozen=True)
@@ -40,94 +33,23 @@ class ArenaReading:
     layout: Layout
     residency: Residency | None
     page: int
+    pins: PinGroups
 
     @property
     def whole(self) -> bool:
         """Whether every heap was found, and walked to its end if it was walked."""
         return self.arena.complete and all(part.whole for part in self.walked or ())
 
-    def figures(
-        self,
-        libc: str,
-        trim: Trim | None,
-        whatif: WhatIf | None,
-        stale: Mapping[int, int] | None = None,
-    ) -> ArenaFigures:
-        """Return the arena's figures, with what malloc_trim would make of it, and free(); and with
-        last_sizes, where asked for.
-        """
-        arena, record = self.arena, self.arena.record
-        return ArenaFigures(
-            libc=libc,
-            index=arena.index,
-            address=arena.address,
-            threads=record["attached_threads"] if "attached_threads" in record.struct else None,
-            locked=arena.locked,
-            system=self._system,
-            max_system=self._max_system,
-            amounts=self.amounts,
-            chunks=self._chunks(),
-            top_address=arena.top if arena.top_size else 0,
-            last_in_use=self._last_in_use(),
-            contiguous=arena.contiguous,
-            heaps=tuple(map(self._heap, self.walked or arena.heaps)),
-            bins=self.bins,
-            trim=trim,
-            used_by_size=_by_power((p.tally.counts.used, Counter()) for p in self.walked or ()),
-            free_by_size=_by_power(map(_free_and_absent, self.walked or ())),
-            census=self._census(),
-            whatif=whatif,
-            foreign=sum_of(amount_of(self.residency, *gap) for gap in self._gaps()),
-            stale=stale,
-        )
-
     @property
-    def _system(self) -> int | None:
-        """Return system_mem; None where it is less than the heaps have, or more than is mapped."""
-        impossible = any(problem.code == BAD_SYSTEM for problem in self.arena.problems)
-        return None if impossible or self.arena.system < self._size else self.arena.system
-
-    @property
-    def _max_system(self) -> int | None:
-        """Return max_system_mem; None where it is less than system_mem, or no address space."""
-        most = self.arena.record["max_system_mem"]
-        space = 1 << min(8 * self.layout.word, USER_BITS)
-        return most if (self._system or 0) <= most < space else None
-
-    @property
-    def _size(self) -> int:
+    def size(self) -> int:
         """Bytes of the heaps."""
         return sum(heap.size for heap in self._heaps())
-
-    def _census(self) -> Census | None:
-        """Return the chunks by size; None where not all of them were walked over."""
-        if self.walked is None or not self.whole:
-            return None
-        tallies = [part.tally for part in self.walked]
-        tagged = Census(
-            sum((tally.counts.used for tally in tallies), Counter[int]()),
-            sum((tally.counts.free for tally in tallies), Counter[int]()),
-        )
-        fast = Counter({b.min_size: b.chunks for b in self.bins.bins if b.kind is State.FAST})
-        cached = self.caches.sizes_in(self.arena.index)
-        own = Counter(size for chunk, size in self.caches.structs if self._in_heaps(chunk))
-        return census_of(tagged, (fast, cached), own)
 
     @cached_property
     def amounts(self) -> dict[State, Amount]:
         """What is in each state; IN_USE is missing where that is unknown."""
-        in_use = self._in_use
+        in_use = self.in_use
         return {**({State.IN_USE: in_use} if in_use else {}), **self._others}
-
-    def _chunks(self) -> dict[State, int]:
-        counted = {
-            State.TCACHE: sum(self.caches.sizes_in(self.arena.index).values()),
-            State.FAST: self.bins.chunks(State.FAST),
-            State.BINNED: self.bins.chunks(*REGULAR),
-        }
-        if self._in_use is None or self.walked is None:
-            return counted
-        return {State.IN_USE: self._used_chunks, **counted}
 
     @cached_property
     def _others(self) -> dict[State, Amount]:
@@ -143,7 +65,7 @@ class ArenaReading:
         }
 
     @cached_property
-    def _in_use(self) -> Amount | None:
+    def in_use(self) -> Amount | None:
         """What the program holds; None where not all was seen, or figures contradict each other.
 
         Without a walk it is what remains of the heaps. Every state must have room in them, and in
@@ -156,7 +78,7 @@ class ArenaReading:
         lost = self._lost(rest.bytes)
         in_use = rest - lost
         sound = all(part.possible for part in (in_use, lost, *self._others.values()))
-        return in_use if sound and self._used_chunks >= 0 else None
+        return in_use if sound and self.used_chunks >= 0 else None
 
     def _lost(self, rest: int) -> Amount:
         """Return what the walk found free and no list has; `rest` bytes are that or in use."""
@@ -170,18 +92,9 @@ class ArenaReading:
         return replace(free - self._others[State.BINNED], bytes=size)
 
     @property
-    def _used_chunks(self) -> int:
+    def used_chunks(self) -> int:
         counts = [part.tally.counts for part in self.walked or ()]
         return sum(each.used_chunks - each.overlaid_chunks for each in counts)
-
-    def last_sizes(self, space: Space) -> Mapping[int, int] | None:
-        """Return what lay in large free chunks (stale.last_sizes); None where pages, or all large
-        chunks, aren't known.
-        """
-        if self.walked is None or self.residency is None or not self.whole:
-            return None
-        chunks = [chunk for part in self.walked for chunk in part.tally.large.chunks]
-        return last_sizes(space, self.residency, self.layout, chunks)
 
     @property
     def top_span(self) -> tuple[int, int]:
@@ -194,13 +107,13 @@ class ArenaReading:
     @cached_property
     def sure(self) -> bool:
         """Whether all of it was seen, and agrees."""
-        seen = self._in_use is not None and self.walked is not None
+        seen = self.in_use is not None and self.walked is not None
         return seen and all(check.ok for check in self.checks())
 
     def _overheads(self) -> Iterator[tuple[int, int]]:
         """Yield where the overhead lies; without a walk, as far as _overhead counts it."""
         for chunk, size in self.caches.structs:
-            if self._in_heaps(chunk):
+            if self.in_heaps(chunk):
                 yield chunk, chunk + size
         for part in self.walked or ():
             yield from part.overhead_spans(self.arena.top)
@@ -210,7 +123,7 @@ class ArenaReading:
                 if self.arena.top not in heap:
                     yield heap.end - self.layout.min_size, heap.end
 
-    def _gaps(self) -> Iterator[tuple[int, int]]:
+    def gaps(self) -> Iterator[tuple[int, int]]:
         """Yield what another user of sbrk took, behind two fenceposts (malloc.c, sysmalloc)."""
         segments = self.walked if self.arena.main and self.arena.contiguous else None
         for part in segments or ():
@@ -218,11 +131,11 @@ class ArenaReading:
             if part.whole and self.arena.top not in part.heap and start < part.heap.end:
                 yield start, part.heap.end
 
-    def _structs(self, start: int, end: int) -> int:
+    def structs_in(self, start: int, end: int) -> int:
         """Return the bytes of the tcaches that lie in [start, end)."""
         return sum(size for chunk, size in self.caches.structs if start <= chunk < end)
 
-    def _in_heaps(self, address: int) -> bool:
+    def in_heaps(self, address: int) -> bool:
         return any(address in heap for heap in self.arena.heaps)
 
     def _overhead(self) -> int:
@@ -230,36 +143,11 @@ class ArenaReading:
 
         Without a walk the gaps are not known; a superseded heap's fenceposts take MINSIZE.
         """
-        structs = sum(self._structs(heap.address, heap.end) for heap in self.arena.heaps)
+        structs = sum(self.structs_in(heap.address, heap.end) for heap in self.arena.heaps)
         if self.walked is not None:
             return structs + sum(part.overhead for part in self.walked)
         leads = sum(heap.first - heap.address for heap in self.arena.heaps)
         return structs + leads + self.layout.min_size * (len(self.arena.heaps[1:]))
-
-    def _last_in_use(self) -> int | None:
-        """Return the last chunk of the program's below top, in top's own heap."""
-        holders = [p for p in self.walked or () if self.arena.top in p.heap]
-        return holders[0].tally.tails.last if holders else None
-
-    def _heap(self, part: Walked | Heap) -> HeapFigures:
-        heap = part if isinstance(part, Heap) else part.heap
-        in_use, free, end = None, None, self.arena.top if self.arena.top in heap else heap.end
-        if isinstance(part, Walked) and part.whole:
-            counts, structs = part.tally.counts, self._structs(heap.address, heap.end)
-            in_use = counts.used_bytes - counts.overlaid_bytes
-            top = self.arena.top_size if self.arena.top in heap else 0
-            free = counts.free_bytes + counts.overlaid_bytes - structs + top
-            end = free_from(part, self.caches, is_fast)
-        return HeapFigures(
-            heap.arena,
-            heap.address,
-            amount_of(self.residency, heap.address, heap.end),
-            heap.committed,
-            heap.reserved,
-            in_use,
-            free,
-            ending_of(heap, end, self.page),
-        )
 
     def checks(self) -> list[Check]:
         """Return what must agree in this arena: sum of its chunks, and its free chunks."""
@@ -268,7 +156,7 @@ class ArenaReading:
         index, whole = self.arena.index, self.whole
         tallies = [part.tally for part in self.walked]
         total = self.arena.top_size + sum(p.tally.counts.bytes + p.overhead for p in self.walked)
-        structs = sum(self._in_heaps(chunk) for chunk, _ in self.caches.structs)
+        structs = sum(self.in_heaps(chunk) for chunk, _ in self.caches.structs)
         cached = sum(self.caches.sizes_in(index).values()) + self.bins.chunks(State.FAST) + structs
         met = sum(tally.counts.overlaid_chunks for tally in tallies)
         return [
@@ -303,7 +191,7 @@ class ArenaReading:
         """Return what must agree where the chunks were not walked over."""
         heaps, system = sum(heap.size for heap in self.arena.heaps), self.arena.system
         statement = f"heaps add up to system_mem: glibc says {system:,}, the heaps have {heaps:,}"
-        if heaps == system and self._in_use is None:
+        if heaps == system and self.in_use is None:
             statement = f"system_mem {system:,} is less than what is free in the arena"
         elif heaps == system:
             return []
@@ -327,20 +215,6 @@ class ArenaReading:
                 statement = f"{check.name}: {figures}"
                 problems.append(Problem("check_failed", statement, self.arena.address, index))
         return problems
-
-
-def _free_and_absent(part: Walked) -> tuple[Counter[int], Counter[int]]:
-    space = part.tally.pages
-    return part.tally.counts.free, space.absent if space else Counter()
-
-
-def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int, int]:
-    """Return bytes by the highest power of two in the chunk size, without those absent."""
-    found: Counter[int] = Counter()
-    for numbers, absent in counters:
-        for size, count in numbers.items():
-            found[power_in(size)] += size * count - absent[size]
-    return dict(sorted(found.items()))
 
 
 def _checksum(total: int) -> int:

@@ -20,6 +20,7 @@ from ..report.model import Note
 from ..target.amounts import Amount, amount_of
 from ..target.facts import Thread
 from .figures import ArenaFigures, Check
+from .freeze import figures_of, last_sizes
 from .outcomes import Outcomes
 from .reading import Identity, MallocReading, Mmapped
 
@@ -143,11 +144,12 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         **reading.identity._asdict(),
         layout=libc.layout,
         arenas=tuple(
-            part.figures(
+            figures_of(
+                part,
                 libc.path,
                 outcomes.trim(part, scope.pad),
                 outcomes.whatif(part),
-                part.last_sizes(reading.space) if scope.stale else None,
+                last_sizes(part, reading.space) if scope.stale else None,
             )
             for part in parts
         ),

@@ -9,7 +9,7 @@ from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, breaks, forked, limits, paging, pins, settings
+from . import arenas, breaks, forked, groups, limits, paging, pins, settings
 from .order import SMALLEST, Part, first_screen, in_order, spread
 from .outside import other_allocator, outside
 from .sums import SHOWN, Case, arena_name, each_arena
@@ -107,17 +107,19 @@ def _fragmented(case: Case) -> Iterator[Finding]:
     trims = [(arena.trim, arena) for arena in case.snapshot.arenas() if arena.trim is not None]
     partial = sum(trim.kept_partial_page.in_ram for trim, _ in trims)
     small = sum(trim.kept_small_bins.in_ram for trim, _ in trims)
+    group = groups.of_pages(case)
     both = ((t.kept_partial_page.in_ram + t.kept_small_bins.in_ram, arena) for t, arena in trims)
     yield Finding(
         "fragmented",
         partial + small,
-        "free bytes share their pages with live chunks: no call can return them.",
+        f"free bytes share their pages with live chunks: {group or 'no call can return them'}."
+        + (" No call can return them." if group else ""),
         (
             f"in chunks too small for a page: {size_text(small)}",
             f"at the edges of larger free chunks: {size_text(partial)}",
         ),
-        "Keep small long-lived objects apart from short-lived ones. A pool, or another arena; "
-        "what that saves can't be computed.",
+        "Keep small long-lived objects apart from short-lived ones. A pool, or another arena; what "
+        "that saves can't be computed. heapx pins tells which they are.",
         about=spread(Part.EDGES, both),
     )
 
