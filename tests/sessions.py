@@ -73,16 +73,22 @@ def said(
     return Said("".join(pieces), answer.status, answer.warning)
 
 
-def answer(line: str, snapshot: Snapshot, width: int = 80, colour: bool = False) -> Said:
-    """Run a command line on a snapshot."""
-    return said(line, Taken(snapshot), Terminal(width, colour))
+def answer(
+    line: str,
+    snapshot: Snapshot,
+    width: int = 80,
+    colour: bool = False,
+    target: Target | None = None,
+) -> Said:
+    """Run a command line on a snapshot, and the chunks of its target."""
+    return said(line, Taken(snapshot, target=target), Terminal(width, colour))
 
 
-def report_of(declared: Command, snapshot: Snapshot) -> Report:
+def report_of(declared: Command, snapshot: Snapshot, target: Target | None = None) -> Report:
     """Return the report of a command without arguments; its stream, if it has one, is read."""
     own = {arg.key: arg.default for arg in declared.own_args}
     if declared.needs is Needs.BOTH:
-        own.update(catalogue=Taken(snapshot).catalogue(Scope()))
+        own.update(catalogue=Taken(snapshot, target=target).catalogue(Scope()))
     if declared.needs is Needs.SESSION:
         own.update(session=Taken(snapshot), scope=Scope())
     if declared.needs is not Needs.CHUNKS:

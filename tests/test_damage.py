@@ -115,8 +115,8 @@ def assert_nothing_is_absurd(heap: HeapBuilder, walk: bool) -> None:
     )
     for name, declared in load_commands().items():
         if declared.needs is not Needs.CHUNKS:
-            assert_possible(report_of(declared, snapshot))
-            text = answer(name.partition(" ")[2], snapshot).text
+            assert_possible(report_of(declared, snapshot, target))
+            text = answer(name.partition(" ")[2], snapshot, target=target).text
             assert not re.search(r"(^|\s)-\d", text), text
 
 

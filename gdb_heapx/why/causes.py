@@ -38,12 +38,11 @@ def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
 
 def _in_order(case: Case) -> tuple[Finding, ...]:
     needed = [*other_allocator(case), *_live(case)]
-    others = [finding for cause in CAUSES for finding in cause(case)]
-    most = max(case.live, case.retained, case.foreign)
-    for finding in outside(case):
-        (needed if case.outside >= most else others).append(finding)
-    large = [each for each in others if (each.bytes or 0) >= SMALLEST]
-    return in_order(needed, large, case.whole)
+    found = [finding for cause in CAUSES for finding in cause(case)]
+    found = [each for each in found if (each.bytes or 0) >= SMALLEST]
+    if case.outside >= max(case.live, case.retained, case.foreign):
+        needed += [each for each in found if each.code == "outside"]
+    return in_order(needed, [each for each in found if each not in needed], case.whole)
 
 
 def _of_address_space(finding: Finding) -> Finding:
@@ -185,5 +184,5 @@ CAUSES: tuple[Cause, ...] = (
     *(_fragmented, _too_small, pins.tcaches, pins.fast),
     *(breaks.foreign_sbrk, breaks.unexplained_heap, breaks.foreign_brk),
     *(paging.huge_pages, paging.locked_all, paging.locked, paging.swapped, _mmapped),
-    forked.parents_stacks,
+    *(forked.parents_stacks, outside),
 )

@@ -39,7 +39,7 @@ def other_allocator(case: Case) -> Iterator[Finding]:
             case.amount(Owner.ANONYMOUS, Owner.SBRK),
             f"{name} serves malloc: its memory is in here. What heapx says of glibc malloc says "
             "nothing about it.",
-            (*breaks.places(case, Owner.SBRK), *evidence(case.holders)),
+            (*breaks.places(case, Owner.SBRK), *evidence(case)),
             what_to_ask(name),
         )
 
@@ -53,7 +53,7 @@ def outside(case: Case) -> Iterator[Finding]:
         "outside",
         case.outside,
         f"this isn't malloc's: {summary(case, found)}.",
-        evidence(found),
+        evidence(case),
         f"{_remedy(found[0])} heapx ledger --outside shows all of it.",
     )
 
@@ -66,21 +66,26 @@ def summary(case: Case, found: Sequence[Holder]) -> str:
     return ", ".join([*told, f"{size_text(rest)} other"] if 10 * rest >= case.outside else told)
 
 
-def evidence(found: Sequence[Holder]) -> tuple[str, ...]:
-    """Return a sentence for each of those that have most."""
+def evidence(case: Case) -> tuple[str, ...]:
+    """Return a sentence for each of those that have most.
+
+    Where mmapped chunks have not been found, no place is named that may be theirs.
+    """
+    found = case.holders
+    sure = not any(malloc.mmapped_lost for malloc in case.snapshot.mallocs)
     least = sum(holder.amount.in_ram for holder in found) // 100
     return tuple(
         f"{holder.label}: {size_text(holder.amount.in_ram)} in "
-        f"{counted(holder.mappings, 'mapping')}{_more(holder)}"
+        f"{counted(holder.mappings, 'mapping')}{_more(holder, sure)}"
         for holder in found[:EVIDENCE]
         if holder.amount.in_ram >= least
     )
 
 
-def _more(holder: Holder) -> str:
+def _more(holder: Holder, sure: bool) -> str:
     """Say what of a file's memory the kernel can drop, and where anonymous memory is to be seen."""
     if holder.owner in (Owner.ANONYMOUS, Owner.RUNTIME):
-        return f", most at {holder.largest:#x}"
+        return f", most at {holder.largest:#x}" if sure else ""
     if holder.clean is None:
         return ""
     dirty = holder.amount.in_ram - holder.clean
