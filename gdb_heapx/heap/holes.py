@@ -16,7 +16,7 @@ class Trimmer:
     def __init__(self, space: Space) -> None:
         self.page = space.page
         self._struct = CHUNK_WORDS * space.word  # sizeof (struct malloc_chunk), as mtrim has it
-        self._residency = space.residency
+        self.residency = space.residency
         self._locked = [m for m in space.mappings if m.usage is not None and m.usage.locked]
 
     @property
@@ -47,16 +47,16 @@ class Trimmer:
 
     def amount(self, start: int, end: int) -> Amount:
         """Return the bytes of [start, end)."""
-        return amount_of(self._residency, start, end)
+        return amount_of(self.residency, start, end)
 
     def unmapped(self, start: int, end: int) -> Amount:
         """Return what the kernel takes back of whole pages that are unmapped, locked or not.
 
         The others aren't there any more. Where residency is unknown, it may be all of them.
         """
-        if self._residency is None:
+        if self.residency is None:
             return self.amount(start, end)
-        states = self._residency.states(start, end)
+        states = self.residency.states(start, end)
         resident, swapped = (states.count(state) * self.page for state in (RESIDENT, SWAPPED))
         return Amount(resident + swapped, resident, swapped)
 
