@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from unittest import mock
 
 from heapbuilder import AMD64, ARM, FAST, FREE, I386, PAGE, TCACHE, USED, HeapBuilder
@@ -55,12 +54,16 @@ def found(heap, arena, at_once):
     trimmer = Trimmer(target.space)
 
     class Both:
+        full = False
+
         def take(self, pin):
             groups.take(pin)
             pins.append(pin)
 
     with mock.patch.multiple(scan, AT_ONCE=at_once, SMALLEST_READ=min(at_once, 1 << 14)):
-        _, problems = walk(target.space, heap.layout, main, overlay, [PagePins(trimmer, Both())])
+        _, problems = walk(
+            target.space, heap.layout, main, overlay, [PagePins(trimmer, Both(), arena.top)]
+        )
     assert not problems
     return pins, groups
 
@@ -79,7 +82,7 @@ class Search:
         """Return the pages inside one chunk that malloc_trim finds if these were free."""
         pages, begin = set(), None
         for at, size in [*self.chunks, (self.end, 0)]:
-            if (at, size) in self.live and (at, size) not in gone or not size:
+            if not size or (at, size) in (self.live - gone):
                 if begin is not None:
                     first = -(-(begin + self.head) // PAGE)
                     pages.update(range(first * PAGE, at // PAGE * PAGE, PAGE))

@@ -15,6 +15,7 @@ from .arenas import Arena, Heap
 from .bins import FreeChunks
 from .folds import NO_LINKS, LinkSums
 from .holes import Holes, next_touched
+from .pagepins import PagePins, Sink
 from .places import Overlay
 from .walk import Tally, take_tally
 
@@ -50,12 +51,20 @@ class Walked:
 
 
 def walk_arena(
-    space: Space, layout: Layout, arena: Arena, overlay: Overlay, holes: Holes | None = None
+    space: Space,
+    layout: Layout,
+    arena: Arena,
+    overlay: Overlay,
+    holes: Holes | None = None,
+    pins: Sink | None = None,
 ) -> list[Walked]:
-    """Walk every heap of an arena up to its top; its free space is added to `holes`, if given."""
+    """Walk every heap of an arena up to its top; its free space is added to `holes`, if given, and
+    then what keeps its pages to `pins`.
+    """
 
     def walk_heap(heap: Heap) -> Tally:
-        return take_tally(space, layout, heap, overlay, holes)
+        more = [PagePins(holes.trimmer, pins, arena.top)] if holes and pins else []
+        return take_tally(space, layout, heap, overlay, holes, more)
 
     if arena.main:
         heaps = arena.heaps or find_runs(space, layout, arena, [])

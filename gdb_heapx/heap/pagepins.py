@@ -68,6 +68,10 @@ class PagePin:
 class Sink(Protocol):
     """What takes the pins that are found."""
 
+    @property
+    def full(self) -> bool:
+        """Whether no more are wanted."""
+
     def take(self, pin: PagePin) -> None:
         """Take in the next pin, in the order of addresses."""
 
@@ -81,9 +85,10 @@ class PagePins:
     live chunk below top touches is none: it would become top.
     """
 
-    def __init__(self, trimmer: Trimmer, sink: Sink) -> None:
+    def __init__(self, trimmer: Trimmer, sink: Sink, top: int) -> None:
         self._trimmer = trimmer
         self._sink = sink
+        self._top = top
         self._page = trimmer.page
         self._head = trimmer.smallest - trimmer.page
         self._joined = Joined(trimmer.page)
@@ -95,6 +100,8 @@ class PagePins:
         self._last = 0  # where the last live chunk lies
 
     def add(self, run: Run) -> None:
+        if self._sink.full:
+            return
         if not self._end:
             self._first = self._stop = align_up(run.start + self._head, self._page)
         stop = max(align_down(run.end, self._page), self._stop)
@@ -106,8 +113,7 @@ class PagePins:
             self._give(pin.pages, pin)
 
     def close(self, end: int) -> None:
-        """End the heap; where its chunks reach to `end`, top is there."""
-        top = self._last if self._end == end else None
+        top = self._last if self._end == self._top else None
         self._joined.finish()
         for pin in self._joined.done_before(None):
             self._give([held for held in pin.pages if held.lives[-1].address != top], pin)
@@ -205,7 +211,7 @@ class Joined:
     def add(self, page: int, lives: Lives) -> bool:
         """Take in a page; return whether it is of a pin."""
         size = self._size
-        if any([live.size > 2 * size for live in lives]):
+        if any(live.size > 2 * size for live in lives):
             lives = ()
         covered = [min(e.address + e.size, page + size) - max(e.address, page) for e in lives]
         held = Held(page, lives, size - sum([each for each in covered if each > 0]))

@@ -1,8 +1,8 @@
-"""The pins of pages, added up: by a group of chunks, all together, and the largest ones."""
+"""The pins of pages, added up: by groups of chunks, all together, and the largest ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from heapq import heappush, heapreplace
 
@@ -11,12 +11,41 @@ from ..target.pages import RESIDENT, SWAPPED
 from .pagepins import Held, Live, PagePin
 
 Key = Callable[[Live], Hashable]  # of the group that a chunk is in
-MOST = 1000  # pins of an arena that are kept one by one
+LISTED = 1000  # pins of an arena that are kept one by one
+ENOUGH = 5000  # pins of an arena that are enough to tell the largest group, in every walk
+FIRST = 8  # groups of an arena that a snapshot has
+
+
+@dataclass(frozen=True)
+class PageGroup:
+    """Chunks of one size, cached or in use, and the pages that only they keep from malloc_trim.
+
+    `held` is what it would return more if all of them were gone; `example` is where one lies.
+    """
+
+    size: int
+    cached: bool
+    chunks: int
+    held: Amount
+    example: int
+
+
+@dataclass(frozen=True)
+class PageFigures:
+    """What keeps single pages of an arena from malloc_trim: how many pins, and what all of them
+    hold together. `groups` are the largest ones; where not `all` pins were looked at, they, and
+    what they hold, are more than this.
+    """
+
+    pins: int
+    held: Amount
+    groups: tuple[PageGroup, ...]
+    all: bool
 
 
 @dataclass
 class PageSum:
-    """Pages that go together, if all of `chunks` do; their number is known by state or not at all.
+    """Pages that go together, if all of `chunks` do; of them those in RAM and in swap, if known.
 
     `example` is one of the chunks, the first.
     """
@@ -37,13 +66,10 @@ class PageSum:
                 self.chunks, self._last = self.chunks + 1, live.address
 
     def amount(self, page: int, known: bool) -> Amount:
-        """Return the pages in bytes; `known` says whether residency is."""
-        resident, swapped = (page * number if known else None for number in self._in_memory)
-        return Amount(page * self.pages, resident, swapped)
-
-    @property
-    def _in_memory(self) -> tuple[int, int]:
-        return self.resident, self.swapped
+        """Return the pages in bytes; `known` says whether it is which of them are in memory."""
+        if not known:
+            return Amount(page * self.pages, None, None)
+        return Amount(page * self.pages, page * self.resident, page * self.swapped)
 
 
 @dataclass
@@ -54,20 +80,25 @@ class PinGroups:
     """
 
     key: Key
+    most: int | None = None  # pins that are wanted, None for all
     groups: dict[Hashable, PageSum] = field(default_factory=dict)
     whole: PageSum | None = None
     pins: int = 0
-    largest: list[tuple[int, int, PagePin]] = field(default_factory=list)
+    _largest: list[tuple[int, int, PagePin]] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        return self.most is not None and self.pins >= self.most
 
     def take(self, pin: PagePin) -> None:
         self.pins += 1
         for held in (pin.shared, *pin.pages) if pin.shared else pin.pages:
             self._add(held)
         rank = (len(pin.pages), -pin.pages[0].page, pin)
-        if len(self.largest) < MOST:
-            heappush(self.largest, rank)
-        elif rank > self.largest[0]:
-            heapreplace(self.largest, rank)
+        if len(self._largest) < LISTED:
+            heappush(self._largest, rank)
+        elif rank > self._largest[0]:
+            heapreplace(self._largest, rank)
 
     def _add(self, held: Held) -> None:
         first = held.lives[0]
@@ -82,7 +113,23 @@ class PinGroups:
                 group = self.groups[key] = PageSum(first)
             group.add(held)
 
+    @property
+    def largest(self) -> list[PagePin]:
+        """The pins that hold most, those first."""
+        return [pin for *_, pin in sorted(self._largest, reverse=True)]
+
 
 def size_and_state(live: Live) -> tuple[int, bool]:
-    """Return the group that the chunks of one size are in: those that are cached apart."""
+    """Return the group of the chunks of one size: those in use, or those that are cached."""
     return live.size, live.cached
+
+
+def page_figures(groups: PinGroups, page: int, known: bool) -> PageFigures:
+    """Return what was added up by size_and_state; `known` says whether residency is."""
+    found = [
+        PageGroup(*size_and_state(s.example), s.chunks, s.amount(page, known), s.example.address)
+        for s in groups.groups.values()
+    ]
+    found.sort(key=lambda group: (-group.held.in_ram, group.size))
+    held = groups.whole.amount(page, known) if groups.whole else Amount(0, 0, 0)
+    return PageFigures(groups.pins, held, tuple(found[:FIRST]), not groups.full)

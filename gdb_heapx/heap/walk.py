@@ -68,13 +68,18 @@ class Tally:
 
 
 def take_tally(
-    space: Space, layout: Layout, heap: Heap, overlay: Overlay, holes: Holes | None
+    space: Space,
+    layout: Layout,
+    heap: Heap,
+    overlay: Overlay,
+    holes: Holes | None,
+    more: Sequence[Fold] = (),
 ) -> Tally:
-    """Walk over a heap with all folds; without `holes` pages are not looked at."""
+    """Walk over a heap with all folds, and `more`; without `holes` pages are not looked at."""
     pages = FreeSpace(holes) if holes else None
     linkage = Linkage(layout.smallest_large)
     tally = Tally(Counts(), linkage, Feet(), pages, Tails(), Landmarks())
-    folds: list[Fold] = [tally.counts, linkage, tally.feet, tally.tails, tally.landmarks]
+    folds: list[Fold] = [tally.counts, linkage, tally.feet, tally.tails, tally.landmarks, *more]
     tally.end, tally.problems = walk(
         space, layout, heap, overlay, [*folds, pages] if pages else folds
     )

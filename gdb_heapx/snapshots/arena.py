@@ -15,6 +15,7 @@ from ..heap.census import Census, census_of, power_in
 from ..heap.endings import ending_of, free_from, is_fast
 from ..heap.heaps import Walked
 from ..heap.holes import Holes
+from ..heap.pingroups import PinGroups, page_figures
 from ..heap.states import REGULAR, State
 from ..heap.tcaches import Caches
 from ..heap.trim import Trim
@@ -39,6 +40,7 @@ class ArenaReading:
     layout: Layout
     residency: Residency | None
     page: int
+    pins: PinGroups
 
     @property
     def whole(self) -> bool:
@@ -68,6 +70,9 @@ class ArenaReading:
             free_by_size=_by_power(map(_free_and_absent, self.walked or ())),
             census=self._census(),
             whatif=whatif,
+            pages=page_figures(self.pins, self.page, self.residency is not None)
+            if self.sure
+            else None,
         )
 
     @property

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..glibc.systrim import Ending
     from ..heap.bins import ArenaBins
     from ..heap.census import Census
+    from ..heap.pingroups import PageFigures
     from ..heap.pins import Pin
     from ..heap.trim import Trim
     from ..heap.whatif import WhatIf
@@ -47,11 +48,11 @@ class ArenaFigures:
 
     `system` and `max_system` are None where they can't be. IN_USE is missing where a damaged heap
     could not be walked to its end, or where the figures contradict each other; without a walk it is
-    what remains of the heaps, and isn't among `chunks`. `trim` and `whatif` are None where not all
-    chunks were walked over, or where they and the lists don't agree. `used_by_size` (with cached
-    chunks) and `free_by_size` (without what is known to be absent from memory) are bytes by the
-    chunk size's highest power of two, `census` counts the chunks by their exact size, None where
-    those in use weren't counted.
+    what remains of the heaps, and isn't among `chunks`. `trim`, `whatif` and `pages` are None where
+    not all chunks were walked over, or where they and the lists don't agree. `used_by_size` (with
+    cached chunks) and `free_by_size` (without what is known to be absent from memory) are bytes by
+    the chunk size's highest power of two, `census` counts the chunks by their exact size, None
+    where those in use weren't counted.
     """
 
     libc: str
@@ -73,6 +74,7 @@ class ArenaFigures:
     free_by_size: Mapping[int, int]
     census: Census | None
     whatif: WhatIf | None = None
+    pages: PageFigures | None = None
 
     @property
     def pins(self) -> tuple[Pin, ...]:

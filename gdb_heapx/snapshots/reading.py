@@ -16,6 +16,9 @@ from ..heap.holes import Holes, Trimmer
 from ..heap.mmapped import BAD_MMAPPED, MmappedChunk, are_all, find_damaged, find_mmapped
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
+from ..heap.pagepins import PagePins
+from ..heap.pingroups import ENOUGH, PinGroups, size_and_state
+from ..heap.walk import walk
 from ..locate.libcs import Libc
 from ..locate.loader import own_variable
 from ..locate.nptl import Stack, thread_stacks
@@ -45,10 +48,13 @@ class Mmapped(NamedTuple):
 
 
 class _Walk(NamedTuple):
-    """The heaps that were walked over, None without a walk, and the free space between chunks."""
+    """The heaps that were walked over, None without a walk, the free space between chunks, and
+    what keeps pages.
+    """
 
     parts: list[Walked] | None
     holes: Holes
+    pins: PinGroups
 
 
 class MallocReading:
@@ -82,8 +88,9 @@ class MallocReading:
             own = frozenset(self.outline.caches.owners)
             holes = Holes(self.trimmer, self.space.residency, own)
             only, overlay = replace(arena, heaps=heaps), self.outline.overlay
-            parts = walk_arena(self.space, self.libc.layout, only, overlay, holes)
-            self._walks[arena.index, heaps] = _Walk(parts, holes)
+            pins = PinGroups(size_and_state, ENOUGH)
+            parts = walk_arena(self.space, self.libc.layout, only, overlay, holes, pins)
+            self._walks[arena.index, heaps] = _Walk(parts, holes, pins)
         return self._walks[arena.index, heaps]
 
     def arena(self, arena: Arena, walk: bool = True) -> ArenaReading:
@@ -94,12 +101,20 @@ class MallocReading:
 
     def _compared(self, arena: Arena, walk: bool) -> ArenaReading:
         space, outline, layout = self.space, self.outline, self.libc.layout
-        nothing = _Walk(None, Holes(self.trimmer, space.residency))
-        walked, holes = self.walked(arena, arena.heaps) if walk else nothing
+        nothing = _Walk(None, Holes(self.trimmer, space.residency), PinGroups(size_and_state))
+        walked, holes, pins = self.walked(arena, arena.heaps) if walk else nothing
         regular = read_regular(space, layout, arena, outline.links, free_chunks(arena, walked))
         bins = ArenaBins.joined(outline.fast[arena.index], regular)
         read = arena, bins, walked, holes, outline.caches, layout, space.residency, space.page
-        return ArenaReading(*read)
+        return ArenaReading(*read, pins)
+
+    def add_page_pins(self, arena: Arena, groups: PinGroups) -> None:
+        """Add what keeps pages of an arena from malloc_trim, all of it: in a walk of its own."""
+        layout, overlay = self.libc.layout, self.outline.overlay
+        for part in self.walked(arena, arena.heaps).parts or ():
+            heap = replace(part.heap, end=part.tally.end)
+            pins = PagePins(self.trimmer, groups, arena.top)
+            walk(self.space, layout, heap, overlay, [pins])
 
     @cached_property
     def mmapped(self) -> Mmapped:
