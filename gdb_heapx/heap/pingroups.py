@@ -13,6 +13,7 @@ from .pagepins import Held, Live, PagePin
 Key = Callable[[Live], Hashable]  # of the group that a chunk is in
 LISTED = 1000  # pins of an arena that are kept one by one
 ENOUGH = 5000  # pins of an arena that are enough to tell the largest group, in every walk
+SEEN = 16  # chunks of a group whose addresses are kept
 FIRST = 8  # groups of an arena that a snapshot has
 
 
@@ -47,10 +48,11 @@ class PageFigures:
 class PageSum:
     """Pages that go together, if all of `chunks` do; of them those in RAM and in swap, if known.
 
-    `example` is one of the chunks, the first.
+    `example` is one of the chunks, `first` are where the first ones lie.
     """
 
     example: Live
+    first: list[int] = field(default_factory=list)
     chunks: int = 0
     pages: int = 0
     resident: int = 0
@@ -64,6 +66,8 @@ class PageSum:
         for live in held.lives:
             if live.address > self._last:
                 self.chunks, self._last = self.chunks + 1, live.address
+                if self.chunks <= SEEN:
+                    self.first.append(live.address)
 
     def amount(self, page: int, known: bool) -> Amount:
         """Return the pages in bytes; `known` says whether it is which of them are in memory."""

@@ -16,11 +16,13 @@ from .tails import Tails
 class PinKind(Enum):
     """How a pin keeps free memory.
 
-    TOP: the last chunks below a top. HEAP: all chunks of a heap of a non-main arena.
+    TOP: the last chunks below a top. HEAP: all chunks of a heap of a non-main arena. PAGE: those
+    that touch a page, or some one after the other.
     """
 
     TOP = "top"
     HEAP = "heap"
+    PAGE = "page"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Pin:
     merges it, and returns what it held: others are told as they are after that. `held` is what
     free() would return of whole pages if they were gone, with themselves: down to the next chunk
     that isn't free. For HEAP it is that with all that lies behind it in the arena gone before, and
-    without what that gives.
+    without what that gives. For PAGE it is what malloc_trim(0) would return more.
     """
 
     kind: PinKind

@@ -29,7 +29,7 @@ def words_of(catalogue: Catalogue, chunk: Chunk, data: bytes, number: int) -> li
             user = chunk.address + layout.header
             pointed = _pointed(catalogue, layout.reveal(value, user), link)
             meaning = pointed and f"protected link to {pointed}"
-        string = "" if at < string_ends else _string(data[at:])
+        string = "" if at < string_ends else string_in(data[at:])
         if string and not meaning:
             string_ends = at + len(string)
         words.append((value, meaning or (f'"{string}"' if string else "")))
@@ -67,7 +67,7 @@ def _quoted(catalogue: Catalogue, mapping: Mapping | None, address: int) -> str:
     space, end = catalogue.source.space, min(address + LONGEST, mapping.end)
     if missing(space.residency, address, end)[0] or (space.facts.live and space.residency is None):
         return ""
-    text = _string(catalogue.data(address, end - address))
+    text = string_in(catalogue.data(address, end - address))
     return f': "{text}{"…" if len(text) == LONGEST else ""}"' if text else ""
 
 
@@ -103,7 +103,7 @@ def _part(inventory: Inventory, address: int) -> str | None:
     return "a thread's stack" if inventory.in_stack(address) else None
 
 
-def _string(data: bytes) -> str:
+def string_in(data: bytes) -> str:
     """Return the string that some bytes begin with, "" if they don't look like one."""
     text = data.partition(b"\0")[0]
     if len(text) < SHORTEST or not text.isascii() or not text.decode().isprintable():

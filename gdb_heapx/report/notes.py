@@ -126,7 +126,15 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"Called malloc_trim({pad}) in {target}: it returned {result}."
     ),
     "rss_fell": lambda before, after: f"RSS was {before:,} bytes and is {after:,}.",
+    "pins_together": lambda free, trim, pins: (
+        f"Without all of these free() would return {size_text(free)} (top, heap). Apart from that, "
+        f"without the {counted(pins, 'pin')} of pages malloc_trim(0) would return "
+        f"{size_text(trim)} more."
+    ),
     # What isn't known, or not for certain.
+    "pins_unknown": lambda arenas: (
+        f"The pins of arena {_listed(arenas)} are unknown: not all of it could be read, or agrees."
+    ),
     "residency_unknown": lambda why: f"What is resident is unknown: {why}.",
     "environment_unknown": lambda: "The environment of the program is unknown.",
     "not_walked": lambda: "In use is derived: what remains of system without a walk (--no-walk).",
@@ -164,6 +172,13 @@ SENTENCES: dict[str, Callable[..., str]] = {
     # What isn't shown.
     "more_rows": lambda number, summed: (
         f"{counted(number, 'more row')} (--limit){'; the total is of all rows' if summed else ''}."
+    ),
+    "pins_of_several": lambda size, group: (
+        f"Chunks of different {'looks' if group == 'looks' else 'sizes'} keep {size_text(size)} of "
+        "pages only together, in no row here: see --group arena and none."
+    ),
+    "pins_unlisted": lambda number, listed: (
+        f"{counted(number, 'more pin')} of pages: of each arena {listed:,} are listed."
     ),
     "rows_follow": lambda limit: f"More rows follow the first {limit:,}: --limit shows them.",
 }

@@ -1,0 +1,201 @@
+"""heapx pins: the chunks that keep free memory from being returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..cli.arguments import OF_ARENA, Arg
+from ..cli.command import Needs, Session, command
+from ..heap.pingroups import LISTED
+from ..heap.pins import Pin
+from ..heap.states import NAMES, State
+from ..inventory.pinned import BY, ArenaPins, PinGroup, Pinned, from_the_end
+from ..report.model import (
+    ALWAYS,
+    DATA_ONLY,
+    Column,
+    Kind,
+    Note,
+    Notes,
+    Report,
+    Schema,
+    Steps,
+    within,
+)
+from ..report.notes import note
+from ..snapshots.figures import select_arenas
+from ..target.amounts import sum_of
+from ._columns import LIBC
+from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..snapshots.malloc import Scope
+    from ..snapshots.take import Snapshot
+
+SHOWN = 20  # rows
+KIND = Column("kind", Kind.TEXT, of=lambda it: it.kind.value)
+HELD = within(
+    "held",
+    Column("held", Kind.BYTES, DATA_ONLY, of="bytes"),
+    Column("held_resident", Kind.BYTES, title="holds", of="resident"),
+    Column("held_swapped", Kind.BYTES, DATA_ONLY, of="swapped"),
+)
+LOOKS = Column("looks", Kind.TEXT, title="looks like", absent="-", rank=1)
+STATE = Column(
+    "state",
+    Kind.TEXT,
+    absent="-",
+    of=lambda it: None if it.state is None else NAMES[it.state],
+)
+PINS = Schema(
+    "pins",
+    (
+        *within(
+            "pin",
+            *HELD,
+            Column("chunks", Kind.COUNT),
+            Column("size", Kind.BYTES, exact=True),
+            Column("arena", Kind.INDEX),
+            Column("heap", Kind.ADDRESS, rank=3),
+            KIND,
+            STATE,
+            Column("threads", Kind.TEXT, rank=2, absent="-", of=lambda it: _threads(it.threads)),
+            Column("address", Kind.ADDRESS),
+        ),
+        LOOKS,
+        LIBC,
+    ),
+)
+GROUPS = Schema(
+    "pin_groups",
+    (
+        *HELD,
+        Column("pins", Kind.COUNT, title="chunks", of="chunks"),
+        Column("size", Kind.BYTES, title="of size", exact=True, absent="-"),
+        Column("arena", Kind.INDEX),
+        KIND,
+        STATE,
+        Column("example", Kind.ADDRESS, rank=2),
+        LOOKS,
+        LIBC,
+    ),
+)
+
+
+def _threads(lwps: tuple[int, ...]) -> str | None:
+    return ", ".join(map(str, lwps)) or None
+
+
+@command(
+    "heapx pins",
+    OF_ARENA,
+    Arg(
+        "--group",
+        "take chunks together that are alike",
+        "choice",
+        default="size",
+        choices=(*BY, "none"),
+    ),
+    needs=Needs.SESSION,
+    limit=SHOWN,
+    tables=(PINS, GROUPS),
+)
+def pins(
+    snapshot: Snapshot, session: Session, scope: Scope, arena: int | None, group: str
+) -> Report:
+    """List the chunks that keep free memory from being returned, those that hold most first.
+
+    A pin is a chunk, or a few, that isn't free itself and keeps free memory, at least as much as it
+    has. Its kind says which, and who would return it once the pin is gone:
+
+        top    free memory below the top of an arena, down to the next chunk that isn't
+               free: the next free() that makes 64 KiB
+        heap   a whole heap of a thread's arena, once all behind it is gone: the same
+        page   the page that it shares with free memory: malloc_trim(0)
+
+    malloc_trim(0) returns whole free pages below a pin with the pin still there, and never unmaps a
+    heap. So the two figures are never added up. A byte is in one row only.
+
+    Look for the groups in the program: chunks of one size in an arena (--group size, the default),
+    or that look alike by their first word (looks): a symbol, such as a vtable, a string, what it
+    points to, or its value. What a group holds goes once all of its chunks are gone; a page that
+    chunks of two groups keep is in neither. --group none lists the pins one by one, those of pages
+    up to a thousand of an arena: a row is all chunks that touch the page, with their bytes. Chunks
+    in a tcache pin as well, until their thread ends: threads says whose. Fast chunks don't keep
+    pages from malloc_trim, which merges them.
+
+    Examples:
+
+        heapx pins                         what to look for in the program
+        heapx pins --group looks           the same, by what the chunks look like
+        heapx pins --arena 1 --group none  each pin of an arena, to show by heapx chunk
+    """
+    catalogue = session.catalogue(scope)
+    chosen = select_arenas(snapshot.arenas(), arena)
+    inventories = {malloc.libc: i for malloc, i in zip(snapshot.mallocs, catalogue.inventories)}
+    found = [ArenaPins(catalogue, inventories[a.libc], a) for a in chosen if a.whatif is not None]
+    if group == "none":
+        rows = sorted((row for each in found for row in each.single()), key=_first_most)
+        table = _shown(snapshot, PINS).of(rows)
+        example = rows[0].pin.address if rows else None
+    else:
+        groups = sorted((row for each in found for row in BY[group](each)), key=_first_most)
+        table = _shown(snapshot, GROUPS).of(groups)
+        example = groups[0].example if groups else None
+    lost = [each.index for each in chosen if each.whatif is None]
+    notes = (
+        *_together(found),
+        *_unlisted(found, group),
+        *([note("pins_unknown", arenas=lost)] if lost else ()),
+        *usual_notes(snapshot, chosen),
+    )
+    return Report((table, Notes(notes), Steps(_next(example, group))), catalogue.problems)
+
+
+def _first_most(row: Pinned | PinGroup) -> tuple[int, bool, str, int, int]:
+    """Order rows: most first; of equal ones those in use, since those can be found in the code."""
+    pin = row.pin if isinstance(row, Pinned) else row
+    place = pin.address if isinstance(pin, Pin) else pin.example
+    return -pin.held.in_ram, pin.state is not State.IN_USE, row.libc, pin.arena, place
+
+
+def _shown(snapshot: Snapshot, schema: Schema) -> Schema:
+    """Return the table; where residency is unknown, it shows bytes of address space."""
+    if snapshot.target.no_residency is None:
+        return schema
+    return schema.but("held", rank=ALWAYS, title="holds").but("held_resident", rank=DATA_ONLY)
+
+
+def _together(found: list[ArenaPins]) -> Iterator[Note]:
+    """Tell what all pins hold, by whose figure it is."""
+    ends = [
+        pin.held
+        for each in found
+        for pin in from_the_end(each.figures.pins, [heap.address for heap in each.figures.heaps])
+    ]
+    pages = [each.pages_held for each in found if each.pages_held]
+    if ends or pages:
+        free, trim = sum_of(ends).in_ram, sum_of(pages).in_ram
+        yield note("pins_together", free=free, trim=trim, pins=sum(e.by_size.pins for e in found))
+
+
+def _unlisted(found: list[ArenaPins], group: str) -> Iterator[Note]:
+    """Tell what is in no row: pins that are too many to be listed, and pages of two groups."""
+    if group == "none":
+        number = sum(max(each.by_size.pins - LISTED, 0) for each in found)
+        if number:
+            yield note("pins_unlisted", number=number, listed=LISTED)
+    elif group != "arena":
+        mixed = sum(each.mixed(group) for each in found)
+        if mixed:
+            yield note("pins_of_several", size=mixed, group=group)
+
+
+def _next(example: int | None, group: str) -> tuple[tuple[str, str], ...]:
+    if example is None:
+        return ()
+    line = f"heapx chunk {example:#x}"
+    if group == "none":
+        return ((line, "the one that holds most"),)
+    return ((line, "one of those that hold most; heapx pins --group none lists them"),)
