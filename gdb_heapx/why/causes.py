@@ -12,7 +12,7 @@ from ..report.model import Finding, counted, size_text
 from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
-from . import arenas, limits, pins
+from . import arenas, groups, limits, pins
 from .sums import INSIDE, SHOWN, Case, each_arena
 
 SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
@@ -108,16 +108,18 @@ def _fragmented(case: Case) -> Iterator[Finding]:
     trims = [arena.trim for arena in case.snapshot.arenas() if arena.trim is not None]
     partial = sum(trim.kept_partial_page.in_ram for trim in trims)
     small = sum(trim.kept_small_bins.in_ram for trim in trims)
+    group = groups.of_pages(case)
     yield Finding(
         "fragmented",
         partial + small,
-        "free bytes share their pages with live chunks: no call can return them.",
+        f"free bytes share their pages with live chunks: {group or 'no call can return them'}."
+        + (" No call can return them." if group else ""),
         (
             f"in chunks too small for a page: {size_text(small)}",
             f"at the edges of larger free chunks: {size_text(partial)}",
         ),
-        "Keep small long-lived objects apart from short-lived ones. A pool, or another arena; "
-        "what that saves can't be computed.",
+        "Keep small long-lived objects apart from short-lived ones. A pool, or another arena; what "
+        "that saves can't be computed. heapx pins tells which they are.",
     )
 
 

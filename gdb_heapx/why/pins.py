@@ -8,6 +8,7 @@ from ..heap.pins import Pin
 from ..heap.states import State
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
+from .groups import last_alike
 from .sums import SHOWN, Case, each_arena
 
 NO_TCACHE = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0 when it starts"
@@ -60,17 +61,25 @@ def pinned(case: Case) -> Iterator[Finding]:
     yield Finding(
         "pinned",
         sum(amount for amount, _ in found),
-        f"chunks in use lie above free memory, and pin it{_at_most(case)}. free() returns only the "
+        f"chunks in use lie above free memory, and pin it{_at_most(case)}{_group(case)}. free() "
+        "returns only the "
         "end of top, so one live chunk keeps all that is beneath it.",
         each_arena(found, lambda amount, arena: _what_pins(case, amount, arena)),
         "Free the long-lived chunks, or allocate them before the load. malloc_trim(0) reaches the "
-        "whole pages below them. heapx chunk ADDRESS shows what such a chunk holds.",
+        "whole pages below them. heapx pins tells which they are, heapx chunk ADDRESS what such a "
+        "chunk holds.",
     )
 
 
 def _below_in_use(case: Case, arena: ArenaFigures) -> int:
     above = arena.whatif.above.in_ram if arena.whatif else 0
     return case.reachable(arena) - above
+
+
+def _group(case: Case) -> str:
+    """Name the group that holds most."""
+    group = last_alike(case)
+    return f": {group}" if group else ""
 
 
 def _at_most(case: Case) -> str:
