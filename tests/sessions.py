@@ -80,7 +80,9 @@ def answer(line: str, snapshot: Snapshot, width: int = 80, colour: bool = False)
 
 def report_of(declared: Command, snapshot: Snapshot) -> Report:
     """Return the report of a command without arguments; its stream, if it has one, is read."""
-    own = {arg.key: None for arg in declared.own_args}
+    own = {arg.key: arg.default for arg in declared.own_args}
+    if declared.needs is Needs.BOTH:
+        own.update(catalogue=Taken(snapshot).catalogue(Scope()))
     if declared.needs is Needs.SESSION:
         own.update(session=Taken(snapshot), scope=Scope())
     if declared.needs is not Needs.CHUNKS:

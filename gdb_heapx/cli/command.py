@@ -58,6 +58,7 @@ class Needs(Enum):
 
     SNAPSHOT = "all of malloc, read at once: a Snapshot"
     CHUNKS = "its chunks, to be read one by one: a Catalogue"
+    BOTH = "a Snapshot, and its chunks: `catalogue`, a Catalogue"
     SESSION = "a Snapshot; `session`, which may change the process; and the `scope`"
 
 
@@ -214,7 +215,8 @@ def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[st
     open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)
     taken = {each.name for each in parameters if each.kind is not each.VAR_KEYWORD}
     given = {arg.key for arg in declared.own_args}
-    given |= {"session", "scope"} if needs is Needs.SESSION else set()
+    more = {Needs.SESSION: {"session", "scope"}, Needs.BOTH: {"catalogue"}}
+    given |= more.get(needs, set())
     yield from (f"nothing gives {name} to {function.__name__}" for name in taken - given)
     if not open_ended:
         yield from (f"{function.__name__} doesn't take {name}" for name in given - taken)

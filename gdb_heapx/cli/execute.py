@@ -118,6 +118,8 @@ def _run(
             text = words if isinstance(words, str) else " ".join(words or ())
             own[arg.key] = session.evaluate(text) if text else None
     run, needs = declared.way(options)
+    if needs is Needs.BOTH:
+        own.update(catalogue=session.catalogue(_scope(options)))
     if needs is Needs.SESSION:
         own.update(session=session, scope=_scope(options))
     return run(reading, **own)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..cli.arguments import OF_ARENA, Arg
-from ..cli.command import Needs, Session, command
+from ..cli.command import Needs, command
 from ..heap.pingroups import LISTED
 from ..heap.pins import Pin
 from ..heap.states import NAMES, State
@@ -30,10 +30,10 @@ from ._columns import LIBC
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
-    from ..snapshots.malloc import Scope
+    from ..inventory.catalogue import Catalogue
     from ..snapshots.take import Snapshot
 
-SHOWN = 20  # rows
+SHOWN = 10  # rows of a table
 KIND = Column("kind", Kind.TEXT, of=lambda it: it.kind.value)
 HELD = within(
     "held",
@@ -94,54 +94,53 @@ def _threads(lwps: tuple[int, ...]) -> str | None:
         "--group",
         "take chunks together that are alike",
         "choice",
-        default="size",
         choices=(*BY, "none"),
     ),
-    needs=Needs.SESSION,
+    needs=Needs.BOTH,
     limit=SHOWN,
     tables=(PINS, GROUPS),
 )
-def pins(
-    snapshot: Snapshot, session: Session, scope: Scope, arena: int | None, group: str
-) -> Report:
-    """List the chunks that keep free memory from being returned, those that hold most first.
+def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str | None) -> Report:
+    """List the chunks that keep free memory from being returned.
 
     A pin is a chunk, or a few, that isn't free itself and keeps free memory, at least as much as it
     has. Its kind says which, and who would return it once the pin is gone:
 
-        top    free memory below the top of an arena, down to the next chunk that isn't
-               free: the next free() that makes 64 KiB
-        heap   a whole heap of a thread's arena, once all behind it is gone: the same
-        page   the page that it shares with free memory: malloc_trim(0)
+        top   free memory below an arena's top, down to the next chunk that isn't
+              free: the next free() that makes 64 KiB
+        heap  a whole heap of a thread's arena, once all behind it is gone: the same
+        page  the page that it shares with free memory: malloc_trim(0)
 
     malloc_trim(0) returns whole free pages below a pin with the pin still there, and never unmaps a
     heap. So the two figures are never added up. A byte is in one row only.
 
-    Look for the groups in the program: chunks of one size in an arena (--group size, the default),
-    or that look alike by their first word (looks): a symbol, such as a vtable, a string, what it
-    points to, or its value. What a group holds goes once all of its chunks are gone; a page that
-    chunks of two groups keep is in neither. --group none lists the pins one by one, those of pages
-    up to a thousand of an arena: a row is all chunks that touch the page, with their bytes. Chunks
-    in a tcache pin as well, until their thread ends: threads says whose. Fast chunks don't keep
-    pages from malloc_trim, which merges them.
+    Those that hold most come first; of pages up to a thousand of each arena are listed, a row being
+    all chunks that touch the page, with their bytes. Then follow the groups to look for in the
+    program: chunks of one size in an arena (--group size shows all of these), or with --group looks
+    those whose first word looks alike: a symbol, such as a vtable, a string, what it points to, or
+    its value. What a group holds goes once all of its chunks are gone; a page that chunks of two
+    groups keep is in neither. --group none lists the pins only. Chunks in a tcache pin as well,
+    until their thread ends: threads says whose. Fast chunks don't keep pages from malloc_trim,
+    which merges them.
 
     Examples:
 
-        heapx pins                         what to look for in the program
-        heapx pins --group looks           the same, by what the chunks look like
-        heapx pins --arena 1 --group none  each pin of an arena, to show by heapx chunk
+        heapx pins                which chunks, and what to look for in the program
+        heapx pins --group looks  what they are, by what they look like
+        heapx pins --arena 1      those of one arena
     """
-    catalogue = session.catalogue(scope)
     chosen = select_arenas(snapshot.arenas(), arena)
     inventories = {malloc.libc: i for malloc, i in zip(snapshot.mallocs, catalogue.inventories)}
     found = [ArenaPins(catalogue, inventories[a.libc], a) for a in chosen if a.whatif is not None]
-    if group == "none":
+    tables, example = [], None
+    if group in (None, "none"):
         rows = sorted((row for each in found for row in each.single()), key=_first_most)
-        table = _shown(snapshot, PINS).of(rows)
+        tables.append(_shown(snapshot, PINS).of(rows))
         example = rows[0].pin.address if rows else None
-    else:
-        groups = sorted((row for each in found for row in BY[group](each)), key=_first_most)
-        table = _shown(snapshot, GROUPS).of(groups)
+    if group != "none":
+        by = BY[group or "size"]
+        groups = sorted((row for each in found for row in by(each)), key=_first_most)
+        tables.append(_shown(snapshot, GROUPS).of(groups if group else groups[:SHOWN]))
         example = groups[0].example if groups else None
     lost = [each.index for each in chosen if each.whatif is None]
     notes = (
@@ -150,7 +149,7 @@ def pins(
         *([note("pins_unknown", arenas=lost)] if lost else ()),
         *usual_notes(snapshot, chosen),
     )
-    return Report((table, Notes(notes), Steps(_next(example, group))), catalogue.problems)
+    return Report((*tables, Notes(notes), Steps(_next(example, group))), catalogue.problems)
 
 
 def _first_most(row: Pinned | PinGroup) -> tuple[int, bool, str, int, int]:
@@ -180,22 +179,20 @@ def _together(found: list[ArenaPins]) -> Iterator[Note]:
         yield note("pins_together", free=free, trim=trim, pins=sum(e.by_size.pins for e in found))
 
 
-def _unlisted(found: list[ArenaPins], group: str) -> Iterator[Note]:
+def _unlisted(found: list[ArenaPins], group: str | None) -> Iterator[Note]:
     """Tell what is in no row: pins that are too many to be listed, and pages of two groups."""
-    if group == "none":
+    if group in (None, "none"):
         number = sum(max(each.by_size.pins - LISTED, 0) for each in found)
         if number:
             yield note("pins_unlisted", number=number, listed=LISTED)
-    elif group != "arena":
-        mixed = sum(each.mixed(group) for each in found)
+    if group not in ("none", "arena"):
+        mixed = sum(each.mixed(group or "size") for each in found)
         if mixed:
-            yield note("pins_of_several", size=mixed, group=group)
+            yield note("pins_of_several", size=mixed, group=group or "size")
 
 
-def _next(example: int | None, group: str) -> tuple[tuple[str, str], ...]:
+def _next(example: int | None, group: str | None) -> tuple[tuple[str, str], ...]:
     if example is None:
         return ()
-    line = f"heapx chunk {example:#x}"
-    if group == "none":
-        return ((line, "the one that holds most"),)
-    return ((line, "one of those that hold most; heapx pins --group none lists them"),)
+    shown = (f"heapx chunk {example:#x}", "one of those that hold most")
+    return (shown,) if group else (shown, ("heapx pins --group looks", "by what they look like"))
