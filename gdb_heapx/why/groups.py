@@ -11,7 +11,11 @@ def last_alike(case: Case) -> str:
     there are none.
     """
     arenas = [(a.whatif.alike, a) for a in case.snapshot.arenas() if a.whatif and a.whatif.alike]
-    groups = [(group.held.in_ram, group) for group, _ in arenas if group and group.held.in_ram]
+    groups = [
+        (group.held.in_ram, group)
+        for group, _ in arenas
+        if group and group.size * group.chunks <= group.held.bytes
+    ]
     if not groups:
         return ""
     held, most = max(groups, key=lambda pair: pair[0])
