@@ -14,7 +14,7 @@ from fieldwork.asking import remedy_of
 from fieldwork.page import BEGIN, END, failed_rows, rows_for, rows_of, with_rows
 from fieldwork.programs import PROGRAMS
 from fieldwork.trial import Measured, Result, Tools, Trial, run_trials
-from fieldwork.verdict import RIGHT, UNDECIDED, WITHIN, WRONG, Said, judge
+from fieldwork.verdict import RIGHT, UNDECIDED, WITHIN, WRONG, Said, judge, said_of
 
 FIELD = ROOT / "scripts" / "field"
 PAGE = (ROOT / "docs" / "field.md").read_text()
@@ -31,9 +31,10 @@ MIB = 1 << 20
         (Said("at most", 100 * MIB), 50, RIGHT),
         (Said("at most", 100 * MIB), 10, WITHIN),
         (Said("at most", 100 * MIB), 110, WRONG),
-        (Said("likely", 100 * MIB), 190, RIGHT),
-        (Said("likely", 100 * MIB), 210, WRONG),
-        (Said("likely", 100 * MIB), 40, WRONG),
+        (Said("at most", 200 * MIB, 40 * MIB), 75, RIGHT),
+        (Said("at most", 200 * MIB, 40 * MIB), 100, WITHIN),
+        (Said("at most", 200 * MIB, 40 * MIB), 5, WITHIN),
+        (Said("at most", 100 * MIB, 90 * MIB), 110, WRONG),
         (Said("nothing"), 10, RIGHT),
         (Said("nothing"), 0, UNDECIDED),
         (Said("nothing"), -10, WRONG),
@@ -43,6 +44,19 @@ MIB = 1 << 20
 )
 def test_what_was_said_is_judged_by_how_far_rss_fell(said, fall, verdict):
     assert judge(said, 300 * MIB, (300 - fall) * MIB) == verdict
+
+
+@pytest.mark.parametrize(
+    ("worth", "said"),
+    [
+        ((5, "exact", None), Said("exact", 5)),
+        ((5, "at most", 3), Said("at most", 5, 3)),
+        ((None, None, None), Said("nothing")),
+    ],
+)
+def test_what_is_said_is_the_worth_of_the_finding(worth, said):
+    finding = dict(zip(("worth", "worth_is", "likely"), worth))
+    assert said_of({"code": "pinned", "remedy": "Worth at most.", **finding}) == said
 
 
 @pytest.mark.parametrize("noise", [0, 40 * MIB])

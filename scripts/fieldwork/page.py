@@ -92,5 +92,7 @@ def _measured(measured: Measured | None) -> tuple[str, str, str]:
         return "", "", UNDECIDED
     said, fall = measured.said, measured.before - measured.after
     words = f"{'' if said.kind == 'exact' else said.kind} {_mib(said.bytes)}".strip()
+    if said.likely is not None:
+        words += f", likely {_mib(said.likely)}"
     verdict = f"{measured.verdict}: {'-' if fall >= 0 else '+'}{_mib(abs(fall))}"
     return "nothing" if said.kind == "nothing" else words, _mib(measured.after), verdict
