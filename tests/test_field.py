@@ -81,6 +81,7 @@ def test_what_two_runs_differ_by_decides_nothing(noise):
         ),
         ("Free the long-lived chunks. malloc_trim(0) reaches the whole pages.", None),
         ("Ask jemalloc: MALLOC_CONF=stats_print:true.", None),
+        ("prctl(PR_SET_THP_DISABLE) when it starts.", "prctl(PR_SET_THP_DISABLE)"),
         ("jcmd PID System.trim_native_heap gives it back.", "System.trim_native_heap"),
         (None, None),
     ],

@@ -15,6 +15,7 @@ HEAPX = Path(__file__).resolve().parent.parent / "heapx"
 NAMES = r"MALLOC_(?:ARENA_MAX|ARENA_TEST|MMAP_MAX_|MMAP_THRESHOLD_|TOP_PAD_|TRIM_THRESHOLD_)"
 SETTING = re.compile(rf"\b({NAMES}|GLIBC_TUNABLES|PYTHONMALLOC)=([\w.:=-]*\w)")
 FREE = ("returnable", "kept", "free", "overhead")  # parts of the overview
+NO_HUGE_PAGES = "prctl(PR_SET_THP_DISABLE)"
 TRIM = re.compile(r"heapx trim --now|malloc_trim\(0\)")
 
 
@@ -41,10 +42,10 @@ class Remedy:
 
 def ask(pid: int) -> Answer:
     """Return heapx's first screen, what it is made of, and what `heapx why` says."""
-    screen = _heapx(pid)
-    if screen.returncode not in (0, 1):
-        return Answer(refusal=screen.stderr.strip().removeprefix("heapx: "))
-    overview = json.loads(_heapx(pid, "--format", "json").stdout)
+    told = _heapx(pid, "--format", "json")
+    if told.returncode not in (0, 1):
+        return Answer(refusal=told.stderr.strip().removeprefix("heapx: "))
+    overview, screen = json.loads(told.stdout), _heapx(pid)
     rows = overview["tables"][0]["rows"]
     free = sum(row["resident"] or 0 for row in rows if row["key"] in FREE)
     return Answer(screen.stdout, _heapx(pid, "why").stdout, overview["findings"], free)
@@ -73,6 +74,8 @@ def remedy_of(finding: Mapping[str, Any], tools: Iterable[str] = ()) -> Remedy |
     settings of the first sentence that has one.
     """
     text = finding["remedy"] or ""
+    if NO_HUGE_PAGES in text:
+        return Remedy(NO_HUGE_PAGES, {"FIELD_NO_HUGE_PAGES": "1"})  # hold.c's library makes it so
     for tool in tools:
         if tool in text:
             return Remedy(tool, tool=tool)

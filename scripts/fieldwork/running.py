@@ -61,7 +61,7 @@ def running(
         if program.prepare:
             program.prepare(place)
         environment = _environment(program, place, settings)
-        if trims or program.hold:
+        if trims or program.hold or "FIELD_NO_HUGE_PAGES" in settings:
             environment["LD_PRELOAD"] = shutil.copy(library, place.path("hold.so"))
         if trims:
             environment["FIELD_TRIMMED"] = place.path("trimmed")
