@@ -94,7 +94,7 @@ def test_a_machine_applies_settings_and_malloc_trim_and_tools(text, words):
 def _rows(name):
     measured = Measured(300 * MIB, 200 * MIB, Said("at most", 150 * MIB), 0)
     trials = (Trial("a | cause", "`SETTING=1`", measured), Trial("another", ""))
-    return {name: rows_for(PROGRAMS[name], Result("1.2", "2.36", 300 * MIB, trials))}
+    return {name: rows_for(PROGRAMS[name], Result("1.2", "2.36", 300 * MIB, 100 * MIB, trials))}
 
 
 def test_rows_of_the_page_stay_where_other_programs_are_tried_again():

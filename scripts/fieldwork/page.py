@@ -13,9 +13,9 @@ from .verdict import UNDECIDED
 BEGIN, END = "<!-- begin: scripts/field -->", "<!-- end: scripts/field -->"
 HEADS = (
     ("program", "RSS", "cause on the first screen", "remedy", "said", "RSS after", "verdict"),
-    ("program", "version", "glibc", "load"),
+    ("program", "version", "glibc", "RSS", "with all", "load"),
 )
-RIGHT_ALIGNED = ("RSS", "RSS after")
+RIGHT_ALIGNED = ("RSS", "RSS after", "with all")
 
 Rows = tuple[list[str], list[str]]  # a program's, of each table
 
@@ -39,13 +39,14 @@ def rows_for(program: Program, result: Result) -> Rows:
         (program.name, _mib(result.rss), each.cause, each.remedy, *_measured(each.measured))
         for each in result.trials
     ]
-    what = (program.name, result.version, result.glibc, program.what)
+    sizes = (_mib(result.rss), _mib(result.least))
+    what = (program.name, result.version, result.glibc, *sizes, program.what)
     return [_line(each) for each in found], [_line(what)]
 
 
 def failed_rows(program: Program, error: str) -> Rows:
     failed = (program.name, *[""] * 5, f"{UNDECIDED}: {error}")
-    return [_line(failed)], [_line((program.name, "", "", program.what))]
+    return [_line(failed)], [_line((program.name, "", "", "", "", program.what))]
 
 
 def with_rows(page: str, rows: Mapping[str, Rows], order: Iterable[str]) -> str:

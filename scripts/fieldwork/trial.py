@@ -52,6 +52,7 @@ class Result:
     version: str
     glibc: str
     rss: int
+    least: int  # RSS with all of malloc's remedies at once
     trials: tuple[Trial, ...]
 
 
@@ -68,10 +69,11 @@ def run_trials(program: Program, tools: Tools) -> tuple[Result, Answer]:
     with running(program, tools.python, {}, tools.library) as first:
         rss, answer = first.rss(), ask(first.pid)
     bench = Bench(program, tools, rss, answer)
+    bench.least = _with_everything(bench)
     findings = answer.findings or [{"code": "", "statement": answer.refusal, "remedy": ""}]
     trials = tuple(_trial(bench, finding, finding is findings[0]) for finding in findings)
     version = program.version_text(tools.python)
-    return Result(version, platform.libc_ver()[1], rss, trials), answer
+    return Result(version, platform.libc_ver()[1], rss, bench.least, trials), answer
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Bench:
     tools: Tools
     rss: int
     answer: Answer
+    least: int = 0
     noise: int | None = None
     afters: dict[str, int] = field(default_factory=dict)  # RSS, by the settings
 
@@ -101,7 +104,8 @@ def _trial(bench: Bench, finding: Mapping[str, Any], first: bool) -> Trial:
     code = f"`{finding['code']}`: " if finding["code"] else ""
     cause, remedy = code + finding["statement"], remedy_of(finding, bench.program.tools)
     if remedy is None and first:
-        return Trial(cause, "all of malloc's", _with_everything(bench))
+        said = Said("in malloc", bench.answer.retained)
+        return Trial(cause, "all of malloc's", bench.measured(bench.least, said))
     if remedy is None:
         return Trial(cause, "")
     if remedy.tool or remedy.trims:
@@ -129,13 +133,13 @@ def _applied(bench: Bench, finding: Mapping[str, Any], remedy: Remedy) -> Measur
         return Measured(before, other.rss(), said_of(same[0]))
 
 
-def _with_everything(bench: Bench) -> Measured:
+def _with_everything(bench: Bench) -> int:
+    """Return RSS with all of malloc's settings, and after malloc_trim(0)."""
     trims = not bench.program.deaf
     with bench.again(EVERYTHING, trims) as other:
         if trims:
             other.trim()
-        after = other.rss()
-    return bench.measured(after, Said("in malloc", bench.answer.retained))
+        return other.rss()
 
 
 def look(program: Program, tools: Tools) -> Answer:
