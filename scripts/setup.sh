@@ -60,7 +60,8 @@ need_python() {
 apt() {
     local as_root=(env)
     ((EUID == 0)) || as_root=(sudo env)
-    "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 "$@"
+    # RUNLEVEL=1: a package of a server doesn't start it.
+    "${as_root[@]}" DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=120 "$@"
 }
 
 apt_install() {
