@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..errors import escape
@@ -83,13 +82,12 @@ def _finding_tokens(
     number: int, finding: Finding, is_reason: bool, brief: bool, style: Style
 ) -> Tokens:
     """Yield a finding: how much, what, the evidence, and what to do. A reason has no number, and if
-    brief no remedy.
+    brief no remedy, unless that is worth something by itself.
     """
     statement, remedy = finding.statement, finding.remedy or ""
     if brief:
         statement = _first_sentence(statement)
-        remedy = "" if is_reason else _first_sentence(remedy)
-        finding = replace(finding, worth=None if is_reason else finding.worth)
+        remedy = "" if is_reason and not finding.worth else _first_sentence(remedy)
     indent = " " * len(f"{number}. ")
     first = f"{indent}The same, " if is_reason else f"{number}. "
     size = how_much(finding)

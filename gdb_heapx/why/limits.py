@@ -10,7 +10,7 @@ from ..glibc.releases import (
     DEFAULT_TOP_PAD,
     DEFAULT_TRIM_THRESHOLD,
 )
-from ..heap.states import State
+from ..heap.states import HELD_FREE, State
 from ..report.model import Finding, Worth, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
@@ -23,43 +23,49 @@ AT_MOST = "Such a chunk may also be many smaller ones that have merged."
 
 
 def trim_threshold(case: Case) -> Iterator[Finding]:
-    """What trim_threshold keeps at the top of the arenas."""
+    """What a trim_threshold that the user may have set keeps at the top of the arenas."""
     for malloc in case.snapshot.mallocs:
         threshold = malloc.parameters["trim_threshold"]
-        kept = [a for a in malloc.arenas if _kept_by_threshold(case, malloc, a)]
-        if threshold <= DEFAULT_TRIM_THRESHOLD or not kept:
-            continue
         origin = source_of(malloc, "trim_threshold", case.environment)
-        remedy = f"{undo(malloc, 'trim_threshold', case.environment)}."
-        if origin == BY_FREE:
-            start = assign(malloc, "trim_threshold", DEFAULT_TRIM_THRESHOLD, case.environment)
-            remedy = (
-                f"{start}. Or mallopt(M_TRIM_THRESHOLD, {DEFAULT_TRIM_THRESHOLD}). It also stops "
-                "glibc from raising mmap_threshold."
-            )
-            origin = f"raised by the free of a {size_text(threshold // 2)} block"
+        kept = _kept_tops(case, malloc)
+        if threshold <= DEFAULT_TRIM_THRESHOLD or _raised(case, malloc) or not kept:
+            continue
         yield Finding(
             "trim_threshold",
-            sum(case.of(arena, State.TOP) for arena in kept),
+            sum(amount for amount, _ in kept),
             f"free() keeps tops below trim_threshold, {size_text(threshold)}: {_by(origin)}.",
-            each_arena(
-                ((case.of(arena, State.TOP), arena) for arena in kept),
-                lambda amount, arena: f"top {arena.top_address:#x}, {size_text(amount)}",
-            ),
-            f"{remedy} 128 KiB and top_pad may stay in each arena. The price is more system calls.",
-            Worth(sum(case.of(arena, State.TOP) for arena in kept)),
+            each_arena(kept, _top),
+            f"{undo(malloc, 'trim_threshold', case.environment)}. 128 KiB and top_pad may stay in "
+            "each arena. The price is more system calls.",
+            Worth(sum(amount for amount, _ in kept)),
             in_force=_by_user(origin),
-            about=spread(Part.TOP, [(case.of(arena, State.TOP), arena) for arena in kept]),
+            about=spread(Part.TOP, kept),
         )
+
+
+def _raised(case: Case, malloc: Malloc) -> bool:
+    """Tell whether the free of a mmapped block has raised both thresholds (malloc.c, free)."""
+    names = "mmap_threshold", "trim_threshold"
+    return all(source_of(malloc, name, case.environment) == BY_FREE for name in names)
 
 
 def _by_user(origin: str) -> bool:
     """Tell whether it is sure that no free of a mmapped block did it."""
-    return not origin.startswith(("raised", "free"))
+    return origin != BY_FREE and not origin.startswith("free")
 
 
 def _by(origin: str) -> str:
-    return origin if origin.startswith("raised") else f"set by {origin}"
+    return origin if origin == BY_FREE else f"set by {origin}"
+
+
+def _top(amount: int, arena: ArenaFigures) -> str:
+    return f"top {arena.top_address:#x}, {size_text(amount)}"
+
+
+def _kept_tops(case: Case, malloc: Malloc) -> list[tuple[int, ArenaFigures]]:
+    """Return the tops that trim_threshold keeps."""
+    kept = [arena for arena in malloc.arenas if _kept_by_threshold(case, malloc, arena)]
+    return [(case.of(arena, State.TOP), arena) for arena in kept]
 
 
 def _kept_by_threshold(case: Case, malloc: Malloc, arena: ArenaFigures) -> bool:
@@ -82,7 +88,7 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 _large(malloc),
                 f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a "
                 f"mapping of their own, and free() unmaps them, for a system call. {AT_MOST}",
-                _worth_of_large(malloc),
+                _worth_of_large(case, malloc),
                 in_force=_by_user(origin),
                 about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
@@ -94,7 +100,7 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 _large(malloc),
                 f"{undo(malloc, 'n_mmaps_max', given)}. Large blocks then get a mapping of their "
                 f"own, and free() unmaps them. {AT_MOST}",
-                _worth_of_large(malloc),
+                _worth_of_large(case, malloc),
                 in_force=True,
                 about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
             )
@@ -119,22 +125,18 @@ def _free_from(malloc: Malloc, smallest: int) -> int:
     return _from(smallest, (arena.free_by_size for arena in malloc.arenas))
 
 
-def _worth_of_large(malloc: Malloc, smallest: int = DEFAULT_MMAP_THRESHOLD) -> Worth:
-    """Return what blocks from this size on would not keep with mappings of their own: all large
-    free chunks at most, and likely those that were large before they merged.
+def _worth_of_large(
+    case: Case, malloc: Malloc, smallest: int = DEFAULT_MMAP_THRESHOLD, tops: int = 0
+) -> Worth:
+    """Return what blocks from this size on would not keep with mappings of their own.
+
+    At most it is all that is free: in the place of a large block that was freed small ones may lie
+    by now, and what is free between them. Likely it is what was large before it merged, and `tops`.
     """
     stale = [arena.stale for arena in malloc.arenas if arena.stale is not None]
     known = len(stale) == len(malloc.arenas) and smallest >= DEFAULT_MMAP_THRESHOLD
-    return Worth(_free_from(malloc, smallest), likely=_from(smallest, stale) if known else None)
-
-
-def _with_tops(case: Case, malloc: Malloc, large: Worth) -> Worth:
-    """Return the worth of the default thresholds: with what the raised trim_threshold keeps."""
-    kept = [arena for arena in malloc.arenas if _kept_by_threshold(case, malloc, arena)]
-    tops = sum(case.of(arena, State.TOP) for arena in kept)
-    trimmed = sum(max(case.of(arena, State.TOP) - DEFAULT_TOP_PAD, 0) for arena in kept)
-    likely = None if large.likely is None else large.likely + trimmed
-    return Worth(large.bytes + tops, likely=likely)
+    free = sum(case.of(arena, *HELD_FREE) for arena in malloc.arenas)
+    return Worth(free, likely=_from(smallest, stale) + tops if known else None)
 
 
 def _large_parts(malloc: Malloc, smallest: int) -> About:
@@ -158,21 +160,27 @@ def _large(malloc: Malloc) -> tuple[str, ...]:
 
 
 def mmap_threshold_raised(case: Case) -> Iterator[Finding]:
+    """What lies in arenas since a free raised mmap_threshold, and trim_threshold with it."""
     for malloc in case.snapshot.mallocs:
-        if source_of(malloc, "mmap_threshold", case.environment) != BY_FREE:
+        if not _raised(case, malloc):
             continue
-        threshold = malloc.parameters["mmap_threshold"]
-        start = assign(malloc, "mmap_threshold", DEFAULT_MMAP_THRESHOLD, case.environment)
+        threshold, smallest = malloc.parameters["mmap_threshold"], DEFAULT_MMAP_THRESHOLD
+        start, kept = assign(malloc, "mmap_threshold", smallest, case.environment), []
+        if malloc.parameters["trim_threshold"] > DEFAULT_TRIM_THRESHOLD:
+            kept = [each for each in _kept_tops(case, malloc) if each[0] > DEFAULT_TRIM_THRESHOLD]
+        trimmed = sum(amount - DEFAULT_TRIM_THRESHOLD for amount, _ in kept)
         yield Finding(
             "mmap_threshold_raised",
-            _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
-            f"the free of a {size_text(threshold)} block raised mmap_threshold to its size. Since "
-            "then blocks up to that size come from arenas, which keep them.",
-            _large(malloc),
+            _free_from(malloc, smallest) + sum(amount for amount, _ in kept),
+            f"the free of a {size_text(threshold)} block raised mmap_threshold: blocks up to that "
+            "size come from arenas since, which keep them. It raised trim_threshold to "
+            f"{size_text(malloc.parameters['trim_threshold'])}: free() keeps tops below that.",
+            (*_large(malloc), *each_arena(kept, _top)),
             f"{start}. Such blocks get a mapping of their own again, and free() unmaps them, for a "
-            f"system call each. It also ends the raising of trim_threshold. {AT_MOST}",
-            _with_tops(case, malloc, _worth_of_large(malloc)),
-            about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
+            "system call each. It ends the raising of trim_threshold as well. "
+            f"(MALLOC_TRIM_THRESHOLD_={DEFAULT_TRIM_THRESHOLD} does the same.) {AT_MOST}",
+            _worth_of_large(case, malloc, tops=trimmed),
+            about={**_large_parts(malloc, smallest), **spread(Part.TOP, kept)},
         )
 
 
@@ -195,7 +203,7 @@ def mmaps_exhausted(case: Case) -> Iterator[Finding]:
             "further one comes from an arena, which keeps it.",
             (f"mmap_threshold: {size_text(threshold)}",),
             remedy,
-            _worth_of_large(malloc, threshold) if limit < DEFAULT_MMAPS_MAX else None,
+            _worth_of_large(case, malloc, threshold) if limit < DEFAULT_MMAPS_MAX else None,
             in_force=limit < DEFAULT_MMAPS_MAX,
             about=_large_parts(malloc, threshold),
         )

@@ -78,8 +78,13 @@ def is_small(finding: Finding, whole: int) -> bool:
 
 
 def _weight(finding: Finding) -> int:
-    """Return the bytes that a finding counts by: what to expect of its remedy, if that is known."""
-    return finding.worth.expected if finding.worth else finding.bytes or 0
+    """Return the bytes that a finding counts by: what to expect of its remedy, if that is known,
+    but no more than the bytes at stake, where it is only bounded.
+    """
+    worth, stake = finding.worth, finding.bytes or 0
+    if worth is None:
+        return stake
+    return worth.bytes if worth.exact else min(worth.expected, stake)
 
 
 def _most_first(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -115,13 +120,15 @@ def _same(finding: Finding, leader: Finding) -> bool:
 
 
 def first_screen(findings: Sequence[Finding], whole: int, most: int = 3) -> tuple[Finding, ...]:
-    """Return what matters most, `most` findings: the first with what explains it, then others that
-    lead, and reasons where there is room; none about less than a hundredth of the whole.
+    """Return what matters most, `most` findings: those that lead, each with one of its reasons,
+    first of all another remedy that is worth something, and with more where there is room; none
+    about less than a hundredth of the whole.
     """
     large = [each for each in findings if not is_small(each, whole)]
-    leaders = [each for each in large if each.reason_of is None]
-    codes = [each.code for each in leaders[:most]]
-    reasons = [each for each in large if each.reason_of in codes]
-    wanted = [*leaders[:1], *reasons[:1], *leaders[1:], *reasons[1:]][:most]
-    shown = {id(each) for each in wanted}
-    return tuple(each for each in large if id(each) in shown)
+    wanted: list[Finding] = []
+    for leader in (each for each in large if each.reason_of is None):
+        reasons = [each for each in large if each.reason_of == leader.code]
+        reasons.sort(key=lambda each: each.worth is None)
+        wanted += [leader, *reasons[:1]]
+    shown = wanted[:most] + [each for each in large if each not in wanted]
+    return tuple(sorted(shown[:most], key=large.index))
