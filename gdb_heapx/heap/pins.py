@@ -62,6 +62,11 @@ class Group:
     chunks: int
     held: Amount
 
+    @property
+    def short(self) -> bool:
+        """Whether its chunks have no more bytes than what they keep free."""
+        return 0 < 2 * self.size * self.chunks <= self.held.bytes
+
 
 def find_pins(endings: Endings) -> Iterator[Pin]:
     """Yield the pins of an arena, from its end."""

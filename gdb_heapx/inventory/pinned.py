@@ -130,7 +130,7 @@ class ArenaPins:
     def of_size(self) -> Iterator[PinGroup]:
         """Yield the groups of the chunks of one size."""
         alike, last = self.figures.whatif and self.figures.whatif.alike, self.figures.last_in_use
-        if alike and last is not None and alike.size * alike.chunks <= alike.held.bytes:
+        if alike and last is not None and alike.short:
             seen = self._looks_of([last], State.IN_USE)
             shown = alike.size, State.IN_USE, seen, alike.chunks, alike.held, last
             yield PinGroup(PinKind.TOP, alike.arena, *shown, self.figures.libc)

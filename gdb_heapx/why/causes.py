@@ -106,7 +106,7 @@ def _fragmented(case: Case) -> Iterator[Finding]:
     trims = [(arena.trim, arena) for arena in case.snapshot.arenas() if arena.trim is not None]
     partial = sum(trim.kept_partial_page.in_ram for trim, _ in trims)
     small = sum(trim.kept_small_bins.in_ram for trim, _ in trims)
-    group = groups.of_pages(case)
+    group = groups.of_pages(case).told
     both = ((t.kept_partial_page.in_ram + t.kept_small_bins.in_ram, arena) for t, arena in trims)
     yield Finding(
         "fragmented",

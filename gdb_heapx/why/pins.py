@@ -8,7 +8,7 @@ from ..heap.pins import Pin
 from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
-from .groups import last_alike
+from .groups import leading
 from .order import Part, spread
 from .sums import SHOWN, Case, each_arena
 
@@ -65,8 +65,7 @@ def pinned(case: Case) -> Iterator[Finding]:
         "pinned",
         sum(amount for amount, _ in found),
         f"chunks in use lie above free memory, and pin it{_at_most(case)}{_group(case)}. free() "
-        "returns only the "
-        "end of top, so one live chunk keeps all that is beneath it.",
+        "returns only the end of top, so one live chunk keeps all that is beneath it.",
         each_arena(found, lambda amount, arena: _what_pins(case, amount, arena)),
         "Free the long-lived chunks, or allocate them before the load. malloc_trim(0) reaches the "
         "whole pages below them. heapx pins tells which they are, heapx chunk ADDRESS what such a "
@@ -82,7 +81,7 @@ def _below_in_use(case: Case, arena: ArenaFigures) -> int:
 
 def _group(case: Case) -> str:
     """Name the group that holds most."""
-    group = last_alike(case)
+    group = leading(case).told
     return f": {group}" if group else ""
 
 
@@ -97,7 +96,8 @@ def _what_pins(case: Case, amount: int, arena: ArenaFigures) -> str:
     if it is None or it.last is None:
         return f"a chunk below top pins {size_text(amount)}"
     text, alike = f"{size_text(amount)}; {_last(case, arena)}", it.alike
-    if alike and alike.chunks > it.last.chunks and alike.held.in_ram > it.last.held.in_ram:
+    more = alike and alike.short and alike.chunks > it.last.chunks
+    if alike and more and alike.held.in_ram > it.last.held.in_ram:
         held = size_text(alike.held.in_ram)
         text += f"; the last {alike.chunks:,} of {alike.size:,} bytes hold {held}"
     return text
