@@ -842,6 +842,25 @@ def test_for_live_memory_in_swap_malloc_trim_is_no_remedy():
     assert "malloc_trim" not in finding("swapped", "swapped").remedy
 
 
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [
+        ("libjvm.so", "jcmd PID System.trim_native_heap at"),
+        ("libpython3.11.so.1.0", "ctypes.CDLL(None).malloc_trim(0) in it at"),
+        ("libruby-3.3.so.3.3", "Process.warmup in it at"),
+        ("libserver.so", "malloc_trim(0) in the program at"),
+    ],
+)
+def test_what_malloc_trim_would_return_the_runtime_s_own_call_returns(file, how):
+    scene = Scene().holes()
+    scene.files[f"/usr/lib/{file}"] = File(
+        frozenset(("gHotSpotVMStructs", "PyObject_Malloc", "rb_gc_start"))
+    )
+    found = findings_of(scene.opened(file))
+    remedy = next(each.remedy for each in found if each.code == "returnable")
+    assert remedy.startswith(f"heapx trim --now, or {how} a quiet moment.")
+
+
 def test_the_size_of_a_huge_page_is_not_guessed():
     assert "2 MiB" not in finding("huge pages", "huge_pages").statement
 
