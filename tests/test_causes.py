@@ -882,6 +882,25 @@ def test_the_parts_of_the_overview_are_the_rss(name):
     assert [each["code"] for each in report["findings"]] == list(SCENES[name][1])[:3]
 
 
+PACK = "/srv/repo.git/objects/pack/pack-" + 5 * "8d3f09ac" + ".pack"
+
+
+@pytest.mark.parametrize("command", ["", "why", "ledger --outside"])
+def test_long_names_of_files_fit_in_80_columns(command):
+    scene = Scene().more(64 * MIB, PACK, inode=9).more(48 * MIB, f"/dev/shm/{PACK[-80:]}", inode=8)
+    lines = answer(command, scene.snapshot()).text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "8d3f09ac.pack" in re.sub(r"\n +", "", "\n".join(lines))
+
+
+def test_a_part_with_more_holders_than_one_says_so():
+    scene = Scene().more(64 * MIB).more(64 * KIB).more(MIB, "[anon:index]")
+    text = answer("", scene.snapshot()).text
+    assert "64.1 MiB unnamed anonymous memory" in text
+    part = next(line for line in text.splitlines() if line.startswith("a "))
+    assert "unnamed anonymous memory, 1 more" in part
+
+
 def test_where_residency_is_unknown_the_overview_calls_nothing_resident():
     scene = Scene().holes()
     scene.heap.residency = None
