@@ -844,6 +844,25 @@ def test_for_live_memory_in_swap_malloc_trim_is_no_remedy():
     assert "malloc_trim" not in finding("swapped", "swapped").remedy
 
 
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [
+        ("libjvm.so", "jcmd PID System.trim_native_heap at"),
+        ("libpython3.11.so.1.0", "ctypes.CDLL(None).malloc_trim(0) in it at"),
+        ("libruby-3.3.so.3.3", "Process.warmup in it at"),
+        ("libserver.so", "malloc_trim(0) in the program at"),
+    ],
+)
+def test_what_malloc_trim_would_return_the_runtime_s_own_call_returns(file, how):
+    scene = Scene().holes()
+    scene.files[f"/usr/lib/{file}"] = File(
+        frozenset(("gHotSpotVMStructs", "PyObject_Malloc", "rb_gc_start"))
+    )
+    found = findings_of(scene.opened(file))
+    remedy = next(each.remedy for each in found if each.code == "returnable")
+    assert remedy.startswith(f"heapx trim --now, or {how} a quiet moment.")
+
+
 def test_the_size_of_a_huge_page_is_not_guessed():
     assert "2 MiB" not in finding("huge pages", "huge_pages").statement
 
@@ -863,6 +882,25 @@ def test_the_parts_of_the_overview_are_the_rss(name):
     rss = sum(m.usage.resident for m in scene.heap.target().space.mappings if m.usage)
     assert sum(row["resident"] for row in table["rows"]) == rss
     assert [each["code"] for each in report["findings"]] == list(SCENES[name][1])[:3]
+
+
+PACK = "/srv/repo.git/objects/pack/pack-" + 5 * "8d3f09ac" + ".pack"
+
+
+@pytest.mark.parametrize("command", ["", "why", "ledger --outside"])
+def test_long_names_of_files_fit_in_80_columns(command):
+    scene = Scene().more(64 * MIB, PACK, inode=9).more(48 * MIB, f"/dev/shm/{PACK[-80:]}", inode=8)
+    lines = answer(command, scene.snapshot()).text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "8d3f09ac.pack" in re.sub(r"\n +", "", "\n".join(lines))
+
+
+def test_a_part_with_more_holders_than_one_says_so():
+    scene = Scene().more(64 * MIB).more(64 * KIB).more(MIB, "[anon:index]")
+    text = answer("", scene.snapshot()).text
+    assert "64.1 MiB unnamed anonymous memory" in text
+    part = next(line for line in text.splitlines() if line.startswith("a "))
+    assert "unnamed anonymous memory, 1 more" in part
 
 
 def test_where_residency_is_unknown_the_overview_calls_nothing_resident():

@@ -9,6 +9,7 @@ import random
 import re
 import sys
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 from heapbuilder import usual, with_pages_at_random
@@ -20,7 +21,7 @@ from gdb_heapx.heap.states import STATES
 from gdb_heapx.heap.trim import Trim
 from gdb_heapx.report import render
 from gdb_heapx.report.blocks import BLOCKS, Shown
-from gdb_heapx.report.model import Column, Kind, Notes, Report, Steps, Table, total
+from gdb_heapx.report.model import Column, Kind, Notes, Report, Schema, Steps, Table, total
 from gdb_heapx.report.notes import note
 from gdb_heapx.report.render import FORMATS, Context
 from gdb_heapx.report.style import Style, library
@@ -181,6 +182,33 @@ def test_sixteen_arenas_of_two_gibibytes_fit_in_80_columns(name, snapshot):
 def test_text_fits_in_80_columns(name):
     shown = REPORTS[name]
     assert max(map(len, text_of(shown).splitlines())) <= 80
+
+
+NAMES = Schema(
+    "names",
+    (Column("mark", Kind.TEXT), Column("part", Kind.TEXT, shrinks=True), Column("n", Kind.COUNT)),
+)
+
+
+def named(*parts):
+    return Report((NAMES.of([SimpleNamespace(mark="#", part=each, n=7) for each in parts]),))
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_the_middle_of_a_long_name_is_left_out_so_that_the_table_fits(width):
+    name = "the data file pack-" + "0123456789abcdef" * 16 + ".pack"
+    lines = text_of(named("short", name), width=width).splitlines()
+    assert max(map(len, lines)) == width
+    start, end = re.split(" +", lines[2], maxsplit=1)[1].rpartition("  7")[0].rstrip().split("…")
+    assert name.startswith(start)
+    assert name.endswith(end)
+    assert lines[1].split() == ["#", "short", "7"]
+
+
+def test_a_name_that_fits_is_shown_whole_and_json_has_it_in_any_case():
+    name = "x" * 70
+    assert name in text_of(named(name), width=80)
+    assert name in text_of(named(name), "json", width=40)
 
 
 def test_a_wider_terminal_shows_more_columns():

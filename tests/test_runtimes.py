@@ -15,7 +15,7 @@ from gdb_heapx.locate.own_heaps import (
     v8_pages,
     zend_chunks,
 )
-from gdb_heapx.locate.runtimes import RUNTIMES, claims, runtimes_in, tools_for, whose
+from gdb_heapx.locate.runtimes import RUNTIMES, claims, how_to_trim, runtimes_in, tools_for, whose
 from gdb_heapx.snapshots.holders import UNNAMED, holders
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.regions import Owner
@@ -228,6 +228,12 @@ def test_each_runtime_s_memory_has_tools_that_go_on_from_there(runtime):
     assert tools_for(runtime.memory) == runtime.tools
     if runtime.whose:
         assert tools_for(whose([runtime.name])) == runtime.tools
+
+
+def test_where_a_runtime_can_call_malloc_trim_the_remedy_names_its_own_way():
+    assert how_to_trim(())[0] == how_to_trim(("PHP", "V8"))[0] == "malloc_trim(0) in the program"
+    assert how_to_trim(("V8", "the JVM"))[0] == "jcmd PID System.trim_native_heap"
+    assert how_to_trim(("CPython",))[0] == "ctypes.CDLL(None).malloc_trim(0) in it"
 
 
 def test_likely_owners_are_all_that_there_are():

@@ -48,14 +48,14 @@ OVERVIEW = Schema(
     (
         Column("key", Kind.TEXT, DATA_ONLY),
         Column("mark", Kind.TEXT, title=""),
-        Column("part", Kind.TEXT),
+        Column("part", Kind.TEXT, shrinks=True),
         Column("resident", Kind.BYTES, of=lambda it: it.size if it.case.resident_known else None),
         Column("virtual", Kind.BYTES, of=lambda it: None if it.case.resident_known else it.size),
         Column("private", Kind.BYTES, DATA_ONLY),
         Column("share", Kind.COUNT, title="%", of=lambda it: 100 * it.size // (it.case.whole or 1)),
     ),
 )
-NEXT = (("heapx why", "all findings, with evidence; also: trim, ledger, arenas, bins, top"),)
+NEXT = (("heapx why", "all findings, with evidence; also: pins, trim, ledger, arenas, top"),)
 
 
 @command("heapx", NO_WALK, whole=True, tables=(OVERVIEW,))
@@ -73,9 +73,9 @@ def overview(snapshot: Snapshot) -> Report:
     to type next. Nothing is written to the process, and nothing is called in it, but by heapx trim
     --now.
 
-    For what is free: arenas, heaps, bins, tcache, threads and top. For what is in use: sizes,
-    chunks, chunk and mmapped. For every byte of the process: ledger. How far the figures can be
-    trusted: check and about. What malloc was told: params.
+    For what is free: arenas, heaps, bins, tcache, threads and top. For the chunks that keep it:
+    pins. For what is in use: sizes, chunks, chunk and mmapped. For every byte of the process:
+    ledger. How far the figures can be trusted: check and about. What malloc was told: params.
 
     Examples:
 
@@ -198,7 +198,9 @@ def _outside_parts(case: Case, *told: Owner) -> Iterator[tuple[str, str, str, in
 
 
 def _listed(own: Sequence[Holder], size: int) -> str:
-    """Name who has an owner's memory: the largest, and how many more if that isn't nearly all."""
+    """Name who has an owner's memory: the largest, and how many more, if a tenth of a percent is
+    theirs: then the figure isn't that of the largest alone.
+    """
     most = own[0]
-    more = f", {len(own) - 1} more" if 10 * most.amount.in_ram < 9 * size else ""
+    more = f", {len(own) - 1} more" if 1000 * most.amount.in_ram < 999 * size else ""
     return f"{'data file ' if most.owner is Owner.DATA else ''}{most.short}{more}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..target.images import Image, base_name
@@ -21,13 +21,16 @@ from .own_heaps import (
     zend_chunks,
 )
 
+CALL = ("malloc_trim(0) in the program", "")
+
 
 class Runtime(NamedTuple):
     """How a runtime is told, and its memory.
 
     `files` are the names that its program or library has, as a regular expression, and `symbol` is
     exported by it alone. `memory` is what `find` finds, None where nothing tells that. Other memory
-    is likely `whose`, unless that is None. `tools` go on from there.
+    is likely `whose`, unless that is None. `tools` go on from there. `trim` is how
+    malloc_trim(0) is called in it, and what more must be known of that.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Runtime(NamedTuple):
     find: Finder
     whose: str | None
     tools: str
+    trim: tuple[str, str] = CALL
 
 
 RUNTIMES = (
@@ -46,6 +50,7 @@ RUNTIMES = (
         "sys._debugmallocstats() in the program tells how full it is, tracemalloc who allocates. "
         "PYTHONMALLOC=malloc when it starts makes it malloc's, so that heapx sees into "
         "it.",
+        ("ctypes.CDLL(None).malloc_trim(0) in it", ""),
     ),
     Runtime(
         *("PHP", r"php|libphp|mod_php", "_emalloc"),
@@ -66,6 +71,7 @@ RUNTIMES = (
         "jcmd PID GC.heap_info tells how full the heap is. jcmd PID VM.native_memory tells "
         "of the rest, if it was started with -XX:NativeMemoryTracking=summary. -Xmx limits the "
         "heap. jcmd PID System.trim_native_heap is a malloc_trim.",
+        ("jcmd PID System.trim_native_heap", "JDK 17.0.9 has it, and 18 and newer."),
     ),
     Runtime(
         *("Go", r"", "crosscall2"),
@@ -78,6 +84,7 @@ RUNTIMES = (
         *("Ruby's heap pages", ruby_pages, "Ruby's"),
         "GC.stat and ObjectSpace.count_objects_size in the program tell how full it is. "
         "GC.compact lets pages become free.",
+        ("Process.warmup in it", "Ruby 3.3 and newer have it; it collects garbage, too."),
     ),
 )
 
@@ -160,6 +167,14 @@ def whose(names: Iterable[str]) -> str | None:
     own = {each.name: each.whose for each in RUNTIMES}
     found = [own.get(name, f"{name}'s") for name in names]
     return " or ".join(each for each in found if each) or None
+
+
+def how_to_trim(names: Container[str]) -> tuple[str, str]:
+    """Return how malloc_trim(0) is called in a program with these runtimes, and what more must be
+    known of that.
+    """
+    own = (each.trim for each in RUNTIMES if each.name in names and each.trim is not CALL)
+    return next(own, CALL)
 
 
 def tools_for(memory: str) -> str | None:

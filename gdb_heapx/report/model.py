@@ -39,7 +39,8 @@ class Column:
     `rank` orders what text leaves out where the terminal is narrow: 0 never. `absent` is what text
     shows for None: `?` where it is unknown. An `exact` size is in bytes, whatever the unit of the
     others, and has no total: a chunk's. Text that `flows` may be broken into narrow lines, so that
-    other columns fit; it comes last.
+    other columns fit; it comes last. Of text that `shrinks` the middle is left out where the table
+    wouldn't fit.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Column:
     absent: str = "?"
     exact: bool = False
     flows: bool = False
+    shrinks: bool = False
     of: str | Callable[[Any], Value] | None = None
 
     @property
@@ -295,6 +297,14 @@ def size_text(size: int) -> str:
             text = f"{size / unit:.{2 if unit >= 1 << 30 else 1}f}"
             return f"{text.rstrip('0').rstrip('.')} {name}"
     return f"{size} B"
+
+
+def shortened(text: str, room: int) -> str:
+    """Return text in so many characters: without its middle, if it has more."""
+    if len(text) <= room:
+        return text
+    end = room // 2
+    return f"{text[: room - end - 1]}…{text[len(text) - end :]}"
 
 
 def counted(number: int, noun: str) -> str:

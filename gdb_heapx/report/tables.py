@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from ..errors import escape
-from .model import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Table, Value
+from .model import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Table, Value, shortened
 from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
 
 GAP = "  "
@@ -26,6 +26,7 @@ def table_tokens(table: Table, style: Style) -> Tokens:
         return  # a table for scripts
     texts = [[_cell(c, value, unit) for value in table.values(c.name)] for c in columns]
     rows = [list(cells) for cells in zip(*texts)]
+    rows = _shrunk(rows, columns, style)
     if table.total:
         sums = table.total
         rows.append([_cell(c, sums[c.name], unit) if c.name in sums else "" for c in columns])
@@ -87,6 +88,20 @@ def _formatted(
         colalign=["left" if column.leftward else "right" for column in columns],
     )
     yield "", f"{text}\n"
+
+
+def _shrunk(rows: list[list[str]], columns: Sequence[Column], style: Style) -> list[list[str]]:
+    """Return the rows with text that shrinks in the room that the other columns leave to it."""
+    places = [i for i, column in enumerate(columns) if column.shrinks]
+    if not places or not rows or style.table_format:
+        return rows
+    widths = [max(len(c.heading), *map(len, cells)) for c, cells in zip(columns, zip(*rows))]
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - style.width
+    if excess <= 0:
+        return rows
+    at = max(places, key=lambda i: widths[i])
+    room = max(widths[at] - excess, NARROWEST)
+    return [[*row[:at], shortened(row[at], room), *row[at + 1 :]] for row in rows]
 
 
 def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> list[list[str]]:

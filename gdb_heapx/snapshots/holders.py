@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..locate.runtimes import whose
-from ..report.model import counted
+from ..report.model import counted, shortened
 from ..target.amounts import Amount, sum_of
 from ..target.images import DELETED
 from .ledger import MALLOC, Ledger
@@ -17,6 +17,7 @@ from .take import Snapshot
 # What isn't outside of malloc.
 INSIDE = (*MALLOC, *EMPTY, Owner.HEAP, Owner.UNKNOWN, Owner.SBRK, *APART)
 UNNAMED = "unnamed anonymous memory"
+LONGEST = 32  # characters of a file's name in a sentence
 SHARED_ANONYMOUS = "shared anonymous memory"
 
 
@@ -44,8 +45,10 @@ class Holder:
 
     @property
     def short(self) -> str:
-        """The same, but a file without its directories."""
-        return self.name.rpartition("/")[2] if self.owner is Owner.DATA else self.label
+        """The same, but a file without its directories, and without the middle of a long name."""
+        if self.owner is Owner.DATA:
+            return shortened(self.name.rpartition("/")[2], LONGEST)
+        return shortened(self.name, LONGEST) if self.owner is Owner.SHARED else self.label
 
 
 def holders(snapshot: Snapshot, ledger: Ledger) -> list[Holder]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..heap.states import State
+from ..locate.runtimes import how_to_trim as how_to_call
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas, inherited_stacks
@@ -29,7 +30,10 @@ def how_to_trim(case: Case) -> str:
     """Say where to call malloc_trim(0), and at which price."""
     price = "It locks each arena in turn, and memory that is used again is faulted in again."
     if _private(case) is None:
-        return f"heapx trim --now, or malloc_trim(0) in the program at a quiet moment. {price}"
+        how, more = how_to_call(case.snapshot.runtimes)
+        return " ".join(
+            filter(None, (f"heapx trim --now, or {how} at a quiet moment.", more, price))
+        )
     parent = case.snapshot.target.parent
     where = f"the parent, process {parent.pid}," if parent else "the parent"
     return (
