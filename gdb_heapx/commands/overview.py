@@ -22,6 +22,8 @@ from ..report.model import (
 from ..report.notes import note
 from ..snapshots.regions import Owner
 from ..why.causes import find_leading
+from ..why.groups import leading
+from ..why.order import PERCENT
 from ..why.sums import Case
 from ._notes import empty_note, equation, mmapped_notes, shared_note, usual_notes, verdict
 
@@ -102,9 +104,15 @@ def overview(snapshot: Snapshot) -> Report:
         Bar(tuple((each.mark, each.size) for each in parts)),
         Findings(findings, brief=True),
         Notes(notes),
-        Steps(NEXT),
+        Steps((*_to_look_for(case), *NEXT)),
     )
     return Report(blocks, snapshot.problems)
+
+
+def _to_look_for(case: Case) -> tuple[tuple[str, str], ...]:
+    """Return the line that names the chunks that hold most, where that is worth a look."""
+    most = leading(case)
+    return (("heapx pins", most.brief),) if PERCENT * most.held >= case.whole > 0 else ()
 
 
 def _private(case: Case, told: Collection[str]) -> dict[str, int | None]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..heap.pingroups import PageGroup
+from ..heap.pins import Group
 from ..report.model import counted, size_text
+from ..snapshots.figures import ArenaFigures
 from .sums import Case, arena_name
 
 
 class Leading(NamedTuple):
-    """What a group of chunks of one size holds, in bytes of RAM, and the words that say so."""
+    """What a group of chunks of one size holds, in bytes of RAM: the words that say so, and where
+    there is little room.
+    """
 
     held: int
     told: str
+    brief: str = ""
 
 
 NONE = Leading(0, "")
@@ -35,23 +41,30 @@ def leading(case: Case) -> Leading:
 
 
 def _below_tops(case: Case) -> Iterator[Leading]:
-    several = len(case.snapshot.libcs) > 1
     for arena in case.snapshot.arenas():
         group = arena.whatif.alike if arena.whatif else None
         if group and group.short:
             held = group.held.in_ram
-            told = f"{counted(group.chunks, 'chunk')} of {group.size:,} bytes at the end of "
-            told += f"{arena_name(arena, several)} {'holds' if group.chunks == 1 else 'hold'} "
-            yield Leading(held, told + size_text(held))
+            which, where = _named(case, arena, group)
+            holds = f"{'holds' if group.chunks == 1 else 'hold'} {size_text(held)}"
+            told = f"{which} at the end of {where} {holds}"
+            yield Leading(held, told, f"{which} in {where} {holds}")
 
 
 def _in_pages(case: Case) -> Iterator[Leading]:
-    several = len(case.snapshot.libcs) > 1
     for arena in case.snapshot.arenas():
         least = "" if arena.pages is None or arena.pages.all else "at least "
         for group in arena.pages.groups if arena.pages else ():
             held = group.held.in_ram
             if held and not group.cached:
-                told = f"{least}{counted(group.chunks, 'chunk')} of {group.size:,} bytes in "
-                told += f"{arena_name(arena, several)} {'keeps' if group.chunks == 1 else 'keep'} "
-                yield Leading(held, f"{told}{least}{size_text(held)} of pages that are mostly free")
+                which, where = _named(case, arena, group)
+                keeps = f"{'keeps' if group.chunks == 1 else 'keep'} {least}{size_text(held)}"
+                brief = f"{least}{which} in {where} {keeps}"
+                yield Leading(held, f"{brief} of pages that are mostly free", brief)
+
+
+def _named(case: Case, arena: ArenaFigures, group: Group | PageGroup) -> tuple[str, str]:
+    """Return which chunks, and where."""
+    several = len(case.snapshot.libcs) > 1
+    which = f"{counted(group.chunks, 'chunk')} of {group.size:,} bytes"
+    return which, arena_name(arena, several)
