@@ -41,14 +41,20 @@ class Remedy:
 
 
 def ask(pid: int) -> Answer:
-    """Return heapx's first screen, what it is made of, and what `heapx why` says."""
+    """Return heapx's first screen, what it is made of, and what `heapx why` says.
+
+    Only that has an estimate of what is likely.
+    """
     told = _heapx(pid, "--format", "json")
     if told.returncode not in (0, 1):
         return Answer(refusal=told.stderr.strip().removeprefix("heapx: "))
     overview, screen = json.loads(told.stdout), _heapx(pid)
     rows = overview["tables"][0]["rows"]
     free = sum(row["resident"] or 0 for row in rows if row["key"] in FREE)
-    return Answer(screen.stdout, _heapx(pid, "why").stdout, overview["findings"], free)
+    every = json.loads(_heapx(pid, "why", "--format", "json").stdout)["findings"]
+    likely = {each["code"]: each["likely"] for each in every}
+    findings = [{**each, "likely": likely.get(each["code"])} for each in overview["findings"]]
+    return Answer(screen.stdout, _heapx(pid, "why").stdout, findings, free)
 
 
 def trim_now(pid: int) -> bool:

@@ -102,7 +102,8 @@ class Bench:
 def _trial(bench: Bench, finding: Mapping[str, Any], first: bool) -> Trial:
     """Try a finding's remedy. If the first has none: all of malloc's, which are to do nothing."""
     code = f"`{finding['code']}`: " if finding["code"] else ""
-    cause, remedy = code + finding["statement"], remedy_of(finding, bench.program.tools)
+    cause = code + finding["statement"].split(". ")[0].rstrip(".")  # as on the first screen
+    remedy = remedy_of(finding, bench.program.tools)
     if remedy is None and first:
         said = Said("in malloc", bench.answer.retained)
         return Trial(cause, "all of malloc's", bench.measured(bench.least, said))
