@@ -35,7 +35,11 @@ def cached_pins(case: Case) -> Iterator[Finding]:
         "lies above it in its arena.",
         (
             *each_arena(found, lambda gain, arena: f"{_last(case, arena)}{_all(gain, arena)}"),
-            *([f"after that malloc_trim(0) would return {size_text(then)} of these arenas"] if then else ()),
+            *(
+                [f"malloc_trim(0) would return {size_text(then)} of these after that"]
+                if then
+                else ()
+            ),
         ),
         f"{NO_TCACHE}. The price is a lock for every malloc and free. {end}A tcache is emptied "
         "when its thread ends; in a quiet process nothing else does that. malloc_trim(0) leaves "
