@@ -80,12 +80,13 @@ def first_of_all(shown: list[dict[str, Any]], every: list[dict[str, Any]]) -> bo
     the same figures; what is estimated, and may change their order, is in `why` alone.
     """
     same = ("code", "bytes", "worth", "statement", "remedy", "in_force")
+    likely = {each["code"]: each["likely"] for each in every}
     known = [[each[key] for key in same] for each in every]
     leading = [each["code"] for each in shown if each["reason_of"] is None]
     return (
         len(shown) <= 3
         and all([each[key] for key in same] in known for each in shown)
-        and not any(each["likely"] for each in shown)
+        and all(each["likely"] in (None, likely[each["code"]]) for each in shown)
         and all(each["reason_of"] in (None, *leading) for each in shown)
     )
 

@@ -80,7 +80,7 @@ def other_tops(case: Case) -> Iterator[Finding]:
             ),
         ),
         f"{_small_tops(case)}To bound their number: {_fewer(case)}.",
-        Worth(sum(amount for amount, _ in tops)),
+        Worth(case.retained, likely=sum(amount for amount, _ in tops)),
         about=spread(Part.TOP, tops),
     )
 

@@ -22,7 +22,8 @@ def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
     """Return what keeps memory in the process, as order.in_order orders it.
 
     What must be known before everything else: another allocator, live memory where the program
-    holds more than malloc retains, and who has what isn't malloc's where that is more than both.
+    holds more than malloc retains, who has what isn't malloc's where that is more than both, and
+    tcaches where they alone pin nearly all.
     """
     case = Case(snapshot)
     found = _in_order(case)
@@ -42,6 +43,8 @@ def _in_order(case: Case) -> tuple[Finding, ...]:
     found = [each for each in found if (each.bytes or 0) >= SMALLEST]
     if case.outside >= max(case.live, case.retained, case.foreign):
         needed += [each for each in found if each.code == "outside"]
+    most = max((each.bytes or 0 for each in found), default=0)
+    needed += [e for e in found if e.code == "cached_pins" and 5 * (e.bytes or 0) >= 4 * most]
     return in_order(needed, [each for each in found if each not in needed], case.whole)
 
 

@@ -37,7 +37,7 @@ def trim_threshold(case: Case) -> Iterator[Finding]:
             each_arena(kept, _top),
             f"{undo(malloc, 'trim_threshold', case.environment)}. 128 KiB and top_pad may stay in "
             "each arena. The price is more system calls.",
-            Worth(sum(amount for amount, _ in kept)),
+            Worth(_free(case, malloc), likely=sum(amount for amount, _ in kept)),
             in_force=_by_user(origin),
             about=spread(Part.TOP, kept),
         )
@@ -114,7 +114,7 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 "leaves up to that much at an arena's top.",
                 each_arena(tops, lambda amount, arena: f"{size_text(amount)} at its top"),
                 f"{undo(malloc, 'top_pad', given)}. The price is more system calls.",
-                Worth(sum(amount for amount, _ in tops)),
+                Worth(_free(case, malloc), likely=sum(amount for amount, _ in tops)),
                 in_force=True,
                 about=spread(Part.TOP, tops),
             )
@@ -123,6 +123,13 @@ def limits_set(case: Case) -> Iterator[Finding]:
 def _free_from(malloc: Malloc, smallest: int) -> int:
     """Return the bytes of free chunks from the next power of two on."""
     return _from(smallest, (arena.free_by_size for arena in malloc.arenas))
+
+
+def _free(case: Case, malloc: Malloc) -> int:
+    """Return all that is free: what another setting saves is no more, but it may be more than what
+    it keeps now, for the program then builds another heap.
+    """
+    return sum(case.of(arena, *HELD_FREE) for arena in malloc.arenas)
 
 
 def _worth_of_large(
@@ -135,8 +142,7 @@ def _worth_of_large(
     """
     stale = [arena.stale for arena in malloc.arenas if arena.stale is not None]
     known = len(stale) == len(malloc.arenas) and smallest >= DEFAULT_MMAP_THRESHOLD
-    free = sum(case.of(arena, *HELD_FREE) for arena in malloc.arenas)
-    return Worth(free, likely=_from(smallest, stale) + tops if known else None)
+    return Worth(_free(case, malloc), likely=_from(smallest, stale) + tops if known else None)
 
 
 def _large_parts(malloc: Malloc, smallest: int) -> About:

@@ -22,7 +22,11 @@ def gained(arena: ArenaFigures) -> int | None:
 
 
 def cached_pins(case: Case) -> Iterator[Finding]:
-    """Free memory that nothing but tcaches keeps at the end of an arena."""
+    """Free memory that nothing but tcaches keeps at the end of an arena.
+
+    What free() would return is exact for this heap. Without tcaches the program would have built
+    another one, so that is only likely what a restart gives.
+    """
     found = [(gained(arena) or 0, arena) for arena in case.snapshot.arenas()]
     wins = [arena.whatif for gain, arena in found if gain and arena.whatif]
     then = sum(it.tcaches.by_trim.in_ram for it in wins)
@@ -35,16 +39,12 @@ def cached_pins(case: Case) -> Iterator[Finding]:
         "lies above it in its arena.",
         (
             *each_arena(found, lambda gain, arena: f"{_last(case, arena)}{_all(gain, arena)}"),
-            *(
-                [f"malloc_trim(0) would return {size_text(then)} of these after that"]
-                if then
-                else ()
-            ),
+            *([f"of these malloc_trim(0) would then return {size_text(then)}"] if then else ()),
         ),
         f"{NO_TCACHE}. The price is a lock for every malloc and free. {end}A tcache is emptied "
         "when its thread ends; in a quiet process nothing else does that. malloc_trim(0) leaves "
         "it as it is, and returns the whole pages below.",
-        Worth(sum(gain for gain, _ in found), exact=True),
+        Worth(case.retained, likely=sum(gain for gain, _ in found)),
         about=spread(Part.BELOW, found),
     )
 

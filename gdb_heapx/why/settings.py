@@ -40,16 +40,13 @@ def mmap_threshold_low(case: Case) -> Iterator[Finding]:
             continue
         by = set_by(malloc, "mmap_threshold", case.environment)
         page, word = case.snapshot.target.page, malloc.layout.word
-        sizes = Counter(
-            min(chunk.mapping, amount.in_ram)
-            for chunk, amount in zip(malloc.mmapped, malloc.mmapped_amounts)
-            if chunk.mapping - page < DEFAULT_MMAP_THRESHOLD
-        )
+        mappings = (chunk.mapping for chunk in malloc.mmapped)
+        sizes = Counter(size for size in mappings if size - page < DEFAULT_MMAP_THRESHOLD)
         # Its chunk would be no smaller than the threshold, and reaches into the last page.
         waste = {size: min(page + word, max(size - threshold, 0)) for size in sizes}
         yield Finding(
             "mmap_threshold_low",
-            sum(size * number for size, number in sizes.items()),
+            min(sum(sizes.elements()), case.amount(Owner.MMAPPED)),
             f"mmap_threshold is {size_text(threshold)}, {by}: "
             f"{counted(sum(sizes.values()), 'small block')} have mappings of their own, in whole "
             "pages.",

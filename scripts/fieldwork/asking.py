@@ -13,7 +13,7 @@ from typing import Any
 
 HEAPX = Path(__file__).resolve().parent.parent / "heapx"
 NAMES = r"MALLOC_(?:ARENA_MAX|ARENA_TEST|MMAP_MAX_|MMAP_THRESHOLD_|TOP_PAD_|TRIM_THRESHOLD_)"
-SETTING = re.compile(rf"\b({NAMES}|GLIBC_TUNABLES|PYTHONMALLOC)=([\w.:=-]*\w)")
+SETTING = re.compile(rf"\b({NAMES}|GLIBC_TUNABLES)=([\w.:=-]*\w)")
 FREE = ("returnable", "kept", "free", "overhead")  # parts of the overview
 NO_HUGE_PAGES = "prctl(PR_SET_THP_DISABLE)"
 TRIM = re.compile(r"heapx trim --now|malloc_trim\(0\)")
