@@ -56,6 +56,10 @@ OVERVIEW = Schema(
     ),
 )
 NEXT = (("heapx why", "all findings, with evidence; also: pins, trim, ledger, arenas, top"),)
+NEXT_ELSEWHERE = (  # where glibc malloc holds nothing
+    ("heapx why", "the finding, with evidence"),
+    ("heapx ledger --outside", "who has the memory, by name; also: ledger"),
+)
 
 
 @command("heapx", NO_WALK, whole=True, tables=(OVERVIEW,))
@@ -102,7 +106,7 @@ def overview(snapshot: Snapshot) -> Report:
         Bar(tuple((each.mark, each.size) for each in parts)),
         Findings(findings, brief=True),
         Notes(notes),
-        Steps(NEXT),
+        Steps(NEXT_ELSEWHERE if snapshot.unused and snapshot.allocators else NEXT),
     )
     return Report(blocks, snapshot.problems)
 

@@ -82,6 +82,8 @@ class Catalogue:
     walked = True
 
     def __init__(self, opened: Opened) -> None:
+        if opened.refused:
+            raise opened.refused
         self.source = opened.target
         self.problems: list[Problem] = [*opened.problems]
         self.inventories = [Inventory(reading, self.problems) for reading in opened.mallocs]
