@@ -19,7 +19,7 @@ CHECKS = Schema(
     (
         *within(
             "check",
-            Column("check", Kind.TEXT, of="name"),
+            Column("check", Kind.TEXT, flows=True, of="name"),
             Column("arena", Kind.INDEX, absent=""),
             Column("expected", Kind.COUNT),
             Column("found", Kind.COUNT),

@@ -14,6 +14,7 @@ from ..report.model import (
     DATA_ONLY,
     Column,
     Kind,
+    Note,
     Notes,
     Report,
     Schema,
@@ -85,7 +86,7 @@ TOPS = Schema(
         Column("without_tcaches", Kind.BYTES, DATA_ONLY, of=_without("by_free.resident")),
         Column("without_tcaches_trim", Kind.BYTES, DATA_ONLY, of=_without("by_trim.resident")),
         Column("free_would_trim", Kind.BYTES, title="trims", of="trim.bytes"),
-        Column("reason", Kind.TEXT, of="trim.reason"),
+        Column("reason", Kind.TEXT, flows=True, of="trim.reason"),
         *within("arena", LIBC),
     ),
     adds=(),
@@ -121,7 +122,10 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     if snapshot.target.no_residency is not None:
         table = table.but("held_resident", rank=DATA_ONLY).but("held", rank=ALWAYS)
     environment = snapshot.target.environment
-    limits = tuple(thresholds(malloc, environment) for malloc in snapshot.mallocs)
+    limits: list[Note] = []
+    for malloc in snapshot.mallocs:
+        limit = thresholds(malloc, environment)
+        limits += [limit] if limit not in limits else []
     notes = Notes((*limits, *usual_notes(snapshot)))
     return Report((table.of(found), notes, Steps(_largest_pin(chosen))), snapshot.problems)
 
