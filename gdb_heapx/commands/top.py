@@ -86,7 +86,7 @@ TOPS = Schema(
         Column("without_tcaches", Kind.BYTES, DATA_ONLY, of=_without("by_free.resident")),
         Column("without_tcaches_trim", Kind.BYTES, DATA_ONLY, of=_without("by_trim.resident")),
         Column("free_would_trim", Kind.BYTES, title="trims", of="trim.bytes"),
-        Column("reason", Kind.TEXT, flows=True, of="trim.reason"),
+        Column("reason", Kind.TEXT, of="trim.reason"),
         *within("arena", LIBC),
     ),
     adds=(),
@@ -118,7 +118,7 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     ]
     # Where every chunk was seen, None means that there is no such chunk.
     none = "?" if any(each.whatif is None and each.top for each in chosen) else "none"
-    table = TOPS.but("pin", absent=none)
+    table = TOPS.but("pin", absent=none).but("reason", flows=len(snapshot.mallocs) > 1)
     if snapshot.target.no_residency is not None:
         table = table.but("held_resident", rank=DATA_ONLY).but("held", rank=ALWAYS)
     environment = snapshot.target.environment
