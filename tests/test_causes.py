@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from properties import tried
 from sessions import answer
 
+from gdb_heapx.errors import HeapxError
 from gdb_heapx.heap.states import State
 from gdb_heapx.report.model import Finding, size_text
 from gdb_heapx.snapshots.malloc import Scope
@@ -915,6 +916,36 @@ def test_where_another_allocator_serves_malloc_what_glibc_malloc_holds_is_not_th
     assert "jemalloc, not glibc, serves malloc here" in text
     assert "in use" not in text
     assert "malloc_trim(0)" not in text
+
+
+def without_glibc(words):
+    """Return a process of one program, which has these words among its constants, and no libc."""
+    target = Scene().linked(words=words).more(4 * MIB, "[anon:arena]").target()
+    program = tuple(image for image in target.objects if image.path == "/usr/lib/server")
+    return changed(target, objects=program, exe=program[0].path)
+
+
+@pytest.mark.parametrize(("words", "name"), [(b"Go buildinf:", "Go"), (b"musl libc", "musl")])
+def test_without_any_glibc_malloc_commands_about_the_whole_say_who_has_the_memory(words, name):
+    target = without_glibc(words)
+    with pytest.raises(HeapxError, match="malloc is not glibc's") as refused:
+        take(target)
+    assert "heapx ledger shows the whole address space." in refused.value.remedies
+    snapshot = take(target, Scope(whole=True))
+    for command in ("", "why", "ledger", "ledger --outside"):
+        told = answer(command, snapshot)
+        assert told.status == 3
+        assert f"{name}, not glibc, serves malloc here" in told.warning
+        rows = json.loads(answer(f"{command} --format json", snapshot).text)["tables"][0]["rows"]
+        known = [row.get("resident") or row.get("bytes") or 0 for row in rows]
+        assert sum(known) >= 4 * MIB
+    assert f"{name}, not glibc, serves malloc here" in answer("", snapshot).text
+    assert "[anon:arena]: 4 MiB in 1 mapping" in answer("why", snapshot).text
+
+
+def test_a_program_of_which_nothing_is_known_is_not_said_to_have_another_malloc():
+    with pytest.raises(HeapxError, match="no glibc malloc found"):
+        take(without_glibc(b"glibc malloc(): "), Scope(whole=True))
 
 
 def test_what_another_allocator_holds_is_not_said_to_be_no_malloc_s():

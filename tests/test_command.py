@@ -177,8 +177,8 @@ def test_the_commands_are_those_of_the_issue():
 def test_the_walk_can_be_left_out(name):
     session = Taken(SNAPSHOT)
     said(" ".join([*name.split()[1:], "--no-walk"]), session, PLAIN)
-    search = REGISTRY[name].search
-    assert session.asked == [Scope(walk=False, search=search)]
+    declared = REGISTRY[name]
+    assert session.asked == [Scope(walk=False, search=declared.search, whole=declared.whole)]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_the_walk_can_be_left_out(name):
         ("arenas", Scope(search=Search.NONE)),
         ("arenas --no-walk --swap-in 0", Scope(walk=False, swap_in=0, search=Search.NONE)),
         ("trim --pad 131072", Scope(pad=128 << 10, search=Search.NONE)),
-        ("ledger --swap-in 1048576", Scope(swap_in=1 << 20, search=Search.MAPPINGS)),
+        ("ledger --swap-in 1048576", Scope(swap_in=1 << 20, search=Search.MAPPINGS, whole=True)),
         ("mmapped", Scope(search=Search.HEADERS)),
     ],
 )

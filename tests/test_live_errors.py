@@ -144,8 +144,27 @@ def test_a_program_without_glibc(not_glibc):
 
 def test_a_core_without_glibc(not_glibc, tmp_path):
     core = gcore(not_glibc.pid, tmp_path / "core")
-    refused(told("--core", core, "--exe", not_glibc.exe), 3, "malloc is not glibc's")
+    refused(told("--core", core, "--exe", not_glibc.exe, "arenas"), 3, "malloc is not glibc's")
     core.unlink()
+
+
+@pytest.mark.parametrize("command", [(), ("why",), ("ledger",)])
+def test_of_a_program_without_glibc_the_whole_is_told_and_what_serves_it(not_glibc, command):
+    result = told("-p", not_glibc.pid, *command, "--format", "json")
+    assert result.status == 3
+    assert "the program itself, not glibc, serves malloc here" in result.err
+    if command != ("why",):
+        rows = result.report["tables"][0]["rows"]
+        apart = ("devices (not in RSS)", "huge pages (not in RSS)")
+        rss = sum(row["resident"] for row in rows if row.get("owner") not in apart)
+        rollup = Path(f"/proc/{not_glibc.pid}/smaps_rollup").read_text()
+        assert f"Rss: {rss // 1024} kB" in " ".join(rollup.split())
+
+
+def test_a_program_in_a_language_that_has_no_long(mixed):
+    result = gdb("set language go", "heapx check", "heapx arenas", target=("-p", mixed.pid))
+    assert "Traceback" not in result.err
+    assert "checks hold" in result.out
 
 
 def test_a_program_without_glibc_in_an_own_gdb(not_glibc):

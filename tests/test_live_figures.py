@@ -401,6 +401,20 @@ def test_of_two_libcs_the_other_holds_what_was_allocated_from_it(two_libcs, both
     assert sum(row[part] for part in PARTS) == row["system"]
 
 
+def test_of_two_libcs_what_is_counted_is_that_of_each(two_libcs, both):
+    """Chunks in use by size and by state: the first libc's as a counter saw it, the other's as the
+    program did.
+    """
+    ((_, chunks, size),) = two_libcs.oracle.known
+    known = [two_libcs.oracle.counts["main"], (int(chunks), int(size))]
+    sizes, counts = look(two_libcs.pid, "sizes"), look(two_libcs.pid, "chunks", "--count")
+    for libc, expected in zip((row["libc"] for row in table(both)), known):
+        rows = [row for row in table(sizes) if row["libc"] == libc]
+        assert tuple(sum(row[n] for row in rows) for n in ("in_use_chunks", "in_use")) == expected
+        states = {row["state"]: row for row in table(counts) if row["libc"] == libc}
+        assert (states["in use"]["chunks"], states["in use"]["bytes"]) == expected
+
+
 def test_of_two_libcs_every_check_holds(two_libcs):
     report = look(two_libcs.pid, "check")
     assert report["problems"] == []

@@ -129,7 +129,8 @@ def test_what_became_of_a_variable(given, changed, outcome):
     variable, _, setting = given.partition("=")
     _, report = rows_of(usual(), {variable: setting}, **changed)
     row = {"variable": variable, "setting": setting, "outcome": outcome}
-    assert table(report, "environment") == [row]
+    (found,) = table(report, "environment")
+    assert row.items() <= found.items()
 
 
 def test_an_unknown_environment_is_said_to_be_unknown():

@@ -20,6 +20,7 @@ from gdb_heapx.errors import Problem, escape
 from gdb_heapx.heap.states import STATES
 from gdb_heapx.heap.trim import Trim
 from gdb_heapx.report import render
+from gdb_heapx.report.arrange import told_apart
 from gdb_heapx.report.blocks import BLOCKS, Shown
 from gdb_heapx.report.model import Column, Kind, Notes, Report, Schema, Steps, Table, total
 from gdb_heapx.report.notes import note
@@ -209,6 +210,34 @@ def test_a_name_that_fits_is_shown_whole_and_json_has_it_in_any_case():
     name = "x" * 70
     assert name in text_of(named(name), width=80)
     assert name in text_of(named(name), "json", width=40)
+
+
+# Their rows are of the whole process, or of the libc of the chunk in the table before them.
+WITHOUT_LIBC = {"overview", "why", "owners", "outside", "neighbours", "list", "words"}
+
+
+def two_mallocs():
+    """Return a snapshot with the same malloc in two libcs of the same file."""
+    (malloc,) = KNOWN.mallocs
+    name = f"{malloc.libc} (2)"
+    arenas = tuple(replace(arena, libc=name) for arena in malloc.arenas)
+    return replace(KNOWN, mallocs=(malloc, replace(malloc, libc=name, arenas=arenas)))
+
+
+def test_of_a_row_of_one_libc_s_malloc_each_table_tells_whose_it_is():
+    tables = [schema for declared in COMMANDS.values() for schema in declared.tables]
+    assert {t.name for t in tables if "libc" not in [c.name for c in t.columns]} == WITHOUT_LIBC
+
+
+# about has paths; pins reads the chunks again, and there is one malloc to read.
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ("heapx about", "heapx pins")])
+def test_with_two_mallocs_text_fits_in_80_columns_and_names_them(name):
+    declared, two = COMMANDS[name], two_mallocs()
+    shown = report_of(declared, two)
+    text = text_of(told_apart(shown, two.libcs))
+    assert max(map(len, text.splitlines())) <= 80
+    named = [libc for t in shown.tables if t.column("libc") for libc in t.values("libc")]
+    assert ("libc (2)" in text) == (two.libcs[1] in named)
 
 
 def test_a_wider_terminal_shows_more_columns():

@@ -97,7 +97,10 @@ def execute(
 
 def _scope(declared: Command, options: dict[str, Any]) -> Scope:
     walk = not options.get("no_walk", False)
-    return Scope(walk, options["swap_in"], options.get("pad") or 0, declared.search, declared.stale)
+    pad = options.get("pad") or 0
+    return Scope(
+        walk, options["swap_in"], pad, declared.search, declared.stale, whole=declared.whole
+    )
 
 
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:

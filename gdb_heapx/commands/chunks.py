@@ -10,13 +10,13 @@ from ..errors import UsageError
 from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, Wanted
 from ..report.model import Notes, Report, Schema, Steps
 from ..snapshots.figures import select_arenas
-from ._columns import CHUNK_COLUMNS, STATE, TOTALS
+from ._columns import CHUNK_COLUMNS, LIBC, STATE, TOTALS
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
 
 CHUNKS = Schema("chunks", CHUNK_COLUMNS)
-COUNTS = Schema("chunk_counts", (STATE, *TOTALS), adds=("chunks",))
+COUNTS = Schema("chunk_counts", (STATE, *TOTALS, LIBC), adds=("chunks",))
 # The option's words: a state each, all that is free but top, all that the program holds.
 CHOICES = {state.replace(" ", "-"): frozenset({state}) for state in CHUNK_STATES}
 CHOICES["free"] = frozenset(LISTED)
@@ -28,6 +28,7 @@ class _Count(NamedTuple):
     state: str
     chunks: int
     bytes: int
+    libc: str
 
 
 @command(
@@ -72,7 +73,11 @@ def chunks(
     wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
     notes = Notes((*catalogue.notes, *(catalogue.uncertain_mmapped if arena is None else ())))
     if count:
-        found = (_Count(each, *sums) for each, sums in catalogue.count(wanted).items())
+        found = (
+            _Count(each, *sums, libc)
+            for libc in catalogue.libcs
+            for each, sums in catalogue.count(wanted, libc).items()
+        )
         table = COUNTS.of([each for each in found if each.chunks])
         return Report((table, notes), catalogue.problems)
     table = CHUNKS.of(catalogue.chunks(wanted))

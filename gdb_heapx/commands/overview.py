@@ -58,6 +58,10 @@ OVERVIEW = Schema(
     ),
 )
 NEXT = (("heapx why", "all findings, with evidence; also: pins, trim, ledger, arenas, top"),)
+NEXT_ELSEWHERE = (  # where glibc malloc holds nothing
+    ("heapx why", "the finding, with evidence"),
+    ("heapx ledger --outside", "who has the memory, by name; also: ledger"),
+)
 
 
 @command("heapx", NO_WALK, whole=True, tables=(OVERVIEW,))
@@ -104,15 +108,17 @@ def overview(snapshot: Snapshot) -> Report:
         Bar(tuple((each.mark, each.size) for each in parts)),
         Findings(findings, brief=True),
         Notes(notes),
-        Steps((*_to_look_for(case), *NEXT)),
+        Steps(_next(case)),
     )
     return Report(blocks, snapshot.problems)
 
 
-def _to_look_for(case: Case) -> tuple[tuple[str, str], ...]:
-    """Return the line that names the chunks that hold most, where that is worth a look."""
+def _next(case: Case) -> tuple[tuple[str, str], ...]:
+    """Return what to type next; first the chunks that hold most, where that is worth a look."""
+    if case.snapshot.unused and case.snapshot.allocators:
+        return NEXT_ELSEWHERE
     most = leading(case)
-    return (("heapx pins", most.brief),) if PERCENT * most.held >= case.whole > 0 else ()
+    return (("heapx pins", most.brief), *NEXT) if PERCENT * most.held >= case.whole > 0 else NEXT
 
 
 def _private(case: Case, told: Collection[str]) -> dict[str, int | None]:

@@ -34,6 +34,7 @@ ENVIRONMENT = Schema(
         Column("variable", Kind.TEXT),
         Column("setting", Kind.TEXT),
         Column("outcome", Kind.TEXT, flows=True),
+        LIBC,
     ),
 )
 
@@ -51,6 +52,7 @@ class _Given(NamedTuple):
     variable: str
     setting: str
     outcome: str
+    libc: str
 
 
 NEVER = 1 << 47  # bytes; more than any top can have
@@ -118,9 +120,9 @@ def _params(malloc: Malloc, environment: Environment | None) -> Iterator[_Param]
 
 
 def _given(mallocs: Sequence[Malloc], environment: Environment) -> Iterator[_Given]:
-    """Yield what the environment sets, with what became of it."""
+    """Yield what the environment sets, with what became of it in each malloc that it is for."""
     for setting in settings_of(environment):
         given = f"{setting.tunable}={setting.text}" if setting.tunable else setting.text
         checking = [m for m in mallocs if m.debugging and setting.name in DEBUGGING]
-        outcomes = dict.fromkeys(outcome(setting, malloc) for malloc in checking or mallocs)
-        yield _Given(setting.variable, given, "; ".join(outcomes))
+        for malloc in checking or mallocs:
+            yield _Given(setting.variable, given, outcome(setting, malloc), malloc.libc)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import command
-from ..heap.census import SizeRow, by_size, joined
+from ..heap.census import Census, SizeRow, by_size, joined
 from ..heap.states import Search
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps, within
 from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
+from ._columns import LIBC
 from ._notes import mmapped_notes, usual_notes
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ SIZES = Schema(
         ),
         Column("share", Kind.COUNT, title="%"),
         Column("cumulative", Kind.COUNT, title="sum %"),
+        LIBC,
     ),
     adds=("in_use_chunks", "free_chunks"),
 )
@@ -40,11 +42,14 @@ ENOUGH = 50  # percent that these rows should explain
 
 
 class _Share(NamedTuple):
-    """The chunks of a size, in percent of all bytes: theirs, and that of all rows so far."""
+    """The chunks of a size in one malloc, in percent of all bytes: theirs, and that of all rows
+    so far.
+    """
 
     row: SizeRow
     share: int
     cumulative: int
+    libc: str
 
 
 @command(
@@ -71,9 +76,10 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     """
     chosen = select_arenas(snapshot.arenas(), arena)
     mallocs = snapshot.mallocs if arena is None else ()
-    parts = [*(each.census for each in chosen), *(each.mmapped_census for each in mallocs)]
-    found = [part for part in parts if part is not None]
-    shares = list(_shares(by_size(joined(found), bool(group))))
+    parts = [(each.census, each.libc) for each in chosen]
+    parts += [(each.mmapped_census, each.libc) for each in mallocs]
+    found = [(part, libc) for part, libc in parts if part is not None]
+    shares = list(_shares(_by_size(found, bool(group))))
     table = (SIZES.but("size", title="min size") if group else SIZES).of(shares)
     if len(found) < len(parts):
         table = replace(table, total=dict.fromkeys(table.total or ()))
@@ -95,11 +101,20 @@ def _where(shares: list[_Share], arena: int | None, group: bool) -> tuple[tuple[
     return ((line, "the largest part in use"),)
 
 
-def _shares(counted: list[SizeRow]) -> Iterator[_Share]:
-    whole, so_far = sum(row.bytes for row in counted), 0
-    for row in counted:
+def _by_size(found: list[tuple[Census, str]], group: bool) -> list[tuple[SizeRow, str]]:
+    """Return a row for each size in each libc, those with most bytes first."""
+    rows: list[tuple[SizeRow, str]] = []
+    for libc in dict.fromkeys(libc for _, libc in found):
+        own = joined(part for part, whose in found if whose == libc)
+        rows += ((row, libc) for row in by_size(own, group))
+    return sorted(rows, key=lambda each: (-each[0].bytes, each[0].size))
+
+
+def _shares(counted: list[tuple[SizeRow, str]]) -> Iterator[_Share]:
+    whole, so_far = sum(row.bytes for row, _ in counted), 0
+    for row, libc in counted:
         so_far += row.bytes
-        yield _Share(row, 100 * row.bytes // whole, 100 * so_far // whole)
+        yield _Share(row, 100 * row.bytes // whole, 100 * so_far // whole, libc)
 
 
 def _uncounted(arenas: tuple[ArenaFigures, ...]) -> tuple[Note, ...]:

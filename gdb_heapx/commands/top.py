@@ -14,6 +14,7 @@ from ..report.model import (
     DATA_ONLY,
     Column,
     Kind,
+    Note,
     Notes,
     Report,
     Schema,
@@ -117,11 +118,14 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     ]
     # Where every chunk was seen, None means that there is no such chunk.
     none = "?" if any(each.whatif is None and each.top for each in chosen) else "none"
-    table = TOPS.but("pin", absent=none)
+    table = TOPS.but("pin", absent=none).but("reason", flows=len(snapshot.mallocs) > 1)
     if snapshot.target.no_residency is not None:
         table = table.but("held_resident", rank=DATA_ONLY).but("held", rank=ALWAYS)
     environment = snapshot.target.environment
-    limits = tuple(thresholds(malloc, environment) for malloc in snapshot.mallocs)
+    limits: list[Note] = []
+    for malloc in snapshot.mallocs:
+        limit = thresholds(malloc, environment)
+        limits += [limit] if limit not in limits else []
     notes = Notes((*limits, *usual_notes(snapshot)))
     return Report((table.of(found), notes, Steps(_largest_pin(chosen))), snapshot.problems)
 

@@ -33,6 +33,7 @@ from .debuginfo import ObjectFile, debug_info, first_sections
 from .frames import unseen_threads
 from .probe import InferiorProbe
 from .strings import exact, said
+from .values import word_size
 
 
 class InferiorMemory:
@@ -67,7 +68,7 @@ def current_target(swap_in: int | None) -> Target:
             "In a breakpoint's condition gdb lets other threads run on. Before attach or run, say:",
             "  maint set target-non-stop off",
         )
-    word = gdb.lookup_type("long").sizeof
+    word = word_size()
     plain = InferiorMemory(inferior)
     if native and pid is not None:
         access = of_process(pid, word, swap_in, plain, debug_info())

@@ -44,8 +44,14 @@ def address_of(value: gdb.Value) -> int:
             value = value.referenced_value()
         if value.type.strip_typedefs().code in OBJECTS and value.address is not None:
             value = value.address
-        word: int = gdb.lookup_type("long").sizeof
-        return int(value) % (1 << 8 * word)
+        return int(value) % (1 << 8 * word_size())
+
+
+def word_size() -> int:
+    """Return the size of a word in the process: of C's long, which gdb makes a number of Python's
+    in any language. lookup_type knows it by the language's name for it only: Go has none.
+    """
+    return int(gdb.Value(0).type.sizeof)
 
 
 def as_address(value: Any) -> int:

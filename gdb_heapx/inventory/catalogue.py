@@ -82,6 +82,8 @@ class Catalogue:
     walked = True
 
     def __init__(self, opened: Opened) -> None:
+        if opened.refused:
+            raise opened.refused
         self.source = opened.target
         self.problems: list[Problem] = [*opened.problems]
         self.inventories = [Inventory(reading, self.problems) for reading in opened.mallocs]
@@ -108,18 +110,21 @@ class Catalogue:
         for place in self._places(wanted):
             yield from map(place.chunk, wanted.of(place.seen(wanted.start)))
 
-    def count(self, wanted: Wanted = ALL) -> dict[str, tuple[int, int]]:
-        """Return how many chunks that are wanted there are in each state, and their bytes."""
+    def count(self, wanted: Wanted = ALL, libc: str | None = None) -> dict[str, tuple[int, int]]:
+        """Return how many chunks that are wanted there are in each state, and their bytes; of one
+        libc, or of all.
+        """
         found = dict.fromkeys(CHUNK_STATES, (0, 0))
-        for place in self._places(wanted):
+        for place in self._places(wanted, libc):
             seen = Counter(map(itemgetter(1, 2), wanted.of(place.seen(wanted.start))))
             for (size, state), number in seen.items():
                 chunks, whole = found[state]
                 found[state] = chunks + number, whole + number * size
         return found
 
-    def _places(self, wanted: Wanted) -> Iterator[_Place]:
-        for inventory in self.inventories:
+    def _places(self, wanted: Wanted, libc: str | None = None) -> Iterator[_Place]:
+        inventories = [each for each in self.inventories if libc in (None, each.path)]
+        for inventory in inventories:
             for arena in inventory.arenas:
                 if wanted.arena in (None, arena.index, arena.address):
                     parts = inventory.parts(arena, wanted)
@@ -127,7 +132,7 @@ class Catalogue:
                     for part in parts:
                         yield _Place(inventory, arena, part)
         if wanted.arena is None:
-            for inventory in self.inventories:
+            for inventory in inventories:
                 yield _Place(inventory, None, None)
 
     def around(self, address: int, number: int = 0) -> Around | None:

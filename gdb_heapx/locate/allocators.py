@@ -41,11 +41,21 @@ ALLOCATORS = (
     ),
 )
 
+
+class Instead(NamedTuple):
+    """What a program has instead of glibc's malloc: its name, and what it is."""
+
+    name: str
+    what: str
+
+
+MUSL = Instead("musl", "musl, which has a malloc of its own")
+GO = Instead("Go", "Go's runtime, which manages its memory itself")
+OWN = "the program itself"
 # What a program without glibc is made with, by words that only it has in its constants.
-MUSL = "musl, which has a malloc of its own"
 RUNTIMES = (
     (rb"(musl libc|MUSL_LOCPATH|No error information|-0X\+0X 0X-0x\+0x 0x)", MUSL),
-    (rb"(Go buildinf:)", "Go's runtime, which manages its memory itself"),
+    (rb"(Go buildinf:)", GO),
 )
 GLIBC_MALLOC, GLIBC = rb"(malloc\(\): )", rb"(glibc)"  # in malloc.c, and in any program with glibc
 
@@ -101,7 +111,10 @@ def no_glibc(target: Target) -> HeapxError:
     if libcs and not named:
         return _not_found(target, libcs[0])
     if named:
-        return HeapxError(f"this program's malloc is not glibc's: it uses {named}")
+        return HeapxError(
+            f"this program's malloc is not glibc's: it uses {named.what}",
+            "heapx ledger shows the whole address space.",
+        )
     return HeapxError(
         "no glibc malloc found in this target",
         "Is the program loaded? (gdb -p PID, or gdb PROGRAM CORE)",
@@ -109,14 +122,20 @@ def no_glibc(target: Target) -> HeapxError:
     )
 
 
-def _runtimes(target: Target) -> Iterator[str]:
+def instead_of_glibc(target: Target) -> str | None:
+    """Return whose the memory is where there is no glibc malloc; None if that isn't known."""
+    named = None if target.facts.cut else next(_runtimes(target), None)
+    return named and named.name
+
+
+def _runtimes(target: Target) -> Iterator[Instead]:
     """Yield what the program may use instead of glibc's malloc, the surest first."""
     if any("/ld-musl-" in mapping.name for mapping in target.space.mappings):
         yield MUSL
     for image in sorted(target.objects, key=lambda image: image.path != target.facts.exe):
         allocator = known_allocator(image)
         if allocator:
-            yield allocator
+            yield Instead(allocator, allocator)
         yield from (name for words, name in RUNTIMES if image.text(words))
     program = next((image for image in target.objects if image.path == target.facts.exe), None)
     if program is None or not program.elf:
@@ -124,11 +143,11 @@ def _runtimes(target: Target) -> Iterator[str]:
     if program.function("__malloc_donate") is not None:  # ldso/dynlink.c gives it gaps
         yield MUSL
     if program.function("malloc") is not None:
-        yield "a malloc of its own"
+        yield Instead(OWN, "a malloc of its own")
     if program.static and not program.text(GLIBC):
-        yield "another C library, such as musl, or none"
+        yield Instead(OWN, "another C library, such as musl, or none")
     if program.static and not program.text(GLIBC_MALLOC):
-        yield "a malloc of its own, and glibc's isn't in it"
+        yield Instead(OWN, "a malloc of its own, and glibc's isn't in it")
 
 
 def _not_found(target: Target, libc: Image) -> HeapxError:

@@ -115,7 +115,8 @@ def _listed(numbers: Sequence[int]) -> str:
 SENTENCES: dict[str, Callable[..., str]] = {
     # What was looked at, and what it is.
     "looked_at": lambda target, program, releases: (
-        f"{target}, {program or 'unknown program'}, glibc {' and '.join(releases)}"
+        f"{target}, {program or 'unknown program'}, "
+        + (f"glibc {' and '.join(releases)}" if releases else "no glibc malloc")
     ),
     "equation": _equation,
     "most_is": _most_is,

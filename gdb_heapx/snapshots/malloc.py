@@ -32,7 +32,8 @@ class Scope:
     `walk` over the chunks, or follow lists only; bring back `swap_in` bytes of swap at most (None:
     procfs.swap_allowance); `pad` is what malloc_trim is asked to leave; `search` says how far
     mmapped chunks are looked for, which nothing needs that only counts them. `stale`: read
-    inside large free chunks, too, what headers are left there.
+    inside large free chunks, too, what headers are left there. `whole`: everything else is worth an
+    answer, too, where there is no glibc malloc.
     """
 
     walk: bool = True
@@ -40,6 +41,7 @@ class Scope:
     pad: int = 0
     search: Search = Search.HEADERS
     stale: bool = False
+    whole: bool = False
 
 
 EVERYTHING = Scope()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..errors import CORE_CUT, Problem
-from ..locate.allocators import no_glibc, other_allocators
+from ..errors import CORE_CUT, HeapxError, Problem
+from ..locate.allocators import instead_of_glibc, no_glibc, other_allocators
 from ..locate.libcs import NOTHING_GIVEN, Given, find_libcs
 from ..locate.runtimes import Present, loaded_allocators, runtimes_in
 from ..report.model import Note
@@ -20,12 +20,15 @@ from .reading import MallocReading
 class Opened:
     """The mallocs of a target, the program's own first, as long as the target stands still.
 
-    `lost` tells of libcs whose malloc can't be read.
+    `lost` tells of libcs whose malloc can't be read. Where there is none at all, `refused` says so,
+    and `instead` what the program uses, as far as that is known.
     """
 
     target: Target
     mallocs: tuple[MallocReading, ...]
     lost: tuple[Note, ...]
+    refused: HeapxError | None = None
+    instead: str | None = None
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -35,6 +38,8 @@ class Opened:
 
     def allocators(self, unused: bool) -> tuple[str, ...]:
         """Return the other allocators that serve the program's malloc."""
+        if not self.mallocs:
+            return (self.instead,) if self.instead else ()
         if unused not in self._allocators:
             found = other_allocators(self.target, self.mallocs[0].libc, unused)
             self._allocators[unused] = found
@@ -56,11 +61,11 @@ class Opened:
 
 
 def open_target(target: Target, given: Given = NOTHING_GIVEN) -> Opened:
-    """Return a stopped target, opened; HeapxError where it has no glibc malloc that can be read."""
+    """Return a stopped target, opened."""
     found = list(find_libcs(target, given))
     mallocs = tuple(proven(target, each.libcs) for each in found if each.libcs)
     if not mallocs:
-        raise no_glibc(target)
+        return Opened(target, (), (), no_glibc(target), instead_of_glibc(target))
     mallocs = tuple(each for each in mallocs if not (each.libc.debugs and each.unused))
     for number, each in enumerate(mallocs):
         copies = [other.libc.image.path for other in mallocs[: number + 1]]

@@ -40,11 +40,11 @@ from .arena import ArenaReading
 
 
 class Identity(NamedTuple):
-    """Which libc: its file, its build-id where it has one, and its release."""
+    """Which libc: its file, its build-id where it has one, and its release; nothing without one."""
 
-    libc: str
-    build_id: str | None
-    release: str
+    libc: str | None = None
+    build_id: str | None = None
+    release: str | None = None
 
 
 class Mmapped(NamedTuple):

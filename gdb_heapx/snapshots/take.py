@@ -62,7 +62,7 @@ class Snapshot:
     @property
     def identity(self) -> Identity:
         """The program's own libc."""
-        return self.mallocs[0].identity
+        return self.mallocs[0].identity if self.mallocs else Identity()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -109,15 +109,17 @@ class Snapshot:
 
 
 def take(target: Target, scope: Scope = EVERYTHING, given: Given = NOTHING_GIVEN) -> Snapshot:
-    """Read a stopped target; HeapxError where it has no glibc malloc that can be read."""
+    """Read a stopped target; HeapxError as snapshot_of."""
     return snapshot_of(open_target(target, given), scope)
 
 
 def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
-    """Return what is known of a target that was opened."""
-    first, *others = (frozen(reading, scope) for reading in opened.mallocs)
-    notes, problems = (*opened.lost, *first.notes), (*opened.problems, *first.problems)
-    mallocs = (replace(first, notes=notes, problems=problems), *others)
+    """Return what is known of a target that was opened; HeapxError where it has no glibc malloc
+    that can be read, and nothing is known of its own, or the scope isn't the whole.
+    """
+    if opened.refused and not (scope.whole and opened.instead):
+        raise opened.refused
+    mallocs = _mallocs(opened, scope)
     own = _apart([span for malloc in mallocs for span in _spans(malloc)])
     spans = [*own, *_beside(opened, mallocs)]
     rest = rest_of(opened, mallocs, spans)
@@ -139,10 +141,21 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     )
 
 
+def _mallocs(opened: Opened, scope: Scope) -> tuple[Malloc, ...]:
+    """Return the figures of each malloc; the first has what is wrong with the target, too."""
+    found = [frozen(reading, scope) for reading in opened.mallocs]
+    for first in found[:1]:
+        notes, problems = (*opened.lost, *first.notes), (*opened.problems, *first.problems)
+        found[0] = replace(first, notes=notes, problems=problems)
+    return tuple(found)
+
+
 def _beside(opened: Opened, mallocs: tuple[Malloc, ...]) -> Iterator[Span]:
     """Yield what the break was moved over and no malloc has: it isn't malloc's where each was read
     to its end.
     """
+    if not mallocs:
+        return iter(())
     arenas = [arena for malloc in mallocs for arena in malloc.arenas]
     heaps = [(h.address, h.address + h.size) for arena in arenas for h in arena.heaps]
     sure = not opened.lost and all(malloc.arenas for malloc in mallocs)

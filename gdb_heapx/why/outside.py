@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..locate.allocators import what_to_ask
-from ..locate.runtimes import tools_for
+from ..locate.runtimes import tools_for, whose
 from ..report.model import Finding, counted, shortened, size_text
 from ..snapshots.holders import Holder
 from ..snapshots.regions import Owner
@@ -34,14 +34,16 @@ UNNAMED = (
 
 def other_allocator(case: Case) -> Iterator[Finding]:
     """Yield that another allocator serves malloc, for each that does."""
+    about_glibc = " What heapx says of glibc malloc says nothing about it."
+    if case.snapshot.unused:
+        about_glibc = ""
     for name in case.snapshot.allocators:
         yield Finding(
             "other_allocator",
             case.amount(Owner.ANONYMOUS, Owner.SBRK),
-            f"{name} serves malloc: its memory is in here. What heapx says of glibc malloc says "
-            "nothing about it.",
+            f"{name} serves malloc: its memory is in here.{about_glibc}",
             (*breaks.places(case, Owner.SBRK), *evidence(case)),
-            what_to_ask(name),
+            tools_for(whose((name,)) or "") or what_to_ask(name),
         )
 
 
