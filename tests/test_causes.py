@@ -255,6 +255,17 @@ def sbrked(gap=0, beside=0):
     return scene.more(beside, "[heap]") if beside else scene
 
 
+def sbrked_above(above=0):
+    """Let others take memory above a hole, with these bytes in use above that, or none."""
+    scene = Scene().holes()
+    start = scene.main.cursor
+    scene.main.foreign_sbrk(2 * MIB, up(start + 64, PAGE) - start)
+    if above:
+        scene.main.add(USED, above)
+    scene.main.close(PAGE - above)
+    return scene
+
+
 def crowded():
     """Two arenas beside the main one; of four free bytes more than three are in the first."""
     scene = Scene().threads(1).holes(4 * MIB)
@@ -431,6 +442,14 @@ SCENES = {
     "others' sbrk": (lambda: sbrked(beside=MIB), {"foreign_sbrk": MIB}),
     "others' sbrk between": (lambda: sbrked(2 * MIB), {"foreign_sbrk": 2 * MIB}),
     "others' sbrk twice": (lambda: sbrked(2 * MIB, MIB), {"foreign_sbrk": 3 * MIB}),
+    "others' sbrk above a hole": (
+        sbrked_above,
+        {"returnable": WHOLE, "sbrk_pins": WHOLE, "foreign_sbrk": 2 * MIB},
+    ),
+    "others' sbrk above a hole, and chunks in use": (
+        lambda: sbrked_above(64),
+        {"returnable": WHOLE, "pinned": WHOLE, "foreign_sbrk": 2 * MIB},
+    ),
     "the break moved": (moved, {"foreign_brk": MIB}),
     "huge pages": (huge, {"returnable": WHOLE, "pinned": WHOLE, "huge_pages": 2 * MIB}),
     "locked": (locked, {"locked": WHOLE}),

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from ..glibc.systrim import at_break
 from ..heap.states import State
 from ..report.model import Finding, Worth, size_text
+from ..snapshots.figures import ArenaFigures
 from ..snapshots.regions import Owner
 from .order import Part, spread
-from .sums import SHOWN, Case
+from .sums import SHOWN, Case, each_arena
 
 FIND = "Find who calls sbrk or brk (break sbrk in gdb)"
 
@@ -28,6 +29,26 @@ def foreign_sbrk(case: Case) -> Iterator[Finding]:
         (*_gaps(case), *places(case, Owner.SBRK), *_callers(case)),
         f"{FIND}. That memory is theirs to give back.",
     )
+
+
+def sbrk_pins(case: Case) -> Iterator[Finding]:
+    """Free memory that others' sbrk keeps from top: all that lies above theirs is free."""
+    found = [(case.reachable(a), a) for a in case.snapshot.arenas() if below_a_gap(a)]
+    yield Finding(
+        "sbrk_pins",
+        sum(amount for amount, _ in found),
+        "memory that others than glibc malloc took with sbrk lies above this, and pins it. All "
+        "chunks above theirs are free, but free() returns only what is above.",
+        each_arena(found, lambda amount, arena: f"{size_text(amount)} below it"),
+        f"{FIND}, and let it use mmap. malloc_trim(0) reaches the whole pages below it.",
+        about=spread(Part.BELOW, found),
+    )
+
+
+def below_a_gap(arena: ArenaFigures) -> bool:
+    """Tell whether nothing but a gap of others' sbrk lies between top and what is below."""
+    it = arena.whatif
+    return arena.main and bool(arena.foreign.bytes) and it is not None and it.last is None
 
 
 def _gaps(case: Case) -> Iterator[str]:

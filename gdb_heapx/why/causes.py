@@ -186,7 +186,7 @@ CAUSES: tuple[Cause, ...] = (
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(forked.parents_arenas, arenas.idle_arenas, arenas.many_arenas, arenas.other_tops),
     *(_fragmented, _too_small, pins.tcaches, pins.fast),
-    *(breaks.foreign_sbrk, breaks.unexplained_heap, breaks.foreign_brk),
+    *(breaks.sbrk_pins, breaks.foreign_sbrk, breaks.unexplained_heap, breaks.foreign_brk),
     *(paging.huge_pages, paging.locked_all, paging.locked, paging.swapped, _mmapped),
     *(forked.parents_stacks, outside),
 )

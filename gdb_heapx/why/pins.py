@@ -8,6 +8,7 @@ from ..heap.pins import Pin
 from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
+from .breaks import below_a_gap
 from .groups import leading
 from .order import Part, spread
 from .sums import SHOWN, Case, each_arena
@@ -80,7 +81,7 @@ def pinned(case: Case) -> Iterator[Finding]:
 
 def _below_in_use(case: Case, arena: ArenaFigures) -> int:
     above = arena.whatif.above.in_ram if arena.whatif else 0
-    return case.reachable(arena) - above
+    return 0 if below_a_gap(arena) else case.reachable(arena) - above
 
 
 def _group(case: Case) -> str:
