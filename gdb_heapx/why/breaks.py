@@ -34,7 +34,7 @@ def _gaps(case: Case) -> Iterator[str]:
     for arena in case.snapshot.arenas():
         if arena.foreign.bytes:
             size = size_text(arena.foreign.in_ram)
-            yield f"between the chunks of arena {arena.index}: {size} (heapx heaps shows the parts)"
+            yield f"between the chunks of {case.named(arena)}: {size} (heapx heaps shows the parts)"
 
 
 def places(case: Case, owner: Owner) -> tuple[str, ...]:
