@@ -115,7 +115,7 @@ def _or_nothing(size: int) -> str:
 
 def _last(case: Case, arena: ArenaFigures) -> str:
     """Say what lies last below top, and what free() would return if it were gone."""
-    last = arena.whatif.last if arena.whatif else None
+    last = arena.last
     if last is None:
         return "nothing is below top"
     holds = "holds" if last.chunks == 1 else "hold"
