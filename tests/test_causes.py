@@ -58,8 +58,11 @@ CACHED = 7 * sum(range(32, 1041, 16))  # seven chunks of every size that a tcach
 class Scene:
     """A built heap that is all resident, and what is set in mp_; `more` are other mappings."""
 
-    def __init__(self, resident: bool = True, **parameters: int) -> None:
-        self.heap, self.parameters = HeapBuilder(), {"n_mmaps_max": 65536, **parameters}
+    def __init__(
+        self, resident: bool = True, release: tuple[int, int] = (2, 36), **parameters: int
+    ) -> None:
+        self.heap = HeapBuilder(AMD64, release)
+        self.parameters = {"n_mmaps_max": 65536, **parameters}
         self.heap.residency = Pages() if resident else None
         self.main, self.arenas = self.heap.main, [self.heap.main]
         self.cache = self.heap.thread(self.main, 4712, "reader")
@@ -335,8 +338,8 @@ def all_locked():
     return scene
 
 
-def checked():
-    scene = Scene().preloaded("libc_malloc_debug.so.0")
+def checked(release=(2, 31)):
+    scene = Scene(release=release)
     for _ in range(5000):
         scene.main.add(USED, 32)
     return in_environment(scene, MALLOC_CHECK_="3")
@@ -468,7 +471,10 @@ SCENES = {
         crowd,
         {"many_arenas": 9 * (WHOLE + PAGE), "returnable": 9 * WHOLE, "pinned": 9 * WHOLE},
     ),
-    "MALLOC_CHECK_": (checked, {"malloc_check": 5001 * 16, "outside": 512 * KIB + LIBC}),
+    "MALLOC_CHECK_": (
+        checked,
+        {"malloc_check": 5001 * 16, "live": up(5000 * 32 + STRUCT, PAGE) - STRUCT},
+    ),
     "MALLOC_PERTURB_": (
         lambda: in_environment(live(), MALLOC_PERTURB_="165"),
         {"malloc_perturb": MIB - STRUCT, "live": MIB - STRUCT},
@@ -518,6 +524,16 @@ def test_every_code_has_a_scene():
     """But for the one that is of a damaged heap."""
     found = {code for _, expected in SCENES.values() for code in expected}
     assert {*found, "unexplained_heap"} == {*codes_in_source()}
+
+
+def test_malloc_check_is_of_the_chunks_in_libc_malloc_debug_alone():
+    snapshot = checked((2, 36)).snapshot()
+    assert "malloc_check" not in [each.code for each in find_causes(snapshot)]
+    (serves,) = snapshot.mallocs
+    (libc_s,) = Scene().snapshot().mallocs
+    mallocs = libc_s, replace(serves, libc="libc_malloc_debug.so.0", debugging=True)
+    first, *_ = find_causes(replace(snapshot, mallocs=mallocs))
+    assert (first.code, first.bytes) == ("malloc_check", 5001 * 16)
 
 
 def test_what_lies_beside_a_main_arena_that_is_damaged_is_not_called_others():

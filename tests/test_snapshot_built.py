@@ -31,7 +31,7 @@ from sessions import answer
 
 from gdb_heapx.commands.arenas import MMAPPED_TOTAL
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.glibc.layout import Member
+from gdb_heapx.glibc.layout import NONCONTIGUOUS, Member
 from gdb_heapx.heap.states import NAMES, State
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.notes import sentence
@@ -245,6 +245,21 @@ def test_a_damaged_top_costs_only_its_arena(top):
     snapshot = take(heap.target())
     assert [a.in_use for a in snapshot.arenas()][::2] == [640, 640]
     assert {p.arena for p in snapshot.problems} == {1}
+
+
+def test_of_a_top_in_no_heap_that_is_known_nothing_would_be_trimmed():
+    heap = three_arenas()
+    theirs = heap.arenas[1]
+    heap.field(heap.layout.state, heap.main.address, "top", theirs.top)
+    heap.field(heap.layout.state, heap.main.address, "flags", NONCONTIGUOUS)
+    heap.poke(heap.symbols["__curbrk"], theirs.top + theirs.top_size)
+    snapshot = take(heap.target())
+    assert snapshot.arenas()[0].top
+    assert not snapshot.arenas()[0].heaps
+    (malloc,) = snapshot.mallocs
+    would = free_would_trim(snapshot.target, malloc, malloc.arenas[0])
+    assert would == (0, "its heap isn't known")
+    assert would.reason in answer("top", snapshot, width=120).text
 
 
 def test_an_arena_whose_chain_broke_has_no_false_figures():

@@ -1,8 +1,13 @@
-"""Columns that the tables of several commands have."""
+"""Columns that the tables of several commands have, and their values."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..report.model import DATA_ONLY, Column, Kind, within
+
+if TYPE_CHECKING:
+    from ..heap.pins import Pin
 
 LIBC = Column("libc", Kind.TEXT, DATA_ONLY)
 STATE = Column("state", Kind.TEXT)
@@ -27,3 +32,8 @@ CHUNK_COLUMNS = (
     LIST,
     LIBC,
 )
+
+
+def threads_of(pin: Pin) -> str | None:
+    """Return the threads whose tcaches hold some of a pin's chunks, None without any."""
+    return ", ".join(map(str, pin.threads)) or None

@@ -26,7 +26,7 @@ from ..report.model import (
 from ..report.notes import note
 from ..snapshots.figures import select_arenas
 from ..target.amounts import sum_of
-from ._columns import LIBC
+from ._columns import LIBC, threads_of
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ PINS = Schema(
             Column("heap", Kind.ADDRESS, rank=3),
             KIND,
             STATE,
-            Column("threads", Kind.TEXT, rank=2, absent="-", of=lambda it: _threads(it.threads)),
+            Column("threads", Kind.TEXT, rank=2, absent="-", of=threads_of),
             Column("address", Kind.ADDRESS),
         ),
         LOOKS,
@@ -81,10 +81,6 @@ GROUPS = Schema(
         LIBC,
     ),
 )
-
-
-def _threads(lwps: tuple[int, ...]) -> str | None:
-    return ", ".join(map(str, lwps)) or None
 
 
 @command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
@@ -24,10 +24,11 @@ from ..report.model import (
 )
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..why.thresholds import FreeTrim, free_would_trim, thresholds
-from ._columns import IN_MEMORY, LIBC
+from ._columns import IN_MEMORY, LIBC, threads_of
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
+    from ..heap.pins import Pin
     from ..snapshots.take import Snapshot
     from ..target.amounts import Amount
 
@@ -38,30 +39,15 @@ class _Top(NamedTuple):
     trim: FreeTrim
 
 
-def _of_pin(path: str) -> Callable[[_Top], Value]:
+def _of_pin(figure: str | Callable[[Pin], Value]) -> Callable[[_Top], Value]:
     """Return what tells a figure of the last chunks below a top; None where there are none."""
-    get = attrgetter(path)
-
-    def figure(it: _Top) -> Value:
-        pin = it.arena.whatif.last if it.arena.whatif else None
-        return None if pin is None else cast(Value, get(pin))
-
-    return figure
+    get: Callable[[Pin], Value] = attrgetter(figure) if isinstance(figure, str) else figure
+    return lambda it: None if it.arena.last is None else get(it.arena.last)
 
 
 def _without(path: str) -> Callable[[_Top], Value]:
     get = attrgetter(f"tcaches.{path}")
     return lambda it: get(it.arena.whatif) if it.arena.whatif else None
-
-
-def _state(it: _Top) -> str | None:
-    pin = it.arena.whatif.last if it.arena.whatif else None
-    return None if pin is None else NAMES[pin.state]
-
-
-def _threads(it: _Top) -> str | None:
-    pin = it.arena.whatif.last if it.arena.whatif else None
-    return ",".join(map(str, pin.threads)) or None if pin else None
 
 
 TOPS = Schema(
@@ -78,8 +64,14 @@ TOPS = Schema(
         Column("pin", Kind.ADDRESS, of=_of_pin("address")),
         Column("pin_size", Kind.BYTES, DATA_ONLY, exact=True, of=_of_pin("size")),
         Column("pin_chunks", Kind.COUNT, DATA_ONLY, of=_of_pin("chunks")),
-        Column("pin_state", Kind.TEXT, title="state", absent="-", of=_state),
-        Column("pin_threads", Kind.TEXT, DATA_ONLY, absent="-", of=_threads),
+        Column(
+            "pin_state",
+            Kind.TEXT,
+            title="state",
+            absent="-",
+            of=_of_pin(lambda pin: NAMES[pin.state]),
+        ),
+        Column("pin_threads", Kind.TEXT, DATA_ONLY, absent="-", of=_of_pin(threads_of)),
         Column("held", Kind.BYTES, DATA_ONLY, "holds", of=_of_pin("held.bytes")),
         Column("held_resident", Kind.BYTES, title="holds", of=_of_pin("held.resident")),
         Column("held_swapped", Kind.BYTES, DATA_ONLY, of=_of_pin("held.swapped")),
@@ -132,8 +124,8 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
 
 def _largest_pin(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:
     """Return the line that shows the chunk which holds most below its top."""
-    last = [arena.whatif.last for arena in arenas if arena.whatif]
-    pins = [(pin.held.in_ram, pin.address) for pin in last if pin and pin.held.in_ram]
+    last = [arena.last for arena in arenas if arena.last]
+    pins = [(pin.held.in_ram, pin.address) for pin in last if pin.held.in_ram]
     if not pins:
         return ()
     return ((f"heapx chunk {max(pins)[1]:#x}", "the chunk that keeps most below a top"),)

@@ -14,7 +14,7 @@ from .mmapped import MmappedChunk, Stretch, gaps
 
 BAD_MMAPPED = "bad_mmapped"
 FEW, MOST_GAPS = 2, 500  # damaged chunks that are looked for, and the places tried
-MOST_SUMS = 1 << 15  # of sizes that are added up to find a surplus
+MOST_SUMS = 1 << 18  # of sizes that are added up to find a surplus
 
 
 def are_all(found: Sequence[MmappedChunk], number: int, total: int) -> bool:
@@ -59,17 +59,19 @@ def _only_choice(sizes: Counter[int], number: int, total: int) -> tuple[int, ...
     """Return the sizes whose chunks, all of them, are so many and have so many bytes together;
     None where no choice of chunks has, or more than one, or there are too many to try.
     """
-    sums: dict[tuple[int, int], _Sums] = {(0, 0): _Sums(())}
+    sums, tried = {(0, 0): _Sums(())}, 0
     for size, most in sorted(sizes.items(), reverse=True):
         for (taken, so_far), way in list(sums.items()):
             room, left = number - taken, total - so_far
             if room * size < left:  # what follows is smaller
                 continue
-            for more in range(1, min(most, room, left // size) + 1):
+            fit = min(most, room, left // size)
+            tried += 1 + fit
+            if tried > MOST_SUMS:
+                return None
+            for more in range(1, fit + 1):
                 key = taken + more, so_far + more * size
                 sums[key] = _Sums((*way.sizes, size), way.others or more < most or key in sums)
-        if len(sums) > MOST_SUMS:
-            return None
     found = sums.get((number, total))
     return None if found is None or found.others else found.sizes
 

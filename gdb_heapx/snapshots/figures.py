@@ -81,6 +81,11 @@ class ArenaFigures:
     pages: PageFigures | None = None
 
     @property
+    def last(self) -> Pin | None:
+        """The chunks right below its top; None without any, or where that isn't sure."""
+        return self.whatif.last if self.whatif else None
+
+    @property
     def pins(self) -> tuple[Pin, ...]:
         """The chunks that keep free memory below its top, and whole heaps, from its end."""
         return self.whatif.pins if self.whatif else ()

@@ -10,16 +10,14 @@ from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas
 from .order import Part, spread
 from .sources import WHEN, assign, source_of
-from .sums import Case, each_arena
+from .sums import Case, each_arena, free_at, free_parts
 
 
 def many_arenas(case: Case) -> Iterator[Finding]:
     """Many arenas, each with free memory that the threads of the others can't use."""
     for malloc in case.snapshot.mallocs:
         busy = [arena for arena in malloc.arenas if not arena.main and arena.threads != 0]
-        below = [(case.reachable(arena), arena) for arena in busy]
-        tops = [(case.of(arena, State.TOP), arena) for arena in busy]
-        others = [(size + top, arena) for (size, arena), (top, _) in zip(below, tops)]
+        others = [(case.reachable(arena) + case.of(arena, State.TOP), arena) for arena in busy]
         free = sum(amount for amount, _ in others)
         limit = malloc.parameters["arena_max"]
         by = source_of(malloc, "arena_max", case.environment) if limit else ""
@@ -33,13 +31,14 @@ def many_arenas(case: Case) -> Iterator[Finding]:
             + f"{len(malloc.arenas)} arenas, and what is free in one is of no use to the threads "
             "of others.",
             each_arena(
+                case,
                 others,
                 lambda amount, arena: f"{size_text(amount)} free{_attached(arena)}",
             ),
             f"{_fewer(case, told=in_force)}. The price is contention. How much it saves can't be "
             "computed.",
             in_force=in_force,
-            about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
+            about=free_parts(case, busy),
         )
 
 
@@ -51,18 +50,16 @@ def idle_arenas(case: Case) -> Iterator[Finding]:
     parents = inherited_arenas(case.snapshot)
     without = [a for a in case.snapshot.arenas() if a.threads == 0 and not a.main]
     idle = [arena for arena in without if arena not in parents]
-    below = [(case.reachable(arena), arena) for arena in idle]
-    tops = [(case.of(arena, State.TOP), arena) for arena in idle]
     amounts = [(case.of(arena, State.BINNED, State.FAST, State.TOP), arena) for arena in idle]
     yield Finding(
         "idle_arenas",
         sum(amount for amount, _ in amounts),
         f"{counted(len(idle), 'arena')} without a thread: what is free there waits for a new one.",
-        each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
+        each_arena(case, amounts, free_at),
         f"Keep worker threads instead of ending them. Or bound the arenas: {_fewer(case)}. "
         "malloc_trim(0) returns the whole pages below their tops. How much fewer arenas save can't "
         "be computed.",
-        about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
+        about=free_parts(case, idle),
     )
 
 
@@ -73,6 +70,7 @@ def other_tops(case: Case) -> Iterator[Finding]:
         sum(amount for amount, _ in tops),
         "malloc_trim never returns the tops of arenas but the main one.",
         each_arena(
+            case,
             tops,
             lambda amount, arena: (
                 f"top {arena.top_address:#x}, {size_text(amount)}"

@@ -39,7 +39,7 @@ def sbrk_pins(case: Case) -> Iterator[Finding]:
         sum(amount for amount, _ in found),
         "memory that others than glibc malloc took with sbrk lies above this, and pins it. All "
         "chunks above theirs are free, but free() returns only what is above.",
-        each_arena(found, lambda amount, arena: f"{size_text(amount)} below it"),
+        each_arena(case, found, lambda amount, arena: f"{size_text(amount)} below it"),
         f"{FIND}, and let it use mmap. malloc_trim(0) reaches the whole pages below it.",
         about=spread(Part.BELOW, found),
     )
@@ -55,7 +55,7 @@ def _gaps(case: Case) -> Iterator[str]:
     for arena in case.snapshot.arenas():
         if arena.foreign.bytes:
             size = size_text(arena.foreign.in_ram)
-            yield f"between the chunks of arena {arena.index}: {size} (heapx heaps shows the parts)"
+            yield f"between the chunks of {case.named(arena)}: {size} (heapx heaps shows the parts)"
 
 
 def places(case: Case, owner: Owner) -> tuple[str, ...]:

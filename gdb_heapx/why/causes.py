@@ -12,7 +12,7 @@ from ..snapshots.take import Snapshot
 from . import arenas, breaks, forked, groups, limits, paging, pins, settings
 from .order import SMALLEST, Part, first_screen, in_order, spread
 from .outside import other_allocator, outside
-from .sums import SHOWN, Case, arena_name, each_arena
+from .sums import SHOWN, Case, each_arena
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]
@@ -71,7 +71,6 @@ def _live(case: Case) -> Iterator[Finding]:
 
 def _live_arenas(case: Case) -> Iterator[str]:
     held = [(a.in_use, a) for a in case.snapshot.arenas() if a.in_use is not None]
-    several = len(case.snapshot.libcs) > 1
     for in_use, arena in sorted(held, key=lambda pair: -pair[0])[:SHOWN]:
         if 100 * in_use < case.live:
             return
@@ -79,7 +78,7 @@ def _live_arenas(case: Case) -> Iterator[str]:
         chunks = "" if number is None else f" in {counted(number, 'chunk')}"
         low = max(arena.used_by_size, key=lambda size: arena.used_by_size[size], default=None)
         most = f", most in chunks of {size_text(low)} to {size_text(2 * low)}" if low else ""
-        yield f"{arena_name(arena, several)}: {size_text(in_use)} in use{chunks}{most}"
+        yield f"{case.named(arena)}: {size_text(in_use)} in use{chunks}{most}"
 
 
 def _live_mmapped(case: Case) -> Iterator[str]:
@@ -98,7 +97,9 @@ def _returnable(case: Case) -> Iterator[Finding]:
         case.returnable or 0,
         f"{forked.would_return(case)} glibc never does so by itself below the top of an arena.",
         each_arena(
-            trims, lambda amount, arena: f"{size_text(amount)} of RAM{forked.of_it(case, arena)}"
+            case,
+            trims,
+            lambda amount, arena: f"{size_text(amount)} of RAM{forked.of_it(case, arena)}",
         ),
         forked.how_to_trim(case),
         Worth(forked.returned(case) or 0, exact=True),

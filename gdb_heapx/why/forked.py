@@ -9,8 +9,7 @@ from ..locate.runtimes import how_to_trim as how_to_call
 from ..report.model import Finding, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas, inherited_stacks
-from .order import Part, spread
-from .sums import SHOWN, Case, each_arena
+from .sums import SHOWN, Case, each_arena, free_at, free_parts
 
 MUCH = 10  # percent; what less of it is shared isn't worth a sentence
 
@@ -70,18 +69,16 @@ def parents_arenas(case: Case) -> Iterator[Finding]:
     amounts = [(case.of(arena, *free), arena) for arena in arenas if not arena.main]
     if parent is None or not amounts:
         return
-    below = [(case.reachable(arena), arena) for _, arena in amounts]
-    tops = [(case.of(arena, State.TOP), arena) for _, arena in amounts]
     whose = "their" if len(amounts) > 1 else "its"
     yield Finding(
         "parents_arenas",
         sum(amount for amount, _ in amounts),
         f"{counted(len(amounts), 'arena')} came with the fork: {whose} threads stayed in "
         f"{parent.name}, and what is free there waits for new threads of this one.",
-        each_arena(amounts, lambda amount, arena: f"{arena.address:#x}, {size_text(amount)} free"),
+        each_arena(case, amounts, free_at),
         "In the parent: malloc_trim(0) before it forks, or fork before its threads start. "
         "MALLOC_ARENA_MAX bounds the arenas of both.",
-        about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
+        about=free_parts(case, (arena for _, arena in amounts)),
     )
 
 

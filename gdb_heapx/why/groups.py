@@ -9,7 +9,7 @@ from ..heap.pingroups import PageGroup
 from ..heap.pins import Group
 from ..report.model import counted, size_text
 from ..snapshots.figures import ArenaFigures
-from .sums import Case, arena_name
+from .sums import Case
 
 
 class Leading(NamedTuple):
@@ -65,6 +65,4 @@ def _in_pages(case: Case) -> Iterator[Leading]:
 
 def _named(case: Case, arena: ArenaFigures, group: Group | PageGroup) -> tuple[str, str]:
     """Return which chunks, and where."""
-    several = len(case.snapshot.libcs) > 1
-    which = f"{counted(group.chunks, 'chunk')} of {group.size:,} bytes"
-    return which, arena_name(arena, several)
+    return f"{counted(group.chunks, 'chunk')} of {group.size:,} bytes", case.named(arena)

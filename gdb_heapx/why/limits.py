@@ -34,7 +34,7 @@ def trim_threshold(case: Case) -> Iterator[Finding]:
             "trim_threshold",
             sum(amount for amount, _ in kept),
             f"free() keeps tops below trim_threshold, {size_text(threshold)}: {_by(origin)}.",
-            each_arena(kept, _top),
+            each_arena(case, kept, _top),
             f"{undo(malloc, 'trim_threshold', case.environment)}. 128 KiB and top_pad may stay in "
             "each arena. The price is more system calls.",
             Worth(_free(case, malloc), likely=sum(amount for amount, _ in kept)),
@@ -112,7 +112,7 @@ def limits_set(case: Case) -> Iterator[Finding]:
                 sum(amount for amount, _ in tops),
                 f"top_pad is {size_text(pad)}, {_by(source_of(malloc, 'top_pad', given))}: free() "
                 "leaves up to that much at an arena's top.",
-                each_arena(tops, lambda amount, arena: f"{size_text(amount)} at its top"),
+                each_arena(case, tops, lambda amount, arena: f"{size_text(amount)} at its top"),
                 f"{undo(malloc, 'top_pad', given)}. The price is more system calls.",
                 Worth(_free(case, malloc), likely=sum(amount for amount, _ in tops)),
                 in_force=True,
@@ -181,7 +181,7 @@ def mmap_threshold_raised(case: Case) -> Iterator[Finding]:
             f"the free of a {size_text(threshold)} block raised mmap_threshold: blocks up to that "
             "size come from arenas since, which keep them. It raised trim_threshold to "
             f"{size_text(malloc.parameters['trim_threshold'])}: free() keeps tops below that.",
-            (*_large(malloc), *each_arena(kept, _top)),
+            (*_large(malloc), *each_arena(case, kept, _top)),
             f"{start}. Such blocks get a mapping of their own again, and free() unmaps them, for a "
             "system call each. It ends the raising of trim_threshold as well. "
             f"(MALLOC_TRIM_THRESHOLD_={DEFAULT_TRIM_THRESHOLD} does the same.) {AT_MOST}",

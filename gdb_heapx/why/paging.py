@@ -42,7 +42,7 @@ def locked(case: Case) -> Iterator[Finding]:
         sum(amount for amount, _ in kept),
         "free pages locked in memory (mlock, mlockall): malloc_trim can't return them. It says "
         "that it did.",
-        each_arena(kept, lambda amount, arena: size_text(amount)),
+        each_arena(case, kept, lambda amount, arena: size_text(amount)),
         "munlockall() before malloc_trim(0), or don't lock the heap.",
         Worth(sum(amount for amount, _ in kept), exact=True),
         about=spread(Part.LOCKED, kept),

@@ -39,7 +39,9 @@ def cached_pins(case: Case) -> Iterator[Finding]:
         "only freed chunks in tcaches pin this: free() would return it without them. Nothing else "
         "lies above it in its arena.",
         (
-            *each_arena(found, lambda gain, arena: f"{_last(case, arena)}{_all(gain, arena)}"),
+            *each_arena(
+                case, found, lambda gain, arena: f"{_last(case, arena)}{_all(gain, arena)}"
+            ),
             *([f"of these malloc_trim(0) would then return {size_text(then)}"] if then else ()),
         ),
         f"{NO_TCACHE}. The price is a lock for every malloc and free. {end}A tcache is emptied "
@@ -71,7 +73,7 @@ def pinned(case: Case) -> Iterator[Finding]:
         sum(amount for amount, _ in found),
         f"chunks in use lie above free memory, and pin it{_at_most(case)}{_group(case)}. free() "
         "returns only the end of top, so one live chunk keeps all that is beneath it.",
-        each_arena(found, lambda amount, arena: _what_pins(case, amount, arena)),
+        each_arena(case, found, lambda amount, arena: _what_pins(case, amount, arena)),
         "Free the long-lived chunks, or allocate them before the load. malloc_trim(0) reaches the "
         "whole pages below them. heapx pins tells which they are, heapx chunk ADDRESS what such a "
         "chunk holds.",
@@ -114,7 +116,7 @@ def _or_nothing(size: int) -> str:
 
 def _last(case: Case, arena: ArenaFigures) -> str:
     """Say what lies last below top, and what free() would return if it were gone."""
-    last = arena.whatif.last if arena.whatif else None
+    last = arena.last
     if last is None:
         return "nothing is below top"
     holds = "holds" if last.chunks == 1 else "hold"
@@ -188,6 +190,7 @@ def fast(case: Case) -> Iterator[Finding]:
         case.amount(State.FAST),
         f"{counted(number, 'chunk')} in fastbins: freed, but not merged with what is around them.",
         each_arena(
+            case,
             amounts,
             lambda amount, arena: f"{size_text(amount)} in {arena.chunks[State.FAST]:,}",
         ),

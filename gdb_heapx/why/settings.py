@@ -28,7 +28,6 @@ from .sums import SHOWN, Case
 CROWDED = 0.8  # of the mappings that are allowed at a time
 TUNABLE = "glibc.malloc.hugetlb"
 PERTURB = ("MALLOC_PERTURB_", "glibc.malloc.perturb")
-CHECKED_IN = "libc_malloc_debug.so"  # from 2.34 on
 
 
 def mmap_threshold_low(case: Case) -> Iterator[Finding]:
@@ -136,20 +135,23 @@ def tcache_count_set(case: Case) -> Iterator[Finding]:
 
 
 def checked(case: Case) -> Iterator[Finding]:
-    """MALLOC_CHECK_, where it is in force: in libc itself to 2.33 (malloc/hooks.c)."""
+    """MALLOC_CHECK_, where it is in force: in libc itself to 2.33 (malloc/hooks.c), then in
+    libc_malloc_debug.so.
+    """
     setting = _given(case, DEBUGGING)
-    malloc = case.snapshot.mallocs[0]
-    preloaded = any(CHECKED_IN in mapping.name for mapping in case.snapshot.target.mappings)
-    if setting is None or not (malloc.layout.release < (2, 34) or preloaded):
+    mallocs = [m for m in case.snapshot.mallocs if m.debugging or m.layout.release < (2, 34)]
+    if setting is None or not mallocs:
         return
-    chunks = sum(arena.chunks.get(State.IN_USE, 0) for arena in malloc.arenas)
+    arenas = [arena for malloc in mallocs for arena in malloc.arenas]
+    chunks = sum(arena.chunks.get(State.IN_USE, 0) for arena in arenas)
+    longer = chunks * mallocs[0].layout.alignment
     yield Finding(
         "malloc_check",
-        chunks * malloc.layout.alignment,
+        longer,
         f"{setting.name} is set: every block is a byte longer, and all threads share one arena.",
         (f"chunks in use: {chunks:,}",),
         f"{_taken_back(setting)}. It is for debugging.",
-        Worth(chunks * malloc.layout.alignment),
+        Worth(longer),
         in_force=True,
     )
 

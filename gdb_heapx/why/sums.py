@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..heap.states import HELD_FREE, State
+from ..report.model import size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.holders import INSIDE, Holder, holders, together
 from ..snapshots.ledger import ORDER, Ledger, Owned, account
 from ..snapshots.regions import APART, EMPTY, Owner
 from ..snapshots.take import Snapshot
-from .order import SMALLEST
+from .order import SMALLEST, About, Part, spread
 
 LIVE = (State.IN_USE, Owner.MMAPPED)
 SHOWN = 4  # arenas, mappings or threads named as evidence
@@ -130,6 +131,11 @@ class Case:
         kept = trim.kept_partial_page + trim.kept_small_bins + trim.kept_locked
         return max(arena.binned + arena.fast - kept.bytes, 0)
 
+    def named(self, arena: ArenaFigures) -> str:
+        """Return what to call an arena: with its libc, where there are several."""
+        whose = f" of {arena.libc.rpartition('/')[2]}" if len(self.snapshot.libcs) > 1 else ""
+        return f"arena {arena.index}{whose}"
+
     def kept_top(self, arena: ArenaFigures) -> int:
         """Return what malloc_trim leaves at top, with the fast chunks that it merges into it."""
         known = arena.trim.kept_top.resident if arena.trim else None
@@ -137,16 +143,23 @@ class Case:
 
 
 def each_arena(
-    amounts: Iterable[tuple[int, ArenaFigures]], say: Callable[[int, ArenaFigures], str]
+    case: Case,
+    amounts: Iterable[tuple[int, ArenaFigures]],
+    say: Callable[[int, ArenaFigures], str],
 ) -> tuple[str, ...]:
-    """Return a sentence for each of the arenas with most bytes, named with its libc if need be."""
-    pairs = list(amounts)
-    several = len({arena.libc for _, arena in pairs}) > 1
-    ordered = sorted((pair for pair in pairs if pair[0]), key=lambda pair: -pair[0])
-    return tuple(f"{arena_name(a, several)}: {say(amount, a)}" for amount, a in ordered[:SHOWN])
+    """Return a sentence for each of the arenas with most bytes."""
+    ordered = sorted((pair for pair in amounts if pair[0]), key=lambda pair: -pair[0])
+    return tuple(f"{case.named(arena)}: {say(size, arena)}" for size, arena in ordered[:SHOWN])
 
 
-def arena_name(arena: ArenaFigures, several: bool) -> str:
-    """Return what to call an arena where there are several libcs, or one."""
-    whose = f" of {arena.libc.rpartition('/')[2]}" if several else ""
-    return f"arena {arena.index}{whose}"
+def free_at(size: int, arena: ArenaFigures) -> str:
+    """Say of an arena without a thread where it is, and what is free in it."""
+    return f"{arena.address:#x}, {size_text(size)} free"
+
+
+def free_parts(case: Case, arenas: Iterable[ArenaFigures]) -> About:
+    """Return what is free in arenas, in whole pages below their tops and at these: for `about`."""
+    found = list(arenas)
+    below = ((case.reachable(arena), arena) for arena in found)
+    tops = ((case.of(arena, State.TOP), arena) for arena in found)
+    return {**spread(Part.BELOW, below), **spread(Part.TOP, tops)}

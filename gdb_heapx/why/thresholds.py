@@ -31,7 +31,10 @@ def free_would_trim(facts: Facts, malloc: Malloc, arena: ArenaFigures) -> FreeTr
     if arena.main and not at_break(arena.top_end, malloc.program_break, arena.contiguous):
         return FreeTrim(0, "foreign brk" if arena.contiguous else "not contiguous")
     heaps = [heap.ending for heap in arena.heaps]
-    top = next(heap for heap in heaps if heap.address <= arena.top_address < heap.end)
+    holds_top = (heap for heap in heaps if heap.address <= arena.top_address < heap.end)
+    top = next(holds_top, None)
+    if top is None:
+        return FreeTrim(0, "its heap isn't known")
     size = top.end - top.free
     cut = Cut(0, systrim(limits, size)) if arena.main else heap_trim(limits, heaps)
     if gone := cut.bytes + sum(heap.end - heap.address for heap in heaps[len(heaps) - cut.heaps :]):
