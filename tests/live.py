@@ -261,6 +261,29 @@ def _without_residency(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if not k.endswith(IN_MEMORY)}
 
 
+# The rows about pages of files: who else has these mapped changes as processes come and go.
+OF_FILES = ("program and library files", "data files", "the kernel's own", "outside", "data_files")
+
+
+def without_others(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tables without what other processes decide: which pages of files they share."""
+    return [
+        {
+            **each,
+            "rows": [
+                _unshared(row) if OF_FILES.count(row.get("owner", row.get("key"))) else row
+                for row in each["rows"]
+            ],
+            **({"total": _unshared(each["total"])} if "total" in each else {}),
+        }
+        for each in tables
+    ]
+
+
+def _unshared(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k not in ("shared", "private")}
+
+
 def gcore(pid: int, core: Path) -> Path:
     """Save a core of a process with gdb; the process runs on."""
     result = session(f"gcore {core}", target=("-p", pid))

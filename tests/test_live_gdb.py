@@ -344,6 +344,7 @@ def test_bad_input_in_a_shell_gets_the_same_error_and_status_2(mixed, answers, l
 # JSON.
 
 IN_MEMORY = {"resident": "bytes", "swapped": "bytes"}
+SHARED = {"shared": "bytes"}
 PARTS = (
     *("returned_below_top", "returned_top", "already_returned", "kept_top", "kept_tcache"),
     *("kept_partial_page", "kept_small_bins", "kept_locked", "kept_foreign_brk"),
@@ -369,6 +370,7 @@ COLUMNS = {
         "top": "bytes",
         "overhead": "bytes",
         **{f"{s}_{w}": "bytes" for s in ("in_use", "binned", "top") for w in IN_MEMORY},
+        **SHARED,
         **IN_MEMORY,
         "libc": "text",
     },
@@ -424,6 +426,21 @@ COLUMNS = {
         **IN_MEMORY,
         "libc": "text",
     },
+    "pins": {
+        "held": "bytes",
+        "held_resident": "bytes",
+        "held_swapped": "bytes",
+        "chunks": "count",
+        "size": "bytes",
+        "arena": "index",
+        "heap": "address",
+        "kind": "text",
+        "state": "text",
+        "threads": "text",
+        "address": "address",
+        "looks": "text",
+        "libc": "text",
+    },
     "mmapped": {
         "address": "address",
         "size": "bytes",
@@ -431,10 +448,11 @@ COLUMNS = {
         **IN_MEMORY,
         "state": "text",
     },
-    "ledger": {"owner": "text", "arena": "index", "virtual": "bytes", **IN_MEMORY},
+    "ledger": {"owner": "text", "arena": "index", "virtual": "bytes", **SHARED, **IN_MEMORY},
     "trim": {
         "arena": "index",
         "returned": "bytes",
+        "returned_private": "bytes",
         "measured": "bytes",
         **{f"{part}{suffix}": "bytes" for part in PARTS for suffix in ("", "_resident")},
     },

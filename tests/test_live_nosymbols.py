@@ -23,6 +23,7 @@ from live import (
     running,
     table,
     told,
+    without_others,
     without_residency,
 )
 
@@ -56,7 +57,8 @@ def program(request, start_once):
 
 def figures(found):
     """Return reports without the sentences that tell how things were found."""
-    return {c: {k: v for k, v in report.items() if k != "notes"} for c, report in found.items()}
+    told = {c: {k: v for k, v in report.items() if k != "notes"} for c, report in found.items()}
+    return {c: {**report, "tables": without_others(report["tables"])} for c, report in told.items()}
 
 
 @pytest.fixture(scope="module")

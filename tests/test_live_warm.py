@@ -13,7 +13,7 @@ pytestmark = [
 
 LINES = (
     "",
-    "ledger --format csv",
+    "ledger --format csv --columns owner,arena,virtual,resident,swapped",
     "arenas --format json",
     "chunks --limit 5 --bytes",
     "bins --arena 99",

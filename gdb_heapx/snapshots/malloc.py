@@ -67,8 +67,8 @@ class Malloc:
 
     `mmapped_certain` is False where the chunks that were found are not those that mp_ counts, and
     where none were looked for; `mmapped_cached` are those in a tcache, with the bytes of their
-    mappings, `mmapped_amounts` what the mapping of each has (with Search.HEADERS only).
-    `program_break` is libc's view of brk. `debugging` tells the malloc of libc_malloc_debug.so.
+    mappings, `mmapped_amounts` what the mapping of each has. `program_break` is libc's view of brk.
+    `debugging` tells the malloc of libc_malloc_debug.so.
     """
 
     libc: str
@@ -161,8 +161,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         mmapped_certain=mmapped.certain,
         mmapped_cached=reading.mmapped_cached,
         mmapped_amounts=tuple(
-            amount_of(reading.space.residency, chunk.start, chunk.end)
-            for chunk in (mmapped.chunks if scope.search is Search.HEADERS else ())
+            amount_of(reading.space.residency, chunk.start, chunk.end) for chunk in mmapped.chunks
         ),
         parameters=parameters,
         defaults=releases.default_parameters(libc.layout),
