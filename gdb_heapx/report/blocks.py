@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import escape
-from .model import Bar, Dump, Finding, Findings, Notes, Steps, Table, size_text
+from .model import Bar, Dump, Finding, Findings, Notes, Steps, Table, shortened, size_text
 from .notes import sentence
 from .style import BARS, COMMAND, HEADING, NOTE, Style, Tokens, library
 from .tables import GAP, table_tokens
@@ -93,7 +93,9 @@ def _finding_tokens(
     size = how_much(finding)
     size = size if is_reason else size[:1].upper() + size[1:]
     yield from sentence_tokens(HEADING, f"{size}{statement}", style, first, indent)
+    room = max(style.width, 40) - len(indent) - 2
     for line in () if brief else finding.evidence:
+        line = " ".join(shortened(word, room) for word in line.split(" "))  # a file's path
         yield from sentence_tokens(NOTE, line, style, indent + "- ", indent + "  ")
     yield from sentence_tokens(COMMAND, remedy, style, indent + "> ", indent + "  ")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..locate.allocators import what_to_ask
 from ..locate.runtimes import tools_for, whose
-from ..report.model import Finding, counted, shortened, size_text
+from ..report.model import Finding, counted, size_text
 from ..snapshots.holders import Holder
 from ..snapshots.regions import Owner
 from . import breaks
@@ -14,7 +14,6 @@ from .sums import Case
 
 NAMED = 2  # in a sentence
 EVIDENCE = 6
-LONGEST = 72  # characters of a name in a line of evidence
 SHARE = 20  # who has less than one part in so many of it isn't named in a sentence
 
 REMEDIES = {
@@ -78,7 +77,7 @@ def evidence(case: Case) -> tuple[str, ...]:
     sure = not any(malloc.mmapped_lost for malloc in case.snapshot.mallocs)
     least = sum(holder.amount.in_ram for holder in found) // 100
     return tuple(
-        f"{shortened(holder.label, LONGEST)}: {size_text(holder.amount.in_ram)} in "
+        f"{holder.label}: {size_text(holder.amount.in_ram)} in "
         f"{counted(holder.mappings, 'mapping')}{_more(holder, sure)}"
         for holder in found[:EVIDENCE]
         if holder.amount.in_ram >= least
