@@ -43,6 +43,7 @@ from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
 from gdb_heapx.why import arenas, breaks, causes, outside, paging, pins, settings
 from gdb_heapx.why import limits as settings_of_malloc
 from gdb_heapx.why.causes import find_causes
+from gdb_heapx.why.groups import last_alike, leading
 from gdb_heapx.why.sums import Case
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -240,6 +241,19 @@ def cached_pins():
     scene.main.add(FREE, MIB)
     scene.main.add(TCACHE, 1024, scene.cache)
     scene.main.close(PAGE - 1024)
+    return scene
+
+
+def cached_among(number):
+    """End with chunks in use, below each a hole, and below that a cached chunk and a hole."""
+    scene = Scene()
+    scene.main.used_up_to(up(scene.main.cursor + 32, PAGE))
+    for _ in range(number):
+        scene.main.add(FREE, MIB)
+        scene.main.add(TCACHE, 1024, scene.cache)
+        scene.main.add(FREE, MIB)
+        scene.main.add(USED, 64)
+    scene.main.close(up(scene.main.cursor, PAGE) - scene.main.cursor)
     return scene
 
 
@@ -822,6 +836,38 @@ def test_pinned_claims_of_the_last_chunk_no_more_than_down_to_the_next():
     (found,) = (each for each in findings_of(scene) if each.code == "pinned")
     assert found.bytes == 5 * MIB - 2 * PAGE
     assert "hold 900 KiB" in found.evidence[0]
+
+
+def test_the_group_that_is_named_is_of_all_arenas_whose_last_chunks_have_its_size():
+    one, both = Scene().threads(1), Scene().threads(2)
+    for arena in (*one.arenas[1:], *both.arenas[1:]):
+        arena.used_up_to(up(arena.cursor + 32, PAGE))
+        arena.add(FREE, 2 * MIB)
+        arena.add(USED, 64)
+        arena.close(PAGE - 64)
+    each, all_ = (leading(Case(scene.snapshot())) for scene in (one, both))
+    assert each.told.startswith("1 chunk of 64 bytes at the end of arena 1 holds ")
+    assert all_.told.startswith("2 chunks of 64 bytes at the ends of 2 arenas hold ")
+    assert all_.held == 2 * each.held > 2 * MIB
+
+
+def test_a_group_below_what_a_tcache_pins_is_not_said_to_hold_it():
+    """There is one chunk in use; what a thread keeps at the end of the arena holds all above it."""
+    assert not last_alike(Case(cached_pins().snapshot())).held
+
+
+def test_a_last_chunk_alone_holds_no_more_than_down_to_what_a_tcache_keeps():
+    snapshot = cached_among(1).snapshot()
+    (arena,) = snapshot.arenas()
+    assert leading(Case(snapshot)).held == arena.whatif.last.held.in_ram
+    assert 0 < leading(Case(snapshot)).held < MIB
+
+
+def test_of_several_chunks_it_is_said_that_tcaches_hold_something_among_them():
+    snapshot = cached_among(3).snapshot()
+    group = leading(Case(snapshot))
+    assert group.held > 3 * WHOLE
+    assert group.told.startswith("3 chunks of 64 bytes and those in tcaches at the end of arena 0")
 
 
 def test_memory_that_only_tcaches_pin_is_not_said_to_be_pinned_by_chunks_in_use():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -54,13 +54,14 @@ class Group:
     """The last chunks in use of an arena, all of one size: up to one of another size.
 
     `held` is what free() would return if they were gone, with what tcaches and fastbins hold
-    between them.
+    among them; `cached` tells whether tcaches hold something there.
     """
 
     arena: int
     size: int
     chunks: int
     held: Amount
+    cached: bool
 
     @property
     def short(self) -> bool:
@@ -169,9 +170,9 @@ def _heap_pin(endings: Endings, part: Walked, held: Amount) -> Pin:
     )
 
 
-def last_alike(endings: Endings) -> Group | None:
+def last_alike(endings: Endings, last: Pin | None) -> Group | None:
     """Return the last chunks in use of one size; None if there are none, or a thread's tcache lies
-    between them.
+    between them. A single one has nothing among it: it holds what it does as the `last` below top.
     """
     size = endings.parts[-1].tally.tails.last_size
     starts, chunks = endings.starts(is_fast), 0
@@ -186,8 +187,19 @@ def last_alike(endings: Endings) -> Group | None:
         starts[number], chunks = own[0][1] if own else start, chunks + tails.alike
         if own or tails.other is not None:
             break
+    cached = _has_cached(endings, starts)
+    if chunks == 1 and cached:
+        alone = last is not None and last.state is State.IN_USE and last.chunks == 1
+        return Group(endings.arena.index, size, 1, last.held, False) if last and alone else None
     held = endings.by_free(starts, alone=True)
-    return Group(endings.arena.index, size, chunks, held) if chunks else None
+    return Group(endings.arena.index, size, chunks, held, cached) if chunks else None
+
+
+def _has_cached(endings: Endings, starts: Sequence[int]) -> bool:
+    """Tell whether a tcache holds a chunk in some heap from here on."""
+    ends = [(start, part.heap.end) for part, start in zip(endings.parts, starts)]
+    held = endings.caches.holders(endings.arena.index)
+    return any(s <= chunk < e for _, chunks in held for chunk in chunks for s, e in ends)
 
 
 def _tcaches(endings: Endings) -> Iterator[tuple[int, int]]:

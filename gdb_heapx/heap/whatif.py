@@ -47,6 +47,7 @@ def what_if(endings: Endings, holes: Holes) -> WhatIf:
         starts = endings.starts(free)
         return Returned(endings.by_free(starts), endings.by_trim(starts, between))
 
+    last = last_below_top(endings)
     return WhatIf(
         now=returned(is_fast, holes.returned),
         tcaches=returned(_cached, holes.returned + holes.gained),
@@ -55,9 +56,9 @@ def what_if(endings: Endings, holes: Holes) -> WhatIf:
             for lwp in _last_owners(endings)
         },
         above=endings.above(),
-        last=last_below_top(endings),
+        last=last,
         pins=tuple(find_pins(endings)),
-        alike=last_alike(endings),
+        alike=last_alike(endings, last),
     )
 
 

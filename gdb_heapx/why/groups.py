@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,10 +24,12 @@ class Leading(NamedTuple):
 
 
 NONE = Leading(0, "")
+Found = list[tuple[ArenaFigures, Group]]
+FoundInPages = list[tuple[ArenaFigures, PageGroup]]
 
 
 def last_alike(case: Case) -> Leading:
-    """Return the chunks of one size, the last ones in an arena, that hold most below a top."""
+    """Return the chunks of one size, the last ones in their arenas, that hold most below tops."""
     return max(_below_tops(case), default=NONE)
 
 
@@ -40,29 +43,55 @@ def leading(case: Case) -> Leading:
     return max(last_alike(case), of_pages(case))
 
 
+def gained(arena: ArenaFigures) -> int | None:
+    """Return what free() would return if tcaches held nothing of an arena; None if unknown."""
+    it = arena.whatif
+    return None if it is None else it.tcaches.by_free.in_ram - it.now.by_free.in_ram
+
+
 def _below_tops(case: Case) -> Iterator[Leading]:
+    """Yield what the last chunks of each size hold, but where most of it is what tcaches hold."""
+    sizes: dict[int, Found] = defaultdict(list)
     for arena in case.snapshot.arenas():
         group = arena.whatif.alike if arena.whatif else None
-        if group and group.short:
-            held = group.held.in_ram
-            which, where = _named(case, arena, group)
-            holds = f"{'holds' if group.chunks == 1 else 'hold'} {size_text(held)}"
-            told = f"{which} at the end of {where} {holds}"
-            yield Leading(held, told, f"{which} in {where} {holds}")
+        if group and group.short and 2 * (gained(arena) or 0) < group.held.in_ram:
+            sizes[group.size].append((arena, group))
+    for size, found in sizes.items():
+        held = sum(group.held.in_ram for _, group in found)
+        which = _which(sum(group.chunks for _, group in found), size)
+        cached, where = any(g.cached for _, g in found), _where(case, [arena for arena, _ in found])
+        those, tcaches = (" and those in tcaches", " and tcaches") if cached else ("", "")
+        holds = f"{'holds' if _is_one(found) and not cached else 'hold'} {size_text(held)}"
+        ends = "the end" if len(found) == 1 else "the ends"
+        told = f"{which}{those} at {ends} of {where} {holds}"
+        yield Leading(held, told, f"{which}{tcaches} in {where} {holds}")
 
 
 def _in_pages(case: Case) -> Iterator[Leading]:
+    sizes: dict[int, FoundInPages] = defaultdict(list)
     for arena in case.snapshot.arenas():
-        least = "" if arena.pages is None or arena.pages.all else "at least "
         for group in arena.pages.groups if arena.pages else ():
-            held = group.held.in_ram
-            if held and not group.cached:
-                which, where = _named(case, arena, group)
-                keeps = f"{'keeps' if group.chunks == 1 else 'keep'} {least}{size_text(held)}"
-                brief = f"{least}{which} in {where} {keeps}"
-                yield Leading(held, f"{brief} of pages that are mostly free", brief)
+            if group.held.in_ram and not group.cached:
+                sizes[group.size].append((arena, group))
+    for size, found in sizes.items():
+        arenas, held = [arena for arena, _ in found], sum(g.held.in_ram for _, g in found)
+        least = "" if all(a.pages is None or a.pages.all for a in arenas) else "at least "
+        which = f"{least}{_which(sum(group.chunks for _, group in found), size)}"
+        keeps = f"{'keeps' if _is_one(found) else 'keep'} {least}{size_text(held)}"
+        brief = f"{which} in {_where(case, arenas)} {keeps}"
+        yield Leading(held, f"{brief} of pages that are mostly free", brief)
 
 
-def _named(case: Case, arena: ArenaFigures, group: Group | PageGroup) -> tuple[str, str]:
-    """Return which chunks, and where."""
-    return f"{counted(group.chunks, 'chunk')} of {group.size:,} bytes", case.named(arena)
+def _is_one(found: Found | FoundInPages) -> bool:
+    return sum(group.chunks for _, group in found) == 1
+
+
+def _which(chunks: int, size: int) -> str:
+    return f"{counted(chunks, 'chunk')} of {size:,} bytes"
+
+
+def _where(case: Case, arenas: list[ArenaFigures]) -> str:
+    """Name an arena, or count several."""
+    if len(arenas) > 1:
+        return counted(len(arenas), "arena")
+    return case.named(arenas[0])

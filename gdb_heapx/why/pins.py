@@ -9,17 +9,11 @@ from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from .breaks import below_a_gap
-from .groups import leading
+from .groups import gained, leading
 from .order import Part, spread
 from .sums import SHOWN, Case, each_arena
 
 NO_TCACHE = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0 when it starts"
-
-
-def gained(arena: ArenaFigures) -> int | None:
-    """Return what free() would return if tcaches held nothing of an arena; None if unknown."""
-    it = arena.whatif
-    return None if it is None else it.tcaches.by_free.in_ram - it.now.by_free.in_ram
 
 
 def cached_pins(case: Case) -> Iterator[Finding]:
@@ -106,7 +100,8 @@ def _what_pins(case: Case, amount: int, arena: ArenaFigures) -> str:
     more = alike and alike.short and alike.chunks > it.last.chunks
     if alike and more and alike.held.in_ram > it.last.held.in_ram:
         held = size_text(alike.held.in_ram)
-        text += f"; the last {alike.chunks:,} of {alike.size:,} bytes hold {held}"
+        those = " and those in tcaches" if alike.cached else ""
+        text += f"; the last {alike.chunks:,} of {alike.size:,} bytes{those} hold {held}"
     return text
 
 
