@@ -125,7 +125,7 @@ def _scan(space: Space, layout: Layout, place: Stretch) -> Iterator[MmappedChunk
             index += pages
             if chunk:
                 yield chunk
-        address += index * page
+        address += max(index, 1) * page  # none, where a damaged core's mapping ends in a page
         at_once = page if large >= MANY_PAGES else min(4 * at_once, AT_ONCE)
         if at_once > page:  # what nobody has touched has no header
             address = next_touched(space.residency, page, address, place.end)

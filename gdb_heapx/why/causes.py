@@ -25,15 +25,13 @@ def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
     holds more than malloc retains, and who has what isn't malloc's where that is more than both.
     """
     case = Case(snapshot)
-    found = _in_order(case)
-    return found if case.resident_known else tuple(map(_of_address_space, found))
+    return _told(case, _in_order(case))
 
 
 def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
     """Return what of that matters most: order.first_screen."""
     case = Case(snapshot)
-    found = first_screen(_in_order(case), case.whole)
-    return found if case.resident_known else tuple(map(_of_address_space, found))
+    return _told(case, first_screen(_in_order(case), case.whole))
 
 
 def _in_order(case: Case) -> tuple[Finding, ...]:
@@ -43,6 +41,10 @@ def _in_order(case: Case) -> tuple[Finding, ...]:
     if case.outside >= max(case.live, case.retained, case.foreign):
         needed += [each for each in found if each.code == "outside"]
     return in_order(needed, [each for each in found if each not in needed], case.whole)
+
+
+def _told(case: Case, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    return found if case.resident_known else tuple(map(_of_address_space, found))
 
 
 def _of_address_space(finding: Finding) -> Finding:
