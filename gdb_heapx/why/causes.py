@@ -181,7 +181,8 @@ def _thresholds(case: Case) -> str:
 CAUSES: tuple[Cause, ...] = (
     *(settings.mmap_threshold_low, settings.hugetlb, settings.tcache_count_set),
     *(settings.checked, settings.perturbed),
-    *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold, limits.limits_set),
+    *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold),
+    *(limits.mmap_threshold_set, limits.mmap_disabled, limits.top_pad_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(forked.parents_arenas, arenas.idle_arenas, arenas.many_arenas, arenas.other_tops),
     *(_fragmented, _too_small, pins.tcaches, pins.fast),
