@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from properties import tried
 
 from gdb_heapx.heap.counted import without_surplus
-from gdb_heapx.heap.mmapped import MmappedChunk, Stretch, gaps, stretches
+from gdb_heapx.heap.mmapped import MmappedChunk, Stretch, find_mmapped, gaps, stretches
 from gdb_heapx.heap.states import Search
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
@@ -193,6 +193,19 @@ def test_too_many_choices_are_not_tried(number, sizes):
         found.append(MmappedChunk(at, size, at, at + size))
         at += size
     assert without_surplus(found, number // 2, sum(c.mapping for c in found) // 2) is found
+
+
+@pytest.mark.parametrize("more", [8, 16, 24, PAGE - 8])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_mapping_of_a_damaged_core_may_end_within_a_page(more, number):
+    heap = HeapBuilder()
+    heap.mmapped(3 * PAGE)
+    target = heap.target()
+    ((start, size),) = heap.mmaps
+    heap.memory.regions[start + size] = bytearray(PAGE)
+    place = Stretch(start, start + size + more, start + size + more)
+    (chunk,) = find_mmapped(target.space, heap.layout, [place], number, number * size)
+    assert (chunk.start, chunk.end) == (start, start + size)
 
 
 # Where they may lie.

@@ -7,7 +7,7 @@ from operator import eq
 from typing import NamedTuple
 
 from ..errors import MemoryFault
-from ..glibc.layout import FLAGS, IS_MMAPPED, Layout, align_up
+from ..glibc.layout import FLAGS, IS_MMAPPED, Layout, align_down, align_up
 from ..target.mappings import Mapping, merged
 from ..target.pages import SWAPPED
 from ..target.space import Space
@@ -72,6 +72,7 @@ def find_mmapped(
     if not number:
         return []
     found, at = list[MmappedChunk](), 0
+    places = [_whole_pages(place, space.page) for place in places]
     for place in places:
         for chunk in _scan(space, layout, place._replace(start=max(place.start, at))):
             found.append(chunk)
@@ -81,6 +82,12 @@ def find_mmapped(
         found += [chunk for place in rest for chunk in _scan_deep(space, layout, place)]
         found.sort()
     return found
+
+
+def _whole_pages(place: Stretch, page: int) -> Stretch:
+    """Return a stretch without parts of pages, which a core has that is damaged."""
+    start = align_up(place.start, page)
+    return place._replace(start=start, end=max(align_down(place.end, page), start))
 
 
 def gaps(place: Stretch, found: Sequence[MmappedChunk]) -> Iterator[Stretch]:

@@ -72,11 +72,16 @@ def other_allocators(target: Target, libc: Libc, unused: bool) -> tuple[str, ...
         file = base_name(image.path)
         if image is libc.image or file.startswith(DEBUG_MALLOC):
             continue
-        known = next((a.name for a in ALLOCATORS if file.startswith(a.library)), None)
+        known = named_allocator(file)
         if known is None and image.function("malloc") is not None:
             known = known_allocator(image) or (f"the malloc of {file}" if unused else None)
         names.add(known)
     return tuple(sorted(name for name in names if name))
+
+
+def named_allocator(file: str) -> str | None:
+    """Return the allocator that a library is by its name, None if it isn't a known one."""
+    return next((each.name for each in ALLOCATORS if file.startswith(each.library)), None)
 
 
 def known_allocator(image: Image) -> str | None:

@@ -86,15 +86,12 @@ def _pool_size(space: Space, address: int) -> int | None:
 
 def zend_chunks(space: Space, _image: Image, mappings: Sequence[Mapping]) -> Spans:
     """Yield the chunks of PHP's Zend MM: a ring of them, each with a pointer to the same heap."""
-    word = space.word
     for mapping in mappings:
-        found = (
-            (at, _is_zend_chunk(space, at, word)) for at in _headers(space, mapping, ZEND_CHUNK)
-        )
+        found = ((at, _is_zend_chunk(space, at)) for at in _headers(space, mapping, ZEND_CHUNK))
         yield from _runs(found, ZEND_CHUNK)
 
 
-def _is_zend_chunk(space: Space, address: int, word: int) -> bool | None:
+def _is_zend_chunk(space: Space, address: int) -> bool | None:
     words = _words(space, address, 3)
     if words is None:
         return None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..target.images import Image, base_name
 from ..target.mappings import Mapping, merged, outside
 from ..target.target import Target
-from .allocators import ALLOCATORS, Allocator, known_allocator
+from .allocators import ALLOCATORS, known_allocator, named_allocator, what_to_ask
 from .loader import OF_GLIBC
 from .own_heaps import (
     Finder,
@@ -65,8 +65,8 @@ RUNTIMES = (
         *("PHP", r"php|libphp|mod_php", "_emalloc"),
         *("PHP's Zend MM", zend_chunks, "PHP's"),
         "memory_get_usage(), and with true, in the program tell how full it is. gc_mem_caches() "
-        "returns what is free. USE_ZEND_ALLOC=0 when it starts makes it malloc's, "
-        "so that heapx sees into it.",
+        "returns what is free. USE_ZEND_ALLOC=0 when it starts makes it malloc's, so that heapx "
+        "sees into it.",
     ),
     Runtime(
         *("V8", r"(lib)?node|libv8|d8", "_ZN2v87Isolate3NewERKNS0_12CreateParamsE"),
@@ -159,12 +159,8 @@ def loaded_allocators(target: Target, present: Iterable[Present]) -> tuple[str, 
         file = base_name(image.path)
         if OF_GLIBC.match(file) or image in runtimes or not _is_code(image):
             continue
-        names.add(_named(file) or known_allocator(image))
+        names.add(named_allocator(file) or known_allocator(image))
     return tuple(sorted(name for name in names if name))
-
-
-def _named(file: str) -> str | None:
-    return next((each.name for each in ALLOCATORS if file.startswith(each.library)), None)
 
 
 def _is_code(image: Image) -> bool:
@@ -189,9 +185,5 @@ def tools_for(memory: str) -> str | None:
     own = next((r for r in RUNTIMES if memory == r.memory or (r.whose and r.whose in memory)), None)
     if own:
         return own.tools
-    other = _allocator_of(memory)
-    return f"Ask {other.name}: {other.statistics}." if other else None
-
-
-def _allocator_of(memory: str) -> Allocator | None:
-    return next((each for each in ALLOCATORS if f"{each.name}'s" in memory), None)
+    names = (each.name for each in ALLOCATORS if f"{each.name}'s" in memory)
+    return next(map(what_to_ask, names), None)

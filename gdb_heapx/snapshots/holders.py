@@ -89,9 +89,7 @@ def _at_most(lost: Amount, amount: Amount) -> Amount:
     if None in (lost.resident, lost.swapped, amount.resident, amount.swapped):
         return Amount(min(lost.bytes, amount.bytes), None, None)
     ram, swap, neither = map(min, _parts(lost), _parts(amount))
-    whole = ram == amount.resident or amount.shared in (0, amount.resident)
-    shared = min(ram, amount.shared) if whole and amount.shared is not None else None
-    return Amount(ram + swap + neither, ram, swap, shared)
+    return Amount(ram + swap + neither, ram, swap, amount.shared_of(ram))
 
 
 def _parts(amount: Amount) -> tuple[int, int, int]:

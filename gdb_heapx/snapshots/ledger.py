@@ -116,17 +116,13 @@ def _with_lost(entries: list[Entry], malloc: Malloc, mapped: bool) -> list[Entry
 
 
 def _at_most(size: int, amount: Amount) -> Amount:
-    """Return `size` bytes of an amount, those in memory first.
-
-    Of a part of these it is unknown which are shared, unless all are, or none.
-    """
+    """Return `size` bytes of an amount, those in memory first."""
     taken = min(size, amount.bytes)
     if amount.resident is None or amount.swapped is None:
         return Amount(taken, None, None)
     resident = min(size, amount.resident)
-    whole = resident == amount.resident or amount.shared in (0, amount.resident)
-    shared = min(resident, amount.shared) if whole and amount.shared is not None else None
-    return Amount(taken, resident, min(size - resident, amount.swapped), shared)
+    swapped = min(size - resident, amount.swapped)
+    return Amount(taken, resident, swapped, amount.shared_of(resident))
 
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:

@@ -73,8 +73,7 @@ def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> 
     """Return regions that fill every mapping; OverlapError where two spans overlap.
 
     What no span covers belongs to whom the mapping belongs to: `programs` are the names of files
-    that aren't data. Where the mappings aren't known, the
-    spans are all there is.
+    that aren't data. Where the mappings aren't known, the spans are all there is.
     """
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
     if not space.mappings:  # a remote process: only what is malloc's is known

@@ -57,6 +57,14 @@ class Amount:
         """Bytes in RAM that no other process has mapped; None where that is unknown."""
         return None if self.resident is None or self.shared is None else self.resident - self.shared
 
+    def shared_of(self, resident: int) -> int | None:
+        """Return how much is shared of a part of what is in RAM; None where that can't be told: all
+        is, or none, or it is the whole.
+        """
+        if resident == self.resident or self.shared in (0, self.resident):
+            return None if self.shared is None else min(resident, self.shared)
+        return None
+
     @property
     def possible(self) -> bool:
         """Whether there can be so much: nothing is negative, nor more in memory than there is."""

@@ -26,15 +26,13 @@ def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
     tcaches where they alone pin nearly all.
     """
     case = Case(snapshot)
-    found = _in_order(case)
-    return found if case.resident_known else tuple(map(_of_address_space, found))
+    return _told(case, _in_order(case))
 
 
 def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
     """Return what of that matters most: order.first_screen."""
     case = Case(snapshot)
-    found = first_screen(_in_order(case), case.whole)
-    return found if case.resident_known else tuple(map(_of_address_space, found))
+    return _told(case, first_screen(_in_order(case), case.whole))
 
 
 def _in_order(case: Case) -> tuple[Finding, ...]:
@@ -47,6 +45,10 @@ def _in_order(case: Case) -> tuple[Finding, ...]:
     most = max((each.bytes or 0 for each in found), default=0)
     needed += [e for e in found if e.code == "cached_pins" and 5 * (e.bytes or 0) >= 4 * most]
     return in_order(needed, [each for each in found if each not in needed], case.whole)
+
+
+def _told(case: Case, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    return found if case.resident_known else tuple(map(_of_address_space, found))
 
 
 def _of_address_space(finding: Finding) -> Finding:
@@ -183,7 +185,8 @@ def _thresholds(case: Case) -> str:
 CAUSES: tuple[Cause, ...] = (
     *(settings.mmap_threshold_low, settings.hugetlb, settings.tcache_count_set),
     *(settings.checked, settings.perturbed),
-    *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold, limits.limits_set),
+    *(pins.cached_pins, _returnable, pins.pinned, limits.trim_threshold),
+    *(limits.mmap_threshold_set, limits.mmap_disabled, limits.top_pad_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(forked.parents_arenas, arenas.idle_arenas, arenas.many_arenas, arenas.other_tops),
     *(_fragmented, _too_small, pins.tcaches, pins.fast),

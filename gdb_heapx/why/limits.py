@@ -73,51 +73,63 @@ def _kept_by_threshold(case: Case, malloc: Malloc, arena: ArenaFigures) -> bool:
     return bool(arena.top) and trim.reason == "below trim_threshold"
 
 
-def limits_set(case: Case) -> Iterator[Finding]:
-    """Settings of the user that work against giving memory back."""
+def mmap_threshold_set(case: Case) -> Iterator[Finding]:
+    """Large blocks that come from arenas because the user set mmap_threshold higher."""
     for malloc in case.snapshot.mallocs:
-        parameters, given = malloc.parameters, case.environment
-        threshold, pad = parameters["mmap_threshold"], parameters["top_pad"]
+        threshold, given = malloc.parameters["mmap_threshold"], case.environment
         origin = source_of(malloc, "mmap_threshold", given)
-        if threshold > DEFAULT_MMAP_THRESHOLD and origin != BY_FREE:
-            yield Finding(
-                "mmap_threshold_set",
-                _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
-                f"mmap_threshold is {size_text(threshold)}, {_by(origin)}: smaller blocks come "
-                "from arenas. Those keep them: it is the wrong way round for this problem.",
-                _large(malloc),
-                f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a "
-                f"mapping of their own, and free() unmaps them, for a system call. {AT_MOST}",
-                _worth_of_large(case, malloc),
-                in_force=_by_user(origin),
-                about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
-            )
-        if parameters["n_mmaps_max"] == 0:
-            yield Finding(
-                "mmap_disabled",
-                _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
-                "M_MMAP_MAX is 0: all blocks come from arenas, which keep them.",
-                _large(malloc),
-                f"{undo(malloc, 'n_mmaps_max', given)}. Large blocks then get a mapping of their "
-                f"own, and free() unmaps them. {AT_MOST}",
-                _worth_of_large(case, malloc),
-                in_force=True,
-                about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
-            )
-        if pad > DEFAULT_TOP_PAD:
-            tops = [(min(case.of(arena, State.TOP), pad), arena) for arena in malloc.arenas]
-            tops = [(size, arena) for size, arena in tops if size > DEFAULT_TOP_PAD]
-            yield Finding(
-                "top_pad_set",
-                sum(amount for amount, _ in tops),
-                f"top_pad is {size_text(pad)}, {_by(source_of(malloc, 'top_pad', given))}: free() "
-                "leaves up to that much at an arena's top.",
-                each_arena(case, tops, lambda amount, arena: f"{size_text(amount)} at its top"),
-                f"{undo(malloc, 'top_pad', given)}. The price is more system calls.",
-                Worth(_free(case, malloc), likely=sum(amount for amount, _ in tops)),
-                in_force=True,
-                about=spread(Part.TOP, tops),
-            )
+        if threshold <= DEFAULT_MMAP_THRESHOLD or origin == BY_FREE:
+            continue
+        yield Finding(
+            "mmap_threshold_set",
+            _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
+            f"mmap_threshold is {size_text(threshold)}, {_by(origin)}: smaller blocks come from "
+            "arenas. Those keep them: it is the wrong way round for this problem.",
+            _large(malloc),
+            f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a mapping "
+            f"of their own, and free() unmaps them, for a system call. {AT_MOST}",
+            _worth_of_large(case, malloc),
+            in_force=_by_user(origin),
+            about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
+        )
+
+
+def mmap_disabled(case: Case) -> Iterator[Finding]:
+    """Large blocks that come from arenas because the user allows no mappings."""
+    for malloc in case.snapshot.mallocs:
+        if malloc.parameters["n_mmaps_max"]:
+            continue
+        yield Finding(
+            "mmap_disabled",
+            _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
+            "M_MMAP_MAX is 0: all blocks come from arenas, which keep them.",
+            _large(malloc),
+            f"{undo(malloc, 'n_mmaps_max', case.environment)}. Large blocks then get a mapping of "
+            f"their own, and free() unmaps them. {AT_MOST}",
+            _worth_of_large(case, malloc),
+            in_force=True,
+            about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
+        )
+
+
+def top_pad_set(case: Case) -> Iterator[Finding]:
+    """What a top_pad that the user set keeps at the tops of arenas."""
+    for malloc in case.snapshot.mallocs:
+        pad, given = malloc.parameters["top_pad"], case.environment
+        tops = [(min(case.of(arena, State.TOP), pad), arena) for arena in malloc.arenas]
+        tops = [(size, arena) for size, arena in tops if size > DEFAULT_TOP_PAD]
+        size = sum(amount for amount, _ in tops)
+        yield Finding(
+            "top_pad_set",
+            size,
+            f"top_pad is {size_text(pad)}, {_by(source_of(malloc, 'top_pad', given))}: free() "
+            "leaves up to that much at an arena's top.",
+            each_arena(case, tops, lambda amount, arena: f"{size_text(amount)} at its top"),
+            f"{undo(malloc, 'top_pad', given)}. The price is more system calls.",
+            Worth(_free(case, malloc), likely=size),
+            in_force=True,
+            about=spread(Part.TOP, tops),
+        )
 
 
 def _free_from(malloc: Malloc, smallest: int) -> int:

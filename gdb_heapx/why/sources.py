@@ -15,10 +15,8 @@ DEFAULT, BY_FREE, MALLOPT, UNTOLD = "default", "raised by a free", "mallopt", "u
 WHEN = " when it starts"  # of what only a restart can change
 WITH_A_LIMIT = "set with a limit"
 
-DEBUGGING = (
-    "MALLOC_CHECK_",
-    "glibc.malloc.check",
-)  # what malloc/malloc-debug.c took over in 2.34
+# What malloc/malloc-debug.c took over in 2.34.
+DEBUGGING = ("MALLOC_CHECK_", "glibc.malloc.check")
 ULONG_MAX = (1 << 64) - 1
 MOST_DIGITS = 22  # of a number up to ULONG_MAX, in base 8; Python refuses to read thousands
 LIMITS = ("trim_threshold", "top_pad", "mmap_threshold", "n_mmaps_max")  # they end its raising
