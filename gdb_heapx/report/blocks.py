@@ -105,8 +105,11 @@ def how_much(finding: Finding) -> str:
     worth = finding.worth
     if worth is None:
         return "" if finding.bytes is None else f"{size_text(finding.bytes)}: "
-    likely = "" if worth.likely is None else f", likely {size_text(worth.likely)}"
-    return f"{'' if worth.exact else 'at most '}{size_text(worth.bytes)}{likely}: "
+    size, likely = size_text(worth.bytes), ""
+    if worth.likely is not None:
+        expected = size_text(worth.likely)
+        likely = f", likely {'all of it' if expected == size else expected}"
+    return f"{'' if worth.exact else 'at most '}{size}{likely}: "
 
 
 def _first_sentence(text: str) -> str:

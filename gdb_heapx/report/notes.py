@@ -153,9 +153,13 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"PSS was {before:,} bytes and is {after:,}: pages that other processes share stay in RAM."
     ),
     "pins_together": lambda free, trim, pins: (
-        f"Without all of these free() would return {size_text(free)} (top, heap). Apart from that, "
-        f"without the {counted(pins, 'pin')} of pages malloc_trim(0) would return "
-        f"{size_text(trim)} more."
+        f"Without all of these free() would return {size_text(free)} (top, heap)."
+        + (
+            f" Apart from that, without the {counted(pins, 'pin')} of pages malloc_trim(0) would "
+            f"return {size_text(trim)} more."
+            if pins
+            else ""
+        )
     ),
     # What isn't known, or not for certain.
     "pins_unknown": lambda arenas: (

@@ -37,14 +37,14 @@ def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
 
 def _in_order(case: Case) -> tuple[Finding, ...]:
     needed = [*other_allocator(case), *_live(case)]
-    causes = CAUSES if case.snapshot.mallocs else ()
-    found = [finding for cause in causes for finding in cause(case)]
+    found = [finding for cause in CAUSES for finding in cause(case)]
     found = [each for each in found if (each.bytes or 0) >= SMALLEST]
     if case.outside >= max(case.live, case.retained, case.foreign):
         needed += [each for each in found if each.code == "outside"]
     most = max((each.bytes or 0 for each in found), default=0)
-    needed += [e for e in found if e.code == "cached_pins" and 5 * (e.bytes or 0) >= 4 * most]
-    return in_order(needed, [each for each in found if each not in needed], case.whole)
+    alone = [e for e in found if e.code == "cached_pins" and 5 * (e.bytes or 0) >= 4 * most]
+    others = [each for each in found if each not in (*needed, *alone)]
+    return in_order(needed, others, case.whole, alone)
 
 
 def _told(case: Case, found: tuple[Finding, ...]) -> tuple[Finding, ...]:

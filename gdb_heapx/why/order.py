@@ -36,18 +36,20 @@ def spread(part: Part, amounts: Iterable[tuple[int, ArenaFigures]]) -> About:
 class Rank(Enum):
     """What is told before what: by what is known of a remedy's worth."""
 
-    SETTING = 0  # in force, and it makes it worse
-    NEEDED = 1  # to understand all others
-    PROVEN = 2
-    BOUNDED = 3
-    UNKNOWN = 4
+    ALONE = 0  # nothing else keeps nearly all of it
+    SETTING = 1  # in force, and it makes it worse
+    NEEDED = 2  # to understand all others
+    PROVEN = 3
+    BOUNDED = 4
+    UNKNOWN = 5
 
 
 def in_order(
-    needed: Iterable[Finding], others: Iterable[Finding], whole: int
+    needed: Iterable[Finding], others: Iterable[Finding], whole: int, alone: Iterable[Finding] = ()
 ) -> tuple[Finding, ...]:
-    """Return the findings, those that tell first: settings that make it worse, what is `needed` to
-    understand all others, and then by what the remedy is proven to give.
+    """Return the findings, those that tell first: what `alone` keeps nearly all, settings that make
+    it worse, what is `needed` to understand all others, and then by what the remedy is proven to
+    give.
 
     What is only bounded never stands before what is proven, and then comes what can't be computed,
     by the bytes at stake. Of nearly as many bytes the first one goes first: causes are listed with
@@ -56,6 +58,7 @@ def in_order(
     """
     ranked = [(Rank.SETTING if each.in_force else Rank.NEEDED, each) for each in needed]
     ranked += [(_rank(each), each) for each in others]
+    ranked += [(Rank.ALONE, each) for each in alone]
     found: list[Finding] = []
     for small in (False, True):
         for rank in Rank:
