@@ -13,6 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 from heapbuilder import usual, with_pages_at_random
+from hypothesis import given
+from hypothesis import strategies as st
 from sessions import report_of
 
 from gdb_heapx.commands import load_commands
@@ -22,7 +24,17 @@ from gdb_heapx.heap.trim import Trim
 from gdb_heapx.report import render
 from gdb_heapx.report.arrange import told_apart
 from gdb_heapx.report.blocks import BLOCKS, Shown
-from gdb_heapx.report.model import Column, Kind, Notes, Report, Schema, Steps, Table, total
+from gdb_heapx.report.model import (
+    Column,
+    Kind,
+    Notes,
+    Report,
+    Schema,
+    Steps,
+    Table,
+    shortened,
+    total,
+)
 from gdb_heapx.report.notes import note
 from gdb_heapx.report.render import FORMATS, Context
 from gdb_heapx.report.style import Style, library
@@ -204,6 +216,18 @@ def test_the_middle_of_a_long_name_is_left_out_so_that_the_table_fits(width):
     assert name.startswith(start)
     assert name.endswith(end)
     assert lines[1].split() == ["#", "short", "7"]
+
+
+@given(st.text("ab", max_size=90), st.integers(12, 90), st.integers(12, 90))
+def test_what_is_shortened_twice_lacks_one_piece(text, first, second):
+    once = shortened(text, first)
+    twice = shortened(once, second)
+    assert len(twice) == min(len(text), first, second)
+    start, cut, end = twice.partition("…")
+    assert text.startswith(start)
+    assert text.endswith(end)
+    assert "…" not in end
+    assert bool(cut) == (len(text) > min(first, second))
 
 
 def test_a_name_that_fits_is_shown_whole_and_json_has_it_in_any_case():

@@ -300,10 +300,13 @@ def size_text(size: int) -> str:
 
 
 def shortened(text: str, room: int) -> str:
-    """Return text in so many characters: without its middle, if it has more."""
+    """Return text in so many characters: without its middle, if it has more; where it lacks some
+    already, without more of that.
+    """
     if len(text) <= room:
         return text
-    end = room // 2
+    _, cut, tail = text.partition("…")
+    end = len(tail) if cut and len(tail) < room - 1 else room // 2
     return f"{text[: room - end - 1]}…{text[len(text) - end :]}"
 
 

@@ -17,7 +17,7 @@ from .take import Snapshot
 # What isn't outside of malloc.
 INSIDE = (*MALLOC, *EMPTY, Owner.HEAP, Owner.UNKNOWN, Owner.SBRK, *APART)
 UNNAMED = "unnamed anonymous memory"
-LONGEST = 32  # characters of a file's name in a sentence
+LONGEST = 24  # characters of a file's name in a sentence
 SHARED_ANONYMOUS = "shared anonymous memory"
 
 
