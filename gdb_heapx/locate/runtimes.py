@@ -21,7 +21,16 @@ from .own_heaps import (
     zend_chunks,
 )
 
-CALL = ("malloc_trim(0) in the program", "")
+
+class TrimCall(NamedTuple):
+    """How malloc_trim(0) is called, where, and what more must be known of that."""
+
+    call: str = "malloc_trim(0)"
+    where: str = " in the program"
+    more: str = ""
+
+
+CALL = TrimCall()
 
 
 class Runtime(NamedTuple):
@@ -30,7 +39,7 @@ class Runtime(NamedTuple):
     `files` are the names that its program or library has, as a regular expression, and `symbol` is
     exported by it alone. `memory` is what `find` finds, None where nothing tells that. Other memory
     is likely `whose`, unless that is None. `tools` go on from there. `trim` is how
-    malloc_trim(0) is called in it, and what more must be known of that.
+    malloc_trim(0) is called in it.
     """
 
     name: str
@@ -40,7 +49,7 @@ class Runtime(NamedTuple):
     find: Finder
     whose: str | None
     tools: str
-    trim: tuple[str, str] = CALL
+    trim: TrimCall = CALL
 
 
 RUNTIMES = (
@@ -50,7 +59,7 @@ RUNTIMES = (
         "sys._debugmallocstats() in the program tells how full it is, tracemalloc who allocates. "
         "PYTHONMALLOC=malloc when it starts makes it malloc's, so that heapx sees into "
         "it.",
-        ("ctypes.CDLL(None).malloc_trim(0) in it", ""),
+        TrimCall("ctypes.CDLL(None).malloc_trim(0)", " in it"),
     ),
     Runtime(
         *("PHP", r"php|libphp|mod_php", "_emalloc"),
@@ -71,7 +80,7 @@ RUNTIMES = (
         "jcmd PID GC.heap_info tells how full the heap is. jcmd PID VM.native_memory tells "
         "of the rest, if it was started with -XX:NativeMemoryTracking=summary. -Xmx limits the "
         "heap. jcmd PID System.trim_native_heap is a malloc_trim.",
-        ("jcmd PID System.trim_native_heap", "JDK 17.0.9 has it, and 18 and newer."),
+        TrimCall("jcmd PID System.trim_native_heap", "", "JDK 17.0.9 has it, and 18 and newer."),
     ),
     Runtime(
         *("Go", r"", "crosscall2"),
@@ -84,7 +93,7 @@ RUNTIMES = (
         *("Ruby's heap pages", ruby_pages, "Ruby's"),
         "GC.stat and ObjectSpace.count_objects_size in the program tell how full it is. "
         "GC.compact lets pages become free.",
-        ("Process.warmup in it", "Ruby 3.3 and newer have it; it collects garbage, too."),
+        TrimCall("Process.warmup", " in it", "Ruby 3.3 and newer have it; it collects, too."),
     ),
 )
 
@@ -169,10 +178,8 @@ def whose(names: Iterable[str]) -> str | None:
     return " or ".join(each for each in found if each) or None
 
 
-def how_to_trim(names: Container[str]) -> tuple[str, str]:
-    """Return how malloc_trim(0) is called in a program with these runtimes, and what more must be
-    known of that.
-    """
+def how_to_trim(names: Container[str]) -> TrimCall:
+    """Return how malloc_trim(0) is called in a program with these runtimes."""
     own = (each.trim for each in RUNTIMES if each.name in names and each.trim is not CALL)
     return next(own, CALL)
 

@@ -29,15 +29,14 @@ def would_return(case: Case) -> str:
 def how_to_trim(case: Case) -> str:
     """Say where to call malloc_trim(0), and at which price."""
     price = "It locks each arena in turn, and memory that is used again is faulted in again."
+    call, place, more = how_to_call(case.snapshot.runtimes)
+    price = " ".join(filter(None, (more, price)))
     if _private(case) is None:
-        how, more = how_to_call(case.snapshot.runtimes)
-        return " ".join(
-            filter(None, (f"heapx trim --now, or {how} at a quiet moment.", more, price))
-        )
+        return f"heapx trim --now, or {call}{place} at a quiet moment. {price}"
     parent = case.snapshot.target.parent
     where = f"the parent, process {parent.pid}," if parent else "the parent"
     return (
-        f"malloc_trim(0) in {where} before it forks. Its children then begin without this memory. "
+        f"{call} in {where} before it forks. Its children then begin without this memory. "
         f"Now it takes heapx trim --now in each process that shares it. {price}"
     )
 
