@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -162,9 +163,12 @@ def test_of_a_program_without_glibc_the_whole_is_told_and_what_serves_it(not_gli
 
 
 def test_a_program_in_a_language_that_has_no_long(mixed):
-    result = gdb("set language go", "heapx check", "heapx arenas", target=("-p", mixed.pid))
+    lines = ("set language go", "heapx check", "p $_heapx_in_use()", "show language")
+    result = gdb(*lines, target=("-p", mixed.pid))
     assert "Traceback" not in result.err
     assert "checks hold" in result.out
+    assert re.search(r"^\$1 = [1-9]\d+$", result.out, re.M)
+    assert 'is "go"' in result.out
 
 
 def test_a_program_without_glibc_in_an_own_gdb(not_glibc):

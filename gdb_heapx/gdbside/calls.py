@@ -76,7 +76,8 @@ def _called(addresses: Sequence[int], argument: int) -> tuple[list[int], str | N
     """Return what functions return, as far as they do, and what gdb says where one doesn't."""
     results: list[int] = []
     try:
-        with setting("scheduler-locking", "on"), _signals_passed(), _breakpoints_off():
+        one_thread, in_c = setting("scheduler-locking", "on"), setting("language", "c")
+        with one_thread, in_c, _signals_passed(), _breakpoints_off():
             for address in addresses:
                 line = f"((int (*)(unsigned long)) {address})({argument})"
                 results.append(int(gdb.parse_and_eval(line)))

@@ -13,7 +13,7 @@ from ..inventory.chunk import IN_USE, Chunk
 from ..report.notes import sentence
 from ..snapshots.malloc import Scope
 from .session import GdbSession
-from .values import address_of
+from .values import address_of, setting
 
 COUNTED = Scope(search=Search.NONE)
 OUTSIDE = -1  # the arena of what is in none
@@ -117,7 +117,8 @@ class _Function(gdb.Function):
         except gdb.error as error:
             raise gdb.GdbError(f"${self._name} needs an address: {error}") from None
         if isinstance(value, int) and value >= 0:
-            return gdb.Value(value).cast(gdb.lookup_type("unsigned long"))
+            with setting("language", "c"):  # others have no such type, or call it otherwise
+                return gdb.Value(value).cast(gdb.lookup_type("unsigned long"))
         return value
 
 
