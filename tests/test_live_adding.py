@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import textwrap
 
@@ -140,8 +141,8 @@ def test_a_cause_that_is_added_is_found(copy, start):
     process = start("arenas", "5")
     file = copy / "gdb_heapx" / "why" / "causes.py"
     insert(file, "CAUSES: tuple[", example("A cause", "-> Iterator[Finding]") + "\n\n")
-    named = re.findall(r"`(_stacks, )(_outside)`", PAGE)[0]
-    file.write_text(file.read_text().replace(f"{named[1]}),", f"{''.join(named)}),"))
+    last, added = re.findall(r"`(outside)(, _stacks)`", PAGE)[0]
+    file.write_text(file.read_text().replace(f" {last}),\n)", f" {last}{added}),\n)"))
     found = json.loads(in_copy(copy, process.pid, "why", "--format", "json"))["findings"]
     (stacks,) = (each for each in found if each["code"] == "stacks")
     ledger = table(look(process.pid, "ledger"))
@@ -149,6 +150,32 @@ def test_a_cause_that_is_added_is_found(copy, start):
     assert stacks["bytes"] == size > 64 << 10
     threads = os.listdir(f"/proc/{process.pid}/task")
     assert stacks["statement"].startswith(f"the stacks of {len(threads)} threads.")
+
+
+# A runtime.
+
+
+MAPPING = """
+#include <sys/mman.h>
+int luaJIT_setmode(void) { return 1; }
+void *map(unsigned long size) { return mmap(0, size, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }
+"""
+
+
+def test_a_runtime_that_is_added_likely_has_what_is_nobody_s(copy, start, tmp_path):
+    library = tmp_path / "libluajit-5.1.so.2"
+    make = ("cc", "-x", "c", "-shared", "-fPIC", "-o", library, "-")
+    subprocess.run(make, input=MAPPING, text=True, check=True)
+    process = start("outside", "loaded", env={"HEAPX_LIBRARY": str(library)})
+    entry = textwrap.indent(example("A runtime", "Runtime("), "    ")
+    insert(copy / "gdb_heapx" / "locate" / "runtimes.py", ")\n\n\nclass Claim", entry)
+    report = json.loads(in_copy(copy, process.pid, "ledger", "--outside", "--format", "json"))
+    (row,) = (row for row in table(report, "outside") if row["name"] == "LuaJIT's")
+    assert row["likely"]
+    assert row["resident"] >= 8 << 20
+    found = json.loads(in_copy(copy, process.pid, "why", "--format", "json"))["findings"]
+    (outside,) = (each for each in found if each["code"] == "outside")
+    assert 'collectgarbage("count")' in outside["remedy"]
 
 
 # A format.
@@ -189,6 +216,7 @@ def test_every_example_of_the_page_is_one_that_is_tried():
         "print_layout.py",
         "@command(",
         "class Largest",
+        "Runtime(",
         "[Finding]",
         "_tsv",
     )
