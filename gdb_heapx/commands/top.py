@@ -77,7 +77,7 @@ TOPS = Schema(
         Column("pin", Kind.ADDRESS, of=_of_pin("address")),
         Column("pin_size", Kind.BYTES, DATA_ONLY, exact=True, of=_of_pin("size")),
         Column("pin_chunks", Kind.COUNT, DATA_ONLY, of=_of_pin("chunks")),
-        Column("pin_state", Kind.TEXT, title="state", absent="-", of=_state),
+        Column("pin_state", Kind.TEXT, rank=1, title="state", absent="-", of=_state),
         Column("pin_threads", Kind.TEXT, DATA_ONLY, absent="-", of=_threads),
         Column("held", Kind.BYTES, DATA_ONLY, "holds", of=_of_pin("held.bytes")),
         Column("held_resident", Kind.BYTES, title="holds", of=_of_pin("held.resident")),
@@ -121,8 +121,9 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     if snapshot.target.no_residency is not None:
         table = table.but("held_resident", rank=DATA_ONLY).but("held", rank=ALWAYS)
     environment = snapshot.target.environment
-    limits = tuple(thresholds(malloc, environment) for malloc in snapshot.mallocs)
-    notes = Notes((*limits, *usual_notes(snapshot)))
+    limits = [thresholds(malloc, environment) for malloc in snapshot.mallocs]
+    once = [each for i, each in enumerate(limits) if each not in limits[:i]]
+    notes = Notes((*once, *usual_notes(snapshot)))
     return Report((table.of(found), notes, Steps(_largest_pin(chosen))), snapshot.problems)
 
 
