@@ -36,6 +36,7 @@ from gdb_heapx.heap.states import State
 from gdb_heapx.report.model import Finding, size_text
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.regions import Owner
+from gdb_heapx.snapshots.rest import VARIABLES
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
@@ -818,6 +819,11 @@ EVIDENCE = [
 ]
 
 
+def test_no_evidence_is_of_nothing():
+    for name in ("small pieces", "edges"):
+        assert len(finding(name, "fragmented").evidence) == 1
+
+
 @pytest.mark.parametrize(("name", "code", "line"), EVIDENCE)
 def test_the_evidence_names_figures_and_addresses(name, code, line):
     assert [each for each in finding(name, code).evidence if line in each]
@@ -891,7 +897,7 @@ def test_memory_that_only_tcaches_pin_is_not_said_to_be_pinned_by_chunks_in_use(
         ("jemalloc", "other_allocator", ("jemalloc serves malloc", "says nothing about it")),
         ("arenas", "many_arenas", ("3 arenas",)),
         ("fast", "fast", ("600 chunks",)),
-        ("mmapped", "mmapped", ("1 block",)),
+        ("mmapped", "mmapped", ("1 block with a mapping of its own",)),
         ("tcache", "tcaches", ("1 thread",)),
         ("an idle arena", "idle_arenas", ("1 arena",)),
     ],
@@ -984,6 +990,18 @@ def test_of_a_long_path_json_has_all_and_text_the_end():
     assert "…" in text
     found = json.loads(answer("why --format json", snapshot).text)["findings"]
     assert any(9 * "/srv" + "/repo.git" in line for line in found[0]["evidence"])
+
+
+def test_for_static_variables_the_remedy_is_no_search_for_mmap():
+    snapshot = Scene().more(4 * MIB).snapshot()
+    named = [
+        replace(r, span=replace(r.span, name=VARIABLES)) if r.mapping.start == FAR else r
+        for r in snapshot.regions
+    ]
+    (found,) = find_causes(replace(snapshot, regions=tuple(named)))
+    assert "static variables (.bss)" in found.statement
+    assert "nm -S" in found.remedy
+    assert "mmap" not in found.remedy
 
 
 def test_a_part_with_more_holders_than_one_says_so():
@@ -1117,6 +1135,24 @@ def test_of_two_libcs_each_finding_is_shown():
     rows = [(row["code"], row["bytes"]) for row in report["tables"][0]["rows"]]
     assert [(each["code"], each["bytes"]) for each in report["findings"]] == rows
     assert len({size for code, size in rows if code == "mmap_disabled"}) == 2
+
+
+def test_heapx_top_tells_the_limits_of_two_libcs_once_and_fits_80_columns():
+    snapshot = Scene().holes(64 * MIB).snapshot()
+    (malloc,) = snapshot.mallocs
+    own = tuple(replace(arena, libc="libc (2)") for arena in malloc.arenas)
+    second = replace(malloc, libc="libc (2)", arenas=own)
+    lines = answer("top", replace(snapshot, mallocs=(malloc, second))).text.splitlines()
+    assert len([line for line in lines if line.startswith("trim_threshold ")]) == 1
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(("number", "told"), [(1, False), (2, True)])
+def test_what_pins_hold_together_is_told_of_several(number, told):
+    scene = Scene().threads(number).holes()
+    target = scene.target()
+    text = answer("pins", take(target), target=target).text
+    assert ("of tops and heaps free() would return" in text) is told
 
 
 def test_limit_and_sort_are_of_the_findings_too():

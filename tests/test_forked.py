@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from heapbuilder import FREE, PAGE, USED, changed, up
+from sessions import answer
 from test_causes import MIB, WHOLE, Scene
 
 from gdb_heapx.commands._notes import equation
@@ -84,8 +85,10 @@ def test_of_what_is_mostly_shared_it_is_said_what_is_private_and_that_the_parent
     finding = returnable(60)
     assert finding.bytes == 64 * PAGE
     first, _, rest = finding.statement.partition(": ")
-    assert first == "malloc_trim(0) would give this back now, but only 16 KiB of it is private"
-    assert rest.startswith("RSS falls, the rest stays in RAM until all processes that share it")
+    assert (
+        first == "malloc_trim(0) would take 256 KiB from RSS now, but only 16 KiB of it is private"
+    )
+    assert rest.startswith("the rest stays in RAM until all processes that share it")
     assert finding.evidence == ("arena 0: 256 KiB of RAM, 16 KiB of it private",)
     assert finding.remedy.startswith("malloc_trim(0) in the parent before it forks.")
 
@@ -93,6 +96,19 @@ def test_of_what_is_mostly_shared_it_is_said_what_is_private_and_that_the_parent
 def test_a_parent_that_is_a_python_trims_by_a_call_of_its_own():
     remedy = returnable(60, runtimes=("CPython",)).remedy
     assert remedy.startswith("ctypes.CDLL(None).malloc_trim(0) in the parent before it forks.")
+
+
+@pytest.mark.parametrize(("private", "worth"), [(0, None), (4, None), (16, 16 * PAGE)])
+def test_what_little_is_private_is_no_worth(private, worth):
+    told = returnable(64 - private).worth
+    assert worth == (told and told.bytes)
+
+
+def test_the_first_screen_of_24_lines_says_that_the_parent_must_trim():
+    text = answer("", Forked(ended=[1, 2]).threads(2).holes(8 * MIB).snapshot()).text
+    assert " of RSS is shared with other processes since a fork; PSS is " in text
+    assert "before it forks" in text
+    assert len(text.splitlines()) <= 24, text
 
 
 @pytest.mark.parametrize(("shared", "told"), [(0, False), (6, False), (7, True), (64, True)])

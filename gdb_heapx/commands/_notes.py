@@ -50,13 +50,14 @@ def _parts(case: Case, sums: Mapping[str, int]) -> dict[str, int]:
     return {**parts, "other": sums["whole"] - sum(parts.values())} if parts else {}
 
 
-def shared_note(case: Case) -> tuple[Note, ...]:
+def shared_note(case: Case, brief: bool = False) -> tuple[Note, ...]:
     """Tell what is shared since a fork, and what all processes pay for it together; nothing where
     nothing is.
     """
     if not case.sharing:
         return ()
-    return (note("shared", shared=case.ledger.shared, pss=case.ledger.pss),)
+    code = "shared_in_short" if brief else "shared"
+    return (note(code, shared=case.ledger.shared, pss=case.ledger.pss),)
 
 
 def forked_notes(snapshot: Snapshot) -> tuple[Note, ...]:

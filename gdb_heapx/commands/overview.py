@@ -97,13 +97,13 @@ def overview(snapshot: Snapshot) -> Report:
     hidden = "virtual" if case.resident_known else "resident"
     notes = (
         *mmapped_notes(snapshot.mallocs),
-        *shared_note(case),
         *usual_notes(snapshot),
         *empty_note(case),
         *(() if snapshot.walked else (note("trim_not_walked"),)),
     )
+    leads = _looked_at(snapshot), equation(case), verdict(case, findings)
     blocks = (
-        Notes((_looked_at(snapshot), equation(case), verdict(case, findings)), leads=True),
+        Notes((*leads, *shared_note(case, brief=True)), leads=True),
         schema.but(hidden, rank=DATA_ONLY).of(parts),
         Bar(tuple((each.mark, each.size) for each in parts)),
         Findings(findings, brief=True),

@@ -21,6 +21,7 @@ from ..report.model import (
     Report,
     Schema,
     Steps,
+    Table,
     within,
 )
 from ..report.notes import note
@@ -128,7 +129,9 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
     chosen = select_arenas(snapshot.arenas(), arena)
     inventories = {malloc.libc: i for malloc, i in zip(snapshot.mallocs, catalogue.inventories)}
     found = [ArenaPins(catalogue, inventories[a.libc], a) for a in chosen if a.whatif is not None]
-    tables, example = [], None
+    tables: list[Table] = []
+    rows: list[Pinned] = []
+    example = None
     if group in (None, "none"):
         rows = sorted((row for each in found for row in each.single()), key=_first_most)
         tables.append(_shown(snapshot, PINS).of(rows))
@@ -137,7 +140,8 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
         by = BY[group or "size"]
         groups = sorted((row for each in found for row in by(each)), key=_first_most)
         tables.append(_shown(snapshot, GROUPS).of(groups if group else groups[:SHOWN]))
-        example = groups[0].example if groups else None
+        if groups and (not rows or groups[0].held.in_ram > rows[0].pin.held.in_ram):
+            example = groups[0].example
     lost = [each.index for each in chosen if each.whatif is None]
     notes = (
         *_together(found),
@@ -163,16 +167,18 @@ def _shown(snapshot: Snapshot, schema: Schema) -> Schema:
 
 
 def _together(found: list[ArenaPins]) -> Iterator[Note]:
-    """Tell what all pins hold, by whose figure it is."""
+    """Tell what all pins hold, by whose figure it is, where they are several."""
     ends = [
         pin.held
         for each in found
         for pin in from_the_end(each.figures.pins, [heap.address for heap in each.figures.heaps])
     ]
     pages = [each.pages_held for each in found if each.pages_held]
-    if ends or pages:
-        free, trim = sum_of(ends).in_ram, sum_of(pages).in_ram
-        yield note("pins_together", free=free, trim=trim, pins=sum(e.by_size.pins for e in found))
+    if len(ends) > 1:
+        yield note("pins_of_ends", pins=len(ends), size=sum_of(ends).in_ram)
+    pins = sum(each.by_size.pins for each in found)
+    if pins > 1:
+        yield note("pins_of_pages", pins=pins, size=sum_of(pages).in_ram)
 
 
 def _unlisted(found: list[ArenaPins], group: str | None) -> Iterator[Note]:

@@ -14,7 +14,6 @@ from ..report.model import (
     DATA_ONLY,
     Column,
     Kind,
-    Note,
     Notes,
     Report,
     Schema,
@@ -67,6 +66,7 @@ TOPS = Schema(
         Column(
             "pin_state",
             Kind.TEXT,
+            rank=1,
             title="state",
             absent="-",
             of=_of_pin(lambda pin: NAMES[pin.state]),
@@ -114,11 +114,9 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
     if snapshot.target.no_residency is not None:
         table = table.but("held_resident", rank=DATA_ONLY).but("held", rank=ALWAYS)
     environment = snapshot.target.environment
-    limits: list[Note] = []
-    for malloc in snapshot.mallocs:
-        limit = thresholds(malloc, environment)
-        limits += [limit] if limit not in limits else []
-    notes = Notes((*limits, *usual_notes(snapshot)))
+    limits = [thresholds(malloc, environment) for malloc in snapshot.mallocs]
+    once = [each for i, each in enumerate(limits) if each not in limits[:i]]
+    notes = Notes((*once, *usual_notes(snapshot)))
     return Report((table.of(found), notes, Steps(_largest_pin(chosen))), snapshot.problems)
 
 

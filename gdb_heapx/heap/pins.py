@@ -54,7 +54,7 @@ class Group:
     """The last chunks in use of an arena, all of one size: up to one of another size.
 
     `held` is what free() would return if they were gone, with what tcaches and fastbins hold
-    among them; `cached` tells whether tcaches hold something there.
+    among them; `cached` tells whether tcaches keep more than a hundredth of it.
     """
 
     arena: int
@@ -172,7 +172,8 @@ def _heap_pin(endings: Endings, part: Walked, held: Amount) -> Pin:
 
 def last_alike(endings: Endings, last: Pin | None) -> Group | None:
     """Return the last chunks in use of one size; None if there are none, or a thread's tcache lies
-    between them. A single one has nothing among it: it holds what it does as the `last` below top.
+    between them. A single one has nothing among it: it holds what it does as the `last` below top,
+    where tcaches keep more.
     """
     size = endings.parts[-1].tally.tails.last_size
     starts, chunks = endings.starts(is_fast), 0
@@ -187,19 +188,26 @@ def last_alike(endings: Endings, last: Pin | None) -> Group | None:
         starts[number], chunks = own[0][1] if own else start, chunks + tails.alike
         if own or tails.other is not None:
             break
-    cached = _has_cached(endings, starts)
+    held = endings.by_free(starts, alone=True)
+    cached = _is_cached(endings, starts, held)
     if chunks == 1 and cached:
         alone = last is not None and last.state is State.IN_USE and last.chunks == 1
         return Group(endings.arena.index, size, 1, last.held, False) if last and alone else None
-    held = endings.by_free(starts, alone=True)
     return Group(endings.arena.index, size, chunks, held, cached) if chunks else None
 
 
-def _has_cached(endings: Endings, starts: Sequence[int]) -> bool:
-    """Tell whether a tcache holds a chunk in some heap from here on."""
-    ends = [(start, part.heap.end) for part, start in zip(endings.parts, starts)]
-    held = endings.caches.holders(endings.arena.index)
-    return any(s <= chunk < e for _, chunks in held for chunk in chunks for s, e in ends)
+def _is_cached(endings: Endings, starts: Sequence[int], held: Amount) -> bool:
+    """Tell whether chunks in tcaches keep some of this, and more than a hundredth: all that lies
+    before them. They end where the largest of them would.
+    """
+    index, above = endings.arena.index, []
+    size = max(endings.caches.sizes_in(index), default=0)
+    chunks = [chunk for _, some in endings.caches.holders(index) for chunk in some]
+    for part, start in zip(endings.parts, starts):
+        end = max((c for c in chunks if start <= c < part.heap.end), default=start - size) + size
+        above.append(min(end, part.heap.end))
+    own = endings.by_free(above, alone=True)
+    return 100 * (held.bytes - own.bytes) > held.bytes
 
 
 def _tcaches(endings: Endings) -> Iterator[tuple[int, int]]:

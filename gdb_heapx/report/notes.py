@@ -140,6 +140,10 @@ SENTENCES: dict[str, Callable[..., str]] = {
         "its RSS, and it leaves RAM only when all have given it back. PSS, which divides what is "
         f"shared by those that share it, is {size_text(pss)}."
     ),
+    "shared_in_short": lambda shared, pss: (
+        f"{size_text(shared)} of RSS is shared with other processes since a fork; PSS is "
+        f"{size_text(pss)}."
+    ),
     "thresholds": _thresholds,
     "threads_share": lambda threads, arenas, most: (
         f"{threads} threads share {arenas} arenas, {most} at most in one."
@@ -152,14 +156,13 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "pss_fell": lambda before, after: (
         f"PSS was {before:,} bytes and is {after:,}: pages that other processes share stay in RAM."
     ),
-    "pins_together": lambda free, trim, pins: (
-        f"Without all of these free() would return {size_text(free)} (top, heap)."
-        + (
-            f" Apart from that, without the {counted(pins, 'pin')} of pages malloc_trim(0) would "
-            f"return {size_text(trim)} more."
-            if pins
-            else ""
-        )
+    "pins_of_ends": lambda pins, size: (
+        f"Without all {counted(pins, 'pin')} of tops and heaps free() would return "
+        f"{size_text(size)}."
+    ),
+    "pins_of_pages": lambda pins, size: (
+        f"Without all {counted(pins, 'pin')} of pages malloc_trim(0) would return "
+        f"{size_text(size)} more."
     ),
     # What isn't known, or not for certain.
     "pins_unknown": lambda arenas: (
@@ -188,7 +191,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"{counted(number, 'thread')} that stayed in {parent}."
     ),
     "copies_of_libc": lambda number: (
-        f"{number} copies of libc are loaded, each with its own arenas."
+        f"{number} copies of libc are loaded, each with its own arenas and malloc_trim."
     ),
     "debug_malloc": lambda path: (
         f"{path} serves malloc here, by an arena of its own, because MALLOC_CHECK_ or "

@@ -18,7 +18,7 @@ from .opened import Opened
 from .regions import Owner, Span, owner_of
 from .untouched import zeros
 
-VARIABLES = "variables of programs and libraries (.bss)"
+VARIABLES = "static variables (.bss)"
 SMALLEST = 1 << 20  # bytes of memory with no owner; for less no file is searched for allocators
 FIFTIETH = 50
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ..heap.states import State
-from ..report.model import Finding, Worth, counted, size_text
+from ..report.model import Finding, counted, size_text
 from ..snapshots.regions import Owner
 from ..snapshots.take import Snapshot
 from . import arenas, breaks, forked, groups, limits, paging, pins, settings
@@ -30,9 +30,9 @@ def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
 
 
 def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
-    """Return what of that matters most: order.first_screen."""
+    """Return what of that matters most: order.first_screen; less where sharing takes more lines."""
     case = Case(snapshot)
-    return _told(case, first_screen(_in_order(case), case.whole))
+    return _told(case, first_screen(_in_order(case), case.whole, 2 if case.sharing else 3))
 
 
 def _in_order(case: Case) -> tuple[Finding, ...]:
@@ -104,7 +104,7 @@ def _returnable(case: Case) -> Iterator[Finding]:
             lambda amount, arena: f"{size_text(amount)} of RAM{forked.of_it(case, arena)}",
         ),
         forked.how_to_trim(case),
-        Worth(forked.returned(case) or 0, exact=True),
+        forked.worth(case),
         about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
     )
 
@@ -120,9 +120,13 @@ def _fragmented(case: Case) -> Iterator[Finding]:
         partial + small,
         f"free bytes share their pages with live chunks: {group or 'no call can return them'}."
         + (" No call can return them." if group else ""),
-        (
-            f"in chunks too small for a page: {size_text(small)}",
-            f"at the edges of larger free chunks: {size_text(partial)}",
+        tuple(
+            f"{where}: {size_text(size)}"
+            for size, where in (
+                (small, "in chunks too small for a page"),
+                (partial, "at the edges of larger free chunks"),
+            )
+            if size
         ),
         "Keep small long-lived objects apart from short-lived ones. A pool, or another arena; what "
         "that saves can't be computed. heapx pins tells which they are.",
@@ -166,11 +170,12 @@ def _together(tables: Iterable[Mapping[int, int]]) -> dict[int, int]:
 def _mmapped(case: Case) -> Iterator[Finding]:
     chunks = sum(malloc.parameters["n_mmaps"] for malloc in case.snapshot.mallocs)
     size = case.amount(Owner.MMAPPED)
+    whose = "with a mapping of its own" if chunks == 1 else "with mappings of their own"
     if case.live > case.retained and 2 * size >= case.live:
         yield Finding(
             "mmapped",
             size,
-            f"{counted(chunks, 'block')} with mappings of their own, which free() unmaps.",
+            f"{counted(chunks, 'block')} {whose}, which free() unmaps.",
             (f"mmap_threshold: {_thresholds(case)}",),
             "Look at the program: heapx mmapped lists them.",
             about={(Part.LIVE, 0): size},

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from ..heap.states import State
 from ..locate.runtimes import how_to_trim as how_to_call
-from ..report.model import Finding, counted, size_text
+from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas, inherited_stacks
+from .order import SMALLEST
 from .sums import SHOWN, Case, each_arena, free_at, free_parts
 
 MUCH = 10  # percent; what less of it is shared isn't worth a sentence
@@ -19,9 +20,10 @@ def would_return(case: Case) -> str:
     private = _private(case)
     if private is None:
         return "malloc_trim(0) would give this back now."
+    some = f"only {size_text(private)}" if private else "nothing"
     return (
-        f"malloc_trim(0) would give this back now, but only {size_text(private)} of it is private: "
-        "RSS falls, the rest stays in RAM until all processes that share it have trimmed, too."
+        f"malloc_trim(0) would take {size_text(case.returnable or 0)} from RSS now, but {some} of "
+        "it is private: the rest stays in RAM until all processes that share it have trimmed, too."
     )
 
 
@@ -40,10 +42,11 @@ def how_to_trim(case: Case) -> str:
     )
 
 
-def returned(case: Case) -> int | None:
-    """Return what of it leaves RAM: what is private, where that is told."""
+def worth(case: Case) -> Worth | None:
+    """Return what of it leaves RAM: what is private, where that is told; None if that is little."""
     private = _private(case)
-    return case.returnable if private is None else private
+    size = case.returnable if private is None else private
+    return Worth(size, exact=True) if size and (private is None or size >= SMALLEST) else None
 
 
 def of_it(case: Case, arena: ArenaFigures) -> str:

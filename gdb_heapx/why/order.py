@@ -76,8 +76,11 @@ def _rank(finding: Finding) -> Rank:
 
 
 def is_small(finding: Finding, whole: int) -> bool:
-    """Tell whether a finding is about less than a hundredth of the whole."""
-    return PERCENT * _weight(finding) < whole
+    """Tell whether a finding is about less than a hundredth of the whole. What is exact is about
+    all of its bytes: of what malloc_trim takes from RSS only what is private leaves RAM.
+    """
+    worth, stake = finding.worth, finding.bytes or 0
+    return PERCENT * (stake if worth and worth.exact else _weight(finding)) < whole
 
 
 def _weight(finding: Finding) -> int:

@@ -9,6 +9,7 @@ from ..locate.runtimes import tools_for, whose
 from ..report.model import Finding, counted, size_text
 from ..snapshots.holders import Holder
 from ..snapshots.regions import Owner
+from ..snapshots.rest import VARIABLES
 from . import breaks
 from .sums import Case
 
@@ -25,6 +26,10 @@ REMEDIES = {
     Owner.STACKS: "Fewer threads. What a stack has taken it keeps, until its thread ends.",
     Owner.FILES: "Their clean pages are page cache: the kernel takes them back as it needs.",
 }
+STATIC = (
+    "nm -S --size-sort lists the variables of the program, or of a library, by size. They stay as "
+    "long as it is loaded. In /proc/PID/maps the file stands before that address."
+)
 UNNAMED = (
     "strace -f -k -e trace=mmap, or gdb's catch syscall mmap, shows who maps it. Who does has to "
     "give it back."
@@ -95,4 +100,6 @@ def _more(holder: Holder, sure: bool) -> str:
 
 
 def _remedy(most: Holder) -> str:
+    if most.name == VARIABLES:
+        return STATIC
     return tools_for(most.name) or REMEDIES.get(most.owner, UNNAMED)

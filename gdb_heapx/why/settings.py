@@ -126,7 +126,8 @@ def tcache_count_set(case: Case) -> Iterator[Finding]:
                 if each.tcache.chunks
             )[:SHOWN],
             f"{undo(malloc, name, case.environment)}. The price is that threads wait for each "
-            "other's arenas more often. What they pin may go, too: it can't be computed.",
+            "other's arenas more often. Others can then use what is free; how much of it, and "
+            "of what it pins, free() returns can't be computed.",
             in_force=True,
             about=spread(
                 Part.TCACHE, ((min(case.of(a, State.TCACHE), more), a) for a in malloc.arenas)
