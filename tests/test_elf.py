@@ -128,6 +128,14 @@ def test_what_a_core_does_not_hold_is_a_mapping_that_cannot_be_read(kept):
     ]
 
 
+@pytest.mark.parametrize("size", [9, 1 << 62])
+def test_words_are_found_in_a_segment_as_far_as_the_file_goes(size):
+    row = program_header(8, "<", PT_LOAD, 4, 64 + 56, 0, size, size)
+    file = Core(header(8, "<", 64, 1) + row + b"a malloc ")
+    assert file.has(b"malloc")
+    assert not file.has(b"free")
+
+
 def test_only_writable_memory_without_a_file_is_anonymous(tmp_path):
     rows = elf(tmp_path, core(8, "<")).mappings()
     assert [m.anonymous for m in rows] == [False, True, False]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from unittest import mock
 
-from heapbuilder import AMD64, ARM, FAST, FREE, I386, PAGE, TCACHE, USED, HeapBuilder
+from heapbuilder import AMD64, ARM, FAST, FREE, I386, PAGE, TCACHE, USED, HeapBuilder, up
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
+from sessions import answer
 
 from gdb_heapx.heap import scan
 from gdb_heapx.heap.arenas import Heap
@@ -16,6 +17,7 @@ from gdb_heapx.heap.pagepins import PagePins
 from gdb_heapx.heap.pingroups import PinGroups, size_and_state
 from gdb_heapx.heap.places import Overlay
 from gdb_heapx.heap.walk import walk
+from gdb_heapx.snapshots.take import take
 
 SMALL = (32, 48, 64, 112, 240, 512, 1024)
 LARGE = (48, 1008, 1536, 2048, 2496, 3072, 4000, 4096, 5120, 6000, 7168, 8192, 12288)
@@ -187,3 +189,18 @@ def test_a_group_keeps_what_is_whole_without_all_of_its_chunks(seed, machine, at
         of_key = {(e.address, e.size) for e in lives if size_and_state(e) == key}
         held = groups.groups[key].pages if key in groups.groups else 0
         assert held == len(search.pages(of_key) - before), key
+
+
+def test_what_a_pin_looks_like_is_told_of_a_chunk_that_is_in_use():
+    heap = HeapBuilder()
+    cache = heap.thread(heap.main, 100)
+    heap.main.used_up_to(up(heap.main.cursor + 32, PAGE))
+    heap.main.add(FREE, 1 << 20)
+    heap.main.add(TCACHE, 64, cache)
+    used = heap.main.add(USED, 64)
+    heap.main.close(PAGE)
+    target = heap.target()
+    heap.poke(used + 16, 0x1234)
+    text = answer("pins --group none", take(target), target=target, width=120).text
+    (row,) = (line for line in text.splitlines() if "  top  " in line)
+    assert row.endswith("  0x1234")

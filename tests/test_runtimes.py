@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 from heapbuilder import AMD64, I386, PAGE, USED, File, HeapBuilder, Pages, changed
 
 from gdb_heapx.locate.own_heaps import (
     go_arenas,
+    java_heap,
     pymalloc_arenas,
     ruby_pages,
     v8_pages,
@@ -152,6 +154,40 @@ def test_pages_of_v8_say_where_their_objects_are():
         (large, large + MIB),
         (newer, newer + page),
     ]
+
+
+ENTRY = "gHotSpotVMStructEntry"
+VARIABLES = ("TypeNameOffset", "FieldNameOffset", "OffsetOffset", "AddressOffset", "ArrayStride")
+
+
+class Jvm(NamedTuple):
+    """A libjvm.so whose variables lie where the process begins."""
+
+    start: int
+
+    def address(self, name):
+        return self.start + 8 * ["gHotSpotVMStructs", *(ENTRY + v for v in VARIABLES)].index(name)
+
+
+def described(stride):
+    """Return a process with a Java heap of 2 MiB, and the table that leads to it."""
+    process, table, texts, heap = Process(MIB), AT + 4 * KIB, AT + 8 * KIB, AT + 16 * KIB
+    process.words(AT, table, 0, 8, 16, 24, stride)
+    for number, text in enumerate(("Universe", "_collectedHeap", "CollectedHeap", "_reserved")):
+        process.put(texts + 32 * number, "32s", text.encode())
+    process.words(table, texts, texts + 32, 0, heap)
+    process.words(table + stride, texts + 64, texts + 96, 40, 0)
+    process.words(heap, heap + 64)
+    process.words(heap + 64 + 40, AT + MIB, 2 * MIB // 8)
+    return process.heap.target().space
+
+
+def test_the_java_heap_is_what_hotspot_describes():
+    assert list(java_heap(described(32), Jvm(AT), [])) == [(AT + MIB, AT + 3 * MIB)]
+
+
+def test_a_description_that_is_no_table_describes_nothing():
+    assert list(java_heap(described(0), Jvm(AT), [])) == []
 
 
 def test_go_has_addresses_of_its_own():

@@ -80,11 +80,21 @@ class ArenaPins:
         """Yield the pins one by one: those that hold most of each kind."""
         ends = self.figures.pins
         for pin in ends:
-            yield Pinned(pin, self._looks_of([pin.address], pin.state), self.figures.libc)
+            yield Pinned(pin, self._looks_of(self._used(pin), pin.state), self.figures.libc)
         for found in self.by_size.largest:
             heap = self._heap_of(found)
             if not any(pin.heap == heap and _holds(pin, found) for pin in ends):
                 yield self._page_pin(found, heap)
+
+    def _used(self, pin: Pin) -> list[int]:
+        """Return a chunk of the program's that is in a pin: the first one, or the last below top.
+
+        There is none where neither is: the first one is in a tcache or fastbin.
+        """
+        overlay, last = self.inventory.reading.outline.overlay, self.figures.last_in_use
+        if pin.address not in overlay.cached and pin.address not in overlay.fast:
+            return [pin.address]
+        return [last] if last is not None and pin.kind is PinKind.TOP else []
 
     def _heap_of(self, found: PagePin) -> int:
         """Return the heap that a pin lies in; of the main arena a part of it, as in the figures."""
@@ -122,9 +132,9 @@ class ArenaPins:
 
     def _looks_of(self, chunks: Iterable[int], state: State) -> str | None:
         """Return what these chunks look like, if they are in use."""
-        if state is not State.IN_USE:
+        found = {looks(self.catalogue, chunk) for chunk in chunks if state is State.IN_USE}
+        if not found:
             return None
-        found = {looks(self.catalogue, chunk) for chunk in chunks}
         return found.pop() if len(found) == 1 else VARIOUS
 
     def of_size(self) -> Iterator[PinGroup]:

@@ -170,7 +170,8 @@ def _vm_structs(space: Space, image: Image) -> Iterator[tuple[tuple[str, str], i
     kind, field, offset, place, stride = known
     entry = _value(space, image, "gHotSpotVMStructs")
     wanted = {name for _, name in HOTSPOT}
-    for at in range(entry, entry + MOST_FIELDS * stride, stride):
+    for number in range(MOST_FIELDS):
+        at = entry + number * stride
         if not space.read_word(at + kind):
             return
         name = space.read_string(space.read_word(at + field), 32)

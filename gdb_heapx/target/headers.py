@@ -13,6 +13,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import takewhile
 from typing import BinaryIO, NamedTuple, TypeVar, Union
 
 from ..glibc.architecture import Architecture
@@ -188,12 +189,16 @@ class Headers:
 
     def has(self, words: bytes) -> bool:
         """Tell whether these words are among the file's constants."""
+        return any(words in piece for s in self._constants for piece in self._pieces(s, len(words)))
+
+    def _pieces(self, segment: Segment, overlap: int) -> Iterator[bytes]:
+        """Yield what the file holds of a segment, piece by piece, up to where it is cut short."""
+        end = segment.offset + segment.file_size
         pieces = (
-            self.bytes_at(at, min(PIECE + len(words), s.offset + s.file_size - at))
-            for s in self._constants
-            for at in range(s.offset, s.offset + s.file_size, PIECE)
+            self.bytes_at(at, min(PIECE + overlap, end - at))
+            for at in range(segment.offset, end, PIECE)
         )
-        return any(words in piece for piece in pieces)
+        return takewhile(bool, pieces)
 
     @property
     def _constants(self) -> list[Segment]:
