@@ -819,6 +819,17 @@ EVIDENCE = [
 ]
 
 
+@pytest.mark.parametrize(("touched", "filled"), [(2 * PAGE, False), (132 * KIB, True)])
+def test_that_locked_memory_was_filled_is_said_only_if_stacks_were(touched, filled):
+    scene = all_locked().holes(64 * MIB).more(132 * KIB, "[stack]")
+    stack = scene.heap.unreadable[-1]
+    usage = stack.usage._replace(resident=touched, locked=True)
+    scene.heap.unreadable[-1] = replace(stack, usage=usage)
+    (found,) = (each for each in findings_of(scene) if each.code == "mlockall")
+    assert ("Stacks too, touched or not" in found.statement) is filled
+    assert ("MCL_ONFAULT" in found.remedy) is filled
+
+
 def test_no_evidence_is_of_nothing():
     for name in ("small pieces", "edges"):
         assert len(finding(name, "fragmented").evidence) == 1

@@ -40,8 +40,8 @@ def locked(case: Case) -> Iterator[Finding]:
     yield Finding(
         "locked",
         sum(amount for amount, _ in kept),
-        "free pages locked in memory (mlock, mlockall): malloc_trim can't return them. It says "
-        "that it did.",
+        "free pages are locked: malloc_trim can't return them. It says that it did (mlock, "
+        "mlockall).",
         each_arena(case, kept, lambda amount, arena: size_text(amount)),
         "munlockall() before malloc_trim(0), or don't lock the heap.",
         Worth(sum(amount for amount, _ in kept), exact=True),
@@ -58,13 +58,13 @@ def locked_all(case: Case) -> Iterator[Finding]:
     if NEARLY * sum(m.size for m in usable) > size or not others:
         return
     kept = [(a.trim.kept_locked.in_ram, a) for a in case.snapshot.arenas() if a.trim is not None]
-    free, filled = sum(amount for amount, _ in kept), resident >= NEARLY * size
+    free, filled = sum(amount for amount, _ in kept), _is_filled(locked)
     yield Finding(
         "mlockall",
         resident if filled else free,
         "all memory is locked (mlockall): "
         + (
-            "what is mapped is resident to its end, stacks too, touched or not."
+            "all that is mapped is resident. Stacks too, touched or not."
             if filled
             else "what was touched once stays, and malloc_trim returns nothing below top."
         ),
@@ -77,6 +77,16 @@ def locked_all(case: Case) -> Iterator[Finding]:
         None if filled else Worth(free, exact=True),
         in_force=True,
         about=spread(Part.LOCKED, kept),
+    )
+
+
+def _is_filled(locked: list[Mapping]) -> bool:
+    """Tell whether the kernel has filled these mappings, which it doesn't with MCL_ONFAULT: nobody
+    touches a stack to its end.
+    """
+    stacks = [m for m in locked if m.name.startswith("[stack")]
+    return all(
+        sum(map(_resident, each)) >= NEARLY * sum(m.size for m in each) for each in (locked, stacks)
     )
 
 
