@@ -56,8 +56,9 @@ def shared_note(case: Case, brief: bool = False) -> tuple[Note, ...]:
     """
     if not case.sharing:
         return ()
-    code = "shared_in_short" if brief else "shared"
-    return (note(code, shared=case.ledger.shared, pss=case.ledger.pss),)
+    if brief:
+        return (note("shared_in_short", shared=case.ledger.shared, pss=case.ledger.pss),)
+    return (note("shared", shared=case.ledger.shared, pss=case.ledger.pss),)
 
 
 def forked_notes(snapshot: Snapshot) -> tuple[Note, ...]:

@@ -37,7 +37,8 @@ def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
 
 def _in_order(case: Case) -> tuple[Finding, ...]:
     needed = [*other_allocator(case), *_live(case)]
-    found = [finding for cause in CAUSES for finding in cause(case)]
+    causes = CAUSES if case.snapshot.mallocs else ()
+    found = [finding for cause in causes for finding in cause(case)]
     found = [each for each in found if (each.bytes or 0) >= SMALLEST]
     if case.outside >= max(case.live, case.retained, case.foreign):
         needed += [each for each in found if each.code == "outside"]
