@@ -33,6 +33,7 @@ from sessions import answer
 
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.heap.states import State
+from gdb_heapx.locate.nptl import Stack
 from gdb_heapx.report.model import Finding, size_text
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.regions import Owner
@@ -1013,6 +1014,22 @@ def test_for_static_variables_the_remedy_is_no_search_for_mmap():
     assert "static variables (.bss)" in found.statement
     assert "nm -S" in found.remedy
     assert "mmap" not in found.remedy
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(5, "Fewer threads."), (6, "pthread_join or ")])
+def test_stacks_of_ended_threads_that_nptl_would_not_keep_are_of_threads_nobody_joined(
+    number, remedy
+):
+    """It keeps 40 MiB for new threads."""
+    snapshot = Scene().more(4 * MIB).snapshot()
+    spans = [
+        replace(r, span=replace(r.span, owner=Owner.STACKS)) if r.mapping.start == FAR else r
+        for r in snapshot.regions
+    ]
+    ended = tuple(Stack(FAR, FAR + 8 * MIB, 0) for _ in range(number))
+    (found,) = find_causes(replace(snapshot, regions=tuple(spans), stacks=ended))
+    assert "and ended ones" in found.statement
+    assert found.remedy.startswith(remedy)
 
 
 def test_a_part_with_more_holders_than_one_says_so():

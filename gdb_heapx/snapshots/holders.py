@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..locate.nptl import Stack
 from ..locate.runtimes import whose
 from ..report.model import counted, shortened
 from ..target.amounts import Amount, sum_of
@@ -57,6 +58,7 @@ def holders(snapshot: Snapshot, ledger: Ledger) -> list[Holder]:
     """
     likely, threads = whose((*snapshot.runtimes, *snapshot.allocators)), snapshot.target.threads
     stacks = f"stacks of {counted(len(threads), 'thread')}" if threads else Owner.STACKS.value
+    stacks += " and ended ones" if ended_stacks(snapshot) else ""
     groups: dict[tuple[Owner, str, bool], list[Region]] = defaultdict(list)
     for region in snapshot.regions:
         owner = region.span.owner
@@ -68,6 +70,11 @@ def holders(snapshot: Snapshot, ledger: Ledger) -> list[Holder]:
     anonymous = [h.amount for h in found if h.owner is Owner.ANONYMOUS]
     lost = sum_of(anonymous) - ledger.of(Owner.ANONYMOUS)  # it counts as mmapped chunks there
     return sorted(_without(found, lost), key=_order)
+
+
+def ended_stacks(snapshot: Snapshot) -> list[Stack]:
+    """Return the stacks of threads that have ended; none after a fork: they are the parent's."""
+    return [] if snapshot.left else [stack for stack in snapshot.stacks if not stack.lwp]
 
 
 def _order(holder: Holder) -> tuple[int, str]:

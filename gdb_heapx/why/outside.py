@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..locate.allocators import what_to_ask
 from ..locate.runtimes import tools_for, whose
 from ..report.model import Finding, counted, size_text
-from ..snapshots.holders import Holder
+from ..snapshots.holders import Holder, ended_stacks
 from ..snapshots.regions import Owner
 from ..snapshots.rest import VARIABLES
 from . import breaks
@@ -30,6 +30,7 @@ STATIC = (
     "nm -S --size-sort lists the variables of the program, or of a library, by size. They stay as "
     "long as it is loaded. In /proc/PID/maps the file stands before that address."
 )
+STACK_CACHE = 40 << 20  # glibc's default of glibc.pthread.stack_cache_size (nptl/nptl-stack.c)
 UNNAMED = (
     "strace -f -k -e trace=mmap, or gdb's catch syscall mmap, shows who maps it. Who does has to "
     "give it back."
@@ -61,7 +62,7 @@ def outside(case: Case) -> Iterator[Finding]:
         case.outside,
         f"this isn't malloc's: {summary(case, found)}.",
         evidence(case),
-        f"{_remedy(found[0])} heapx ledger --outside shows all of it.",
+        f"{_remedy(case, found[0])} heapx ledger --outside shows all of it.",
     )
 
 
@@ -99,7 +100,22 @@ def _more(holder: Holder, sure: bool) -> str:
     return f"; clean: {size_text(holder.clean)}, dirty: {size_text(dirty)}"
 
 
-def _remedy(most: Holder) -> str:
+def _remedy(case: Case, most: Holder) -> str:
     if most.name == VARIABLES:
         return STATIC
+    if most.owner is Owner.STACKS and ended_stacks(case.snapshot):
+        return _of_ended_threads(case)
     return tools_for(most.name) or REMEDIES.get(most.owner, UNNAMED)
+
+
+def _of_ended_threads(case: Case) -> str:
+    """Say what to do about their stacks: nptl keeps some for new threads (nptl/nptl-stack.c), and
+    all of those that nobody has joined.
+    """
+    ended, kept = ended_stacks(case.snapshot), f"{size_text(STACK_CACHE)} of them for new threads"
+    if sum(stack.end - stack.start for stack in ended) <= STACK_CACHE:
+        return f"{REMEDIES[Owner.STACKS]} nptl then keeps up to {kept}."
+    return (
+        f"pthread_join or pthread_detach for each thread. {len(ended):,} stacks are of ended threads. "
+        f"nptl keeps up to {kept}; the rest nobody has joined."
+    )
