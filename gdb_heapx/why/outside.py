@@ -116,6 +116,6 @@ def _of_ended_threads(case: Case) -> str:
     if sum(stack.end - stack.start for stack in ended) <= STACK_CACHE:
         return f"{REMEDIES[Owner.STACKS]} nptl then keeps up to {kept}."
     return (
-        f"pthread_join or pthread_detach for each thread. {len(ended):,} stacks are of ended threads. "
-        f"nptl keeps up to {kept}; the rest nobody has joined."
+        f"pthread_join or pthread_detach for each thread. {len(ended):,} stacks are of ended "
+        f"threads. nptl keeps up to {kept}; the rest nobody has joined."
     )
