@@ -1175,6 +1175,23 @@ def test_heapx_top_tells_the_limits_of_two_libcs_once_and_fits_80_columns():
     assert max(map(len, lines)) <= 80
 
 
+def test_heapx_top_says_that_nothing_is_held_where_nothing_lies_below_top():
+    scene = sbrked_above()
+    text = answer("top", scene.snapshot()).text
+    assert "none" in text
+    assert "?" not in text
+
+
+def test_arenas_are_named_without_their_libc_where_only_one_holds_something():
+    snapshot = Scene().holes(64 * MIB).snapshot()
+    (malloc,) = snapshot.mallocs
+    nothing = Scene().snapshot().mallocs[0]
+    none = replace(nothing.arenas[0], heaps=(), whatif=None, trim=None)
+    empty = replace(nothing, libc="/lib/other.so.6", arenas=(none,))
+    assert " of libc.so.6" not in answer("why", replace(snapshot, mallocs=(malloc, empty))).text
+    assert " of libc.so.6" in answer("why", replace(snapshot, mallocs=(malloc, malloc))).text
+
+
 @pytest.mark.parametrize(("number", "told"), [(1, False), (2, True)])
 def test_what_pins_hold_together_is_told_of_several(number, told):
     scene = Scene().threads(number).holes()

@@ -44,6 +44,17 @@ def _of_pin(figure: str | Callable[[Pin], Value]) -> Callable[[_Top], Value]:
     return lambda it: None if it.arena.last is None else get(it.arena.last)
 
 
+def _held(figure: str) -> Callable[[_Top], Value]:
+    """Return what tells what they hold: nothing where it is known that there are none."""
+    of_pin, of_top = _of_pin(f"held.{figure}"), attrgetter(f"top.{figure}")
+
+    def held(it: _Top) -> Value:
+        none = it.arena.last is None and (it.arena.whatif is not None or not it.arena.top)
+        return 0 if none and of_top(it) is not None else of_pin(it)
+
+    return held
+
+
 def _without(path: str) -> Callable[[_Top], Value]:
     get = attrgetter(f"tcaches.{path}")
     return lambda it: get(it.arena.whatif) if it.arena.whatif else None
@@ -72,9 +83,9 @@ TOPS = Schema(
             of=_of_pin(lambda pin: NAMES[pin.state]),
         ),
         Column("pin_threads", Kind.TEXT, DATA_ONLY, absent="-", of=_of_pin(threads_of)),
-        Column("held", Kind.BYTES, DATA_ONLY, "holds", of=_of_pin("held.bytes")),
-        Column("held_resident", Kind.BYTES, title="holds", of=_of_pin("held.resident")),
-        Column("held_swapped", Kind.BYTES, DATA_ONLY, of=_of_pin("held.swapped")),
+        Column("held", Kind.BYTES, DATA_ONLY, "holds", of=_held("bytes")),
+        Column("held_resident", Kind.BYTES, title="holds", of=_held("resident")),
+        Column("held_swapped", Kind.BYTES, DATA_ONLY, of=_held("swapped")),
         Column("without_tcaches", Kind.BYTES, DATA_ONLY, of=_without("by_free.resident")),
         Column("without_tcaches_trim", Kind.BYTES, DATA_ONLY, of=_without("by_trim.resident")),
         Column("free_would_trim", Kind.BYTES, title="trims", of="trim.bytes"),

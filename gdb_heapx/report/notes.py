@@ -194,8 +194,8 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"{number} copies of libc are loaded, each with its own arenas and malloc_trim."
     ),
     "debug_malloc": lambda path: (
-        f"{path} serves malloc here, by an arena of its own, because MALLOC_CHECK_ or "
-        "glibc.malloc.check asks for it. libc's own malloc stands beside it."
+        f"{path.rpartition('/')[2]} serves malloc here, by an arena of its own, because "
+        "MALLOC_CHECK_ or glibc.malloc.check asks for it."
     ),
     "libc_not_read": lambda path: (
         f"The malloc of {path} was not found: what it holds counts as other memory."
