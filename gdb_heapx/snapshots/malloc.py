@@ -161,7 +161,8 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         mmapped_certain=mmapped.certain,
         mmapped_cached=reading.mmapped_cached,
         mmapped_amounts=tuple(
-            amount_of(reading.space.residency, chunk.start, chunk.end) for chunk in mmapped.chunks
+            amount_of(reading.space.residency, chunk.start, chunk.end)
+            for chunk in (mmapped.chunks if scope.search is Search.HEADERS else ())
         ),
         parameters=parameters,
         defaults=releases.default_parameters(libc.layout),
