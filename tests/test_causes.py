@@ -895,7 +895,9 @@ def test_a_tcache_count_that_is_set_comes_before_what_only_tcaches_pin():
     for _ in range(100):
         scene.main.add(TCACHE, 1024, scene.cache)
     scene.main.close(PAGE)
-    assert [each.code for each in findings_of(scene)][:2] == ["tcache_count_set", "cached_pins"]
+    codes = [each.code for each in findings_of(scene)]
+    assert codes[0] == "tcache_count_set"
+    assert "cached_pins" in codes
 
 
 def test_memory_that_only_tcaches_pin_is_not_said_to_be_pinned_by_chunks_in_use():
