@@ -77,7 +77,6 @@ TOPS = Schema(
         Column(
             "pin_state",
             Kind.TEXT,
-            rank=1,
             title="state",
             absent="-",
             of=_of_pin(lambda pin: NAMES[pin.state]),

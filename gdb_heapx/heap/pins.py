@@ -172,8 +172,7 @@ def _heap_pin(endings: Endings, part: Walked, held: Amount) -> Pin:
 
 def last_alike(endings: Endings, last: Pin | None) -> Group | None:
     """Return the last chunks in use of one size; None if there are none, or a thread's tcache lies
-    between them. A single one has nothing among it: it holds what it does as the `last` below top,
-    where tcaches keep more.
+    between them. A single one has nothing among it: it holds what it does as the `last` below top.
     """
     size = endings.parts[-1].tally.tails.last_size
     starts, chunks = endings.starts(is_fast), 0
@@ -189,10 +188,11 @@ def last_alike(endings: Endings, last: Pin | None) -> Group | None:
         if own or tails.other is not None:
             break
     held = endings.by_free(starts, alone=True)
+    if chunks == 1 and last is not None and last.state is State.IN_USE and last.chunks == 1:
+        return Group(endings.arena.index, size, 1, last.held, False)
     cached = _is_cached(endings, starts, held)
     if chunks == 1 and cached:
-        alone = last is not None and last.state is State.IN_USE and last.chunks == 1
-        return Group(endings.arena.index, size, 1, last.held, False) if last and alone else None
+        return None
     return Group(endings.arena.index, size, chunks, held, cached) if chunks else None
 
 

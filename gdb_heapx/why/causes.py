@@ -50,6 +50,8 @@ def _in_order(case: Case) -> tuple[Finding, ...]:
         needed += [each for each in found if each.code == "outside"]
     most = max((each.bytes or 0 for each in found), default=0)
     alone = [e for e in found if e.code == "cached_pins" and 5 * (e.bytes or 0) >= 4 * most]
+    if any(each.code == "tcache_count_set" for each in found):
+        alone = []  # the setting that makes it so goes before
     others = [each for each in found if each not in (*needed, *alone)]
     return in_order(needed, others, case.whole, alone)
 

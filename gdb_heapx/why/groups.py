@@ -59,12 +59,12 @@ def _below_tops(case: Case) -> Iterator[Leading]:
     for size, found in sizes.items():
         held = sum(group.held.in_ram for _, group in found)
         which = _which(sum(group.chunks for _, group in found), size)
-        cached, where = any(g.cached for _, g in found), _where(case, [arena for arena, _ in found])
+        arenas, cached = [arena for arena, _ in found], any(group.cached for _, group in found)
         those, tcaches = (" and those in tcaches", " and tcaches") if cached else ("", "")
         holds = f"{'holds' if _is_one(found) and not cached else 'hold'} {size_text(held)}"
         ends = "the end" if len(found) == 1 else "the ends"
-        told = f"{which}{those} at {ends} of {where} {holds}"
-        yield Leading(held, told, f"{which}{tcaches} in {where} {holds}")
+        told = f"{which}{those} at {ends} of {_where(case, arenas)} {holds}"
+        yield Leading(held, told, f"{which}{tcaches} in {_where(case, arenas, True)} {holds}")
 
 
 def _in_pages(case: Case) -> Iterator[Leading]:
@@ -78,8 +78,8 @@ def _in_pages(case: Case) -> Iterator[Leading]:
         least = "" if all(a.pages is None or a.pages.all for a in arenas) else "at least "
         which = f"{least}{_which(sum(group.chunks for _, group in found), size)}"
         keeps = f"{'keeps' if _is_one(found) else 'keep'} {least}{size_text(held)}"
-        brief = f"{which} in {_where(case, arenas)} {keeps}"
-        yield Leading(held, f"{brief} of pages that are mostly free", brief)
+        told = f"{which} in {_where(case, arenas)} {keeps} of pages that are mostly free"
+        yield Leading(held, told, f"{which} in {_where(case, arenas, True)} {keeps}")
 
 
 def _is_one(found: Found | FoundInPages) -> bool:
@@ -90,8 +90,9 @@ def _which(chunks: int, size: int) -> str:
     return f"{counted(chunks, 'chunk')} of {size:,} bytes"
 
 
-def _where(case: Case, arenas: list[ArenaFigures]) -> str:
-    """Name an arena, or count several."""
+def _where(case: Case, arenas: list[ArenaFigures], brief: bool = False) -> str:
+    """Name an arena, or count several; if brief without its libc, where no other holds anything."""
     if len(arenas) > 1:
         return counted(len(arenas), "arena")
-    return case.named(arenas[0])
+    alone = sum(bool(malloc.held) for malloc in case.snapshot.mallocs) == 1
+    return f"arena {arenas[0].index}" if brief and alone else case.named(arenas[0])

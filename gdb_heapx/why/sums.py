@@ -131,14 +131,9 @@ class Case:
         kept = trim.kept_partial_page + trim.kept_small_bins + trim.kept_locked
         return max(arena.binned + arena.fast - kept.bytes, 0)
 
-    @cached_property
-    def _several(self) -> bool:
-        """Whether several libcs hold something."""
-        return sum(bool(malloc.held) for malloc in self.snapshot.mallocs) > 1
-
     def named(self, arena: ArenaFigures) -> str:
-        """Return what to call an arena: with its libc, where several hold something."""
-        whose = f" of {arena.libc.rpartition('/')[2]}" if self._several else ""
+        """Return what to call an arena: with its libc, where there are several."""
+        whose = f" of {arena.libc.rpartition('/')[2]}" if len(self.snapshot.libcs) > 1 else ""
         return f"arena {arena.index}{whose}"
 
     def kept_top(self, arena: ArenaFigures) -> int:
