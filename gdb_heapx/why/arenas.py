@@ -35,8 +35,8 @@ def many_arenas(case: Case) -> Iterator[Finding]:
                 others,
                 lambda amount, arena: f"{size_text(amount)} free{_attached(arena)}",
             ),
-            f"{_fewer(case, told=in_force)}. The price is contention. How much it saves can't be "
-            "computed.",
+            f"{_fewer(case, told=in_force)}. The price is contention. How much it saves, if "
+            "anything, can't be computed.",
             in_force=in_force,
             about=free_parts(case, busy),
         )
@@ -57,8 +57,8 @@ def idle_arenas(case: Case) -> Iterator[Finding]:
         f"{counted(len(idle), 'arena')} without a thread: what is free there waits for a new one.",
         each_arena(case, amounts, free_at),
         f"Keep worker threads instead of ending them. Or bound the arenas: {_fewer(case)}. "
-        "malloc_trim(0) returns the whole pages below their tops. How much fewer arenas save can't "
-        "be computed.",
+        "malloc_trim(0) returns the whole pages below their tops. How much fewer arenas save, "
+        "if anything, can't be computed.",
         about=free_parts(case, idle),
     )
 

@@ -20,7 +20,7 @@ SHARE = 20  # who has less than one part in so many of it isn't named in a sente
 REMEDIES = {
     Owner.DATA: "Its clean pages are page cache: the kernel takes them back as it needs. Dirty "
     "ones of a shared mapping it writes to the file first. munmap, or madvise(MADV_DONTNEED), "
-    "takes both out of RSS.",
+    "takes both out of RSS; of a private mapping that loses what was written to it.",
     Owner.SHARED: "It stays until all that map it unmap it, and it is removed: see ipcs -m, "
     "/dev/shm, and lsof for memfd.",
     Owner.STACKS: "Fewer threads. What a stack has taken it keeps, until its thread ends.",
