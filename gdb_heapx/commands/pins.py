@@ -139,7 +139,8 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
     if group != "none":
         by = BY[group or "size"]
         groups = sorted((row for each in found for row in by(each)), key=_first_most)
-        tables.append(_shown(snapshot, GROUPS).of(groups if group else groups[:SHOWN]))
+        schema = _told_of(_shown(snapshot, GROUPS), groups)
+        tables.append(schema.of(groups if group else groups[:SHOWN]))
         if groups and (not rows or groups[0].held.in_ram > rows[0].pin.held.in_ram):
             example = groups[0].example
     lost = [each.index for each in chosen if each.whatif is None]
@@ -164,6 +165,14 @@ def _shown(snapshot: Snapshot, schema: Schema) -> Schema:
     if snapshot.target.no_residency is None:
         return schema
     return schema.but("held", rank=ALWAYS, title="holds").but("held_resident", rank=DATA_ONLY)
+
+
+def _told_of(schema: Schema, groups: list[PinGroup]) -> Schema:
+    """Return the table; text leaves out what these groups don't tell."""
+    for name in ("size", "state", "looks"):
+        if groups and all(getattr(each, name) is None for each in groups):
+            schema = schema.but(name, rank=DATA_ONLY)
+    return schema
 
 
 def _together(found: list[ArenaPins]) -> Iterator[Note]:
