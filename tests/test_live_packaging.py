@@ -52,7 +52,7 @@ def test_gdb_can_source_what_was_installed(installed, start, tmp_path):
     assert loader == str(installed.resolve() / "share" / "gdb_heapx" / "gdb_heapx.py")
     words = ("gdb", "-nx", "-q", "-batch", "-p", process.pid, "-ex", f"source {loader}")
     shown = run((*words, "-ex", "heapx top", "-ex", "print $_heapx_free() > 0"), **alone)
-    assert "last in use" in shown.out
+    assert "trim_threshold 128 KiB (default)" in shown.out
     assert "$1 = 1" in shown.out
     assert "not found" not in shown.err  # tabulate and pygments came along
 

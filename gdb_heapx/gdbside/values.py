@@ -48,10 +48,9 @@ def address_of(value: gdb.Value) -> int:
 
 
 def word_size() -> int:
-    """Return the size of a word in the process: of C's long, which gdb makes a number of Python's
-    in any language. lookup_type knows it by the language's name for it only: Go has none.
-    """
-    return int(gdb.Value(0).type.sizeof)
+    """Return the size of a word in the process: of C's long. Go has no type of that name."""
+    with setting("language", "c"):
+        return int(gdb.lookup_type("long").sizeof)
 
 
 def as_address(value: Any) -> int:
