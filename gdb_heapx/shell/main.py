@@ -81,9 +81,18 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"heapx: {error}")
         return error.status
     except EndedError as ended:
-        if ended.statement:
-            _complain(f"heapx: {ended.statement}")
-        return ended.status
+        return _ended(ended)
+    except RuntimeError as error:
+        if isinstance(error.__cause__, EndedError):
+            return _ended(error.__cause__)  # while a class was made: to 3.11 Python wraps that
+        raise
+
+
+def _ended(ended: EndedError) -> int:
+    """Say which signal it was, if there is anything to say; return the exit status."""
+    if ended.statement:
+        _complain(f"heapx: {ended.statement}")
+    return ended.status
 
 
 def _open_standard_files() -> None:
