@@ -169,8 +169,13 @@ def _shown(snapshot: Snapshot, schema: Schema) -> Schema:
 
 def _told_of(schema: Schema, groups: list[PinGroup]) -> Schema:
     """Return the table; text leaves out what these groups don't tell."""
-    for name in ("size", "state", "looks"):
-        if groups and all(getattr(each, name) is None for each in groups):
+    told: dict[str, list[object]] = {
+        "size": [each.size for each in groups],
+        "state": [each.state for each in groups],
+        "looks": [each.looks for each in groups],
+    }
+    for name, values in told.items():
+        if groups and not any(value is not None for value in values):
             schema = schema.but(name, rank=DATA_ONLY)
     return schema
 
