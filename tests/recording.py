@@ -35,7 +35,7 @@ FUNCTIONS = (
     *("malloc", "calloc", "realloc", "free", "memalign", "malloc_trim", "gnu_get_libc_version"),
     *("mallctl", "tc_malloc", "mi_malloc", "__malloc_donate"),
 )
-TEXTS = (  # those of locate/libcs.py and locate/allocators.py
+TEXTS = (  # those of locate/release.py and locate/allocators.py
     r"GNU C Library [^\n]*version (\d{1,3}\.\d{1,3})",
     *(r"(<jemalloc>)", r"(tcmalloc: |google_malloc)", r"(mimalloc: )"),
     r"(musl libc|MUSL_LOCPATH|No error information|-0X\+0X 0X-0x\+0x 0x)",

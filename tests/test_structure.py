@@ -25,7 +25,8 @@ from properties import tried
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.glibc import releases
 from gdb_heapx.locate.by_structure import find_main_arena, find_mp, is_mp_at
-from gdb_heapx.locate.libcs import Given, find_libcs
+from gdb_heapx.locate.libcs import find_libcs
+from gdb_heapx.locate.release import Given
 from gdb_heapx.report.notes import sentence
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import Image

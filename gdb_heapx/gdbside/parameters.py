@@ -8,7 +8,7 @@ import gdb
 
 from ..cli.preferences import PREFERENCES, Preference, Preferred, by_name
 from ..errors import HeapxError, UsageError
-from ..locate.libcs import Given
+from ..locate.release import Given
 from .values import evaluated
 
 

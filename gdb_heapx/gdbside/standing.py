@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import gdb
 
-from ..locate.libcs import Given
+from ..locate.release import Given
 from ..snapshots.opened import Opened, open_target
 from ..target.procfs import status_of
 from .inferior import core_path, current_target, is_native

@@ -9,8 +9,9 @@ from ..errors import HeapxError, MemoryFault, SwappedOutError
 from ..target.corefile import is_cut
 from ..target.images import Image, base_name
 from ..target.target import Target
-from .libcs import BANNER, DEBUG_MALLOC, Libc, glibc_images
+from .libcs import DEBUG_MALLOC, Libc, glibc_images
 from .loader import loaded_before
+from .release import BANNER
 
 
 class Allocator(NamedTuple):

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..errors import LAYOUT_DIFFERS, HeapxError, MemoryFault, Problem
+from ..errors import HeapxError, MemoryFault, Problem
 from ..glibc import releases
-from ..glibc.layout import Layout, Release, Struct
-from ..target.facts import Facts
+from ..glibc.layout import Layout, Release
 from ..target.images import Image, base_name
 from ..target.space import Record, Space
 from ..target.target import Target
 from .by_structure import find_main_arena, find_mp, is_main_arena, is_mp_at
 from .loader import glibc_files, link_map_of
+from .release import NOTHING_GIVEN, Found, Given, find_release, layout_of, possible_releases
 
 PREFERENCE = {"main_arena": "main-arena", "mp_": "mp"}
 DEBUG_MALLOC = "libc_malloc_debug"  # a second copy of malloc, which stands before libc's own
-BANNER = rb"GNU C Library [^\n]*version (\d{1,3}\.\d{1,3})"  # csu/version.c
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the user says of glibc malloc, where it can't be found; None where nothing."""
-
-    main_arena: int | None = None
-    mp: int | None = None
-    release: Release | None = None
-
-
-NOTHING_GIVEN = Given()
-
-
-class Found(NamedTuple):
-    """One thing that was located: what, its value as text, and how it was found."""
-
-    what: str
-    value: str
-    how: str
 
 
 @dataclass(frozen=True)
@@ -215,7 +192,7 @@ def _candidates(
     known = find_release(target.space, debugs or image, given)
     wrong: list[HeapxError] = []
     fit = False
-    for release, found in (known,) if known else _possible_releases(target.facts):
+    for release, found in (known,) if known else possible_releases(target.facts):
         try:
             libc = _read(target, image, given, release, found, known is not None, debugs)
         except HeapxError as error:
@@ -226,46 +203,6 @@ def _candidates(
             yield libc
     if wrong and not fit:
         raise wrong[0]
-
-
-def find_release(
-    space: Space, image: Image, given: Given = NOTHING_GIVEN
-) -> tuple[Release, Found] | None:
-    """Return a libc's release and how it is known, None if nothing tells."""
-    if given.release is not None:
-        return given.release, Found("release", "{}.{}".format(*given.release), "set by hand")
-    version = image.address("__libc_version")
-    named = re.search(r"libc-(\d{1,3}\.\d{1,3})\.so", image.path)
-    for text, how in (
-        (_string(space, version), "__libc_version"),
-        (image.text(BANNER), f"the banner in {image.how}"),
-        (named and named[1], "the file's name"),
-    ):
-        match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})", text or "")
-        if text and match:
-            return (int(match[1]), int(match[2])), Found("release", text, how)
-    return None
-
-
-def _string(space: Space, address: int | None) -> str | None:
-    with suppress(MemoryFault):
-        return None if address is None else space.read_string(address, 32)
-    return None
-
-
-def _possible_releases(facts: Facts) -> Iterator[tuple[Release, Found]]:
-    """Yield the newest release of every layout that heapx knows."""
-    spans: list[tuple[Release, Release]] = []  # oldest and newest of one layout
-    for release in releases.releases():
-        if spans and releases.same_layout(facts.word, facts.machine, release, spans[-1][1]):
-            spans[-1] = spans[-1][0], release
-        else:
-            spans.append((release, release))
-    for oldest, newest in reversed(spans):
-        text = "{}.{}".format(*oldest)
-        if oldest != newest:
-            text += " to {}.{}".format(*newest)
-        yield newest, Found("release", text, "structure: the newest whose chunks add up")
 
 
 def _read(
@@ -279,7 +216,7 @@ def _read(
 ) -> Libc | None:
     """Return a file's malloc, if it is where glibc of this release would have it."""
     space = target.space
-    layout, how, problems = _layout(target.facts, image, release, debugs is not None)
+    layout, how, problems = layout_of(target.facts, image, release, debugs is not None)
     arena = _locate(Place(space, image, layout, given), "main_arena")
     if arena is None:
         return None
@@ -311,35 +248,3 @@ def _read(
         certain,
         debugs,
     )
-
-
-def _layout(
-    facts: Facts, image: Image, release: Release, debugs: bool
-) -> tuple[Layout, str, list[Problem]]:
-    """Return the layout from debug info, compared with the annotated structs of this release."""
-    ours = releases.annotated_layout(facts.word, facts.machine, release)
-    ours = releases.without_tcache(ours) if debugs else ours
-    state, par = image.struct("malloc_state"), image.struct("malloc_par")
-    heap_info = image.struct("_heap_info")
-    if state is None or par is None or heap_info is None:
-        return ours, "glibc's source", []
-    tcache = image.struct("tcache_perthread_struct")
-    theirs = replace(ours, state=state, par=par, heap_info=heap_info, tcache=tcache)
-    pairs = [(ours.state, state), (ours.par, par), (ours.heap_info, heap_info)]
-    if ours.tcache and tcache:
-        pairs.append((ours.tcache, tcache))
-    problems = [problem for pair in pairs for problem in _differences(*pair, release)]
-    return theirs, "debug info, compared with glibc's source", problems
-
-
-def _differences(ours: Struct, theirs: Struct, release: Release) -> list[Problem]:
-    """Say where debug info and the annotated struct disagree; debug info wins."""
-    differ = [n for n, m in ours.members.items() if n not in theirs or theirs[n] != m]
-    differ += [n for n in theirs.members if n not in ours and n != "pad"]
-    if not differ and ours.size == theirs.size:
-        return []
-    statement = (
-        f"struct {ours.name} differs from glibc {release[0]}.{release[1]}'s source "
-        f"({', '.join(differ) or 'size'}): debug info is used"
-    )
-    return [Problem(LAYOUT_DIFFERS, statement)]

@@ -15,7 +15,8 @@ from ..heap.counted import BAD_MMAPPED
 from ..heap.mmapped import MmappedChunk
 from ..heap.states import Search
 from ..heap.tcaches import Caches, Tcache, ThreadCache
-from ..locate.libcs import Found, Libc
+from ..locate.libcs import Libc
+from ..locate.release import Found
 from ..report.model import Note
 from ..target.amounts import Amount, amount_of
 from ..target.facts import Thread

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from ..errors import CORE_CUT, HeapxError, Problem
 from ..locate.allocators import instead_of_glibc, no_glibc, other_allocators
-from ..locate.libcs import NOTHING_GIVEN, Given, find_libcs
+from ..locate.libcs import find_libcs
+from ..locate.release import NOTHING_GIVEN, Given
 from ..locate.runtimes import Present, loaded_allocators, runtimes_in
 from ..report.model import Note
 from ..report.notes import note

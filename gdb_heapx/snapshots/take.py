@@ -10,8 +10,8 @@ from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
 from ..heap.left import LeftThread
 from ..heap.states import HELD_FREE, Search
-from ..locate.libcs import NOTHING_GIVEN, Given
 from ..locate.nptl import Stack
+from ..locate.release import NOTHING_GIVEN, Given
 from ..target.facts import Facts
 from ..target.images import programs_among
 from ..target.mappings import merged
