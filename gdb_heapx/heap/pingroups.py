@@ -8,7 +8,8 @@ from heapq import heappush, heapreplace
 
 from ..target.amounts import Amount
 from ..target.pages import IN_RAM, SHARED, SWAPPED
-from .pagepins import Held, Live, PagePin
+from .lives import Live
+from .pagepins import Held, PagePin
 
 Key = Callable[[Live], Hashable]  # of the group that a chunk is in
 LISTED = 1000  # pins of an arena that are kept one by one

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..heap.arenas import Arena
-from ..heap.pagepins import Live, PagePin
+from ..heap.lives import Live
+from ..heap.pagepins import PagePin
 from ..heap.pingroups import Key, PageSum, PinGroups, size_and_state
 from ..heap.pins import Pin, PinKind
 from ..heap.states import State
