@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 from heapbuilder import AMD64, I386, PAGE, USED, File, HeapBuilder, Pages, changed
 
 from gdb_heapx.locate.own_heaps import (
+    MOST_HEADERS,
     go_arenas,
     java_heap,
     pymalloc_arenas,
@@ -203,6 +205,24 @@ def test_memory_of_zeros_and_of_anything_else_is_no_runtime_s(finder):
     for at in range(AT, AT + 4 * MIB, 4 * KIB):
         process.words(at, *(at * 31 + i for i in range(8)))
     assert process.found(finder) == []
+
+
+class Untouched:
+    """The pages of an address space that nobody has used; `asked` is how often they were asked."""
+
+    asked = 0
+
+    def states(self, start, end):
+        self.asked += 1
+        return bytes([UNTOUCHED]) * (-(-end // PAGE) - start // PAGE)
+
+
+@pytest.mark.parametrize("finder", [pymalloc_arenas, zend_chunks, ruby_pages, v8_pages])
+def test_of_terabytes_only_so_many_places_are_looked_at(finder):
+    space = SimpleNamespace(page=PAGE, residency=Untouched())
+    reserved = Mapping(AT, AT + (4 << 40), "rw-p", 0, "")
+    assert list(finder(space, None, [reserved])) == []
+    assert 0 < space.residency.asked <= MOST_HEADERS
 
 
 # Who is there.

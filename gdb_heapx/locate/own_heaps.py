@@ -85,10 +85,8 @@ def _pool_size(space: Space, address: int) -> int | None:
 
 
 def zend_chunks(space: Space, _image: Image, mappings: Sequence[Mapping]) -> Spans:
-    """Yield the chunks of PHP's Zend MM: a ring of them, each with a pointer to the same heap."""
-    for mapping in mappings:
-        found = ((at, _is_zend_chunk(space, at)) for at in _headers(space, mapping, ZEND_CHUNK))
-        yield from _runs(found, ZEND_CHUNK)
+    """Return the chunks of PHP's Zend MM: a ring of them, each with a pointer to the same heap."""
+    return _spans_of(space, mappings, ZEND_CHUNK, _is_zend_chunk)
 
 
 def _is_zend_chunk(space: Space, address: int) -> bool | None:
@@ -103,13 +101,11 @@ def _is_zend_chunk(space: Space, address: int) -> bool | None:
 
 
 def ruby_pages(space: Space, _image: Image, mappings: Sequence[Mapping]) -> Spans:
-    """Yield Ruby's heap pages: their first word leads to a struct that points back into them.
+    """Return Ruby's heap pages: their first word leads to a struct that points back into them.
 
     Before 3.1, and where the kernel's pages are larger than 16 KiB, malloc has them.
     """
-    for mapping in mappings:
-        found = ((at, _points_back(space, at)) for at in _headers(space, mapping, RUBY_PAGE))
-        yield from _runs(found, RUBY_PAGE)
+    return _spans_of(space, mappings, RUBY_PAGE, _points_back)
 
 
 def _points_back(space: Space, address: int) -> bool | None:
@@ -125,9 +121,10 @@ def v8_pages(space: Space, _image: Image, mappings: Sequence[Mapping]) -> Spans:
 
     To V8 12 the header has it itself (BasicMemoryChunk), then a struct does that it leads to.
     """
+    stride = _stride(mappings, V8_PAGE)
     for mapping in mappings:
         end = mapping.start
-        for at in _headers(space, mapping, V8_PAGE):
+        for at in _headers(space, mapping, V8_PAGE, stride):
             area = _v8_area(space, mapping, at) if at >= end else None
             if area:
                 end = min(align_up(area, V8_PAGE), mapping.end)
@@ -204,12 +201,27 @@ def _stride(mappings: Iterable[Mapping], step: int) -> int:
     return step * -(-max(number, 1) // MOST_HEADERS)
 
 
-def _headers(space: Space, mapping: Mapping, step: int, stride: int = 0) -> Iterator[int]:
-    """Yield the aligned addresses of a mapping whose pages may be read: they are in memory."""
+def _spans_of(
+    space: Space,
+    mappings: Sequence[Mapping],
+    step: int,
+    proven: Callable[[Space, int], bool | None],
+) -> Spans:
+    """Yield what reaches from header to header, as far as they are `proven`."""
+    stride = _stride(mappings, step)
+    for mapping in mappings:
+        found = ((at, proven(space, at)) for at in _headers(space, mapping, step, stride))
+        yield from _runs(found, stride)
+
+
+def _headers(space: Space, mapping: Mapping, step: int, stride: int) -> Iterator[int]:
+    """Yield every so many bytes of a mapping, from an aligned address on, where the page may be
+    read: it is in memory.
+    """
     first, page, residency = align_up(mapping.start, step), space.page, space.residency
     if residency is None and space.facts.live:
         return  # to read would touch them
-    for at in range(first, mapping.end, stride or step):
+    for at in range(first, mapping.end, stride):
         if residency is None or residency.states(at, at + page)[0] in IN_RAM:
             yield at
 

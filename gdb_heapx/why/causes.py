@@ -30,15 +30,13 @@ def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
 
 
 def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
-    """Return what of that matters most: order.first_screen; less where more must be told
-    beside: what is shared, or that there are several libcs."""
+    """Return what of that matters most: order.first_screen.
+
+    It is less where more must be told beside: what is shared, or that there are several libcs.
+    """
     case = Case(snapshot)
-    return _told(
-        case,
-        first_screen(
-            _in_order(case), case.whole, 2 if case.sharing or len(snapshot.mallocs) > 1 else 3
-        ),
-    )
+    most = 2 if case.sharing or len(snapshot.mallocs) > 1 else 3
+    return _told(case, first_screen(_in_order(case), case.whole, most))
 
 
 def _in_order(case: Case) -> tuple[Finding, ...]:
