@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from itertools import product
 from typing import Any
 
 import pytest
@@ -115,9 +116,16 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("scenario", ["few", "runs", "heaps", "locked"])
-@pytest.mark.parametrize("how", [(), ("thread",)])
-@pytest.mark.parametrize("settings", SETTINGS)
+def pins_freed():
+    """Yield all ways; by default each way without a setting, and each setting in one way."""
+    for scenario, how, settings in product(
+        ("few", "runs", "heaps", "locked"), ((), ("thread",)), SETTINGS
+    ):
+        usual = settings == "as it is" or (scenario, how) == ("heaps", ("thread",))
+        yield pytest.param(scenario, how, settings, marks=() if usual else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("scenario", "how", "settings"), pins_freed())
 def test_a_pin_that_is_freed_gives_what_it_held(scenario, how, settings, start):
     program, arena = let_go(start, scenario, *how, env={**NO_TCACHE, **SETTINGS[settings]})
     fell = 0

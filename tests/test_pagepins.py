@@ -144,7 +144,7 @@ def said(pin):
     return [held.page for held in pin.pages], {(live.address, live.size) for live in pin.lives}
 
 
-@tried(600)
+@tried(300)
 @given(st.randoms(use_true_random=False), MACHINES, AT_ONCE)
 def test_pins_of_pages_are_those_that_a_search_finds(seed, machine, at_once):
     heap, arena = drawn(seed, machine)
@@ -154,7 +154,7 @@ def test_pins_of_pages_are_those_that_a_search_finds(seed, machine, at_once):
     assert [said(pin) for pin in pins] == search.pins()
 
 
-@tried(600)
+@tried(300)
 @given(st.randoms(use_true_random=False), MACHINES, AT_ONCE)
 def test_without_a_pin_its_pages_are_whole_and_what_others_keep_stays(seed, machine, at_once):
     heap, arena = drawn(seed, machine)
@@ -173,7 +173,7 @@ def test_without_a_pin_its_pages_are_whole_and_what_others_keep_stays(seed, mach
         assert search.pages(chunks) - before - pages <= others
 
 
-@tried(600)
+@tried(300)
 @given(st.randoms(use_true_random=False), MACHINES, AT_ONCE)
 def test_a_group_keeps_what_is_whole_without_all_of_its_chunks(seed, machine, at_once):
     heap, arena = drawn(seed, machine)

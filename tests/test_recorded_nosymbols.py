@@ -9,7 +9,16 @@ from recorded import NAMES, load
 COMMANDS = ("", *("arenas", "heaps", "top", "bins", "tcache", "mmapped", "ledger", "trim", "why"))
 
 
-@pytest.fixture(scope="module", params=NAMES)
+def images():
+    """Yield all images; by default those of every release, and each third of the other scenes."""
+    releases = [name for name in NAMES if name.count("-") == 1]
+    others = [name for name in NAMES if name not in releases]
+    yield from releases
+    for number, name in enumerate(others):
+        yield pytest.param(name, marks=pytest.mark.slow if number % 3 else ())
+
+
+@pytest.fixture(scope="module", params=images())
 def image(request):
     return load(request.param)
 
