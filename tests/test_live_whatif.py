@@ -125,7 +125,7 @@ def pins_freed():
         yield pytest.param(scenario, how, settings, marks=() if usual else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("scenario", "how", "settings"), pins_freed())
+@pytest.mark.parametrize(("scenario", "how", "settings"), [*pins_freed()])
 def test_a_pin_that_is_freed_gives_what_it_held(scenario, how, settings, start):
     program, arena = let_go(start, scenario, *how, env={**NO_TCACHE, **SETTINGS[settings]})
     fell = 0

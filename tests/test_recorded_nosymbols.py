@@ -18,7 +18,7 @@ def images():
         yield pytest.param(name, marks=pytest.mark.slow if number % 3 else ())
 
 
-@pytest.fixture(scope="module", params=images())
+@pytest.fixture(scope="module", params=[*images()])
 def image(request):
     return load(request.param)
 
