@@ -18,7 +18,7 @@ from typing import Any
 
 from heapbuilder import Answers
 from oracle import Oracle
-from sessions import Said, catalogue_of, said
+from sessions import Said, said
 
 from gdb_heapx.cli.execute import Terminal
 from gdb_heapx.commands import load_commands
@@ -28,7 +28,8 @@ from gdb_heapx.glibc.layout import Member, Struct
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.locate.runtimes import RUNTIMES
 from gdb_heapx.snapshots.malloc import Scope
-from gdb_heapx.snapshots.take import Snapshot, take
+from gdb_heapx.snapshots.opened import Opened, open_target
+from gdb_heapx.snapshots.take import Snapshot, snapshot_of
 from gdb_heapx.target.elf import Elf
 from gdb_heapx.target.facts import Facts, Thread
 from gdb_heapx.target.images import find_images
@@ -285,7 +286,9 @@ def target_of(recording: Recording) -> Target:
 
 
 class Replay:
-    """A session on an image; it keeps a snapshot of each scope."""
+    """A session on an image: it is read once, as gdb's session does with a process that stands
+    still; and it keeps a snapshot of each scope.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self.target = target_of(recording)
@@ -293,11 +296,15 @@ class Replay:
 
     def take(self, scope: Scope) -> Snapshot:
         if scope not in self._snapshots:
-            self._snapshots[scope] = take(self.target, scope)
+            self._snapshots[scope] = snapshot_of(self._read, scope)
         return self._snapshots[scope]
 
     def catalogue(self, scope: Scope) -> Catalogue:
-        return catalogue_of(self.target)
+        return Catalogue(self._read)
+
+    @cached_property
+    def _read(self) -> Opened:
+        return open_target(self.target)
 
     def evaluate(self, expression: str) -> int:
         return int(expression, 0)
