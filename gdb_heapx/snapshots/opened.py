@@ -8,13 +8,16 @@ from functools import cached_property
 from ..errors import CORE_CUT, HeapxError, Problem
 from ..locate.allocators import instead_of_glibc, no_glibc, other_allocators
 from ..locate.libcs import find_libcs
+from ..locate.nptl import Stack
 from ..locate.release import NOTHING_GIVEN, Given
 from ..locate.runtimes import Present, loaded_allocators, runtimes_in
 from ..report.model import Note
 from ..report.notes import note
+from ..target.mappings import outside
 from ..target.target import Target
 from .proof import proven
 from .reading import MallocReading
+from .untouched import zeros
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,23 @@ class Opened:
             found = other_allocators(self.target, self.mallocs[0].libc, unused)
             self._allocators[unused] = found
         return self._allocators[unused]
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The stacks that nptl mapped for threads."""
+        return tuple(sorted({stack for each in self.mallocs for stack in each.stacks}))
+
+    def zeros(self, own: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
+        """Return the private memory that a core has zeros for, but in malloc's `own` spans."""
+        if own not in self._zeros:
+            mappings = self.target.space.mappings
+            private = (m for m in mappings if not m.inode and m.permissions[0] == "r")
+            self._zeros[own] = zeros(self.target.space, outside(private, list(own)))
+        return self._zeros[own]
+
+    @cached_property
+    def _zeros(self) -> dict[tuple[tuple[int, int], ...], list[tuple[int, int]]]:
+        return {}
 
     @cached_property
     def runtimes(self) -> tuple[Present, ...]:

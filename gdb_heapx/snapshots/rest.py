@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..glibc.layout import align_up
-from ..locate.nptl import Stack
 from ..locate.runtimes import claims
 from ..target.amounts import amount_of, sum_of
 from ..target.headers import PF_W
@@ -16,7 +15,6 @@ from ..target.target import Target
 from .malloc import Malloc
 from .opened import Opened
 from .regions import Owner, Span, owner_of
-from .untouched import zeros
 
 VARIABLES = "static variables (.bss)"
 SMALLEST = 1 << 20  # bytes of memory with no owner; for less no file is searched for allocators
@@ -24,20 +22,16 @@ FIFTIETH = 50
 
 
 class Rest(NamedTuple):
-    """The spans that no malloc owns, the stacks that nptl mapped for threads, and the runtimes that
-    map memory of their own.
-    """
+    """The spans that no malloc owns, and the runtimes that map memory of their own."""
 
     spans: tuple[Span, ...]
-    stacks: tuple[Stack, ...]
     runtimes: tuple[str, ...]
 
 
 def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> Rest:
     """Return who owns the memory around malloc's own spans, where it is sure."""
     target = opened.target
-    stacks = sorted({stack for reading in opened.mallocs for stack in reading.stacks})
-    spans = [Span(stack.start, stack.end, Owner.STACKS) for stack in stacks]
+    spans = [Span(stack.start, stack.end, Owner.STACKS) for stack in opened.stacks]
     uncertain = [
         (chunk.start, chunk.end)
         for malloc in mallocs
@@ -53,9 +47,9 @@ def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> R
     left = list(outside(free, [(claim.start, claim.end) for claim in claimed]))
     loaded = opened.loaded if _is_much(target, left) else ()
     if not target.facts.live:
-        spans = list(_without_zeros(target, spans, [(span.start, span.end) for span in own]))
+        spans = list(_without_zeros(opened, spans, own))
     names = (present.runtime.name for present in opened.runtimes)
-    return Rest(tuple(spans), tuple(stacks), (*names, *loaded))
+    return Rest(tuple(spans), (*names, *loaded))
 
 
 def _free(target: Target, taken: list[tuple[int, int]]) -> list[Mapping]:
@@ -88,12 +82,9 @@ def _is_much(target: Target, left: Iterable[Mapping]) -> bool:
     return amount >= max(SMALLEST, (target.facts.rss or 0) // FIFTIETH)
 
 
-def _without_zeros(
-    target: Target, spans: Iterable[Span], own: list[tuple[int, int]]
-) -> Iterator[Span]:
+def _without_zeros(opened: Opened, spans: Iterable[Span], own: Sequence[Span]) -> Iterator[Span]:
     """Yield the spans of a core without what is zeros in it, and that as spans of its own."""
-    private = (m for m in target.space.mappings if not m.inode and m.permissions[0] == "r")
-    empty = zeros(target.space, outside(private, own))
+    empty = opened.zeros(tuple((span.start, span.end) for span in own))
     for span in spans:
         whole = Mapping(span.start, span.end, "rw-p", 0, "")
         for part in outside([whole], empty):

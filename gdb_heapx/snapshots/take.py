@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
@@ -119,26 +120,38 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     """
     if opened.refused and not (scope.whole and opened.instead):
         raise opened.refused
-    mallocs = _mallocs(opened, scope)
-    own = _apart([span for malloc in mallocs for span in _spans(malloc)])
-    spans = [*own, *_beside(opened, mallocs)]
-    rest = rest_of(opened, mallocs, spans)
-    unused = not any(malloc.held for malloc in mallocs)
-    target, allocators = opened.target, opened.allocators(unused)
-    programs = programs_among(target.objects, target.space.mappings)
-    regions = tile(target.space, _apart([*spans, *rest.spans]), programs)
+    mallocs, searched = _mallocs(opened, scope), scope.search is not Search.NONE
+    around = _around(opened, mallocs) if searched else _Around((), (), ())
+    allocators = opened.allocators(not any(malloc.held for malloc in mallocs))
     return Snapshot(
-        target.facts,
+        opened.target.facts,
         mallocs,
-        regions,
+        around.regions,
         allocators,
         walked=scope.walk or not all(reading.libc.proven for reading in opened.mallocs),
-        stacks=rest.stacks,
+        stacks=opened.stacks,
         left=tuple(each for reading in opened.mallocs for each in reading.left),
-        runtimes=tuple(name for name in rest.runtimes if name not in allocators),
-        searched=scope.search is not Search.NONE,
-        sbrk_callers=_callers(opened, mallocs, regions),
+        runtimes=tuple(name for name in around.runtimes if name not in allocators),
+        searched=searched,
+        sbrk_callers=around.sbrk_callers,
     )
+
+
+class _Around(NamedTuple):
+    """The address space, and who has what malloc hasn't; nothing where only malloc matters."""
+
+    regions: tuple[Region, ...]
+    runtimes: tuple[str, ...]
+    sbrk_callers: tuple[str, ...]
+
+
+def _around(opened: Opened, mallocs: tuple[Malloc, ...]) -> _Around:
+    own = _apart([span for malloc in mallocs for span in _spans(malloc)])
+    spans, target = [*own, *_beside(opened, mallocs)], opened.target
+    rest = rest_of(opened, mallocs, spans)
+    programs = programs_among(target.objects, target.space.mappings)
+    regions = tile(target.space, _apart([*spans, *rest.spans]), programs)
+    return _Around(regions, rest.runtimes, _callers(opened, mallocs, regions))
 
 
 def _mallocs(opened: Opened, scope: Scope) -> tuple[Malloc, ...]:
