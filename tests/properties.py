@@ -6,9 +6,9 @@ import os
 
 from hypothesis import settings
 
-SHARE = 1 if os.environ.get("CI") == "true" else 3
+SHARE = 1 if os.environ.get("CI") == "true" else 5
 
 
 def tried(examples: int, deadline: int | None = None) -> settings:
-    """Try a property on so many examples with CI=true, else on a third of them."""
+    """Try a property on so many examples with CI=true, else on a fifth of them."""
     return settings(max_examples=examples // SHARE, deadline=deadline)

@@ -131,16 +131,26 @@ def test_what_a_real_malloc_trim_returns_is_foretold(tmp_path):
     assert fell
 
 
-def test_text_tells_the_two_apart_in_every_table(tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "arenas",
+        "params",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("heaps", "bins", "threads", "check", "ledger", "trim")
+        ),
+    ],
+)
+def test_text_tells_the_two_apart_in_every_table(tmp_path, name):
     with started(glibc_of(HOST), "mixed", tmp_path) as inferior:
-        for name in ("arenas", "heaps", "bins", "threads", "params", "check", "ledger", "trim"):
-            text = heapx("-p", inferior.pid, name, env={**os.environ, "COLUMNS": "140"}).out
-            assert "  libc\n" in text, name
-            assert "libc_malloc_debug\n" in text, name
-            told = f"{NAME} serves malloc here" in " ".join(text.split())
-            assert told == (name not in ("bins", "check")), name
-            if name == "params":
-                assert "in force: libc_malloc_debug.so serves malloc" in text
+        text = heapx("-p", inferior.pid, name, env={**os.environ, "COLUMNS": "140"}).out
+    assert "  libc\n" in text
+    assert "libc_malloc_debug\n" in text
+    told = f"{NAME} serves malloc here" in " ".join(text.split())
+    assert told == (name not in ("bins", "check"))
+    if name == "params":
+        assert "in force: libc_malloc_debug.so serves malloc" in text
 
 
 def test_findings_name_the_malloc_of_an_arena(tmp_path):

@@ -102,7 +102,6 @@ class Search:
 
     def pins(self):
         """Return (pages, chunks) of each pin by its definition."""
-        pins, pages = [], []
         first = -(-(self.start + self.head) // PAGE) * PAGE
         every = range(first, self.end // PAGE * PAGE, PAGE)
         touching = {page: self.touching(page) for page in every}
@@ -117,23 +116,26 @@ class Search:
         def short(pages):
             return sum(size for _, size in chunks(pages)) <= sum(map(self.free, pages))
 
+        groups, pages = [], []
         for page in every:
             own, others = set(touching[page]), chunks(pages)
             grown = page in half and own >= others and short([*pages, page])
-            if pages and pages[-1] == page - PAGE and own and (own <= others or grown):
+            follows = pages and pages[0] in half and pages[-1] == page - PAGE
+            if own and follows and (own <= others or grown):
                 pages.append(page)
                 continue
-            if pages:
-                pins.append(pages)
-            before = page - PAGE
-            lonely = before in every and before not in half and not (pages and pages[-1] == before)
-            pages = []
-            if page in half:
-                along = lonely and touching[before] and set(touching[before]) <= own
-                pages = [before, page] if along else [page]
-        pins += [pages] if pages else []
-        pins = [[p for p in pages if self.last not in touching[p]] for pages in pins]
-        return [(pages, chunks(pages)) for pages in pins if pages and short(pages)]
+            pages = [page] if own else []
+            groups += [pages] if own else []
+        pins, lost = [], []
+        for group in groups:
+            pages = [p for p in group if self.last not in touching[p]]
+            along = [p for p in lost if set(touching[p]) <= chunks(pages)]
+            if pages and short([*along, *pages]):
+                pins.append(([*along, *pages], chunks(pages)))
+                lost = []
+            else:
+                lost += pages
+        return pins
 
 
 MACHINES = st.sampled_from([AMD64, I386, ARM])

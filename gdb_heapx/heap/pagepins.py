@@ -13,6 +13,9 @@ from .holes import Trimmer
 from .lives import Live, Lives, View
 from .scan import Run
 
+MOST = 2  # pages of a chunk that may be short
+REACH = MOST + 1  # pages before one that such a chunk may touch
+
 
 class Held(NamedTuple):
     """A page, and the live chunks that keep malloc_trim from returning it: all must be gone.
@@ -31,21 +34,17 @@ class Held(NamedTuple):
 class PagePin:
     """Live chunks that keep one page or more, one after the other.
 
-    `shared` is the page before these, which both they and the pin before it keep; None without one.
+    `shared` are pages before these, which both they and the pin before it keep.
     """
 
     pages: tuple[Held, ...]
     lives: Lives
-    shared: Held | None = None
+    shared: tuple[Held, ...] = ()
 
     @property
     def short(self) -> bool:
         """Whether its chunks have no more bytes than what they keep free."""
         return sum([live.size for live in self.lives]) <= sum([held.free for held in self.pages])
-
-    @property
-    def last(self) -> Live:
-        return self.lives[-1]
 
 
 class Sink(Protocol):
@@ -75,11 +74,12 @@ class PagePins:
         self._page = trimmer.page
         self._head = trimmer.smallest - trimmer.page
         self._joined = Joined(trimmer.page)
-        self._given: PagePin | None = None
+        self._given: Lives = ()  # the chunks of the last pin
+        self._lost: list[Held] = []  # the last pages that are of no pin, behind that one
         self._first = 0  # the first page that has enough chunks before it
         self._stop = 0  # the first page that was not seen whole
         self._end = 0
-        self._tail: Lives = ()  # the live chunks that this page may touch, and the one before it
+        self._tail: Lives = ()  # the live chunks that this page, and REACH before it, touch
         self._last = 0  # where the last live chunk lies
 
     def add(self, run: Run) -> None:
@@ -92,14 +92,14 @@ class PagePins:
             self._look(View(run, self._tail), stop)
         self._stop, self._end = stop, run.end
         self._keep_tail(run)
-        for pin in self._joined.done_before(self._last):
-            self._give(pin.pages, pin)
+        for pages in self._joined.done_before(self._last):
+            self._settle(pages)
 
     def close(self, end: int) -> None:
         top = self._last if self._end == self._top else None
         self._joined.finish()
-        for pin in self._joined.done_before(None):
-            self._give([held for held in pin.pages if held.lives[-1].address != top], pin)
+        for pages in self._joined.done_before(None):
+            self._settle([held for held in pages if held.lives[-1].address != top])
 
     def _look(self, view: View, stop: int) -> None:
         """Look at the pages up to `stop` that may be pinned, and at the first one in any case."""
@@ -111,17 +111,21 @@ class PagePins:
                 at += self._page  # what the same chunks touch behind it may come along
 
     def _visit(self, view: View, page: int) -> bool:
-        """Look at a page; return whether the next one may be of the same pin."""
+        """Look at a page, and first at those before it that its chunks touch.
+
+        Return whether the next one may be of the same pin.
+        """
         size, head = self._page, self._head
         lives = view.lives(page - head, page + size)
-        before = page - size
-        if lives and lives[0].address < page and before >= max(self._joined.end, self._first):
-            self._joined.add(before, view.lives(before - head, before + size))
+        if lives and lives[0].size <= MOST * size:
+            touched = max(align_down(lives[0].address, size), self._joined.end, self._first)
+            for before in range(touched, page, size):
+                self._joined.add(before, view.lives(before - head, before + size))
         return self._joined.add(page, lives) and lives[-1].end > page + size - head
 
     def _keep_tail(self, run: Run) -> None:
-        """Keep what the next page that isn't whole yet may touch, and the page before it."""
-        low = self._stop - self._page - self._head
+        """Keep what the next page that isn't whole yet may touch, and the pages before it."""
+        low = self._stop - REACH * self._page - self._head
         tail: list[Live] = []
         address, following, fast, cached = run.end, run.following, run.fast, run.cached
         for word in reversed(run.words):
@@ -137,21 +141,23 @@ class PagePins:
         before = [live for live in self._tail if live.end > low]
         self._tail = (*before, *reversed(tail))
 
-    def _give(self, pages: Sequence[Held], pin: PagePin) -> None:
-        """Hand on what of a pin's pages is in memory, and can go."""
-        pages = self._in_memory(pages)
-        pin = pin_of(pages, pin.shared)
-        if not pages or not pin.short:
-            return
-        before, self._given = self._given, pin
-        self._sink.take(replace(pin, shared=self._shared(before, pin)) if pin.shared else pin)
+    def _settle(self, pages: Sequence[Held]) -> None:
+        """Hand on what of these pages is in memory, if it is a pin; else remember it.
 
-    def _shared(self, before: PagePin | None, pin: PagePin) -> Held | None:
-        """Return the page that two pins keep together, if they do."""
-        if pin.shared is None or before is None:
-            return None
-        kept = all(each in before.lives or each in pin.lives for each in pin.shared.lives)
-        return next(iter(self._in_memory([pin.shared])), None) if kept else None
+        What was no pin by itself comes along if this one keeps it, alone or with the one before.
+        """
+        pages = self._in_memory(pages)
+        if not pages:
+            return
+        lives = lives_of(pages)
+        along, lost = _kept(self._lost, lives)
+        pin = PagePin((*along, *pages), lives)
+        if not pin.short:
+            self._lost = [*self._lost, *pages][-REACH:]
+            return
+        shared, _ = _kept(lost, [*self._given, *lives])
+        self._given, self._lost = lives, []
+        self._sink.take(replace(pin, shared=tuple(shared)) if shared else pin)
 
     def _in_memory(self, pages: Sequence[Held]) -> tuple[Held, ...]:
         """Return the pages that malloc_trim would return: in memory, or in swap, and not locked."""
@@ -168,73 +174,71 @@ class PagePins:
         return tuple([h._replace(state=s) for h, s in found if s in (*IN_RAM, SWAPPED)])
 
 
-def pin_of(pages: Sequence[Held], shared: Held | None = None) -> PagePin:
-    """Return what these pages' chunks are together."""
-    lives = pages[0].lives if len(pages) == 1 else sorted({e for h in pages for e in h.lives})
-    return PagePin(tuple(pages), lives, shared)
+def lives_of(pages: Sequence[Held]) -> Lives:
+    """Return the chunks that keep these pages, together."""
+    return pages[0].lives if len(pages) == 1 else sorted({e for h in pages for e in h.lives})
+
+
+def _kept(pages: Sequence[Held], lives: Lives) -> tuple[list[Held], list[Held]]:
+    """Return which of these pages are kept by those chunks only, and which aren't."""
+    kept = [held for held in pages if all(live in lives for live in held.lives)]
+    return kept, [held for held in pages if held not in kept]
 
 
 class Joined:
-    """Pages that are looked at, in the order of their addresses, joined to pins.
+    """Pages that are looked at, in the order of their addresses, joined to groups.
 
-    A pin begins with a page that is free by half or more. The next page is of it, too, if its
-    chunks are all among those of the pin; or the other way round, if it is free by half or more,
-    and together they are still short. The page before it is, if its chunks are among the first
-    one's. What a chunk of more than two pages touches is of no pin: it can't be short.
+    A group begins with a page that chunks touch. If that is free by half or more, the next page is
+    of it, too, if its chunks are all among those of the group; or the other way round, if it is
+    free by half or more, and together they are still short. What a chunk of more than MOST pages
+    touches is of no group: it can't be short.
     """
 
     def __init__(self, page: int) -> None:
         self.end = 0  # of the last page
         self._size = page
         self._open: list[Held] = []
-        self._before: Held | None = None  # the last page, if it was of no pin
-        self._done: list[PagePin] = []
-        self._shared: Held | None = None
+        self._done: list[tuple[Held, ...]] = []
 
     def add(self, page: int, lives: Lives) -> bool:
-        """Take in a page; return whether it is of a pin."""
+        """Take in a page; return whether the next one may be of its group."""
         size = self._size
-        if any(live.size > 2 * size for live in lives):
+        if any(live.size > MOST * size for live in lives):
             lives = ()
         covered = [min(e.address + e.size, page + size) - max(e.address, page) for e in lives]
         held = Held(page, lives, size - sum([each for each in covered if each > 0]))
-        follows = page == self.end
-        self.end = page + size
-        mostly_free = 2 * held.free >= size
-        if follows and self._open and self._goes_on(held, mostly_free):
+        follows, self.end = page == self.end, page + size
+        if not lives or not (follows and self._goes_on(held)):
+            self.finish()
+        if lives:
             self._open.append(held)
-            return True
-        self.finish()
-        before = self._before if follows else None
-        self._before = None if mostly_free or not lives else held
-        if not mostly_free or not lives:
-            return False
-        self._open = [held]
-        if before and _among(before.lives, lives):
-            self._open.insert(0, before)
-        else:
-            self._shared = before
-        return True
+        return bool(lives) and self._mostly_free(self._open[0])
 
-    def _goes_on(self, held: Held, mostly_free: bool) -> bool:
-        if not held.lives:
+    def _mostly_free(self, held: Held) -> bool:
+        return 2 * held.free >= self._size
+
+    def _goes_on(self, held: Held) -> bool:
+        """Tell whether a page is of the group of the one before it."""
+        if not self._open or not self._mostly_free(self._open[0]):
             return False
         whole = (self._open[0].lives[0], self._open[-1].lives[-1])
         if _among(held.lives, whole):
             return True
-        grown = mostly_free and _among(whole, held.lives)
-        return grown and pin_of([*self._open, held]).short
+        if not self._mostly_free(held) or not _among(whole, held.lives):
+            return False
+        grown = (*self._open, held)
+        return PagePin(grown, lives_of(grown)).short
 
     def finish(self) -> None:
-        """End the pin that the next page could have been of."""
+        """End the group that the next page could have been of."""
         if self._open:
-            self._done.append(pin_of(self._open, self._shared))
-            self._open, self._shared, self._before = [], None, None
+            self._done.append(tuple(self._open))
+            self._open = []
 
-    def done_before(self, last: int | None) -> list[PagePin]:
-        """Return the pins that are done, and none of whose chunks lies at `last`."""
-        done = [pin for pin in self._done if pin.last.address != last]
-        self._done = [pin for pin in self._done if pin.last.address == last]
+    def done_before(self, last: int | None) -> list[tuple[Held, ...]]:
+        """Return the groups that are done, and none of whose chunks lies at `last`."""
+        done = [group for group in self._done if group[-1].lives[-1].address != last]
+        self._done = [group for group in self._done if group[-1].lives[-1].address == last]
         return done
 
 

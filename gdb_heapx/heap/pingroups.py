@@ -101,7 +101,7 @@ class PinGroups:
 
     def take(self, pin: PagePin) -> None:
         self.pins += 1
-        for held in (pin.shared, *pin.pages) if pin.shared else pin.pages:
+        for held in (*pin.shared, *pin.pages):
             self._add(held)
         rank = (len(pin.pages), -pin.pages[0].page, pin)
         if len(self._largest) < LISTED:
