@@ -74,7 +74,8 @@ class Command:
     command about the `whole` memory has an answer even if glibc malloc holds nothing, because
     another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
     `tables` are those that its reports may have, the first one first. `search` is how far mmapped
-    chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell.
+    chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
+    one that wants the regular bins `apart` each of them.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Command:
     tables: tuple[Schema, ...]
     search: Search
     stale: bool
+    apart: bool
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -161,6 +163,7 @@ def command(
     tables: tuple[Schema, ...],
     search: Search = Search.MAPPINGS,
     stale: bool = False,
+    apart: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -168,7 +171,8 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        declared = Command(name, args, function, needs, whole, limit, chunks, tables, search, stale)
+        wanted = search, stale, apart
+        declared = Command(name, args, function, needs, whole, limit, chunks, tables, *wanted)
         wrong = next(_faults(declared), None)
         if wrong:
             raise ValueError(f"{name}: {wrong}")

@@ -98,9 +98,8 @@ def execute(
 def _scope(declared: Command, options: dict[str, Any]) -> Scope:
     walk = not options.get("no_walk", False)
     pad = options.get("pad") or 0
-    return Scope(
-        walk, options["swap_in"], pad, declared.search, declared.stale, whole=declared.whole
-    )
+    wanted = declared.search, declared.stale, declared.whole, declared.apart
+    return Scope(walk, options["swap_in"], pad, *wanted)
 
 
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:

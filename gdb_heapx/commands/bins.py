@@ -67,6 +67,7 @@ def bin_chunks(
     chunks=bin_chunks,
     tables=(BINS, BIN_CHUNKS),
     search=Search.NONE,
+    apart=True,
 )
 def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | None) -> Report:
     """List the free lists of the arenas that hold chunks.

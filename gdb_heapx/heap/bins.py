@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -14,6 +14,7 @@ from ..glibc.layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
 from ..target.amounts import Amount, amount_less, sum_of
 from ..target.space import Residency, Space
 from .arenas import Arena
+from .fast import Looks
 from .folds import LinkSums
 from .holes import missing
 from .links import BrokenError, Links, Trail
@@ -21,10 +22,14 @@ from .lists import BinHead, Chunks, Followed, Visit, fast_list, follow, regular_
 from .places import Places
 from .states import NAMES, State
 
+NONE_KNOWN: Mapping[int, Looks] = {}
+
 
 @dataclass(frozen=True)
 class Bin:
-    """One free list that isn't empty. `max_size` None: no upper limit."""
+    """One free list that isn't empty; of kind BINNED all regular ones, where they weren't told
+    apart. `max_size` None: no upper limit.
+    """
 
     kind: State
     index: int
@@ -98,9 +103,16 @@ class FreeChunks(NamedTuple):
 
 
 def read_fast(
-    space: Space, layout: Layout, arena: Arena, links: Links, places: Places
+    space: Space,
+    layout: Layout,
+    arena: Arena,
+    links: Links,
+    places: Places,
+    known: Mapping[int, Looks] = NONE_KNOWN,
 ) -> ArenaBins:
-    """Return an arena's fastbins; their chunks are added to `places`."""
+    """Return an arena's fastbins; of sizes that aren't `known` their lists are followed, and their
+    chunks added to `places`.
+    """
 
     def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
         places.add(chunk)
@@ -108,23 +120,36 @@ def read_fast(
     bins: list[Bin] = []
     problems: list[Problem] = []
     for each in fast_lists(space, layout, arena, links):
-        followed = each.follow(space.residency, visit)
+        looks = known.get(each.bounds[0])
+        followed = _as_followed(each, looks) if looks else each.follow(space.residency, visit)
         bins.append(bin_of(space, each, followed))
         problems += followed.problems
     return _bins_of(arena, bins, problems)
 
 
+def _as_followed(listed: FreeList, looks: Looks) -> Followed:
+    """Return what a fastbin holds by what a walk has found."""
+    size = looks.chunks * listed.bounds[0]
+    lost = looks.absent, looks.swapped, looks.shared
+    return Followed(looks.chunks, size, *lost, looks.addresses, ())
+
+
+def fast_heads(space: Space, layout: Layout, arena: Arena) -> dict[int, int]:
+    """Return where the lists of an arena's fastbins begin that hold chunks, by chunk size."""
+    heads = arena.record.array("fastbinsY", space.word) if layout.has_fastbins else ()
+    return {layout.fast_size(index): head for index, head in enumerate(heads) if head}
+
+
 def fast_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
     """Yield an arena's fastbins that hold chunks."""
-    heads = arena.record.array("fastbinsY", space.word) if layout.has_fastbins else ()
-    for index, head in enumerate(heads):
-        if head:
-            size, name = layout.fast_size(index), f"fastbin {index}"
-            field = arena.record.address_of("fastbinsY") + index * space.word
-            trail = Trail(links, field, layout.header, layout.reveal)
-            chunks = partial(fast_list, name, layout, links, head, size)
-            limit = _limit(layout, arena)
-            yield FreeList(State.FAST, index, (size, size), name, limit, trail, chunks)
+    for size, head in fast_heads(space, layout, arena).items():
+        index = layout.fast_index(size)
+        name = f"fastbin {index}"
+        field = arena.record.address_of("fastbinsY") + index * space.word
+        trail = Trail(links, field, layout.header, layout.reveal)
+        chunks = partial(fast_list, name, layout, links, head, size)
+        limit = _limit(layout, arena)
+        yield FreeList(State.FAST, index, (size, size), name, limit, trail, chunks)
 
 
 def regular_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
@@ -162,19 +187,28 @@ def regular_heads(space: Space, layout: Layout, arena: Arena) -> list[BinHead]:
 
 
 def read_regular(
-    space: Space, layout: Layout, arena: Arena, links: Links, free: FreeChunks | None
+    space: Space,
+    layout: Layout,
+    arena: Arena,
+    links: Links,
+    free: FreeChunks | None,
+    apart: bool = True,
 ) -> ArenaBins:
     """Return an arena's unsorted, small and large bins.
 
     `free` is what a walk found free. If all of it is linked both ways, only the shorter of the
     unsorted list and the sorted ones is followed, and the other is the rest; following a list costs
-    a read per chunk. Otherwise every list is followed, and shows where it breaks.
+    a read per chunk. Where that needn't be told `apart`, none is: it is one bin of chunks that are
+    BINNED. Otherwise every list is followed, and shows where it breaks.
     """
     lists = list(regular_lists(space, layout, arena, links))
     sums = free and free.links.plus(_sums_of_heads(space, layout, arena))
     if free is not None and sums and sums.closed:
-        unsorted = _unsorted(space, lists, free)
-        derived = unsorted and _derive(space, layout, lists, free, unsorted)
+        if apart or len({each.kind is State.UNSORTED for each in lists}) < 2:
+            unsorted = _unsorted(space, lists, free)
+            derived = unsorted and _derive(space, layout, lists, free, unsorted)
+        else:
+            derived = _together(space, layout, lists, free)
         if derived is not None:
             wrong = [] if free.skips.closed else _wrong_skips(lists, links, space.word)
             if wrong is not None:
@@ -293,6 +327,19 @@ def _derive(
     if any(not followed.chunks for followed in found.values()):
         return None
     return [bin_of(space, each, found[each.index]) for each in lists]
+
+
+def _together(
+    space: Space, layout: Layout, lists: list[FreeList], free: FreeChunks
+) -> list[Bin] | None:
+    """Return all regular chunks as one bin; None if some have no list where they may be."""
+    indexes = {each.index for each in lists}
+    sizes, missing = free.sizes, (free.absent, free.swapped, free.shared)
+    if UNSORTED not in indexes and any(layout.bin_index(size) not in indexes for size in sizes):
+        return None
+    total = sum(size * number for size, number in sizes.items())
+    amount = amount_less(space.residency, total, *(sum(each.values()) for each in missing))
+    return [Bin(State.BINNED, 0, layout.min_size, None, sum(sizes.values()), amount)]
 
 
 def kind_of(index: int) -> State:

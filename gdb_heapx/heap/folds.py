@@ -14,9 +14,11 @@ from ..glibc.layout import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, FLAGS, PREV_INUSE, 
 from ..target.pages import RESIDENT, SHARED
 from .holes import Holes, missing
 from .places import BUCKET
-from .scan import GRAIN, Run
+from .scan import Run
+from .told import GRAIN
 
 FLAWS = 8  # of a heap that are told
+WORDS, MODULUS = 1 << 64, (1 << 61) - 1  # what sums are taken modulo; the latter is a prime
 
 
 class Fold(Protocol):
@@ -83,15 +85,15 @@ class Counts:
 
 class LinkSums(NamedTuple):
     """Sums over chunks of circular lists: of their addresses, and of the links that each has, fd
-    and bk; `twist` is the sum of p * q * q over each (p, q) = (chunk, fd), less that over each
-    (bk, chunk).
+    and bk, modulo 2 ** 64; `twist` is the sum of p * q * q over each (p, q) = (chunk, fd), less
+    that over each (bk, chunk), modulo a prime.
 
     In lists that are linked both ways each chunk is some chunk's fd once and some chunk's bk once,
     so the first three agree. Each (chunk, fd) is some other's (bk, chunk) there, so the last one is
     0. A link that leads elsewhere makes the former differ. Two that are swapped, x of chunk a and y
-    of chunk b, change only the latter, by (a - b) * (x * x - y * y). (A sum of p * q stays the same
-    where chunks swap both links in a list with equal gaps; one of hashes, such as Python's of
-    tuples, is too close to linear.)
+    of chunk b, change only the latter, by (a - b) * (x - y) * (x + y): the prime is larger than
+    each of these. (A sum of p * q stays the same where chunks swap both links in a list with equal
+    gaps; one of hashes, such as Python's of tuples, is too close to linear.)
     """
 
     chunks: int = 0
@@ -112,10 +114,15 @@ class LinkSums(NamedTuple):
         twist = sum(
             [(p := start + unit * i) * (fd * fd - bk * p) for i, fd, bk in zip(at, fds, bks)]
         )
-        return cls(start * len(at) + unit * sum(at), sum(fds), sum(bks), twist)
+        return cls(start * len(at) + unit * sum(at), sum(fds), sum(bks), twist).cut()
 
     def plus(self, other: LinkSums) -> LinkSums:
-        return LinkSums(*map(add, self, other))
+        return LinkSums(*map(add, self, other)).cut()
+
+    def cut(self) -> LinkSums:
+        """Return the same, modulo what they are taken modulo."""
+        chunks, fds, bks = (each % WORDS for each in self[:3])
+        return LinkSums(chunks, fds, bks, self.twist % MODULUS)
 
     @property
     def closed(self) -> bool:
@@ -174,9 +181,14 @@ class Feet:
         sizes = run.fields[SIZE]
         for i in run.free:
             chunk, size, foot = run.start + i * GRAIN, sizes[i] & ~FLAGS, run.foot_of(i)
-            if foot != size and len(self.flaws) < FLAWS:
-                said = f"free chunk {chunk:#x} has size {size:#x}, prev_size behind it is {foot:#x}"
-                self.flaws.append(Problem("bad_prev_size", said, chunk))
+            if foot != size:
+                self.add_flaw(chunk, size, foot)
+
+    def add_flaw(self, chunk: int, size: int, foot: int) -> None:
+        """Add a chunk with what is behind it, if there aren't enough of them."""
+        if len(self.flaws) < FLAWS:
+            said = f"free chunk {chunk:#x} has size {size:#x}, prev_size behind it is {foot:#x}"
+            self.flaws.append(Problem("bad_prev_size", said, chunk))
 
     def close(self, end: int) -> None:
         pass
@@ -243,12 +255,16 @@ class FreeSpace:
             if states.count(SHARED, low, high) == high - low:
                 self.shared[size] += size
                 continue
-            absent, swapped, shared = residency.missing(chunk, chunk + size)
-            if absent:
-                self.absent[size] += absent
-                self.swapped[size] += swapped
-            if shared:
-                self.shared[size] += shared
+            self.add_missing(chunk, size)
+
+    def add_missing(self, chunk: int, size: int) -> None:
+        """Add what isn't in memory, or is shared, of one free chunk."""
+        absent, swapped, shared = missing(self.holes.residency, chunk, chunk + size)
+        if absent:
+            self.absent[size] += absent
+            self.swapped[size] += swapped
+        if shared:
+            self.shared[size] += shared
 
     def close(self, end: int) -> None:
         self.holes.close(end)
@@ -285,3 +301,8 @@ class Landmarks:
         """
         at = bisect_right(self.chunks, address) - 1 - back
         return self.chunks[max(at, 0)] if self.chunks else None
+
+    def behind(self, address: int) -> int | None:
+        """Return a chunk behind this address, None without."""
+        at = bisect_right(self.chunks, address)
+        return self.chunks[at] if at < len(self.chunks) else None

@@ -15,9 +15,9 @@ from .arenas import Arena, Heap
 from .bins import FreeChunks
 from .folds import NO_LINKS, LinkSums
 from .holes import Holes, next_touched
-from .pagepins import PagePins, Sink
 from .places import Overlay
-from .walk import Tally, take_tally
+from .tally import Tally
+from .walk import take_tally
 
 MAX_SEGMENTS = 1 << 16
 EFFORT = 8  # how often a large region is walked over to find where chunks begin,
@@ -56,15 +56,11 @@ def walk_arena(
     arena: Arena,
     overlay: Overlay,
     holes: Holes | None = None,
-    pins: Sink | None = None,
 ) -> list[Walked]:
-    """Walk every heap of an arena up to its top; its free space is added to `holes`, if given, and
-    then what keeps its pages to `pins`.
-    """
+    """Walk every heap of an arena up to its top; its free space is added to `holes`, if given."""
 
     def walk_heap(heap: Heap) -> Tally:
-        more = [PagePins(holes.trimmer, pins, arena.top)] if holes and pins else []
-        return take_tally(space, layout, heap, overlay, holes, more)
+        return take_tally(space, layout, heap, overlay, holes)
 
     if arena.main:
         heaps = arena.heaps or find_runs(space, layout, arena, [])

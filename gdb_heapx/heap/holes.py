@@ -38,6 +38,11 @@ class Trimmer:
         locked = [m.start for m in self._locked if m.start < end and start < m.end]
         return max(min(locked), start) if locked else end
 
+    def locked_in(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return what is locked in memory of [start, end)."""
+        spans = ((max(m.start, start), min(m.end, end)) for m in self._locked)
+        return [(low, high) for low, high in spans if low < high]
+
     def returned(self, start: int, end: int) -> Amount:
         """Return what malloc_trim gives back of a free chunk that lies at [start, end)."""
         if end - start < self.smallest:
@@ -128,6 +133,11 @@ class Holes:
             self._end_run(start, 0)
             self._start, self._cached = self.end, True
         self._fast = self._fast or fast
+
+    def begin(self) -> None:
+        """Begin a heap; a run that damage has left open in the one before is of no use."""
+        self._first = self._start = self.end = 0
+        self._fast = self._cached = False
 
     def close(self, top: int) -> None:
         """End the last run: before `top`, if it has a fast chunk, it becomes part of top."""

@@ -10,7 +10,8 @@ from operator import rshift
 from typing import NamedTuple
 
 from ..glibc.layout import SIZE
-from .scan import GRAIN, Run
+from .scan import Run
+from .told import GRAIN
 
 GRAIN_BITS = GRAIN.bit_length() - 1
 

@@ -10,42 +10,36 @@ from ..locate.libcs import Libc
 from ..target.space import Space
 from ..target.target import Target
 from .arenas import Arena, HeapIndex, lost_in_swap, read_arenas
-from .bins import ArenaBins, read_fast
 from .heaps import find_runs
 from .links import Links
-from .places import Overlay
+from .places import Places
 from .tcaches import Caches, read_caches
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The arenas of one malloc with their heaps, its tcaches, and each arena's fastbins.
-
-    `overlay` has the chunks of tcaches and fastbins.
-    """
+    """The arenas of one malloc with their heaps, and its tcaches; `cached` has their chunks."""
 
     arenas: list[Arena]
     index: HeapIndex
     caches: Caches
-    fast: list[ArenaBins]
     links: Links
-    overlay: Overlay
+    cached: Places
     problems: list[Problem]
 
 
 def read_outline(target: Target, libc: Libc) -> Outline:
     """Read what one libc's malloc says of itself."""
     space = target.space
-    links, overlay = Links(space), Overlay.empty()
+    links, cached = Links(space), Places()
     arenas, problems = read_arenas(space, libc)
     arenas = [_with_runs(space, libc.layout, arena) for arena in arenas]
     index = HeapIndex([heap for arena in arenas for heap in arena.heaps])
-    caches = read_caches(target, libc, arenas, index, links, overlay.cached)
+    caches = read_caches(target, libc, arenas, index, links, cached)
     found = [*problems, *(each for arena in arenas for each in arena.problems)]
     if any(problem.code == LOST_IN_SWAP for problem in found):  # what seems to be in no heap may be
         caches.problems = [each for each in caches.problems if each.code != "tcache_stray"]
-    fast = [read_fast(space, libc.layout, arena, links, overlay.fast) for arena in arenas]
-    return Outline(arenas, index, caches, fast, links, overlay, problems)
+    return Outline(arenas, index, caches, links, cached, problems)
 
 
 def _with_runs(space: Space, layout: Layout, arena: Arena) -> Arena:

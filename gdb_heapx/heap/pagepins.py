@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple, Protocol
 
-from ..glibc.layout import FLAGS, PREV_INUSE, align_down, align_up
+from ..errors import MemoryFault
+from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_down, align_up
 from ..target.pages import IN_RAM, SWAPPED
+from ..target.space import Space
+from .arenas import Heap
 from .holes import Trimmer
 from .lives import Live, Lives, View
-from .scan import Run
+from .places import Overlay
+from .scan import BadChunkError, Run, Scanner
 
 MOST = 2  # pages of a chunk that may be short
 REACH = MOST + 1  # pages before one that such a chunk may touch
@@ -82,8 +87,13 @@ class PagePins:
         self._tail: Lives = ()  # the live chunks that this page, and REACH before it, touch
         self._last = 0  # where the last live chunk lies
 
+    @property
+    def full(self) -> bool:
+        """Whether no more pins are wanted."""
+        return self._sink.full
+
     def add(self, run: Run) -> None:
-        if self._sink.full:
+        if self.full:
             return
         if not self._end:
             self._first = self._stop = align_up(run.start + self._head, self._page)
@@ -245,3 +255,19 @@ class Joined:
 def _among(lives: Lives, whole: Lives) -> bool:
     """Tell whether these chunks are all among those, which are neighbours."""
     return whole[0] <= lives[0] and lives[-1] <= whole[-1]
+
+
+def sample(
+    space: Space, layout: Layout, heap: Heap, overlay: Overlay, pins: PagePins, most: int
+) -> int:
+    """Look for pins in a heap, until enough are found, or so many chunks were looked at; return how
+    many are left of these.
+    """
+    with suppress(MemoryFault, BadChunkError):
+        for run in Scanner(space, layout, heap, overlay).runs():
+            pins.add(run)
+            most -= len(run.words)
+            if pins.full or most <= 0:
+                return most
+        pins.close(heap.end)
+    return most

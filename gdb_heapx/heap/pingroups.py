@@ -13,7 +13,9 @@ from .pagepins import Held, PagePin
 
 Key = Callable[[Live], Hashable]  # of the group that a chunk is in
 LISTED = 1000  # pins of an arena that are kept one by one
-ENOUGH = 5000  # pins of an arena that are enough to tell the largest group, in every walk
+ENOUGH = 5000  # pins of an arena that are enough to tell the largest group,
+LOOKED_AT = 1 << 19  # chunks of all arenas that are looked at for that,
+LOOKED_AT_ANYWAY = 1 << 12  # and of each arena in any case
 SEEN = 16  # chunks of a group whose addresses are kept
 FIRST = 8  # groups of an arena that a snapshot has
 
@@ -93,6 +95,7 @@ class PinGroups:
     groups: dict[Hashable, PageSum] = field(default_factory=dict)
     whole: PageSum | None = None
     pins: int = 0
+    given_up: bool = False  # before all pins were looked at
     _largest: list[tuple[int, int, PagePin]] = field(default_factory=list)
 
     @property
@@ -141,4 +144,4 @@ def page_figures(groups: PinGroups, page: int, known: bool) -> PageFigures:
     ]
     found.sort(key=lambda group: (-group.held.in_ram, group.size))
     held = groups.whole.amount(page, known) if groups.whole else Amount(0, 0, 0)
-    return PageFigures(groups.pins, held, tuple(found[:FIRST]), not groups.full)
+    return PageFigures(groups.pins, held, tuple(found[:FIRST]), not groups.given_up)

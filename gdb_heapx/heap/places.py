@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .told import Told
+
 BUCKET = 20  # chunks are kept by 2 ** BUCKET bytes of address space
 NOWHERE: frozenset[int] = frozenset()
 
@@ -64,11 +66,13 @@ class Places:
 class Overlay(NamedTuple):
     """Chunks that look in use and aren't the program's; the walk meets them where they must lie.
 
-    `fast` are those in fastbins, `cached` those in tcaches and the tcaches themselves.
+    `fast` are those in fastbins that were followed, `cached` those in tcaches and the tcaches
+    themselves. `told` says how other fast chunks are told.
     """
 
     fast: Places
     cached: Places
+    told: Told | None = None
 
     @classmethod
     def empty(cls) -> Overlay:

@@ -13,6 +13,7 @@ from operator import itemgetter
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import (
     CHUNK_WORDS,
+    FD,
     FD_NEXTSIZE,
     FLAGS,
     IS_MMAPPED,
@@ -28,9 +29,9 @@ from .arenas import Heap
 from .holes import missing
 from .places import BUCKET, NOWHERE, Overlay, Places
 from .states import State
+from .told import GRAIN
 
 AT_ONCE = 1 << BUCKET  # bytes read at once at most
-GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture
 SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
 LARGEST_SIZE = 1 << 47  # of a chunk
 
@@ -125,6 +126,13 @@ class BadChunkError(Exception):
         self.problem = Problem("bad_size", f"chunk {address:#x} {statement}", address)
 
 
+def forbidden_bits(layout: Layout, heap: Heap) -> int:
+    """Return the bits that no size word in a heap has."""
+    # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
+    flags = IS_MMAPPED | (NON_MAIN_ARENA if heap.arena == 0 else 0)
+    return flags | (layout.alignment - 1 & ~FLAGS)
+
+
 class Scanner:
     """Reads the chunks of a heap run by run; `end` is where the next one lies, or what is no chunk.
 
@@ -138,19 +146,19 @@ class Scanner:
         self._layout = layout
         self._heap = heap
         self._overlay = overlay
-        # Free chunks of non-main arenas lack NON_MAIN_ARENA, so it is checked in the main one only.
-        forbidden = IS_MMAPPED | (NON_MAIN_ARENA if heap.arena == 0 else 0)
-        self._bad = forbidden | (layout.alignment - 1 & ~FLAGS)
+        self._bad = forbidden_bits(layout, heap)
         self._smallest = layout.min_size
         self._window = SMALLEST_READ
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self, advance: Callable[[int], int] | None = None) -> Iterator[Run]:
         """Yield the runs up to the heap's end, or to a word smaller than MINSIZE: fenceposts.
 
+        Before each run `advance`, if given, may go on over chunks; it returns where it has come.
         BadChunkError or MemoryFault where it doesn't go on; the state of the chunk before that
         isn't known, so it is in no run.
         """
         while self.end < self._heap.end:
+            self.end = advance(self.end) if advance else self.end
             run = self._read(self.end)
             if not run.words:
                 break
@@ -234,10 +242,12 @@ class Scanner:
         if goes_on and (following & self._bad or size > self._heap.end - run.end):
             return run.before(len(run.words) - 1)
         run.foot, run.following = foot, following
-        if following & PREV_INUSE:
-            return run
         last = run.end - (run.words[-1] & ~FLAGS)
         index = (last - run.start) // GRAIN
+        if following & PREV_INUSE:
+            if self._overlay.told is not None and index >= len(run.fields[FD]):
+                run.fields = self._fields(run.start, last + self._layout.min_size)
+            return run
         if not self._layout.header <= size <= LARGEST_SIZE:  # neither a chunk, nor top or fencepost
             run.foot = run.words[-1] & ~FLAGS
         links = CHUNK_WORDS if run.words[-1] >= self._layout.smallest_large else FD_NEXTSIZE
@@ -251,6 +261,9 @@ class Scanner:
         """Return a run with the chunks that the overlay names; each must be one of its own."""
         run.fast = self._met(run, self._overlay.fast)
         run.cached = self._met(run, self._overlay.cached)
+        if (told := self._overlay.told) is not None:
+            looking = told.among(run.start, run.words, run.counts, run.fields[FD])
+            run.fast |= frozenset(looking).difference(run.cached, run.free_addresses)
         return run
 
     def _met(self, run: Run, places: Places) -> frozenset[int]:
@@ -259,7 +272,7 @@ class Scanner:
             return expected
         met = expected.intersection(run.addresses)
         self.misplaced += sorted(expected - met)
-        return met
+        return met.difference(run.free_addresses)
 
 
 def each_chunk(

@@ -19,7 +19,8 @@ from ..glibc.releases import DEFAULT_MMAP_THRESHOLD
 from ..target.pages import RESIDENT, SHARED
 from ..target.space import Residency, Space
 from .census import power_in
-from .scan import GRAIN, Run
+from .scan import Run
+from .told import GRAIN
 
 LARGE = DEFAULT_MMAP_THRESHOLD  # bytes: chunks that would have mappings of their own
 PIECE = 1 << 20  # bytes looked at together

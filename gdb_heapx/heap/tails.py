@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 from ..glibc.layout import FLAGS, PREV_INUSE
-from .scan import GRAIN, Run
+from .scan import Run
 from .states import State
+from .told import GRAIN
 
 _FAST = 1  # in a trail: the lowest bit of a fast chunk's address
 
@@ -136,6 +137,12 @@ class Tails:
                     self.other = address + size
                     return
                 self.alike += 1
+
+    def set_trail(self, chunks: Iterable[tuple[int, int]]) -> None:
+        """Set what `trail` yields: address, its lowest bit set of a fast chunk, and size."""
+        for word, size in chunks:
+            self._trail.append(word)
+            self._sizes.append(size)
 
     @property
     def trail(self) -> Iterator[tuple[int, int, State]]:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import Layout
 from ..target.space import Space
 from .arenas import Heap
-from .folds import Counts, Feet, Fold, FreeSpace, Landmarks, Linkage
+from .compiled import compiled
+from .folds import Fold
 from .holes import Holes
 from .places import Overlay
 from .scan import BadChunkError, Scanner
-from .stale import LargeFree
-from .tails import Tails
+from .tally import Tally, new_tally
 
 
 def walk(
-    space: Space, layout: Layout, heap: Heap, overlay: Overlay, folds: Sequence[Fold]
+    space: Space,
+    layout: Layout,
+    heap: Heap,
+    overlay: Overlay,
+    folds: Sequence[Fold],
+    advance: Callable[[int], int] | None = None,
 ) -> tuple[int, list[Problem]]:
     """Fold the chunks of a heap from its first one up to its end, which may be top.
 
     Return where that ended, and why where it is not the heap's end: at damage, or at memory that
     can't be read. A word smaller than MINSIZE ends the walk quietly: the caller knows fenceposts.
+    `advance` may go on over chunks, and see to it that the folds have them (Scanner.runs).
     """
     scanner = Scanner(space, layout, heap, overlay)
     problems: list[Problem] = []
     try:
-        for run in scanner.runs():
+        for run in scanner.runs(advance):
             for fold in folds:
                 fold.add(run)
             del run  # before the next one is read
@@ -49,42 +54,22 @@ def _misplaced(chunk: int) -> Problem:
     return Problem("cached_misplaced", statement, chunk)
 
 
-@dataclass
-class Tally:
-    """What a walk found, by fold.
-
-    `end` is where it ended: at the heap's end, or at what is no chunk. `problems` ended it, or make
-    its figures doubtful; `flaws` don't.
-    """
-
-    counts: Counts
-    linkage: Linkage
-    feet: Feet
-    pages: FreeSpace | None
-    tails: Tails
-    landmarks: Landmarks
-    large: LargeFree
-    end: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    flaws: list[Problem] = field(default_factory=list)
-
-
 def take_tally(
     space: Space,
     layout: Layout,
     heap: Heap,
     overlay: Overlay,
     holes: Holes | None,
-    more: Sequence[Fold] = (),
 ) -> Tally:
-    """Walk over a heap with all folds, and `more`; without `holes` pages are not looked at."""
-    pages = FreeSpace(holes) if holes else None
-    linkage = Linkage(layout.smallest_large)
-    tally = Tally(Counts(), linkage, Feet(), pages, Tails(), Landmarks(), LargeFree())
-    folds: list[Fold] = [tally.counts, linkage, tally.feet, tally.tails, tally.landmarks]
-    folds += [tally.large, *more]
-    tally.end, tally.problems = walk(
-        space, layout, heap, overlay, [*folds, pages] if pages else folds
-    )
+    """Walk over a heap with all folds; without `holes` pages are not looked at."""
+    tally = new_tally(layout, overlay, holes)
+    fast_lane = compiled(space, layout, heap, overlay, holes)
+    if fast_lane is None:
+        tally.end, tally.problems = walk(space, layout, heap, overlay, tally.folds)
+    else:
+        nothing, advance = Overlay.empty(), fast_lane.advance
+        tally.end, problems = walk(space, layout, heap, nothing, [fast_lane], advance)
+        fast_lane.settle(tally, tally.end)
+        tally.problems = [*map(_misplaced, fast_lane.misplaced), *problems]
     tally.flaws = tally.feet.flaws
     return tally

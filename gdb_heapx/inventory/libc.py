@@ -57,8 +57,8 @@ class Inventory:
         self._outline = outline = reading.outline
         problems += reading.aborted
         self.note([*self.libc.problems, *outline.caches.problems, *outline.problems])
-        for arena, fast in zip(outline.arenas, outline.fast):
-            self.note([*arena.problems, *fast.problems])
+        for arena in outline.arenas:
+            self.note(list(arena.problems))
         self._lists: dict[int, dict[tuple[State, int], FreeList]] = {}
         self._noted: set[tuple[int, tuple[Heap, ...]]] = set()
         self._sides: dict[int, tuple[bool, Places]] = {}
@@ -127,6 +127,7 @@ class Inventory:
         parts = self.reading.walked(arena, heaps).parts or []
         if (arena.index, heaps) not in self._noted:
             self._noted.add((arena.index, heaps))
+            self.note(list(self.reading.fast(arena).problems))
             for part in parts:
                 found = (*part.tally.problems, *part.tally.flaws)
                 self.note([replace(each, arena=arena.index) for each in found])
@@ -147,7 +148,7 @@ class Inventory:
 
         From `start` on: those that lie there, and at least so many before it, if there are any.
         """
-        heap, layout, overlay = part.heap, self.libc.layout, self._outline.overlay
+        heap, layout, overlay = part.heap, self.libc.layout, self.reading.overlay(arena)
         structs = dict(self._outline.caches.structs)
         first = None if start is None else part.tally.landmarks.before(start, before)
         walked = replace(heap, first=first or heap.first, end=part.tally.end)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..heap.arenas import Arena
+from ..heap.fast import is_fast
 from ..heap.lives import Live
 from ..heap.pagepins import PagePin
 from ..heap.pingroups import Key, PageSum, PinGroups, size_and_state
@@ -92,8 +93,9 @@ class ArenaPins:
 
         There is none where neither is: the first one is in a tcache or fastbin.
         """
-        overlay, last = self.inventory.reading.outline.overlay, self.figures.last_in_use
-        if pin.address not in overlay.cached and pin.address not in overlay.fast:
+        reading, last = self.inventory.reading, self.figures.last_in_use
+        overlay = reading.overlay(reading.arenas[self.figures.index])
+        if pin.address not in overlay.cached and not is_fast(reading.space, overlay, pin.address):
             return [pin.address]
         return [last] if last is not None and pin.kind is PinKind.TOP else []
 

@@ -12,10 +12,9 @@ from ..heap.arenas import Arena, Heap
 from ..heap.bins import ArenaBins
 from ..heap.heaps import Walked
 from ..heap.holes import Holes
-from ..heap.pingroups import PinGroups
-from ..heap.states import REGULAR, State
+from ..heap.states import ALL_REGULAR, State
+from ..heap.tally import Tally
 from ..heap.tcaches import Caches
-from ..heap.walk import Tally
 from ..target.amounts import NOTHING, Amount, amount_less, amount_of, sum_of
 from ..target.space import Residency
 from .figures import Check
@@ -33,7 +32,6 @@ class ArenaReading:
     layout: Layout
     residency: Residency | None
     page: int
-    pins: PinGroups
 
     @property
     def whole(self) -> bool:
@@ -59,7 +57,7 @@ class ArenaReading:
         return {
             State.TCACHE: self.caches.amount_in(self.arena.index, self.residency),
             State.FAST: nothing + self.bins.amount(State.FAST),
-            State.BINNED: nothing + self.bins.amount(*REGULAR),
+            State.BINNED: nothing + self.bins.amount(*ALL_REGULAR),
             State.TOP: amount_of(self.residency, *self.top_span),
             State.OVERHEAD: replace(spans, bytes=self._overhead()),
         }
@@ -181,7 +179,7 @@ class ArenaReading:
             sum(tally.counts.free_bytes for tally in tallies),
             _checksum(sum(tally.linkage.links.chunks for tally in tallies)),
         ]
-        chunks, size = self.bins.chunks(*REGULAR), self.bins.amount(*REGULAR).bytes
+        chunks, size = self.bins.chunks(*ALL_REGULAR), self.bins.amount(*ALL_REGULAR).bytes
         expected = chunks, size, _checksum(self.bins.address_sum or 0)
         names = "free chunks are binned", "free bytes are binned", "same free chunks (checksum)"
         for name, ours, theirs in zip(names, expected, found):

@@ -9,9 +9,9 @@ from ..heap.arenas import BAD_SYSTEM, Heap
 from ..heap.census import Census, census_of, power_in
 from ..heap.endings import ending_of, free_from, is_fast
 from ..heap.heaps import Walked
-from ..heap.pingroups import PageFigures, page_figures
+from ..heap.pingroups import PageFigures, PinGroups, page_figures
 from ..heap.stale import last_sizes as sizes_before
-from ..heap.states import REGULAR, State
+from ..heap.states import ALL_REGULAR, State
 from ..heap.trim import Trim
 from ..heap.whatif import WhatIf
 from ..target.amounts import amount_of, sum_of
@@ -27,10 +27,11 @@ def figures_of(
     libc: str,
     trim: Trim | None,
     whatif: WhatIf | None,
-    stale: Mapping[int, int] | None = None,
+    stale: Mapping[int, int] | None,
+    pins: PinGroups | None,
 ) -> ArenaFigures:
     """Return the arena's figures, with what malloc_trim would make of it, and free(); and with
-    last_sizes, where asked for.
+    last_sizes, and what keeps single pages, where asked for.
     """
     arena, record = reading.arena, reading.arena.record
     return ArenaFigures(
@@ -55,14 +56,14 @@ def figures_of(
         whatif=whatif,
         foreign=sum_of(amount_of(reading.residency, *gap) for gap in reading.gaps()),
         stale=stale,
-        pages=_pages(reading),
+        pages=_pages(reading, pins),
     )
 
 
-def _pages(reading: ArenaReading) -> PageFigures | None:
-    """Return what keeps single pages; None where that isn't sure."""
+def _pages(reading: ArenaReading, pins: PinGroups | None) -> PageFigures | None:
+    """Return what keeps single pages; None where that isn't asked for, or isn't sure."""
     known = reading.residency is not None
-    return page_figures(reading.pins, reading.page, known) if reading.sure else None
+    return page_figures(pins, reading.page, known) if pins and reading.sure else None
 
 
 def _system(reading: ArenaReading) -> int | None:
@@ -97,7 +98,7 @@ def _chunks(reading: ArenaReading) -> dict[State, int]:
     counted = {
         State.TCACHE: sum(reading.caches.sizes_in(reading.arena.index).values()),
         State.FAST: reading.bins.chunks(State.FAST),
-        State.BINNED: reading.bins.chunks(*REGULAR),
+        State.BINNED: reading.bins.chunks(*ALL_REGULAR),
     }
     if reading.in_use is None or reading.walked is None:
         return counted

@@ -13,6 +13,7 @@ from ..heap.arenas import Arena
 from ..heap.census import Census
 from ..heap.counted import BAD_MMAPPED
 from ..heap.mmapped import MmappedChunk
+from ..heap.pingroups import PinGroups
 from ..heap.states import Search
 from ..heap.tcaches import Caches, Tcache, ThreadCache
 from ..locate.libcs import Libc
@@ -20,6 +21,7 @@ from ..locate.release import Found
 from ..report.model import Note
 from ..target.amounts import Amount, amount_of
 from ..target.facts import Thread
+from .arena import ArenaReading
 from .figures import ArenaFigures, Check
 from .freeze import figures_of, last_sizes
 from .outcomes import Outcomes
@@ -34,7 +36,8 @@ class Scope:
     procfs.swap_allowance); `pad` is what malloc_trim is asked to leave; `search` says how far
     mmapped chunks are looked for, which nothing needs that only counts them. `stale`: read
     inside large free chunks, too, what headers are left there. `whole`: everything else is worth an
-    answer, too, where there is no glibc malloc.
+    answer, too, where there is no glibc malloc. `apart`: tell the regular bins apart, for which
+    lists may have to be followed.
     """
 
     walk: bool = True
@@ -43,6 +46,7 @@ class Scope:
     search: Search = Search.HEADERS
     stale: bool = False
     whole: bool = False
+    apart: bool = True
 
 
 EVERYTHING = Scope()
@@ -132,7 +136,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     """Return one libc's malloc, read: lists, then the walk, and what both must agree on."""
     libc, outline, caches = reading.libc, reading.outline, reading.outline.caches
     walk = scope.walk or not libc.proven  # guesses are proven by their chunks
-    parts = [reading.arena(arena, walk) for arena in reading.arenas]
+    parts = [reading.arena(arena, walk, scope.apart) for arena in reading.arenas]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
     outcomes, mmapped = Outcomes(reading, parameters), _mmapped(reading, scope.search)
     problems = [*libc.problems, *caches.problems, *outline.problems, *mmapped.problems]
@@ -153,6 +157,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
                 outcomes.trim(part, scope.pad),
                 outcomes.whatif(part),
                 last_sizes(part, reading.space) if scope.stale else None,
+                _pins(reading, part, scope),
             )
             for part in parts
         ),
@@ -178,6 +183,13 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         notes=reading.doubts,
         debugging=libc.debugs is not None,
     )
+
+
+def _pins(reading: MallocReading, arena: ArenaReading, scope: Scope) -> PinGroups | None:
+    """Return what keeps single pages of an arena, where more than malloc's own figures matters."""
+    if scope.search is Search.NONE or arena.walked is None or not arena.sure:
+        return None
+    return reading.page_pins(arena.arena)
 
 
 def _mmapped(reading: MallocReading, search: Search) -> Mmapped:

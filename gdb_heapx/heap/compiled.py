@@ -1,0 +1,347 @@
+"""The folds of a walk, compiled: walk.c through ctypes, for heaps of 64-bit little-endian targets.
+
+The Python folds are the definition: over the same heap both find the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from array import array
+from ctypes import POINTER, c_uint64
+from functools import cache
+from typing import Any
+
+from ..errors import MemoryFault
+from ..glibc.layout import CHUNK_WORDS, FLAGS, SIZE, Layout, align_down, align_up
+from ..target.amounts import Amount
+from ..target.space import Space
+from .arenas import Heap
+from .fast import Looks
+from .folds import LinkSums
+from .holes import Holes, missing
+from .library import library
+from .places import Overlay
+from .scan import SMALLEST_READ, Run, forbidden_bits
+from .stale import LARGE
+from .tails import Tails
+from .tally import Tally
+
+WORD, UNIT = 8, 16  # bytes: of a word, and what every chunk's size is a multiple of
+SIZES, FAST_SIZES, EVENTS, TRAIL = 4096, 64, 512, 512
+LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE, MISPLACED = range(6)
+LOCKED = 0x80
+AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
+
+
+class _Amount(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("bytes", "resident", "swapped", "shared")]
+
+
+class _Links(ctypes.Structure):
+    _fields_ = [(name, c_uint64) for name in LinkSums._fields]
+
+
+class _Fast(ctypes.Structure):
+    _fields_ = [(name, c_uint64) for name in Looks._fields]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [(name, c_uint64) for name in ("kind", "address", "size")]
+
+
+def _numbers(names: str) -> list[tuple[str, Any]]:
+    return [(name, c_uint64) for name in names.split()]
+
+
+class _Walk(ctypes.Structure):
+    """struct walk of walk.c."""
+
+    _fields_ = [
+        *_numbers("limit smallest bad large page_bits states_at"),
+        ("states", ctypes.c_char_p),
+        *_numbers("holes trimmed header"),
+        ("cached", POINTER(c_uint64)),
+        ("fast", POINTER(c_uint64)),
+        *_numbers("cached_left fast_left told low high"),
+        *((name, c_uint64 * SIZES) for name in ("used", "free", "absent", "swapped", "shared")),
+        ("looks_fast", _Fast * FAST_SIZES),
+        *_numbers("overlaid_chunks overlaid_bytes"),
+        ("linked", _Links),
+        ("skipped", _Links),
+        *((n, _Amount) for n in ("in_large", "returned", "kept", "into_top", "gained", "before")),
+        *_numbers("whole hole_first hole_start hole_end hole_fast hole_cached"),
+        *_numbers("begun last last_size tail_free tail_end island gap first chunks alike"),
+        *_numbers("alike_size other any_last any_other trail_cleared trail_length"),
+        ("trail", c_uint64 * 2 * TRAIL),
+        *_numbers("bucket page page_free marked flaws event_count"),
+        ("events", _Event * EVENTS),
+    ]
+
+
+@cache
+def _functions() -> Any:
+    """Return walk.c's functions, declared; None where there are none."""
+    found = library()
+    if found is None:
+        return None
+    words = ctypes.c_char_p
+    found.heapx_size.restype = found.heapx_walk.restype = found.heapx_run.restype = c_uint64
+    found.heapx_walk.argtypes = [POINTER(_Walk), words, c_uint64, c_uint64]
+    found.heapx_run.argtypes = [POINTER(_Walk), words, *[c_uint64] * 5]
+    found.heapx_close.argtypes = [POINTER(_Walk), c_uint64]
+    found.heapx_close.restype = None
+    return found if found.heapx_size() == ctypes.sizeof(_Walk) else None
+
+
+def compiled(
+    space: Space, layout: Layout, heap: Heap, overlay: Overlay, holes: Holes | None
+) -> CompiledWalk | None:
+    """Return the compiled folds for a heap; None where they can't be used."""
+    functions = _functions()
+    fits = space.word == 8 and space.byteorder == sys.byteorder == "little"
+    if functions is None or not fits or layout.alignment != UNIT or heap.first >= heap.end:
+        return None
+    try:
+        return CompiledWalk(functions, space, layout, heap, overlay, holes)
+    except MemoryFault:  # more pages than are mapped
+        return None
+
+
+class CompiledWalk:
+    """The folds over one heap, to be settled in a Tally.
+
+    `advance` reads, and takes in what has nothing unusual; what the Scanner has settled is added
+    run by run. `misplaced` are as Scanner.misplaced.
+    """
+
+    def __init__(
+        self,
+        functions: Any,
+        space: Space,
+        layout: Layout,
+        heap: Heap,
+        overlay: Overlay,
+        holes: Holes | None,
+    ) -> None:
+        self.misplaced: list[int] = []
+        self._functions = functions
+        self._space = space
+        self._heap = heap
+        self._holes = holes
+        self._window = SMALLEST_READ
+        self._events: list[tuple[int, int, int]] = []
+        self._trail: list[tuple[int, int]] = []
+        self._walk = _Walk(
+            limit=heap.end,
+            smallest=layout.min_size,
+            bad=forbidden_bits(layout, heap),
+            large=layout.smallest_large,
+            page_bits=space.page.bit_length() - 1,
+            bucket=(1 << 64) - 1,
+        )
+        self._reference = ctypes.byref(self._walk)
+        self._give_pages()
+        own = holes.own if holes else frozenset()
+        cached = overlay.cached.between(heap.first, heap.end)
+        self._cached = array("Q", sorted(chunk | (chunk in own) for chunk in cached))
+        self._fast = array("Q", sorted(overlay.fast.between(heap.first, heap.end)))
+        self._walk.cached, self._walk.cached_left = _pointer(self._cached)
+        self._walk.fast, self._walk.fast_left = _pointer(self._fast)
+        if overlay.told is not None:
+            self._walk.told = sum(1 << size // UNIT for size in overlay.told.sizes)
+            self._walk.low, self._walk.high = overlay.told.low, overlay.told.high
+
+    def _give_pages(self) -> None:
+        walk, holes, page = self._walk, self._holes, self._space.page
+        if holes is None:
+            return
+        walk.holes, walk.trimmed = 1, holes.trimmer.smallest
+        walk.header = holes.trimmer.smallest - page
+        if holes.residency is None:
+            return
+        start, end = align_down(self._heap.first, page), align_up(self._heap.end, page)
+        states = bytearray(holes.residency.states(start, end))
+        for low, high in holes.trimmer.locked_in(start, end):
+            first, stop = (low - start) // page, (high - start) // page
+            states[first:stop] = (state | LOCKED for state in states[first:stop])
+        walk.states_at, walk.states = start, bytes(states)
+
+    def advance(self, address: int) -> int:
+        """Take in the chunks from `address` on as far as they have nothing unusual; return where
+        that ends.
+
+        MemoryFault where one can't be read.
+        """
+        limit, memory, walk = self._heap.end, self._space.memory, self._functions.heapx_walk
+        while address < limit:
+            end = min((address & -AT_ONCE) + AT_ONCE, limit, address + self._window)
+            if self._has_swapped(address, end):
+                return address
+            data = _bytes(memory.read(address, end - address))
+            reached = walk(self._reference, data, len(data) // WORD, address)
+            self._take_out()
+            if reached == address:
+                reached = self._step(address)
+            if reached == address:
+                return address
+            skipped = reached - end > SMALLEST_READ
+            self._window = SMALLEST_READ if skipped else min(2 * self._window, AT_ONCE)
+            address = reached
+        return address
+
+    def _has_swapped(self, start: int, end: int) -> bool:
+        return missing(self._space.residency, start, end)[1] > 0
+
+    def _step(self, chunk: int) -> int:
+        """Take in one chunk that is larger than what was read; return where that ends."""
+        space, walk = self._space, self._walk
+        if walk.limit - chunk < CHUNK_WORDS * WORD:
+            return chunk
+        header = space.memory.read(chunk, CHUNK_WORDS * WORD)
+        word = space.as_words(header)[SIZE]
+        end = chunk + (word & ~FLAGS)
+        if word < walk.smallest or word & walk.bad or end >= walk.limit:
+            return chunk
+        if self._has_swapped(end, end + 2 * WORD):
+            return chunk
+        foot, following = space.words(end, 2)
+        beyond = (following & ~FLAGS) > walk.limit - end
+        if following < walk.smallest or following & walk.bad or beyond:
+            return chunk
+        return self._run(bytes(header), chunk, end, following, foot)
+
+    def add(self, run: Run) -> None:
+        """Take in a run that the Scanner has settled."""
+        at, fields = run.start, run.fields[0]
+        while at < run.end:
+            data = bytes(fields[(at - run.start) // WORD :])
+            reached = self._run(data, at, run.end, run.following, run.foot)
+            assert reached > at
+            at = reached
+
+    def _run(self, data: bytes, start: int, end: int, following: int, foot: int) -> int:
+        count, run = len(data) // WORD, self._functions.heapx_run
+        reached: int = run(self._reference, data, count, start, end, following, foot)
+        self._take_out()
+        return reached
+
+    def _take_out(self) -> None:
+        """Take out what was told of single chunks, before there is no room for more."""
+        walk = self._walk
+        if walk.event_count > EVENTS // 2:
+            self._events += self._told_of()
+            walk.event_count = 0
+        if walk.trail_length > TRAIL // 2:
+            self._trail = self._whole_trail()
+            walk.trail_length = walk.trail_cleared = 0
+
+    def _told_of(self) -> list[tuple[int, int, int]]:
+        events = self._walk.events[: self._walk.event_count]
+        return [(event.kind, event.address, event.size) for event in events]
+
+    def _whole_trail(self) -> list[tuple[int, int]]:
+        walk = self._walk
+        before = [] if walk.trail_cleared else self._trail
+        return [*before, *((at, size) for at, size in walk.trail[: walk.trail_length])]
+
+    def close(self, end: int) -> None:
+        """The heap's chunks are over; `end` is where top is, or the heap's end."""
+        self._functions.heapx_close(self._reference, end)
+
+    def settle(self, tally: Tally, end: int) -> None:
+        """Set the folds to what was found up to `end`."""
+        for places, left in (
+            (self._fast, self._walk.fast_left),
+            (self._cached, self._walk.cached_left),
+        ):
+            rest = (place & ~1 for place in places[len(places) - left :])
+            self.misplaced += (chunk for chunk in rest if chunk < end)
+        self._settle_tables(tally)
+        self._settle_events(tally, [*self._events, *self._told_of()])
+        self._settle_tails(tally.tails)
+        walk = self._walk
+        tally.counts.overlaid_chunks = walk.overlaid_chunks
+        tally.counts.overlaid_bytes = walk.overlaid_bytes
+        tally.linkage.links, tally.linkage.skips = _links(walk.linked), _links(walk.skipped)
+        for i, looks in enumerate(walk.looks_fast if walk.told else ()):
+            if looks.chunks:
+                sums = looks.addresses, looks.links, looks.squares
+                lost = looks.absent, looks.swapped, looks.shared
+                tally.fast.sizes[i * UNIT] = Looks(looks.chunks, looks.ends, *sums, *lost)
+        if self._holes:
+            self._settle_holes(self._holes)
+
+    def _settle_tables(self, tally: Tally) -> None:
+        walk, pages = self._walk, tally.pages
+        tables = [(walk.used, tally.counts.used), (walk.free, tally.counts.free)]
+        if pages:
+            tables += [
+                (walk.absent, pages.absent),
+                (walk.swapped, pages.swapped),
+                (walk.shared, pages.shared),
+            ]
+        for table, counter in tables:
+            filled = bytes(table).rstrip(b"\0")
+            numbers = memoryview(filled.ljust(align_up(len(filled), WORD), b"\0")).cast("Q")
+            counter.update({i * UNIT: number for i, number in enumerate(numbers) if number})
+
+    def _settle_events(self, tally: Tally, events: list[tuple[int, int, int]]) -> None:
+        tally.mostly_free = []
+        for kind, address, size in events:
+            if kind == LANDMARK:
+                tally.landmarks.chunks.append(address)
+            elif kind == BIG_USED:
+                tally.counts.used[size] += 1
+            elif kind == BIG_FREE:
+                tally.counts.free[size] += 1
+                if size >= LARGE:
+                    tally.large.chunks.append((address, size))
+                if tally.pages:
+                    tally.pages.add_missing(address, size)
+            elif kind == MOSTLY_FREE:
+                tally.mostly_free.append(address)
+            elif kind == MISPLACED:
+                self.misplaced.append(address)
+            else:
+                tally.feet.add_flaw(address, self._space.read_word(address + WORD) & ~FLAGS, size)
+
+    def _settle_tails(self, tails: Tails) -> None:
+        walk = self._walk
+        if walk.begun:
+            tails.free, tails.island, tails.gap = walk.tail_free, walk.island, walk.gap
+            tails.first, tails.chunks, tails.alike = walk.first, walk.chunks, walk.alike
+        if walk.any_last:
+            tails.last, tails.last_size = walk.last, walk.last_size
+        tails.other = walk.other if walk.any_other else None
+        tails.set_trail(self._whole_trail())
+
+    def _settle_holes(self, holes: Holes) -> None:
+        walk, known = self._walk, holes.residency is not None
+        holes.large += _amount(walk.in_large, known)
+        holes.returned += _amount(walk.returned, known)
+        holes.kept += _amount(walk.kept, known)
+        holes.into_top += _amount(walk.into_top, known)
+        holes.gained += _amount(walk.gained, known)
+        holes.whole += walk.whole
+
+
+def _amount(found: _Amount, known: bool) -> Amount:
+    if not known:
+        return Amount(found.bytes, None, None)
+    return Amount(found.bytes, found.resident, found.swapped, found.shared)
+
+
+def _links(sums: _Links) -> LinkSums:
+    return LinkSums(sums.chunks, sums.fds, sums.bks, sums.twist)
+
+
+def _bytes(data: memoryview) -> bytes:
+    """Return what was read as bytes; without a copy where it is that already."""
+    whole = data.obj
+    return whole if type(whole) is bytes and len(whole) == data.nbytes else bytes(data)
+
+
+def _pointer(places: array[int]) -> tuple[Any, int]:
+    address, number = places.buffer_info()
+    return ctypes.cast(address, POINTER(c_uint64)) if number else None, number
