@@ -11,9 +11,8 @@ from live import ROOT
 from test_live_adding import PAGE, example
 
 from gdb_heapx.heap import folds
-from gdb_heapx.heap.outline import read_outline
 from gdb_heapx.heap.walk import walk
-from gdb_heapx.locate.libcs import find_libcs
+from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.why.sums import Case
 
 
@@ -37,10 +36,10 @@ def heap_with(*chunks):
 def fold(heap, what):
     """Walk over the main arena's heap up to top."""
     target = heap.target()
-    (library,) = find_libcs(target)
-    outline = read_outline(target, library.libcs[0])
-    main = replace(outline.arenas[0].heaps[0], end=outline.arenas[0].top)
-    end, problems = walk(target.space, heap.layout, main, outline.overlay, [what])
+    (reading,) = open_target(target).mallocs
+    (arena,) = reading.arenas
+    main, overlay = replace(arena.heaps[0], end=arena.top), reading.walks.overlay(arena)
+    end, problems = walk(target.space, heap.layout, main, overlay, [what])
     assert (end, problems) == (main.end, [])
 
 

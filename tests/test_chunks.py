@@ -591,6 +591,7 @@ def _cycle():
 def test_damage_of_another_arena_hides_nothing():
     heap = _cycle()
     catalogue = catalogue_of(heap.target())
+    assert list(catalogue.chunks())
     assert catalogue.problems
     assert catalogue.at(heap.arenas[2].address + 8) is None
     assert catalogue.at(heap.arenas[2].chunks[0][0]) is not None

@@ -178,17 +178,26 @@ def test_the_walk_can_be_left_out(name):
     session = Taken(SNAPSHOT)
     said(" ".join([*name.split()[1:], "--no-walk"]), session, PLAIN)
     declared = REGISTRY[name]
-    assert session.asked == [Scope(walk=False, search=declared.search, whole=declared.whole)]
+    assert session.asked == [
+        Scope(walk=False, search=declared.search, whole=declared.whole, apart=declared.apart)
+    ]
 
 
 @pytest.mark.parametrize(
     ("line", "scope"),
     [
-        ("arenas", Scope(search=Search.NONE)),
-        ("arenas --no-walk --swap-in 0", Scope(walk=False, swap_in=0, search=Search.NONE)),
-        ("trim --pad 131072", Scope(pad=128 << 10, search=Search.NONE)),
-        ("ledger --swap-in 1048576", Scope(swap_in=1 << 20, search=Search.MAPPINGS, whole=True)),
-        ("mmapped", Scope(search=Search.HEADERS)),
+        ("arenas", Scope(search=Search.NONE, apart=False)),
+        (
+            "arenas --no-walk --swap-in 0",
+            Scope(walk=False, swap_in=0, search=Search.NONE, apart=False),
+        ),
+        ("trim --pad 131072", Scope(pad=128 << 10, search=Search.NONE, apart=False)),
+        (
+            "ledger --swap-in 1048576",
+            Scope(swap_in=1 << 20, search=Search.MAPPINGS, whole=True, apart=False),
+        ),
+        ("mmapped", Scope(search=Search.HEADERS, apart=False)),
+        ("bins", Scope(search=Search.NONE)),
     ],
 )
 def test_a_line_says_how_much_of_the_target_to_read(line, scope):
@@ -327,7 +336,7 @@ def test_trim_now_shows_what_was_predicted_beside_what_was_measured():
     (row,) = json.loads(answer.text)["tables"][0]["rows"]
     assert row["returned"] == row["measured"] == 15 * PAGE
     assert session.asked == [
-        Scope(search=Search.NONE),
+        Scope(search=Search.NONE, apart=False),
         Scope(walk=False, search=Search.NONE),
     ]
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
 
-from gdb_heapx.heap.places import Overlay
 from gdb_heapx.heap.states import State
 from gdb_heapx.heap.tails import Tails
 from gdb_heapx.heap.walk import walk
@@ -216,9 +215,8 @@ def test_a_fold_tells_how_chunks_end_whatever_is_read_at_once(seed, number):
     heap, arena = built(chunks, seed)
     reading = open_target(heap.target()).mallocs[0]
     tails = Tails()
-    outline, space = reading.outline, reading.space
+    space, overlay = reading.space, reading.walks.overlay(reading.arenas[0])
     (main,) = (part.heap for part in reading.arena(reading.arenas[0]).walked)
-    overlay = Overlay(outline.overlay.fast, outline.overlay.cached)
     end, problems = walk(space, reading.libc.layout, _up_to_top(main, arena), overlay, [tails])
     assert (end, problems) == (arena.top, [])
     found = {name: getattr(tails, name) for name in tails_of(arena)}

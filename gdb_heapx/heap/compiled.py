@@ -130,6 +130,7 @@ class CompiledWalk:
         self._heap = heap
         self._holes = holes
         self._window = SMALLEST_READ
+        self._end = heap.first  # of the chunks that were taken in
         self._events: list[tuple[int, int, int]] = []
         self._trail: list[tuple[int, int]] = []
         self._walk = _Walk(
@@ -185,6 +186,7 @@ class CompiledWalk:
                 reached = self._step(address)
             if reached == address:
                 return address
+            self._end = reached
             skipped = reached - end > SMALLEST_READ
             self._window = SMALLEST_READ if skipped else min(2 * self._window, AT_ONCE)
             address = reached
@@ -218,7 +220,7 @@ class CompiledWalk:
             data = bytes(fields[(at - run.start) // WORD :])
             reached = self._run(data, at, run.end, run.following, run.foot)
             assert reached > at
-            at = reached
+            at = self._end = reached
 
     def _run(self, data: bytes, start: int, end: int, following: int, foot: int) -> int:
         count, run = len(data) // WORD, self._functions.heapx_run
@@ -249,14 +251,14 @@ class CompiledWalk:
         """The heap's chunks are over; `end` is where top is, or the heap's end."""
         self._functions.heapx_close(self._reference, end)
 
-    def settle(self, tally: Tally, end: int) -> None:
-        """Set the folds to what was found up to `end`."""
+    def settle(self, tally: Tally) -> None:
+        """Set the folds to what was found."""
         for places, left in (
             (self._fast, self._walk.fast_left),
             (self._cached, self._walk.cached_left),
         ):
             rest = (place & ~1 for place in places[len(places) - left :])
-            self.misplaced += (chunk for chunk in rest if chunk < end)
+            self.misplaced += (chunk for chunk in rest if chunk < self._end)
         self._settle_tables(tally)
         self._settle_events(tally, [*self._events, *self._told_of()])
         self._settle_tails(tally.tails)

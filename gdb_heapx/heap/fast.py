@@ -36,6 +36,12 @@ class Looks(NamedTuple):
     def plus(self, other: Looks) -> Looks:
         return Looks(*(a + b for a, b in zip(self, other)))
 
+    def cut(self) -> Looks:
+        """Return the same, with the sums modulo what they are taken modulo."""
+        addresses, links = self.addresses % WORDS, self.links % WORDS
+        squares = self.squares % MODULUS
+        return self._replace(addresses=addresses, links=links, squares=squares)
+
     def hang_in(self, head: int) -> bool:
         """Whether these chunks, and no other ones, are what a list has that begins at `head`.
 

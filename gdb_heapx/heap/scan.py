@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, chain, islice
 from operator import itemgetter
@@ -44,7 +44,8 @@ class Run:
     each free chunk (by its tags) in grains from `start`, `following` the size word at `end`, where
     the next chunk lies. `fields` are what lies every GRAIN bytes from the first prev_size, size,
     fd, bk, fd_nextsize and bk_nextsize on. `foot` is prev_size behind the last chunk, `feet` the
-    sum of those behind the free ones. `fast` and `cached` are the chunks that an Overlay names.
+    sum of those behind the free ones. `fast` and `cached` are the chunks in use that an Overlay
+    names; `claimed` are those that it names though their tags say that they are free.
     """
 
     start: int
@@ -58,6 +59,7 @@ class Run:
     feet: int
     fast: frozenset[int] = NOWHERE
     cached: frozenset[int] = NOWHERE
+    claimed: dict[int, State] = field(default_factory=dict)
 
     def of_free(self, field: int) -> tuple[int, ...]:
         """Return a field of each free chunk, by its number in `fields`."""
@@ -86,13 +88,18 @@ class Run:
 
     @property
     def states(self) -> bytes:
-        """The State of each chunk; of a free one that it is BINNED, since tags don't tell where."""
+        """The State of each chunk; of a free one that it is BINNED, since tags don't tell where.
+
+        Where a list has it, that counts: tags are in the next header, which an overflow overwrites.
+        """
         used, free = State.IN_USE, State.BINNED
         following = chain(islice(self.words, 1, None), (self.following,))
         states = bytearray([used if word & PREV_INUSE else free for word in following])
         for state, chunks in ((State.TCACHE, self.cached), (State.FAST, self.fast)):
             for chunk in chunks:
                 states[bisect_left(self.addresses, chunk)] = state
+        for chunk, state in self.claimed.items():
+            states[bisect_left(self.addresses, chunk)] = state
         return bytes(states)
 
     def size_at(self, chunk: int) -> int:
@@ -258,21 +265,27 @@ class Scanner:
         return run
 
     def _labelled(self, run: Run) -> Run:
-        """Return a run with the chunks that the overlay names; each must be one of its own."""
-        run.fast = self._met(run, self._overlay.fast)
-        run.cached = self._met(run, self._overlay.cached)
+        """Return a run with the chunks that the overlay names; each must be one of its own.
+
+        What is free by its tags stays that, but for its state.
+        """
+        run.fast = self._met(run, self._overlay.fast, State.FAST)
+        run.cached = self._met(run, self._overlay.cached, State.TCACHE)
         if (told := self._overlay.told) is not None:
             looking = told.among(run.start, run.words, run.counts, run.fields[FD])
             run.fast |= frozenset(looking).difference(run.cached, run.free_addresses)
         return run
 
-    def _met(self, run: Run, places: Places) -> frozenset[int]:
+    def _met(self, run: Run, places: Places, state: State) -> frozenset[int]:
         expected = places.between(run.start, run.end)
         if not expected:
             return expected
         met = expected.intersection(run.addresses)
         self.misplaced += sorted(expected - met)
-        return met.difference(run.free_addresses)
+        free = met.intersection(run.free_addresses)
+        if free:
+            run.claimed.update(dict.fromkeys(free, state))
+        return met - free
 
 
 def each_chunk(

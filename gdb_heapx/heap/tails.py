@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ..glibc.layout import FLAGS, PREV_INUSE
+from ..glibc.layout import FLAGS, PREV_INUSE, SIZE
 from .scan import Run
 from .states import State
 from .told import GRAIN
@@ -162,20 +162,24 @@ class Tails:
 
 def _spaces(run: Run) -> Iterator[tuple[int, int]]:
     """Yield what is free of a run from the end, each as far as it goes: start and end."""
-    if not run.fast:
-        for i in reversed(run.free):
-            start = run.start + i * GRAIN
-            yield start, start + run.size_at(start)
-        return
     start = end = 0
-    for chunk, size, state in _backwards(run):
-        if state in (State.BINNED, State.FAST):
-            if chunk + size != start and end:
-                yield start, end
-            end = end if chunk + size == start else chunk + size
-            start = chunk
+    for chunk, size in _merged_by_trim(run):
+        if chunk + size != start and end:
+            yield start, end
+        end = end if chunk + size == start else chunk + size
+        start = chunk
     if end:
         yield start, end
+
+
+def _merged_by_trim(run: Run) -> Iterator[tuple[int, int]]:
+    """Yield the binned and the fast chunks of a run, the last one first: address and size."""
+    if run.fast:
+        states = (State.BINNED, State.FAST)
+        yield from ((chunk, size) for chunk, size, state in _backwards(run) if state in states)
+    else:
+        for i in reversed(run.free):
+            yield run.start + i * GRAIN, run.fields[SIZE][i] & ~FLAGS
 
 
 def _last_two(spaces: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:

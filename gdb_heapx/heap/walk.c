@@ -10,408 +10,398 @@
 typedef uint64_t u64;
 typedef unsigned __int128 u128;
 
-#define EXPORT __attribute__ ((visibility ("default")))
-#define ALWAYS static inline __attribute__ ((always_inline))
+#define EXPORT __attribute__((visibility("default")))
+#define ALWAYS static inline __attribute__((always_inline))
 
 enum { SIZES = 4096, FAST_SIZES = 64, EVENTS = 512, TRAIL = 512, MOST_EVENTS = 6, FLAWS = 8 };
 enum { PREV_INUSE = 1, FLAGS = 7 };
-enum { PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE };     /* the words of a malloc_chunk */
-enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, LOCKED = 0x80 };  /* a page's state (pages.py) */
-enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE, MISPLACED };    /* what an event is */
+enum { PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE };          /* the words of a malloc_chunk */
+enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, LOCKED = 0x80 };       /* a page's state (pages.py) */
+enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE, MISPLACED }; /* what an event is */
 
 struct amount { u64 bytes, resident, swapped, shared; };
-
 struct links { u64 chunks, fds, bks, twist; };
+struct event { u64 kind, address, size; };
 
 /* The chunks of one size that look fast: their number, the ends of lists among them, the sums of
    their addresses and links and of the squares of these, less each other; what isn't in memory.  */
 struct fast { u64 chunks, ends, addresses, links, squares, absent, swapped, shared; };
 
-struct event { u64 kind, address, size; };
-
 struct walk {
-  /* What is given: the heap's end, MINSIZE, the bits that no size word has, MIN_LARGE_SIZE.  */
-  u64 limit, smallest, bad, large;
-  /* The pages' states, a byte each, from this address on; null if unknown.  */
-  u64 page_bits, states_at;
-  const uint8_t *states;
-  /* Whether holes are wanted; the smallest chunk that malloc_trim looks into, its struct's size.  */
-  u64 holes, trimmed, header;
-  /* Chunks in tcaches (+ 1: a tcache itself), and in fastbins, upwards.  */
-  const u64 *cached, *fast;
-  u64 cached_left, fast_left;
-  /* The sizes, by a bit each for 16 bytes, whose fast chunks are told by their links, and where
-     these may lead.  */
-  u64 told, low, high;
+    /* What is given: the heap's end, MINSIZE, the bits that no size word has, MIN_LARGE_SIZE.  */
+    u64 limit, smallest, bad, large;
+    /* The pages' states, a byte each, from this address on; null if unknown.  */
+    u64 page_bits, states_at;
+    const uint8_t *states;
+    /* Whether holes are wanted; the smallest chunk that malloc_trim looks into, its struct's size.  */
+    u64 holes, trimmed, header;
+    /* Chunks in tcaches (+ 1: a tcache itself), and in fastbins, upwards.  */
+    const u64 *cached, *fast;
+    u64 cached_left, fast_left;
+    /* The sizes, by a bit each for 16 bytes, whose fast chunks are told by their links, and where
+       these may lead.  */
+    u64 told, low, high;
 
-  /* Chunks by size in units of 16 bytes; bytes of the free ones that aren't in memory.  */
-  u64 used[SIZES], free[SIZES], absent[SIZES], swapped[SIZES], shared[SIZES];
-  struct fast looks_fast[FAST_SIZES];
-  u64 overlaid_chunks, overlaid_bytes;
-  struct links linked, skipped;
-  /* Holes: what they hold, and the one that is open.  */
-  struct amount in_large, returned, kept, into_top, gained, before;
-  u64 whole, hole_first, hole_start, hole_end, hole_fast, hole_cached;
-  /* Tails (tails.py).  */
-  u64 begun, last, last_size, tail_free, tail_end, island, gap, first, chunks, alike, alike_size;
-  u64 other, any_last, any_other, trail_cleared, trail_length;
-  u64 trail[TRAIL][2];
-  u64 bucket, page, page_free, marked, flaws, event_count;
-  struct event events[EVENTS];
+    /* Chunks by size in units of 16 bytes; bytes of the free ones that aren't in memory.  */
+    u64 used[SIZES], free[SIZES], absent[SIZES], swapped[SIZES], shared[SIZES];
+    struct fast looks_fast[FAST_SIZES];
+    u64 overlaid_chunks, overlaid_bytes;
+    struct links linked, skipped;
+    /* Holes: what they hold, and the one that is open.  */
+    struct amount in_large, returned, kept, into_top, gained, before;
+    u64 whole, hole_first, hole_start, hole_end, hole_fast, hole_cached;
+    /* Tails (tails.py).  */
+    u64 begun, last, last_size, tail_free, tail_end, island, gap, first, chunks, alike, alike_size;
+    u64 other, any_last, any_other, trail_cleared, trail_length;
+    u64 trail[TRAIL][2];
+    u64 bucket, page, page_free, marked, flaws, event_count;
+    struct event events[EVENTS];
 };
 
-#define M61 (((u64) 1 << 61) - 1)       /* a prime: sums modulo it, as folds.py has them */
+#define M61 (((u64)1 << 61) - 1) /* a prime: sums modulo it, as folds.py has them */
 
-ALWAYS u64 modulo (u128 x)
+ALWAYS u64 modulo(u128 x)
 {
-  u64 sum = ((u64) x & M61) + ((u64) (x >> 61) & M61) + (u64) (x >> 122);
-  sum = (sum & M61) + (sum >> 61);
-  return sum >= M61 ? sum - M61 : sum;
+    u64 sum = ((u64)x & M61) + ((u64)(x >> 61) & M61) + (u64)(x >> 122);
+    sum = (sum & M61) + (sum >> 61);
+    return sum >= M61 ? sum - M61 : sum;
 }
 
-ALWAYS u64 product (u64 a, u64 b) { return modulo ((u128) a * b); }
-ALWAYS u64 less (u64 a, u64 b) { return a >= b ? a - b : a + M61 - b; }
-ALWAYS u64 more (u64 a, u64 b) { return less (a, b ? M61 - b : 0); }
+ALWAYS u64 product(u64 a, u64 b) { return modulo((u128)a * b); }
+ALWAYS u64 less(u64 a, u64 b) { return a >= b ? a - b : a + M61 - b; }
+ALWAYS u64 more(u64 a, u64 b) { return less(a, b ? M61 - b : 0); }
 
-ALWAYS void add (struct links *sums, u64 chunk, u64 fd, u64 bk)
+ALWAYS void add(struct links *sums, u64 chunk, u64 fd, u64 bk)
 {
-  sums->chunks += chunk;
-  sums->fds += fd;
-  sums->bks += bk;
-  u64 edges = less (product (fd, fd), product (bk, chunk));
-  sums->twist = more (sums->twist, product (chunk, edges));
+    sums->chunks += chunk;
+    sums->fds += fd;
+    sums->bks += bk;
+    u64 edges = less(product(fd, fd), product(bk, chunk));
+    sums->twist = more(sums->twist, product(chunk, edges));
 }
 
-ALWAYS void event (struct walk *w, u64 kind, u64 address, u64 size)
+ALWAYS void event(struct walk *w, u64 kind, u64 address, u64 size)
 {
-  struct event *e = &w->events[w->event_count++];
-  e->kind = kind;
-  e->address = address;
-  e->size = size;
+    struct event *e = &w->events[w->event_count++];
+    e->kind = kind;
+    e->address = address;
+    e->size = size;
 }
 
 /* Return what of [start, end) is in memory.  */
-static struct amount amount (const struct walk *w, u64 start, u64 end)
+static struct amount amount(const struct walk *w, u64 start, u64 end)
 {
-  struct amount found = { end - start, 0, 0, 0 };
-  u64 page = (u64) 1 << w->page_bits;
-  for (u64 at = start; w->states && at < end;) {
-      u64 next = (at & -page) + page, size = (next < end ? next : end) - at;
-      uint8_t state = w->states[(at - w->states_at) >> w->page_bits] & ~LOCKED;
-      found.resident += state == RESIDENT || state == SHARED ? size : 0;
-      found.shared += state == SHARED ? size : 0;
-      found.swapped += state == SWAPPED ? size : 0;
-      at += size;
+    struct amount found = {end - start, 0, 0, 0};
+    u64 page = (u64)1 << w->page_bits;
+    for (u64 at = start; w->states && at < end;) {
+        u64 next = (at & -page) + page, size = (next < end ? next : end) - at;
+        uint8_t state = w->states[(at - w->states_at) >> w->page_bits] & ~LOCKED;
+        found.resident += state == RESIDENT || state == SHARED ? size : 0;
+        found.shared += state == SHARED ? size : 0;
+        found.swapped += state == SWAPPED ? size : 0;
+        at += size;
     }
-  return found;
+    return found;
 }
 
-ALWAYS void plus (struct amount *sum, struct amount other)
+ALWAYS void add_times(struct amount *sum, u64 times, struct amount other)
 {
-  sum->bytes += other.bytes;
-  sum->resident += other.resident;
-  sum->swapped += other.swapped;
-  sum->shared += other.shared;
+    sum->bytes += times * other.bytes;
+    sum->resident += times * other.resident;
+    sum->swapped += times * other.swapped;
+    sum->shared += times * other.shared;
 }
 
-ALWAYS void minus (struct amount *sum, struct amount other)
+/* Add the bytes of a free chunk that are absent, swapped, and shared.  */
+ALWAYS void add_lost(const struct walk *w, u64 chunk, u64 size, u64 *absent, u64 *swapped, u64 *shared)
 {
-  sum->bytes -= other.bytes;
-  sum->resident -= other.resident;
-  sum->swapped -= other.swapped;
-  sum->shared -= other.shared;
+    u64 page = chunk >> w->page_bits, last = (chunk + size - 1) >> w->page_bits;
+    if (!w->states || (page == last && w->states[page - (w->states_at >> w->page_bits)] == RESIDENT))
+        return;
+    struct amount in = amount(w, chunk, chunk + size);
+    *absent += size - in.resident;
+    *swapped += in.swapped;
+    *shared += in.shared;
 }
 
 /* What the kernel takes back of whole pages (Trimmer.unmapped).  */
-static struct amount unmapped (const struct walk *w, u64 start, u64 end)
+static struct amount unmapped(const struct walk *w, u64 start, u64 end)
 {
-  struct amount found = amount (w, start, end);
-  if (w->states)
-    found.bytes = found.resident + found.swapped;
-  return found;
+    struct amount found = amount(w, start, end);
+    if (w->states)
+        found.bytes = found.resident + found.swapped;
+    return found;
 }
 
 /* Set the whole pages of [*start, *end) that malloc_trim hands to madvise; return up to where that
    takes them back: to what is locked (Trimmer.whole_pages, Trimmer.advised).  */
-static u64 advised (const struct walk *w, u64 *start, u64 *end)
+static u64 advised(const struct walk *w, u64 *start, u64 *end)
 {
-  u64 page = (u64) 1 << w->page_bits;
-  *start = (*start + w->header + page - 1) & -page;
-  *end &= -page;
-  if (*end < *start)
-    *end = *start;
-  for (u64 at = *start; w->states && at < *end; at += page)
-    if (w->states[(at - w->states_at) >> w->page_bits] & LOCKED)
-      return at;
-  return *end;
+    u64 page = (u64)1 << w->page_bits;
+    *start = (*start + w->header + page - 1) & -page;
+    *end &= -page;
+    if (*end < *start)
+        *end = *start;
+    for (u64 at = *start; w->states && at < *end; at += page)
+        if (w->states[(at - w->states_at) >> w->page_bits] & LOCKED)
+            return at;
+    return *end;
 }
 
-static void end_hole (struct walk *w, u64 end, u64 top)
+static void end_hole(struct walk *w, u64 end, u64 top)
 {
-  u64 start = w->hole_start, fast = w->hole_fast;
-  w->hole_fast = 0;
-  if (fast && end == top)
-    plus (&w->into_top, amount (w, start, end));
-  else if (end - start >= w->trimmed) {
-      plus (&w->in_large, amount (w, start, end));
-      u64 cut = advised (w, &start, &end);
-      w->whole += end - start;
-      plus (&w->returned, unmapped (w, start, cut));
-      if (cut < end)
-        plus (&w->kept, amount (w, cut, end));
+    u64 start = w->hole_start, fast = w->hole_fast;
+    w->hole_fast = 0;
+    if (fast && end == top)
+        add_times(&w->into_top, 1, amount(w, start, end));
+    else if (end - start >= w->trimmed) {
+        add_times(&w->in_large, 1, amount(w, start, end));
+        u64 cut = advised(w, &start, &end);
+        w->whole += end - start;
+        add_times(&w->returned, 1, unmapped(w, start, cut));
+        if (cut < end)
+            add_times(&w->kept, 1, amount(w, cut, end));
     }
 }
 
-static void close_hole (struct walk *w, u64 top)
+static void close_hole(struct walk *w, u64 top)
 {
-  u64 start = w->hole_first, end = w->hole_end, cached = w->hole_cached;
-  if (end)
-    end_hole (w, end, top);
-  w->hole_first = w->hole_start = w->hole_end = w->hole_cached = 0;
-  if (!cached)
-    return;
-  if (end == top)
-    start = end;
-  if (end - start >= w->trimmed) {
-      u64 cut = advised (w, &start, &end);
-      plus (&w->gained, unmapped (w, start, cut));
+    u64 start = w->hole_first, end = w->hole_end, cached = w->hole_cached;
+    if (end)
+        end_hole(w, end, top);
+    w->hole_first = w->hole_start = w->hole_end = w->hole_cached = 0;
+    if (!cached)
+        return;
+    if (end == top)
+        start = end;
+    if (end - start >= w->trimmed) {
+        u64 cut = advised(w, &start, &end);
+        add_times(&w->gained, 1, unmapped(w, start, cut));
     }
-  minus (&w->gained, w->returned);
-  plus (&w->gained, w->before);
+    add_times(&w->gained, 1, w->before);
+    add_times(&w->gained, -1, w->returned);
 }
 
 /* Add a free chunk, a fast or a cached one (Holes.add).  */
-ALWAYS void add_to_holes (struct walk *w, u64 start, u64 size, u64 fast, u64 cached)
+ALWAYS void add_to_holes(struct walk *w, u64 start, u64 size, u64 fast, u64 cached)
 {
-  if (start != w->hole_end) {
-      close_hole (w, 0);
-      w->hole_first = w->hole_start = start;
-      w->before = w->returned;
+    if (start != w->hole_end) {
+        close_hole(w, 0);
+        w->hole_first = w->hole_start = start;
+        w->before = w->returned;
     }
-  w->hole_end = start + size;
-  if (cached) {
-      end_hole (w, start, 0);
-      w->hole_start = w->hole_end;
-      w->hole_cached = 1;
+    w->hole_end = start + size;
+    if (cached) {
+        end_hole(w, start, 0);
+        w->hole_start = w->hole_end;
+        w->hole_cached = 1;
     }
-  w->hole_fast |= fast;
+    w->hole_fast |= fast;
 }
 
 /* Tell once for each MiB that it has a page of which half is free, or more.  */
-ALWAYS void end_page (struct walk *w)
+ALWAYS void end_page(struct walk *w)
 {
-  u64 bucket = w->page << w->page_bits >> 20;
-  if (w->page_free >> (w->page_bits - 1) && w->marked != bucket + 1) {
-      w->marked = bucket + 1;
-      event (w, MOSTLY_FREE, bucket << 20, 1 << 20);
+    u64 bucket = w->page << w->page_bits >> 20;
+    if (w->page_free >> (w->page_bits - 1) && w->marked != bucket + 1) {
+        w->marked = bucket + 1;
+        event(w, MOSTLY_FREE, bucket << 20, 1 << 20);
     }
 }
 
-ALWAYS void add_to_page (struct walk *w, u64 page, u64 size)
+ALWAYS void add_to_page(struct walk *w, u64 page, u64 size)
 {
-  if (page != w->page) {
-      end_page (w);
-      w->page = page;
-      w->page_free = 0;
+    if (page != w->page) {
+        end_page(w);
+        w->page = page;
+        w->page_free = 0;
     }
-  w->page_free += size;
+    w->page_free += size;
 }
 
-ALWAYS void add_to_pages (struct walk *w, u64 start, u64 end)
+ALWAYS void add_to_pages(struct walk *w, u64 start, u64 end)
 {
-  u64 page = start >> w->page_bits, last = (end - 1) >> w->page_bits;
-  if (page == last)
-    add_to_page (w, page, end - start);
-  else {
-      add_to_page (w, page, ((page + 1) << w->page_bits) - start);
-      add_to_page (w, last, end - (last << w->page_bits));
+    u64 page = start >> w->page_bits, last = (end - 1) >> w->page_bits;
+    if (page == last)
+        add_to_page(w, page, end - start);
+    else {
+        add_to_page(w, page, ((page + 1) << w->page_bits) - start);
+        add_to_page(w, last, end - (last << w->page_bits));
     }
 }
 
 /* Tell whether this chunk is one of those that `list` has, upwards, and go on behind it.  */
-ALWAYS u64 is_next (const u64 **list, u64 *left, u64 chunk)
+ALWAYS u64 is_next(const u64 **list, u64 *left, u64 chunk)
 {
-  if (!*left || (**list & ~(u64) 1) != chunk)
-    return 0;
-  --*left;
-  return (*(*list)++ & 1) + 1;
+    if (!*left || (**list & ~(u64)1) != chunk)
+        return 0;
+    --*left;
+    return (*(*list)++ & 1) + 1;
 }
 
 /* Tell whether a chunk in use looks fast: its link leads to one, or nowhere (PROTECT_PTR).  */
-ALWAYS u64 looks_fast (struct walk *w, u64 chunk, u64 size, u64 stored)
+ALWAYS u64 looks_fast(struct walk *w, u64 chunk, u64 size, u64 stored)
 {
-  u64 link = stored ^ (chunk + 16) >> 12;
-  if (link && (link & 15 || link < w->low || link >= w->high))
-    return 0;
-  struct fast *sums = &w->looks_fast[size >> 4];
-  sums->chunks++;
-  sums->ends += !link;
-  sums->addresses += chunk;
-  sums->links += link;
-  sums->squares = more (sums->squares, less (product (chunk, chunk), product (link, link)));
-  struct amount in = amount (w, chunk, chunk + size);
-  if (w->states)
-    sums->absent += size - in.resident;
-  sums->swapped += in.swapped;
-  sums->shared += in.shared;
-  return 1;
+    u64 link = stored ^ (chunk + 16) >> 12;
+    if (link && (link & 15 || link < w->low || link >= w->high))
+        return 0;
+    struct fast *sums = &w->looks_fast[size >> 4];
+    sums->chunks++;
+    sums->ends += !link;
+    sums->addresses += chunk;
+    sums->links += link;
+    sums->squares = more(sums->squares, less(product(chunk, chunk), product(link, link)));
+    add_lost(w, chunk, size, &sums->absent, &sums->swapped, &sums->shared);
+    return 1;
 }
 
-ALWAYS void add_free (struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foot)
+ALWAYS void add_free(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foot)
 {
-  add (&w->linked, chunk, words[FD], words[BK]);
-  if (size >= w->large && (words[FD_NEXTSIZE] || words[BK_NEXTSIZE]))
-    add (&w->skipped, chunk, words[FD_NEXTSIZE], words[BK_NEXTSIZE]);
-  if (foot != size && w->flaws < FLAWS) {
-      w->flaws++;
-      event (w, FLAW, chunk, foot);
+    add(&w->linked, chunk, words[FD], words[BK]);
+    if (size >= w->large && (words[FD_NEXTSIZE] || words[BK_NEXTSIZE]))
+        add(&w->skipped, chunk, words[FD_NEXTSIZE], words[BK_NEXTSIZE]);
+    if (foot != size && w->flaws < FLAWS) {
+        w->flaws++;
+        event(w, FLAW, chunk, foot);
     }
-  if (size >> 4 >= SIZES) {
-      event (w, BIG_FREE, chunk, size);
-      return;
+    if (size >> 4 >= SIZES) {
+        event(w, BIG_FREE, chunk, size);
+        return;
     }
-  w->free[size >> 4]++;
-  u64 page = chunk >> w->page_bits, last = (chunk + size - 1) >> w->page_bits;
-  page -= w->states_at >> w->page_bits;
-  last -= w->states_at >> w->page_bits;
-  if (!w->states || (page == last && (w->states[page] & ~LOCKED) == RESIDENT))
-    return;
-  struct amount in = amount (w, chunk, chunk + size);
-  w->absent[size >> 4] += size - in.resident;
-  w->swapped[size >> 4] += in.swapped;
-  w->shared[size >> 4] += in.shared;
+    u64 i = size >> 4;
+    w->free[i]++;
+    add_lost(w, chunk, size, &w->absent[i], &w->swapped[i], &w->shared[i]);
 }
 
 /* Take in the last chunk, whether it counts as free at the end of a heap, and is the program's.  */
-ALWAYS void add_to_tails (struct walk *w, u64 chunk, u64 size, u64 free, u64 fast, u64 cached)
+ALWAYS void add_to_tails(struct walk *w, u64 chunk, u64 size, u64 free, u64 fast, u64 cached)
 {
-  if (!w->begun) {
-      w->begun = 1;
-      w->tail_free = w->tail_end = w->island = w->gap = chunk;
-      w->first = free ? chunk + size : chunk;
+    if (!w->begun) {
+        w->begun = 1;
+        w->tail_free = w->tail_end = w->island = w->gap = chunk;
+        w->first = free ? chunk + size : chunk;
     }
-  if (cached || !(free || fast)) {
-      if (w->tail_free != w->tail_end) {
-          w->gap = w->tail_free;
-          w->island = w->tail_end;
-          w->chunks = 0;
+    if (cached || !(free || fast)) {
+        if (w->tail_free != w->tail_end) {
+            w->gap = w->tail_free;
+            w->island = w->tail_end;
+            w->chunks = 0;
         }
-      w->chunks++;
-      w->tail_free = chunk + size;
+        w->chunks++;
+        w->tail_free = chunk + size;
     }
-  w->tail_end = chunk + size;
-  if (fast || cached) {
-      w->trail[w->trail_length][0] = chunk | fast;
-      w->trail[w->trail_length++][1] = size;
-    }
-  else if (!free) {
-      if (size != w->alike_size) {
-          w->any_other = w->any_last;
-          w->other = w->last + w->last_size;
-          w->alike = 0;
-          w->alike_size = size;
+    w->tail_end = chunk + size;
+    if (fast || cached) {
+        w->trail[w->trail_length][0] = chunk | fast;
+        w->trail[w->trail_length++][1] = size;
+    } else if (!free) {
+        if (size != w->alike_size) {
+            w->any_other = w->any_last;
+            w->other = w->last + w->last_size;
+            w->alike = 0;
+            w->alike_size = size;
         }
-      w->alike++;
-      w->last = chunk;
-      w->last_size = size;
-      w->any_last = w->trail_cleared = 1;
-      w->trail_length = 0;
+        w->alike++;
+        w->last = chunk;
+        w->last_size = size;
+        w->any_last = w->trail_cleared = 1;
+        w->trail_length = 0;
     }
 }
 
 /* Take in one chunk: `words` are its own, `following` and `foot` size and prev_size behind it.  */
-ALWAYS void take (struct walk *w, u64 chunk, u64 size, const u64 *words, u64 following, u64 foot)
+ALWAYS void take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 following, u64 foot)
 {
-  if (chunk >> 20 != w->bucket) {
-      w->bucket = chunk >> 20;
-      event (w, LANDMARK, chunk, 0);
+    if (chunk >> 20 != w->bucket) {
+        w->bucket = chunk >> 20;
+        event(w, LANDMARK, chunk, 0);
     }
-  u64 free = !(following & PREV_INUSE);
-  u64 fast = is_next (&w->fast, &w->fast_left, chunk) && !free;
-  u64 cached = is_next (&w->cached, &w->cached_left, chunk), own = cached == 2;
-  if (!free && !cached && !fast && size < 16 * FAST_SIZES && w->told >> (size >> 4) & 1)
-    fast = looks_fast (w, chunk, size, words[FD]);
-  if (fast || free)
-    cached = 0;
-  w->overlaid_chunks += fast || cached;
-  w->overlaid_bytes += fast || cached ? size : 0;
-  if (free)
-    add_free (w, chunk, size, words, foot);
-  else if (size >> 4 < SIZES)
-    w->used[size >> 4]++;
-  else
-    event (w, BIG_USED, chunk, size);
-  if (free || fast)
-    add_to_pages (w, chunk, chunk + size);
-  if (w->holes && (free || fast || (cached && !own)))
-    add_to_holes (w, chunk, size, fast, cached && !own);
-  add_to_tails (w, chunk, size, free, fast, cached);
+    u64 free = !(following & PREV_INUSE);
+    u64 fast = is_next(&w->fast, &w->fast_left, chunk) && !free;
+    u64 cached = is_next(&w->cached, &w->cached_left, chunk), own = cached == 2;
+    if (!free && !cached && !fast && size < 16 * FAST_SIZES && w->told >> (size >> 4) & 1)
+        fast = looks_fast(w, chunk, size, words[FD]);
+    if (fast || free)
+        cached = 0;
+    w->overlaid_chunks += fast || cached;
+    w->overlaid_bytes += fast || cached ? size : 0;
+    if (free)
+        add_free(w, chunk, size, words, foot);
+    else if (size >> 4 < SIZES)
+        w->used[size >> 4]++;
+    else
+        event(w, BIG_USED, chunk, size);
+    if (free || fast)
+        add_to_pages(w, chunk, chunk + size);
+    if (w->holes && (free || fast || (cached && !own)))
+        add_to_holes(w, chunk, size, fast, cached && !own);
+    add_to_tails(w, chunk, size, free, fast, cached);
 }
 
 /* Return whether nothing keeps the walk from the chunk there: no room for what it may tell of.  */
-ALWAYS u64 goes_on (struct walk *w, u64 chunk)
+ALWAYS u64 goes_on(struct walk *w, u64 chunk)
 {
-  const u64 **lists[] = { &w->fast, &w->cached };
-  u64 *left[] = { &w->fast_left, &w->cached_left };
-  for (int i = 0; i < 2; i++)
-    for (; *left[i] && (**lists[i] & ~(u64) 1) < chunk; --*left[i], ++*lists[i]) {
-        if (w->event_count + MOST_EVENTS >= EVENTS)
-          return 0;
-        event (w, MISPLACED, **lists[i] & ~(u64) 1, 0);
-      }
-  return w->event_count + MOST_EVENTS < EVENTS && w->trail_length < TRAIL;
+    const u64 **lists[] = {&w->fast, &w->cached};
+    u64 *left[] = {&w->fast_left, &w->cached_left};
+    for (int i = 0; i < 2; i++)
+        for (; *left[i] && (**lists[i] & ~(u64)1) < chunk; --*left[i], ++*lists[i]) {
+            if (w->event_count + MOST_EVENTS >= EVENTS)
+                return 0;
+            event(w, MISPLACED, **lists[i] & ~(u64)1, 0);
+        }
+    return w->event_count + MOST_EVENTS < EVENTS && w->trail_length < TRAIL;
 }
 
-EXPORT u64 heapx_abi (void) { return 1; }
-EXPORT u64 heapx_size (void) { return sizeof (struct walk); }
+EXPORT u64 heapx_abi(void) { return 1; }
+EXPORT u64 heapx_size(void) { return sizeof(struct walk); }
 
 /* Take in the chunks from `chunk` on, which `words` hold, as far as nothing is unusual: the next
    one must be a chunk, too, whose header is held.  Return where that ends.  */
-EXPORT u64 heapx_walk (struct walk *w, const u64 *words, u64 count, u64 chunk)
+EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
 {
-  u64 index = 0, word = count > SIZE ? words[SIZE] : 0;
-  if (word < w->smallest || word & w->bad || (word & ~(u64) FLAGS) > w->limit - chunk)
-    return chunk;
-  for (;;) {
-      u64 size = word & ~(u64) FLAGS, end = chunk + size, behind = index + (size >> 3);
-      if (behind + SIZE >= count || end == w->limit)
+    u64 index = 0, word = count > SIZE ? words[SIZE] : 0;
+    if (word < w->smallest || word & w->bad || (word & ~(u64)FLAGS) > w->limit - chunk)
         return chunk;
-      u64 following = words[behind + SIZE];
-      if (following < w->smallest || following & w->bad
-          || (following & ~(u64) FLAGS) > w->limit - end || !goes_on (w, chunk))
-        return chunk;
-      take (w, chunk, size, words + index, following, words[behind + PREV_SIZE]);
-      word = following;
-      index = behind;
-      chunk = end;
+    for (;;) {
+        u64 size = word & ~(u64)FLAGS, end = chunk + size, behind = index + (size >> 3);
+        if (behind + SIZE >= count || end == w->limit)
+            return chunk;
+        u64 following = words[behind + SIZE];
+        if (following < w->smallest || following & w->bad ||
+            (following & ~(u64)FLAGS) > w->limit - end || !goes_on(w, chunk))
+            return chunk;
+        take(w, chunk, size, words + index, following, words[behind + PREV_SIZE]);
+        word = following;
+        index = behind;
+        chunk = end;
     }
 }
 
 /* Take in the chunks of a run that was settled: up to `end`, where `following` and `foot` are size
    and prev_size.  Return where that ends: before, if events must be taken out first.  */
-EXPORT u64 heapx_run (struct walk *w, const u64 *words, u64 count, u64 chunk, u64 end, u64 following,
-                      u64 foot)
+EXPORT u64 heapx_run(struct walk *w, const u64 *words, u64 count, u64 chunk, u64 end, u64 following,
+                     u64 foot)
 {
-  u64 index = 0;
-  while (chunk < end && index + SIZE < count) {
-      u64 size = words[index + SIZE] & ~(u64) FLAGS, behind = index + (size >> 3);
-      u64 is_last = chunk + size == end, is_large = size >= w->large;
-      if (size < w->smallest || size > end - chunk || (!is_last && behind + SIZE >= count))
-        break;
-      u64 next = is_last ? following : words[behind + SIZE];
-      u64 held = next & PREV_INUSE ? FD + 1 : is_large ? BK_NEXTSIZE + 1 : BK + 1;
-      if (index + held > count || !goes_on (w, chunk))
-        break;
-      take (w, chunk, size, words + index, next, is_last ? foot : words[behind + PREV_SIZE]);
-      index = behind;
-      chunk += size;
+    u64 index = 0;
+    while (chunk < end && index + SIZE < count) {
+        u64 size = words[index + SIZE] & ~(u64)FLAGS, behind = index + (size >> 3);
+        u64 is_last = chunk + size == end, is_large = size >= w->large;
+        if (size < w->smallest || size > end - chunk || (!is_last && behind + SIZE >= count))
+            break;
+        u64 next = is_last ? following : words[behind + SIZE];
+        u64 held = next & PREV_INUSE ? (w->told ? FD : SIZE) + 1 : is_large ? BK_NEXTSIZE + 1 : BK + 1;
+        if (index + held > count || !goes_on(w, chunk))
+            break;
+        take(w, chunk, size, words + index, next, is_last ? foot : words[behind + PREV_SIZE]);
+        index = behind;
+        chunk += size;
     }
-  return chunk;
+    return chunk;
 }
 
 /* End the heap's last hole, before `top`, and its last page.  */
-EXPORT void heapx_close (struct walk *w, u64 top)
+EXPORT void heapx_close(struct walk *w, u64 top)
 {
-  close_hole (w, top);
-  end_page (w);
+    close_hole(w, top);
+    end_page(w);
 }

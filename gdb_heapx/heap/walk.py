@@ -67,9 +67,10 @@ def take_tally(
     if fast_lane is None:
         tally.end, tally.problems = walk(space, layout, heap, overlay, tally.folds)
     else:
-        nothing, advance = Overlay.empty(), fast_lane.advance
-        tally.end, problems = walk(space, layout, heap, nothing, [fast_lane], advance)
-        fast_lane.settle(tally, tally.end)
+        rest = Overlay.empty()._replace(told=overlay.told)
+        walked = walk(space, layout, heap, rest, [fast_lane], fast_lane.advance)
+        tally.end, problems = walked
+        fast_lane.settle(tally)
         tally.problems = [*map(_misplaced, fast_lane.misplaced), *problems]
     tally.flaws = tally.feet.flaws
     return tally

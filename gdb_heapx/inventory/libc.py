@@ -124,10 +124,10 @@ class Inventory:
         in them is noted.
         """
         heaps = arena.heaps if arena.main else tuple(filter(wanted.reaches, arena.heaps))
-        parts = self.reading.walked(arena, heaps).parts or []
+        parts = self.reading.walks.over(arena, heaps).parts or []
         if (arena.index, heaps) not in self._noted:
             self._noted.add((arena.index, heaps))
-            self.note(list(self.reading.fast(arena).problems))
+            self.note(list(self.reading.walks.fast(arena).problems))
             for part in parts:
                 found = (*part.tally.problems, *part.tally.flaws)
                 self.note([replace(each, arena=arena.index) for each in found])
@@ -148,7 +148,7 @@ class Inventory:
 
         From `start` on: those that lie there, and at least so many before it, if there are any.
         """
-        heap, layout, overlay = part.heap, self.libc.layout, self.reading.overlay(arena)
+        heap, layout, overlay = part.heap, self.libc.layout, self.reading.walks.overlay(arena)
         structs = dict(self._outline.caches.structs)
         first = None if start is None else part.tally.landmarks.before(start, before)
         walked = replace(heap, first=first or heap.first, end=part.tally.end)

@@ -61,7 +61,7 @@ class ArenaPins:
 
     def _pages(self, key: Key) -> PinGroups:
         groups = PinGroups(key)
-        self.inventory.reading.add_page_pins(self._arena, groups)
+        self.inventory.reading.walks.add_page_pins(self._arena, groups)
         return groups
 
     def _amount(self, total: PageSum) -> Amount:
@@ -94,7 +94,7 @@ class ArenaPins:
         There is none where neither is: the first one is in a tcache or fastbin.
         """
         reading, last = self.inventory.reading, self.figures.last_in_use
-        overlay = reading.overlay(reading.arenas[self.figures.index])
+        overlay = reading.walks.overlay(reading.arenas[self.figures.index])
         if pin.address not in overlay.cached and not is_fast(reading.space, overlay, pin.address):
             return [pin.address]
         return [last] if last is not None and pin.kind is PinKind.TOP else []

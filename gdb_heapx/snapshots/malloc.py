@@ -189,7 +189,7 @@ def _pins(reading: MallocReading, arena: ArenaReading, scope: Scope) -> PinGroup
     """Return what keeps single pages of an arena, where more than malloc's own figures matters."""
     if scope.search is Search.NONE or arena.walked is None or not arena.sure:
         return None
-    return reading.page_pins(arena.arena)
+    return reading.walks.page_pins(arena.arena)
 
 
 def _mmapped(reading: MallocReading, search: Search) -> Mmapped:

@@ -42,7 +42,7 @@ class Outcomes:
         """
         reading, own = self.reading, arena.holes.own
         holes = Holes(reading.trimmer, reading.space.residency, own)
-        overlay = reading.overlay(arena.arena)
+        overlay = reading.walks.overlay(arena.arena)
         merged = overlay._replace(fast=overlay.fast.joined(chunks))
         walked = walk_arena(reading.space, arena.layout, arena.arena, merged, holes)
         endings = self._endings(arena, walked) if arena.sure else None

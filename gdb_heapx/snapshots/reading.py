@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import align_down, align_up
-from ..heap.arenas import Arena, Heap
-from ..heap.bins import ArenaBins, fast_heads, read_fast, read_regular
+from ..heap.arenas import Arena
+from ..heap.bins import ArenaBins, read_regular
 from ..heap.counted import BAD_MMAPPED, are_all, find_damaged, without_surplus
-from ..heap.fast import joined, told_of, unproven
-from ..heap.heaps import Walked, free_chunks, walk_arena
+from ..heap.heaps import free_chunks
 from ..heap.holes import Holes, Trimmer
 from ..heap.left import LeftThread, left_threads
 from ..heap.mmapped import (
@@ -27,16 +25,6 @@ from ..heap.mmapped import (
 )
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
-from ..heap.pagepins import PagePins, sample
-from ..heap.pingroups import (
-    ENOUGH,
-    LOOKED_AT,
-    LOOKED_AT_ANYWAY,
-    PinGroups,
-    size_and_state,
-)
-from ..heap.places import Overlay, Places
-from ..heap.walk import walk
 from ..locate.libcs import Libc
 from ..locate.loader import own_variable
 from ..locate.nptl import Stack, thread_stacks
@@ -45,6 +33,7 @@ from ..report.notes import note
 from ..target.mappings import Mapping, outside
 from ..target.target import Target
 from .arena import ArenaReading
+from .walks import Walk, Walks
 
 
 class Identity(NamedTuple):
@@ -65,20 +54,6 @@ class Mmapped(NamedTuple):
     problems: list[Problem]
 
 
-class _Walk(NamedTuple):
-    """The heaps that were walked over, None without a walk, and the free space between chunks."""
-
-    parts: list[Walked] | None
-    holes: Holes
-
-
-class _Fast(NamedTuple):
-    """The fastbins of an arena, and how a walk knows the chunks in them, and in tcaches."""
-
-    bins: ArenaBins
-    overlay: Overlay
-
-
 class MallocReading:
     """What one libc's malloc says of itself, read at once, and its chunks, when they are asked for.
 
@@ -92,9 +67,7 @@ class MallocReading:
         self.outline = read_outline(target, libc)
         self.trimmer = Trimmer(target.space)
         self._arenas: dict[tuple[int, bool, bool], ArenaReading] = {}
-        self._walks: dict[tuple[int, tuple[Heap, ...]], _Walk] = {}
-        self._fast: dict[int, _Fast] = {}
-        self._pins: dict[int, PinGroups] = {}
+        self.walks = Walks(target.space, libc.layout, self.outline, self.trimmer)
 
     @property
     def arenas(self) -> list[Arena]:
@@ -110,68 +83,6 @@ class MallocReading:
     def identity(self) -> Identity:
         return Identity(self.libc.path, self.libc.image.build_id, self.libc.found[0].value)
 
-    def walked(self, arena: Arena, heaps: tuple[Heap, ...]) -> _Walk:
-        """Return some heaps of an arena, as the walk over their chunks finds them, and the holes
-        between these.
-        """
-        key = arena.index, heaps
-        if key not in self._walks:
-            if heaps == arena.heaps:
-                self._walks[key], self._fast[arena.index] = self._walk_all(arena)
-            else:
-                self._walks[key] = self._walk(replace(arena, heaps=heaps), self.overlay(arena))
-        return self._walks[key]
-
-    def _walk(self, arena: Arena, overlay: Overlay) -> _Walk:
-        own = frozenset(self.outline.caches.owners)
-        holes = Holes(self.trimmer, self.space.residency, own)
-        return _Walk(walk_arena(self.space, self.libc.layout, arena, overlay, holes), holes)
-
-    def _walk_all(self, arena: Arena) -> tuple[_Walk, _Fast]:
-        """Walk over an arena, and prove what the walk takes for fast chunks; of the sizes where it
-        can't be proven, follow the list and walk again.
-        """
-        if arena.index in self._fast:
-            fast = self._fast[arena.index]
-            return self._walk(arena, fast.overlay), fast
-        layout, cached, links = self.libc.layout, self.outline.cached, self.outline.links
-        heads = fast_heads(self.space, layout, arena)
-        told = told_of(layout, arena, heads)
-        if told is None:
-            fast = self._followed(arena)
-            return self._walk(arena, fast.overlay), fast
-        overlay = Overlay(Places(), cached, told)
-        walked = self._walk(arena, overlay)
-        parts = walked.parts or []
-        found = joined(part.tally.fast.sizes for part in parts)
-        whole = arena.complete and all(part.whole for part in parts)
-        wrong = unproven(heads, found) if whole else set(heads)
-        known = {size: looks for size, looks in found.items() if size not in wrong}
-        bins = read_fast(self.space, layout, arena, links, overlay.fast, known)
-        if wrong:
-            overlay = overlay._replace(told=told.but(wrong) if whole else None)
-            walked = self._walk(arena, overlay)
-        return walked, _Fast(bins, overlay)
-
-    def _followed(self, arena: Arena) -> _Fast:
-        """Return the fastbins of an arena by following their lists."""
-        places, links = Places(), self.outline.links
-        bins = read_fast(self.space, self.libc.layout, arena, links, places)
-        return _Fast(bins, Overlay(places, self.outline.cached))
-
-    def fast(self, arena: Arena, walk: bool = True) -> ArenaBins:
-        """Return the fastbins of an arena: as a walk proves them, or as their lists lead."""
-        if walk:
-            self.walked(arena, arena.heaps)
-        elif arena.index not in self._fast:
-            self._fast[arena.index] = self._followed(arena)
-        return self._fast[arena.index].bins
-
-    def overlay(self, arena: Arena) -> Overlay:
-        """Return how a walk knows the chunks of an arena in fastbins and tcaches."""
-        self.fast(arena)
-        return self._fast[arena.index].overlay
-
     def arena(self, arena: Arena, walk: bool = True, apart: bool = True) -> ArenaReading:
         """Return what the lists of an arena say beside what the walk over all its chunks finds; if
         need be, with the regular bins told `apart`.
@@ -183,44 +94,14 @@ class MallocReading:
 
     def _compared(self, arena: Arena, walk: bool, apart: bool) -> ArenaReading:
         space, outline, layout = self.space, self.outline, self.libc.layout
-        nothing = _Walk(None, Holes(self.trimmer, space.residency))
-        walked, holes = self.walked(arena, arena.heaps) if walk else nothing
+        nothing = Walk(None, Holes(self.trimmer, space.residency))
+        walked, holes = self.walks.over(arena, arena.heaps) if walk else nothing
         free = free_chunks(arena, walked)
         regular = read_regular(space, layout, arena, outline.links, free, apart)
-        bins = ArenaBins.joined(self.fast(arena, walk), regular)
+        bins = ArenaBins.joined(self.walks.fast(arena, walk), regular)
         return ArenaReading(
             arena, bins, walked, holes, outline.caches, layout, space.residency, space.page
         )
-
-    def page_pins(self, arena: Arena) -> PinGroups:
-        """Return what keeps pages of an arena from malloc_trim, enough of it to tell the largest
-        groups.
-        """
-        if arena.index not in self._pins:
-            groups = PinGroups(size_and_state, ENOUGH)
-            chunks = max(LOOKED_AT // len(self.arenas), LOOKED_AT_ANYWAY)
-            for heap in self._spans(arena):
-                pins = PagePins(self.trimmer, groups, arena.top)
-                chunks = sample(
-                    self.space, self.libc.layout, heap, self.overlay(arena), pins, chunks
-                )
-                if groups.full or chunks <= 0:
-                    groups.given_up = True
-                    break
-            self._pins[arena.index] = groups
-        return self._pins[arena.index]
-
-    def add_page_pins(self, arena: Arena, groups: PinGroups) -> None:
-        """Add what keeps pages of an arena from malloc_trim, all of it."""
-        for heap in self._spans(arena):
-            pins = PagePins(self.trimmer, groups, arena.top)
-            walk(self.space, self.libc.layout, heap, self.overlay(arena), [pins])
-
-    def _spans(self, arena: Arena) -> Iterator[Heap]:
-        """Yield the parts of an arena's heaps where chunks may keep single pages."""
-        for part in self.walked(arena, arena.heaps).parts or ():
-            for start, end in part.tally.spans_mostly_free(part.heap.first):
-                yield replace(part.heap, first=start, end=end)
 
     @cached_property
     def mmapped_impossible(self) -> Problem | None:

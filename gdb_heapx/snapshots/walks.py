@@ -1,0 +1,137 @@
+"""The walks over the arenas of one malloc, each made once; and what they tell of the fastbins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..glibc.layout import Layout
+from ..heap.arenas import Arena, Heap
+from ..heap.bins import ArenaBins, fast_heads, read_fast
+from ..heap.fast import joined, told_of, unproven
+from ..heap.heaps import Walked, walk_arena
+from ..heap.holes import Holes, Trimmer
+from ..heap.outline import Outline
+from ..heap.pagepins import PagePins, sample
+from ..heap.pingroups import ENOUGH, LOOKED_AT, LOOKED_AT_ANYWAY, PinGroups, size_and_state
+from ..heap.places import Overlay, Places
+from ..heap.walk import walk
+from ..target.space import Space
+
+
+class Walk(NamedTuple):
+    """The heaps that were walked over, None without a walk, and the free space between chunks."""
+
+    parts: list[Walked] | None
+    holes: Holes
+
+
+class _Fast(NamedTuple):
+    """The fastbins of an arena, and how a walk knows the chunks in them, and in tcaches."""
+
+    bins: ArenaBins
+    overlay: Overlay
+
+
+class Walks:
+    """The walks over the arenas of one malloc."""
+
+    def __init__(self, space: Space, layout: Layout, outline: Outline, trimmer: Trimmer) -> None:
+        self._space = space
+        self._layout = layout
+        self._outline = outline
+        self._trimmer = trimmer
+        self._made: dict[tuple[int, tuple[Heap, ...]], Walk] = {}
+        self._fast: dict[int, _Fast] = {}
+        self._pins: dict[int, PinGroups] = {}
+
+    def over(self, arena: Arena, heaps: tuple[Heap, ...]) -> Walk:
+        """Return some heaps of an arena, as the walk over their chunks finds them, and the holes
+        between these.
+        """
+        key = arena.index, heaps
+        if key not in self._made:
+            if heaps == arena.heaps:
+                self._made[key], self._fast[arena.index] = self._walk_all(arena)
+            else:
+                self._made[key] = self._walk(replace(arena, heaps=heaps), self.overlay(arena))
+        return self._made[key]
+
+    def _walk(self, arena: Arena, overlay: Overlay) -> Walk:
+        own = frozenset(self._outline.caches.owners)
+        holes = Holes(self._trimmer, self._space.residency, own)
+        return Walk(walk_arena(self._space, self._layout, arena, overlay, holes), holes)
+
+    def _walk_all(self, arena: Arena) -> tuple[Walk, _Fast]:
+        """Walk over an arena, and prove what the walk takes for fast chunks; of the sizes where it
+        can't be proven, follow the list and walk again.
+        """
+        if arena.index in self._fast:
+            fast = self._fast[arena.index]
+            return self._walk(arena, fast.overlay), fast
+        layout, cached, links = self._layout, self._outline.cached, self._outline.links
+        heads = fast_heads(self._space, layout, arena)
+        told = told_of(layout, arena, heads)
+        if told is None:
+            fast = self._followed(arena)
+            return self._walk(arena, fast.overlay), fast
+        overlay = Overlay(Places(), cached, told)
+        walked = self._walk(arena, overlay)
+        parts = walked.parts or []
+        found = joined(part.tally.fast.sizes for part in parts)
+        whole = arena.complete and all(part.whole for part in parts)
+        wrong = unproven(heads, found) if whole else set(heads)
+        known = {size: looks for size, looks in found.items() if size not in wrong}
+        bins = read_fast(self._space, layout, arena, links, overlay.fast, known)
+        if wrong:
+            overlay = overlay._replace(told=told.but(wrong) if whole else None)
+            walked = self._walk(arena, overlay)
+        return walked, _Fast(bins, overlay)
+
+    def _followed(self, arena: Arena) -> _Fast:
+        """Return the fastbins of an arena by following their lists."""
+        places, links = Places(), self._outline.links
+        bins = read_fast(self._space, self._layout, arena, links, places)
+        return _Fast(bins, Overlay(places, self._outline.cached))
+
+    def fast(self, arena: Arena, walk: bool = True) -> ArenaBins:
+        """Return the fastbins of an arena: as a walk proves them, or as their lists lead."""
+        if walk:
+            self.over(arena, arena.heaps)
+        elif arena.index not in self._fast:
+            self._fast[arena.index] = self._followed(arena)
+        return self._fast[arena.index].bins
+
+    def overlay(self, arena: Arena) -> Overlay:
+        """Return how a walk knows the chunks of an arena in fastbins and tcaches."""
+        self.fast(arena)
+        return self._fast[arena.index].overlay
+
+    def page_pins(self, arena: Arena) -> PinGroups:
+        """Return what keeps pages of an arena from malloc_trim, enough of it to tell the largest
+        groups.
+        """
+        if arena.index not in self._pins:
+            groups = PinGroups(size_and_state, ENOUGH)
+            chunks = max(LOOKED_AT // len(self._outline.arenas), LOOKED_AT_ANYWAY)
+            for heap in self._spans(arena):
+                pins = PagePins(self._trimmer, groups, arena.top)
+                chunks = sample(self._space, self._layout, heap, self.overlay(arena), pins, chunks)
+                if groups.full or chunks <= 0:
+                    groups.given_up = True
+                    break
+            self._pins[arena.index] = groups
+        return self._pins[arena.index]
+
+    def add_page_pins(self, arena: Arena, groups: PinGroups) -> None:
+        """Add what keeps pages of an arena from malloc_trim, all of it."""
+        for heap in self._spans(arena):
+            pins = PagePins(self._trimmer, groups, arena.top)
+            walk(self._space, self._layout, heap, self.overlay(arena), [pins])
+
+    def _spans(self, arena: Arena) -> Iterator[Heap]:
+        """Yield the parts of an arena's heaps where chunks may keep single pages."""
+        for part in self.over(arena, arena.heaps).parts or ():
+            for start, end in part.tally.spans_mostly_free(part.heap.first):
+                yield replace(part.heap, first=start, end=end)

@@ -1,0 +1,115 @@
+"""The compiled walk finds what the Python folds find, which define it: on whatever heap."""
+
+from __future__ import annotations
+
+import random
+from unittest import mock
+
+import pytest
+from heapbuilder import AMD64, ARM64, I386, S390X
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import tried
+from recorded import NAMES, load, target_of
+from test_damage import built, damage
+from test_pagepins import drawn
+
+from gdb_heapx.errors import HeapxError
+from gdb_heapx.heap import compiled, scan
+from gdb_heapx.snapshots.opened import open_target
+
+KINDS = [(AMD64, (2, 36)), (AMD64, (2, 43)), (AMD64, (2, 31)), (ARM64, (2, 36))]
+SEEDS = st.randoms(use_true_random=True)
+EVERY_WINDOW = [1 << 12, 1 << 14, 1 << 18]
+
+
+def readings(target, window):
+    """Return what is read of each arena's heaps."""
+    with mock.patch.multiple(scan, SMALLEST_READ=min(window, 1 << 14)):
+        try:
+            opened = open_target(target)
+        except HeapxError as refused:
+            return str(refused)
+        return [found(reading, arena) for reading in opened.mallocs for arena in reading.arenas]
+
+
+def found(reading, arena):
+    walked = reading.walks.over(arena, arena.heaps)
+    holes = {**vars(walked.holes)}
+    for name in ("trimmer", "residency", "own", "end", "_first", "_start", "_before"):
+        holes.pop(name, None)
+    return {
+        "parts": [told(part) for part in walked.parts or ()],
+        "holes": holes if all(part.whole for part in walked.parts or ()) else None,
+        "bins": reading.walks.fast(arena),
+        "arena": vars(reading.arena(arena))["bins"],
+    }
+
+
+def told(part):
+    """Return what a walk found of a heap, as far as it came."""
+    tally, tails = part.tally, part.tally.tails
+    ended = tally.end, tally.problems, part.whole
+    counts = +tally.counts.used, +tally.counts.free
+    overlaid = tally.counts.overlaid_chunks, tally.counts.overlaid_bytes
+    sums = tally.linkage.links, tally.linkage.skips, tally.flaws
+    pages = tally.pages and (tally.pages.absent, tally.pages.swapped, tally.pages.shared)
+    near = tails.last, tails.free, tails.gap, tails.first, tails.island
+    closed = [tails.chunks, tails.alike, tails.other] if part.whole else None
+    fast = {size: looks.cut() for size, looks in tally.fast.sizes.items()}
+    places = tally.landmarks.chunks, tally.large.chunks
+    return ended, counts, overlaid, sums, pages, near, closed, [*tails.trail], fast, places
+
+
+def twice(make, window=1 << 18):
+    """Return what both walks find."""
+    with mock.patch.object(compiled, "AT_ONCE", window):
+        by_c = readings(make(), window)
+    with mock.patch.object(compiled, "_functions", return_value=None):
+        return by_c, readings(make(), window)
+
+
+@pytest.fixture(autouse=True)
+def _is_there():
+    if compiled._functions() is None:
+        pytest.skip("no compiled walk is there")
+
+
+@tried(600)
+@given(SEEDS, st.sampled_from(KINDS), st.sampled_from(EVERY_WINDOW))
+def test_of_any_heap_both_find_the_same(seed, kind, window):
+    heap = built(seed, *kind)
+    by_c, by_python = twice(heap.target, window)
+    assert by_c == by_python
+
+
+@tried(300)
+@given(SEEDS, st.sampled_from([AMD64, ARM64]), st.sampled_from(EVERY_WINDOW))
+def test_of_long_heaps_both_find_the_same(seed, machine, window):
+    heap, arena = drawn(seed, machine)
+    arena.close()
+    by_c, by_python = twice(heap.target, window)
+    assert by_c == by_python
+
+
+@tried(600)
+@given(SEEDS, st.sampled_from(KINDS), st.sampled_from(EVERY_WINDOW))
+def test_of_any_damaged_heap_both_find_the_same(seed, kind, window):
+    heap = built(seed, *kind)
+    damage(seed, heap)
+    by_c, by_python = twice(heap.target, window)
+    assert by_c == by_python
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_a_recorded_process_both_find_the_same(name):
+    by_c, by_python = twice(lambda: target_of(load(name)))
+    assert by_c == by_python
+
+
+@pytest.mark.parametrize("machine", [I386, S390X])
+def test_other_words_are_walked_over_in_python(machine):
+    heap = built(random.Random(1), machine, (2, 36))
+    with mock.patch.object(compiled, "CompiledWalk") as used:
+        readings(heap.target(), 1 << 18)
+    used.assert_not_called()
