@@ -84,7 +84,7 @@ def load(directory: Path) -> Library:
     if not path.exists():
         return lacking(_never_built(path))
     if _changed(path):
-        return lacking(f"{path} is older than walk.c beside it: run scripts/build_walk")
+        return lacking(f"{path.name} is older than walk.c beside it: run scripts/build_walk")
     try:
         from ctypes import CDLL, c_uint64  # some Pythons come without
     except ImportError:
@@ -96,7 +96,7 @@ def load(directory: Path) -> Library:
         return lacking(str(error))
     code.heapx_abi.restype = c_uint64
     if abi() != ABI:
-        return lacking(f"{path} is of another heapx: {abi()} where {ABI} is needed")
+        return lacking(f"{path.name} is of another heapx: {abi()} where {ABI} is needed")
     return Library(code, machine, path)
 
 
@@ -106,7 +106,7 @@ def _never_built(path: Path) -> str:
     if said.exists():
         return said.read_text(errors="replace").strip()
     if _source(path).exists():
-        return f"{path} isn't built: run scripts/build_walk"
+        return f"{path.name} isn't built: run scripts/build_walk"
     return f"heapx was installed without {path.name}"
 
 
