@@ -1,21 +1,83 @@
-"""Calls of walk.c as plain values, made by ctypes or by a program of tests/walk_harness.c."""
+"""Calls of walk.c as plain values, made by ctypes or by a program of tests/walk_harness.c.
+
+Such a program runs it under sanitizers, or on a machine without Python.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import shlex
+import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from live import ROOT
+from live import ROOT, environment
+from releases import missing, need
 
 HARNESS = Path(__file__).parent / "walk_harness.c"
 SOURCE = ROOT / "gdb_heapx" / "heap" / "walk.c"
 BUILD = ROOT / "scripts" / "build_walk"
+STRICT = ("-Wall", "-Wextra", "-Werror")
+SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+CROSS = "aarch64-linux-gnu-gcc"
+ON_AARCH64 = (CROSS, "clang --target=aarch64-linux-gnu")
+COMPILERS = ("gcc", "clang", *ON_AARCH64)
 POINTER = 8  # bytes
+
+Program = tuple[str | Path, ...]
+
+
+def have(compiler: str) -> None:
+    """Skip where a compiler is missing, or what it needs to link for another machine."""
+    for command in {compiler.split()[0], *([CROSS] if "aarch64" in compiler else [])}:
+        package = "gcc-aarch64-linux-gnu" if command == CROSS else command
+        if shutil.which(command) is None:
+            missing(f"needs Debian's package {package}")
+
+
+def build(file: Path, compiler: str, *flags: str | Path) -> tuple[int, str]:
+    """Compile the walk; return what scripts/build_walk ended with, and what it said."""
+    words, environ = (BUILD, file, *flags), environment(CC=compiler)
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout + done.stderr
+
+
+def native(directory: Path) -> ctypes.CDLL:
+    """Compile the walk for this machine, and load it."""
+    have("gcc")
+    file = directory / "libwalk.so"
+    assert build(file, "gcc") == (0, "")
+    return ctypes.CDLL(str(file))
+
+
+def _harness(file: Path, compiler: str, *words: str | Path) -> Path:
+    """Build the harness; the functions that it calls are in `words`, a source or a library."""
+    command = (*shlex.split(compiler), "-std=gnu11", "-g", "-O1", *STRICT, "-rdynamic", "-o", file)
+    subprocess.run((*command, HARNESS, *words, "-ldl"), check=True, timeout=120)
+    return file
+
+
+def sanitized(directory: Path) -> Program:
+    """Return the harness with the source of the walk in it, under AddressSanitizer and UBSan.
+
+    Both come with gcc. Debian's clang needs a package of its release's name for them.
+    """
+    have("gcc")
+    return (_harness(directory / "harness", "gcc", *SANITIZED, SOURCE),)
+
+
+def on_aarch64(directory: Path, compiler: str) -> Program:
+    """Return the harness with the compiled walk for aarch64, which qemu-user runs."""
+    have(compiler)
+    need(qemu_aarch64_static="qemu-user-static")
+    file = directory / "libwalk.so"
+    assert build(file, compiler) == (0, "")
+    program = _harness(directory / "harness", CROSS, "-Wl,--no-as-needed", file)
+    return "qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu", program
 
 
 class At(NamedTuple):
@@ -62,7 +124,7 @@ class Made(NamedTuple):
     buffers: tuple[bytes, ...]
 
 
-def made_by(program: Sequence[str | Path], many: Iterable[Calls]) -> list[Made]:
+def made_by(program: Program, many: Iterable[Calls]) -> list[Made]:
     """Make calls in one run of the harness. AssertionError with what it said where it fails."""
     listed = list(many)
     sent = b"".join(each.input() for each in listed)
