@@ -6,6 +6,7 @@ Such a program runs it under sanitizers, or on a machine without Python.
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import shlex
 import shutil
@@ -137,18 +138,12 @@ def made_by(program: Program, many: Iterable[Calls]) -> list[Made]:
 
 
 def _parsed(said: bytes, many: Iterable[Calls]) -> list[Made]:
-    found = []
+    stream, found = io.BytesIO(said), []
     for each in many:
-        returned = []
-        for _ in each.calls:
-            line, _, said = said.partition(b"\n")
-            returned.append(int(line.removeprefix(b"returned ")))
-        buffers = []
-        for buffer in each.buffers:
-            buffers.append(said[: len(buffer)])
-            said = said[len(buffer) :]
+        returned = [int(stream.readline().removeprefix(b"returned ")) for _ in each.calls]
+        buffers = [stream.read(len(buffer)) for buffer in each.buffers]
         found.append(Made(tuple(returned), tuple(buffers)))
-    assert not said
+    assert not stream.read()
     return found
 
 
