@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from heapbuilder import usual
-from live import environment, heapx, table, told
+from live import environment, gdb, heapx, table, told
 from walkcalls import BUILD
 
 from gdb_heapx.heap import library as finding
@@ -169,3 +170,17 @@ def test_about_names_it_and_a_setting_turns_it_off(start):
     off = told(*target, "--set", "compiled=off", "about", "--format", "json").report
     assert walker(off) == ("Python", "set heapx compiled off")
     assert heapx(*target, "--set", "compiled=perhaps", "about").status == 2
+
+
+@pytest.mark.live
+def test_what_is_set_at_one_stop_holds_for_the_next_command(start):
+    about = "heapx about --format json"
+    lines = (about, "set heapx compiled off", about, "set heapx compiled on", about)
+    said = gdb(*lines, target=("-p", start("arenas", "3").pid)).out
+    decoder, reports = json.JSONDecoder(), []
+    while "{" in said:
+        report, end = decoder.raw_decode(said[said.index("{") :])
+        reports.append(report)
+        said = said[said.index("{") + end :]
+    own, off = load(finding.HERE).walker, ("Python", "set heapx compiled off")
+    assert [walker(report) for report in reports] == [own, off, own]
