@@ -20,6 +20,8 @@ def _site_packages(here):
     ]
     prefix, shared = os.path.split(os.path.dirname(here))
     if shared == "share":  # as pip installs it; what lies above a checkout may be anybody's
+        # Where there is a lib64, what has compiled code is there.
+        patterns.append(os.path.join(prefix, "lib64", "python3.*", "site-packages"))
         patterns.append(os.path.join(prefix, "lib", "python3.*", "site-packages"))
         patterns.append(os.path.join(prefix, "local", "lib", "python3.*", "dist-packages"))
     return [path for pattern in patterns for path in sorted(glob.glob(pattern))]

@@ -44,11 +44,12 @@ find_python() {
     return 1 # with $python empty
 }
 
-# What tests of remote targets and of other architectures run on.
+# What tests of remote targets, of other architectures and of another compiler run on.
 need_other_machines() {
     need gdbserver gdbserver
     need gdb-multiarch gdb-multiarch
     need qemu-s390x-static qemu-user-static
+    need clang clang
     need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     need s390x-linux-gnu-gcc gcc-s390x-linux-gnu libc6-dev-s390x-cross
 }
@@ -85,11 +86,24 @@ install_missing() {
     die "not installed: ${missing[*]} ($problem). $remedy. Then run this again."
 }
 
+# compiler_for MACHINE: its gcc, of this machine or one that compiles for another.
+compiler_for() {
+    [[ $1 == "$(uname -m)" ]] && printf gcc || printf '%s-linux-gnu-gcc' "$1"
+}
+
+# Compile the walk in place, where that is new or has changed; without it heapx walks in Python.
+compile_walk() {
+    local file
+    file=gdb_heapx/heap/walk-$(uname -m).so
+    [[ -e $file && ! gdb_heapx/heap/walk.c -nt $file ]] || scripts/build_walk "$file" || true
+}
+
 # venv runtime [EXTRA…]: make or refresh .venv with the project, editable, and these extras of setup.cfg.
 # The stamps name the tree too: a copied .venv still points at the tree it came from.
 venv() {
     local part stamp extras stale=''
-    stamp="$PWD $(cat setup.cfg pyproject.toml | cksum)"
+    compile_walk
+    stamp="$PWD $(cat setup.cfg setup.py pyproject.toml | cksum)"
     for part in "$@"; do
         [[ $(cat ".venv/installed-$part" 2>/dev/null) == "$stamp" ]] || stale=yes
     done

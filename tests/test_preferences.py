@@ -29,7 +29,7 @@ def text(line, **values):
 
 
 def test_they_are_those_of_the_issue():
-    wanted = "color units table-format style limit swap-in main-arena mp release"
+    wanted = "color units table-format style limit swap-in compiled main-arena mp release"
     assert list(by_name()) == wanted.split()
 
 
@@ -83,6 +83,8 @@ def test_a_limit_holds_for_text_alone_and_the_option_goes_before_it():
         ("color", "off", "off"),
         ("units", "MiB", "MiB"),
         ("limit", "12", 12),
+        ("compiled", "on", None),
+        ("compiled", "off", "off"),
         ("limit", "", None),
         ("swap-in", "2M", 2 << 20),
         ("release", "2.36", (2, 36)),

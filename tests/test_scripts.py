@@ -49,3 +49,40 @@ def test_where_there_is_no_apt_get_the_packages_are_named_as_debian_s(installing
     assert (done.status, done.out) == (1, "")
     assert "gdb make (this system has no apt-get)" in done.err
     assert "Debian's names; yours may differ" in done.err
+
+
+@pytest.fixture
+def compiling(tmp_path):
+    """Return a copy of what compiles the walk in place, as every script with a .venv does."""
+    for name in ("scripts/setup.sh", "scripts/build_walk", "gdb_heapx/heap/walk.c"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    def compiles(**more):
+        """Run it; return what it said, and which file there is then."""
+        line = f"source {tmp_path}/scripts/setup.sh; compile_walk; echo went on"
+        done = run(("bash", "-c", line), env=environment(**more))
+        assert (done.status, done.out) == (0, "went on\n")
+        return done.err, file.stat() if file.exists() else None
+
+    folder = tmp_path / "gdb_heapx" / "heap"
+    file = folder / f"walk-{os.uname().machine}.so"
+    return compiles, folder / "walk.c"
+
+
+def test_the_walk_is_compiled_where_it_is_new_or_changed_and_else_left_alone(compiling):
+    compiles, source = compiling
+    said, first = compiles()
+    assert (said, first is None) == ("", False)
+    assert compiles(CC="nonesuch") == ("", first)  # which would fail
+    os.utime(source, (first.st_mtime + 1, first.st_mtime + 1))
+    said, second = compiles()
+    assert (said, second.st_ino != first.st_ino) == ("", True)
+
+
+def test_a_walk_that_cant_be_compiled_stops_no_script(compiling):
+    compiles, source = compiling
+    source.write_text("nonsense")
+    said, file = compiles()
+    assert file is None
+    assert "heapx walks in Python" in said

@@ -13,13 +13,15 @@ from ..report.style import AUTOMATIC, OWN, UNIT_NAMES, styles, table_formats
 from .arguments import VALUES
 
 COLOURS = (AUTOMATIC, "on", "off")
+SWITCH = ("on", "off")
 
 
 @dataclass(frozen=True)
 class Preference:
-    """One setting. `kind` is choice, count, bytes, release, or address (any expression of gdb's).
+    """One setting. `kind` is choice (of how text looks), switch, count, bytes, release, or address
+    (any expression of gdb's).
 
-    A choice begins with what holds where nothing is set, its first; the others are then empty.
+    Choices begin with what holds where nothing is set; where there are none, that is nothing.
     """
 
     name: str
@@ -34,8 +36,10 @@ class Preference:
 
     @property
     def documentation(self) -> str:
-        if self.choices():
+        if self.kind == "choice":
             return f"{self.detail} It is for the text that heapx prints."
+        if self.kind == "switch":
+            return self.detail
         return f"{self.detail} `set heapx {self.name}` without a value unsets it."
 
     def parsed(self, text: str) -> Any:
@@ -54,7 +58,7 @@ class Preference:
     def _value(self, text: str) -> Any:
         if self.kind == "release":
             return _release(text)
-        if self.kind != "choice":
+        if not self.choices():
             return VALUES[self.kind](text)
         if text not in self.choices():
             raise ValueError(f"{text!r} is none of {', '.join(self.choices())}")
@@ -116,6 +120,14 @@ PREFERENCES = (
         "before it.",
     ),
     Preference(
+        "compiled",
+        "switch",
+        "whether heaps are walked by compiled code",
+        "on: where heapx was installed with it, as `heapx about` tells. off: in Python, which "
+        "finds the same, and takes longer.",
+        lambda: SWITCH,
+    ),
+    Preference(
         "main-arena",
         "address",
         "the address of main_arena",
@@ -147,6 +159,7 @@ class Preferred:
     style: str | None = None
     limit: int | None = None
     swap_in: int | None = None
+    compiled: str | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Preferred:

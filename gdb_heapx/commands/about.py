@@ -38,11 +38,15 @@ def about(snapshot: Snapshot) -> Report:
         heapx about  which libc, and was it found by symbols?
     """
     of_malloc = [_Fact(*found, each.libc) for each in snapshot.mallocs for found in each.found]
-    return Report((ABOUT.of([*_of_target(snapshot.target), *of_malloc]),), snapshot.problems)
+    of_heapx = (
+        _Fact("heapx", __version__, "Python " + sys.version.split()[0]),
+        _Fact("walk", *snapshot.walker),
+    )
+    facts = (*of_heapx, *_of_target(snapshot.target), *of_malloc)
+    return Report((ABOUT.of(facts),), snapshot.problems)
 
 
 def _of_target(target: Facts) -> Iterator[_Fact]:
-    yield _Fact("heapx", __version__, "Python " + sys.version.split()[0])
     yield _Fact("target", target.name, "stopped by gdb" if target.live else "as it was dumped")
     yield _Fact("program", target.exe, target.exe_how)
     bits = f"{8 * target.word} bits, {target.page} B pages"

@@ -50,7 +50,7 @@ class InferiorMemory:
             raise MemoryFault(address, size) from None
 
 
-def current_target(swap_in: int | None) -> Target:
+def current_target(swap_in: int | None, compiled: bool = True) -> Target:
     """Return the selected inferior as a Target; HeapxError if there is nothing to look at."""
     inferior = gdb.selected_inferior()
     if not inferior.pid and not inferior.threads():
@@ -94,7 +94,7 @@ def current_target(swap_in: int | None) -> Target:
         cut=access.cut,
         parent=parent_of(process_of(pid)) if native and pid else None,
     )
-    seen = Space(facts, access.memory, access.residency)
+    seen = Space(facts, access.memory, access.residency, compiled)
     return Target(seen, access.images, InferiorProbe(inferior))
 
 

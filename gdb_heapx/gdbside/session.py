@@ -62,5 +62,6 @@ class GdbSession:
 
 def _opened(scope: Scope) -> Opened:
     """Return the selected inferior, opened as the user has set."""
-    swap_in = preferred().swap_in if scope.swap_in is None else scope.swap_in
-    return opened(swap_in, given())
+    settings = preferred()
+    swap_in = settings.swap_in if scope.swap_in is None else scope.swap_in
+    return opened(swap_in, settings.compiled != "off", given())

@@ -28,17 +28,18 @@ class _Kept(NamedTuple):
 _kept: list[_Kept] = []  # one at most
 
 
-def opened(swap_in: int | None, given: Given) -> Opened:
+def opened(swap_in: int | None, compiled: bool, given: Given) -> Opened:
     """Return the selected inferior, opened: as it was read before, where it hasn't moved since.
 
     HeapxError where there is none, or no glibc malloc that can be read.
     """
     inferior = gdb.selected_inferior()
-    key = (inferior.num, inferior.pid, core_path(), swap_in, given, _by_kernel(inferior))
+    settings = (swap_in, compiled, given)
+    key = (inferior.num, inferior.pid, core_path(), *settings, _by_kernel(inferior))
     if _kept and _kept[0].key == key:
         return _kept[0].opened
     forget()
-    found = open_target(current_target(swap_in), given)
+    found = open_target(current_target(swap_in, compiled), given)
     # In the condition of a breakpoint gdb calls threads running, and tells of no event in between.
     if inferior.threads() and not any(thread.is_running() for thread in inferior.threads()):
         _kept.append(_Kept(key, found))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
 from ..heap.left import LeftThread
+from ..heap.library import Walker, library
 from ..heap.states import HELD_FREE, Search
 from ..locate.nptl import Stack
 from ..locate.release import NOTHING_GIVEN, Given
@@ -33,10 +34,11 @@ class Snapshot:
     """All mallocs of a target, and the address space around them.
 
     `allocators` are other ones that serve the program's malloc. `walked` is False where the chunks
-    were not walked over, `searched` where mmapped chunks were only counted. `stacks` are those that
-    nptl mapped for threads, `left` the threads that a fork has left in the parent. `runtimes` map
-    memory of their own: runtimes, and allocators that serve others. `sbrk_callers` are the files
-    that use sbrk, where others than malloc took memory by it.
+    were not walked over, `searched` where mmapped chunks were only counted. `walker` is what goes
+    over chunks here. `stacks` are those that nptl mapped for threads, `left` the threads that a
+    fork has left in the parent. `runtimes` map memory of their own: runtimes, and allocators that
+    serve others. `sbrk_callers` are the files that use sbrk, where others than malloc took memory
+    by it.
     """
 
     target: Facts
@@ -44,6 +46,7 @@ class Snapshot:
     regions: tuple[Region, ...]
     allocators: tuple[str, ...]
     walked: bool
+    walker: Walker
     stacks: tuple[Stack, ...] = ()
     left: tuple[LeftThread, ...] = ()
     runtimes: tuple[str, ...] = ()
@@ -129,6 +132,7 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
         around.regions,
         allocators,
         walked=scope.walk or not all(reading.libc.proven for reading in opened.mallocs),
+        walker=library(opened.target.space).walker,
         stacks=opened.stacks,
         left=tuple(each for reading in opened.mallocs for each in reading.left),
         runtimes=tuple(name for name in around.runtimes if name not in allocators),

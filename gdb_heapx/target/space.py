@@ -35,12 +35,13 @@ class Space:
 
     `residency` is None where it isn't known; where it is, pages that nobody has touched aren't
     read. Whatever is read, `memory` brings back from swap only as much as is allowed, and raises
-    SwappedOutError beyond that.
+    SwappedOutError beyond that. `compiled` is False where the user wants it walked in Python.
     """
 
     facts: Facts
     memory: Memory
     residency: Residency | None = None
+    compiled: bool = True
 
     @cached_property
     def word(self) -> int:
