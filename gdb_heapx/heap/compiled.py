@@ -6,7 +6,6 @@ The Python folds are the definition: over the same heap both find the same.
 from __future__ import annotations
 
 import ctypes
-import sys
 from array import array
 from ctypes import POINTER, c_uint64
 from functools import cache
@@ -20,7 +19,6 @@ from .arenas import Heap
 from .fast import Looks
 from .folds import LinkSums
 from .holes import Holes, missing
-from .library import library
 from .places import Overlay
 from .scan import SMALLEST_READ, Run, forbidden_bits
 from .stale import LARGE
@@ -80,30 +78,31 @@ class _Walk(ctypes.Structure):
 
 
 @cache
-def _functions() -> Any:
-    """Return walk.c's functions, declared; None where there are none."""
-    found = library()
-    if found is None:
-        return None
+def _declared(code: ctypes.CDLL) -> Any:
+    """Return walk.c's functions with the types of their arguments."""
     words = ctypes.c_char_p
-    found.heapx_size.restype = found.heapx_walk.restype = found.heapx_run.restype = c_uint64
-    found.heapx_walk.argtypes = [POINTER(_Walk), words, c_uint64, c_uint64]
-    found.heapx_run.argtypes = [POINTER(_Walk), words, *[c_uint64] * 5]
-    found.heapx_close.argtypes = [POINTER(_Walk), c_uint64]
-    found.heapx_close.restype = None
-    return found if found.heapx_size() == ctypes.sizeof(_Walk) else None
+    code.heapx_size.restype = code.heapx_walk.restype = code.heapx_run.restype = c_uint64
+    code.heapx_walk.argtypes = [POINTER(_Walk), words, c_uint64, c_uint64]
+    code.heapx_run.argtypes = [POINTER(_Walk), words, *[c_uint64] * 5]
+    code.heapx_close.argtypes = [POINTER(_Walk), c_uint64]
+    code.heapx_close.restype = None
+    assert code.heapx_size() == ctypes.sizeof(_Walk)  # else ABI of library.py wasn't raised
+    return code
 
 
 def compiled(
-    space: Space, layout: Layout, heap: Heap, overlay: Overlay, holes: Holes | None
+    code: ctypes.CDLL,
+    space: Space,
+    layout: Layout,
+    heap: Heap,
+    overlay: Overlay,
+    holes: Holes | None,
 ) -> CompiledWalk | None:
     """Return the compiled folds for a heap; None where they can't be used."""
-    functions = _functions()
-    fits = space.word == 8 and space.byteorder == sys.byteorder == "little"
-    if functions is None or not fits or layout.alignment != UNIT or heap.first >= heap.end:
+    if layout.alignment != UNIT or heap.first >= heap.end:
         return None
     try:
-        return CompiledWalk(functions, space, layout, heap, overlay, holes)
+        return CompiledWalk(_declared(code), space, layout, heap, overlay, holes)
     except MemoryFault:  # more pages than are mapped
         return None
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
 from ..glibc.layout import Layout
 from ..target.space import Space
 from .arenas import Heap
-from .compiled import compiled
 from .folds import Fold
 from .holes import Holes
+from .library import library
 from .places import Overlay
 from .scan import BadChunkError, Scanner
 from .tally import Tally, new_tally
+
+if TYPE_CHECKING:
+    from .compiled import CompiledWalk
 
 
 def walk(
@@ -63,7 +67,7 @@ def take_tally(
 ) -> Tally:
     """Walk over a heap with all folds; without `holes` pages are not looked at."""
     tally = new_tally(layout, overlay, holes)
-    fast_lane = compiled(space, layout, heap, overlay, holes)
+    fast_lane = _compiled(space, layout, heap, overlay, holes)
     if fast_lane is None:
         tally.end, tally.problems = walk(space, layout, heap, overlay, tally.folds)
     else:
@@ -74,3 +78,15 @@ def take_tally(
         tally.problems = [*map(_misplaced, fast_lane.misplaced), *problems]
     tally.flaws = tally.feet.flaws
     return tally
+
+
+def _compiled(
+    space: Space, layout: Layout, heap: Heap, overlay: Overlay, holes: Holes | None
+) -> CompiledWalk | None:
+    """Return the compiled folds for a heap; None where they can't be used, or aren't wanted."""
+    code = library(space).code
+    if code is None:
+        return None
+    from .compiled import compiled  # by ctypes, which some Pythons lack
+
+    return compiled(code, space, layout, heap, overlay, holes)
