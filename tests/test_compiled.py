@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from unittest import mock
 
 import pytest
-from heapbuilder import AMD64, ARM64, I386, S390X
+from heapbuilder import AMD64, ARM64, I386, S390X, HeapBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
@@ -16,6 +17,7 @@ from test_pagepins import drawn
 
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.heap import compiled, scan
+from gdb_heapx.heap.library import library
 from gdb_heapx.snapshots.opened import open_target
 
 KINDS = [(AMD64, (2, 36)), (AMD64, (2, 43)), (AMD64, (2, 31)), (ARM64, (2, 36))]
@@ -65,14 +67,15 @@ def twice(make, window=1 << 18):
     """Return what both walks find."""
     with mock.patch.object(compiled, "AT_ONCE", window):
         by_c = readings(make(), window)
-    with mock.patch.object(compiled, "_functions", return_value=None):
-        return by_c, readings(make(), window)
+    target = make()
+    return by_c, readings(replace(target, space=replace(target.space, compiled=False)), window)
 
 
 @pytest.fixture(autouse=True)
 def _is_there():
-    if compiled._functions() is None:
-        pytest.skip("no compiled walk is there")
+    walker = library(HeapBuilder().target().space)
+    if walker.code is None:
+        pytest.skip(f"no compiled walk: {walker.why}")
 
 
 @tried(600)
