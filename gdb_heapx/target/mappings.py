@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from ..errors import MemoryFault
@@ -72,6 +73,26 @@ class Mapping:
     def anonymous(self) -> bool:
         """Whether it is private memory without a file, where malloc may have put chunks."""
         return not self.inode and self.permissions.startswith("rw") and self.permissions[-1] == "p"
+
+
+class MappingIndex:
+    """Finds mappings by address, of which none overlap."""
+
+    def __init__(self, mappings: Iterable[Mapping]) -> None:
+        self._mappings = sorted(mappings, key=attrgetter("start"))
+        self._starts = [mapping.start for mapping in self._mappings]
+
+    def at(self, address: int) -> Mapping | None:
+        """Return the mapping that has this address, None without."""
+        index = bisect_right(self._starts, address) - 1
+        found = self._mappings[index] if index >= 0 else None
+        return found if found and address < found.end else None
+
+    def within(self, start: int, end: int) -> Sequence[Mapping]:
+        """Return the mappings that have bytes of [start, end), in order."""
+        first = max(bisect_right(self._starts, start) - 1, 0)
+        found = self._mappings[first : bisect_left(self._starts, end)]
+        return found[1:] if found and found[0].end <= start else found
 
 
 def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
