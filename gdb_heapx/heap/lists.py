@@ -188,8 +188,9 @@ def tcache_list(
     user = head
     while user:
         chunk = user - layout.header
-        size = links.word(chunk + layout.word) & ~FLAGS
+        size, link, _ = links.chunk(chunk)
+        size &= ~FLAGS
         if size < bounds[0] or (bounds[1] is not None and size > bounds[1]):
             raise _wrong_size(name, chunk, size)
         yield chunk, size
-        user = layout.reveal(links.word(user), user)
+        user = layout.reveal(link, user)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -64,9 +65,9 @@ class Caches:
 
     `sizes` counts their chunks by size, `absent` their bytes that aren't resident, `swapped` those
     of them that are swapped, `shared` those resident in another process, too, `held` has their
-    addresses by arena and thread. `structs` counts the bytes of the tcaches themselves, which are
-    chunks too, `owners` tells whose; `mmapped` are mmapped chunks that a tcache holds (from 2.43).
-    `missing` says why tcaches are missing.
+    addresses by arena and thread. `structs` are the tcaches themselves, which are chunks too, in
+    order, each with its bytes, `owners` tells whose; `mmapped` are mmapped chunks that a tcache
+    holds (from 2.43). `missing` says why tcaches are missing.
     """
 
     how: str
@@ -76,20 +77,34 @@ class Caches:
     sizes: dict[int, Counter[int]] = field(default_factory=dict)
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
-    held: dict[tuple[int, int], array[int]] = field(default_factory=dict)
+    held: dict[int, dict[int, array[int]]] = field(default_factory=dict)
     shared: Counter[int] = field(default_factory=Counter)
     structs: list[tuple[int, int]] = field(default_factory=list)
     owners: dict[int, int] = field(default_factory=dict)
     mmapped: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
+    def count(self, arena: int, lwp: int, chunk: int, size: int) -> None:
+        """Count one chunk that a thread holds."""
+        holders = self.held.get(arena)
+        if holders is None:
+            holders, self.sizes[arena] = self.held.setdefault(arena, {}), Counter()
+        if lwp not in holders:
+            holders[lwp] = array("Q")
+        holders[lwp].append(chunk)
+        self.sizes[arena][size] += 1
+
     def sizes_in(self, arena: int) -> Counter[int]:
         """Return how many of an arena's chunks they hold, by size."""
         return self.sizes.get(arena, Counter())
 
-    def holders(self, arena: int) -> Iterator[tuple[int, array[int]]]:
-        """Yield the threads that hold chunks of an arena, each with their addresses."""
-        return ((lwp, chunks) for (index, lwp), chunks in self.held.items() if index == arena)
+    def holders(self, arena: int) -> Iterable[tuple[int, array[int]]]:
+        """Return the threads that hold chunks of an arena, each with their addresses."""
+        return self.held.get(arena, {}).items()
+
+    def structs_in(self, start: int, end: int) -> Sequence[tuple[int, int]]:
+        """Return the tcaches that lie in [start, end): address and size of each."""
+        return self.structs[bisect_left(self.structs, (start,)) : bisect_left(self.structs, (end,))]
 
     def amount_in(self, arena: int, residency: Residency | None) -> Amount:
         """Return what they hold of an arena's chunks."""
@@ -147,6 +162,7 @@ def read_caches(
             continue
         caches.problems += (_placed(p, block.lwp, index) for p in tcache.problems)
         found.append(ThreadCache(names.get(block.lwp), tcache))
+    caches.structs.sort()
     caches.caches = tuple(sorted(found, key=lambda cache: cache.tcache.lwp))
     return caches
 
@@ -186,11 +202,11 @@ def _read(
     def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
         heap = index.at(chunk)
         if heap is not None:
-            caches.sizes.setdefault(heap.arena, Counter())[size] += 1
-            caches.absent[heap.arena] += absent
-            caches.swapped[heap.arena] += swapped
-            caches.held.setdefault((heap.arena, block.lwp), array("Q")).append(chunk)
-            caches.shared[heap.arena] += shared
+            caches.count(heap.arena, block.lwp, chunk, size)
+            if absent or shared:
+                caches.absent[heap.arena] += absent
+                caches.swapped[heap.arena] += swapped
+                caches.shared[heap.arena] += shared
             places.add(chunk)
         elif links.word(chunk + space.word) & IS_MMAPPED:
             caches.mmapped.add(chunk)
@@ -248,9 +264,12 @@ def read_tcache(
     problems: list[Problem] = []
     assert layout.tcache is not None
     record = space.read_struct(layout.tcache, address)
-    lists = tcache_lists(space, layout, block.lwp, record, links)
-    stored = stored_counts(record, len(lists), fill)
-    for each, claimed in zip(lists, stored):
+    heads = record.array("entries", space.word)
+    stored = stored_counts(record, len(heads), fill)
+    for index, claimed in enumerate(stored):
+        if not heads[index] and not claimed:
+            continue
+        each = _list(layout, block.lwp, record, links, index, heads[index])
         followed = each.follow(space.residency, visit)
         if followed.chunks:
             bins.append(bin_of(space, each, followed))
@@ -270,13 +289,17 @@ def tcache_lists(
     space: Space, layout: Layout, lwp: int, record: Record, links: Links
 ) -> list[FreeList]:
     """Return all lists of one thread's tcache, the empty ones too."""
-    lists: list[FreeList] = []
-    for index, head in enumerate(record.array("entries", space.word)):
-        bounds = layout.tcache_range(index)
-        name = f"tcache bin {index} of thread {lwp}"
-        within = bounds[0], bounds[1] or LARGEST_CACHED
-        field = record.address_of("entries") + index * space.word
-        trail = Trail(links, field, layout.header, layout.reveal)
-        chunks = partial(tcache_list, name, layout, links, head, within)
-        lists.append(FreeList(State.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks))
-    return lists
+    heads = enumerate(record.array("entries", space.word))
+    return [_list(layout, lwp, record, links, index, head) for index, head in heads]
+
+
+def _list(
+    layout: Layout, lwp: int, record: Record, links: Links, index: int, head: int
+) -> FreeList:
+    bounds = layout.tcache_range(index)
+    name = f"tcache bin {index} of thread {lwp}"
+    within = bounds[0], bounds[1] or LARGEST_CACHED
+    field = record.address_of("entries") + index * layout.word
+    trail = Trail(links, field, layout.header, layout.reveal)
+    chunks = partial(tcache_list, name, layout, links, head, within)
+    return FreeList(State.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks)

@@ -101,13 +101,17 @@ class MallocReading:
         between these.
         """
         if (arena.index, heaps) not in self._walks:
-            own = frozenset(self.outline.caches.owners)
-            holes = Holes(self.trimmer, self.space.residency, own)
+            holes = Holes(self.trimmer, self.space.residency, self._tcaches)
             only, overlay = replace(arena, heaps=heaps), self.outline.overlay
             pins = PinGroups(size_and_state, ENOUGH)
             parts = walk_arena(self.space, self.libc.layout, only, overlay, holes, pins)
             self._walks[arena.index, heaps] = _Walk(parts, holes, pins)
         return self._walks[arena.index, heaps]
+
+    @cached_property
+    def _tcaches(self) -> frozenset[int]:
+        """The chunks that tcaches themselves are."""
+        return frozenset(self.outline.caches.owners)
 
     def arena(self, arena: Arena, walk: bool = True) -> ArenaReading:
         """Return what the lists of an arena say beside what the walk over all its chunks finds."""
