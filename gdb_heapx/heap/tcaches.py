@@ -20,10 +20,10 @@ from ..target.amounts import Amount, amount_less, sum_of
 from ..target.facts import Thread
 from ..target.space import Record, Residency, Space
 from ..target.target import Target
-from .arenas import Arena, HeapIndex
+from .arenas import Arena, Heap, HeapIndex
 from .bins import Bin, FreeList, bin_of
 from .links import Links, Trail
-from .lists import Visit, tcache_list
+from .lists import Visit, tcache_chunks, tcache_list
 from .places import Places
 from .states import State
 from .threadvars import Offsets, find_offsets, has_no_tcache, stored_counts
@@ -84,15 +84,10 @@ class Caches:
     mmapped: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
-    def count(self, arena: int, lwp: int, chunk: int, size: int) -> None:
-        """Count one chunk that a thread holds."""
-        holders = self.held.get(arena)
-        if holders is None:
-            holders, self.sizes[arena] = self.held.setdefault(arena, {}), Counter()
-        if lwp not in holders:
-            holders[lwp] = array("Q")
-        holders[lwp].append(chunk)
-        self.sizes[arena][size] += 1
+    def counting(self, arena: int, lwp: int) -> tuple[Counter[int], array[int]]:
+        """Return what counts an arena's chunks by size, and takes the addresses of a thread's."""
+        held = self.held.setdefault(arena, {}).setdefault(lwp, array("Q"))
+        return self.sizes.setdefault(arena, Counter()), held
 
     def sizes_in(self, arena: int) -> Counter[int]:
         """Return how many of an arena's chunks they hold, by size."""
@@ -199,21 +194,26 @@ def _read(
     places: Places,
     caches: Caches,
 ) -> Tcache:
-    def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
-        heap = index.at(chunk)
-        if heap is not None:
-            caches.count(heap.arena, block.lwp, chunk, size)
-            if absent or shared:
-                caches.absent[heap.arena] += absent
-                caches.swapped[heap.arena] += swapped
-                caches.shared[heap.arena] += shared
-            places.add(chunk)
-        elif links.word(chunk + space.word) & IS_MMAPPED:
-            caches.mmapped.add(chunk)
-        else:
-            strays.append(chunk)
+    heap: Heap | None = None
+    counts, held, strays = Counter[int](), array("Q"), list[int]()
 
-    strays: list[int] = []
+    def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
+        nonlocal heap, counts, held
+        if heap is None or chunk not in heap:  # most lie in one
+            heap = index.at(chunk)
+            if heap is None:
+                mmapped = links.word(chunk + space.word) & IS_MMAPPED
+                (caches.mmapped.add if mmapped else strays.append)(chunk)
+                return
+            counts, held = caches.counting(heap.arena, block.lwp)
+        counts[size] += 1
+        held.append(chunk)
+        places.add(chunk)
+        if absent or shared:
+            caches.absent[heap.arena] += absent
+            caches.swapped[heap.arena] += swapped
+            caches.shared[heap.arena] += shared
+
     fill = libc.parameters["tcache_count"]
     tcache = read_tcache(space, libc.layout, block, address, fill, links, visit)
     caches.problems += _strays(block.lwp, index, strays)
@@ -269,6 +269,12 @@ def read_tcache(
     for index, claimed in enumerate(stored):
         if not heads[index] and not claimed:
             continue
+        bounds = layout.tcache_range(index)
+        chunks = tcache_chunks(layout, links, heads[index], claimed, _within(bounds))
+        if chunks is not None:
+            amount = _visited(space.residency, chunks, visit)
+            bins.append(Bin(State.TCACHE, index, *bounds, claimed, amount))
+            continue
         each = _list(layout, block.lwp, record, links, index, heads[index])
         followed = each.follow(space.residency, visit)
         if followed.chunks:
@@ -285,6 +291,23 @@ def read_tcache(
     return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
 
 
+def _visited(
+    residency: Residency | None, chunks: Iterable[tuple[int, int]], visit: Visit
+) -> Amount:
+    """Visit each of these chunks; return what they are together."""
+    total = absent = swapped = shared = 0
+    for chunk, size in chunks:
+        missing = residency.missing(chunk, chunk + size) if residency else (0, 0, 0)
+        visit(chunk, size, *missing)
+        total, absent = total + size, absent + missing[0]
+        swapped, shared = swapped + missing[1], shared + missing[2]
+    return amount_less(residency, total, absent, swapped, shared)
+
+
+def _within(bounds: tuple[int, int | None]) -> tuple[int, int]:
+    return bounds[0], bounds[1] or LARGEST_CACHED
+
+
 def tcache_lists(
     space: Space, layout: Layout, lwp: int, record: Record, links: Links
 ) -> list[FreeList]:
@@ -298,8 +321,7 @@ def _list(
 ) -> FreeList:
     bounds = layout.tcache_range(index)
     name = f"tcache bin {index} of thread {lwp}"
-    within = bounds[0], bounds[1] or LARGEST_CACHED
     field = record.address_of("entries") + index * layout.word
     trail = Trail(links, field, layout.header, layout.reveal)
-    chunks = partial(tcache_list, name, layout, links, head, within)
+    chunks = partial(tcache_list, name, layout, links, head, _within(bounds))
     return FreeList(State.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks)
