@@ -17,9 +17,10 @@ from .corefile import cut_short
 from .elf import Elf
 from .images import DebugInfo, Image, find_images
 from .mappings import Mapping, Memory
+from .maps import read_maps
 from .pages import PageStates
 from .process import ProcessMemory, QuietMemory, open_elf
-from .procfs import malloc_variables, read_auxiliary, read_maps, swap_allowance
+from .procfs import malloc_variables, read_auxiliary, swap_allowance
 
 AT_PHDR, AT_PAGESZ, AT_ENTRY, AT_EXECFN = 3, 6, 9, 31
 PAGE_SIZES = {1 << bits for bits in range(12, 21)}
