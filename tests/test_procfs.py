@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from dataclasses import replace
 
 import pytest
 from heapbuilder import PAGE, Pages, changed, usual
@@ -121,7 +120,7 @@ def test_smaps_tell_of_each_mapping_what_the_kernel_counts():
 def test_smaps_give_the_mappings_of_maps():
     heads = [line for line in SMAPS.splitlines() if "-" in line.split()[0]]
     mappings = parse_smaps(SMAPS)
-    assert tuple(replace(m, usage=None) for m in mappings) == parse_maps("\n".join(heads))
+    assert tuple(m._replace(usage=None) for m in mappings) == parse_maps("\n".join(heads))
     assert mappings[-1].name == "/tmp/a-b: c d"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
@@ -45,8 +44,7 @@ class Usage(NamedTuple):
     dirty: int = 0
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """One mapping of the address space; `inode` is 0 where no file is behind it.
 
     `usage` is None where the kernel's figures aren't known, as in a core. `left_out` are bytes at
@@ -66,8 +64,8 @@ class Mapping:
     def size(self) -> int:
         return self.end - self.start
 
-    def __contains__(self, address: int) -> bool:
-        return self.start <= address < self.end
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and self.start <= address < self.end
 
     @property
     def anonymous(self) -> bool:
@@ -105,10 +103,10 @@ def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> It
             if start >= mapping.end:
                 break
             if at < start:
-                yield replace(mapping, start=at, end=start)
+                yield mapping._replace(start=at, end=start)
             at = max(at, end)
         if at < mapping.end:
-            yield replace(mapping, start=at)
+            yield mapping if at == mapping.start else mapping._replace(start=at)
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

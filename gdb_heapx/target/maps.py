@@ -42,7 +42,7 @@ def _mapping(match: re.Match[str], usage: Usage | None = None) -> Mapping:
 
 def parse_smaps(text: str) -> tuple[Mapping, ...]:
     """Return the mappings that /proc/PID/smaps lists, with what the kernel says of each."""
-    text, at = text.rstrip("\n") + "\n", 0
+    text, at = text if text.endswith("\n") else f"{text}\n", 0
     mappings: list[Mapping] = []
     fields, usages = _fields(()), dict[_Figures, Usage]()
     while at < len(text):
