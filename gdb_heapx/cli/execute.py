@@ -59,7 +59,6 @@ def execute(
     coloured = terminal.colour if preferred.color is None else preferred.color == "on"
     chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
     is_text = chosen in ("text", "ansi")
-    # Imports the libraries, if need be, while the process isn't stopped yet.
     warning = missing_libraries() if is_text else None
     limit = options["limit"]
     if limit is None and is_text:
