@@ -10,7 +10,7 @@ from ..locate.nptl import Stack
 from ..locate.runtimes import whose
 from ..report.model import counted, shortened
 from ..target.amounts import Amount, sum_of
-from ..target.images import DELETED
+from ..target.mappings import DELETED
 from .ledger import MALLOC, Ledger
 from .regions import APART, EMPTY, Owner, Region
 from .take import Snapshot

@@ -6,11 +6,13 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from ..target.amounts import Amount, amount_of
-from ..target.images import DELETED
-from ..target.mappings import Mapping
-from ..target.space import Residency, Space
+from ..target.mappings import DELETED, Mapping
+
+if TYPE_CHECKING:
+    from ..target.space import Residency, Space
 
 
 class Owner(Enum):

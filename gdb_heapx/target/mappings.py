@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import MemoryFault
 
+DELETED = " (deleted)"  # what the kernel adds to the name of a file that was replaced
 ADDRESSES = 1 << 64  # of the largest address space
 LARGEST_READ = 1 << 30  # bytes; whoever wants more at once was told so by damaged memory
 

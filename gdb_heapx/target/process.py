@@ -11,8 +11,7 @@ from typing import BinaryIO
 from ..errors import MemoryFault, SwappedOutError
 from .elf import Elf
 from .headers import open_regular
-from .images import DELETED
-from .mappings import Mapping, MappingIndex, Memory, check_range
+from .mappings import DELETED, Mapping, MappingIndex, Memory, check_range
 from .pages import IN_RAM, SWAPPED, UNTOUCHED, PageStates
 
 
