@@ -36,8 +36,7 @@ from gdb_heapx.heap.states import State
 from gdb_heapx.locate.nptl import Stack
 from gdb_heapx.report.model import Finding, size_text
 from gdb_heapx.snapshots.malloc import Scope
-from gdb_heapx.snapshots.regions import Owner
-from gdb_heapx.snapshots.rest import VARIABLES
+from gdb_heapx.snapshots.regions import VARIABLES, Owner
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage

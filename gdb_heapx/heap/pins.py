@@ -6,12 +6,15 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from ..target.amounts import Amount
 from .endings import Endings, is_fast
-from .heaps import Walked
 from .states import State
-from .tails import Tails
+
+if TYPE_CHECKING:
+    from ..target.amounts import Amount
+    from .heaps import Walked
+    from .tails import Tails
 
 
 class PinKind(Enum):

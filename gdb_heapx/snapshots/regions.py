@@ -14,6 +14,8 @@ from ..target.mappings import DELETED, Mapping
 if TYPE_CHECKING:
     from ..target.space import Residency, Space
 
+VARIABLES = "static variables (.bss)"
+
 
 class Owner(Enum):
     """What a byte of memory is for, in the order of the ledger."""

@@ -15,9 +15,8 @@ from ..target.mappings import Mapping, merged, outside
 from ..target.target import Target
 from .malloc import Malloc
 from .opened import Opened
-from .regions import Owner, Span, owner_of
+from .regions import VARIABLES, Owner, Span, owner_of
 
-VARIABLES = "static variables (.bss)"
 SMALLEST = 1 << 20  # bytes of memory with no owner; for less no file is searched for allocators
 FIFTIETH = 50
 
