@@ -688,8 +688,8 @@ class HeapBuilder:
         """Cut a mapping where a locked range begins or ends, as mlock does."""
         inside = {at for span in self.locked for at in span if row.start < at < row.end}
         edges = sorted({row.start, row.end, *inside})
-        parts = [replace(row, start=start, end=end) for start, end in zip(edges, edges[1:])]
-        return [replace(part, usage=self._usage(part)) for part in parts]
+        parts = [row._replace(start=start, end=end) for start, end in zip(edges, edges[1:])]
+        return [part._replace(usage=self._usage(part)) for part in parts]
 
     def _usage(self, part: Mapping) -> Usage | None:
         if self.residency is None:

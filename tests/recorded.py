@@ -34,8 +34,8 @@ from gdb_heapx.target.elf import Elf
 from gdb_heapx.target.facts import Facts, Thread
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, check_range
+from gdb_heapx.target.maps import parse_smaps
 from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED
-from gdb_heapx.target.procfs import parse_smaps
 from gdb_heapx.target.space import Space
 from gdb_heapx.target.target import Target
 

@@ -32,7 +32,7 @@ def test_it_needs_no_symbol_of_any_library(compiled):
 
 def test_it_shows_only_its_own_functions(compiled):
     shown = said("nm", "-D", "--defined-only", compiled).split()[2::3]
-    exported = re.findall(r"^EXPORT\b.*?(\w+) \(", SOURCE.read_text(), re.M)
+    exported = re.findall(r"^EXPORT\b.*?(\w+)\(", SOURCE.read_text(), re.M)
     assert "heapx_abi" in exported
     assert sorted(shown) == sorted(exported)
     assert all(name.startswith("heapx_") for name in exported)

@@ -36,8 +36,7 @@ from gdb_heapx.heap.states import State
 from gdb_heapx.locate.nptl import Stack
 from gdb_heapx.report.model import Finding, size_text
 from gdb_heapx.snapshots.malloc import Scope
-from gdb_heapx.snapshots.regions import Owner
-from gdb_heapx.snapshots.rest import VARIABLES
+from gdb_heapx.snapshots.regions import VARIABLES, Owner
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
@@ -166,7 +165,7 @@ class Scene:
     def _mapping(self, mapping: Mapping) -> Mapping:
         if mapping.usage is None or mapping.name != "[heap]":
             return mapping
-        return replace(mapping, usage=mapping.usage._replace(huge=self.huge))
+        return mapping._replace(usage=mapping.usage._replace(huge=self.huge))
 
     def snapshot(self, scope: Scope = EVERYTHING):
         snapshot = take(self.target(), scope)
@@ -825,7 +824,7 @@ def test_that_locked_memory_was_filled_is_said_only_if_stacks_were(touched, fill
     scene = all_locked().holes(64 * MIB).more(132 * KIB, "[stack]")
     stack = scene.heap.unreadable[-1]
     usage = stack.usage._replace(resident=touched, locked=True)
-    scene.heap.unreadable[-1] = replace(stack, usage=usage)
+    scene.heap.unreadable[-1] = stack._replace(usage=usage)
     (found,) = (each for each in findings_of(scene) if each.code == "mlockall")
     assert ("Stacks too, touched or not" in found.statement) is filled
     assert ("MCL_ONFAULT" in found.remedy) is filled

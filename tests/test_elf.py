@@ -18,7 +18,7 @@ from gdb_heapx.target.core import NT_FILE, Core, CoreMemory
 from gdb_heapx.target.elf import Elf, as_loaded
 from gdb_heapx.target.headers import PT_LOAD, PT_NOTE
 from gdb_heapx.target.mapped import Mapped
-from gdb_heapx.target.procfs import parse_maps
+from gdb_heapx.target.maps import parse_maps
 
 CLASSES = [(word, order) for word in (8, 4) for order in "<>"]
 every_class = pytest.mark.parametrize(("word", "order"), CLASSES)

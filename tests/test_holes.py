@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +20,7 @@ LOCKED = Usage(0, 0, 0, 0, 0, 0, True, None)
 def trimmer(word=8, page=PAGE, residency=None, locked=()):
     """Return the Trimmer of a process with these locked (start, end) and one mapping unlocked."""
     unlocked = Mapping(P - (1 << 20), P, "rw-p", 0, "", 0, LOCKED._replace(locked=False))
-    mappings = [unlocked, *(replace(unlocked, start=s, end=e, usage=LOCKED) for s, e in locked)]
+    mappings = [unlocked, *(unlocked._replace(start=s, end=e, usage=LOCKED) for s, e in locked)]
     target = SimpleNamespace(page=page, word=word, residency=residency, mappings=mappings)
     return Trimmer(target)
 

@@ -214,19 +214,19 @@ def test_data_is_asked_for_by_its_name():
     assert asked == {"__init__", "report.render"}
 
 
-@pytest.mark.parametrize("word", ["arenas", "heaps", "chunks"])
+@pytest.mark.parametrize("word", ["arenas", "heaps", "trim"])
 def test_for_a_command_line_nothing_is_imported_that_reads_a_heap(word):
     """The shell command only checks it; gdb's side, another process, answers."""
     lines = (
         "import sys",
         "from gdb_heapx.shell import main",
-        f"main.load_command({word!r}) and main.parse(*main.find([{word!r}]))",
+        f"main.load_for([{word!r}]) and main.parse(*main.find([{word!r}]))",
         "print(*sys.modules)",
     )
     command = [sys.executable, "-c", "\n".join(lines)]
     imported = subprocess.check_output(command, cwd=PACKAGE.parent, text=True).split()
     assert f"gdb_heapx.commands.{word}" in imported
-    reading = ("heap.scan", "snapshots.take", "inventory.libc", "commands.why")
+    reading = ("heap.scan", "heap.arenas", "target.images", "snapshots.take", "commands.why")
     assert {f"gdb_heapx.{name}" for name in reading}.isdisjoint(imported)
 
 

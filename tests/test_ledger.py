@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from heapbuilder import (
@@ -164,7 +163,7 @@ def test_pages_that_moved_between_two_readings_are_a_difference():
     target = heap.target()
     for name, difference in (("[heap]", -2 * PAGE), ("/lib/libc.so.6", 0)):  # cut, and whole
         rows = [
-            replace(row, usage=row.usage._replace(resident=row.usage.resident - 2 * PAGE))
+            row._replace(usage=row.usage._replace(resident=row.usage.resident - 2 * PAGE))
             if row.name == name
             else row
             for row in target.space.mappings
@@ -177,7 +176,7 @@ def test_what_a_forked_process_shares_is_told_once_for_each_mapping():
     heap = known(usual())
     target = heap.target()
     rows = [
-        replace(row, usage=row.usage._replace(shared=3 * PAGE, proportional=5 * PAGE))
+        row._replace(usage=row.usage._replace(shared=3 * PAGE, proportional=5 * PAGE))
         for row in target.space.mappings
     ]
     ledger = account(take(changed(target, mappings=tuple(rows))))

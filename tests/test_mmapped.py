@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -42,7 +41,7 @@ def cut_at_random(seed, heap, mappings):
             own = any(first <= start < chunks[first] for first in inside)
             rights = seed.choice(CUT) if own else row.permissions
             name = seed.choice(["", "[anon:buffer]"]) if own else row.name
-            rows.append(replace(row, start=start, end=end, permissions=rights, name=name))
+            rows.append(row._replace(start=start, end=end, permissions=rights, name=name))
     return tuple(rows)
 
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.target import pages
 from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.maps import parse_maps, read_maps
 from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED, ZERO, PageStates
-from gdb_heapx.target.procfs import parse_maps, read_maps
 
 BASE = 0x10000
 # Documentation/admin-guide/mm/pagemap.rst

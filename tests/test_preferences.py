@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import tabulate
 from heapbuilder import usual
 from live import gdb, heapx
 from sessions import Taken, said
@@ -47,6 +48,12 @@ def test_the_unit_of_every_table_is_the_one_that_is_set(unit):
 
 def test_bytes_goes_before_the_unit():
     assert "sizes in bytes" in text("arenas --bytes", units="GiB")
+
+
+def test_the_formats_are_those_of_every_tabulate():
+    assert set(table_formats()) <= set(tabulate.tabulate_formats)
+    newer = {"colon_grid"}  # not in 0.9
+    assert set(table_formats()) | newer >= set(tabulate.tabulate_formats)
 
 
 @pytest.mark.parametrize("name", table_formats())

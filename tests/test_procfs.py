@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from dataclasses import replace
 
 import pytest
 from heapbuilder import PAGE, Pages, changed, usual
@@ -15,15 +14,13 @@ from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target import pages, procfs
 from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.maps import parse_maps, parse_smaps, read_maps
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
 from gdb_heapx.target.process import ProcessMemory, QuietMemory
 from gdb_heapx.target.procfs import (
     malloc_variables,
     number_of,
-    parse_maps,
-    parse_smaps,
     parse_state,
-    read_maps,
     stands_still,
     thread_name,
 )
@@ -123,8 +120,19 @@ def test_smaps_tell_of_each_mapping_what_the_kernel_counts():
 def test_smaps_give_the_mappings_of_maps():
     heads = [line for line in SMAPS.splitlines() if "-" in line.split()[0]]
     mappings = parse_smaps(SMAPS)
-    assert tuple(replace(m, usage=None) for m in mappings) == parse_maps("\n".join(heads))
+    assert tuple(m._replace(usage=None) for m in mappings) == parse_maps("\n".join(heads))
     assert mappings[-1].name == "/tmp/a-b: c d"
+
+
+def test_mappings_with_other_fields_beside_them_have_the_same_figures_as_alone():
+    lines = SMAPS.splitlines(keepends=True)
+    at = [i for i, line in enumerate(lines) if "-" in line.split()[0]]
+    records = [lines[i:j] for i, j in zip(at, [*at[1:], len(lines)])]
+    backwards = [records[0][0], *reversed(records[0][1:])]
+    many = [*records, *reversed(records), backwards, *records[:2] * 3, backwards]
+    together = parse_smaps("".join(line for record in many for line in record))
+    assert together == tuple(parse_smaps("".join(record))[0] for record in many)
+    assert parse_smaps("".join(backwards)) == parse_smaps("".join(records[0]))
 
 
 @pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -184,7 +183,7 @@ def test_memory_that_nobody_may_access_any_more_is_no_empty_address_space(held):
 
 
 def test_what_a_core_leaves_out_at_the_end_of_a_file_is_apart():
-    file = replace(mapping(0, 4 * PAGE, "/data", inode=1), left_out=3 * PAGE)
+    file = mapping(0, 4 * PAGE, "/data", inode=1)._replace(left_out=3 * PAGE)
     spans = [region.span for region in tiled([file], [Span(2 * PAGE, 3 * PAGE, Owner.HEAP)])]
     assert spans == [
         Span(0, PAGE, Owner.DATA),

@@ -363,7 +363,7 @@ def test_what_is_zeros_in_a_core_has_an_owner_of_its_own_and_in_a_process_not():
         live=False,
         no_residency="a core",
         residency=None,
-        mappings=tuple(replace(m, usage=None) for m in process.heap.target().facts.mappings),
+        mappings=tuple(m._replace(usage=None) for m in process.heap.target().facts.mappings),
     )
     for target, empty in ((core, 4 * MIB - UNIT), (process.heap.target(), 0)):
         ledger = account(take(target))

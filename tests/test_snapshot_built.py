@@ -432,8 +432,8 @@ def test_mmapped_chunks_in_one_mapping_with_heaps_are_found(where):
 def merged(mappings):
     rows = []
     for row in mappings:
-        if rows and rows[-1] == replace(row, start=rows[-1].start, end=row.start):
-            row = replace(row, start=rows.pop().start)
+        if rows and rows[-1] == row._replace(start=rows[-1].start, end=row.start):
+            row = row._replace(start=rows.pop().start)
         rows.append(row)
     return tuple(rows)
 

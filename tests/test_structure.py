@@ -298,7 +298,7 @@ def test_a_thread_is_known_by_the_lwp_that_it_has_outside():
 def test_of_two_libcs_the_one_whose_malloc_is_not_found_is_named():
     heap = usual()
     target = stripped(heap)
-    zeros = replace(target.objects[0].mappings[0], start=1 << 40, end=(1 << 40) + 4096)
+    zeros = target.objects[0].mappings[0]._replace(start=1 << 40, end=(1 << 40) + 4096)
     known = {"__libc_version": heap.symbols["__libc_version"]}
     other = Symbols("/other/libc.so.6", known, {}, {})
     twin = Image(other.path, (zeros,), target.space.memory, lambda build_id: None, other)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import escape
-from ..inventory.catalogue import Catalogue
 from ..locate.allocators import not_glibc
 from ..report.arrange import arrange, told_apart
 from ..report.files import write_whole
-from ..report.model import Report, Value
 from ..report.render import FORMATS, Context, missing_libraries
 from ..report.style import Style
 from ..snapshots.malloc import Scope
-from ..snapshots.take import Snapshot
 from .command import Command, Needs, Session, find, parse
 from .preferences import NONE_PREFERRED, Preferred
+
+if TYPE_CHECKING:
+    from ..inventory.catalogue import Catalogue
+    from ..report.model import Report, Value
+    from ..snapshots.take import Snapshot
 
 DAMAGED = 1
 
@@ -59,7 +61,6 @@ def execute(
     coloured = terminal.colour if preferred.color is None else preferred.color == "on"
     chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
     is_text = chosen in ("text", "ansi")
-    # Imports the libraries, if need be, while the process isn't stopped yet.
     warning = missing_libraries() if is_text else None
     limit = options["limit"]
     if limit is None and is_text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 
 from ..cli.command import REGISTRY, Command
 
@@ -13,6 +14,12 @@ def load_command(word: str) -> bool:
     if word in [module.name for module in pkgutil.iter_modules(__path__)]:
         importlib.import_module(f"{__name__}.{word}")
     return f"heapx {word}" in REGISTRY
+
+
+def load_for(words: Sequence[str]) -> bool:
+    """Import the module alone of the command that a line names; tell whether it names one."""
+    named = bool(words) and not words[0].startswith("-")
+    return load_command(words[0]) if named else load_command("overview") or "heapx" in REGISTRY
 
 
 def load_commands() -> dict[str, Command]:

@@ -25,11 +25,11 @@ from ..report.model import (
 )
 from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
-from ..snapshots.malloc import Scope
 from ._columns import LIBC
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
+    from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
 # By part: its heading, and its rank where the terminal is narrow. Text shows what is resident.
@@ -162,7 +162,7 @@ def _trim_now(
             "Let the process run on, and try again.",
         )
     result = session.malloc_trim(scope)
-    after = session.take(Scope(walk=False, swap_in=scope.swap_in, search=Search.NONE))
+    after = session.take(replace(scope, walk=False, pad=0, search=Search.NONE))
     left = {arena.address: arena.amount.resident for arena in after.arenas()}
     trimmed: list[_Trimmed] = []
     for arena in chosen:

@@ -14,6 +14,7 @@ from typing import Any
 import gdb
 
 from ..cli.execute import Terminal, execute
+from ..commands import load_for
 from ..ending import EndedError, end_by_exception, held_back, let_through
 from ..errors import HeapxError
 from ..target.access import core_program
@@ -105,6 +106,7 @@ def _answer(request: dict[str, Any], talk: _Talk) -> dict[str, Any]:
         for name, value in request["set"]:
             _try(f"set heapx {name} {value}", f"--set {name}={value}")
         words, settings = request["words"], preferred()
+        load_for(words)
         answer = execute(words, lambda: _opened(request), terminal, talk.write, settings)
         talk.flush()
     except HeapxError as error:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import gdb
 
-from ..cli.command import Command
 from ..cli.execute import Terminal, execute
 from ..commands import load_commands
 from ..errors import HeapxError
 from . import functions, parameters, printers
 from .session import GdbSession
+
+if TYPE_CHECKING:
+    from ..cli.command import Command
 
 
 def _terminal() -> Terminal:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import gdb
 
 from ..errors import HeapxError, UsageError
 from ..inventory.catalogue import Catalogue
 from ..locate.libcs import glibc_images
-from ..snapshots.malloc import Scope
-from ..snapshots.opened import Opened
 from ..snapshots.take import Snapshot, snapshot_of
 from .calls import call, refuse_remote
 from .frames import inside_malloc
@@ -16,6 +16,10 @@ from .inferior import core_path
 from .parameters import given, preferred
 from .standing import forget, opened
 from .values import evaluated
+
+if TYPE_CHECKING:
+    from ..snapshots.malloc import Scope
+    from ..snapshots.opened import Opened
 
 
 class GdbSession:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gdb
 
-from ..locate.release import Given
 from ..snapshots.opened import Opened, open_target
 from ..target.procfs import status_of
 from .inferior import core_path, current_target, is_native
+
+if TYPE_CHECKING:
+    from ..locate.release import Given
 
 # Whatever may make a reading stale: it ran, memory was written, files came or went.
 EVENTS = (

@@ -213,7 +213,8 @@ def _read_other(
     """Return an arena that lives in heaps: top ends the newest of them."""
     top = record["top"]
     end_of_top = top + top_size if top_size else None
-    heaps, problems = _read_heaps(space, libc.layout, extents, index, record, end_of_top)
+    chain, problems = _read_heaps(space, libc.layout, extents, index, record, end_of_top)
+    heaps = chain[::-1]
     complete = bool(heaps) and all(p.code not in (HEAP_CHAIN, LOST_IN_SWAP) for p in problems)
     room = max(heaps[-1].end - top, 0) if heaps else 0
     in_swap = not heaps and any(problem.code == LOST_IN_SWAP for problem in problems)
@@ -232,7 +233,7 @@ def _read_heaps(
     record: Record,
     end_of_top: int | None,
 ) -> tuple[list[Heap], list[Problem]]:
-    """Return a non-main arena's heaps, oldest first, following heap_info.prev from top's heap."""
+    """Return a non-main arena's heaps, newest first, following heap_info.prev from top's heap."""
     heaps: list[Heap] = []
     problems: list[Problem] = []
     seen: set[int] = set()
@@ -249,7 +250,7 @@ def _read_heaps(
             return heaps, [*problems, Problem(HEAP_CHAIN, statement, address, index)]
         seen.add(address)
         heap, wrong = _heap(layout, extents, index, record, info, None if heaps else end_of_top)
-        heaps.insert(0, heap)
+        heaps.append(heap)
         problems += wrong
         address = info["prev"]
     return heaps, problems

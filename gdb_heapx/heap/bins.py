@@ -177,13 +177,14 @@ def bin_of(space: Space, listed: FreeList, followed: Followed) -> Bin:
 def regular_heads(space: Space, layout: Layout, arena: Arena) -> list[BinHead]:
     """Return the heads of an arena's regular bins that hold chunks, or lead anywhere at all."""
     links = arena.record.array("bins", space.word)
-    heads = [
-        BinHead(index, layout.bin_at(arena.address, index), *links[2 * index - 2 : 2 * index])
-        for index in range(UNSORTED, LAST_BIN + 1)
+    first, step = layout.bin_at(arena.address, UNSORTED), 2 * space.word
+    pseudos = range(first, first + step * LAST_BIN, step)
+    heads = zip(range(UNSORTED, LAST_BIN + 1), pseudos, links[::2], links[1::2])
+    return [
+        BinHead(index, pseudo, fd, bk)
+        for index, pseudo, fd, bk in heads
+        if (fd or bk) and not fd == pseudo == bk  # 0: never initialised
     ]
-    empty = ((head.pseudo, head.pseudo) for head in heads)
-    none = (0, 0)  # never initialised
-    return [h for h, itself in zip(heads, empty) if (h.fd, h.bk) not in (itself, none)]
 
 
 def read_regular(

@@ -64,7 +64,9 @@ class Endings:
     def owners(self) -> dict[int, int]:
         """Whose tcache holds each of the chunks behind the last ones in use; whose it is."""
         behind = {chunk for part in self.parts for chunk, *_ in part.tally.tails.trail}
-        owners = {chunk: lwp for chunk, lwp in self.caches.owners.items() if chunk in behind}
+        within, heaps = self.caches.structs_in, [part.heap for part in self.parts]
+        own = [chunk for heap in heaps for chunk, _ in within(heap.address, heap.end)]
+        owners = {chunk: self.caches.owners[chunk] for chunk in behind.intersection(own)}
         if len(behind) > len(owners):
             for lwp, chunks in self.caches.holders(self.arena.index):
                 owners.update((chunk, lwp) for chunk in behind.intersection(chunks))

@@ -1,5 +1,6 @@
-"""Fast chunks that are told by their links (told.py), added up by size, and the proof that they are
-what the fastbins hold: their addresses are where the heads and their links lead.
+"""Fast chunks that are told by their links: added up by size, and the proof that these are all.
+
+Their addresses must be where the heads of the fastbins, and their links, lead.
 """
 
 from __future__ import annotations

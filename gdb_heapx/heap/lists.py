@@ -188,8 +188,29 @@ def tcache_list(
     user = head
     while user:
         chunk = user - layout.header
-        size = links.word(chunk + layout.word) & ~FLAGS
+        size, link, _ = links.chunk(chunk)
+        size &= ~FLAGS
         if size < bounds[0] or (bounds[1] is not None and size > bounds[1]):
             raise _wrong_size(name, chunk, size)
         yield chunk, size
-        user = layout.reveal(links.word(user), user)
+        user = layout.reveal(link, user)
+
+
+def tcache_chunks(
+    layout: Layout, links: Links, head: int, count: int, bounds: tuple[int, int]
+) -> list[tuple[int, int]] | None:
+    """Return the chunks of a tcache bin with their sizes, None where it hasn't exactly `count`, or
+    anything is wrong: then it is to be followed, which says what.
+    """
+    chunks: list[tuple[int, int]] = []
+    user, header, (low, high) = head, layout.header, bounds
+    with suppress(MemoryFault):
+        while user and len(chunks) < count:
+            size, link, _ = links.chunk(user - header)
+            size &= ~FLAGS
+            if not low <= size <= high:
+                return None
+            chunks.append((user - header, size))
+            user = layout.reveal(link, user)
+        return chunks if not user and len(chunks) == count else None
+    return None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from ..target.amounts import Amount
 from .endings import Endings, is_fast
-from .heaps import Walked
 from .states import State
-from .tails import Tails
+
+if TYPE_CHECKING:
+    from ..target.amounts import Amount
+    from .heaps import Walked
+    from .tails import Tails
 
 
 class PinKind(Enum):
@@ -150,11 +154,12 @@ def _heap_pins(endings: Endings, before: Amount) -> Iterator[Pin]:
 
 def _heap_pin(endings: Endings, part: Walked, held: Amount) -> Pin:
     counts, heap = part.tally.counts, part.heap
+    own = endings.caches.structs_in(heap.address, heap.end)
     threads = {
         lwp
         for lwp, chunks in endings.caches.holders(endings.arena.index)
         if any(chunk in heap for chunk in chunks)
-    } | {lwp for chunk, lwp in endings.caches.owners.items() if chunk in heap}
+    } | {endings.caches.owners[chunk] for chunk, _ in own}
     used = counts.used_chunks > counts.overlaid_chunks
     cached = State.TCACHE if threads else State.FAST
     return Pin(
@@ -181,10 +186,10 @@ def last_alike(endings: Endings, last: Pin | None) -> Group | None:
         if not tails.alike or tails.last_size != size:
             break
         start = heap.first if tails.other is None else tails.other
-        own = [(at, end) for at, end in _tcaches(endings) if start <= at < heap.end]
+        own = endings.caches.structs_in(start, heap.end)
         if own and (len(own) > 1 or own[0][0] != tails.first):
             return None
-        starts[number], chunks = own[0][1] if own else start, chunks + tails.alike
+        starts[number], chunks = sum(own[0]) if own else start, chunks + tails.alike
         if own or tails.other is not None:
             break
     held = endings.by_free(starts, alone=True)
@@ -202,13 +207,10 @@ def _is_cached(endings: Endings, starts: Sequence[int], held: Amount) -> bool:
     """
     index, above = endings.arena.index, []
     size = max(endings.caches.sizes_in(index), default=0)
-    chunks = [chunk for _, some in endings.caches.holders(index) for chunk in some]
+    chunks = sorted(chunk for _, some in endings.caches.holders(index) for chunk in some)
     for part, start in zip(endings.parts, starts):
-        end = max((c for c in chunks if start <= c < part.heap.end), default=start - size) + size
-        above.append(min(end, part.heap.end))
+        before = bisect_left(chunks, part.heap.end)
+        last = chunks[before - 1] if before else -1
+        above.append(min(last + size if last >= start else start, part.heap.end))
     own = endings.by_free(above, alone=True)
     return 100 * (held.bytes - own.bytes) > held.bytes
-
-
-def _tcaches(endings: Endings) -> Iterator[tuple[int, int]]:
-    return ((chunk, chunk + size) for chunk, size in endings.caches.structs)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,10 +20,10 @@ from ..target.amounts import Amount, amount_less, sum_of
 from ..target.facts import Thread
 from ..target.space import Record, Residency, Space
 from ..target.target import Target
-from .arenas import Arena, HeapIndex
+from .arenas import Arena, Heap, HeapIndex
 from .bins import Bin, FreeList, bin_of
 from .links import Links, Trail
-from .lists import Visit, tcache_list
+from .lists import Visit, tcache_chunks, tcache_list
 from .places import Places
 from .states import State
 from .threadvars import Offsets, find_offsets, has_no_tcache, stored_counts
@@ -64,9 +65,9 @@ class Caches:
 
     `sizes` counts their chunks by size, `absent` their bytes that aren't resident, `swapped` those
     of them that are swapped, `shared` those resident in another process, too, `held` has their
-    addresses by arena and thread. `structs` counts the bytes of the tcaches themselves, which are
-    chunks too, `owners` tells whose; `mmapped` are mmapped chunks that a tcache holds (from 2.43).
-    `missing` says why tcaches are missing.
+    addresses by arena and thread. `structs` are the tcaches themselves, which are chunks too, in
+    order, each with its bytes, `owners` tells whose; `mmapped` are mmapped chunks that a tcache
+    holds (from 2.43). `missing` says why tcaches are missing.
     """
 
     how: str
@@ -76,20 +77,29 @@ class Caches:
     sizes: dict[int, Counter[int]] = field(default_factory=dict)
     absent: Counter[int] = field(default_factory=Counter)
     swapped: Counter[int] = field(default_factory=Counter)
-    held: dict[tuple[int, int], array[int]] = field(default_factory=dict)
+    held: dict[int, dict[int, array[int]]] = field(default_factory=dict)
     shared: Counter[int] = field(default_factory=Counter)
     structs: list[tuple[int, int]] = field(default_factory=list)
     owners: dict[int, int] = field(default_factory=dict)
     mmapped: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
+    def counting(self, arena: int, lwp: int) -> tuple[Counter[int], array[int]]:
+        """Return what counts an arena's chunks by size, and takes the addresses of a thread's."""
+        held = self.held.setdefault(arena, {}).setdefault(lwp, array("Q"))
+        return self.sizes.setdefault(arena, Counter()), held
+
     def sizes_in(self, arena: int) -> Counter[int]:
         """Return how many of an arena's chunks they hold, by size."""
         return self.sizes.get(arena, Counter())
 
-    def holders(self, arena: int) -> Iterator[tuple[int, array[int]]]:
-        """Yield the threads that hold chunks of an arena, each with their addresses."""
-        return ((lwp, chunks) for (index, lwp), chunks in self.held.items() if index == arena)
+    def holders(self, arena: int) -> Iterable[tuple[int, array[int]]]:
+        """Return the threads that hold chunks of an arena, each with their addresses."""
+        return self.held.get(arena, {}).items()
+
+    def structs_in(self, start: int, end: int) -> Sequence[tuple[int, int]]:
+        """Return the tcaches that lie in [start, end): address and size of each."""
+        return self.structs[bisect_left(self.structs, (start,)) : bisect_left(self.structs, (end,))]
 
     def amount_in(self, arena: int, residency: Residency | None) -> Amount:
         """Return what they hold of an arena's chunks."""
@@ -147,6 +157,7 @@ def read_caches(
             continue
         caches.problems += (_placed(p, block.lwp, index) for p in tcache.problems)
         found.append(ThreadCache(names.get(block.lwp), tcache))
+    caches.structs.sort()
     caches.caches = tuple(sorted(found, key=lambda cache: cache.tcache.lwp))
     return caches
 
@@ -183,21 +194,26 @@ def _read(
     places: Places,
     caches: Caches,
 ) -> Tcache:
+    heap: Heap | None = None
+    counts, held, strays = Counter[int](), array("Q"), list[int]()
+
     def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
-        heap = index.at(chunk)
-        if heap is not None:
-            caches.sizes.setdefault(heap.arena, Counter())[size] += 1
+        nonlocal heap, counts, held
+        if heap is None or chunk not in heap:  # most lie in one
+            heap = index.at(chunk)
+            if heap is None:
+                mmapped = links.word(chunk + space.word) & IS_MMAPPED
+                (caches.mmapped.add if mmapped else strays.append)(chunk)
+                return
+            counts, held = caches.counting(heap.arena, block.lwp)
+        counts[size] += 1
+        held.append(chunk)
+        places.add(chunk)
+        if absent or shared:
             caches.absent[heap.arena] += absent
             caches.swapped[heap.arena] += swapped
-            caches.held.setdefault((heap.arena, block.lwp), array("Q")).append(chunk)
             caches.shared[heap.arena] += shared
-            places.add(chunk)
-        elif links.word(chunk + space.word) & IS_MMAPPED:
-            caches.mmapped.add(chunk)
-        else:
-            strays.append(chunk)
 
-    strays: list[int] = []
     fill = libc.parameters["tcache_count"]
     tcache = read_tcache(space, libc.layout, block, address, fill, links, visit)
     caches.problems += _strays(block.lwp, index, strays)
@@ -248,9 +264,18 @@ def read_tcache(
     problems: list[Problem] = []
     assert layout.tcache is not None
     record = space.read_struct(layout.tcache, address)
-    lists = tcache_lists(space, layout, block.lwp, record, links)
-    stored = stored_counts(record, len(lists), fill)
-    for each, claimed in zip(lists, stored):
+    heads = record.array("entries", space.word)
+    stored = stored_counts(record, len(heads), fill)
+    for index, claimed in enumerate(stored):
+        if not heads[index] and not claimed:
+            continue
+        bounds = layout.tcache_range(index)
+        chunks = tcache_chunks(layout, links, heads[index], claimed, _within(bounds))
+        if chunks is not None:
+            amount = _visited(space.residency, chunks, visit)
+            bins.append(Bin(State.TCACHE, index, *bounds, claimed, amount))
+            continue
+        each = _list(layout, block.lwp, record, links, index, heads[index])
         followed = each.follow(space.residency, visit)
         if followed.chunks:
             bins.append(bin_of(space, each, followed))
@@ -266,17 +291,37 @@ def read_tcache(
     return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
 
 
+def _visited(
+    residency: Residency | None, chunks: Iterable[tuple[int, int]], visit: Visit
+) -> Amount:
+    """Visit each of these chunks; return what they are together."""
+    total = absent = swapped = shared = 0
+    for chunk, size in chunks:
+        missing = residency.missing(chunk, chunk + size) if residency else (0, 0, 0)
+        visit(chunk, size, *missing)
+        total, absent = total + size, absent + missing[0]
+        swapped, shared = swapped + missing[1], shared + missing[2]
+    return amount_less(residency, total, absent, swapped, shared)
+
+
+def _within(bounds: tuple[int, int | None]) -> tuple[int, int]:
+    return bounds[0], bounds[1] or LARGEST_CACHED
+
+
 def tcache_lists(
     space: Space, layout: Layout, lwp: int, record: Record, links: Links
 ) -> list[FreeList]:
     """Return all lists of one thread's tcache, the empty ones too."""
-    lists: list[FreeList] = []
-    for index, head in enumerate(record.array("entries", space.word)):
-        bounds = layout.tcache_range(index)
-        name = f"tcache bin {index} of thread {lwp}"
-        within = bounds[0], bounds[1] or LARGEST_CACHED
-        field = record.address_of("entries") + index * space.word
-        trail = Trail(links, field, layout.header, layout.reveal)
-        chunks = partial(tcache_list, name, layout, links, head, within)
-        lists.append(FreeList(State.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks))
-    return lists
+    heads = enumerate(record.array("entries", space.word))
+    return [_list(layout, lwp, record, links, index, head) for index, head in heads]
+
+
+def _list(
+    layout: Layout, lwp: int, record: Record, links: Links, index: int, head: int
+) -> FreeList:
+    bounds = layout.tcache_range(index)
+    name = f"tcache bin {index} of thread {lwp}"
+    field = record.address_of("entries") + index * layout.word
+    trail = Trail(links, field, layout.header, layout.reveal)
+    chunks = partial(tcache_list, name, layout, links, head, _within(bounds))
+    return FreeList(State.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks)

@@ -117,7 +117,7 @@ class Inventory:
     def arena_at(self, address: int) -> Arena | None:
         """Return the arena that has this address in one of its heaps."""
         heap = self._outline.index.at(address)
-        return next((a for a in self.arenas if heap and a.index == heap.arena), None)
+        return self.arenas[heap.arena] if heap else None
 
     def parts(self, arena: Arena, wanted: Wanted) -> list[Walked]:
         """Return an arena's heaps that may have wanted chunks, as a walk finds them; what is wrong

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from operator import attrgetter
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
-from ..errors import Problem
+if TYPE_CHECKING:
+    from ..errors import Problem
 
 Value = Union[int, str, bool, None]
 Row = Sequence[Value]  # one for each column, in their order

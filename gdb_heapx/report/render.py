@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import Problem, escape, valid
 from .blocks import BLOCKS
 from .model import Kind, Report, Table, Value
-from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, library
+from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, is_there, library
 from .text import tokens
 
 TEXT_LIBRARIES = ("tabulate", "pygments")
@@ -30,7 +30,7 @@ class Context:
 
 def missing_libraries() -> str | None:
     """Return the sentence that says how to get tabulate and pygments, None if both are there."""
-    missing = [name for name in TEXT_LIBRARIES if library(name) is None]
+    missing = [name for name in TEXT_LIBRARIES if not is_there(name)]
     if not missing:
         return None
     names = " and ".join(missing)

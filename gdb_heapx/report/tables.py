@@ -233,19 +233,8 @@ def format_bytes(value: int, unit: int) -> str:
 def _pad(grid: list[list[str]], columns: Sequence[Column]) -> list[list[str]]:
     """Return the cells padded to their column's width, numbers to the right."""
     left = [column.leftward for column in columns]
-    tabulate = library("tabulate")
-    if tabulate is None:
-        widths = [max(map(len, cells)) for cells in zip(*grid)]
-        return [
-            [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(row, widths, left)]
-            for row in grid
-        ]
-    row_format = tabulate.DataRow("", "\0", "")
-    table_format = tabulate.TableFormat(None, None, None, None, row_format, row_format, 0, None)
-    text = tabulate.tabulate(
-        grid,
-        tablefmt=table_format,
-        disable_numparse=True,
-        colalign=["left" if is_left else "right" for is_left in left],
-    )
-    return [line.split("\0") for line in text.split("\n")]
+    widths = [max(map(len, cells)) for cells in zip(*grid)]
+    return [
+        [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(row, widths, left)]
+        for row in grid
+    ]

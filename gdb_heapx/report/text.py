@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ..errors import Problem
 from .blocks import BLOCKS, sentence_tokens
 from .model import Report, Table, counted
 from .style import ERROR, NOTE, Style, Tokens
+
+if TYPE_CHECKING:
+    from ..errors import Problem
 
 PROBLEMS = 20  # that are shown
 

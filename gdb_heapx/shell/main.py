@@ -20,7 +20,7 @@ from ..cli.command import find, parse
 from ..cli.completions import completions
 from ..cli.manual import SHELL_ARGS, help_text
 from ..cli.preferences import by_name
-from ..commands import load_command, load_commands
+from ..commands import load_commands, load_for
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
 from .asking import Reply, ask
@@ -139,7 +139,7 @@ def _run(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     asks_help = options.help or words[:1] == ["help"] or words[-1:] in (["--help"], ["-h"])
-    if options.completion or asks_help or not (words and load_command(words[0])):
+    if options.completion or asks_help or not load_for(words):
         load_commands()
     if options.version or options.loader:
         _print_line(__version__ if options.version else str(loader()))
@@ -236,7 +236,7 @@ def _gdb(options: argparse.Namespace) -> list[str]:
     except ValueError as error:
         raise UsageError(f"--gdb-args {options.gdb_args}: {error}") from None
     before = ("set debuginfod enabled off", "set auto-load off", "set confirm off")
-    early = [word for line in before for word in ("-iex", line)]
+    early = [word for line in (*before, "set $_heapx_shell = 1") for word in ("-iex", line)]
     return [options.gdb, "-nx", "-q", "-batch", *early, *more, "-ex", f"source {loader()}"]
 
 

@@ -106,13 +106,12 @@ class ArenaReading:
     def sure(self) -> bool:
         """Whether all of it was seen, and agrees."""
         seen = self.in_use is not None and self.walked is not None
-        return seen and all(check.ok for check in self.checks())
+        return seen and all(check.ok for check in self.checks)
 
     def _overheads(self) -> Iterator[tuple[int, int]]:
         """Yield where the overhead lies; without a walk, as far as _overhead counts it."""
-        for chunk, size in self.caches.structs:
-            if self.in_heaps(chunk):
-                yield chunk, chunk + size
+        for chunk, size in self.structs:
+            yield chunk, chunk + size
         for part in self.walked or ():
             yield from part.overhead_spans(self.arena.top)
         if self.walked is None:
@@ -129,24 +128,24 @@ class ArenaReading:
             if part.whole and self.arena.top not in part.heap and start < part.heap.end:
                 yield start, part.heap.end
 
-    def structs_in(self, start: int, end: int) -> int:
-        """Return the bytes of the tcaches that lie in [start, end)."""
-        return sum(size for chunk, size in self.caches.structs if start <= chunk < end)
-
-    def in_heaps(self, address: int) -> bool:
-        return any(address in heap for heap in self.arena.heaps)
+    @cached_property
+    def structs(self) -> tuple[tuple[int, int], ...]:
+        """The tcaches that lie in its heaps: address and size of each."""
+        within = self.caches.structs_in
+        return tuple(each for h in self.arena.heaps for each in within(h.address, h.end))
 
     def _overhead(self) -> int:
         """Return headers, alignment, fenceposts, gaps of a foreign sbrk, and tcache structs.
 
         Without a walk the gaps are not known; a superseded heap's fenceposts take MINSIZE.
         """
-        structs = sum(self.structs_in(heap.address, heap.end) for heap in self.arena.heaps)
+        structs = sum(size for _, size in self.structs)
         if self.walked is not None:
             return structs + sum(part.overhead for part in self.walked)
         leads = sum(heap.first - heap.address for heap in self.arena.heaps)
         return structs + leads + self.layout.min_size * (len(self.arena.heaps[1:]))
 
+    @cached_property
     def checks(self) -> list[Check]:
         """Return what must agree in this arena: sum of its chunks, and its free chunks."""
         if self.walked is None:
@@ -154,8 +153,8 @@ class ArenaReading:
         index, whole = self.arena.index, self.whole
         tallies = [part.tally for part in self.walked]
         total = self.arena.top_size + sum(p.tally.counts.bytes + p.overhead for p in self.walked)
-        structs = sum(self.in_heaps(chunk) for chunk, _ in self.caches.structs)
-        cached = sum(self.caches.sizes_in(index).values()) + self.bins.chunks(State.FAST) + structs
+        cached = sum(self.caches.sizes_in(index).values()) + self.bins.chunks(State.FAST)
+        cached += len(self.structs)
         met = sum(tally.counts.overlaid_chunks for tally in tallies)
         return [
             Check(
@@ -207,7 +206,7 @@ class ArenaReading:
             return problems
         if self.walked is None:
             return self._unwalked_problems()
-        for check in self.checks():
+        for check in self.checks:
             if not check.ok:
                 figures = f"glibc says {check.expected:,}, the walk found {check.found or 0:,}"
                 statement = f"{check.name}: {figures}"

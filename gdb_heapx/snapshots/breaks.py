@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from ..glibc.layout import align_up
 from ..locate.libcs import DEBUG_MALLOC
@@ -40,7 +39,7 @@ def _grown(target: Target, end: int | None) -> list[Mapping]:
     runs = merged((m.start, m.end) for m in likely)
     around = [(start, stop) for start, stop in runs if start < end <= stop]
     below = (m for m in likely for start, _ in around if start <= m.start < end)
-    return [replace(m, end=min(m.end, end)) for m in below]
+    return [m._replace(end=min(m.end, end)) for m in below]
 
 
 def sbrk_callers(target: Target) -> tuple[str, ...]:

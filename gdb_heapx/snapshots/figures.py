@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import UsageError
-from ..heap.arenas import Arena
 from ..heap.states import State
 from ..target.amounts import NOTHING, Amount, sum_of
 
 if TYPE_CHECKING:
     from ..glibc.systrim import Ending
+    from ..heap.arenas import Arena
     from ..heap.bins import ArenaBins
     from ..heap.census import Census
     from ..heap.pingroups import PageFigures
@@ -143,7 +143,7 @@ class Check:
         return self.expected == self.found
 
 
-_Arenas = TypeVar("_Arenas", Arena, ArenaFigures)
+_Arenas = TypeVar("_Arenas", "Arena", "ArenaFigures")
 
 
 def select_arenas(arenas: Iterable[_Arenas], wanted: int | None) -> tuple[_Arenas, ...]:

@@ -90,7 +90,7 @@ def _census(reading: ArenaReading) -> Census | None:
     )
     fast = Counter({b.min_size: b.chunks for b in reading.bins.bins if b.kind is State.FAST})
     cached = reading.caches.sizes_in(reading.arena.index)
-    own = Counter(size for chunk, size in reading.caches.structs if reading.in_heaps(chunk))
+    own = Counter(size for _, size in reading.structs)
     return census_of(tagged, (fast, cached), own)
 
 
@@ -125,10 +125,10 @@ def _heap(reading: ArenaReading, part: Walked | Heap) -> HeapFigures:
     heap = part if isinstance(part, Heap) else part.heap
     in_use, free, end = None, None, reading.arena.top if reading.arena.top in heap else heap.end
     if isinstance(part, Walked) and part.whole:
-        counts, structs = part.tally.counts, reading.structs_in(heap.address, heap.end)
+        counts, own = part.tally.counts, reading.caches.structs_in(heap.address, heap.end)
         in_use = counts.used_bytes - counts.overlaid_bytes
         top = reading.arena.top_size if reading.arena.top in heap else 0
-        free = counts.free_bytes + counts.overlaid_bytes - structs + top
+        free = counts.free_bytes + counts.overlaid_bytes - sum(size for _, size in own) + top
         end = free_from(part, reading.caches, is_fast)
     return HeapFigures(
         heap.arena,

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from ..locate.nptl import Stack
 from ..locate.runtimes import whose
 from ..report.model import counted, shortened
 from ..target.amounts import Amount, sum_of
-from ..target.images import DELETED
+from ..target.mappings import DELETED
 from .ledger import MALLOC, Ledger
 from .regions import APART, EMPTY, Owner, Region
-from .take import Snapshot
+
+if TYPE_CHECKING:
+    from ..locate.nptl import Stack
+    from .take import Snapshot
 
 # What isn't outside of malloc.
 INSIDE = (*MALLOC, *EMPTY, Owner.HEAP, Owner.UNKNOWN, Owner.SBRK, *APART)

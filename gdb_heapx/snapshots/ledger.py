@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..heap.states import NAMES, STATES, State
 from ..target.amounts import Amount, sum_of
-from .figures import ArenaFigures
-from .malloc import Malloc
 from .regions import APART, Owner, Region
-from .take import Snapshot
+
+if TYPE_CHECKING:
+    from .figures import ArenaFigures
+    from .malloc import Malloc
+    from .take import Snapshot
 
 Owned = Union[State, Owner]
 ORDER: tuple[Owned, ...] = (*STATES, *Owner)

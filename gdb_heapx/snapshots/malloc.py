@@ -142,7 +142,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     problems = [*libc.problems, *caches.problems, *outline.problems, *mmapped.problems]
     for part in parts:
         problems += part.problems()
-    checks = [check for part in parts for check in part.checks()]
+    checks = [check for part in parts for check in part.checks]
     checks += [
         Check(f"tcache counts of thread {c.tcache.lwp}", None, c.tcache.stored, c.tcache.chunks)
         for c in caches.caches

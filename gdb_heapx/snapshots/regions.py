@@ -6,11 +6,15 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from ..target.amounts import Amount, amount_of
-from ..target.images import DELETED
-from ..target.mappings import Mapping
-from ..target.space import Residency, Space
+from ..target.mappings import DELETED, Mapping
+
+if TYPE_CHECKING:
+    from ..target.space import Residency, Space
+
+VARIABLES = "static variables (.bss)"
 
 
 class Owner(Enum):
@@ -136,19 +140,24 @@ def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount
     return amount_of(residency if usage is not None else None, part.start, part.end)
 
 
+# vdso, vvar, vvar_vclock, vsyscall; rings of aio, io_uring, perf
+_KERNEL = re.compile(r"\[(v|uprobes|sigpage)|/\[aio\]|anon_inode:")
+_SHARED = re.compile(r"/(dev/shm/|dev/zero|memfd:|SYSV)|\[anon_shmem")
+
+
 def owner_of(mapping: Mapping, programs: Container[str] = ()) -> Owner:
     """Return the owner of what no span covers in a mapping."""
-    # vdso, vvar, vvar_vclock, vsyscall; rings of aio, io_uring, perf
-    if re.match(r"\[(v|uprobes|sigpage)|/\[aio\]|anon_inode:", mapping.name):
+    name = mapping.name
+    if name and _KERNEL.match(name):
         return Owner.KERNEL
     if mapping.usage is not None and mapping.usage.apart:
         return Owner.HUGETLB if mapping.usage.apart == "hugetlb" else Owner.DEVICE
-    if mapping.name.startswith("[stack"):
+    if name.startswith("[stack"):
         return Owner.STACKS
-    if re.match(r"/(dev/shm/|dev/zero|memfd:|SYSV)|\[anon_shmem", mapping.name):
+    if name and _SHARED.match(name):
         return Owner.SHARED
     if mapping.inode:
-        program = mapping.name.removesuffix(DELETED) in programs or "x" in mapping.permissions
+        program = name.removesuffix(DELETED) in programs or "x" in mapping.permissions
         return Owner.FILES if program else Owner.DATA
     if mapping.permissions.endswith("s"):
         return Owner.SHARED

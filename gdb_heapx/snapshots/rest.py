@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 from ..glibc.layout import align_up
 from ..locate.runtimes import claims
-from ..target.amounts import amount_of, sum_of
+from ..target.amounts import amount_of
 from ..target.headers import PF_W
 from ..target.mappings import Mapping, merged, outside
 from ..target.target import Target
 from .malloc import Malloc
 from .opened import Opened
-from .regions import Owner, Span, owner_of
+from .regions import VARIABLES, Owner, Span, owner_of
 
-VARIABLES = "static variables (.bss)"
 SMALLEST = 1 << 20  # bytes of memory with no owner; for less no file is searched for allocators
 FIFTIETH = 50
 
@@ -41,7 +41,7 @@ def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> R
     taken = [(span.start, span.end) for span in (*own, *spans)]
     free = _free(target, [*taken, *uncertain])
     spans += _variables(target, free)
-    free = _free(target, [*taken, *uncertain, *((span.start, span.end) for span in spans)])
+    free = list(outside(free, [(span.start, span.end) for span in spans]))
     claimed = claims(target, opened.runtimes, free)
     spans += (Span(c.start, c.end, Owner.RUNTIME, name=c.memory) for c in claimed)
     left = list(outside(free, [(claim.start, claim.end) for claim in claimed]))
@@ -78,8 +78,9 @@ def _variables(target: Target, free: Sequence[Mapping]) -> Iterator[Span]:
 def _is_much(target: Target, left: Iterable[Mapping]) -> bool:
     """Tell whether memory with no sign of its owner is worth a search for one."""
     residency = target.space.residency
-    amount = sum_of(amount_of(residency, part.start, part.end) for part in left).in_ram
-    return amount >= max(SMALLEST, (target.facts.rss or 0) // FIFTIETH)
+    amounts = (amount_of(residency, part.start, part.end).in_ram for part in left)
+    much = max(SMALLEST, (target.facts.rss or 0) // FIFTIETH)
+    return any(total >= much for total in accumulate(amounts))
 
 
 def _without_zeros(opened: Opened, spans: Iterable[Span], own: Sequence[Span]) -> Iterator[Span]:

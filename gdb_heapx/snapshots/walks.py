@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 from ..glibc.layout import Layout
@@ -59,9 +60,13 @@ class Walks:
         return self._made[key]
 
     def _walk(self, arena: Arena, overlay: Overlay) -> Walk:
-        own = frozenset(self._outline.caches.owners)
-        holes = Holes(self._trimmer, self._space.residency, own)
+        holes = Holes(self._trimmer, self._space.residency, self._tcaches)
         return Walk(walk_arena(self._space, self._layout, arena, overlay, holes), holes)
+
+    @cached_property
+    def _tcaches(self) -> frozenset[int]:
+        """The chunks that tcaches themselves are."""
+        return frozenset(self._outline.caches.owners)
 
     def _walk_all(self, arena: Arena) -> tuple[Walk, _Fast]:
         """Walk over an arena, and prove what the walk takes for fast chunks; of the sizes where it

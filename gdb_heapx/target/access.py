@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Dict
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -17,9 +16,10 @@ from .corefile import cut_short
 from .elf import Elf
 from .images import DebugInfo, Image, find_images
 from .mappings import Mapping, Memory
+from .maps import read_maps
 from .pages import PageStates
 from .process import ProcessMemory, QuietMemory, open_elf
-from .procfs import malloc_variables, read_auxiliary, read_maps, swap_allowance
+from .procfs import malloc_variables, read_auxiliary, swap_allowance
 
 AT_PHDR, AT_PAGESZ, AT_ENTRY, AT_EXECFN = 3, 6, 9, 31
 PAGE_SIZES = {1 << bits for bits in range(12, 21)}
@@ -67,7 +67,7 @@ def of_core(path: str, debug: Sequence[DebugInfo]) -> Access:
     def open_file(mapping: Mapping, build_id: str | None) -> Elf | None:
         """Return a file of the core if this host has it; the build-id tells."""
         known = [info.path for info in debug if build_id and info.build_id == build_id]
-        found = (if_same(replace(mapping, name=file), build_id) for file in (*known, mapping.name))
+        found = (if_same(mapping._replace(name=file), build_id) for file in (*known, mapping.name))
         return next((elf for elf in found if elf), None)
 
     if not any(mapping.name for mapping in mappings):  # it has no NT_FILE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from typing import TYPE_CHECKING
 
-from .space import Residency
+if TYPE_CHECKING:
+    from .space import Residency
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,16 @@ class Amount:
             return Amount(size, *whole, None)
         return Amount(size, *whole, self.shared + other.shared)
 
-    def __neg__(self) -> Amount:
-        if self.resident is None or self.swapped is None:
-            return Amount(-self.bytes, None, None)
-        shared = None if self.shared is None else -self.shared
-        return Amount(-self.bytes, -self.resident, -self.swapped, shared)
-
     def __sub__(self, other: Amount) -> Amount:
-        return self + -other
+        size = self.bytes - other.bytes
+        if self.resident is None or self.swapped is None:
+            return Amount(size, None, None)
+        if other.resident is None or other.swapped is None:
+            return Amount(size, None, None)
+        rest = self.resident - other.resident, self.swapped - other.swapped
+        if self.shared is None or other.shared is None:
+            return Amount(size, *rest, None)
+        return Amount(size, *rest, self.shared - other.shared)
 
     @property
     def in_ram(self) -> int:
@@ -79,7 +81,20 @@ NOTHING = Amount(0, 0, 0)
 
 def sum_of(amounts: Iterable[Amount]) -> Amount:
     """Return what these are together."""
-    return reduce(add, amounts, NOTHING)
+    size = resident = swapped = shared = 0
+    known = told = True
+    for each in amounts:
+        size += each.bytes
+        if each.resident is None or each.swapped is None:
+            known = False
+        else:
+            resident, swapped = resident + each.resident, swapped + each.swapped
+            shared, told = shared + (each.shared or 0), told and each.shared is not None
+    return Amount(size, resident, swapped, shared if told else None) if known else _unknown(size)
+
+
+def _unknown(size: int) -> Amount:
+    return Amount(size, None, None)
 
 
 def amount_of(residency: Residency | None, start: int, end: int) -> Amount:

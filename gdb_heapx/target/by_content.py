@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from .elf import as_loaded, base_of
 from .headers import PF_W, PT_LOAD
@@ -36,7 +35,7 @@ def named_by_content(
         if within:
             offset = max(mapping.start - within[-1].start + within[-1].offset, 0)
             first = mapping.start == parts[0].start
-            mapping = replace(mapping, name=name, inode=1, offset=0 if first else offset)
+            mapping = mapping._replace(name=name, inode=1, offset=0 if first else offset)
         named.append(mapping)
     return tuple(named)
 

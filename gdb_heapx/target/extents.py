@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import cached_property
 
 from .mappings import merged
 from .space import Space
@@ -17,7 +18,7 @@ class Extents:
         self._space = space
         self._spans = merged((m.start, m.end) for m in space.mappings if "w" in m.permissions)
 
-    @property
+    @cached_property
     def total(self) -> int:
         """Bytes of all such memory; where the mappings aren't known, of more than there can be."""
         return sum(end - start for start, end in self._spans) or ALL_MEMORY

@@ -6,7 +6,8 @@ import os
 from contextlib import suppress
 
 from .facts import Parent
-from .procfs import number_of, parse_flags, parse_maps, status_of, text_of
+from .maps import parse_maps
+from .procfs import number_of, parse_flags, status_of, text_of
 
 FORKED = 0x40  # PF_FORKNOEXEC of Linux, include/linux/sched.h: forked, and not executed anything
 

@@ -12,9 +12,7 @@ from ..glibc.layout import Struct
 from .elf import Elf, as_loaded, base_of
 from .headers import PF_W, PT_INTERP, PT_LOAD, PT_TLS
 from .mapped import Mapped
-from .mappings import Mapping, Memory
-
-DELETED = " (deleted)"  # what the kernel adds to the name of a file that was replaced
+from .mappings import DELETED, Mapping, Memory
 
 # Returns the file that an image is of, None where it can't be opened or is another one by now; it
 # is given the build-id that memory shows, None where memory doesn't tell.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from ..errors import MemoryFault
 
+DELETED = " (deleted)"  # what the kernel adds to the name of a file that was replaced
 ADDRESSES = 1 << 64  # of the largest address space
 LARGEST_READ = 1 << 30  # bytes; whoever wants more at once was told so by damaged memory
 
@@ -44,8 +45,7 @@ class Usage(NamedTuple):
     dirty: int = 0
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """One mapping of the address space; `inode` is 0 where no file is behind it.
 
     `usage` is None where the kernel's figures aren't known, as in a core. `left_out` are bytes at
@@ -65,13 +65,33 @@ class Mapping:
     def size(self) -> int:
         return self.end - self.start
 
-    def __contains__(self, address: int) -> bool:
-        return self.start <= address < self.end
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and self.start <= address < self.end
 
     @property
     def anonymous(self) -> bool:
         """Whether it is private memory without a file, where malloc may have put chunks."""
         return not self.inode and self.permissions.startswith("rw") and self.permissions[-1] == "p"
+
+
+class MappingIndex:
+    """Finds mappings by address, of which none overlap."""
+
+    def __init__(self, mappings: Iterable[Mapping]) -> None:
+        self._mappings = sorted(mappings, key=attrgetter("start"))
+        self._starts = [mapping.start for mapping in self._mappings]
+
+    def at(self, address: int) -> Mapping | None:
+        """Return the mapping that has this address, None without."""
+        index = bisect_right(self._starts, address) - 1
+        found = self._mappings[index] if index >= 0 else None
+        return found if found and address < found.end else None
+
+    def within(self, start: int, end: int) -> Sequence[Mapping]:
+        """Return the mappings that have bytes of [start, end), in order."""
+        first = max(bisect_right(self._starts, start) - 1, 0)
+        found = self._mappings[first : bisect_left(self._starts, end)]
+        return found[1:] if found and found[0].end <= start else found
 
 
 def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
@@ -84,10 +104,10 @@ def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> It
             if start >= mapping.end:
                 break
             if at < start:
-                yield replace(mapping, start=at, end=start)
+                yield mapping._replace(start=at, end=start)
             at = max(at, end)
         if at < mapping.end:
-            yield replace(mapping, start=at)
+            yield mapping if at == mapping.start else mapping._replace(start=at)
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

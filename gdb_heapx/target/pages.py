@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from ..errors import MemoryFault
-from .mappings import ADDRESSES, Mapping
+from .mappings import ADDRESSES, Mapping, MappingIndex
 
 # What a byte of `states` says. A zero page is mapped, but holds no memory: Rss doesn't count it. A
 # shared page is resident, and another process has it mapped, too: since a fork, or as a file's.
@@ -52,6 +52,7 @@ class PageStates:
     def __init__(self, pid: int, page: int, mappings: tuple[Mapping, ...]) -> None:
         self.page = page
         self._mappings = mappings
+        self._index = MappingIndex(mappings)
         self._mapped = sum(mapping.size for mapping in mappings)
         self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)  # noqa: SIM115
         self._blocks: dict[int, bytes] = {}
@@ -83,19 +84,24 @@ class PageStates:
         """
         if start >= end:
             return 0, 0, 0
-        if end - start > self.BLOCK * self.page:
+        first, last = start // self.page, (end - 1) // self.page
+        number, index = divmod(first, self.BLOCK)
+        if last // self.BLOCK == number:  # most ranges, and most pages are resident
+            states, pages = self._block(number), last - first + 1
+            if states.count(RESIDENT, index, index + pages) == pages:
+                return 0, 0, 0
+        elif last - first >= self.BLOCK:
             return self._missing_of_mapped(start, end)
         return self._missing(start, end)
 
     def _missing_of_mapped(self, start: int, end: int) -> tuple[int, int, int]:
         """Return the same, and ask only for what is mapped: the rest is absent."""
         absent, swapped, shared = end - start, 0, 0
-        for mapping in self._mappings:
+        for mapping in self._index.within(start, end):
             low, high = max(mapping.start, start), min(mapping.end, end)
-            if low < high:
-                gone, out, common = self._missing(low, high)
-                absent, swapped = absent - (high - low - gone), swapped + out
-                shared += common
+            gone, out, common = self._missing(low, high)
+            absent, swapped = absent - (high - low - gone), swapped + out
+            shared += common
         return absent, swapped, shared
 
     def _missing(self, start: int, end: int) -> tuple[int, int, int]:
@@ -132,12 +138,11 @@ class PageStates:
         if not any(kind in states for kind in (_OPEN, SWAPPED)) and not self._apart:
             return states
         resolved = bytearray(states)
-        for mapping in self._mappings:
-            low = max(mapping.start, start)
-            high = min(mapping.end, start + len(states) * self.page)
-            if low < high:
-                first, stop = (low - start) // self.page, (high - start) // self.page
-                resolved[first:stop] = self._resolve(mapping, low, states[first:stop])
+        end = start + len(states) * self.page
+        for mapping in self._index.within(start, end):
+            low, high = max(mapping.start, start), min(mapping.end, end)
+            first, stop = (low - start) // self.page, (high - start) // self.page
+            resolved[first:stop] = self._resolve(mapping, low, states[first:stop])
         return bytes(resolved)
 
     @cached_property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import groupby
@@ -12,8 +11,7 @@ from typing import BinaryIO
 from ..errors import MemoryFault, SwappedOutError
 from .elf import Elf
 from .headers import open_regular
-from .images import DELETED
-from .mappings import Mapping, Memory, check_range
+from .mappings import DELETED, Mapping, MappingIndex, Memory, check_range
 from .pages import IN_RAM, SWAPPED, UNTOUCHED, PageStates
 
 
@@ -57,8 +55,7 @@ class QuietMemory:
         self._memory = memory
         self._pages = pages
         self._pid = pid
-        self._mappings = mappings
-        self._starts = [mapping.start for mapping in mappings]
+        self._mappings = MappingIndex(mappings)
         self._swap_in = swap_in
         self._swapped_in: set[int] = set()
 
@@ -108,10 +105,10 @@ class QuietMemory:
         return b"".join(parts)
 
     def _mapping_at(self, address: int) -> Mapping:
-        index = bisect_right(self._starts, address) - 1
-        if index < 0 or address >= self._mappings[index].end:
+        mapping = self._mappings.at(address)
+        if mapping is None:
             raise MemoryFault(address)
-        return self._mappings[index]
+        return mapping
 
     def _original(self, mapping: Mapping, address: int, size: int) -> memoryview | bytes:
         if not mapping.permissions.startswith("r"):

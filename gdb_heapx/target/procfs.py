@@ -8,14 +8,6 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
-
-from .mappings import Mapping, Usage
-
-# start-end permissions offset device inode name; the name may hold anything but a line's end.
-_LINE = re.compile(
-    r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([-r][-w][-x][ps]) ([0-9a-f]{1,16}) \S+ ([0-9]{1,20}) *(.*)"
-)
 
 
 def text_of(path: str, most: int = -1) -> str:
@@ -25,61 +17,6 @@ def text_of(path: str, most: int = -1) -> str:
     """
     with open(path, "rb") as file:
         return os.fsdecode(file.read(most))
-
-
-def parse_maps(text: str) -> tuple[Mapping, ...]:
-    """Return the mappings that /proc/PID/maps lists; what is no line of it is left out."""
-    mappings = []
-    for match in filter(None, map(_LINE.fullmatch, text.split("\n"))):
-        start, end, offset = (int(match[number], 16) for number in (1, 2, 4))
-        if start < end:
-            mappings.append(Mapping(start, end, match[3], int(match[5]), match[6], offset))
-    return tuple(mappings)
-
-
-def parse_smaps(text: str) -> tuple[Mapping, ...]:
-    """Return the mappings that /proc/PID/smaps lists, with what the kernel says of each."""
-    lines = text.rstrip("\n").split("\n")
-    heads = [i for i, line in enumerate(lines) if _LINE.fullmatch(line)]
-    mappings = []
-    for first, end in zip(heads, [*heads[1:], len(lines)]):
-        usage = _usage({k: v for k, _, v in (s.partition(":") for s in lines[first + 1 : end])})
-        mappings += [replace(mapping, usage=usage) for mapping in parse_maps(lines[first])]
-    return tuple(mappings)
-
-
-def _usage(fields: dict[str, str]) -> Usage:
-    """Return one mapping's figures; a field that this kernel lacks counts as 0."""
-
-    def size(*names: str) -> int:
-        found = (re.match(r"\s*([0-9]{1,18})\b", fields.get(name, "")) for name in names)
-        return sum(int(number[1]) << 10 for number in found if number)
-
-    flags = fields.get("VmFlags", "").split()
-    # Documentation/filesystems/proc.rst: ht hugetlb, pf pure PFN range, io memory-mapped I/O.
-    apart = "hugetlb" if "ht" in flags else "device" if {"pf", "io"} & set(flags) else None
-    return Usage(
-        resident=size("Rss"),
-        proportional=size("Pss"),
-        swapped=size("Swap"),
-        shared=size("Shared_Clean", "Shared_Dirty", "Shared_Hugetlb"),
-        huge=size("AnonHugePages"),
-        hugetlb=size("Shared_Hugetlb", "Private_Hugetlb"),
-        locked="lo" in flags,
-        apart=apart,
-        dirty=size("Private_Dirty", "Shared_Dirty"),
-    )
-
-
-def read_maps(pid: int) -> tuple[Mapping, ...]:
-    """Return the mappings of a living process; OSError if /proc doesn't tell.
-
-    A kernel without smaps gives them without `usage`.
-    """
-    try:
-        return parse_smaps(text_of(f"/proc/{pid}/smaps"))
-    except OSError:
-        return parse_maps(text_of(f"/proc/{pid}/maps"))
 
 
 def swap_allowance() -> int:

@@ -7,12 +7,13 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from struct import unpack
 from typing import Protocol
 
 from ..errors import MemoryFault, SwappedOutError
 from ..glibc.layout import Struct
 from .facts import ByteOrder, Facts
-from .mappings import Mapping, Memory
+from .mappings import Mapping, MappingIndex, Memory
 
 
 class Residency(Protocol):
@@ -62,7 +63,11 @@ class Space:
 
     def mapping_at(self, address: int) -> Mapping | None:
         """Return the mapping that has this address, None without."""
-        return next((mapping for mapping in self.mappings if address in mapping), None)
+        return self._index.at(address)
+
+    @cached_property
+    def _index(self) -> MappingIndex:
+        return MappingIndex(self.mappings)
 
     def words(self, address: int, count: int) -> Sequence[int]:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""
@@ -133,6 +138,9 @@ class Space:
         return True
 
 
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}  # of struct's, by bytes
+
+
 @dataclass(frozen=True)
 class Record:
     """One struct read from the target: its members as integers or tuples of integers."""
@@ -155,10 +163,8 @@ class Record:
     def array(self, name: str, size: int) -> tuple[int, ...]:
         """Return an array member as integers of `size` bytes each."""
         start, length = self.struct[name]
-        return tuple(
-            int.from_bytes(self.data[i : i + size], self.space.byteorder)
-            for i in range(start, start + length, size)
-        )
+        order = "<" if self.space.byteorder == "little" else ">"
+        return unpack(f"{order}{length // size}{_CODES[size]}", self.data[start : start + length])
 
     def address_of(self, name: str) -> int:
         """Return the address of a member in the target."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
-from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas
 from .order import Part, spread
 from .sources import WHEN, assign, source_of
 from .sums import Case, each_arena, free_at, free_parts
+
+if TYPE_CHECKING:
+    from ..snapshots.figures import ArenaFigures
 
 
 def many_arenas(case: Case) -> Iterator[Finding]:

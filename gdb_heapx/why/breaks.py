@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..glibc.systrim import at_break
 from ..heap.states import State
 from ..report.model import Finding, Worth, size_text
-from ..snapshots.figures import ArenaFigures
 from ..snapshots.regions import Owner
 from .order import Part, spread
 from .sums import SHOWN, Case, each_arena
+
+if TYPE_CHECKING:
+    from ..snapshots.figures import ArenaFigures
 
 FIND = "Find who calls sbrk or brk (break sbrk in gdb)"
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..heap.states import State
 from ..report.model import Finding, counted, size_text
 from ..snapshots.regions import Owner
-from ..snapshots.take import Snapshot
 from . import arenas, breaks, forked, groups, limits, paging, pins, settings
 from .order import SMALLEST, Part, first_screen, in_order, spread
 from .outside import other_allocator, outside
 from .sums import SHOWN, Case, each_arena
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..heap.states import State
 from ..locate.runtimes import how_to_trim as how_to_call
 from ..report.model import Finding, Worth, counted, size_text
-from ..snapshots.figures import ArenaFigures
 from ..snapshots.forked import inherited_arenas, inherited_stacks
 from .order import SMALLEST
 from .sums import SHOWN, Case, each_arena, free_at, free_parts
+
+if TYPE_CHECKING:
+    from ..snapshots.figures import ArenaFigures
 
 MUCH = 10  # percent; what less of it is shared isn't worth a sentence
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..heap.pingroups import PageGroup
 from ..heap.pins import Group
 from ..report.model import counted, size_text
 from ..snapshots.figures import ArenaFigures
-from .sums import Case
+
+if TYPE_CHECKING:
+    from .sums import Case
 
 
 class Leading(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from ..glibc.releases import (
     DEFAULT_MMAP_THRESHOLD,
@@ -12,12 +13,14 @@ from ..glibc.releases import (
 )
 from ..heap.states import HELD_FREE, State
 from ..report.model import Finding, Worth, size_text
-from ..snapshots.figures import ArenaFigures
-from ..snapshots.malloc import Malloc
 from .order import About, Part, spread
 from .sources import BY_FREE, assign, source_of, undo
 from .sums import Case, each_arena
 from .thresholds import free_would_trim
+
+if TYPE_CHECKING:
+    from ..snapshots.figures import ArenaFigures
+    from ..snapshots.malloc import Malloc
 
 AT_MOST = "Such a chunk may also be many smaller ones that have merged."
 

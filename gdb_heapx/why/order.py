@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from ..report.model import Finding
-from ..snapshots.figures import ArenaFigures
+if TYPE_CHECKING:
+    from ..report.model import Finding
+    from ..snapshots.figures import ArenaFigures
 
 SMALLEST = 64 << 10  # bytes; what is less isn't worth a sentence
 PERCENT = 100  # what is less than one hundredth of the whole is told last

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ..locate.allocators import what_to_ask
 from ..locate.runtimes import tools_for, whose
 from ..report.model import Finding, counted, size_text
 from ..snapshots.holders import Holder, ended_stacks
-from ..snapshots.regions import Owner
-from ..snapshots.rest import VARIABLES
+from ..snapshots.regions import VARIABLES, Owner
 from . import breaks
-from .sums import Case
+
+if TYPE_CHECKING:
+    from .sums import Case
 
 NAMED = 2  # in a sentence
 EVIDENCE = 6

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
-from ..target.mappings import Mapping
 from .order import SMALLEST, Part, spread
 from .settings import asks_for_huge, each_mapping, in_huge_pages
 from .sums import Case, each_arena
+
+if TYPE_CHECKING:
+    from ..target.mappings import Mapping
 
 NEARLY = 0.9  # all of it
 

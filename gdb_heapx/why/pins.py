@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ..heap.pins import Pin
 from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
-from ..snapshots.figures import ArenaFigures
 from .breaks import below_a_gap
 from .groups import gained, leading
 from .order import Part, spread
 from .sums import SHOWN, Case, each_arena
+
+if TYPE_CHECKING:
+    from ..heap.pins import Pin
+    from ..snapshots.figures import ArenaFigures
 
 NO_TCACHE = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0 when it starts"
 

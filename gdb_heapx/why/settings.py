@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from ..glibc.releases import DEFAULT_MMAP_THRESHOLD
 from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
-from ..snapshots.malloc import Malloc
 from ..snapshots.regions import Owner
 from .order import Part, spread
 from .sources import (
@@ -24,6 +24,9 @@ from .sources import (
     undo,
 )
 from .sums import SHOWN, Case
+
+if TYPE_CHECKING:
+    from ..snapshots.malloc import Malloc
 
 CROWDED = 0.8  # of the mappings that are allowed at a time
 TUNABLE = "glibc.malloc.hugetlb"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..glibc.releases import DEFAULT_MMAP_THRESHOLD, DERIVED, SETTERS, UNSEEN
-from ..snapshots.malloc import Malloc
 from ..target.procfs import TUNABLES
+
+if TYPE_CHECKING:
+    from ..snapshots.malloc import Malloc
 
 OF_MALLOC = "glibc.malloc."
 DEFAULT, BY_FREE, MALLOPT, UNTOLD = "default", "raised by a free", "mallopt", "unknown"

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..heap.states import HELD_FREE, State
 from ..report.model import size_text
-from ..snapshots.figures import ArenaFigures
 from ..snapshots.holders import INSIDE, Holder, holders, together
 from ..snapshots.ledger import ORDER, Ledger, Owned, account
 from ..snapshots.regions import APART, EMPTY, Owner
-from ..snapshots.take import Snapshot
 from .order import SMALLEST, About, Part, spread
+
+if TYPE_CHECKING:
+    from ..snapshots.figures import ArenaFigures
+    from ..snapshots.take import Snapshot
 
 LIVE = (State.IN_USE, Owner.MMAPPED)
 SHOWN = 4  # arenas, mappings or threads named as evidence

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..glibc.systrim import Cut, Limits, at_break, heap_trim, systrim
-from ..report.model import Note
 from ..report.notes import note
-from ..snapshots.figures import ArenaFigures
-from ..snapshots.malloc import Malloc
-from ..target.facts import Facts
 from .sources import Environment, source_of
+
+if TYPE_CHECKING:
+    from ..report.model import Note
+    from ..snapshots.figures import ArenaFigures
+    from ..snapshots.malloc import Malloc
+    from ..target.facts import Facts
 
 
 class FreeTrim(NamedTuple):

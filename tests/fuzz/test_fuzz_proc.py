@@ -12,11 +12,10 @@ from test_procfs import MAPS, SMAPS
 
 from gdb_heapx.errors import HeapxError, escape, valid
 from gdb_heapx.snapshots.regions import owner_of
+from gdb_heapx.target.maps import parse_maps, parse_smaps
 from gdb_heapx.target.procfs import (
     malloc_variables,
     number_of,
-    parse_maps,
-    parse_smaps,
     parse_state,
     parse_status,
 )

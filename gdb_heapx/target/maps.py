@@ -1,0 +1,123 @@
+"""The mappings of a living process as /proc lists them, with what the kernel says of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple, Optional
+
+from .mappings import Mapping, Usage
+from .procfs import text_of
+
+# start-end permissions offset device inode name; the name may hold anything but a line's end.
+_LINE = re.compile(
+    r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([-r][-w][-x][ps]) ([0-9a-f]{1,16}) \S+ ([0-9]{1,20}) *(.*)"
+)
+_Figures = tuple[Optional[str], ...]
+
+
+def read_maps(pid: int) -> tuple[Mapping, ...]:
+    """Return the mappings of a living process; OSError if /proc doesn't tell.
+
+    A kernel without smaps gives them without `usage`.
+    """
+    try:
+        return parse_smaps(text_of(f"/proc/{pid}/smaps"))
+    except OSError:
+        return parse_maps(text_of(f"/proc/{pid}/maps"))
+
+
+def parse_maps(text: str) -> tuple[Mapping, ...]:
+    """Return the mappings that /proc/PID/maps lists; what is no line of it is left out."""
+    found = (_mapping(match) for match in map(_LINE.fullmatch, text.split("\n")) if match)
+    return tuple(mapping for mapping in found if mapping.start < mapping.end)
+
+
+def _mapping(match: re.Match[str], usage: Usage | None = None) -> Mapping:
+    start, end, permissions, offset, inode, name = match.groups()
+    numbers = int(start, 16), int(end, 16)
+    return Mapping(*numbers, permissions, int(inode), name, int(offset, 16), usage)
+
+
+def parse_smaps(text: str) -> tuple[Mapping, ...]:
+    """Return the mappings that /proc/PID/smaps lists, with what the kernel says of each."""
+    text, at = text if text.endswith("\n") else f"{text}\n", 0
+    mappings: list[Mapping] = []
+    fields, usages = _fields(()), dict[_Figures, Usage]()
+    while at < len(text):
+        head = _LINE.match(text, at)
+        if head is None:
+            at = text.index("\n", at) + 1
+            continue
+        at = head.end() + 1
+        found = fields.pattern.match(text, at)
+        if found is None:  # nearly all mappings have the same fields
+            fields, usages = _fields(tuple(_labels(text, at))), {}
+            found = fields.pattern.match(text, at)
+            assert found is not None
+        at, figures = found.end(), found.groups()
+        usage = usages.get(figures)  # many mappings have the same figures
+        if usage is None:
+            usage = usages[figures] = _usage(dict(zip(fields.names, figures)))
+        mappings.append(_mapping(head, usage))
+    return tuple(mapping for mapping in mappings if mapping.start < mapping.end)
+
+
+class _Fields(NamedTuple):
+    """The fields of a mapping in smaps: those that are looked at, and what matches all of them."""
+
+    names: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+_SHARED = ("Shared_Clean:", "Shared_Dirty:", "Shared_Hugetlb:")
+_DIRTY = ("Private_Dirty:", "Shared_Dirty:")
+_HUGETLB = ("Shared_Hugetlb:", "Private_Hugetlb:")
+_SIZES = ("Rss:", "Pss:", "Swap:", "AnonHugePages:", *_SHARED, *_DIRTY, *_HUGETLB)
+_LOOKED_AT = {
+    **dict.fromkeys(_SIZES, r"(?:[^\S\n]*([0-9]{1,18})\b)?"),
+    "VmFlags:": r"([^\n]*)",
+}
+
+
+@lru_cache(maxsize=16)
+def _fields(labels: tuple[str, ...]) -> _Fields:
+    """Return the fields of mappings whose lines begin with these labels."""
+    last = {label: at for at, label in enumerate(labels) if label in _LOOKED_AT}
+    lines = [
+        re.escape(label) + (_LOOKED_AT[label] if last.get(label) == at else "") + r"[^\n]*\n"
+        for at, label in enumerate(labels)
+    ]
+    names = tuple(sorted(last, key=lambda label: last[label]))
+    return _Fields(names, re.compile("".join(lines) + r"(?=[0-9a-f]{1,16}-|\Z)"))
+
+
+def _labels(text: str, at: int) -> Iterator[str]:
+    """Yield how each line begins from here on, up to the next mapping: its field's name."""
+    while at < len(text) and not _LINE.match(text, at):
+        end = text.index("\n", at)
+        yield text[at : (text.find(":", at, end) + 1) or end]
+        at = end + 1
+
+
+def _usage(fields: dict[str, str | None]) -> Usage:
+    """Return one mapping's figures; a field that this kernel lacks counts as 0."""
+
+    def size(*names: str) -> int:
+        return sum(int(fields.get(name) or 0) << 10 for name in names)
+
+    flags = (fields.get("VmFlags:") or "").split()
+    # Documentation/filesystems/proc.rst: ht hugetlb, pf pure PFN range, io memory-mapped I/O.
+    apart = "hugetlb" if "ht" in flags else "device" if {"pf", "io"} & set(flags) else None
+    return Usage(
+        resident=size("Rss:"),
+        proportional=size("Pss:"),
+        swapped=size("Swap:"),
+        shared=size(*_SHARED),
+        huge=size("AnonHugePages:"),
+        hugetlb=size(*_HUGETLB),
+        locked="lo" in flags,
+        apart=apart,
+        dirty=size(*_DIRTY),
+    )
