@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from live import ROOT, run
@@ -68,3 +73,31 @@ def test_another_tool_is_measured_beside_heapx_live_and_on_the_core_and_no_file_
     for row in rows:
         assert row["seconds"] not in ("", "failed")
         assert bool(row["stands still"]) == bool(row["bare"]) == ("core" not in row["command"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_bench_that_is_ended_leaves_no_process_and_no_file(tmp_path, number):
+    bench = subprocess.Popen(
+        (sys.executable, BENCH, "T=100", "--runs", "1000"),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not list(tmp_path.glob("*/heaps.json")):  # then the rounds have begun
+        assert bench.poll() is None
+        time.sleep(0.1)
+    begun = f"/proc/{bench.pid}/task/{bench.pid}/children"
+    heap = Path(begun).read_text().split()[0]
+    bench.send_signal(number)
+    assert bench.wait(60) == 128 + number
+    assert not list(tmp_path.iterdir())
+    assert not os.path.exists(f"/proc/{heap}")
+    while [line for line in command_lines() if heap in line]:
+        time.sleep(0.1)  # a gdb lets go of it
+
+
+def command_lines():
+    """Yield the words of every process."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_text().split("\0")
