@@ -16,7 +16,7 @@ from live import ROOT, run
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from benchwork import heaps, looks, measuring, serving, table
+from benchwork import heaps, looks, measuring, serving, table, trial
 from benchwork.heaps import HEAPS, Wanted, refusal, wanted_heaps
 from benchwork.measuring import Cost, FailedError, median
 from benchwork.serving import Facts
@@ -138,6 +138,13 @@ def test_off_looks_at_each_command_with_the_compiled_walk_and_without():
     assert found[1].words[1:] == ("-p", "1234", "--set", "compiled=off", "arenas")
 
 
+def test_off_is_left_out_where_no_compiled_walk_is_named(capsys):
+    assert trial.can_turn_off(replace(ROW.facts, walk="compiled (x86_64)"))
+    assert capsys.readouterr().err == ""
+    assert not trial.can_turn_off(replace(ROW.facts, walk="Python"))
+    assert "nothing to turn off" in capsys.readouterr().err
+
+
 def test_tools_that_are_not_here_are_named_with_their_variables():
     assert looks.looks_of_peers(LIVE) == looks.looks_of_peers(CORE) == []
     for peer in looks.PEERS:
@@ -248,7 +255,7 @@ def test_the_page_s_table_has_a_cell_for_each_head():
     head, rule, row, blank, measured = table.markdown([ROW]).splitlines()
     assert head.count("|") == rule.count("|") == row.count("|") == len(table.HEADS) + 1
     assert blank == ""
-    assert measured.startswith("Measured on ")
+    assert re.match(r"Measured on \d+ CPUs .*, gdb \d.*\. Walk: Python\.$", measured)
 
 
 def test_each_table_of_the_page_is_measured_again_with_its_own_arguments(tmp_path):

@@ -33,6 +33,7 @@ class Facts:
     chunks: int
     size: int
     spans: tuple[tuple[int, int], ...]  # address and size of all of it
+    walk: str = "Python"  # what walks over it, as `heapx about` says
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,29 @@ class Server:
 
     def facts(self) -> Facts:
         """Return what heapx says of the heap."""
-        arenas, heaps = self.directory / "arenas.json", self.directory / "heaps.json"
-        _gdb(
-            *("-p", str(self.pid), "-ex", f"source {ROOT / 'gdb_heapx.py'}"),
-            *("-ex", f"heapx arenas --format json --output {arenas}"),
-            *("-ex", f"heapx heaps --format json --output {heaps}"),
-        )
-        if not heaps.exists():
-            raise FailedError("heapx heaps gave no answer")
-        tables = json.loads(arenas.read_text())["tables"]
-        rows = json.loads(heaps.read_text())["tables"][0]["rows"]
-        spans = [(int(row["address"], 16), row["size"]) for row in rows]
-        mmapped = tables[1]["rows"][0]
-        chunks = sum(row[name] for row in tables[0]["rows"] for name in COUNTS)
+        about, arenas, heaps = self._ask("about", "arenas", "heaps")
+        spans = [(int(row["address"], 16), row["size"]) for row in heaps[0]["rows"]]
+        mmapped = arenas[1]["rows"][0]
+        chunks = sum(row[name] for row in arenas[0]["rows"] for name in COUNTS)
+        walk = [row["value"] for row in about[0]["rows"] if row["what"] == "walk"]
         size = sum(size for _, size in spans) + mmapped["bytes"]
         if mmapped["bytes"] >= SMALLEST:
             spans += _other_spans(self.pid, spans)
-        return Facts(chunks + mmapped["chunks"], size, tuple(spans))
+        return Facts(chunks + mmapped["chunks"], size, tuple(spans), *walk)
+
+    def _ask(self, *commands: str) -> list[Any]:
+        """Return the tables of heapx's commands, all of one attach."""
+        files = [self.directory / f"{command}.json" for command in commands]
+        lines = [f"source {ROOT / 'gdb_heapx.py'}"]
+        lines += [f"heapx {c} --format json --output {f}" for c, f in zip(commands, files)]
+        _gdb("-p", str(self.pid), *(word for line in lines for word in ("-ex", line)))
+        for file in files:
+            if not file.exists():
+                raise FailedError(f"heapx {file.stem} gave no answer")
+        tables = [json.loads(file.read_text())["tables"] for file in files]
+        for file in files:
+            file.unlink()  # none is taken for the next heap's
+        return tables
 
     def dump(self) -> Path:
         """Write its core, once; FailedError if there is no room for it."""

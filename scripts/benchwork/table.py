@@ -59,11 +59,12 @@ def _padded(texts: Sequence[str]) -> str:
     ).rstrip()
 
 
-def markdown(rows: Iterable[Row]) -> str:
+def markdown(rows: Sequence[Row]) -> str:
     """Return the table for a page, with what it was measured on."""
     rule = "|".join("---" if title in LEFT else "---:" for title in HEADS)
     body = [_line(HEADS), f"|{rule}|", *(_line(cells(row)) for row in rows)]
-    return "\n".join(body) + f"\n\nMeasured on {machine()}."
+    walks = " and ".join(sorted({row.facts.walk for row in rows}))
+    return "\n".join(body) + f"\n\nMeasured on {machine()}. Walk: {walks}."
 
 
 def _line(texts: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 from .heaps import Wanted
-from .looks import HEAPX, LIMIT, Look, Target, looks, looks_of_peers
+from .looks import LIMIT, Look, Target, looks, looks_of_peers
 from .measuring import Cost, FailedError, median, read_once, run
 from .serving import Facts, Server, serving
 
@@ -43,7 +42,7 @@ def measure(program: Path, wanted: Wanted, plan: Plan) -> list[Row]:
     with serving(program, wanted) as server:
         facts = server.facts()  # the first look, which warms the caches
         target = Target(server.pid, str(program))
-        off = plan.off and _names_compiled(server.pid)
+        off = plan.off and can_turn_off(facts)
         taken = [*looks(target, plan.commands, off), *looks_of_peers(target)]
         reads, costs = _rounds(taken, plan.runs, server, lambda: read_once(server.pid, facts.spans))
         read = median(reads)
@@ -108,9 +107,9 @@ def _told(taken: Iterable[Look], costs: Costs) -> Iterable[tuple[str, Cost | Non
         yield look.name, median(known) if known else None, median(bare) if bare else Cost()
 
 
-def _names_compiled(pid: int) -> bool:
-    """Tell whether this heapx has a compiled walk that can be turned off."""
-    done = subprocess.run([HEAPX, "-p", str(pid), "about"], capture_output=True, text=True)
-    if "compiled" not in done.stdout:
+def can_turn_off(facts: Facts) -> bool:
+    """Tell whether there is a compiled walk that can be turned off."""
+    if not facts.walk.startswith("compiled"):
         print("bench: heapx about names no compiled walk: nothing to turn off", file=sys.stderr)
-    return "compiled" in done.stdout
+        return False
+    return True
