@@ -252,10 +252,26 @@ def test_what_takes_no_time_to_read_is_compared_with_nothing():
 
 
 def test_the_page_s_table_has_a_cell_for_each_head():
-    head, rule, row, blank, measured = table.markdown([ROW]).splitlines()
+    head, rule, row, blank, measured = table.markdown([ROW], 0.0).splitlines()
     assert head.count("|") == rule.count("|") == row.count("|") == len(table.HEADS) + 1
     assert blank == ""
     assert re.match(r"Measured on \d+ CPUs .*, gdb \d.*\. Walk: Python\.$", measured)
+
+
+def test_a_table_says_that_other_programs_ran_meanwhile():
+    assert "Other programs" not in table.markdown([ROW], 0.05)
+    assert "Other programs used 1.3 CPUs meanwhile" in table.markdown([ROW], 1.26)
+
+
+def test_a_child_s_cpu_is_ours_and_not_that_of_others(monkeypatch):
+    others = measuring.Others()
+    seconds, busy, ours = others._before
+    measuring.run((sys.executable, "-c", "sum(range(10**7))"))
+    assert measuring.Others._now()[2] > ours
+    monkeypatch.setattr(measuring.Others, "_now", lambda _: (seconds + 2, busy + 5, ours + 2))
+    assert others.used() == 1.5
+    monkeypatch.setattr(measuring.Others, "_now", lambda _: (seconds + 2, busy + 1, ours + 2))
+    assert others.used() == 0
 
 
 def test_each_table_of_the_page_is_measured_again_with_its_own_arguments(tmp_path):

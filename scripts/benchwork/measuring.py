@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import select
 import signal
 import statistics
@@ -106,3 +107,23 @@ def median(costs: Sequence[Cost]) -> Cost:
         round(statistics.median(cost.peak for cost in costs)),
         statistics.median(cost.still for cost in costs),
     )
+
+
+class Others:
+    """The CPUs that programs but this one and its children use, from now on."""
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    def used(self) -> float:
+        """Return how many CPUs they used, on average."""
+        seconds, busy, ours = (a - b for a, b in zip(self._now(), self._before))
+        return max(0.0, busy - ours) / seconds if seconds else 0.0
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        with open("/proc/stat") as lines:
+            user, nice, system, _idle, _iowait, *others = lines.readline().split()[1:9]
+        busy = sum(map(int, (user, nice, system, *others))) / os.sysconf("SC_CLK_TCK")
+        known = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return time.monotonic(), busy, sum(each.ru_utime + each.ru_stime for each in known)

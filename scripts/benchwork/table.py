@@ -19,6 +19,7 @@ HEADS = (
 )
 LEFT = ("heap", "command")
 WIDTHS = (17, 11, 6, 6, 28, 7, 7, 7, 12, 6, 8)
+FEW = 0.1  # CPUs
 SHORTEST = 0.01  # seconds: what takes less to read is not what looking at it costs
 BEGIN, END = re.compile(r"<!-- begin: scripts/bench(.*) -->"), "<!-- end: scripts/bench -->"
 
@@ -59,12 +60,20 @@ def _padded(texts: Sequence[str]) -> str:
     ).rstrip()
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return the table for a page, with what it was measured on."""
+def markdown(rows: Sequence[Row], others: float) -> str:
+    """Return the table for a page, with what it was measured on, and what others did meanwhile."""
     rule = "|".join("---" if title in LEFT else "---:" for title in HEADS)
     body = [_line(HEADS), f"|{rule}|", *(_line(cells(row)) for row in rows)]
     walks = " and ".join(sorted({row.facts.walk for row in rows}))
-    return "\n".join(body) + f"\n\nMeasured on {machine()}. Walk: {walks}."
+    meanwhile = " ".join(("", disturbance(others))).rstrip()
+    return "\n".join(body) + f"\n\nMeasured on {machine()}. Walk: {walks}.{meanwhile}"
+
+
+def disturbance(others: float) -> str:
+    """Say that other programs took so many CPUs; nothing where they took next to none."""
+    if others < FEW:
+        return ""
+    return f"Other programs used {others:.1f} CPUs meanwhile: seconds are too many, CPU less so."
 
 
 def _line(texts: Iterable[str]) -> str:
