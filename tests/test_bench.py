@@ -163,7 +163,7 @@ def test_a_tool_is_found_on_path_or_where_its_variable_says(monkeypatch, tmp_pat
     script.write_text("")
     monkeypatch.setenv("HEAPX_GEF", str(script))
     analyzer, gef = looks.looks_of_peers(LIVE)
-    assert (analyzer.name, gef.name.split(":")[0]) == ("core_analyzer: heap", "GEF")
+    assert (analyzer.name, gef.name) == ("core_analyzer", "GEF")
     assert analyzer.words[0] == analyzer.bare[0] == str(tmp_path / "bin" / "core_analyzer")
     assert analyzer.words[-2:] == ("-ex", "heap")
     assert gef.words[0] == gef.bare[0] == serving.GDB

@@ -65,8 +65,7 @@ def test_another_tool_is_measured_beside_heapx_live_and_on_the_core_and_no_file_
     script.write_text(STAND_IN.format(path=str(said)))
     arguments = ("T=3", "--core", "--commands", ",top")
     rows = rows_of(*arguments, HEAPX_GEF=str(script), TMPDIR=str(tmp_path))
-    gef = "GEF: heap arenas, heap chunks --all --summary"
-    names = ("heapx", "heapx top", gef)
+    names = ("heapx", "heapx top", "GEF")
     assert [row["command"] for row in rows] == [*names, *(f"{name}, core" for name in names)]
     assert said.read_text().splitlines() == ["arenas", "chunks --all --summary"] * 2
     assert sorted(tmp_path.iterdir()) == [script, said]

@@ -97,18 +97,18 @@ def looks_of_peers(target: Target) -> list[Look]:
     """Return a look for each other tool that is here, and can look at this."""
     found = []
     for peer in PEERS:
-        place, name = peer.place(), f"{peer.name}: {', '.join(peer.asks)}"
+        place = peer.place()
         if place is None or (peer.core_only and not target.core):
             continue
         if peer.core_only:
             text = "".join(f"{each}\n" for each in peer.asks)
-            found.append(Look(name, (place, str(target.core)), (), text, ours=False))
+            found.append(Look(peer.name, (place, str(target.core)), (), text, ours=False))
             continue
         script = place.endswith(".py")
         opening = (GDB if script else place, *QUIET, *target.gdb_words())
         sourced = ("-iex", f"source {place}") if script else ()
         asks = (word for each in peer.asks for word in ("-ex", each))
-        found.append(Look(name, (*opening, *sourced, *asks), opening, ours=False))
+        found.append(Look(peer.name, (*opening, *sourced, *asks), opening, ours=False))
     return found
 
 
