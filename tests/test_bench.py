@@ -181,6 +181,46 @@ def test_chap_is_asked_through_its_input_and_of_cores_only(monkeypatch, tmp_path
     assert "count used\n" in chap.text
 
 
+@pytest.fixture
+def program(tmp_path):
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    return serving.build(tmp_path)
+
+
+GOOD, BAD = ("sh", "-c", "exit 0"), ("sh", "-c", "echo no luck >&2; exit 3")
+
+
+def figures(*taken):
+    """Return which looks have figures after two rounds."""
+    _, costs = trial.rounds(taken, 2)
+    return {name: cost is not None for name, cost, _ in trial.told(taken, costs)}
+
+
+@pytest.mark.parametrize(("words", "bare"), [(BAD, GOOD), (GOOD, (*BAD, "bare")), (BAD, ())])
+def test_what_another_tool_can_not_do_is_told_once_and_the_rest_is_measured(words, bare, capsys):
+    peer = looks.Look("chap", words, bare, ours=False)
+    assert figures(looks.Look("heapx", GOOD, (*GOOD, "bare")), peer) == {
+        "heapx": True,
+        "chap": False,
+    }
+    said = capsys.readouterr().err
+    assert said.startswith("bench: ")
+    assert len(re.findall("chap: sh ended with 3: no luck", said)) == 1
+
+
+def test_what_heapx_can_not_do_is_an_error():
+    with pytest.raises(FailedError, match="no luck"):
+        figures(looks.Look("heapx", BAD, GOOD))
+
+
+def test_a_heap_that_has_ended_is_an_error(program):
+    with serving.serving(program, Wanted(HEAPS["M"], 1000)) as server:
+        server.process.kill()
+        with pytest.raises(FailedError, match="the heap has ended"):
+            server.stood_still()
+
+
 def test_a_run_has_the_cpu_and_the_memory_of_its_children(tmp_path):
     size = 64 << 20
     line = f"import subprocess, sys; subprocess.run([sys.executable, '-c', 'bytearray({size})'])"
@@ -298,13 +338,6 @@ def test_the_page_s_markers_are_command_lines_that_bench_takes():
     for marker in markers:  # the last heap that is named has no room, so nothing is measured
         done = run((sys.executable, BENCH, "X", *marker.split()))
         assert "there is no heap X" in done.err, done.err
-
-
-@pytest.fixture
-def program(tmp_path):
-    if shutil.which("gcc") is None:
-        pytest.skip("needs gcc")
-    return serving.build(tmp_path)
 
 
 def test_the_heaps_program_compiles_without_a_warning(program, capfd):

@@ -50,7 +50,10 @@ class Server:
     def stood_still(self) -> float:
         """Return the seconds of the longest standstill since this was asked last."""
         os.kill(self.pid, signal.SIGUSR1)
-        return int(_line(self.process, 60)) / 1e6
+        line = _line(self.process, 60)
+        if not line:
+            raise FailedError("the heap has ended: is there memory enough?")
+        return int(line) / 1e6
 
     def let_run(self) -> None:
         """Let it run on, should a tool that had to be ended have left it stopped."""

@@ -44,15 +44,15 @@ def measure(program: Path, wanted: Wanted, plan: Plan) -> list[Row]:
         target = Target(server.pid, str(program))
         off = plan.off and can_turn_off(facts)
         taken = [*looks(target, plan.commands, off), *looks_of_peers(target)]
-        reads, costs = _rounds(taken, plan.runs, server, lambda: read_once(server.pid, facts.spans))
+        reads, costs = rounds(taken, plan.runs, server, lambda: read_once(server.pid, facts.spans))
         read = median(reads)
-        rows = [Row(wanted, facts, read, *each) for each in _told(taken, costs)]
+        rows = [Row(wanted, facts, read, *each) for each in told(taken, costs)]
         core = server.dump() if plan.core else None
     if core is not None:
         target = replace(target, core=core)
         taken = [*looks(target, plan.commands, off), *looks_of_peers(target)]
-        _, costs = _rounds(taken, plan.runs)
-        rows += [Row(wanted, facts, read, *each, core=True) for each in _told(taken, costs)]
+        _, costs = rounds(taken, plan.runs)
+        rows += [Row(wanted, facts, read, *each, core=True) for each in told(taken, costs)]
         core.unlink()
     return rows
 
@@ -60,7 +60,7 @@ def measure(program: Path, wanted: Wanted, plan: Plan) -> list[Row]:
 Costs = dict[tuple[str, ...], list[Cost]]
 
 
-def _rounds(
+def rounds(
     taken: Iterable[Look],
     runs: int,
     server: Server | None = None,
@@ -73,7 +73,8 @@ def _rounds(
     commands: dict[tuple[str, ...], Look] = {}
     for look in taken:
         if look.bare:
-            commands.setdefault(tuple(look.bare), Look(f"{look.name}, bare", look.bare))
+            named = f"a bare gdb, for {look.name}"
+            commands.setdefault(tuple(look.bare), Look(named, look.bare, ours=look.ours))
         commands[tuple(look.words)] = look
     reads: list[Cost] = []
     costs: Costs = {}
@@ -101,10 +102,11 @@ def _once(look: Look, server: Server | None) -> Cost:
     return replace(cost, still=server.stood_still())
 
 
-def _told(taken: Iterable[Look], costs: Costs) -> Iterable[tuple[str, Cost | None, Cost]]:
+def told(taken: Iterable[Look], costs: Costs) -> Iterable[tuple[str, Cost | None, Cost]]:
     for look in taken:
-        known, bare = costs.get(tuple(look.words)), costs.get(tuple(look.bare))
-        yield look.name, median(known) if known else None, median(bare) if bare else Cost()
+        known, bare = costs.get(tuple(look.words)), costs.get(tuple(look.bare), [])
+        fails = not known or (look.bare and not bare)
+        yield look.name, None if fails else median(known), median(bare) if bare else Cost()
 
 
 def can_turn_off(facts: Facts) -> bool:
