@@ -112,11 +112,20 @@ def test_a_heap_that_has_no_room_is_refused_with_an_n_that_has(name):
     assert "end something else" in refusal(wanted, heaps.GDB)
 
 
-def test_what_needs_more_memory_than_there_is_is_refused_before_it_is_made():
-    done = run((sys.executable, BENCH, "M=1000000000000"))
+@pytest.mark.parametrize(
+    ("arguments", "heap"),
+    [
+        (["T=1", "M=1000000000000"], "M=1000000000000"),
+        (["T=1", "M", "--size", "1000000000000"], "M=1000000000000"),
+        (["--scale", "1000000"], "M=1100000000000"),
+        (["T=1", "--big", "1000000"], "big=1000000"),
+    ],
+)
+def test_what_needs_more_memory_than_there_is_is_refused_before_any_is_made(arguments, heap):
+    done = run((sys.executable, BENCH, *arguments))
     assert done.status == 1
-    assert re.search(r"^bench: M=1000000000000 needs .* GiB are available: ask for M=", done.err)
-    assert len(done.err.splitlines()) == 1
+    assert re.search(rf"^bench: {heap} needs .* GiB are available: ask for \w+=\d+$", done.err)
+    assert done.out.splitlines() == [table.head()]
 
 
 def test_each_command_of_heapx_is_looked_at_with_its_words_and_beside_a_bare_gdb():
