@@ -1,0 +1,1 @@
+"""What heapx costs on heaps of many kinds, compared with reading them once: scripts/bench."""
