@@ -337,7 +337,7 @@ def test_trim_now_shows_what_was_predicted_beside_what_was_measured():
     assert row["returned"] == row["measured"] == 15 * PAGE
     assert session.asked == [
         Scope(search=Search.NONE, apart=False),
-        Scope(walk=False, search=Search.NONE),
+        Scope(walk=False, search=Search.NONE, apart=False),
     ]
 
 

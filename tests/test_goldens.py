@@ -29,7 +29,7 @@ STATES = ("in-use", "tcache", "fast", "binned", "top", "overhead", "mmapped")
 WIDE = ("", "arenas", "heaps", "ledger", "top", "trim", "threads", "mmapped", "chunks --limit 40")
 JSON = ("", "arenas", "check", "threads", "trim", "why")
 # Versions, and whether a compiler was there.
-MACHINE = re.compile(r"^(heapx|walk) +\S.*\n(?: {8}.*\n)*|^ \"heapx\": .*\n", re.M)
+MACHINE = re.compile(r"^(heapx +\S+ +Python|walk +\S).*\n(?: {8}.*\n)*|^ \"heapx\": .*\n", re.M)
 
 
 class Golden(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -14,15 +14,11 @@ from ..glibc.layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
 from ..target.amounts import Amount, amount_less, sum_of
 from ..target.space import Residency, Space
 from .arenas import Arena
-from .fast import Looks
 from .folds import LinkSums
 from .holes import missing
 from .links import BrokenError, Links, Trail
-from .lists import BinHead, Chunks, Followed, Visit, fast_list, follow, regular_list, wrong_skip
-from .places import Places
+from .lists import BinHead, Chunks, Followed, Visit, follow, regular_list, wrong_skip
 from .states import NAMES, State
-
-NONE_KNOWN: Mapping[int, Looks] = {}
 
 
 @dataclass(frozen=True)
@@ -102,56 +98,6 @@ class FreeChunks(NamedTuple):
     skips: LinkSums
 
 
-def read_fast(
-    space: Space,
-    layout: Layout,
-    arena: Arena,
-    links: Links,
-    places: Places,
-    known: Mapping[int, Looks] = NONE_KNOWN,
-) -> ArenaBins:
-    """Return an arena's fastbins; of sizes that aren't `known` their lists are followed, and their
-    chunks added to `places`.
-    """
-
-    def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
-        places.add(chunk)
-
-    bins: list[Bin] = []
-    problems: list[Problem] = []
-    for each in fast_lists(space, layout, arena, links):
-        looks = known.get(each.bounds[0])
-        followed = _as_followed(each, looks) if looks else each.follow(space.residency, visit)
-        bins.append(bin_of(space, each, followed))
-        problems += followed.problems
-    return _bins_of(arena, bins, problems)
-
-
-def _as_followed(listed: FreeList, looks: Looks) -> Followed:
-    """Return what a fastbin holds by what a walk has found."""
-    size = looks.chunks * listed.bounds[0]
-    lost = looks.absent, looks.swapped, looks.shared
-    return Followed(looks.chunks, size, *lost, looks.addresses, ())
-
-
-def fast_heads(space: Space, layout: Layout, arena: Arena) -> dict[int, int]:
-    """Return where the lists of an arena's fastbins begin that hold chunks, by chunk size."""
-    heads = arena.record.array("fastbinsY", space.word) if layout.has_fastbins else ()
-    return {layout.fast_size(index): head for index, head in enumerate(heads) if head}
-
-
-def fast_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
-    """Yield an arena's fastbins that hold chunks."""
-    for size, head in fast_heads(space, layout, arena).items():
-        index = layout.fast_index(size)
-        name = f"fastbin {index}"
-        field = arena.record.address_of("fastbinsY") + index * space.word
-        trail = Trail(links, field, layout.header, layout.reveal)
-        chunks = partial(fast_list, name, layout, links, head, size)
-        limit = _limit(layout, arena)
-        yield FreeList(State.FAST, index, (size, size), name, limit, trail, chunks)
-
-
 def regular_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
     """Yield an arena's unsorted, small and large bins that hold chunks."""
     for head in regular_heads(space, layout, arena):
@@ -160,10 +106,11 @@ def regular_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> I
         within = bounds[0], bounds[1] or arena.size
         trail = Trail(links, head.pseudo + layout.header, layout.header, lambda stored, _: stored)
         chunks = partial(regular_list, name, layout, links, head, within)
-        yield FreeList(kind, head.index, bounds, name, _limit(layout, arena), trail, chunks)
+        yield FreeList(kind, head.index, bounds, name, limit_of(layout, arena), trail, chunks)
 
 
-def _limit(layout: Layout, arena: Arena) -> int:
+def limit_of(layout: Layout, arena: Arena) -> int:
+    """Return how many chunks no list of an arena has."""
     return arena.size // layout.min_size + 1
 
 
@@ -213,7 +160,7 @@ def read_regular(
         if derived is not None:
             wrong = [] if free.skips.closed else _wrong_skips(lists, links, space.word)
             if wrong is not None:
-                return _bins_of(arena, derived, wrong, None, sums)
+                return bins_of(arena, derived, wrong, None, sums)
     bins: list[Bin] = []
     problems: list[Problem] = []
     address_sum = 0
@@ -222,7 +169,7 @@ def read_regular(
         bins.append(bin_of(space, each, followed))
         address_sum += followed.address_sum
         problems += followed.problems
-    return _bins_of(arena, bins, problems, address_sum)
+    return bins_of(arena, bins, problems, address_sum)
 
 
 def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem] | None:
@@ -235,13 +182,14 @@ def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem
         return None
 
 
-def _bins_of(
+def bins_of(
     arena: Arena,
     bins: list[Bin],
     problems: list[Problem],
     address_sum: int | None = None,
     links: LinkSums | None = None,
 ) -> ArenaBins:
+    """Return the bins that hold chunks, with what is wrong in them."""
     located = tuple(replace(problem, arena=arena.index) for problem in problems)
     return ArenaBins(tuple(b for b in bins if b.chunks), address_sum, located, links)
 

@@ -76,16 +76,12 @@ ALWAYS void add(struct links *sums, u64 chunk, u64 fd, u64 bk)
     sums->chunks += chunk;
     sums->fds += fd;
     sums->bks += bk;
-    u64 edges = less(product(fd, fd), product(bk, chunk));
-    sums->twist = more(sums->twist, product(chunk, edges));
+    sums->twist = more(sums->twist, product(chunk, less(product(fd, fd), product(bk, chunk))));
 }
 
 ALWAYS void event(struct walk *w, u64 kind, u64 address, u64 size)
 {
-    struct event *e = &w->events[w->event_count++];
-    e->kind = kind;
-    e->address = address;
-    e->size = size;
+    w->events[w->event_count++] = (struct event){kind, address, size};
 }
 
 /* Return what of [start, end) is in memory.  */
@@ -128,8 +124,7 @@ ALWAYS void add_lost(const struct walk *w, u64 chunk, u64 size, u64 *absent, u64
 static struct amount unmapped(const struct walk *w, u64 start, u64 end)
 {
     struct amount found = amount(w, start, end);
-    if (w->states)
-        found.bytes = found.resident + found.swapped;
+    found.bytes = w->states ? found.resident + found.swapped : found.bytes;
     return found;
 }
 
@@ -139,9 +134,7 @@ static u64 advised(const struct walk *w, u64 *start, u64 *end)
 {
     u64 page = (u64)1 << w->page_bits;
     *start = (*start + w->header + page - 1) & -page;
-    *end &= -page;
-    if (*end < *start)
-        *end = *start;
+    *end = *start < (*end & -page) ? *end & -page : *start;
     for (u64 at = *start; w->states && at < *end; at += page)
         if (w->states[(at - w->states_at) >> w->page_bits] & LOCKED)
             return at;
@@ -190,12 +183,11 @@ ALWAYS void add_to_holes(struct walk *w, u64 start, u64 size, u64 fast, u64 cach
         w->hole_first = w->hole_start = start;
         w->before = w->returned;
     }
-    w->hole_end = start + size;
-    if (cached) {
+    if (cached)
         end_hole(w, start, 0);
-        w->hole_start = w->hole_end;
-        w->hole_cached = 1;
-    }
+    w->hole_end = start + size;
+    w->hole_start = cached ? w->hole_end : w->hole_start;
+    w->hole_cached |= cached;
     w->hole_fast |= fast;
 }
 
@@ -222,15 +214,12 @@ ALWAYS void add_to_page(struct walk *w, u64 page, u64 size)
 ALWAYS void add_to_pages(struct walk *w, u64 start, u64 end)
 {
     u64 page = start >> w->page_bits, last = (end - 1) >> w->page_bits;
-    if (page == last)
-        add_to_page(w, page, end - start);
-    else {
-        add_to_page(w, page, ((page + 1) << w->page_bits) - start);
+    add_to_page(w, page, (page == last ? end : (page + 1) << w->page_bits) - start);
+    if (page != last)
         add_to_page(w, last, end - (last << w->page_bits));
-    }
 }
 
-/* Tell whether this chunk is one of those that `list` has, upwards, and go on behind it.  */
+/* Tell whether this chunk is the next one that `list` has, and go on behind it.  */
 ALWAYS u64 is_next(const u64 **list, u64 *left, u64 chunk)
 {
     if (!*left || (**list & ~(u64)1) != chunk)
@@ -264,13 +253,13 @@ ALWAYS void add_free(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 
         w->flaws++;
         event(w, FLAW, chunk, foot);
     }
-    if (size >> 4 >= SIZES) {
-        event(w, BIG_FREE, chunk, size);
-        return;
-    }
     u64 i = size >> 4;
-    w->free[i]++;
-    add_lost(w, chunk, size, &w->absent[i], &w->swapped[i], &w->shared[i]);
+    if (i >= SIZES)
+        event(w, BIG_FREE, chunk, size);
+    else {
+        w->free[i]++;
+        add_lost(w, chunk, size, &w->absent[i], &w->swapped[i], &w->shared[i]);
+    }
 }
 
 /* Take in the last chunk, whether it counts as free at the end of a heap, and is the program's.  */
@@ -299,9 +288,9 @@ ALWAYS void add_to_tails(struct walk *w, u64 chunk, u64 size, u64 free, u64 fast
             w->any_other = w->any_last;
             w->other = w->last + w->last_size;
             w->alike = 0;
-            w->alike_size = size;
         }
         w->alike++;
+        w->alike_size = size;
         w->last = chunk;
         w->last_size = size;
         w->any_last = w->trail_cleared = 1;
@@ -321,8 +310,7 @@ ALWAYS void take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foll
     u64 cached = is_next(&w->cached, &w->cached_left, chunk), own = cached == 2;
     if (!free && !cached && !fast && size < 16 * FAST_SIZES && w->told >> (size >> 4) & 1)
         fast = looks_fast(w, chunk, size, words[FD]);
-    if (fast || free)
-        cached = 0;
+    cached = cached && !fast && !free;
     w->overlaid_chunks += fast || cached;
     w->overlaid_bytes += fast || cached ? size : 0;
     if (free)
@@ -338,18 +326,23 @@ ALWAYS void take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foll
     add_to_tails(w, chunk, size, free, fast, cached);
 }
 
-/* Return whether nothing keeps the walk from the chunk there: no room for what it may tell of.  */
+/* Tell of the chunks that a list has before this one, where none lies; return whether all were.  */
+ALWAYS u64 told_before(struct walk *w, const u64 **list, u64 *left, u64 chunk)
+{
+    for (; *left && (**list & ~(u64)1) < chunk; --*left, ++*list) {
+        if (w->event_count + MOST_EVENTS >= EVENTS)
+            return 0;
+        event(w, MISPLACED, **list & ~(u64)1, 0);
+    }
+    return 1;
+}
+
+/* Return whether there is room for what a chunk may tell of.  */
 ALWAYS u64 goes_on(struct walk *w, u64 chunk)
 {
-    const u64 **lists[] = {&w->fast, &w->cached};
-    u64 *left[] = {&w->fast_left, &w->cached_left};
-    for (int i = 0; i < 2; i++)
-        for (; *left[i] && (**lists[i] & ~(u64)1) < chunk; --*left[i], ++*lists[i]) {
-            if (w->event_count + MOST_EVENTS >= EVENTS)
-                return 0;
-            event(w, MISPLACED, **lists[i] & ~(u64)1, 0);
-        }
-    return w->event_count + MOST_EVENTS < EVENTS && w->trail_length < TRAIL;
+    return told_before(w, &w->fast, &w->fast_left, chunk) &&
+           told_before(w, &w->cached, &w->cached_left, chunk) &&
+           w->event_count + MOST_EVENTS < EVENTS && w->trail_length < TRAIL;
 }
 
 EXPORT u64 heapx_abi(void) { return 1; }
@@ -379,8 +372,8 @@ EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
 
 /* Take in the chunks of a run that was settled: up to `end`, where `following` and `foot` are size
    and prev_size.  Return where that ends: before, if events must be taken out first.  */
-EXPORT u64 heapx_run(struct walk *w, const u64 *words, u64 count, u64 chunk, u64 end, u64 following,
-                     u64 foot)
+EXPORT u64 heapx_run(struct walk *w, const u64 *words, u64 count, u64 chunk, u64 end,
+                     u64 following, u64 foot)
 {
     u64 index = 0;
     while (chunk < end && index + SIZE < count) {

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, UNSORTED
 from ..heap.arenas import Arena, Heap
-from ..heap.bins import FreeList, fast_lists, kind_of, regular_lists, unsorted_is_shorter
+from ..heap.bins import FreeList, kind_of, regular_lists, unsorted_is_shorter
+from ..heap.fastbins import fast_lists
 from ..heap.heaps import Walked
 from ..heap.links import is_linked
 from ..heap.mmapped import MmappedChunk

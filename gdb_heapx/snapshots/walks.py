@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from ..glibc.layout import Layout
 from ..heap.arenas import Arena, Heap
-from ..heap.bins import ArenaBins, fast_heads, read_fast
+from ..heap.bins import ArenaBins
 from ..heap.fast import joined, told_of, unproven
+from ..heap.fastbins import fast_heads, read_fast
 from ..heap.heaps import Walked, walk_arena
 from ..heap.holes import Holes, Trimmer
 from ..heap.outline import Outline
