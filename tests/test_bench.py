@@ -318,7 +318,7 @@ def test_a_child_s_cpu_is_ours_and_not_that_of_others(monkeypatch):
     measuring.run((sys.executable, "-c", "sum(range(10**7))"))
     assert measuring.Others._now()[2] > ours
     monkeypatch.setattr(measuring.Others, "_now", lambda _: (seconds + 2, busy + 5, ours + 2))
-    assert others.used() == 1.5
+    assert others.used() == pytest.approx(1.5)
     monkeypatch.setattr(measuring.Others, "_now", lambda _: (seconds + 2, busy + 1, ours + 2))
     assert others.used() == 0
 
