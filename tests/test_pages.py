@@ -16,6 +16,7 @@ import pytest
 from heapbuilder import PAGE, Pages
 from hypothesis import given
 from hypothesis import strategies as st
+from properties import tried
 
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.target import pages
@@ -162,6 +163,7 @@ def test_missing_counts_every_byte_by_its_page(made_up, monkeypatch, block):
     monkeypatch.setattr(PageStates, "BLOCK", block)
     monkeypatch.setattr(PageStates, "CAPACITY", 4)
 
+    @tried(100)
     @given(st.sampled_from([ENTRY, FORKED]), st.data(), edges)
     def agrees(entries, data, edge):
         wanted = data.draw(st.lists(st.sampled_from(list(entries)), min_size=20, max_size=20))

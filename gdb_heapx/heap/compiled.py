@@ -175,7 +175,7 @@ class CompiledWalk:
         """
         limit, memory, walk = self._heap.end, self._space.memory, self._functions.heapx_walk
         while address < limit:
-            end = min((address & -AT_ONCE) + AT_ONCE, limit, address + self._window)
+            end = min(limit, address + self._window)
             if self._has_swapped(address, end):
                 return address
             data = _bytes(memory.read(address, end - address))

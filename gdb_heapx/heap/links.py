@@ -8,12 +8,18 @@ from dataclasses import dataclass, replace
 from ..errors import MemoryFault, Problem, SwappedOutError
 from ..glibc.layout import BK, FD, SIZE
 from ..target.space import Space
+from .holes import missing
 
 
 class Links:
-    """Words of the target, read page by page and kept for a while, for following lists."""
+    """Words of the target, read and kept for a while, for following lists.
+
+    One page is read at a time where links scatter; ever more where one leads near the last.
+    """
 
     CAPACITY = 4096  # pages
+    NEAR = 16  # pages between two that are near each other
+    WIDEST = 64  # pages read at once
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -21,6 +27,8 @@ class Links:
         self._shift = 3 if space.word == 8 else 2
         self._count = space.page >> self._shift
         self._pages: dict[int, Sequence[int]] = {}
+        self._last = 0  # the page that was read last, and how many at once
+        self._width = 1
 
     def word(self, address: int) -> int:
         """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
@@ -48,6 +56,11 @@ class Links:
     def _load(self, address: int, page: int) -> Sequence[int]:
         if len(self._pages) >= self.CAPACITY:
             self._pages.clear()
+        distance, self._last = page - self._last, page
+        near = abs(distance) <= max(self.NEAR, self._width) * self._space.page
+        self._width = min(2 * self._width, self.WIDEST) if near else 1
+        if self._width > 1 and self._load_wide(page, down=distance < 0):
+            return self._pages[page]
         try:
             words = self._space.words(page, self._count)
         except SwappedOutError:
@@ -56,6 +69,24 @@ class Links:
             raise MemoryFault(address, self._space.word) from None
         self._pages[page] = words
         return words
+
+    def _load_wide(self, page: int, down: bool) -> bool:
+        """Read a page, and those behind or before it; not where some can't be read, or would have
+        to be brought back from swap. Return whether that was done.
+        """
+        size = self._space.page
+        start = max(page - (self._width - 1) * size, 0) if down else page
+        end = start + self._width * size
+        if missing(self._space.residency, start, end)[0]:
+            return False
+        try:
+            words = self._space.words(start, self._width * self._count)
+        except MemoryFault:
+            return False
+        for number in range(self._width):
+            first = number * self._count
+            self._pages[start + number * size] = words[first : first + self._count]
+        return True
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..heap.heaps import Walked, walk_arena
 from ..heap.holes import Holes, Trimmer
 from ..heap.outline import Outline
 from ..heap.pagepins import PagePins, sample
-from ..heap.pingroups import ENOUGH, LOOKED_AT, LOOKED_AT_ANYWAY, PinGroups, size_and_state
+from ..heap.pingroups import ANYWAY, ENOUGH, LOOKED_AT, PinGroups, size_and_state
 from ..heap.places import Overlay, Places
 from ..heap.walk import walk
 from ..target.space import Space
@@ -119,8 +119,9 @@ class Walks:
         groups.
         """
         if arena.index not in self._pins:
-            groups = PinGroups(size_and_state, ENOUGH)
-            chunks = max(LOOKED_AT // len(self._outline.arenas), LOOKED_AT_ANYWAY)
+            share = len(self._outline.arenas)
+            groups = PinGroups(size_and_state, max(ENOUGH // share, ANYWAY))
+            chunks = max(LOOKED_AT // share, ANYWAY * ANYWAY)
             for heap in self._spans(arena):
                 pins = PagePins(self._trimmer, groups, arena.top)
                 chunks = sample(self._space, self._layout, heap, self.overlay(arena), pins, chunks)
