@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import escape
-from ..locate.allocators import not_glibc
+from ..errors import HeapxError, escape
 from ..report.arrange import arrange, told_apart
 from ..report.files import write_whole
 from ..report.render import FORMATS, Context, missing_libraries
 from ..report.style import Style
-from ..snapshots.malloc import Scope
 from .command import Command, Needs, Session, find, parse
 from .preferences import NONE_PREFERRED, Preferred
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
     from ..report.model import Report, Value
+    from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
 DAMAGED = 1
@@ -79,7 +78,7 @@ def execute(
 
     with opened() as session:
         reading = _read(declared, session, options)
-        other = not_glibc(reading.allocators) if _is_foreign(reading) else None
+        other = _other(reading)
         if other and not declared.whole:
             raise other
         report = _run(declared, session, reading, options)
@@ -97,10 +96,12 @@ def execute(
 
 
 def _scope(declared: Command, options: dict[str, Any]) -> Scope:
+    from ..snapshots import malloc  # what reads heaps is imported when one is to be read
+
     walk = not options.get("no_walk", False)
     pad = options.get("pad") or 0
     wanted = declared.search, declared.stale, declared.whole, declared.apart
-    return Scope(walk, options["swap_in"], pad, *wanted)
+    return malloc.Scope(walk, options["swap_in"], pad, *wanted)
 
 
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
@@ -129,9 +130,13 @@ def _run(
     return run(reading, **own)
 
 
-def _is_foreign(reading: Snapshot | Catalogue) -> bool:
-    """Tell whether the program's malloc is another one, and glibc's serves nobody."""
-    return reading.unused and bool(reading.allocators)
+def _other(reading: Snapshot | Catalogue) -> HeapxError | None:
+    """Return who serves the program's malloc, where glibc's serves nobody."""
+    if not (reading.unused and reading.allocators):
+        return None
+    from ..locate.allocators import not_glibc
+
+    return not_glibc(reading.allocators)
 
 
 def target_facts(reading: Snapshot | Catalogue) -> dict[str, Value]:

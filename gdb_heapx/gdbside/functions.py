@@ -8,19 +8,16 @@ from collections.abc import Callable
 import gdb
 
 from ..errors import HeapxError
-from ..heap.states import Search
 from ..inventory.chunk import IN_USE, Chunk
 from ..report.notes import sentence
-from ..snapshots.malloc import Scope
-from .session import GdbSession
+from .asked import catalogue, counted
 from .values import address_of, setting
 
-COUNTED = Scope(search=Search.NONE)
 OUTSIDE = -1  # the arena of what is in none
 
 
 def _chunk(address: gdb.Value) -> Chunk | None:
-    return GdbSession().catalogue(Scope()).at(address_of(address))
+    return catalogue().at(address_of(address))
 
 
 def _arena(address: gdb.Value) -> int:
@@ -58,11 +55,11 @@ def _state(address: gdb.Value) -> str:
 
     Example: break free if $_streq($_heapx_state($rdi), "tcache")
     """
-    catalogue = GdbSession().catalogue(Scope())
-    chunk = catalogue.at(address_of(address))
+    chunks = catalogue()
+    chunk = chunks.at(address_of(address))
     if chunk is None:
         return "outside"
-    missing = catalogue.inventory_of(chunk).missing_tcaches
+    missing = chunks.inventory_of(chunk).missing_tcaches
     if chunk.state == IN_USE and missing:
         raise HeapxError("whether it is in use or in a tcache is unknown", sentence(missing))
     return chunk.state
@@ -70,7 +67,7 @@ def _state(address: gdb.Value) -> str:
 
 def _in_use() -> int:
     """Return the bytes that the program holds, in all arenas and mmapped: $_heapx_in_use()."""
-    return _known(GdbSession().take(COUNTED).in_use, "what is in use")
+    return _known(counted().in_use, "what is in use")
 
 
 def _free() -> int:
@@ -78,7 +75,7 @@ def _free() -> int:
 
     In tcaches, fastbins and bins, and in tops.
     """
-    return _known(GdbSession().take(COUNTED).free, "what is free")
+    return _known(counted().free, "what is free")
 
 
 def _known(amount: int | None, what: str) -> int:

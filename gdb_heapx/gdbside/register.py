@@ -13,7 +13,7 @@ from ..cli.execute import Terminal, execute
 from ..commands import load_commands
 from ..errors import HeapxError
 from . import functions, parameters, printers
-from .session import GdbSession
+from .asked import session
 
 if TYPE_CHECKING:
     from ..cli.command import Command
@@ -49,8 +49,8 @@ class _GdbCommand(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:
         words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
         try:
-            session = nullcontext(GdbSession())
-            answer = execute(words, lambda: session, _terminal(), gdb.write, parameters.preferred())
+            own = nullcontext(session())
+            answer = execute(words, lambda: own, _terminal(), gdb.write, parameters.preferred())
         except HeapxError as error:
             raise gdb.GdbError(str(error)) from None
         except KeyboardInterrupt:  # `q` at the pager: stop printing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from operator import attrgetter
 from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem
@@ -23,7 +24,9 @@ def are_all(found: Sequence[MmappedChunk], number: int, total: int) -> bool:
 
 
 def _mapped(chunks: Sequence[MmappedChunk]) -> int:
-    return sum(chunk.mapping for chunk in chunks)
+    ends, starts = (map(attrgetter(name), chunks) for name in ("end", "start"))
+    total: int = sum(ends) - sum(starts)
+    return total
 
 
 def without_surplus(

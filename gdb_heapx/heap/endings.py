@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import starmap
+from typing import TYPE_CHECKING
 
 from ..glibc.layout import align_up
 from ..glibc.systrim import TRIES_TRIMMING, Cut, Ending, Limits, heap_trim, systrim, top_left, unit
 from ..target.amounts import Amount, sum_of
-from .arenas import Arena, Heap
-from .heaps import Walked
-from .holes import Trimmer
 from .states import State
-from .tcaches import Caches
+
+if TYPE_CHECKING:
+    from .arenas import Arena, Heap
+    from .heaps import Walked
+    from .holes import Trimmer
+    from .tcaches import Caches
 
 Free = Callable[[int, State], bool]  # whether a chunk that isn't binned would be free
 

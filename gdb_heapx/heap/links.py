@@ -25,6 +25,7 @@ class Links:
         self._space = space
         self._offset = space.page - 1  # mask of the offset in a page
         self._shift = 3 if space.word == 8 else 2
+        self._misaligned = (1 << self._shift) - 1
         self._count = space.page >> self._shift
         self._pages: dict[int, Sequence[int]] = {}
         self._last = 0  # the page that was read last, and how many at once
@@ -37,7 +38,10 @@ class Links:
 
     def chunk(self, address: int) -> tuple[int, int, int]:
         """Return a chunk's size word, fd and bk."""
-        words, i = self._at(address)
+        offset = address & self._offset
+        words, i = self._pages.get(address - offset), offset >> self._shift
+        if words is None or offset & self._misaligned:
+            words, i = self._at(address)
         if i + BK < self._count:
             return words[i + SIZE], words[i + FD], words[i + BK]
         size, fd, bk = (self.word(address + (at << self._shift)) for at in (SIZE, FD, BK))
@@ -49,7 +53,7 @@ class Links:
         words = self._pages.get(address - offset)
         if words is None:
             words = self._load(address, address - offset)
-        if offset & (1 << self._shift) - 1:
+        if offset & self._misaligned:
             raise MemoryFault(address, self._space.word)
         return words, offset >> self._shift
 

@@ -203,14 +203,15 @@ def tcache_chunks(
     anything is wrong: then it is to be followed, which says what.
     """
     chunks: list[tuple[int, int]] = []
-    user, header, (low, high) = head, layout.header, bounds
+    user, header, (low, high), read = head, layout.header, bounds, links.chunk
+    plain = not layout.safe_linking
     with suppress(MemoryFault):
         while user and len(chunks) < count:
-            size, link, _ = links.chunk(user - header)
+            size, link, _ = read(user - header)
             size &= ~FLAGS
             if not low <= size <= high:
                 return None
             chunks.append((user - header, size))
-            user = layout.reveal(link, user)
+            user = link if plain else layout.reveal(link, user)
         return chunks if not user and len(chunks) == count else None
     return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import eq
+from itertools import compress
+from operator import attrgetter, eq, ne
 from typing import NamedTuple
 
 from ..errors import MemoryFault
@@ -61,6 +62,13 @@ def stretches(mappings: Iterable[Mapping]) -> list[Stretch]:
     return found
 
 
+def side_by_side(chunks: Sequence[MmappedChunk]) -> list[tuple[int, int]]:
+    """Return where the mappings of chunks lie, these in order, those side by side as one."""
+    starts, ends = ([*map(attrgetter(name), chunks)] for name in ("start", "end"))
+    apart = [True, *map(ne, ends, starts[1:]), True]
+    return merged(zip(compress(starts, apart), compress(ends, apart[1:])))
+
+
 def find_mmapped(
     space: Space, layout: Layout, places: Sequence[Stretch], number: int, total: int
 ) -> list[MmappedChunk]:
@@ -74,9 +82,8 @@ def find_mmapped(
     found, at = list[MmappedChunk](), 0
     places = [_whole_pages(place, space.page) for place in places]
     for place in places:
-        for chunk in _scan(space, layout, place._replace(start=max(place.start, at))):
-            found.append(chunk)
-            at = chunk.end
+        found += _scan(space, layout, place._replace(start=max(place.start, at)))
+        at = found[-1].end if found else at
     if len(found) < number and sum(chunk.mapping for chunk in found) < total:
         rest = [s for place in places for s in gaps(place, found)]
         found += [chunk for place in rest for chunk in _scan_deep(space, layout, place)]
@@ -114,6 +121,7 @@ def _scan(space: Space, layout: Layout, place: Stretch) -> Iterator[MmappedChunk
     """
     page, lead = space.page, layout.first_chunk(place.start) - place.start
     first, step = lead // space.word, space.page // space.word
+    own, keep = layout.mmap_header, ~HUGE if layout.mmap_header else ~0  # as chunk_of
     address = next_touched(space.residency, page, place.start, place.end)
     at_once = page
     while address < place.end:
@@ -121,17 +129,18 @@ def _scan(space: Space, layout: Layout, place: Stretch) -> Iterator[MmappedChunk
         prev_sizes, sizes = words[first::step], words[first + 1 :: step]
         index = large = 0
         while index < len(sizes):
-            chunk = None
-            if sizes[index] & FLAGS == IS_MMAPPED:
-                begin = address + index * page
-                chunk = chunk_of(space, layout, begin + lead, prev_sizes[index], sizes[index])
-                if chunk and (chunk.start != begin or chunk.end > place.limit):
-                    chunk = None
-            pages = chunk.mapping // page if chunk else 1
-            large = pages if chunk else large
-            index += pages
-            if chunk:
-                yield chunk
+            size = sizes[index]
+            if size & FLAGS != IS_MMAPPED or size <= FLAGS or prev_sizes[index] & keep != lead:
+                index += 1
+                continue
+            begin = address + index * page
+            end = begin + lead + size - IS_MMAPPED + own
+            if end % page or end > place.limit:
+                index += 1
+                continue
+            large = (end - begin) // page
+            index += large
+            yield MmappedChunk(begin + lead, size - IS_MMAPPED, begin, end)
         address += index * page
         at_once = page if large >= MANY_PAGES else min(4 * at_once, AT_ONCE)
         if at_once > page:  # what nobody has touched has no header

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from heapq import heappush, heapreplace
+from typing import TYPE_CHECKING
 
 from ..target.amounts import Amount
 from ..target.pages import IN_RAM, SHARED, SWAPPED
 from .lives import Live
-from .pagepins import Held, PagePin
+
+if TYPE_CHECKING:
+    from .pagepins import Held, PagePin
 
 Key = Callable[[Live], Hashable]  # of the group that a chunk is in
 LISTED = 1000  # pins of an arena that are kept one by one

@@ -141,15 +141,16 @@ def _heap_pins(endings: Endings, before: Amount) -> Iterator[Pin]:
     gone = endings.starts(is_fast)
     for number in range(len(endings.parts) - 1, 0, -1):
         part = endings.parts[number]
-        if part is not endings.parts[-1]:
-            before = endings.by_free(gone)
-        gone[number] = part.heap.first
+        start, gone[number] = gone[number], part.heap.first
         counts = part.tally.counts
         kept = part.heap.end - part.heap.first - counts.used_bytes
         if not counts.used_chunks or counts.used_bytes > kept:
             continue
         if endings.cut(gone).heaps == len(endings.parts) - number:
-            yield _heap_pin(endings, part, endings.by_free(gone) - before)
+            held = endings.by_free(gone)
+            if part is not endings.parts[-1]:
+                before = endings.by_free([*gone[:number], start, *gone[number + 1 :]])
+            yield _heap_pin(endings, part, held - before)
 
 
 def _heap_pin(endings: Endings, part: Walked, held: Amount) -> Pin:

@@ -296,11 +296,12 @@ def _visited(
 ) -> Amount:
     """Visit each of these chunks; return what they are together."""
     total = absent = swapped = shared = 0
+    gone = out = common = 0
     for chunk, size in chunks:
-        missing = residency.missing(chunk, chunk + size) if residency else (0, 0, 0)
-        visit(chunk, size, *missing)
-        total, absent = total + size, absent + missing[0]
-        swapped, shared = swapped + missing[1], shared + missing[2]
+        if residency:
+            gone, out, common = residency.missing(chunk, chunk + size)
+        visit(chunk, size, gone, out, common)
+        total, absent, swapped, shared = total + size, absent + gone, swapped + out, shared + common
     return amount_less(residency, total, absent, swapped, shared)
 
 

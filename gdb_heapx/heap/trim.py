@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..glibc.layout import Layout, align_up
 from ..glibc.systrim import taken_off
 from ..target.amounts import Amount
-from .holes import Holes, Trimmer
 from .states import State
+
+if TYPE_CHECKING:
+    from .holes import Holes, Trimmer
 
 
 class Trim(NamedTuple):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..target.amounts import Amount
 from .endings import Endings, Free, is_fast
-from .holes import Holes
 from .pins import Group, Pin, find_pins, last_alike, last_below_top
 from .states import State
+
+if TYPE_CHECKING:
+    from ..target.amounts import Amount
+    from .holes import Holes
 
 
 class Returned(NamedTuple):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..heap.arenas import Heap
 from ..heap.states import NAMES, STATES
+
+if TYPE_CHECKING:
+    from ..heap.arenas import Heap
 
 # A chunk's state as users type and read it: with where it lies, or that nothing is known of it.
 IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD = (NAMES[state] for state in STATES)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
 from ..heap.holes import missing
-from .catalogue import Catalogue
 from .words import string_in
+
+if TYPE_CHECKING:
+    from .catalogue import Catalogue
 
 
 def looks(catalogue: Catalogue, address: int) -> str | None:

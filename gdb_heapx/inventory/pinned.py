@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..heap.arenas import Arena
 from ..heap.fast import is_fast
-from ..heap.lives import Live
-from ..heap.pagepins import PagePin
 from ..heap.pingroups import Key, PageSum, PinGroups, size_and_state
 from ..heap.pins import Pin, PinKind
 from ..heap.states import State
-from ..snapshots.figures import ArenaFigures
 from ..target.amounts import Amount, sum_of
-from .catalogue import Catalogue
-from .libc import Inventory
 from .looks import looks
+
+if TYPE_CHECKING:
+    from ..heap.arenas import Arena
+    from ..heap.lives import Live
+    from ..heap.pagepins import PagePin
+    from ..snapshots.figures import ArenaFigures
+    from .catalogue import Catalogue
+    from .libc import Inventory
 
 VARIOUS = "various"
 

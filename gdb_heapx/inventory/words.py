@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..glibc.layout import BK_NEXTSIZE, FD
 from ..heap.holes import missing
 from ..report.model import size_text
-from ..target.mappings import Mapping
-from .catalogue import Catalogue
 from .chunk import FAST, LISTED, TCACHE, Chunk
-from .libc import Inventory
+
+if TYPE_CHECKING:
+    from ..target.mappings import Mapping
+    from .catalogue import Catalogue
+    from .libc import Inventory
 
 SHORTEST = 4  # characters of what counts as a string
 LONGEST = 48  # characters of one that a pointer leads to

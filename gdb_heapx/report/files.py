@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -26,6 +25,8 @@ def write_whole(path: str, pieces: Iterable[str]) -> None:
             with open(path, "w", encoding="utf-8") as device:
                 device.writelines(pieces)
             return
+        import tempfile  # takes a while, and is needed only here
+
         directory = os.path.dirname(os.path.abspath(path))
         with held_back():  # a signal here would leave the file behind
             descriptor, temporary = tempfile.mkstemp(dir=directory)

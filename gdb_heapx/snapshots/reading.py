@@ -129,7 +129,7 @@ class MallocReading:
         found = without_surplus(found, number, total)
         single = [Stretch(part.start, part.end, part.end) for part in self._anonymous]
         damaged = find_damaged(space, layout, [*places, *single], found, number, total)
-        found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))))
+        found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))) if damaged else found)
         certain = are_all(found, number, total)
         return Mmapped(found, certain, [problem for _, problem in damaged])
 

@@ -11,12 +11,12 @@ from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
 from ..heap.arenas import RING_BROKEN
 from ..heap.left import LeftThread
 from ..heap.library import Walker, library
+from ..heap.mmapped import side_by_side
 from ..heap.states import HELD_FREE, Search
 from ..locate.nptl import Stack
 from ..locate.release import NOTHING_GIVEN, Given
 from ..target.facts import Facts
 from ..target.images import programs_among
-from ..target.mappings import merged
 from ..target.target import Target
 from .breaks import beside_heaps, sbrk_callers
 from .figures import ArenaFigures
@@ -201,7 +201,7 @@ def _spans(malloc: Malloc) -> Iterator[Span]:
             if end < reserved:
                 yield Span(end, reserved, Owner.RESERVED, *whose)
     if malloc.mmapped_certain:
-        for start, end in merged((chunk.start, chunk.end) for chunk in malloc.mmapped):
+        for start, end in side_by_side(malloc.mmapped):
             yield Span(start, end, Owner.MMAPPED, None, malloc.libc)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import groupby
@@ -13,6 +14,8 @@ from .elf import Elf
 from .headers import open_regular
 from .mappings import DELETED, Mapping, MappingIndex, Memory, check_range
 from .pages import IN_RAM, SWAPPED, UNTOUCHED, PageStates
+
+_TOUCHED = re.compile(b"[^%c]+" % UNTOUCHED)  # pages in a row
 
 
 class ProcessMemory:
@@ -70,6 +73,8 @@ class QuietMemory:
             self._count_swapped(address // page, states)
         if UNTOUCHED not in states:
             return self._memory.read(address, size)
+        if self._mapping_at(address).end >= address + size and self._mapping_at(address).anonymous:
+            return self._read_touched(address, size, states)
         data = bytearray(size)
         page_start, end = address - address % page, address + size
         for untouched, run in groupby(states, UNTOUCHED.__eq__):
@@ -78,6 +83,16 @@ class QuietMemory:
             stop = min(page_start, end)
             read = self._read_untouched if untouched else self._memory.read
             data[start - address : stop - address] = read(start, stop - start)
+        return memoryview(data)
+
+    def _read_touched(self, address: int, size: int, states: bytes) -> memoryview:
+        """Return what anonymous memory holds: zeros where nobody has touched it."""
+        data, page = bytearray(size), self._pages.page
+        first, end = address - address % page, address + size
+        for run in _TOUCHED.finditer(states):
+            start = max(first + run.start() * page, address)
+            stop = min(first + run.end() * page, end)
+            data[start - address : stop - address] = self._memory.read(start, stop - start)
         return memoryview(data)
 
     def _check_mapped(self, address: int, size: int) -> None:

@@ -42,13 +42,14 @@ def mmap_threshold_low(case: Case) -> Iterator[Finding]:
             continue
         by = set_by(malloc, "mmap_threshold", case.environment)
         page, word = case.snapshot.target.page, malloc.layout.word
-        mappings = (chunk.mapping for chunk in malloc.mmapped)
-        sizes = Counter(size for size in mappings if size - page < DEFAULT_MMAP_THRESHOLD)
+        every = Counter(chunk.mapping for chunk in malloc.mmapped)
+        sizes = {s: number for s, number in every.items() if s - page < DEFAULT_MMAP_THRESHOLD}
+        total = sum(size * number for size, number in sizes.items())
         # Its chunk would be no smaller than the threshold, and reaches into the last page.
         waste = {size: min(page + word, max(size - threshold, 0)) for size in sizes}
         yield Finding(
             "mmap_threshold_low",
-            min(sum(sizes.elements()), case.amount(Owner.MMAPPED)),
+            min(total, case.amount(Owner.MMAPPED)),
             f"mmap_threshold is {size_text(threshold)}, {by}: "
             f"{counted(sum(sizes.values()), 'small block')} have mappings of their own, in whole "
             "pages.",
@@ -57,7 +58,7 @@ def mmap_threshold_low(case: Case) -> Iterator[Finding]:
             "The price is that free() doesn't unmap them: what lies below a chunk in use stays.",
             Worth(sum(waste[size] * number for size, number in sizes.items())),
             in_force=True,
-            about={(Part.ROUNDING, 0): sum(sizes.elements())},
+            about={(Part.ROUNDING, 0): total},
         )
 
 
