@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import MemoryFault, Problem, SwappedOutError
+from ..errors import MemoryFault, Problem, UnreadError
 from ..glibc.layout import BK, FD, SIZE
 from ..target.space import Space
 
@@ -17,6 +17,7 @@ class Links:
 
     def __init__(self, space: Space) -> None:
         self._space = space
+        self._pace = space.pace
         self._offset = space.page - 1  # mask of the offset in a page
         self._shift = 3 if space.word == 8 else 2
         self._count = space.page >> self._shift
@@ -39,7 +40,7 @@ class Links:
         """Return the words of the page that holds `address`, and the word's index there."""
         offset = address & self._offset
         words = self._pages.get(address - offset)
-        if words is None:
+        if words is None or self._pace.stopped:
             words = self._load(address, address - offset)
         if offset & (1 << self._shift) - 1:
             raise MemoryFault(address, self._space.word)
@@ -50,7 +51,7 @@ class Links:
             self._pages.clear()
         try:
             words = self._space.words(page, self._count)
-        except SwappedOutError:
+        except UnreadError:
             raise
         except MemoryFault:
             raise MemoryFault(address, self._space.word) from None

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from ..errors import MemoryFault, SwappedOutError
+from ..errors import MemoryFault, StoppedError, UnreadError
 from ..glibc.layout import Struct
 from .facts import ByteOrder, Facts
 from .mappings import Mapping, Memory
+from .pace import Pace
 
 
 class Residency(Protocol):
@@ -35,12 +36,13 @@ class Space:
 
     `residency` is None where it isn't known; where it is, pages that nobody has touched aren't
     read. Whatever is read, `memory` brings back from swap only as much as is allowed, and raises
-    SwappedOutError beyond that.
+    SwappedOutError beyond that. What reads long asks `pace` whether to go on.
     """
 
     facts: Facts
     memory: Memory
     residency: Residency | None = None
+    pace: Pace = field(default_factory=Pace)
 
     @cached_property
     def word(self) -> int:
@@ -97,12 +99,12 @@ class Space:
         return self.read_int(address, self.word)
 
     def try_word(self, address: int) -> int | None:
-        """Return the word at `address`, None where nothing can be read; SwappedOutError where that
+        """Return the word at `address`, None where nothing can be read; UnreadError where that
         can't be told.
         """
         try:
             return self.read_word(address)
-        except SwappedOutError:
+        except UnreadError:
             raise
         except MemoryFault:
             return None
@@ -124,9 +126,11 @@ class Space:
         return Record(self, struct, address, bytes(self.memory.read(address, struct.size)))
 
     def readable(self, address: int, size: int = 1) -> bool:
-        """Tell whether memory can be read there."""
+        """Tell whether memory can be read there; StoppedError where no more is read."""
         try:
             self.memory.read(address, size)
+        except StoppedError:
+            raise
         except MemoryFault:
             return False
         return True
