@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from ..errors import UnreadError
 from ..heap.arenas import BAD_SYSTEM, Heap
 from ..heap.census import Census, census_of, power_in
 from ..heap.endings import ending_of, free_from, is_fast
@@ -55,6 +56,8 @@ def figures_of(
         whatif=whatif,
         foreign=sum_of(amount_of(reading.residency, *gap) for gap in reading.gaps()),
         stale=stale,
+        unread=reading.unread,
+        reached=reading.reached,
         pages=_pages(reading),
     )
 
@@ -111,7 +114,10 @@ def last_sizes(reading: ArenaReading, space: Space) -> Mapping[int, int] | None:
     if reading.walked is None or reading.residency is None or not reading.whole:
         return None
     chunks = [chunk for part in reading.walked for chunk in part.tally.large.chunks]
-    return sizes_before(space, reading.residency, reading.layout, chunks)
+    try:
+        return sizes_before(space, reading.residency, reading.layout, chunks)
+    except UnreadError:
+        return None
 
 
 def _last_in_use(reading: ArenaReading) -> int | None:
