@@ -103,6 +103,13 @@ PREFERENCES = (
         lambda: (OWN, *styles()),
     ),
     Preference(
+        "progress",
+        "choice",
+        "whether long work shows itself",
+        "auto: on a terminal, after half a second, in a line that goes when it is done.",
+        lambda: (AUTOMATIC, "off"),
+    ),
+    Preference(
         "limit",
         "count",
         "how many rows of a table text shows",
@@ -145,6 +152,7 @@ class Preferred:
     units: str | None = None
     table_format: str | None = None
     style: str | None = None
+    progress: str | None = None
     limit: int | None = None
     swap_in: int | None = None
 

@@ -10,6 +10,7 @@ from ..locate.release import Given
 from ..snapshots.opened import Opened, open_target
 from ..target.procfs import status_of
 from .inferior import core_path, current_target, is_native
+from .pacing import PACE
 
 # Whatever may make a reading stale: it ran, memory was written, files came or went.
 EVENTS = (
@@ -38,7 +39,7 @@ def opened(swap_in: int | None, given: Given) -> Opened:
     if _kept and _kept[0].key == key:
         return _kept[0].opened
     forget()
-    found = open_target(current_target(swap_in), given)
+    found = open_target(current_target(swap_in, PACE), given)
     # In the condition of a breakpoint gdb calls threads running, and tells of no event in between.
     if inferior.threads() and not any(thread.is_running() for thread in inferior.threads()):
         _kept.append(_Kept(key, found))
