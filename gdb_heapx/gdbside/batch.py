@@ -30,8 +30,8 @@ from .strings import nameable, said
 
 LIBRARIES = re.compile(r"/(libc|libpthread|ld|libc_malloc_debug)[-.0-9][^/]*$")
 MORE_TIME = "Give it more seconds, or none."
-SPARE = 0.1  # seconds of --max-pause for what follows the reading,
-LETS_GO = 0.03  # and of those for the detach
+SPARE = 5, 0.1, 0.5  # what follows the reading gets that part of --max-pause, so many seconds,
+LETS_GO = 0.03  # and of those so many are for the detach
 PIECE = 1 << 16  # characters of text that are sent at once
 
 
@@ -102,15 +102,21 @@ def serve(descriptor: int) -> None:
         talk.watch()
         with let_through():
             result = _answer(request, talk)
-    except EndedError as ended:
-        result = {"ended": ended.number}
-        if ended.number == signal.SIGALRM:
-            late = HeapxError("--max-pause was over before all was read", MORE_TIME)
-            result = {"status": late.status, "error": f"heapx: {late}", "whole": False}
-    except KeyboardInterrupt:  # gdb's own, of a SIGINT
-        result = {"ended": signal.SIGINT}
+    except KeyboardInterrupt as ended:  # of gdb's own, too, which it makes of ours
+        result = {"ended": ended.number if isinstance(ended, EndedError) else signal.SIGINT}
+        if _too_late:
+            error = HeapxError("--max-pause was over before there was an answer", MORE_TIME)
+            result = {"status": error.status, "error": f"heapx: {error}", "whole": False}
     with suppress(EndedError):
         talk.say(result=result)
+
+
+_too_late: list[int] = []  # the signal by which the clock has ended what took too long
+
+
+def _end_late(number: int, frame: FrameType | None) -> None:
+    _too_late.append(number)
+    end(number, frame)
 
 
 def _ctrl_c(number: int, frame: FrameType | None) -> None:
@@ -177,7 +183,8 @@ def _opened(
 
 def _for_reading(seconds: float | None) -> float | None:
     """Return for how many of these seconds memory may be read; the rest is for what follows."""
-    return None if seconds is None else max(seconds - SPARE, seconds / 2)
+    part, least, most = SPARE
+    return None if seconds is None else seconds - min(max(seconds / part, least), most, seconds / 2)
 
 
 def _shown(request: dict[str, Any], talk: _Talk) -> Callable[[str], object]:
@@ -235,7 +242,7 @@ def _no_longer(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    signal.signal(signal.SIGALRM, end)
+    signal.signal(signal.SIGALRM, _end_late)
     signal.setitimer(signal.ITIMER_REAL, max(seconds - LETS_GO, seconds / 2))
     try:
         yield

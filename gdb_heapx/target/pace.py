@@ -14,7 +14,7 @@ from .mappings import Memory
 
 LOOK = 0.01  # seconds between two looks at the clock and for Ctrl-C
 PATIENCE = 0.5  # seconds after which long work shows itself
-REDRAWN = 0.1  # seconds between two lines about it
+REDRAWN = 0.2  # seconds between two lines about it
 MIB = 1 << 20
 
 
