@@ -15,9 +15,10 @@ UNREAD = "unread"  # where reading was stopped: all of these are told as one (ta
 NOT_REACHED = "not_reached"  # arenas, or heaps of one, when reading was stopped
 INTERRUPTED, TIME_IS_UP = "interrupted", "time_is_up"
 STOPPED = (INTERRUPTED, TIME_IS_UP)
+NOT_READ = (UNREAD, NOT_REACHED, *STOPPED)
 NO_DAMAGE = (
     *(SWAPPED_OUT, LOST_IN_SWAP, LAYOUT_DIFFERS, ABORTED, CORE_CUT),
-    *(UNREAD, NOT_REACHED, *STOPPED),
+    *NOT_READ,
 )
 
 
