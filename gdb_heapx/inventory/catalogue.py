@@ -129,12 +129,12 @@ class Catalogue:
                 with suppress(StoppedError):
                     chunk = place.chunk(seen)
                 if not goes_on():  # which list a chunk is in isn't sure any more
-                    return self._tell()
+                    return self.tell()
                 self._pace.listed(seen.size)
                 yield chunk
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """Note that reading was stopped, if it was."""
         if self.stopped is not None and self.stopped not in self.problems:
             self.problems.append(self.stopped)

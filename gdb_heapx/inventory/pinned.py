@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from ..errors import StoppedError
 from ..heap.arenas import Arena
 from ..heap.lives import Live
 from ..heap.pagepins import PagePin
@@ -59,13 +60,24 @@ class ArenaPins:
         return next(a for a in self.inventory.arenas if a.address == self.figures.address)
 
     def _pages(self, key: Key) -> PinGroups:
-        groups = PinGroups(key)
+        """Return what keeps pages, in a walk over the arena; StoppedError if that is stopped."""
+        groups, space = PinGroups(key), self.inventory.reading.space
+        space.pace.begin("looking for pins", sum(heap.size for heap in self._arena.heaps))
         self.inventory.reading.add_page_pins(self._arena, groups)
+        space.pace.check(self._arena.address)
         return groups
 
     def _amount(self, total: PageSum) -> Amount:
         space = self.inventory.reading.space
         return total.amount(space.page, space.residency is not None)
+
+    def read(self, group: str | None) -> bool:
+        """Read what keeps pages, by its groups; False where reading is stopped before the end."""
+        try:
+            needed = (self.by_size, self.by_looks) if group == "looks" else (self.by_size,)
+            return bool(needed)
+        except StoppedError:
+            return False
 
     @cached_property
     def by_size(self) -> PinGroups:
