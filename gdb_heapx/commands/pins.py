@@ -140,6 +140,8 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
     if group != "none":
         by = BY[group or "size"]
         groups = sorted((row for each in found for row in by(each)), key=_first_most)
+        if group == "looks" and catalogue.stopped:  # what some look like was not read
+            groups = []
         schema = _told_of(_shown(snapshot, GROUPS), groups)
         tables.append(schema.of(groups if group else groups[:SHOWN]))
         if groups and (not rows or groups[0].held.in_ram > rows[0].pin.held.in_ram):

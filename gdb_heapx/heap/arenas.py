@@ -100,6 +100,7 @@ def read_arenas(space: Space, libc: Libc) -> tuple[list[Arena], list[Problem]]:
         if address in seen:
             return arenas, [_ring_problem(index, address, "runs in a circle past the main one")]
         seen.add(address)
+        following = f"arena {index} and what follows it"
         try:
             record = space.read_struct(libc.layout.state, address)
             if arenas and not _plausible(space, libc, record):
@@ -107,9 +108,12 @@ def read_arenas(space: Space, libc: Libc) -> tuple[list[Arena], list[Problem]]:
                 return arenas, [_ring_problem(index, address, no_arena)]
             arena = _read_arena(space, libc, extents, index, record)
         except UnreadError as fault:
-            return arenas, [fault.lost(f"arena {index} and what follows it")]
+            return arenas, [fault.lost(following)]
         except MemoryFault:
             return arenas, [_ring_problem(index, address, "leads to unreadable memory")]
+        unread = next((p for p in arena.problems if p.code == NOT_REACHED), None)
+        if unread is not None:
+            return arenas, [replace(unread, statement=f"{following} was not reached")]
         arenas.append(replace(arena, mapped=extents.total))
         address = record["next"]
         if address == libc.main_arena:

@@ -252,6 +252,8 @@ class Catalogue:
         arena = next((each for each in inventory.arenas if each.index == chunk.arena), None)
         listed = inventory.list_of(chunk, arena)
         found = inventory.follow(listed, arena).addresses if listed else array("Q")
+        if self.stopped is not None:
+            raise CutShortError(self.stopped)
         if chunk.address not in found:
             return None
         at = found.index(chunk.address)
@@ -280,6 +282,7 @@ class Catalogue:
                         of_bin = owner.index, NAMES[each.kind], each.index
                         for place, found in enumerate(zip(*inventory.follow(each, owner)), 1):
                             yield ListedChunk(*of_bin, place, *found, inventory.path)
+        self.tell()
 
     def memory(self, chunk: Chunk) -> tuple[int, int]:
         """Return where the memory of a chunk begins and ends: what malloc returned, and as much as

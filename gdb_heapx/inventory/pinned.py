@@ -146,7 +146,7 @@ class ArenaPins:
     def _looks_of(self, chunks: Iterable[int], state: State) -> str | None:
         """Return what these chunks look like, if they are in use."""
         found = {looks(self.catalogue, chunk) for chunk in chunks if state is State.IN_USE}
-        if not found:
+        if not found or self.inventory.reading.space.pace.stopped:  # or it couldn't be read
             return None
         return found.pop() if len(found) == 1 else VARIOUS
 

@@ -122,7 +122,8 @@ def last_sizes(reading: ArenaReading, space: Space) -> Mapping[int, int] | None:
 
 def _last_in_use(reading: ArenaReading) -> int | None:
     """Return the last chunk of the program's below top, in top's own heap."""
-    holders = [p for p in reading.walked or () if reading.arena.top in p.heap]
+    walked = () if reading.unread else reading.walked or ()
+    holders = [part for part in walked if reading.arena.top in part.heap]
     return holders[0].tally.tails.last if holders else None
 
 
