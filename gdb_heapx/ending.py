@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)
+HELD_BACK = (*ENDING, signal.SIGALRM)  # the clock's, by which a process stands still no longer
 
 
 class EndedError(KeyboardInterrupt):
@@ -28,21 +29,21 @@ class EndedError(KeyboardInterrupt):
         return f"ended by {signal.Signals(self.number).name}"
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # the first one is enough
+def end(number: int, _frame: FrameType | None) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)  # the first one is enough
     raise EndedError(number)
 
 
 def end_by_exception() -> None:
     """From now on such a signal raises EndedError where Python code runs."""
     for number in ENDING:
-        signal.signal(number, _end)
+        signal.signal(number, end)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
     """In here none of them has an effect: it waits until this ends."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         yield
     finally:
@@ -53,7 +54,7 @@ def held_back() -> Iterator[None]:
 def let_through() -> Iterator[None]:
     """In here they have their effect, also where they are held back around it."""
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)

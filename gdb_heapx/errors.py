@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Codes of problems that are no damage.
 SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED = "swapped_out", "layout_differs", "aborted"
 LOST_IN_SWAP = "lost_in_swap"  # arenas, or heaps of one
 CORE_CUT = "core_cut"
-NO_DAMAGE = (SWAPPED_OUT, LOST_IN_SWAP, LAYOUT_DIFFERS, ABORTED, CORE_CUT)
+UNREAD = "unread"  # where reading was stopped: all of these are told as one (target/pace.py)
+NOT_REACHED = "not_reached"  # arenas, or heaps of one, when reading was stopped
+INTERRUPTED, TIME_IS_UP = "interrupted", "time_is_up"
+STOPPED = (INTERRUPTED, TIME_IS_UP)
+NOT_READ = (UNREAD, NOT_REACHED, *STOPPED)
+NO_DAMAGE = (
+    *(SWAPPED_OUT, LOST_IN_SWAP, LAYOUT_DIFFERS, ABORTED, CORE_CUT),
+    *NOT_READ,
+)
 
 
 def valid(text: str) -> str:
@@ -48,6 +57,15 @@ class HeapxError(Exception):
         return "\n".join(map(escape, lines.split("\n")))
 
 
+class CutShortError(HeapxError):
+    """Reading was stopped before there was anything to tell."""
+
+    def __init__(self, problem: Problem) -> None:
+        more = ("--max-pause SECONDS: give it more.",) if problem.code == TIME_IS_UP else ()
+        super().__init__(problem.statement, *more)
+        self.interrupted = problem.code == INTERRUPTED
+
+
 class UsageError(HeapxError):
     """The command line is wrong."""
 
@@ -62,13 +80,47 @@ class MemoryFault(HeapxError):  # noqa: N818
         self.address = address
 
 
-class SwappedOutError(MemoryFault):
+class UnreadError(MemoryFault, ABC):
+    """Memory that may be sound, but isn't read; what it holds is unknown. `why` ends a sentence."""
+
+    why: str
+
+    @abstractmethod
+    def problem(self, what: str) -> Problem:
+        """Return the problem that reading `what` ends there; it is no damage."""
+
+    @abstractmethod
+    def lost(self, what: str, arena: int | None = None) -> Problem:
+        """Return the problem that arenas, or the heaps of one, lie behind that."""
+
+
+class SwappedOutError(UnreadError):
     """Memory that is swapped out, where bringing more of it back isn't allowed."""
+
+    why = "is in swap"
 
     def __init__(self, address: int) -> None:
         super().__init__(address)
         self.statement = f"memory that is needed, at {address:#x}, is swapped out"
         self.remedies = ("--swap-in BYTES allows to bring so much of it back.",)
+
+    def problem(self, what: str) -> Problem:
+        return swapped_out(what, self.address)
+
+    def lost(self, what: str, arena: int | None = None) -> Problem:
+        return replace(self.problem(what), code=LOST_IN_SWAP, arena=arena)
+
+
+class StoppedError(UnreadError):
+    """Memory that would have been read, had reading not been stopped."""
+
+    why = "was not read, because reading was stopped"
+
+    def problem(self, what: str) -> Problem:
+        return Problem(UNREAD, f"{what} was not read from {self.address:#x} on", self.address)
+
+    def lost(self, what: str, arena: int | None = None) -> Problem:
+        return Problem(NOT_REACHED, f"{what} was not reached", self.address, arena)
 
 
 @dataclass(frozen=True)

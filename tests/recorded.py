@@ -313,5 +313,5 @@ class Replay:
         raise HeapxError("there is no process to change")
 
     @contextmanager
-    def opened(self) -> Iterator[Replay]:
+    def opened(self, seconds: float | None = None) -> Iterator[Replay]:
         yield self

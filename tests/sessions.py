@@ -52,7 +52,7 @@ class Taken:
         raise HeapxError("there is no process to change")
 
     @contextmanager
-    def opened(self) -> Iterator[Taken]:
+    def opened(self, seconds: float | None = None) -> Iterator[Taken]:
         yield self
 
 

@@ -51,7 +51,7 @@ def rows(line):
 def refused(line):
     """Return the one error of a line that is refused before the target is read."""
 
-    def never():
+    def never(seconds):
         raise AssertionError("the target was read")
 
     with pytest.raises(UsageError) as caught:

@@ -111,7 +111,8 @@ def left_alone(arenas, gdb, directory):
 
 
 def ended_by(number, code, out, err):
-    """Check that heapx was ended by a signal, or had nothing left to do when that came.
+    """Check that heapx was ended by a signal, or had nothing left to do when that came; a Ctrl-C
+    ends it with what was read.
 
     A signal that comes before heapx's own code runs ends it as it ends any program; SIGPIPE is lost
     while Python starts, which ignores it.
@@ -119,6 +120,9 @@ def ended_by(number, code, out, err):
     if code == 0:
         assert out.startswith("arenas, sizes in ")
         assert err == ""
+    elif number == signal.SIGINT and out:
+        assert out.startswith("problem: stopped by Ctrl-C ")
+        assert (code, err) == (130, SAID[number])
     else:
         assert (code, out, err) in ((128 + number, "", SAID[number]), (-number, "", ""))
 

@@ -30,7 +30,7 @@ def text(line, **values):
 
 
 def test_they_are_those_of_the_issue():
-    wanted = "color units table-format style limit swap-in compiled main-arena mp release"
+    wanted = "color units table-format style progress limit swap-in compiled main-arena mp release"
     assert list(by_name()) == wanted.split()
 
 

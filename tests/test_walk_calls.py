@@ -100,11 +100,11 @@ def record(tmp_path_factory):
     library = Library(code, "here", Path("walk.so"))
 
     def calls(name: str | None) -> list[tuple[Calls, Made]]:
-        recorder = Recorder(compiled._declared(code))
+        recorder = Recorder(compiled.declared(code))
         target = usual().target() if name is None else target_of(load(name))
         with (
             mock.patch.object(walk, "library", return_value=library),
-            mock.patch.object(compiled, "_declared", return_value=recorder),
+            mock.patch.object(compiled, "declared", return_value=recorder),
         ):
             take(target)
         assert recorder.kept

@@ -13,8 +13,8 @@ from ..report.render import FORMATS
 
 # pid and setting are for the shell command only.
 KINDS = (
-    *("flag", "text", "count", "bytes", "choice", "arena", "address", "column", "columns", "file"),
-    *("pid", "setting"),
+    *("flag", "text", "count", "bytes", "seconds", "choice", "arena", "address", "column"),
+    *("columns", "file", "pid", "setting"),
 )
 
 
@@ -78,6 +78,7 @@ OUTPUT_ARGS = (
     Arg("--bytes", "show sizes in bytes, exactly"),
     Arg("--columns", "show these columns: NAME,NAME,…", "columns"),
     Arg("--swap-in", "bring this much back from swap at most, such as 100M", "bytes"),
+    Arg("--max-pause", "let the process stand still no longer, such as 0.3", "seconds"),
 )
 
 
@@ -103,6 +104,12 @@ def _bytes(text: str) -> int:
     return size
 
 
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not float(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds, such as 0.3")
+    return float(text)
+
+
 def _arena(text: str) -> int:
     try:
         return int(text, 0)
@@ -112,7 +119,12 @@ def _arena(text: str) -> int:
 
 
 # What makes a value of a word, by kind; ArgumentTypeError if it can't be one.
-VALUES: dict[str, Callable[[str], Any]] = {"count": _count, "bytes": _bytes, "arena": _arena}
+VALUES: dict[str, Callable[[str], Any]] = {
+    "count": _count,
+    "bytes": _bytes,
+    "seconds": _seconds,
+    "arena": _arena,
+}
 
 
 def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[str, Any]:

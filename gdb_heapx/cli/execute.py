@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import HeapxError, escape
-from ..report.arrange import arrange, told_apart
+from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, HeapxError, Problem, escape
+from ..report.arrange import arrange, told_apart, without_totals
 from ..report.files import write_whole
 from ..report.render import FORMATS, Context, missing_libraries
 from ..report.style import Style
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..snapshots.take import Snapshot
 
 DAMAGED = 1
+ENDED = 130  # as of a program that SIGINT ends
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,15 @@ class Answer:
 
 def execute(
     words: Sequence[str],
-    opened: Callable[[], AbstractContextManager[Session]],
+    opened: Callable[[float | None], AbstractContextManager[Session]],
     terminal: Terminal,
     write: Callable[[str], object],
     preferred: Preferred = NONE_PREFERRED,
 ) -> Answer:
     """Run one command line, and `write` what it says, unless that goes to a file.
 
-    `preferred` is what holds where the line says nothing.
+    `preferred` is what holds where the line says nothing. `opened` gets how many seconds the
+    target may stand still, None for any.
 
     HeapxError for everything that the user can mend.
     """
@@ -76,12 +78,14 @@ def execute(
         for piece in pieces:
             write(piece)
 
-    with opened() as session:
+    with opened(options["max_pause"]) as session:
         reading = _read(declared, session, options)
         other = _other(reading)
         if other and not declared.whole:
             raise other
         report = _run(declared, session, reading, options)
+        if any(problem.code in STOPPED for problem in report.problems):
+            report = without_totals(report)
         report = arrange(report, options["sort"], limit, columns, is_text)
         report = told_apart(report, reading.libcs) if is_text else report
         streamed = any(table.streamed for table in report.tables)
@@ -91,8 +95,16 @@ def execute(
         deliver(report)
     if other:
         return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
-    damaged = any(problem.damage for problem in reading.problems)
-    return Answer(DAMAGED if damaged else 0, warning)
+    return Answer(_status((*reading.problems, *report.problems)), warning)
+
+
+def _status(problems: Iterable[Problem]) -> int:
+    """Return the exit status where there is a report with these problems."""
+    codes = {problem.code for problem in problems}
+    if INTERRUPTED in codes:
+        return ENDED
+    damaged = any(problem.damage for problem in problems)
+    return DAMAGED if damaged or TIME_IS_UP in codes else 0
 
 
 def _scope(declared: Command, options: dict[str, Any]) -> Scope:

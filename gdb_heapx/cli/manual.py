@@ -40,11 +40,12 @@ IN_GDB = (
 )
 STATUS = (
     ("0", "all is well"),
-    ("1", "the heap is damaged"),
+    ("1", "the heap is damaged, or --max-pause ended the reading"),
     ("2", "the command line is wrong"),
     ("3", "it can't be done: no such process, not permitted, no glibc malloc, no room"),
     ("4", "a bug in heapx"),
-    ("129, 130, 141, 143", "ended by SIGHUP, SIGINT, SIGPIPE, SIGTERM"),
+    ("130", "ended by SIGINT (Ctrl-C): what was read until then is printed"),
+    ("129, 141, 143", "ended by SIGHUP, SIGPIPE, SIGTERM"),
 )
 ENVIRONMENT = (
     ("HEAPX_GDB", "the gdb to run"),

@@ -107,6 +107,13 @@ PREFERENCES = (
         lambda: (OWN, *styles()),
     ),
     Preference(
+        "progress",
+        "choice",
+        "whether long work shows itself",
+        "auto: on a terminal, after half a second, in a line that goes when it is done.",
+        lambda: (AUTOMATIC, "off"),
+    ),
+    Preference(
         "limit",
         "count",
         "how many rows of a table text shows",
@@ -157,6 +164,7 @@ class Preferred:
     units: str | None = None
     table_format: str | None = None
     style: str | None = None
+    progress: str | None = None
     limit: int | None = None
     swap_in: int | None = None
     compiled: str | None = None

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 def _of_state(state: State, what: str) -> Callable[[ArenaFigures], Value]:
     """Return what tells an arena's bytes in a state, or those resident or swapped."""
     get = attrgetter(what)
-    return lambda arena: get(arena.amounts[state]) if state in arena.amounts else None
+
+    def told(arena: ArenaFigures) -> Value:
+        read = arena.reached if state is State.TOP else not arena.unread
+        return get(arena.amounts[state]) if read and state in arena.amounts else None
+
+    return told
 
 
 def _bytes(state: State, rank: int = ALWAYS) -> Column:
@@ -32,7 +37,19 @@ def _bytes(state: State, rank: int = ALWAYS) -> Column:
 def _chunks(state: State, rank: int = DATA_ONLY) -> Column:
     title = f"{NAMES[state]} #" if rank != DATA_ONLY else None
     name = f"{_name(state)}_chunks"
-    return Column(name, Kind.COUNT, rank, title, of=lambda arena: arena.chunks.get(state))
+    return Column(
+        name, Kind.COUNT, rank, title, of=lambda arena: _read(arena, arena.chunks.get(state))
+    )
+
+
+def _read(arena: ArenaFigures, chunks: int | None) -> int | None:
+    return None if arena.unread else chunks
+
+
+def _of_heaps(what: str) -> Callable[[ArenaFigures], Value]:
+    """Return what tells something of all heaps of an arena, None where not all were reached."""
+    get = attrgetter(what)
+    return lambda arena: get(arena) if arena.reached else None
 
 
 def _in_memory(state: State) -> tuple[Column, ...]:
@@ -51,7 +68,9 @@ ARENA_COLUMNS = (
     Column("address", Kind.ADDRESS, rank=5),
     Column("main", Kind.BOOL, DATA_ONLY),
     Column("threads", Kind.COUNT),
-    Column("heaps", Kind.COUNT, rank=3, of=lambda arena: len(arena.heaps)),
+    Column(
+        "heaps", Kind.COUNT, rank=3, of=lambda arena: len(arena.heaps) if arena.reached else None
+    ),
     Column("locked", Kind.BOOL, DATA_ONLY),
     Column("system", Kind.BYTES),
     Column("max_system", Kind.BYTES, rank=6, title="peak"),
@@ -65,9 +84,9 @@ ARENA_COLUMNS = (
     _bytes(State.BINNED),
     _bytes(State.TOP),
     _bytes(State.OVERHEAD),
-    Column("resident", Kind.BYTES, rank=1, of="amount.resident"),
-    Column("shared", Kind.BYTES, DATA_ONLY, of="amount.shared"),
-    Column("swapped", Kind.BYTES, rank=1, of="amount.swapped"),
+    Column("resident", Kind.BYTES, rank=1, of=_of_heaps("amount.resident")),
+    Column("shared", Kind.BYTES, DATA_ONLY, of=_of_heaps("amount.shared")),
+    Column("swapped", Kind.BYTES, rank=1, of=_of_heaps("amount.swapped")),
     *_in_memory(State.IN_USE),
     *_in_memory(State.BINNED),
     *_in_memory(State.TOP),
@@ -127,7 +146,7 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
 
 def _largest(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:
     """Return what to look at next: what tells of the state with most bytes."""
-    known = [each.amounts for each in arenas]
+    known = [each.amounts for each in arenas if not each.unread]
     sums = {state: sum(each[state].bytes for each in known if state in each) for state in NEXT}
     state = max(sums, key=lambda each: sums[each])
     return (NEXT[state],) if sums[state] else ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arguments import OF_ARENA, Arg
 from ..cli.command import Needs, command
 from ..errors import UsageError
-from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, Wanted
+from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, UNKNOWN, Wanted
 from ..report.model import Notes, Report, Schema, Steps
 from ..snapshots.figures import select_arenas
 from ._columns import CHUNK_COLUMNS, LIBC, STATE, TOTALS
@@ -26,8 +26,8 @@ NEXT = (("heapx chunk ADDRESS", "what it holds, and what is around it"),)
 
 class _Count(NamedTuple):
     state: str
-    chunks: int
-    bytes: int
+    chunks: int | None
+    bytes: int | None
     libc: str
 
 
@@ -73,12 +73,17 @@ def chunks(
     wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
     notes = Notes((*catalogue.notes, *(catalogue.uncertain_mmapped if arena is None else ())))
     if count:
-        found = (
+        found = [
             _Count(each, *sums, libc)
             for libc in catalogue.libcs
             for each, sums in catalogue.count(wanted, libc).items()
-        )
-        table = COUNTS.of([each for each in found if each.chunks])
+            if sums[0]
+        ]
+        catalogue.tell()
+        if catalogue.stopped:  # not all of them were counted
+            read = [each for each in found if each.state != UNKNOWN]
+            found = [each._replace(chunks=None, bytes=None) for each in read]
+        table = COUNTS.of(found)
         return Report((table, notes), catalogue.problems)
     table = CHUNKS.of(catalogue.chunks(wanted))
     return Report((table, notes, Steps(NEXT)), catalogue.problems)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
+from ..errors import NOT_REACHED
 from ..heap.states import Search
 from ..report.model import Column, Kind, Notes, Report, Schema, counted, size_text
 from ..report.notes import note
@@ -62,6 +63,12 @@ def _large(malloc: Malloc) -> str:
     return counted(malloc.parameters["n_mmaps"], "chunk")
 
 
+def _arenas(malloc: Malloc) -> str:
+    number = counted(len(malloc.arenas), "arena")
+    missing = any(problem.code == NOT_REACHED for problem in malloc.problems)
+    return f"{number} or more" if missing else number
+
+
 # What each setting does; sizes are those of this process.
 EFFECTS: dict[str, Callable[[Malloc, int], str]] = {
     "trim_threshold": lambda m, v: (
@@ -71,7 +78,7 @@ EFFECTS: dict[str, Callable[[Malloc, int], str]] = {
     "mmap_threshold": lambda m, v: f"{size_text(v)} or more get a mapping of their own",
     "arena_test": lambda m, v: "arenas before the CPUs are counted for a limit",
     "arena_max": lambda m, v: (
-        f"{counted(len(m.arenas), 'arena')} now" + ("" if v else "; the number of CPUs limits them")
+        f"{_arenas(m)} now" + ("" if v else "; the number of CPUs limits them")
     ),
     "thp_pagesize": lambda m, v: f"top grows by {size_text(v)}" if v else "no huge pages asked for",
     "hp_pagesize": lambda m, v: f"mappings of {size_text(v)} pages" if v else "no huge pages used",

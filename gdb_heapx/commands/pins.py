@@ -128,7 +128,8 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
     """
     chosen = select_arenas(snapshot.arenas(), arena)
     inventories = {malloc.libc: i for malloc, i in zip(snapshot.mallocs, catalogue.inventories)}
-    found = [ArenaPins(catalogue, inventories[a.libc], a) for a in chosen if a.whatif is not None]
+    known = [ArenaPins(catalogue, inventories[a.libc], a) for a in chosen if a.whatif is not None]
+    found = [each for each in known if each.read(group)]
     tables: list[Table] = []
     rows: list[Pinned] = []
     example = None
@@ -139,17 +140,21 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
     if group != "none":
         by = BY[group or "size"]
         groups = sorted((row for each in found for row in by(each)), key=_first_most)
+        if group == "looks" and catalogue.stopped:  # what some look like was not read
+            groups = []
         schema = _told_of(_shown(snapshot, GROUPS), groups)
         tables.append(schema.of(groups if group else groups[:SHOWN]))
         if groups and (not rows or groups[0].held.in_ram > rows[0].pin.held.in_ram):
             example = groups[0].example
-    lost = [each.index for each in chosen if each.whatif is None]
+    read = {(each.figures.libc, each.figures.address) for each in found}
+    lost = [each.index for each in chosen if (each.libc, each.address) not in read]
     notes = (
         *_together(found),
         *_unlisted(found, group),
         *([note("pins_unknown", arenas=lost)] if lost else ()),
         *usual_notes(snapshot, chosen),
     )
+    catalogue.tell()
     return Report((*tables, Notes(notes), Steps(_next(example, group))), catalogue.problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,3 +30,10 @@ def counted() -> Snapshot:
     from ..snapshots.malloc import Scope
 
     return session().take(Scope(search=Search.NONE))
+
+
+def at_one_stop(seconds: float | None) -> AbstractContextManager[GdbSession]:
+    """Return the session of a command at gdb's prompt, which may read for so many seconds."""
+    from . import session as sessions
+
+    return sessions.at_one_stop(seconds)

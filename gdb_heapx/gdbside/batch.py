@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Thread
+from types import FrameType
 from typing import Any
 
 import gdb
 
 from ..cli.execute import Terminal, execute
 from ..commands import load_for
-from ..ending import EndedError, end_by_exception, held_back, let_through
-from ..errors import HeapxError
+from ..ending import EndedError, end, end_by_exception, held_back, let_through
+from ..errors import CutShortError, HeapxError
 from ..target.access import core_program
 from ..target.corefile import check_core
 from ..target.leaders import others_held, to_attach
-from ..target.procfs import is_stopped, run_on, tracer_of
+from ..target.pace import cut_short
+from ..target.procfs import is_stopped, mapped_files, run_on, tracer_of
+from .pacing import PACE
 from .parameters import preferred
 from .session import GdbSession
 from .strings import nameable, said
 
+LIBRARIES = re.compile(r"/(libc|libpthread|ld|libc_malloc_debug)[-.0-9][^/]*$")
+MORE_TIME = "Give it more seconds, or none."
+SPARE = 5, 0.1, 0.5  # what follows the reading gets that part of --max-pause, so many seconds,
+LETS_GO = 0.03  # and of those so many are for the detach
 PIECE = 1 << 16  # characters of text that are sent at once
 
 
@@ -34,13 +42,13 @@ class _Talk:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
+        self._lines = self._socket.makefile("rb")
         self._pieces: list[str] = []
         self._size = 0
 
     def request(self) -> dict[str, Any]:
         """Return the request; EndedError if the shell command has ended before it said all."""
-        with self._socket.makefile("rb") as file:
-            line = file.readline()
+        line = self._lines.readline()
         if not line.endswith(b"\n"):
             raise EndedError(signal.SIGTERM)
         request: dict[str, Any] = json.loads(line)
@@ -66,11 +74,14 @@ class _Talk:
             raise EndedError(signal.SIGTERM) from None
 
     def watch(self) -> None:
-        """End this gdb as SIGTERM does when the shell command hangs up, or is there no more."""
+        """Do as after a Ctrl-C when the shell command says a word; end this gdb as SIGTERM does
+        when it hangs up, or is there no more.
+        """
 
         def wait() -> None:
             with suppress(OSError):
-                self._socket.recv(1)
+                for _word in self._lines:
+                    os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
 
         with held_back():  # signals are the main thread's
@@ -88,15 +99,33 @@ def serve(descriptor: int) -> None:
         talk.say(ready=True)
         request = talk.request()
         end_by_exception()
+        signal.signal(signal.SIGINT, _ctrl_c)
         talk.watch()
         with let_through():
             result = _answer(request, talk)
-    except EndedError as ended:
-        result = {"ended": ended.number}
-    except KeyboardInterrupt:  # gdb's own, of a SIGINT
-        result = {"ended": signal.SIGINT}
+    except KeyboardInterrupt as ended:  # of gdb's own, too, which it makes of ours
+        result = {"ended": ended.number if isinstance(ended, EndedError) else signal.SIGINT}
+        if _too_late:
+            error = HeapxError("--max-pause was over before there was an answer", MORE_TIME)
+            result = {"status": error.status, "error": f"heapx: {error}", "whole": False}
     with suppress(EndedError):
         talk.say(result=result)
+
+
+_too_late: list[int] = []  # the signal by which the clock has ended what took too long
+
+
+def _end_late(number: int, frame: FrameType | None) -> None:
+    _too_late.append(number)
+    end(number, frame)
+
+
+def _ctrl_c(number: int, frame: FrameType | None) -> None:
+    """Stop reading; where nothing is read yet, or one more comes, end."""
+    if PACE.started and PACE.stopped is None:
+        PACE.stop()
+    else:
+        end(number, frame)
 
 
 def _answer(request: dict[str, Any], talk: _Talk) -> dict[str, Any]:
@@ -107,16 +136,28 @@ def _answer(request: dict[str, Any], talk: _Talk) -> dict[str, Any]:
             _try(f"set heapx {name} {value}", f"--set {name}={value}")
         words, settings = request["words"], preferred()
         load_for(words)
-        answer = execute(words, lambda: _opened(request), terminal, talk.write, settings)
+
+        def opened(seconds: float | None) -> AbstractContextManager[GdbSession]:
+            return _opened(request, seconds, _shown(request, talk))
+
+        answer = execute(words, opened, terminal, talk.write, settings)
         talk.flush()
+    except CutShortError as error:
+        if error.interrupted:
+            return {"ended": signal.SIGINT}
+        return {"status": error.status, "error": f"heapx: {error}", "whole": False}
     except HeapxError as error:
         return {"status": error.status, "error": f"heapx: {error}", "whole": False}
     return {"status": answer.status, "error": answer.warning or "", "whole": True}
 
 
 @contextmanager
-def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
-    """Attach to the process or open the core that a request names; detach in any case."""
+def _opened(
+    request: dict[str, Any], seconds: float | None, show: Callable[[str], object]
+) -> Iterator[GdbSession]:
+    """Attach to the process or open the core that a request names; detach in any case, and before
+    these seconds are over.
+    """
     core = request["core"]
     pid = None if request["pid"] is None else to_attach(request["pid"])
     cut = check_core(core) if core else None
@@ -131,11 +172,39 @@ def _opened(request: dict[str, Any]) -> Iterator[GdbSession]:
         said(f"file {_quoted(program)}")
     if core is not None:
         _try(f"core-file {nameable(core)}", cut or f"cannot open the core {core}")
-    if pid is None:
-        yield _looked_into()
-    else:
-        with _attached(pid), let_through():
+    if pid is not None:
+        _read_symbols(pid)
+    looked_into = _attached(pid, seconds) if pid is not None else nullcontext()
+    PACE.start(_for_reading(seconds), show=show)
+    try:
+        with looked_into, cut_short(PACE):
             yield _looked_into()
+    finally:
+        PACE.end()
+
+
+def _for_reading(seconds: float | None) -> float | None:
+    """Return for how many of these seconds memory may be read; the rest is for what follows."""
+    part, least, most = SPARE
+    return None if seconds is None else seconds - min(max(seconds / part, least), most, seconds / 2)
+
+
+def _shown(request: dict[str, Any], talk: _Talk) -> Callable[[str], object]:
+    """Return what hands a line about long work to the shell command, if that has a terminal."""
+    wanted = request.get("progress") and preferred().progress != "off"
+    return (lambda line: talk.say(progress=line)) if wanted else (lambda line: None)
+
+
+def _read_symbols(pid: int) -> None:
+    """Read the symbols of glibc's own files while the process still runs.
+
+    gdb keeps what it has read of a file, here for inferiors that are never run: then the attach
+    takes a tenth of the time.
+    """
+    for name, inode in mapped_files(pid).items():
+        with suppress(OSError, gdb.error):
+            if LIBRARIES.search(name) and os.stat(name).st_ino == inode:
+                said(f"add-inferior -no-connection -exec {_quoted(name)}")
 
 
 def _looked_into() -> GdbSession:
@@ -147,22 +216,41 @@ def _looked_into() -> GdbSession:
 
 
 @contextmanager
-def _attached(pid: int) -> Iterator[None]:
-    """Attach to a process, and let it go in the end; signals are held back all the time.
+def _attached(pid: int, seconds: float | None) -> Iterator[None]:
+    """Attach to a process, and let it go in the end; signals are held back but while it is looked
+    at.
 
     A process that no signal had stopped before isn't stopped afterwards.
     """
     with held_back():
         was_stopped = is_stopped(pid)
         try:
-            _attach(pid)
-            with others_held(pid):
-                yield
+            with _no_longer(seconds):
+                _attach(pid)
+                with others_held(pid), let_through():
+                    yield
         finally:
             with held_back(), suppress(gdb.error):  # it is gone, or never was attached
                 said("detach")
             if not was_stopped:
                 run_on(pid)
+
+
+@contextmanager
+def _no_longer(seconds: float | None) -> Iterator[None]:
+    """End with EndedError what takes longer, whatever it does; what is read in here asks PACE, and
+    ends before, with an answer.
+    """
+    if seconds is None:
+        yield
+        return
+    signal.signal(signal.SIGALRM, _end_late)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds - LETS_GO, seconds / 2))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # forgets one that is held back
 
 
 def _attach(pid: int) -> None:

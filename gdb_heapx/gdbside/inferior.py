@@ -26,11 +26,13 @@ from ..target.forks import parent_of
 from ..target.images import Image
 from ..target.leaders import process_of
 from ..target.mappings import Mapping, Memory, check_range
+from ..target.pace import Pace, PacedMemory
 from ..target.procfs import inner_lwp, read_environment, stands_still, thread_name
 from ..target.space import Space
 from ..target.target import Target
 from .debuginfo import ObjectFile, debug_info, first_sections
 from .frames import unseen_threads
+from .pacing import InterruptibleMemory
 from .probe import InferiorProbe
 from .strings import exact, said
 from .values import word_size
@@ -50,8 +52,10 @@ class InferiorMemory:
             raise MemoryFault(address, size) from None
 
 
-def current_target(swap_in: int | None, compiled: bool = True) -> Target:
-    """Return the selected inferior as a Target; HeapxError if there is nothing to look at."""
+def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
+    """Return the selected inferior as a Target, read at this pace; HeapxError if there is nothing
+    to look at.
+    """
     inferior = gdb.selected_inferior()
     if not inferior.pid and not inferior.threads():
         raise HeapxError(
@@ -74,7 +78,7 @@ def current_target(swap_in: int | None, compiled: bool = True) -> Target:
         access = of_process(pid, word, swap_in, plain, debug_info())
         environment = read_environment(pid)
     else:
-        access = _of_core(core, plain) if core else _of_gdb(plain, "the process is remote")
+        access = _of_core(core, plain) if core else _of_remote(plain)
         environment = environment_in(access.memory, access.auxiliary)
     exe, how, machine = _program(inferior, access)
     facts = Facts(
@@ -94,7 +98,8 @@ def current_target(swap_in: int | None, compiled: bool = True) -> Target:
         cut=access.cut,
         parent=parent_of(process_of(pid)) if native and pid else None,
     )
-    seen = Space(facts, access.memory, access.residency, compiled)
+    memory = PacedMemory(access.memory, pace)
+    seen = Space(facts, memory, access.residency, compiled, pace)
     return Target(seen, access.images, InferiorProbe(inferior))
 
 
@@ -110,6 +115,11 @@ def _of_core(path: str, plain: Memory) -> Access:
     page = page_size(access.auxiliary)
     images = access.images or _files_of_gdb(debug, access.memory, page)
     return access._replace(memory=plain, images=images)
+
+
+def _of_remote(plain: Memory) -> Access:
+    """Return a process elsewhere, which may not answer."""
+    return _of_gdb(InterruptibleMemory(plain), "the process is remote")
 
 
 def _of_gdb(plain: Memory, why: str) -> Access:

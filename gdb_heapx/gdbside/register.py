@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import gdb
@@ -12,8 +11,9 @@ import gdb
 from ..cli.execute import Terminal, execute
 from ..commands import load_commands
 from ..errors import HeapxError
-from . import functions, parameters, printers
-from .asked import session
+from . import functions, pacing, parameters, printers
+from .asked import at_one_stop
+from .pacing import at_a_terminal
 
 if TYPE_CHECKING:
     from ..cli.command import Command
@@ -22,19 +22,10 @@ if TYPE_CHECKING:
 def _terminal() -> Terminal:
     """Return gdb's terminal; through a pipe or to a string gdb has no width, and no colour."""
     width = gdb.parameter("width")
-    colour = width is not None and gdb.parameter("style enabled") and _at_a_terminal()
+    colour = width is not None and gdb.parameter("style enabled") and at_a_terminal()
     return Terminal(
         width or shutil.get_terminal_size().columns, bool(colour and "NO_COLOR" not in os.environ)
     )
-
-
-def _at_a_terminal() -> bool:
-    """Tell whether lines are typed and shown on a terminal, and not passed on by a front end.
-
-    Under MI, on a terminal too, lines aren't edited. gdb.parameter("editing") is False everywhere.
-    """
-    editing = gdb.execute("show editing", to_string=True)
-    return os.isatty(1) and editing.rstrip().endswith("on.")
 
 
 class _GdbCommand(gdb.Command):
@@ -49,11 +40,11 @@ class _GdbCommand(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:
         words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
         try:
-            own = nullcontext(session())
-            answer = execute(words, lambda: own, _terminal(), gdb.write, parameters.preferred())
+            settings = parameters.preferred()
+            answer = execute(words, at_one_stop, _terminal(), pacing.write, settings)
         except HeapxError as error:
             raise gdb.GdbError(str(error)) from None
-        except KeyboardInterrupt:  # `q` at the pager: stop printing
+        except KeyboardInterrupt:  # `q` at the pager, or one more Ctrl-C: stop
             return
         if answer.warning and not _GdbCommand.warned:
             gdb.write(answer.warning + "\n", gdb.STDERR)

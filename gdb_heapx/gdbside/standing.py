@@ -9,6 +9,7 @@ import gdb
 from ..snapshots.opened import Opened, open_target
 from ..target.procfs import status_of
 from .inferior import core_path, current_target, is_native
+from .pacing import PACE
 
 if TYPE_CHECKING:
     from ..locate.release import Given
@@ -41,7 +42,7 @@ def opened(swap_in: int | None, compiled: bool, given: Given) -> Opened:
     if _kept and _kept[0].key == key:
         return _kept[0].opened
     forget()
-    found = open_target(current_target(swap_in, compiled), given)
+    found = open_target(current_target(swap_in, compiled, PACE), given)
     # In the condition of a breakpoint gdb calls threads running, and tells of no event in between.
     if inferior.threads() and not any(thread.is_running() for thread in inferior.threads()):
         _kept.append(_Kept(key, found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 
-from ..errors import LOST_IN_SWAP, MemoryFault, Problem, SwappedOutError, swapped_out
+from ..errors import LOST_IN_SWAP, NOT_REACHED, MemoryFault, Problem, UnreadError
 from ..glibc.layout import FLAGS, NONCONTIGUOUS, UNSORTED, Layout
 from ..locate.by_structure import in_own_heap
 from ..locate.libcs import Libc
@@ -15,6 +15,7 @@ from ..target.space import Record, Space
 MAX_ARENAS = 1 << 16
 MAX_HEAPS = 1 << 20
 HEAP_CHAIN, RING_BROKEN = "heap_chain", "ring_broken"  # problems: heaps are lost
+LOSES_HEAPS = (HEAP_CHAIN, LOST_IN_SWAP, NOT_REACHED)
 BAD_TOP, BAD_HEAP, BAD_SYSTEM = "bad_top", "bad_heap", "bad_system"
 
 
@@ -99,18 +100,21 @@ def read_arenas(space: Space, libc: Libc) -> tuple[list[Arena], list[Problem]]:
         if address in seen:
             return arenas, [_ring_problem(index, address, "runs in a circle past the main one")]
         seen.add(address)
+        following = f"arena {index} and what follows it"
         try:
             record = space.read_struct(libc.layout.state, address)
-            plausible = not arenas or _plausible(space, libc, record)
-        except SwappedOutError as fault:
-            return arenas, [lost_in_swap(f"arena {index} and what follows it", fault.address)]
+            if arenas and not _plausible(space, libc, record):
+                no_arena = "leads to something that is no arena"
+                return arenas, [_ring_problem(index, address, no_arena)]
+            arena = _read_arena(space, libc, extents, index, record)
+        except UnreadError as fault:
+            return arenas, [fault.lost(following)]
         except MemoryFault:
             return arenas, [_ring_problem(index, address, "leads to unreadable memory")]
-        if plausible:
-            arena = _read_arena(space, libc, extents, index, record)
-            arenas.append(replace(arena, mapped=extents.total))
-        else:
-            return arenas, [_ring_problem(index, address, "leads to something that is no arena")]
+        unread = next((p for p in arena.problems if p.code == NOT_REACHED), None)
+        if unread is not None:
+            return arenas, [replace(unread, statement=f"{following} was not reached")]
+        arenas.append(replace(arena, mapped=extents.total))
         address = record["next"]
         if address == libc.main_arena:
             return arenas, []
@@ -120,11 +124,6 @@ def read_arenas(space: Space, libc: Libc) -> tuple[list[Arena], list[Problem]]:
 def _ring_problem(index: int, address: int, what: str) -> Problem:
     statement = f"the ring of arenas {what} after {index} arenas, at {address:#x}"
     return Problem(RING_BROKEN, statement, address)
-
-
-def lost_in_swap(what: str, address: int, index: int | None = None) -> Problem:
-    """Return the problem that arenas, or the heaps of one, are behind swapped memory."""
-    return replace(swapped_out(what, address), code=LOST_IN_SWAP, arena=index)
 
 
 def _plausible(space: Space, libc: Libc, record: Record) -> bool:
@@ -140,8 +139,8 @@ def _read_arena(space: Space, libc: Libc, extents: Extents, index: int, record: 
     top_size, out = None, None
     try:
         top_size = space.read_word(top + space.word) & ~FLAGS
-    except SwappedOutError as fault:
-        out = replace(swapped_out("top", fault.address), arena=index)
+    except UnreadError as fault:
+        out = replace(fault.problem("top"), arena=index)
     except MemoryFault:
         pass
     if index == 0:
@@ -215,10 +214,10 @@ def _read_other(
     end_of_top = top + top_size if top_size else None
     chain, problems = _read_heaps(space, libc.layout, extents, index, record, end_of_top)
     heaps = chain[::-1]
-    complete = bool(heaps) and all(p.code not in (HEAP_CHAIN, LOST_IN_SWAP) for p in problems)
+    complete = bool(heaps) and all(p.code not in LOSES_HEAPS for p in problems)
     room = max(heaps[-1].end - top, 0) if heaps else 0
-    in_swap = not heaps and any(problem.code == LOST_IN_SWAP for problem in problems)
-    if not in_swap and (not room or top_size != room):
+    unread = not heaps and any(p.code in (LOST_IN_SWAP, NOT_REACHED) for p in problems)
+    if not unread and (not room or top_size != room):
         problems.append(_bad_top(record, index, top_size, room))
     if complete:
         problems += _bad_system(record, index, sum(heap.reserved for heap in heaps))
@@ -241,8 +240,8 @@ def _read_heaps(
     while address and len(heaps) < MAX_HEAPS:
         try:
             info = space.read_struct(layout.heap_info, address)
-        except SwappedOutError as fault:
-            return heaps, [*problems, lost_in_swap(f"heap {address:#x}", fault.address, index)]
+        except UnreadError as fault:
+            return heaps, [*problems, fault.lost(f"heap {address:#x}", index)]
         except MemoryFault:
             info = None
         if info is None or info["ar_ptr"] != record.address or address in seen:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 from array import array
+from contextlib import suppress
 from ctypes import POINTER, c_uint64
-from functools import cache
 from typing import Any
 
 from ..errors import MemoryFault
@@ -16,6 +16,22 @@ from ..glibc.layout import CHUNK_WORDS, FLAGS, SIZE, Layout, align_down, align_u
 from ..target.amounts import Amount
 from ..target.space import Space
 from .arenas import Heap
+from .declared import (
+    BIG_FREE,
+    BIG_USED,
+    EVENTS,
+    LANDMARK,
+    LOCKED,
+    MISPLACED,
+    MOSTLY_FREE,
+    TRAIL,
+    UNIT,
+    WORD,
+    CAmount,
+    CLinks,
+    CWalk,
+    declared,
+)
 from .fast import Looks
 from .folds import LinkSums
 from .holes import Holes, missing
@@ -25,69 +41,7 @@ from .stale import LARGE
 from .tails import Tails
 from .tally import Tally
 
-WORD, UNIT = 8, 16  # bytes: of a word, and what every chunk's size is a multiple of
-SIZES, FAST_SIZES, EVENTS, TRAIL = 4096, 64, 512, 512
-LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE, MISPLACED = range(6)
-LOCKED = 0x80
 AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
-
-
-class _Amount(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("bytes", "resident", "swapped", "shared")]
-
-
-class _Links(ctypes.Structure):
-    _fields_ = [(name, c_uint64) for name in LinkSums._fields]
-
-
-class _Fast(ctypes.Structure):
-    _fields_ = [(name, c_uint64) for name in Looks._fields]
-
-
-class _Event(ctypes.Structure):
-    _fields_ = [(name, c_uint64) for name in ("kind", "address", "size")]
-
-
-def _numbers(names: str) -> list[tuple[str, Any]]:
-    return [(name, c_uint64) for name in names.split()]
-
-
-class _Walk(ctypes.Structure):
-    """struct walk of walk.c."""
-
-    _fields_ = [
-        *_numbers("limit smallest bad large page_bits states_at"),
-        ("states", ctypes.c_char_p),
-        *_numbers("holes trimmed header"),
-        ("cached", POINTER(c_uint64)),
-        ("fast", POINTER(c_uint64)),
-        *_numbers("cached_left fast_left told low high"),
-        *((name, c_uint64 * SIZES) for name in ("used", "free", "absent", "swapped", "shared")),
-        ("looks_fast", _Fast * FAST_SIZES),
-        *_numbers("overlaid_chunks overlaid_bytes"),
-        ("linked", _Links),
-        ("skipped", _Links),
-        *((n, _Amount) for n in ("in_large", "returned", "kept", "into_top", "gained", "before")),
-        *_numbers("whole hole_first hole_start hole_end hole_fast hole_cached"),
-        *_numbers("begun last last_size tail_free tail_end island gap first chunks alike"),
-        *_numbers("alike_size other any_last any_other trail_cleared trail_length"),
-        ("trail", c_uint64 * 2 * TRAIL),
-        *_numbers("bucket page page_free marked flaws event_count"),
-        ("events", _Event * EVENTS),
-    ]
-
-
-@cache
-def _declared(code: ctypes.CDLL) -> Any:
-    """Return walk.c's functions with the types of their arguments."""
-    words = ctypes.c_char_p
-    code.heapx_size.restype = code.heapx_walk.restype = code.heapx_run.restype = c_uint64
-    code.heapx_walk.argtypes = [POINTER(_Walk), words, c_uint64, c_uint64]
-    code.heapx_run.argtypes = [POINTER(_Walk), words, *[c_uint64] * 5]
-    code.heapx_close.argtypes = [POINTER(_Walk), c_uint64]
-    code.heapx_close.restype = None
-    assert code.heapx_size() == ctypes.sizeof(_Walk)  # else ABI of library.py wasn't raised
-    return code
 
 
 def compiled(
@@ -102,7 +56,7 @@ def compiled(
     if layout.alignment != UNIT or heap.first >= heap.end:
         return None
     try:
-        return CompiledWalk(_declared(code), space, layout, heap, overlay, holes)
+        return CompiledWalk(declared(code), space, layout, heap, overlay, holes)
     except MemoryFault:  # more pages than are mapped
         return None
 
@@ -132,7 +86,7 @@ class CompiledWalk:
         self._end = heap.first  # of the chunks that were taken in
         self._events: list[tuple[int, int, int]] = []
         self._trail: list[tuple[int, int]] = []
-        self._walk = _Walk(
+        self._walk = CWalk(
             limit=heap.end,
             smallest=layout.min_size,
             bad=forbidden_bits(layout, heap),
@@ -168,17 +122,18 @@ class CompiledWalk:
         walk.states_at, walk.states = start, bytes(states)
 
     def advance(self, address: int) -> int:
-        """Take in the chunks from `address` on as far as they have nothing unusual; return where
-        that ends.
-
-        MemoryFault where one can't be read.
+        """Take in the chunks from `address` on as far as they have nothing unusual, and can be
+        read; return where that ends.
         """
         limit, memory, walk = self._heap.end, self._space.memory, self._functions.heapx_walk
         while address < limit:
             end = min(limit, address + self._window)
             if self._has_swapped(address, end):
                 return address
-            data = _bytes(memory.read(address, end - address))
+            try:
+                data = _bytes(memory.read(address, end - address))
+            except MemoryFault:  # the Scanner says what can't be read
+                return address
             reached = walk(self._reference, data, len(data) // WORD, address)
             self._take_out()
             if reached == address:
@@ -186,6 +141,7 @@ class CompiledWalk:
             if reached == address:
                 return address
             self._end = reached
+            self._space.pace.walked(reached - address)
             skipped = reached - end > SMALLEST_READ
             self._window = SMALLEST_READ if skipped else min(2 * self._window, AT_ONCE)
             address = reached
@@ -196,6 +152,11 @@ class CompiledWalk:
 
     def _step(self, chunk: int) -> int:
         """Take in one chunk that is larger than what was read; return where that ends."""
+        with suppress(MemoryFault):
+            return self._one(chunk)
+        return chunk
+
+    def _one(self, chunk: int) -> int:
         space, walk = self._space, self._walk
         if walk.limit - chunk < CHUNK_WORDS * WORD:
             return chunk
@@ -327,13 +288,13 @@ class CompiledWalk:
         holes.whole += walk.whole
 
 
-def _amount(found: _Amount, known: bool) -> Amount:
+def _amount(found: CAmount, known: bool) -> Amount:
     if not known:
         return Amount(found.bytes, None, None)
     return Amount(found.bytes, found.resident, found.swapped, found.shared)
 
 
-def _links(sums: _Links) -> LinkSums:
+def _links(sums: CLinks) -> LinkSums:
     return LinkSums(sums.chunks, sums.fds, sums.bks, sums.twist)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from ..errors import SWAPPED_OUT, MemoryFault, Problem, SwappedOutError, swapped_out
+from ..errors import SWAPPED_OUT, MemoryFault, Problem, SwappedOutError, UnreadError
 from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_up
 from ..target.mappings import Mapping
 from ..target.space import Space
@@ -125,8 +125,8 @@ def _fencepost(space: Space, layout: Layout, tally: Tally) -> int | None:
         end = tally.end + 2 * layout.header
         # The main arena leaves the rest of an old top before them, even if it is only a header.
         third = space.try_word(end + space.word)
-    except SwappedOutError as fault:
-        tally.problems.append(swapped_out("the heap", fault.address))
+    except UnreadError as fault:
+        tally.problems.append(fault.problem("the heap"))
         return None
     except MemoryFault:
         return None
@@ -159,8 +159,8 @@ def _walk_main(
             try:
                 following = end if end == heap.end else _next_segment(space, layout, end, stop)
                 tally.flaws += _gap_flaws(space, end, following, stop)
-            except SwappedOutError as fault:
-                tally.problems.append(swapped_out("the heap", fault.address))
+            except UnreadError as fault:
+                tally.problems.append(fault.problem("the heap"))
         if tally.end == stop or following is None:
             whole = tally.end == stop and not tally.problems
             if not whole and not tally.problems:
@@ -213,6 +213,7 @@ def _next_segment(space: Space, layout: Layout, start: int, stop: int) -> int | 
                 if not _sane(layout, words[index], stop - address):
                     continue
                 chain = _chain(space, layout, address, stop)
+                space.pace.check(address)
                 if _leads_on(space, layout, chain, stop):
                     return broken if broken and space.read_word(address) else address
                 if broken is None and chain.counts.chunks >= CHAIN:
@@ -245,12 +246,12 @@ def _leads_on(space: Space, layout: Layout, chain: Tally, stop: int) -> bool:
     )
 
 
-def find_runs(space: Space, layout: Layout, arena: Arena, lost: list[int]) -> list[Heap]:
+def find_runs(space: Space, layout: Layout, arena: Arena, lost: list[UnreadError]) -> list[Heap]:
     """Return the runs of a main arena that lives in mmaps (brk failed, or huge pages).
 
     No list of them exists. Each begins a mapping or follows another region, and its chunks lead to
-    top or to fenceposts; together they are as large as system_mem. `lost` gets the addresses where
-    a run may begin, or goes on, that are swapped out.
+    top or to fenceposts; together they are as large as system_mem. `lost` gets why a run that may
+    begin, or go on, somewhere isn't read.
     """
     runs: list[Heap] = []
     for mapping in space.mappings:
@@ -260,7 +261,7 @@ def find_runs(space: Space, layout: Layout, arena: Arena, lost: list[int]) -> li
 
 
 def _runs_in(
-    space: Space, layout: Layout, arena: Arena, mapping: Mapping, lost: list[int]
+    space: Space, layout: Layout, arena: Arena, mapping: Mapping, lost: list[UnreadError]
 ) -> list[Heap]:
     runs: list[Heap] = []
     start, room = mapping.start, EFFORT * mapping.size + ANYWAY
@@ -269,8 +270,8 @@ def _runs_in(
     ) < mapping.end and room >= 0:
         try:
             end, walked = _run_end(space, layout, arena, start, mapping.end)
-        except SwappedOutError as fault:
-            lost.append(fault.address)
+        except UnreadError as fault:
+            lost.append(fault)
             end, walked = None, space.page
         room -= walked
         if end is None:
@@ -295,6 +296,7 @@ def _run_end(
     top_end = arena.top + arena.top_size
     stop = _stop(arena, Heap(0, start, first, limit, None, 0))
     tally = _chain(space, layout, first, stop)
+    space.pace.check(first)
     walked = tally.end - first
     if any(problem.code == SWAPPED_OUT for problem in tally.problems):
         raise SwappedOutError(tally.end)

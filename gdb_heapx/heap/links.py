@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import MemoryFault, Problem, SwappedOutError
+from ..errors import MemoryFault, Problem, UnreadError
 from ..glibc.layout import BK, FD, SIZE
 from ..target.space import Space
 from .holes import missing
@@ -23,6 +23,7 @@ class Links:
 
     def __init__(self, space: Space) -> None:
         self._space = space
+        self._pace = space.pace
         self._offset = space.page - 1  # mask of the offset in a page
         self._shift = 3 if space.word == 8 else 2
         self._misaligned = (1 << self._shift) - 1
@@ -51,7 +52,7 @@ class Links:
         """Return the words of the page that holds `address`, and the word's index there."""
         offset = address & self._offset
         words = self._pages.get(address - offset)
-        if words is None:
+        if words is None or self._pace.stopped:
             words = self._load(address, address - offset)
         if offset & self._misaligned:
             raise MemoryFault(address, self._space.word)
@@ -67,7 +68,7 @@ class Links:
             return self._pages[page]
         try:
             words = self._space.words(page, self._count)
-        except SwappedOutError:
+        except UnreadError:
             raise
         except MemoryFault:
             raise MemoryFault(address, self._space.word) from None

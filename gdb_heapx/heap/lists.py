@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
+from ..errors import MemoryFault, Problem, StoppedError, UnreadError
 from ..glibc.layout import BK_NEXTSIZE, FD_NEXTSIZE, FLAGS, Layout
 from ..target.space import Residency
 from .links import BrokenError, Links, Trail
@@ -50,6 +50,7 @@ class Followed(NamedTuple):
         )
 
 
+NONE_FOLLOWED = Followed(0, 0, 0, 0, 0, 0, ())
 Chunks = Iterator[tuple[int, int]]  # address and size of each chunk of a list
 # A chunk's address and size, and how many bytes of it are absent, swapped, and shared.
 Visit = Callable[[int, int, int, int, int], None]
@@ -89,8 +90,10 @@ def follow(
             last = chunk
     except BrokenError as broken:
         problems = (broken.problem(trail, last),)
-    except SwappedOutError as fault:
-        problems = (swapped_out(name, fault.address),)
+    except StoppedError as fault:  # a part of a list would look like the whole
+        return NONE_FOLLOWED._replace(problems=(fault.problem(name),))
+    except UnreadError as fault:
+        problems = (fault.problem(name),)
     except MemoryFault:
         problems = (trail.blame("bad_link", f"{name} leads where nothing can be read", last),)
     return Followed(count, total, absent, swapped, shared, address_sum, problems)

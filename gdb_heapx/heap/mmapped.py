@@ -7,7 +7,7 @@ from itertools import compress
 from operator import attrgetter, eq, ne
 from typing import NamedTuple
 
-from ..errors import MemoryFault
+from ..errors import MemoryFault, StoppedError
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout, align_down, align_up
 from ..target.mappings import Mapping, merged
 from ..target.pages import SWAPPED
@@ -188,6 +188,8 @@ def _block(space: Space, address: int, size: int) -> Sequence[int]:
     size = space.page if SWAPPED in states else size
     try:
         return space.words(address, size // space.word)
+    except StoppedError:
+        raise
     except MemoryFault:
         words: list[int] = []
         for page in range(address, address + size, space.page):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ..errors import ABORTED, MemoryFault, Problem
+from ..errors import ABORTED, NOT_READ, MemoryFault, Problem
 from ..glibc import releases
 from ..locate.libcs import Libc
 from ..locate.loader import own_variable
@@ -74,9 +74,14 @@ def mark_motion(
     caches: Caches,
     problems: Sequence[Problem],
 ) -> tuple[Problem, ...]:
-    """Return the problems; those where a thread was just changing things are made one an arena."""
+    """Return the problems; those where a thread was just changing things are made one an arena.
+
+    That reading was stopped is nobody's doing. Asking who stands where takes gdb a while.
+    """
+    unread = [problem for problem in problems if problem.code in NOT_READ]
+    problems = [problem for problem in problems if problem.code not in NOT_READ]
     if not problems:
-        return ()
+        return tuple(unread)
     motion = _motion(target, libc, arenas, caches)
     indexes = {arena.address: arena.index for arena in arenas}
     still: list[Problem] = []
@@ -93,7 +98,7 @@ def mark_motion(
         _line(motion, index, _threads(motion, indexes, caches, index), moving[index])
         for index in sorted(moving, key=lambda each: -1 if each is None else each)
     )
-    return (*still, *lines)
+    return (*unread, *still, *lines)
 
 
 def _motion(target: Target, libc: Libc, arenas: Sequence[Arena], caches: Caches) -> Motion:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import LOST_IN_SWAP, Problem
+from ..errors import LOST_IN_SWAP, NOT_REACHED, Problem, UnreadError
 from ..glibc.layout import Layout
 from ..locate.libcs import Libc
 from ..target.space import Space
 from ..target.target import Target
-from .arenas import Arena, HeapIndex, lost_in_swap, read_arenas
+from .arenas import Arena, HeapIndex, read_arenas
 from .heaps import find_runs
 from .links import Links
 from .places import Places
@@ -31,13 +31,16 @@ class Outline:
 def read_outline(target: Target, libc: Libc) -> Outline:
     """Read what one libc's malloc says of itself."""
     space = target.space
+    space.pace.begin("following lists")
     links, cached = Links(space), Places()
     arenas, problems = read_arenas(space, libc)
     arenas = [_with_runs(space, libc.layout, arena) for arena in arenas]
     index = HeapIndex([heap for arena in arenas for heap in arena.heaps])
     caches = read_caches(target, libc, arenas, index, links, cached)
     found = [*problems, *(each for arena in arenas for each in arena.problems)]
-    if any(problem.code == LOST_IN_SWAP for problem in found):  # what seems to be in no heap may be
+    if any(
+        problem.code in (LOST_IN_SWAP, NOT_REACHED) for problem in found
+    ):  # what seems to be in no heap may be
         caches.problems = [each for each in caches.problems if each.code != "tcache_stray"]
     return Outline(arenas, index, caches, links, cached, problems)
 
@@ -45,10 +48,10 @@ def read_outline(target: Target, libc: Libc) -> Outline:
 def _with_runs(space: Space, layout: Layout, arena: Arena) -> Arena:
     """Give a main arena that lives in mmaps its regions."""
     if arena.main and arena.top_size and not arena.heaps:
-        lost: list[int] = []
+        lost: list[UnreadError] = []
         heaps = tuple(find_runs(space, layout, arena, lost))
         if lost and sum(heap.size for heap in heaps) < arena.system:
-            told = (*arena.problems, lost_in_swap("part of the main arena", lost[0], arena.index))
+            told = (*arena.problems, lost[0].lost("part of the main arena", arena.index))
             return replace(arena, heaps=heaps, problems=told, complete=False)
         return replace(arena, heaps=heaps)
     return arena

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
+from ..errors import UNREAD, MemoryFault, Problem, StoppedError, UnreadError
 from ..glibc import releases
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
 from ..locate.libcs import Libc
@@ -131,8 +131,8 @@ def read_caches(
     if blocks.damaged is not None:
         statement = f"{blocks.missing} at {blocks.damaged:#x}"
         caches.problems.append(Problem("thread_list", statement, blocks.damaged))
-    if blocks.swapped is not None:
-        caches.problems.append(swapped_out("the data of threads", blocks.swapped))
+    if blocks.unread is not None:
+        caches.problems.append(blocks.unread.problem("the data of threads"))
     names = {thread.lwp: thread.name for thread in threads}
     found = []
     for block in blocks.blocks:
@@ -146,8 +146,9 @@ def read_caches(
             if has_no_tcache(libc, address):
                 continue
             tcache = _read(space, libc, block, address, index, links, places, caches)
-        except SwappedOutError as fault:
-            caches.problems.append(swapped_out(f"the tcache of thread {block.lwp}", fault.address))
+        except UnreadError as fault:
+            caches.problems.append(fault.problem(f"the tcache of thread {block.lwp}"))
+            caches.thread_arena.pop(block.lwp, None)  # that it has no tcache isn't known
             continue
         except MemoryFault as fault:
             statement = f"the tcache of thread {block.lwp} cannot be read at {fault.address:#x}"
@@ -158,6 +159,8 @@ def read_caches(
         caches.problems += (_placed(p, block.lwp, index) for p in tcache.problems)
         found.append(ThreadCache(names.get(block.lwp), tcache))
     caches.structs.sort()
+    if space.pace.missed:  # whatever it was, some may be missing
+        caches.problems.append(StoppedError(0).problem("the tcaches"))
     caches.caches = tuple(sorted(found, key=lambda cache: cache.tcache.lwp))
     return caches
 
@@ -277,6 +280,8 @@ def read_tcache(
             continue
         each = _list(layout, block.lwp, record, links, index, heads[index])
         followed = each.follow(space.residency, visit)
+        if any(problem.code == UNREAD for problem in followed.problems):
+            raise StoppedError(address)
         if followed.chunks:
             bins.append(bin_of(space, each, followed))
         lost = max(claimed - followed.chunks, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import MemoryFault, Problem, SwappedOutError, swapped_out
+from ..errors import MemoryFault, Problem, UnreadError
 from ..glibc.layout import Layout
 from ..target.space import Space
 from .arenas import Heap
@@ -40,11 +40,12 @@ def walk(
         for run in scanner.runs(advance):
             for fold in folds:
                 fold.add(run)
+            space.pace.walked(run.end - run.start)
             del run  # before the next one is read
         for fold in folds:
             fold.close(heap.end)
-    except SwappedOutError as fault:
-        problems.append(swapped_out("the heap", fault.address))
+    except UnreadError as fault:
+        problems.append(fault.problem("the heap"))
     except MemoryFault as fault:
         statement = f"chunk header {fault.address:#x} cannot be read"
         problems.append(Problem("unreadable", statement, fault.address))

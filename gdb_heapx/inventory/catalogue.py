@@ -5,12 +5,21 @@ from __future__ import annotations
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
-from ..errors import LOST_IN_SWAP, HeapxError, MemoryFault, Problem
+from ..errors import (
+    LOST_IN_SWAP,
+    NOT_REACHED,
+    CutShortError,
+    HeapxError,
+    MemoryFault,
+    Problem,
+    StoppedError,
+)
 from ..glibc.layout import FLAGS
 from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from ..heap.heaps import Walked
@@ -22,7 +31,7 @@ from ..target.amounts import Amount, amount_of
 from .chunk import ALL, CHUNK_STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
 from .libc import Inventory
 
-LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN, LOST_IN_SWAP)
+LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN, LOST_IN_SWAP, NOT_REACHED)
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,17 @@ class Catalogue:
         self.problems: list[Problem] = [*opened.problems]
         self.inventories = [Inventory(reading, self.problems) for reading in opened.mallocs]
         self.target = opened.target.facts
+        self._pace = opened.target.space.pace
         self.word = opened.target.space.word
         self.identity = opened.mallocs[0].identity
         self.unused = not any(inventory.held for inventory in self.inventories)
         self.allocators = opened.allocators(self.unused)
         self._lost = opened.lost
+
+    @property
+    def stopped(self) -> Problem | None:
+        """The problem that reading was stopped before all that was wanted was read; None else."""
+        return self._pace.problem()
 
     @property
     def libcs(self) -> tuple[str, ...]:
@@ -107,13 +122,28 @@ class Catalogue:
         """Yield the chunks that are wanted: arena by arena in the order of addresses, each heap's
         top behind its last chunk, then the mmapped ones.
         """
+        goes_on = self._pace.goes_on
+        self._pace.begin("listing chunks", sum(each.held for each in self.inventories), lists=True)
         for place in self._places(wanted):
-            yield from map(place.chunk, wanted.of(place.seen(wanted.start)))
+            for seen in wanted.of(place.seen(wanted.start)):
+                with suppress(StoppedError):
+                    chunk = place.chunk(seen)
+                if not goes_on():  # which list a chunk is in isn't sure any more
+                    return self.tell()
+                self._pace.listed(seen.size)
+                yield chunk
+        self.tell()
+
+    def tell(self) -> None:
+        """Note that reading was stopped, if it was."""
+        if self.stopped is not None and self.stopped not in self.problems:
+            self.problems.append(self.stopped)
 
     def count(self, wanted: Wanted = ALL, libc: str | None = None) -> dict[str, tuple[int, int]]:
         """Return how many chunks that are wanted there are in each state, and their bytes; of one
-        libc, or of all.
+        libc, or of all. Where reading was stopped, as far as that came.
         """
+        self._pace.begin("counting chunks")
         found = dict.fromkeys(CHUNK_STATES, (0, 0))
         for place in self._places(wanted, libc):
             seen = Counter(map(itemgetter(1, 2), wanted.of(place.seen(wanted.start))))
@@ -139,8 +169,15 @@ class Catalogue:
         """Return the chunk that has this address, and so many on each side; None if none has it.
 
         A header's first address means its own chunk, though the last word of the memory of a chunk
-        in use lies there, too: the rest of that word belongs to that memory.
+        in use lies there, too: the rest of that word belongs to that memory. HeapxError where
+        reading was stopped.
         """
+        found = self._found(address, number)
+        if self.stopped is not None:
+            raise CutShortError(self.stopped)
+        return found
+
+    def _found(self, address: int, number: int) -> Around | None:
         here = Wanted(start=address, end=address + 1)
         for inventory in self.inventories:
             arena = inventory.arena_at(address)
@@ -215,6 +252,8 @@ class Catalogue:
         arena = next((each for each in inventory.arenas if each.index == chunk.arena), None)
         listed = inventory.list_of(chunk, arena)
         found = inventory.follow(listed, arena).addresses if listed else array("Q")
+        if self.stopped is not None:
+            raise CutShortError(self.stopped)
         if chunk.address not in found:
             return None
         at = found.index(chunk.address)
@@ -243,6 +282,7 @@ class Catalogue:
                         of_bin = owner.index, NAMES[each.kind], each.index
                         for place, found in enumerate(zip(*inventory.follow(each, owner)), 1):
                             yield ListedChunk(*of_bin, place, *found, inventory.path)
+        self.tell()
 
     def memory(self, chunk: Chunk) -> tuple[int, int]:
         """Return where the memory of a chunk begins and ends: what malloc returned, and as much as

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import NamedTuple
 
-from ..errors import MemoryFault, Problem
+from ..errors import UNREAD, MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, UNSORTED
 from ..heap.arenas import Arena, Heap
 from ..heap.bins import FreeList, kind_of, regular_lists, unsorted_is_shorter
@@ -83,6 +83,9 @@ class Inventory:
     def note(self, problems: list[Problem]) -> None:
         """Add what was found wrong: once, and marked where a thread was just changing it."""
         known = {(each.code, each.arena, each.thread) for each in self._problems if each.in_motion}
+        stopped = self._space.pace.problem()
+        if stopped is not None:  # of all that wasn't read this is told once
+            problems = [stopped, *(each for each in problems if each.code != UNREAD)]
         for problem in self.reading.in_motion(problems):
             told = (problem.code, problem.arena, problem.thread) in known
             if not told and problem not in self._problems:

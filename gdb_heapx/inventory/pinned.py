@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import MemoryFault, StoppedError
 from ..heap.fast import is_fast
 from ..heap.pingroups import Key, PageSum, PinGroups, size_and_state
 from ..heap.pins import Pin, PinKind
@@ -62,13 +64,24 @@ class ArenaPins:
         return next(a for a in self.inventory.arenas if a.address == self.figures.address)
 
     def _pages(self, key: Key) -> PinGroups:
-        groups = PinGroups(key)
-        self.inventory.reading.walks.add_page_pins(self._arena, groups)
+        """Return what keeps pages, in a walk over the arena; StoppedError if that is stopped."""
+        groups, reading = PinGroups(key), self.inventory.reading
+        reading.space.pace.begin("looking for pins", sum(h.size for h in self._arena.heaps))
+        reading.walks.add_page_pins(self._arena, groups)
+        reading.space.pace.check(self._arena.address)
         return groups
 
     def _amount(self, total: PageSum) -> Amount:
         space = self.inventory.reading.space
         return total.amount(space.page, space.residency is not None)
+
+    def read(self, group: str | None) -> bool:
+        """Read what keeps pages, by its groups; False where reading is stopped before the end."""
+        try:
+            needed = (self.by_size, self.by_looks) if group == "looks" else (self.by_size,)
+            return bool(needed)
+        except StoppedError:
+            return False
 
     @cached_property
     def by_size(self) -> PinGroups:
@@ -97,8 +110,10 @@ class ArenaPins:
         """
         reading, last = self.inventory.reading, self.figures.last_in_use
         overlay = reading.walks.overlay(reading.arenas[self.figures.index])
-        if pin.address not in overlay.cached and not is_fast(reading.space, overlay, pin.address):
-            return [pin.address]
+        with suppress(MemoryFault):
+            fast = is_fast(reading.space, overlay, pin.address)
+            if not fast and pin.address not in overlay.cached:
+                return [pin.address]
         return [last] if last is not None and pin.kind is PinKind.TOP else []
 
     def _heap_of(self, found: PagePin) -> int:
@@ -138,7 +153,7 @@ class ArenaPins:
     def _looks_of(self, chunks: Iterable[int], state: State) -> str | None:
         """Return what these chunks look like, if they are in use."""
         found = {looks(self.catalogue, chunk) for chunk in chunks if state is State.IN_USE}
-        if not found:
+        if not found or self.inventory.reading.space.pace.stopped:  # or it couldn't be read
             return None
         return found.pop() if len(found) == 1 else VARIOUS
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..errors import MemoryFault, SwappedOutError
+from ..errors import MemoryFault, UnreadError
 from ..glibc import releases
 from ..glibc.layout import align_down
 from ..target.facts import Facts
@@ -42,9 +42,9 @@ class Block(NamedTuple):
 class Blocks(NamedTuple):
     """The blocks that were found, how, and why the rest is missing (None: nothing is).
 
-    `damaged` is the address where a list of threads or a thread's own data is broken, `swapped`
-    where it is swapped out. Where it is
-    not `exact`, libc's variables lie anywhere in the `size` bytes of a block, as in all others.
+    `damaged` is the address where a list of threads or a thread's own data is broken, `unread` why
+    it isn't read to its end. Where it is not `exact`, libc's variables lie anywhere in the `size`
+    bytes of a block, as in all others.
     """
 
     blocks: tuple[Block, ...]
@@ -53,13 +53,13 @@ class Blocks(NamedTuple):
     damaged: int | None = None
     size: int = 0
     exact: bool = True
-    swapped: int | None = None
+    unread: UnreadError | None = None
 
 
 def thread_blocks(target: Target, libc: Libc) -> Blocks:
     """Return libc's TLS block of every thread that has one."""
     by_nptl = _by_nptl(target, libc)
-    lost = (by_nptl.damaged, by_nptl.swapped)
+    lost = (by_nptl.damaged, by_nptl.unread)
     if by_nptl.missing in (None, NOT_DUMPED) or lost != (None, None):
         return by_nptl
     return _by_thread_pointer(target) or by_nptl
@@ -86,8 +86,8 @@ def _by_nptl(target: Target, libc: Libc) -> Blocks:
             return _single_thread(target, libc)._replace(size=size)
     except _CircleError as circle:
         return Blocks(tuple(blocks), how, "nptl's thread list runs in a circle", circle.address)
-    except SwappedOutError as fault:
-        return Blocks(tuple(blocks), how, "their data is in swap", swapped=fault.address)
+    except UnreadError as fault:
+        return Blocks(tuple(blocks), how, f"their data {fault.why}", unread=fault)
     except MemoryFault as fault:
         return Blocks(tuple(blocks), how, "nptl's thread list is broken", fault.address)
     except LookupError as error:

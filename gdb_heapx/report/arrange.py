@@ -75,6 +75,17 @@ def told_apart(report: Report, libcs: Sequence[str]) -> Report:
     return replace(report, blocks=tuple(_with_libc(block, names) for block in report.blocks))
 
 
+def without_totals(report: Report) -> Report:
+    """Return a report whose tables lack rows, or figures of some: no total is known."""
+    return replace(report, blocks=tuple(map(_without_total, report.blocks)))
+
+
+def _without_total(block: object) -> object:
+    if not isinstance(block, Table) or block.total is None:
+        return block
+    return replace(block, total=dict.fromkeys(block.total))
+
+
 def _with_libc(block: object, names: Mapping[str, str]) -> object:
     column = block.column("libc") if isinstance(block, Table) else None
     if not isinstance(block, Table) or column is None:

@@ -41,12 +41,15 @@ def ask(
     serve: str,
     request: dict[str, Any],
     take: Callable[[str], object],
+    show: Callable[[str], object],
 ) -> Reply:
-    """Run gdb on a request; hand each piece of the answer to `take`.
+    """Run gdb on a request; hand each piece of the answer to `take`, and each line about long work
+    to `show`.
 
     `serve` is the line of gdb's that answers, with the number of its socket in place of {}. A
-    signal makes gdb let go of the process, then raises EndedError. A process that wasn't stopped
-    before is not stopped afterwards.
+    Ctrl-C makes gdb answer with what it has read. One more, or another signal, makes it let go of
+    the process, and then raises EndedError. A process that wasn't stopped before is not stopped
+    afterwards.
     """
     pid = request["pid"]
     was_stopped = pid is not None and is_stopped(pid)
@@ -58,7 +61,7 @@ def ask(
         children.append(gdb)
         theirs.close()
         try:
-            reply = _talk(gdb, ours, request, take)
+            reply = _talk(gdb, ours, request, take, show)
         finally:
             _hang_up(ours, socket.SHUT_RDWR)  # nobody reads what it still says
             gdb.wait()
@@ -92,6 +95,7 @@ def _talk(
     ours: socket.socket,
     request: dict[str, Any],
     take: Callable[[str], object],
+    show: Callable[[str], object],
 ) -> Reply:
     messages: list[str] = []
     result, began = None, False
@@ -104,6 +108,8 @@ def _talk(
         began = True
         if "text" in said:
             take(said["text"])
+        elif "progress" in said:
+            show(said["progress"])
         elif "result" in said:
             result = said["result"]
             break
@@ -133,13 +139,19 @@ def _hang_up(ours: socket.socket, how: int = socket.SHUT_WR) -> None:
 
 @contextmanager
 def _hanging_up(ours: socket.socket, killable: bool) -> Iterator[list[subprocess.Popen[str]]]:
-    """In here a signal hangs up, and afterwards raises EndedError. One more, after some time, kills
-    the children that are noted, if they may be.
+    """In here the first Ctrl-C is handed on. Any other signal hangs up, and afterwards raises
+    EndedError. One more, after some time, kills the children that are noted, if they may be.
     """
     children: list[subprocess.Popen[str]] = []
     came: list[tuple[int, float]] = []
+    handed_on: list[int] = []
 
     def hang_up(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and children and not (came or handed_on):
+            handed_on.append(number)
+            with suppress(OSError):
+                ours.send(b"stop\n", socket.MSG_NOSIGNAL)
+            return
         came.append((number, time.monotonic()))
         _hang_up(ours)
         if killable and came[-1][1] - came[0][1] > PATIENCE:

@@ -155,7 +155,8 @@ def _run(arguments: Sequence[str]) -> int:
     if options.pid and parsed.get("now"):
         call = f"malloc_trim({parsed['pad'] or 0})"
         _complain(f"heapx: will call {call} in the process, unless it is unsafe")
-    return _through_gdb(options, {"words": words, "acts": bool(parsed.get("now"))})
+    acts, shows = bool(parsed.get("now")), _shows()
+    return _through_gdb(options, {"words": words, "acts": acts, "progress": shows})
 
 
 def _target(options: argparse.Namespace) -> dict[str, Any]:
@@ -178,6 +179,18 @@ def _target(options: argparse.Namespace) -> dict[str, Any]:
         "core": options.core and os.path.abspath(options.core),
         "exe": options.exe and os.path.abspath(options.exe),
     }
+
+
+def _shows() -> bool:
+    """Tell whether standard error is a terminal, to show there how far long work is."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _show(line: str) -> None:
+    """Write a line over the one before, "" to erase it."""
+    with suppress(OSError):
+        width = os.get_terminal_size(2).columns - 1
+        os.write(2, f"\r\033[K{line[:width]}".encode())
 
 
 def _terminal() -> dict[str, Any]:
@@ -210,7 +223,7 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
             answer.write(text.encode(errors="surrogateescape"))
 
         try:
-            reply = ask(words, serve, request, take)
+            reply = ask(words, serve, request, take, _show)
         except OSError as error:
             raise _unable(options.gdb, error) from None
         result = _result(options.gdb, reply)
@@ -221,6 +234,8 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
         if result["whole"]:
             answer.seek(0)
             _print(iter(lambda: answer.read(1 << 20), b""))
+    if result["status"] == 128 + signal.SIGINT:
+        raise EndedError(signal.SIGINT)
     return int(result["status"])
 
 

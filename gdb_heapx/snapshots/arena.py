@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
-from ..errors import Problem
+from ..errors import NOT_REACHED, UNREAD, Problem
 from ..glibc.layout import Layout
 from ..heap.arenas import Arena, Heap
 from ..heap.bins import ArenaBins
@@ -36,7 +37,20 @@ class ArenaReading:
     @property
     def whole(self) -> bool:
         """Whether every heap was found, and walked to its end if it was walked."""
-        return self.arena.complete and all(part.whole for part in self.walked or ())
+        walked = self.arena.complete and all(part.whole for part in self.walked or ())
+        return walked and not self.unread
+
+    @property
+    def reached(self) -> bool:
+        """Whether all of its heaps were reached before reading was stopped."""
+        return all(problem.code != NOT_REACHED for problem in self.arena.problems)
+
+    @cached_property
+    def unread(self) -> bool:
+        """Whether something of it, or of the tcaches, was not read because reading was stopped."""
+        parts = (part.tally.problems for part in self.walked or ())
+        own = chain(self.arena.problems, self.bins.problems, *parts)
+        return any(p.code in (UNREAD, NOT_REACHED) for p in (*own, *self.caches.problems))
 
     @property
     def size(self) -> int:
@@ -151,6 +165,8 @@ class ArenaReading:
         if self.walked is None:
             return []
         index, whole = self.arena.index, self.whole
+        if self.unread:  # its lists say nothing
+            return [Check("chunks add up to system_mem", index, self.arena.system, None)]
         tallies = [part.tally for part in self.walked]
         total = self.arena.top_size + sum(p.tally.counts.bytes + p.overhead for p in self.walked)
         cached = sum(self.caches.sizes_in(index).values()) + self.bins.chunks(State.FAST)

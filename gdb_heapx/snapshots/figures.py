@@ -54,7 +54,9 @@ class ArenaFigures:
     the chunk size's highest power of two, `census` counts the chunks by their exact size, None
     where those in use weren't counted. `stale` is stale.last_sizes, None where that wasn't asked
     for, or isn't known. `foreign` is what another user of sbrk took between chunks; it counts as
-    overhead, as it does in `system`.
+    overhead, as it does in `system`. `unread` tells that reading was stopped
+    before all of it was read: then the amounts but top's, and `chunks`, are of a part; and of a
+    part of its heaps, where not all were `reached`.
     """
 
     libc: str
@@ -79,6 +81,8 @@ class ArenaFigures:
     foreign: Amount = NOTHING
     whatif: WhatIf | None = None
     pages: PageFigures | None = None
+    unread: bool = False
+    reached: bool = True
 
     @property
     def last(self) -> Pin | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from ..errors import UnreadError
 from ..heap.arenas import BAD_SYSTEM, Heap
 from ..heap.census import Census, census_of, power_in
 from ..heap.endings import ending_of, free_from, is_fast
@@ -56,6 +57,8 @@ def figures_of(
         whatif=whatif,
         foreign=sum_of(amount_of(reading.residency, *gap) for gap in reading.gaps()),
         stale=stale,
+        unread=reading.unread,
+        reached=reading.reached,
         pages=_pages(reading, pins),
     )
 
@@ -112,12 +115,16 @@ def last_sizes(reading: ArenaReading, space: Space) -> Mapping[int, int] | None:
     if reading.walked is None or reading.residency is None or not reading.whole:
         return None
     chunks = [chunk for part in reading.walked for chunk in part.tally.large.chunks]
-    return sizes_before(space, reading.residency, reading.layout, chunks)
+    try:
+        return sizes_before(space, reading.residency, reading.layout, chunks)
+    except UnreadError:
+        return None
 
 
 def _last_in_use(reading: ArenaReading) -> int | None:
     """Return the last chunk of the program's below top, in top's own heap."""
-    holders = [p for p in reading.walked or () if reading.arena.top in p.heap]
+    walked = () if reading.unread else reading.walked or ()
+    holders = [part for part in walked if reading.arena.top in part.heap]
     return holders[0].tally.tails.last if holders else None
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..errors import Problem, gathered
+from ..errors import UNREAD, Problem, gathered
 from ..glibc import releases
 from ..glibc.layout import Layout
 from ..heap.arenas import Arena
@@ -136,6 +136,9 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     """Return one libc's malloc, read: lists, then the walk, and what both must agree on."""
     libc, outline, caches = reading.libc, reading.outline, reading.outline.caches
     walk = scope.walk or not libc.proven  # guesses are proven by their chunks
+    if walk:
+        size = sum(heap.size for arena in reading.arenas for heap in arena.heaps)
+        reading.space.pace.begin("reading heaps", size)
     parts = [reading.arena(arena, walk, scope.apart) for arena in reading.arenas]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
     outcomes, mmapped = Outcomes(reading, parameters), _mmapped(reading, scope.search)
@@ -176,7 +179,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         found=(
             *_identity(libc),
             *libc.found,
-            Found("tcaches", f"{len(caches.caches)}", caches.how),
+            Found("tcaches", _number_of(caches), caches.how),
         ),
         checks=tuple(checks),
         problems=(*reading.aborted, *reading.in_motion(gathered(problems))),
@@ -200,6 +203,12 @@ def _mmapped(reading: MallocReading, search: Search) -> Mmapped:
     if search is Search.MAPPINGS:
         return reading.mmapped
     return reading.mmapped._replace(chunks=reading.mmapped_headers)
+
+
+def _number_of(caches: Caches) -> str:
+    """Return how many tcaches there are."""
+    unread = any(problem.code == UNREAD for problem in caches.problems)
+    return "unknown" if unread else f"{len(caches.caches)}"
 
 
 def _identity(libc: Libc) -> tuple[Found, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..errors import CORE_CUT, HeapxError, Problem
+from ..errors import CORE_CUT, CutShortError, HeapxError, Problem
 from ..locate.allocators import instead_of_glibc, no_glibc, other_allocators
 from ..locate.libcs import find_libcs
 from ..locate.nptl import Stack
@@ -14,6 +14,7 @@ from ..locate.runtimes import Present, loaded_allocators, runtimes_in
 from ..report.model import Note
 from ..report.notes import note
 from ..target.mappings import outside
+from ..target.pace import cut_short
 from ..target.target import Target
 from .proof import proven
 from .reading import MallocReading
@@ -82,7 +83,17 @@ class Opened:
 
 
 def open_target(target: Target, given: Given = NOTHING_GIVEN) -> Opened:
-    """Return a stopped target, opened."""
+    """Return a stopped target, opened; CutShortError where reading was stopped before any arena."""
+    pace = target.space.pace
+    with cut_short(pace):
+        opened = _opened(target, given)
+    problem = pace.problem()
+    if problem and not any(reading.arenas for reading in opened.mallocs):
+        raise CutShortError(problem)
+    return opened
+
+
+def _opened(target: Target, given: Given) -> Opened:
     found = list(find_libcs(target, given))
     mallocs = tuple(proven(target, each.libcs) for each in found if each.libcs)
     if not mallocs:

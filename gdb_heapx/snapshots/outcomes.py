@@ -23,8 +23,10 @@ class Outcomes:
     parameters: dict[str, int]
 
     def trim(self, arena: ArenaReading, pad: int) -> Trim | None:
-        """Return what malloc_trim(pad) would do to an arena; None if that isn't sure."""
-        if not arena.sure:
+        """Return what malloc_trim(pad) would do to an arena; None if that isn't sure, or Ctrl-C or
+        the clock wants an end.
+        """
+        if not arena.sure or not self.reading.space.pace.goes_on():
             return None
         start, end = arena.top_span
         top = Top(start, end - start, arena.arena.main, self._goes(arena))
@@ -32,8 +34,9 @@ class Outcomes:
         return trim_arena(trimmer, layout, arena.amounts, arena.holes, top, self.parameters, pad)
 
     def whatif(self, arena: ArenaReading) -> WhatIf | None:
-        """Return what would be returned if chunks were free; None if that isn't sure."""
-        endings = self._endings(arena, arena.walked or ()) if arena.sure else None
+        """Return what would be returned if chunks were free; None as above."""
+        known = arena.sure and self.reading.space.pace.goes_on()
+        endings = self._endings(arena, arena.walked or ()) if known else None
         return what_if(endings, arena.holes) if endings else None
 
     def without(self, arena: ArenaReading, chunks: Iterable[int]) -> Returned | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cached_property
 from typing import NamedTuple
 
-from ..errors import MemoryFault, Problem
+from ..errors import MemoryFault, Problem, StoppedError
 from ..glibc.layout import align_down, align_up
 from ..heap.arenas import Arena
 from ..heap.bins import ArenaBins, read_regular
@@ -125,7 +124,11 @@ class MallocReading:
         space, layout, parameters = self.space, self.libc.layout, self.libc.parameters
         number, total = parameters["n_mmaps"], parameters["mmapped_mem"]
         places = self.may_hold_mmapped
-        found: Sequence[MmappedChunk] = find_mmapped(space, layout, places, number, total)
+        try:
+            space.pace.begin("looking for mmapped chunks")
+            found: Sequence[MmappedChunk] = find_mmapped(space, layout, places, number, total)
+        except StoppedError:
+            return Mmapped((), False, [])
         found = without_surplus(found, number, total)
         single = [Stretch(part.start, part.end, part.end) for part in self._anonymous]
         damaged = find_damaged(space, layout, [*places, *single], found, number, total)
@@ -138,6 +141,7 @@ class MallocReading:
         """The same chunks, each with the header that belongs to what malloc returned."""
         damaged = {problem.address for problem in self.mmapped.problems}
         space, layout = self.space, self.libc.layout
+        space.pace.begin("looking into mmapped chunks")
         return tuple(
             chunk if chunk.address in damaged else with_header(space, layout, chunk)
             for chunk in self.mmapped.chunks
@@ -204,8 +208,12 @@ class MallocReading:
         image = self.libc.own
         address = own_variable(self.target, image, self.libc.inside, "__curbrk")
         if address is not None and (not image.mappings or address in image):
-            with suppress(MemoryFault):
+            try:
                 return self.space.read_word(address)
+            except StoppedError:
+                return None
+            except MemoryFault:
+                pass
         heap = self.space.mapping_at(self.libc.parameters["sbrk_base"])
         return heap.end if heap else None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, Problem
+from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, NOT_REACHED, UNREAD, Problem
 from ..heap.arenas import RING_BROKEN
 from ..heap.left import LeftThread
 from ..heap.library import Walker, library
@@ -38,7 +38,7 @@ class Snapshot:
     over chunks here. `stacks` are those that nptl mapped for threads, `left` the threads that a
     fork has left in the parent. `runtimes` map memory of their own: runtimes, and allocators that
     serve others. `sbrk_callers` are the files that use sbrk, where others than malloc took memory
-    by it.
+    by it. `partial` tells that reading was stopped before all arenas were read.
     """
 
     target: Facts
@@ -52,6 +52,7 @@ class Snapshot:
     runtimes: tuple[str, ...] = ()
     searched: bool = True
     sbrk_callers: tuple[str, ...] = ()
+    partial: bool = False
 
     @property
     def libcs(self) -> tuple[str, ...]:
@@ -101,11 +102,21 @@ class Snapshot:
 
     def _sum(self, amounts: Iterable[int | None]) -> int | None:
         """Return a sum of amounts; None where one isn't known, or not every arena is."""
-        if any(problem.code in (RING_BROKEN, LOST_IN_SWAP) for problem in self.problems):
+        broken = any(problem.code in (RING_BROKEN, LOST_IN_SWAP) for problem in self.problems)
+        if broken or self.partial:
             return None
         found = list(amounts)
         known = [amount for amount in found if amount is not None]
         return sum(known) if len(known) == len(found) else None
+
+    @property
+    def as_read(self) -> Snapshot:
+        """The same without the arenas that were not read, because reading was stopped."""
+        if not self.partial:
+            return self
+        read = [tuple(arena for arena in m.arenas if not arena.unread) for m in self.mallocs]
+        mallocs = (replace(malloc, arenas=own) for malloc, own in zip(self.mallocs, read))
+        return replace(self, mallocs=tuple(mallocs))
 
     def arenas(self) -> tuple[ArenaFigures, ...]:
         """Return the arenas of every libc, the program's own first."""
@@ -126,6 +137,8 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     mallocs, searched = _mallocs(opened, scope), scope.search is not Search.NONE
     around = _around(opened, mallocs) if searched else _Around((), (), ())
     allocators = opened.allocators(not any(malloc.held for malloc in mallocs))
+    left = tuple(each for reading in opened.mallocs for each in reading.left)
+    stacks, mallocs = opened.stacks, _told_once(opened, mallocs)
     return Snapshot(
         opened.target.facts,
         mallocs,
@@ -133,11 +146,12 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
         allocators,
         walked=scope.walk or not all(reading.libc.proven for reading in opened.mallocs),
         walker=library(opened.target.space).walker,
-        stacks=opened.stacks,
-        left=tuple(each for reading in opened.mallocs for each in reading.left),
+        stacks=stacks,
+        left=left,
         runtimes=tuple(name for name in around.runtimes if name not in allocators),
         searched=searched,
         sbrk_callers=around.sbrk_callers,
+        partial=_is_partial(mallocs),
     )
 
 
@@ -165,6 +179,23 @@ def _mallocs(opened: Opened, scope: Scope) -> tuple[Malloc, ...]:
         notes, problems = (*opened.lost, *first.notes), (*opened.problems, *first.problems)
         found[0] = replace(first, notes=notes, problems=problems)
     return tuple(found)
+
+
+def _is_partial(mallocs: tuple[Malloc, ...]) -> bool:
+    """Tell whether reading was stopped before all arenas were read."""
+    unread = any(arena.unread for malloc in mallocs for arena in malloc.arenas)
+    return unread or any(p.code == NOT_REACHED for malloc in mallocs for p in malloc.problems)
+
+
+def _told_once(opened: Opened, mallocs: tuple[Malloc, ...]) -> tuple[Malloc, ...]:
+    """Return the mallocs with one problem for all that wasn't read because reading was stopped."""
+    lost = [arena.index for malloc in mallocs for arena in malloc.arenas if arena.unread]
+    told = opened.target.space.pace.problem(lost)
+    if told is None:
+        return mallocs
+    read = [[p for p in malloc.problems if p.code != UNREAD] for malloc in mallocs]
+    read[:1] = [[told, *problems] for problems in read[:1]]
+    return tuple(replace(m, problems=tuple(own)) for m, own in zip(mallocs, read))
 
 
 def _beside(opened: Opened, mallocs: tuple[Malloc, ...]) -> Iterator[Span]:

@@ -19,6 +19,17 @@ def text_of(path: str, most: int = -1) -> str:
         return os.fsdecode(file.read(most))
 
 
+def mapped_files(pid: int) -> dict[str, int]:
+    """Return the inode of each file that a living process maps to run it, by its name; {} if /proc
+    doesn't tell.
+    """
+    try:
+        found = re.findall(r"^\S+ ..x. \S+ \S+ (\d+) +(/.+)$", text_of(f"/proc/{pid}/maps"), re.M)
+    except OSError:
+        return {}
+    return {name: int(inode) for inode, name in found}
+
+
 def swap_allowance() -> int:
     """Return how many bytes may be swapped in: 64 MiB, but at most a tenth of MemAvailable."""
     with open("/proc/meminfo") as meminfo:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from struct import unpack
 from typing import Protocol
 
-from ..errors import MemoryFault, SwappedOutError
+from ..errors import MemoryFault, StoppedError, UnreadError
 from ..glibc.layout import Struct
 from .facts import ByteOrder, Facts
 from .mappings import Mapping, MappingIndex, Memory
+from .pace import Pace
 
 
 class Residency(Protocol):
@@ -36,13 +37,15 @@ class Space:
 
     `residency` is None where it isn't known; where it is, pages that nobody has touched aren't
     read. Whatever is read, `memory` brings back from swap only as much as is allowed, and raises
-    SwappedOutError beyond that. `compiled` is False where the user wants it walked in Python.
+    SwappedOutError beyond that. `compiled` is False where the user wants it walked in Python. What
+    reads long asks `pace` whether to go on.
     """
 
     facts: Facts
     memory: Memory
     residency: Residency | None = None
     compiled: bool = True
+    pace: Pace = field(default_factory=Pace)
 
     @cached_property
     def word(self) -> int:
@@ -103,12 +106,12 @@ class Space:
         return self.read_int(address, self.word)
 
     def try_word(self, address: int) -> int | None:
-        """Return the word at `address`, None where nothing can be read; SwappedOutError where that
+        """Return the word at `address`, None where nothing can be read; UnreadError where that
         can't be told.
         """
         try:
             return self.read_word(address)
-        except SwappedOutError:
+        except UnreadError:
             raise
         except MemoryFault:
             return None
@@ -130,9 +133,11 @@ class Space:
         return Record(self, struct, address, bytes(self.memory.read(address, struct.size)))
 
     def readable(self, address: int, size: int = 1) -> bool:
-        """Tell whether memory can be read there."""
+        """Tell whether memory can be read there; StoppedError where no more is read."""
         try:
             self.memory.read(address, size)
+        except StoppedError:
+            raise
         except MemoryFault:
             return False
         return True

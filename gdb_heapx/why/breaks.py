@@ -93,7 +93,9 @@ def unexplained_heap(case: Case) -> Iterator[Finding]:
 
 def foreign_brk(case: Case) -> Iterator[Finding]:
     for malloc in case.snapshot.mallocs:
-        main = malloc.arenas[0]
+        main = next((arena for arena in malloc.arenas if arena.main), None)
+        if main is None:
+            continue
         brk, reached = malloc.program_break, at_break(main.top_end, malloc.program_break, True)
         if reached or not main.contiguous or not main.top:
             continue

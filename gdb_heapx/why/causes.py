@@ -28,7 +28,7 @@ def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
     holds more than malloc retains, who has what isn't malloc's where that is more than both, and
     tcaches where they alone pin nearly all.
     """
-    case = Case(snapshot)
+    case = Case(snapshot.as_read)
     return _told(case, _in_order(case))
 
 
@@ -37,7 +37,7 @@ def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
 
     It is less where more must be told beside: what is shared, or that there are several libcs.
     """
-    case = Case(snapshot)
+    case = Case(snapshot.as_read)
     most = 2 if case.sharing or len(snapshot.mallocs) > 1 else 3
     return _told(case, first_screen(_in_order(case), case.whole, most))
 

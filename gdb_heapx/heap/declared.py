@@ -1,0 +1,74 @@
+"""What walk.c is given and returns, declared for ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_uint64
+from functools import cache
+from typing import Any
+
+from .fast import Looks
+from .folds import LinkSums
+
+WORD, UNIT = 8, 16  # bytes: of a word, and what every chunk's size is a multiple of
+SIZES, FAST_SIZES, EVENTS, TRAIL = 4096, 64, 512, 512
+LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE, MISPLACED = range(6)
+LOCKED = 0x80
+
+
+class CAmount(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("bytes", "resident", "swapped", "shared")]
+
+
+class CLinks(ctypes.Structure):
+    _fields_ = [(name, c_uint64) for name in LinkSums._fields]
+
+
+class CFast(ctypes.Structure):
+    _fields_ = [(name, c_uint64) for name in Looks._fields]
+
+
+class CEvent(ctypes.Structure):
+    _fields_ = [(name, c_uint64) for name in ("kind", "address", "size")]
+
+
+def _numbers(names: str) -> list[tuple[str, Any]]:
+    return [(name, c_uint64) for name in names.split()]
+
+
+class CWalk(ctypes.Structure):
+    """struct walk of walk.c."""
+
+    _fields_ = [
+        *_numbers("limit smallest bad large page_bits states_at"),
+        ("states", ctypes.c_char_p),
+        *_numbers("holes trimmed header"),
+        ("cached", POINTER(c_uint64)),
+        ("fast", POINTER(c_uint64)),
+        *_numbers("cached_left fast_left told low high"),
+        *((name, c_uint64 * SIZES) for name in ("used", "free", "absent", "swapped", "shared")),
+        ("looks_fast", CFast * FAST_SIZES),
+        *_numbers("overlaid_chunks overlaid_bytes"),
+        ("linked", CLinks),
+        ("skipped", CLinks),
+        *((n, CAmount) for n in ("in_large", "returned", "kept", "into_top", "gained", "before")),
+        *_numbers("whole hole_first hole_start hole_end hole_fast hole_cached"),
+        *_numbers("begun last last_size tail_free tail_end island gap first chunks alike"),
+        *_numbers("alike_size other any_last any_other trail_cleared trail_length"),
+        ("trail", c_uint64 * 2 * TRAIL),
+        *_numbers("bucket page page_free marked flaws event_count"),
+        ("events", CEvent * EVENTS),
+    ]
+
+
+@cache
+def declared(code: ctypes.CDLL) -> Any:
+    """Return walk.c's functions with the types of their arguments."""
+    words = ctypes.c_char_p
+    code.heapx_size.restype = code.heapx_walk.restype = code.heapx_run.restype = c_uint64
+    code.heapx_walk.argtypes = [POINTER(CWalk), words, c_uint64, c_uint64]
+    code.heapx_run.argtypes = [POINTER(CWalk), words, *[c_uint64] * 5]
+    code.heapx_close.argtypes = [POINTER(CWalk), c_uint64]
+    code.heapx_close.restype = None
+    assert code.heapx_size() == ctypes.sizeof(CWalk)  # else ABI of library.py wasn't raised
+    return code

@@ -1,0 +1,183 @@
+"""Long work shows itself, and can be stopped: by Ctrl-C, at gdb's prompt and in a shell, or by the
+clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pexpect
+import pytest
+from live import (
+    HEAPX,
+    LOADER,
+    QUIET,
+    TIMEOUT,
+    at_rest,
+    environment,
+    eventually,
+    gcore,
+    heapx,
+    status,
+)
+
+pytestmark = pytest.mark.live
+
+# Each read takes a while, so that reading is long on any machine.
+SLOW = (
+    "python import os, time; real_read = os.pread; "
+    "os.pread = lambda *words: (time.sleep(0.002), real_read(*words))[1]"
+)
+SLOWLY = ("--gdb-args", f"-ex '{SLOW}'")
+LONG = re.compile(r"(following lists|reading heaps)")
+ERASED = "\r\x1b[K"
+
+
+@pytest.fixture(scope="module")
+def arenas(start_once):
+    """Start a process of nine arenas."""
+    return start_once("arenas", "20")
+
+
+@contextlib.contextmanager
+def at_the_prompt(inferior):
+    """Yield a gdb on a terminal that is attached, and reads slowly."""
+    settings = ("set pagination off", "set width 200", SLOW, f"source {LOADER}")
+    words = [word for line in settings for word in ("-ex", line)]
+    command = ["-nx", "-q", *QUIET, *words, "-p", str(inferior.pid)]
+    options = {"env": environment(), "timeout": TIMEOUT, "encoding": "utf8"}
+    with pexpect.spawn("gdb", command, **options) as typed:
+        typed.expect_exact("(gdb) ")
+        yield typed
+        typed.sendline("detach")
+        typed.sendline("quit")
+        typed.expect(pexpect.EOF)
+    eventually(lambda: at_rest(inferior.pid), "it runs on")
+
+
+def answer(typed, line, then=lambda: None):
+    """Return what a line prints, after something else was done meanwhile."""
+    typed.sendline(line)
+    then()
+    typed.expect_exact("(gdb) ")
+    return typed.before
+
+
+@pytest.mark.parametrize("moment", [0.1, 0.7, pytest.param(1.5, marks=pytest.mark.slow)])
+def test_a_ctrl_c_at_the_prompt_prints_what_was_read_and_the_next_command_reads_all(arenas, moment):
+    with at_the_prompt(arenas) as typed:
+
+        def ctrl_c():
+            typed.expect_exact("heapx arenas")  # its echo
+            time.sleep(moment)
+            typed.sendintr()
+
+        partial = answer(typed, "heapx arenas", ctrl_c)
+        assert "stopped by Ctrl-C after" in partial
+        assert "Traceback" not in partial
+        assert "$1 = 2" in answer(typed, "print 1 + 1")
+        whole = answer(typed, "heapx arenas")
+        assert "stopped" not in whole
+        typed.sendintr()  # at the prompt it is gdb's
+        typed.expect_exact("Quit")
+        typed.expect_exact("(gdb) ")
+
+
+def test_the_line_about_long_work_shows_what_and_how_far_and_goes(arenas):
+    with at_the_prompt(arenas) as typed:
+        text = answer(typed, "heapx arenas")
+        lines = [each for each in text.split(ERASED) if LONG.match(each)]
+        assert re.match(r"reading heaps, \d+ %: \d+ of \d+ MiB, \d+ MiB/s, \d+ s left", lines[-1])
+        assert text.rpartition(ERASED)[2].lstrip().startswith(("arenas, sizes", "\x1b"))
+        answer(typed, "set heapx progress off")
+        answer(typed, "set heapx swap-in 1M")  # another reading
+        assert not LONG.search(answer(typed, "heapx arenas"))
+
+
+def on_a_terminal(*words):
+    """Return what the shell command prints there."""
+    options = {"env": environment(), "timeout": TIMEOUT, "encoding": "utf8"}
+    with pexpect.spawn(str(HEAPX), [str(word) for word in words], **options) as typed:
+        typed.expect(pexpect.EOF)
+        return typed.before
+
+
+def test_in_a_shell_long_work_shows_itself_on_a_terminal_only(arenas):
+    words = ("-p", arenas.pid, *SLOWLY)
+    shown = on_a_terminal(*words, "arenas")
+    assert LONG.search(shown)
+    assert not LONG.search(shown.rpartition(ERASED)[2])
+    assert not LONG.search(on_a_terminal(*words, "--set", "progress=off", "arenas"))
+    result = heapx(*words, "arenas")
+    assert (result.status, result.err) == (0, "")
+    assert not LONG.search(result.out)
+
+
+def interrupted(inferior, *words, after):
+    """Return what the shell command prints where a Ctrl-C comes so long after it attached."""
+    command = [str(word) for word in (HEAPX, "-p", inferior.pid, *words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment(), **pipes) as process:
+        eventually(lambda: status(inferior.pid, "TracerPid") != "0", "heapx attaches")
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=TIMEOUT)
+    assert at_rest(inferior.pid)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("moment", [0, 0.05, 0.3, 1])
+def test_after_a_ctrl_c_in_a_shell_the_process_runs_and_what_was_read_is_printed(arenas, moment):
+    words = (*SLOWLY, "arenas", "--format", "json")
+    code, out, err = interrupted(arenas, *words, after=moment)
+    assert (code, err) == (130, "heapx: interrupted\n")
+    codes = {problem["code"] for problem in json.loads(out)["problems"]} if out else set()
+    assert "interrupted" in codes or not out
+    assert out or moment < 1
+
+
+def test_a_ctrl_c_ends_a_stream_of_chunks_which_is_json_still(arenas):
+    code, out, err = interrupted(arenas, *SLOWLY, "chunks", "--format", "json", after=2)
+    assert (code, err) == (130, "heapx: interrupted\n")
+    assert "interrupted" in {problem["code"] for problem in json.loads(out)["problems"]}
+
+
+def test_max_pause_ends_the_reading_and_the_status_says_so(arenas):
+    words = (*SLOWLY, "arenas", "--format", "json")
+    partial = heapx("-p", arenas.pid, *words, "--max-pause", "1.5")
+    assert (partial.status, partial.err) == (1, "")
+    assert [problem["code"] for problem in partial.report["problems"]] == ["time_is_up"]
+    rows = partial.report["tables"][0]["rows"]
+    assert any(row["in_use"] is None for row in rows)
+    whole = heapx("-p", arenas.pid, *words, "--max-pause", "100")
+    assert whole.status == 0
+    for row, right in zip(rows, whole.report["tables"][0]["rows"]):
+        assert row["in_use"] in (None, right["in_use"])
+    assert at_rest(arenas.pid)
+
+
+def test_a_pause_that_is_too_short_for_anything_is_one_message(arenas):
+    result = heapx("-p", arenas.pid, *SLOWLY, "arenas", "--max-pause", "0.02")
+    assert (result.status, result.out) == (3, "")
+    assert "--max-pause" in result.err
+    assert at_rest(arenas.pid)
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "1e3", "soon", "0.0"])
+def test_a_pause_is_a_time(arenas, word):
+    result = heapx("-p", arenas.pid, "arenas", f"--max-pause={word}")
+    assert (result.status, result.out) == (2, "")
+    assert "in seconds" in result.err
+
+
+def test_of_a_core_reading_ends_by_the_clock_too(arenas, tmp_path):
+    core = gcore(arenas.pid, tmp_path / "core")
+    result = heapx("--core", core, "arenas", "--max-pause", "0.000001")
+    assert (result.status, result.out) == (3, "")
+    assert result.err.startswith("heapx: stopped by --max-pause after ")
+    assert heapx("--core", core, "arenas", "--max-pause", "100").status == 0
