@@ -166,17 +166,20 @@ def _interrupt(pid: int, number: signal.Signals, everyone: bool, read: int = 0) 
 
 @pytest.mark.parametrize("heaps", [0, 0.5], ids=["attaching", "walking"])
 def test_ctrl_c_ends_it_with_130_at_once_and_the_process_runs_on(large, heaps):
-    """At once: else it would print, and read 40 times the heap where it follows the lists."""
+    """At once: else it would read 40 times the heap where it follows the lists."""
     heap = int(status(large.pid, "VmRSS")) << 10  # symbols and libraries are far less
     result = _interrupt(large.pid, signal.SIGINT, everyone=True, read=int(heaps * heap))
-    assert result[:3] == (130, "", "heapx: interrupted\n")
+    told = "stopped by Ctrl-C" in result.out
+    assert told or not result.out  # what was read, if it had begun to read
+    assert result.status == 130
+    assert result.err.endswith("heapx: interrupted\n")
     assert result.read < (heaps + 10) * heap
     assert at_rest(large.pid)
 
 
 def test_a_sigint_to_heapx_alone_ends_it_with_130_or_lets_it_finish(large):
     code, out, *_ = _interrupt(large.pid, signal.SIGINT, everyone=False)
-    assert (code, bool(out)) in ((130, False), (0, True))
+    assert (code, bool(out)) in ((130, False), (130, True), (0, True))
     assert at_rest(large.pid)
 
 
