@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..glibc.layout import FD, Layout
+from ..glibc.layout import FD, FLAGS, SIZE, Layout
 from ..target.space import Residency, Space
 from .arenas import Arena
 from .folds import MODULUS, WORDS
@@ -65,16 +65,25 @@ class LooksFast:
     def add(self, run: Run) -> None:
         if self.told is None or not run.fast:
             return
-        links, first = run.fields[FD], run.start
+        chunks: dict[int, list[int]] = {size: [] for size in self.told.sizes}
+        first, sizes = run.start, run.fields[SIZE]
         for chunk in run.fast:
-            i = (chunk - first) // GRAIN
-            size = run.size_at(chunk)
-            if size in self.told.sizes:
-                link = self.told.link_of(links[i], chunk)
-                lost = missing(self.residency, chunk, chunk + size)
-                squares = chunk * chunk - link * link
-                one = Looks(1, int(not link), chunk, link, squares, *lost)
-                self.sizes[size] = self.sizes.get(size, Looks()).plus(one)
+            size = sizes[(chunk - first) // GRAIN] & ~FLAGS
+            if size in chunks:
+                chunks[size].append(chunk)
+        for size in [size for size in chunks if chunks[size]]:
+            self.sizes[size] = self.sizes.get(size, Looks()).plus(self._of(run, size, chunks[size]))
+
+    def _of(self, run: Run, size: int, chunks: list[int]) -> Looks:
+        """Return what chunks of one size are together."""
+        assert self.told is not None
+        stored, first = run.fields[FD], run.start
+        links = self.told.links_of(chunks, [stored[(chunk - first) // GRAIN] for chunk in chunks])
+        squares = sum([a * a for a in chunks]) - sum([a * a for a in links])
+        sums = len(chunks), links.count(0), sum(chunks), sum(links), squares
+        some = chunks if any(missing(self.residency, run.start, run.end)) else []
+        lost = [missing(self.residency, chunk, chunk + size) for chunk in some]
+        return Looks(*sums, *map(sum, zip((0, 0, 0), *lost)))
 
     def close(self, end: int) -> None:
         pass

@@ -218,15 +218,18 @@ class FreeSpace:
             self._add_shared(run)
         elif absent or shared:
             self._add_missing(run)
-        if not run.fast:
-            smallest = holes.trimmer.smallest
-            edges = [i for i in free[:1] if run.start + i * GRAIN == holes.end]
-            edges += [] if run.following & PREV_INUSE else free[-1:]
-            large = free if max(run.free_counts, default=0) >= smallest else []
-            beside = _beside(run, cached) if cached else ()
-            free = [*edges, *beside, *(i for i in large if sizes[i] >= smallest)]
-        for chunk in sorted(run.fast.union(cached, [run.start + i * GRAIN for i in free])):
-            holes.add(chunk, run.size_at(chunk), chunk in run.fast, chunk in cached)
+        if run.fast:
+            for span in _spans(run, cached, holes.trimmer.smallest):
+                holes.add(*span)
+            return
+        smallest = holes.trimmer.smallest
+        edges = [i for i in free[:1] if run.start + i * GRAIN == holes.end]
+        edges += [] if run.following & PREV_INUSE else free[-1:]
+        large = free if max(run.free_counts, default=0) >= smallest else []
+        beside = _beside(run, cached) if cached else ()
+        free = [*edges, *beside, *(i for i in large if sizes[i] >= smallest)]
+        for chunk in sorted(cached.union([run.start + i * GRAIN for i in free])):
+            holes.add(chunk, run.size_at(chunk), False, chunk in cached)
 
     @property
     def missing(self) -> tuple[int, int, int]:
@@ -268,6 +271,31 @@ class FreeSpace:
 
     def close(self, end: int) -> None:
         self.holes.close(end)
+
+
+def _spans(
+    run: Run, cached: frozenset[int], smallest: int
+) -> Iterator[tuple[int, int, bool, bool]]:
+    """Yield what Holes.add gets of a run that has fast chunks: what is free or fast and adjacent as
+    one, without what is too small for a page, and has none of `cached` nor an end of the run beside
+    it.
+    """
+    fast, sizes, first, begin = run.fast, run.fields[SIZE], run.start, run.start
+    end, has_fast, matters = begin, False, True
+    for chunk in sorted(run.fast.union(cached, run.free_addresses)):
+        is_cached = chunk in cached
+        if chunk != end or is_cached:
+            if end > begin and (matters or end - begin >= smallest or (is_cached and chunk == end)):
+                yield begin, end - begin, has_fast, False
+            begin, has_fast, matters = chunk, False, chunk == first
+        end = chunk + (sizes[(chunk - first) // GRAIN] & ~FLAGS)
+        if is_cached:
+            yield chunk, end - chunk, False, True
+            begin, matters = end, True
+        elif not has_fast:
+            has_fast = chunk in fast
+    if end > begin:
+        yield begin, end - begin, has_fast, False
 
 
 def _beside(run: Run, chunks: frozenset[int]) -> Iterator[int]:
