@@ -97,9 +97,9 @@ class CompiledWalk:
         self._reference = ctypes.byref(self._walk)
         self._give_pages()
         own = holes.own if holes else frozenset()
-        cached = overlay.cached.between(heap.first, heap.end)
-        self._cached = array("Q", sorted(chunk | (chunk in own) for chunk in cached))
-        self._fast = array("Q", sorted(overlay.fast.between(heap.first, heap.end)))
+        cached = overlay.cached.upwards(heap.first, heap.end)
+        self._cached = array("Q", [chunk | (chunk in own) for chunk in cached])
+        self._fast = overlay.fast.upwards(heap.first, heap.end)
         self._walk.cached, self._walk.cached_left = _pointer(self._cached)
         self._walk.fast, self._walk.fast_left = _pointer(self._fast)
         if overlay.told is not None:

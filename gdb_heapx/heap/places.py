@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from .told import Told
@@ -46,19 +47,28 @@ class Places:
 
     def between(self, start: int, end: int) -> frozenset[int]:
         """Return the chunks in [start, end)."""
-        found: list[int] = []
+        return frozenset(chain.from_iterable(self._parts(start, end)))
+
+    def upwards(self, start: int, end: int) -> array[int]:
+        """Return the chunks in [start, end) in the order of their addresses: eight bytes each."""
+        found = array("Q")
+        for part in self._parts(start, end):
+            found.extend(part)
+        return found
+
+    def _parts(self, start: int, end: int) -> Iterator[Iterable[int]]:
+        """Yield the chunks in [start, end) bucket by bucket, in order."""
         numbers = range(start >> BUCKET, (end - 1 >> BUCKET) + 1)
-        fewer = numbers if len(numbers) < len(self._buckets) else self._buckets
-        for number in fewer:
+        few = len(numbers) < len(self._buckets)
+        for number in numbers if few else sorted(self._buckets):
             if number in numbers and number in self._buckets:
                 bucket, base = self._in_order(number), number << BUCKET
                 first, last = (bisect_left(bucket, at - base) for at in (max(start, base), end))
-                found += map(base.__add__, bucket[first:last])
-        return frozenset(found)
+                yield map(base.__add__, bucket[first:last])
 
     def _in_order(self, number: int) -> array[int]:
         if number not in self._sorted:
-            self._buckets[number] = array("I", sorted(self._buckets[number]))
+            self._buckets[number] = array("I", sorted(set(self._buckets[number])))
             self._sorted.add(number)
         return self._buckets[number]
 
