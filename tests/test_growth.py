@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from heapbuilder import FREE, TCACHE, USED, HeapBuilder, Pages
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from gdb_heapx.heap.mmapped import MmappedChunk, side_by_side
 from gdb_heapx.heap.states import State
 from gdb_heapx.snapshots.ledger import account
+from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.mappings import Mapping, MappingIndex, merged
 from gdb_heapx.why.causes import find_causes
@@ -99,6 +101,32 @@ def test_each_arena_has_what_tcaches_hold_of_its_chunks_and_the_tcaches_that_lie
         assert [c.arena.index for c in inside] == [arena.index]
         assert arena.chunks[State.TCACHE] == 1
         assert arena.amounts[State.TCACHE].bytes == 96
+
+
+def with_cached(lists):
+    """Return a heap whose tcache has so many lists of seven chunks, which lie in any order."""
+    heap = HeapBuilder()
+    heap.residency = Pages()
+    cache = heap.thread(heap.main, 100)
+    sizes = [96 + 16 * number for number in range(lists) for _ in range(7)]
+    Random(lists).shuffle(sizes)
+    for size in sizes:
+        heap.main.add(TCACHE, size, cache)
+        heap.main.add(USED, 640)
+    heap.main.close()
+    return heap
+
+
+def test_what_a_tcache_holds_is_read_at_once_and_not_list_by_list():
+    lists = 48
+    heap = with_cached(lists)
+    target = heap.target()
+    heap.memory.reads.clear()
+    snapshot = take(target, Scope(walk=False))
+    pages = [size for _, size in heap.memory.reads if size >= heap.page]
+    assert [b.chunks for b in snapshot.mallocs[0].caches[0].tcache.bins] == [7] * lists
+    assert sum(pages) > lists * heap.page
+    assert len(pages) < lists
 
 
 ranges = st.lists(st.integers(0, 60), unique=True, max_size=16).map(sorted)

@@ -41,6 +41,7 @@ from .stale import LARGE
 from .tails import Tails
 from .tally import Tally
 
+LEAST = 64 * WORD  # bytes of a table that are looked through in any case
 AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
 
 
@@ -244,8 +245,7 @@ class CompiledWalk:
                 (walk.shared, pages.shared),
             ]
         for table, counter in tables:
-            filled = bytes(table).rstrip(b"\0")
-            numbers = memoryview(filled.ljust(align_up(len(filled), WORD), b"\0")).cast("Q")
+            numbers = memoryview(_filled(bytes(table))).cast("Q")
             counter.update({i * UNIT: number for i, number in enumerate(numbers) if number})
 
     def _settle_events(self, tally: Tally, events: list[tuple[int, int, int]]) -> None:
@@ -286,6 +286,13 @@ class CompiledWalk:
         holes.into_top += _amount(walk.into_top, known)
         holes.gained += _amount(walk.gained, known)
         holes.whole += walk.whole
+
+
+def _filled(table: bytes) -> bytes:
+    """Return a table of words without most of the zeros at its end."""
+    while len(table) > LEAST and table.endswith(bytes(len(table) // 2)):
+        table = table[: len(table) // 2]
+    return table
 
 
 def _amount(found: CAmount, known: bool) -> Amount:

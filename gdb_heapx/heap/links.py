@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import MemoryFault, Problem, UnreadError
 from ..glibc.layout import BK, FD, SIZE
+from ..target.mappings import merged
 from ..target.space import Space
 from .holes import missing
 
@@ -48,6 +49,17 @@ class Links:
         size, fd, bk = (self.word(address + (at << self._shift)) for at in (SIZE, FD, BK))
         return size, fd, bk
 
+    def prepare(self, addresses: Iterable[int]) -> None:
+        """Read the pages of these at once where they lie near each other: lists begin there."""
+        if len(self._pages) >= self.CAPACITY:
+            self._pages.clear()
+        size, last = self._space.page, (self.NEAR - 1) * self._space.page
+        pages = (address & ~self._offset for address in addresses)
+        new = {page for page in pages if page not in self._pages}
+        for start, end in merged((page, page + size + last) for page in new):
+            for at in range(start, end - last, self.WIDEST * size):
+                self._read(at, min(self.WIDEST, (end - last - at) // size))
+
     def _at(self, address: int) -> tuple[Sequence[int], int]:
         """Return the words of the page that holds `address`, and the word's index there."""
         offset = address & self._offset
@@ -76,19 +88,22 @@ class Links:
         return words
 
     def _load_wide(self, page: int, down: bool) -> bool:
-        """Read a page, and those behind or before it; not where some can't be read, or would have
-        to be brought back from swap. Return whether that was done.
+        """Read a page, and those behind or before it; return whether that was done."""
+        start = max(page - (self._width - 1) * self._space.page, 0) if down else page
+        return self._read(start, self._width)
+
+    def _read(self, start: int, pages: int) -> bool:
+        """Read pages at once; not where some can't be read, or would have to be brought back from
+        swap. Return whether that was done.
         """
         size = self._space.page
-        start = max(page - (self._width - 1) * size, 0) if down else page
-        end = start + self._width * size
-        if missing(self._space.residency, start, end)[0]:
-            return False
         try:
-            words = self._space.words(start, self._width * self._count)
+            if missing(self._space.residency, start, start + pages * size)[0]:
+                return False
+            words = self._space.words(start, pages * self._count)
         except MemoryFault:
             return False
-        for number in range(self._width):
+        for number in range(pages):
             first = number * self._count
             self._pages[start + number * size] = words[first : first + self._count]
         return True

@@ -200,21 +200,22 @@ def tcache_list(
 
 
 def tcache_chunks(
-    layout: Layout, links: Links, head: int, count: int, bounds: tuple[int, int]
-) -> list[tuple[int, int]] | None:
-    """Return the chunks of a tcache bin with their sizes, None where it hasn't exactly `count`, or
-    anything is wrong: then it is to be followed, which says what.
+    layout: Layout, links: Links, head: int, count: int, size: int
+) -> list[int] | None:
+    """Return the chunks of a tcache bin, None where it hasn't exactly `count`, each of this size,
+    or anything is wrong: then it is to be followed, which says what.
     """
-    chunks: list[tuple[int, int]] = []
-    user, header, (low, high), read = head, layout.header, bounds, links.chunk
-    plain = not layout.safe_linking
-    with suppress(MemoryFault):
+    chunks: list[int] = []
+    user, header, read = head, layout.header, links.chunk
+    mangled = 12 if layout.safe_linking else layout.word * 8  # Layout.reveal
+    try:
         while user and len(chunks) < count:
-            size, link, _ = read(user - header)
-            size &= ~FLAGS
-            if not low <= size <= high:
+            chunk = user - header
+            word, link, _ = read(chunk)
+            if word & ~FLAGS != size:
                 return None
-            chunks.append((user - header, size))
-            user = link if plain else layout.reveal(link, user)
-        return chunks if not user and len(chunks) == count else None
-    return None
+            chunks.append(chunk)
+            user = link ^ user >> mangled
+    except MemoryFault:
+        return None
+    return chunks if not user and len(chunks) == count else None

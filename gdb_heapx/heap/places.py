@@ -6,12 +6,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 from typing import NamedTuple
 
 from .told import Told
 
 BUCKET = 20  # chunks are kept by 2 ** BUCKET bytes of address space
+_WITHIN = (1 << BUCKET) - 1  # what is kept of an address
 NOWHERE: frozenset[int] = frozenset()
 
 
@@ -36,7 +37,13 @@ class Places:
         bucket = self._buckets.get(chunk >> BUCKET)
         if bucket is None:
             bucket = self._buckets[chunk >> BUCKET] = array("I")
-        bucket.append(chunk & (1 << BUCKET) - 1)
+        bucket.append(chunk & _WITHIN)
+
+    def update(self, chunks: Iterable[int]) -> None:
+        """Add each of these chunks."""
+        for number, near in groupby(sorted(chunks), BUCKET.__rrshift__):
+            bucket = self._buckets.setdefault(number, array("I"))
+            bucket.extend([chunk & _WITHIN for chunk in near])
 
     def joined(self, chunks: Iterable[int]) -> Places:
         """Return a set that has these chunks as well."""

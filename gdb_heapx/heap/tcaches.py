@@ -5,50 +5,25 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
-from ..errors import UNREAD, MemoryFault, Problem, StoppedError, UnreadError
+from ..errors import MemoryFault, Problem, StoppedError, UnreadError
 from ..glibc import releases
-from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
+from ..glibc.layout import FLAGS, IS_MMAPPED
 from ..locate.libcs import Libc
 from ..locate.nptl import Block, Blocks, thread_blocks
 from ..report.model import Note
 from ..report.notes import note
-from ..target.amounts import Amount, amount_less, sum_of
+from ..target.amounts import Amount, amount_less
 from ..target.facts import Thread
-from ..target.space import Record, Residency, Space
+from ..target.space import Residency, Space
 from ..target.target import Target
 from .arenas import Arena, Heap, HeapIndex
-from .bins import Bin, FreeList, bin_of
-from .links import Links, Trail
-from .lists import Visit, tcache_chunks, tcache_list
+from .links import Links
 from .places import Places
-from .states import State
-from .threadvars import Offsets, find_offsets, has_no_tcache, stored_counts
-
-TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
-LARGEST_CACHED = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
-
-
-@dataclass(frozen=True)
-class Tcache:
-    """One thread's cache. `address` is its struct's, `stored` what its counters claim."""
-
-    lwp: int
-    address: int
-    bins: tuple[Bin, ...]
-    stored: int
-    problems: tuple[Problem, ...]
-
-    @property
-    def chunks(self) -> int:
-        return sum(b.chunks for b in self.bins)
-
-    @property
-    def amount(self) -> Amount:
-        return sum_of(b.amount for b in self.bins)
+from .tcache import Tcache, read_tcache
+from .threadvars import Offsets, find_offsets, has_no_tcache
 
 
 @dataclass(frozen=True)
@@ -187,6 +162,52 @@ def _not_located(libc: Libc, blocks: Blocks, offsets: Offsets) -> Note | None:
     return note("no_tcache")
 
 
+@dataclass
+class _Keeper:
+    """Adds the chunks that one thread holds to `caches` and `places`; `strays` lie in no heap."""
+
+    caches: Caches
+    index: HeapIndex
+    places: Places
+    links: Links
+    lwp: int
+    strays: list[int] = field(default_factory=list)
+    _heap: Heap | None = None
+    _counts: Counter[int] = field(default_factory=Counter)
+    _held: array[int] = field(default_factory=lambda: array("Q"))
+
+    def add(self, chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
+        heap = self._heap_of(chunk)
+        if heap is None:
+            mmapped = self.links.chunk(chunk)[0] & IS_MMAPPED
+            (self.caches.mmapped.add if mmapped else self.strays.append)(chunk)
+            return
+        self._count([chunk], {size: 1})
+        if absent or shared:
+            self.caches.absent[heap.arena] += absent
+            self.caches.swapped[heap.arena] += swapped
+            self.caches.shared[heap.arena] += shared
+
+    def add_all(self, chunks: Sequence[int], sizes: Mapping[int, int]) -> bool:
+        heap = self._heap_of(chunks[0])
+        if heap is None or min(chunks) not in heap or max(chunks) not in heap:
+            return False
+        self._count(chunks, sizes)
+        return True
+
+    def _heap_of(self, chunk: int) -> Heap | None:
+        if self._heap is None or chunk not in self._heap:  # most lie in one
+            self._heap = self.index.at(chunk)
+            if self._heap is not None:
+                self._counts, self._held = self.caches.counting(self._heap.arena, self.lwp)
+        return self._heap
+
+    def _count(self, chunks: Sequence[int], sizes: Mapping[int, int]) -> None:
+        self._counts.update(sizes)
+        self._held.extend(chunks)
+        self.places.update(chunks)
+
+
 def _read(
     space: Space,
     libc: Libc,
@@ -197,29 +218,10 @@ def _read(
     places: Places,
     caches: Caches,
 ) -> Tcache:
-    heap: Heap | None = None
-    counts, held, strays = Counter[int](), array("Q"), list[int]()
-
-    def visit(chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
-        nonlocal heap, counts, held
-        if heap is None or chunk not in heap:  # most lie in one
-            heap = index.at(chunk)
-            if heap is None:
-                mmapped = links.word(chunk + space.word) & IS_MMAPPED
-                (caches.mmapped.add if mmapped else strays.append)(chunk)
-                return
-            counts, held = caches.counting(heap.arena, block.lwp)
-        counts[size] += 1
-        held.append(chunk)
-        places.add(chunk)
-        if absent or shared:
-            caches.absent[heap.arena] += absent
-            caches.swapped[heap.arena] += swapped
-            caches.shared[heap.arena] += shared
-
+    keeper = _Keeper(caches, index, places, links, block.lwp)
     fill = libc.parameters["tcache_count"]
-    tcache = read_tcache(space, libc.layout, block, address, fill, links, visit)
-    caches.problems += _strays(block.lwp, index, strays)
+    tcache = read_tcache(space, libc.layout, block, address, fill, links, keeper)
+    caches.problems += _strays(block.lwp, index, keeper.strays)
     chunk = address - libc.layout.header
     if index.at(chunk) is not None:
         size = links.word(chunk + space.word) & ~FLAGS
@@ -248,86 +250,3 @@ def _strays(lwp: int, index: HeapIndex, chunks: list[int]) -> Iterator[Problem]:
         lie = "lie" if many else "lies"
         statement = f"the tcache of thread {lwp} holds {strays[0]:#x}{many}, which {lie} {where}"
         yield Problem("tcache_stray", statement, strays[0], arena, lwp)
-
-
-def read_tcache(
-    space: Space,
-    layout: Layout,
-    block: Block,
-    address: int,
-    fill: int,
-    links: Links,
-    visit: Visit,
-) -> Tcache:
-    """Return the tcache at `address`; `visit` gets each cached chunk (lists.follow).
-
-    `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
-    """
-    bins: list[Bin] = []
-    problems: list[Problem] = []
-    assert layout.tcache is not None
-    record = space.read_struct(layout.tcache, address)
-    heads = record.array("entries", space.word)
-    stored = stored_counts(record, len(heads), fill)
-    for index, claimed in enumerate(stored):
-        if not heads[index] and not claimed:
-            continue
-        bounds = layout.tcache_range(index)
-        chunks = tcache_chunks(layout, links, heads[index], claimed, _within(bounds))
-        if chunks is not None:
-            amount = _visited(space.residency, chunks, visit)
-            bins.append(Bin(State.TCACHE, index, *bounds, claimed, amount))
-            continue
-        each = _list(layout, block.lwp, record, links, index, heads[index])
-        followed = each.follow(space.residency, visit)
-        if any(problem.code == UNREAD for problem in followed.problems):
-            raise StoppedError(address)
-        if followed.chunks:
-            bins.append(bin_of(space, each, followed))
-        lost = max(claimed - followed.chunks, 0)
-        behind = f"; {lost} chunks that it counts were not reached, and count as in use"
-        problems += (
-            replace(problem, statement=problem.statement + behind if lost else problem.statement)
-            for problem in followed.problems
-        )
-        if followed.chunks != claimed and not followed.problems:
-            statement = f"{each.name} counts {claimed} chunks, its list holds {followed.chunks}"
-            problems.append(Problem("tcache_count", statement, address))
-    return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
-
-
-def _visited(
-    residency: Residency | None, chunks: Iterable[tuple[int, int]], visit: Visit
-) -> Amount:
-    """Visit each of these chunks; return what they are together."""
-    total = absent = swapped = shared = 0
-    gone = out = common = 0
-    for chunk, size in chunks:
-        if residency:
-            gone, out, common = residency.missing(chunk, chunk + size)
-        visit(chunk, size, gone, out, common)
-        total, absent, swapped, shared = total + size, absent + gone, swapped + out, shared + common
-    return amount_less(residency, total, absent, swapped, shared)
-
-
-def _within(bounds: tuple[int, int | None]) -> tuple[int, int]:
-    return bounds[0], bounds[1] or LARGEST_CACHED
-
-
-def tcache_lists(
-    space: Space, layout: Layout, lwp: int, record: Record, links: Links
-) -> list[FreeList]:
-    """Return all lists of one thread's tcache, the empty ones too."""
-    heads = enumerate(record.array("entries", space.word))
-    return [_list(layout, lwp, record, links, index, head) for index, head in heads]
-
-
-def _list(
-    layout: Layout, lwp: int, record: Record, links: Links, index: int, head: int
-) -> FreeList:
-    bounds = layout.tcache_range(index)
-    name = f"tcache bin {index} of thread {lwp}"
-    field = record.address_of("entries") + index * layout.word
-    trail = Trail(links, field, layout.header, layout.reveal)
-    chunks = partial(tcache_list, name, layout, links, head, _within(bounds))
-    return FreeList(State.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks)

@@ -70,7 +70,7 @@ def _only(space: Space, windows: list[Sequence[int]], test: Test) -> int | None:
 
 def has_no_tcache(libc: Libc, value: int) -> bool:
     """Tell whether a thread has no tcache: from 2.43 it then points at libc's __tcache_dummy."""
-    dummy = libc.image.address("__tcache_dummy")
+    dummy = libc.tcache_dummy
     if not value or dummy is None:
         return not value or value in libc.image
     return dummy <= value <= dummy + libc.layout.word

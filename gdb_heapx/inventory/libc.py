@@ -19,7 +19,7 @@ from ..heap.mmapped import MmappedChunk
 from ..heap.places import Places
 from ..heap.scan import each_chunk
 from ..heap.states import NAMES, REGULAR, State
-from ..heap.tcaches import tcache_lists
+from ..heap.tcache import tcache_lists
 from ..report.model import Note
 from ..report.notes import note
 from ..snapshots.reading import MallocReading, Mmapped

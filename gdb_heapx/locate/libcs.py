@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from ..errors import HeapxError, MemoryFault, Problem
@@ -48,6 +49,11 @@ class Libc:
     def own(self) -> Image:
         """The libc's own file, which has what isn't malloc's."""
         return self.debugs or self.image
+
+    @cached_property
+    def tcache_dummy(self) -> int | None:
+        """Where threads without a tcache point (from 2.43), None without."""
+        return self.image.address("__tcache_dummy")
 
     @property
     def inside(self) -> int:

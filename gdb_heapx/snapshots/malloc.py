@@ -15,7 +15,8 @@ from ..heap.counted import BAD_MMAPPED
 from ..heap.mmapped import MmappedChunk
 from ..heap.pingroups import PinGroups
 from ..heap.states import Search
-from ..heap.tcaches import Caches, Tcache, ThreadCache
+from ..heap.tcache import Tcache
+from ..heap.tcaches import Caches, ThreadCache
 from ..locate.libcs import Libc
 from ..locate.release import Found
 from ..report.model import Note

@@ -1,0 +1,177 @@
+"""One thread's tcache: its lists, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
+from typing import NamedTuple, Protocol
+
+from ..errors import UNREAD, Problem, StoppedError
+from ..glibc.layout import Layout
+from ..locate.nptl import Block
+from ..target.amounts import Amount, amount_less, sum_of
+from ..target.space import Record, Residency, Space
+from .bins import Bin, FreeList, bin_of
+from .links import Links, Trail
+from .lists import Followed, tcache_chunks, tcache_list
+from .states import State
+from .threadvars import stored_counts
+
+TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
+LARGEST_CACHED = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
+NEARBY = 1 << 20  # bytes from the first to the last of chunks that are looked at together
+
+
+@dataclass(frozen=True)
+class Tcache:
+    """One thread's cache. `address` is its struct's, `stored` what its counters claim."""
+
+    lwp: int
+    address: int
+    bins: tuple[Bin, ...]
+    stored: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def chunks(self) -> int:
+        return sum(b.chunks for b in self.bins)
+
+    @property
+    def amount(self) -> Amount:
+        return sum_of(b.amount for b in self.bins)
+
+
+class _Sound(NamedTuple):
+    """A list that is as its counter says: of which bin, the size of its chunks, and where they
+    lie.
+    """
+
+    number: int
+    size: int
+    chunks: list[int]
+
+
+class Keeper(Protocol):
+    """Takes in the chunks that a tcache holds."""
+
+    def add(self, chunk: int, size: int, absent: int, swapped: int, shared: int) -> None:
+        """Take in one chunk (lists.Visit)."""
+
+    def add_all(self, chunks: Sequence[int], sizes: Mapping[int, int]) -> bool:
+        """Take in chunks that are in memory, so many of each size, if they lie in one heap; return
+        whether that was done.
+        """
+
+
+def read_tcache(
+    space: Space,
+    layout: Layout,
+    block: Block,
+    address: int,
+    fill: int,
+    links: Links,
+    keeper: Keeper,
+) -> Tcache:
+    """Return the tcache at `address`; `keeper` gets each cached chunk.
+
+    `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
+    """
+    assert layout.tcache is not None
+    record = space.read_struct(layout.tcache, address)
+    heads = record.array("entries", space.word)
+    stored = stored_counts(record, len(heads), fill)
+    links.prepare(head - layout.header for head in heads if head)
+    sound: list[_Sound] = []
+    others: list[int] = []
+    for index, claimed in enumerate(stored):
+        if heads[index] or claimed:
+            size, most = layout.tcache_range(index)
+            alike = tcache_chunks(layout, links, heads[index], claimed, size) if most else None
+            if alike is None:
+                others.append(index)
+            else:
+                sound.append(_Sound(index, size, alike))
+    bins = _kept(space.residency, sound, keeper)
+    problems: list[Problem] = []
+    for index in others:
+        each = _list(layout, block.lwp, record, links, index, heads[index])
+        followed = each.follow(space.residency, keeper.add)
+        if any(problem.code == UNREAD for problem in followed.problems):
+            raise StoppedError(address)
+        if followed.chunks:
+            bins.append(bin_of(space, each, followed))
+        problems += _lost(each, followed, stored[index], address)
+    bins.sort(key=attrgetter("index"))
+    return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
+
+
+def _lost(each: FreeList, followed: Followed, claimed: int, tcache: int) -> Iterator[Problem]:
+    """Yield what is wrong with a list, and what that means for what its counter claims."""
+    lost = max(claimed - followed.chunks, 0)
+    behind = f"; {lost} chunks that it counts were not reached, and count as in use"
+    for problem in followed.problems:
+        yield replace(problem, statement=problem.statement + behind) if lost else problem
+    if followed.chunks != claimed and not followed.problems:
+        statement = f"{each.name} counts {claimed} chunks, its list holds {followed.chunks}"
+        yield Problem("tcache_count", statement, tcache)
+
+
+def _kept(residency: Residency | None, lists: Sequence[_Sound], keeper: Keeper) -> list[Bin]:
+    """Hand all chunks of these lists to the keeper; return the bins."""
+    every = [chunk for listed in lists for chunk in listed.chunks]
+    sizes = {size: len(chunks) for _, size, chunks in lists}
+    at_once = _in_memory(residency, lists) and keeper.add_all(every, sizes)
+    bins = []
+    for number, size, chunks in lists:
+        if at_once:
+            amount = amount_less(residency, size * len(chunks), 0, 0, 0)
+        else:
+            amount = _kept_singly(residency, chunks, size, keeper)
+        bins.append(Bin(State.TCACHE, number, size, size, len(chunks), amount))
+    return bins
+
+
+def _in_memory(residency: Residency | None, lists: Sequence[_Sound]) -> bool:
+    """Tell whether chunks lie near each other, and all is in memory there."""
+    if not lists:
+        return False
+    start = min(min(chunks) for _, _, chunks in lists)
+    end = max(max(chunks) + size for _, size, chunks in lists)
+    return end - start < NEARBY and not (residency and any(residency.missing(start, end)))
+
+
+def _kept_singly(
+    residency: Residency | None, chunks: Sequence[int], size: int, keeper: Keeper
+) -> Amount:
+    absent = swapped = shared = gone = out = common = 0
+    for chunk in chunks:
+        if residency:
+            gone, out, common = residency.missing(chunk, chunk + size)
+        keeper.add(chunk, size, gone, out, common)
+        absent, swapped, shared = absent + gone, swapped + out, shared + common
+    return amount_less(residency, size * len(chunks), absent, swapped, shared)
+
+
+def _within(bounds: tuple[int, int | None]) -> tuple[int, int]:
+    return bounds[0], bounds[1] or LARGEST_CACHED
+
+
+def tcache_lists(
+    space: Space, layout: Layout, lwp: int, record: Record, links: Links
+) -> list[FreeList]:
+    """Return all lists of one thread's tcache, the empty ones too."""
+    heads = enumerate(record.array("entries", space.word))
+    return [_list(layout, lwp, record, links, index, head) for index, head in heads]
+
+
+def _list(
+    layout: Layout, lwp: int, record: Record, links: Links, index: int, head: int
+) -> FreeList:
+    bounds = layout.tcache_range(index)
+    name = f"tcache bin {index} of thread {lwp}"
+    field = record.address_of("entries") + index * layout.word
+    trail = Trail(links, field, layout.header, layout.reveal)
+    chunks = partial(tcache_list, name, layout, links, head, _within(bounds))
+    return FreeList(State.TCACHE, index, bounds, name, TCACHE_LIMIT, trail, chunks)
