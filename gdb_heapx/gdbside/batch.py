@@ -9,9 +9,10 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from importlib import import_module
 from threading import Thread
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gdb
 
@@ -26,8 +27,10 @@ from ..target.pace import cut_short
 from ..target.procfs import is_stopped, mapped_files, run_on, tracer_of
 from .pacing import PACE
 from .parameters import preferred
-from .session import GdbSession
 from .strings import nameable, said
+
+if TYPE_CHECKING:
+    from .session import GdbSession
 
 LIBRARIES = re.compile(r"/(libc|libpthread|ld|libc_malloc_debug)[-.0-9][^/]*$")
 MORE_TIME = "Give it more seconds, or none."
@@ -110,6 +113,8 @@ def serve(descriptor: int) -> None:
             result = {"status": error.status, "error": f"heapx: {error}", "whole": False}
     with suppress(EndedError):
         talk.say(result=result)
+    if not any(inferior.pid for inferior in gdb.inferiors()):  # nothing is to be let go of
+        os._exit(0)  # the kernel frees at once what gdb would free piece by piece
 
 
 _too_late: list[int] = []  # the signal by which the clock has ended what took too long
@@ -160,6 +165,7 @@ def _opened(
     """
     core = request["core"]
     pid = None if request["pid"] is None else to_attach(request["pid"])
+    _import_meanwhile()
     cut = check_core(core) if core else None
     program = core_program(core) if core else None
     said("set auto-solib-add off")
@@ -195,6 +201,14 @@ def _shown(request: dict[str, Any], talk: _Talk) -> Callable[[str], object]:
     return (lambda line: talk.say(progress=line)) if wanted else (lambda line: None)
 
 
+def _import_meanwhile() -> None:
+    """Begin to import what reads a heap: while gdb runs a command, other threads of Python go on
+    (gdb/python/python.c, gdbpy_allow_threads). None of that asks gdb for anything.
+    """
+    with held_back():  # signals are the main thread's
+        Thread(target=import_module, args=("gdb_heapx.inventory.catalogue",), daemon=True).start()
+
+
 def _read_symbols(pid: int) -> None:
     """Read the symbols of glibc's own files while the process still runs.
 
@@ -212,6 +226,8 @@ def _looked_into() -> GdbSession:
     for library in ("libc", "libpthread", "ld"):
         said(f"sharedlibrary /{library}[-.0-9][^/]*$")
     said("sharedlibrary /libc_malloc_debug[^/]*$")  # another malloc (locate/libcs.py)
+    from .session import GdbSession  # what of it isn't there yet (_import_meanwhile)
+
     return GdbSession()
 
 
