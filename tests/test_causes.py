@@ -1018,7 +1018,7 @@ def test_of_a_long_path_json_has_all_and_text_the_end():
 def test_for_static_variables_the_remedy_is_no_search_for_mmap():
     snapshot = Scene().more(4 * MIB).snapshot()
     named = [
-        replace(r, span=replace(r.span, name=VARIABLES)) if r.mapping.start == FAR else r
+        r._replace(span=r.span._replace(name=VARIABLES)) if r.mapping.start == FAR else r
         for r in snapshot.regions
     ]
     (found,) = find_causes(replace(snapshot, regions=tuple(named)))
@@ -1034,7 +1034,7 @@ def test_stacks_of_ended_threads_that_nptl_would_not_keep_are_of_threads_nobody_
     """It keeps 40 MiB for new threads."""
     snapshot = Scene().more(4 * MIB).snapshot()
     spans = [
-        replace(r, span=replace(r.span, owner=Owner.STACKS)) if r.mapping.start == FAR else r
+        r._replace(span=r.span._replace(owner=Owner.STACKS)) if r.mapping.start == FAR else r
         for r in snapshot.regions
     ]
     ended = tuple(Stack(FAR, FAR + 8 * MIB, 0) for _ in range(number))

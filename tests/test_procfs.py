@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 
@@ -149,6 +150,17 @@ def test_a_files_name_is_not_taken_for_a_figure(name):
 
 def test_the_maps_of_a_living_process_are_read():
     assert any("python" in m.name or m.name == "[stack]" for m in read_maps(os.getpid()))
+
+
+@pytest.mark.parametrize("piece", [100, 1000, 1 << 20])
+def test_a_long_list_of_mappings_is_read_in_pieces(piece, tmp_path, monkeypatch):
+    path = tmp_path / "smaps"
+    path.write_text(SMAPS * 9)
+    monkeypatch.setattr(procfs, "PIECE", piece)
+    monkeypatch.setattr(procfs, "open", lambda *_: path.open("rb"), raising=False)
+    longest = max(map(len, procfs.pieces_of(str(path), re.compile(rb"^[0-9a-f]+-", re.M))))
+    assert longest < piece + len(SMAPS)
+    assert read_maps(1) == parse_smaps(SMAPS * 9)
 
 
 def test_the_kernel_has_the_same_sum_of_all_mappings():

@@ -92,7 +92,7 @@ def overview(snapshot: Snapshot) -> Report:
     told = overview_parts(case)
     private = _private(case, [key for key, *_ in told])
     parts = [_Part(case, *each, private.get(each[0])) for each in told]
-    findings = find_leading(snapshot)
+    findings = find_leading(case)
     schema = OVERVIEW.but("private", rank=1) if case.sharing else OVERVIEW
     hidden = "virtual" if case.resident_known else "resident"
     notes = (

@@ -129,9 +129,10 @@ def _at_most(size: int, amount: Amount) -> Amount:
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:
     """Return how much anonymous memory is shared since a fork, and the Pss of all memory."""
-    usages = {r.mapping: r.mapping.usage for r in snapshot.regions if r.mapping.usage is not None}
-    shared = sum(usage.shared for mapping, usage in usages.items() if mapping.anonymous)
-    return shared, sum(usage.proportional for usage in usages.values())
+    mappings = {region.mapping.start: region.mapping for region in snapshot.regions}.values()
+    told = [(mapping, mapping.usage) for mapping in mappings if mapping.usage is not None]
+    shared = sum(usage.shared for mapping, usage in told if usage.shared and mapping.anonymous)
+    return shared, sum(usage.proportional for _, usage in told)
 
 
 def _by_state(arena: ArenaFigures, heaps: Entry) -> list[Entry]:

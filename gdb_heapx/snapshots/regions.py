@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..target.amounts import Amount, amount_of
 from ..target.mappings import DELETED, Mapping
@@ -47,8 +46,7 @@ class OverlapError(Exception):
     """Two owners claim the same byte: a bug in heapx."""
 
 
-@dataclass(frozen=True, order=True)
-class Span:
+class Span(NamedTuple):
     """A range that somebody is known to own.
 
     `arena` (its index), `libc` and `state` (its malloc_state's address) where it is an arena's.
@@ -64,8 +62,7 @@ class Span:
     name: str | None = None
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """A part of one mapping with its owner, and what of it is in memory."""
 
     span: Span
@@ -97,10 +94,8 @@ def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> 
     for mapping in sorted(space.mappings, key=lambda mapping: mapping.start):
         while first < len(ordered) and ordered[first].end <= mapping.start:
             first += 1
-        parts = _parts(mapping, owner_of(mapping, programs), ordered, first)
-        regions += (
-            Region(part, mapping, _amount(mapping, part, space.residency)) for part in parts
-        )
+        for part in _parts(mapping, owner_of(mapping, programs), ordered, first):
+            regions.append(Region(part, mapping, _amount(mapping, part, space.residency)))
     return tuple(regions)
 
 
@@ -114,7 +109,7 @@ def _parts(mapping: Mapping, owner: Owner, spans: list[Span], first: int) -> lis
         start, end = max(span.start, mapping.start), min(span.end, mapping.end)
         if at < start:
             parts += _rest(mapping, owner, at, start)
-        parts.append(replace(span, start=start, end=end))
+        parts.append(span._replace(start=start, end=end))
         at = end
     if at < mapping.end:
         parts += _rest(mapping, owner, at, mapping.end)

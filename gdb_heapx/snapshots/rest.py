@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -89,5 +88,5 @@ def _without_zeros(opened: Opened, spans: Iterable[Span], own: Sequence[Span]) -
     for span in spans:
         whole = Mapping(span.start, span.end, "rw-p", 0, "")
         for part in outside([whole], empty):
-            yield replace(span, start=part.start, end=part.end)
+            yield span._replace(start=part.start, end=part.end)
     yield from (Span(start, end, Owner.ABSENT) for start, end in merged(empty))

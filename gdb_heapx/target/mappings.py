@@ -99,13 +99,12 @@ def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> It
     apart = merged(spans)
     for mapping in mappings:
         at = mapping.start
-        first = bisect_right(apart, (at, at))
-        for start, end in apart[max(first - 1, 0) :]:
-            if start >= mapping.end:
-                break
+        index = max(bisect_right(apart, (at, at)) - 1, 0)
+        while index < len(apart) and apart[index][0] < mapping.end:
+            start, end = apart[index]
             if at < start:
                 yield mapping._replace(start=at, end=start)
-            at = max(at, end)
+            at, index = max(at, end), index + 1
         if at < mapping.end:
             yield mapping if at == mapping.start else mapping._replace(start=at)
 

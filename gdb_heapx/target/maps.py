@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple, Optional
 
 from .mappings import Mapping, Usage
-from .procfs import text_of
+from .procfs import pieces_of, text_of
 
 # start-end permissions offset device inode name; the name may hold anything but a line's end.
 _LINE = re.compile(
     r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([-r][-w][-x][ps]) ([0-9a-f]{1,16}) \S+ ([0-9]{1,20}) *(.*)"
 )
+_HEAD = re.compile(rb"^[0-9a-f]{1,16}-[0-9a-f]{1,16} [-r][-w][-x][ps] ", re.M)
 _Figures = tuple[Optional[str], ...]
 
 
@@ -23,7 +24,7 @@ def read_maps(pid: int) -> tuple[Mapping, ...]:
     A kernel without smaps gives them without `usage`.
     """
     try:
-        return parse_smaps(text_of(f"/proc/{pid}/smaps"))
+        return _parsed(pieces_of(f"/proc/{pid}/smaps", _HEAD))
     except OSError:
         return parse_maps(text_of(f"/proc/{pid}/maps"))
 
@@ -42,25 +43,31 @@ def _mapping(match: re.Match[str], usage: Usage | None = None) -> Mapping:
 
 def parse_smaps(text: str) -> tuple[Mapping, ...]:
     """Return the mappings that /proc/PID/smaps lists, with what the kernel says of each."""
-    text, at = text if text.endswith("\n") else f"{text}\n", 0
+    return _parsed([text])
+
+
+def _parsed(pieces: Iterable[str]) -> tuple[Mapping, ...]:
+    """Return the mappings of a text in pieces, for it has a kilobyte of each."""
     mappings: list[Mapping] = []
     fields, usages = _fields(()), dict[_Figures, Usage]()
-    while at < len(text):
-        head = _LINE.match(text, at)
-        if head is None:
-            at = text.index("\n", at) + 1
-            continue
-        at = head.end() + 1
-        found = fields.pattern.match(text, at)
-        if found is None:  # nearly all mappings have the same fields
-            fields, usages = _fields(tuple(_labels(text, at))), {}
+    for piece in pieces:
+        text, at = piece if piece.endswith("\n") else f"{piece}\n", 0
+        while at < len(text):
+            head = _LINE.match(text, at)
+            if head is None:
+                at = text.index("\n", at) + 1
+                continue
+            at = head.end() + 1
             found = fields.pattern.match(text, at)
-            assert found is not None
-        at, figures = found.end(), found.groups()
-        usage = usages.get(figures)  # many mappings have the same figures
-        if usage is None:
-            usage = usages[figures] = _usage(dict(zip(fields.names, figures)))
-        mappings.append(_mapping(head, usage))
+            if found is None:  # nearly all mappings have the same fields
+                fields, usages = _fields(tuple(_labels(text, at))), {}
+                found = fields.pattern.match(text, at)
+                assert found is not None
+            at, figures = found.end(), found.groups()
+            usage = usages.get(figures)  # many mappings have the same figures
+            if usage is None:
+                usage = usages[figures] = _usage(dict(zip(fields.names, figures)))
+            mappings.append(_mapping(head, usage))
     return tuple(mapping for mapping in mappings if mapping.start < mapping.end)
 
 

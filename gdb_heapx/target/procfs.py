@@ -19,6 +19,24 @@ def text_of(path: str, most: int = -1) -> str:
         return os.fsdecode(file.read(most))
 
 
+PIECE, RECORD = 1 << 20, 1 << 14  # bytes that are read at once, and those of one record at most
+
+
+def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[str]:
+    """Yield a long file of /proc in pieces, each up to where one of its records begins, with such
+    a `head`; OSError where it can't be read.
+    """
+    rest = b""
+    with open(path, "rb") as file:
+        while data := file.read(PIECE):
+            rest += data
+            heads = [found.start() for found in head.finditer(rest, max(len(rest) - RECORD, 0))]
+            for last in heads[-1:]:
+                yield os.fsdecode(rest[:last])
+                rest = rest[last:]
+    yield os.fsdecode(rest)
+
+
 def mapped_files(pid: int) -> dict[str, int]:
     """Return the inode of each file that a living process maps to run it, by its name; {} if /proc
     doesn't tell.

@@ -32,13 +32,13 @@ def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
     return _told(case, _in_order(case))
 
 
-def find_leading(snapshot: Snapshot) -> tuple[Finding, ...]:
+def find_leading(case: Case) -> tuple[Finding, ...]:
     """Return what of that matters most: order.first_screen.
 
     It is less where more must be told beside: what is shared, or that there are several libcs.
     """
-    case = Case(snapshot.as_read)
-    most = 2 if case.sharing or len(snapshot.mallocs) > 1 else 3
+    case = case.as_read
+    most = 2 if case.sharing or len(case.snapshot.mallocs) > 1 else 3
     return _told(case, first_screen(_in_order(case), case.whole, most))
 
 

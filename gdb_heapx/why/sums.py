@@ -30,6 +30,12 @@ class Case:
 
     snapshot: Snapshot
 
+    @property
+    def as_read(self) -> Case:
+        """The sums of what was read of it (Snapshot.as_read)."""
+        read = self.snapshot.as_read
+        return self if read is self.snapshot else Case(read)
+
     @cached_property
     def ledger(self) -> Ledger:
         return account(self.snapshot)
