@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
@@ -123,14 +123,22 @@ def _kept(residency: Residency | None, lists: Sequence[_Sound], keeper: Keeper) 
     every = [chunk for listed in lists for chunk in listed.chunks]
     sizes = {size: len(chunks) for _, size, chunks in lists}
     at_once = _in_memory(residency, lists) and keeper.add_all(every, sizes)
+    if at_once:
+        known = residency is not None
+        return [_in_ram(known, number, size, len(chunks)) for number, size, chunks in lists]
     bins = []
     for number, size, chunks in lists:
-        if at_once:
-            amount = amount_less(residency, size * len(chunks), 0, 0, 0)
-        else:
-            amount = _kept_singly(residency, chunks, size, keeper)
+        amount = _kept_singly(residency, chunks, size, keeper)
         bins.append(Bin(State.TCACHE, number, size, size, len(chunks), amount))
     return bins
+
+
+@lru_cache(maxsize=1 << 12)  # threads by the thousand have the same few
+def _in_ram(known: bool, number: int, size: int, chunks: int) -> Bin:
+    """Return a bin whose chunks are in memory, as far as that is known."""
+    whole = size * chunks
+    amount = Amount(whole, whole, 0) if known else Amount(whole, None, None)
+    return Bin(State.TCACHE, number, size, size, chunks, amount)
 
 
 def _in_memory(residency: Residency | None, lists: Sequence[_Sound]) -> bool:
