@@ -24,6 +24,7 @@ from .declared import (
     LOCKED,
     MISPLACED,
     MOSTLY_FREE,
+    SIZES,
     TRAIL,
     UNIT,
     WORD,
@@ -41,6 +42,7 @@ from .stale import LARGE
 from .tails import Tails
 from .tally import Tally
 
+BY_UNIT = tuple(range(0, SIZES * UNIT, UNIT))  # the same integers in each heap's tables
 LEAST = 64 * WORD  # bytes of a table that are looked through in any case
 AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
 
@@ -246,7 +248,7 @@ class CompiledWalk:
             ]
         for table, counter in tables:
             numbers = memoryview(_filled(bytes(table))).cast("Q")
-            counter.update({i * UNIT: number for i, number in enumerate(numbers) if number})
+            counter.update({size: number for size, number in zip(BY_UNIT, numbers) if number})
 
     def _settle_events(self, tally: Tally, events: list[tuple[int, int, int]]) -> None:
         tally.mostly_free = []

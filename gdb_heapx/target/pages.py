@@ -46,8 +46,8 @@ class PageStates:
     the address space, and for more than is mapped in all, MemoryFault.
     """
 
-    BLOCK = 4096  # pages read, and kept, at once: one byte each
-    CAPACITY = 4096  # blocks
+    BLOCK = 1024  # pages read, and kept, at once: one byte each; a small arena's are in one
+    CAPACITY = 1 << 14  # blocks
 
     def __init__(self, pid: int, page: int, mappings: tuple[Mapping, ...]) -> None:
         self.page = page
