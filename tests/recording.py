@@ -108,7 +108,7 @@ class Seam:
         from gdb_heapx.target.headers import PF_W
         from gdb_heapx.target.pace import Pace
 
-        self.gdb, self.target = gdb, current_target(None, Pace())
+        self.gdb, self.target = gdb, current_target(None, True, Pace())
         self.debug = list(debug_info())
         self.names: dict[str, set[str]] = {}  # of variables, by the file's build-id
         for objfile in filter(file_of, gdb.objfiles()):

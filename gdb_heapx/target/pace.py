@@ -192,8 +192,9 @@ class PacedMemory:
         self._pace.check(address)
         try:
             return self._memory.read(address, size)
-        except KeyboardInterrupt:  # gdb's own, of a Ctrl-C while it reads
-            if not self._pace.started:
+        except KeyboardInterrupt as ended:
+            by_gdb = type(ended) is KeyboardInterrupt  # of a Ctrl-C; else a signal's (ending.py)
+            if not by_gdb or not self._pace.started:
                 raise
             self._pace.stop(INTERRUPTED)
             self._pace.check(address)
