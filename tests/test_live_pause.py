@@ -31,7 +31,7 @@ pytestmark = pytest.mark.live
 # Each read takes a while, so that reading is long on any machine.
 SLOW = (
     "python import os, time; real_read = os.pread; "
-    "os.pread = lambda *words: (time.sleep(0.002), real_read(*words))[1]"
+    "os.pread = lambda *words: (time.sleep(0.0007), real_read(*words))[1]"
 )
 SLOWLY = ("--gdb-args", f"-ex '{SLOW}'")
 LONG = re.compile(r"(following lists|reading heaps)")
@@ -41,7 +41,7 @@ ERASED = "\r\x1b[K"
 @pytest.fixture(scope="module")
 def arenas(start_once):
     """Start a process of nine arenas."""
-    return start_once("arenas", "20")
+    return start_once("arenas", "7")
 
 
 @contextlib.contextmanager
@@ -131,7 +131,9 @@ def interrupted(inferior, *words, after):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("moment", [0, 0.05, 0.3, 1])
+@pytest.mark.parametrize(
+    "moment", [0, 0.3, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.05, 1))]
+)
 def test_after_a_ctrl_c_in_a_shell_the_process_runs_and_what_was_read_is_printed(arenas, moment):
     words = (*SLOWLY, "arenas", "--format", "json")
     code, out, err = interrupted(arenas, *words, after=moment)

@@ -140,7 +140,7 @@ class CompiledWalk:
             reached = walk(self._reference, data, len(data) // WORD, address)
             self._take_out()
             if reached == address:
-                reached = self._step(address)
+                reached = self._step(address, data)
             if reached == address:
                 return address
             self._end = reached
@@ -153,18 +153,17 @@ class CompiledWalk:
     def _has_swapped(self, start: int, end: int) -> bool:
         return missing(self._space.residency, start, end)[1] > 0
 
-    def _step(self, chunk: int) -> int:
-        """Take in one chunk that is larger than what was read; return where that ends."""
+    def _step(self, chunk: int, data: bytes) -> int:
+        """Take in one chunk that is larger than what was read of it; return where that ends."""
         with suppress(MemoryFault):
-            return self._one(chunk)
+            return self._one(chunk, data[: CHUNK_WORDS * WORD])
         return chunk
 
-    def _one(self, chunk: int) -> int:
+    def _one(self, chunk: int, header: bytes) -> int:
         space, walk = self._space, self._walk
-        if walk.limit - chunk < CHUNK_WORDS * WORD:
+        if len(header) < CHUNK_WORDS * WORD:
             return chunk
-        header = space.memory.read(chunk, CHUNK_WORDS * WORD)
-        word = space.as_words(header)[SIZE]
+        word = int.from_bytes(header[SIZE * WORD :][:WORD], space.byteorder)
         end = chunk + (word & ~FLAGS)
         if word < walk.smallest or word & walk.bad or end >= walk.limit:
             return chunk
@@ -174,7 +173,7 @@ class CompiledWalk:
         beyond = (following & ~FLAGS) > walk.limit - end
         if following < walk.smallest or following & walk.bad or beyond:
             return chunk
-        return self._run(bytes(header), chunk, end, following, foot)
+        return self._run(header, chunk, end, following, foot)
 
     def add(self, run: Run) -> None:
         """Take in a run that the Scanner has settled."""
