@@ -68,7 +68,9 @@ def answer(typed, line, then=lambda: None):
     return typed.before
 
 
-@pytest.mark.parametrize("moment", [0.1, 0.7, pytest.param(1.5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "moment", [0.1, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.7, 1.5))]
+)
 def test_a_ctrl_c_at_the_prompt_prints_what_was_read_and_the_next_command_reads_all(arenas, moment):
     with at_the_prompt(arenas) as typed:
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from heapbuilder import AMD64, I386, changed, usual
+from properties import SHARE
 
 from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.commands import load_commands
@@ -196,7 +197,7 @@ COMMANDS = (
     *("mmapped", "pins", "pins --group looks", "params", "chunks", "chunks --count"),
     "bins --chunks",
 )
-STEPS = 60  # moments at which each command is stopped
+STEPS = 100 // SHARE  # moments at which each command is stopped
 
 
 def fits(row, rows):
