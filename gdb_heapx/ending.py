@@ -51,6 +51,20 @@ def held_back() -> Iterator[None]:
 
 
 @contextmanager
+def without_signals() -> Iterator[None]:
+    """A thread that is started in here gets no signal at all: all are the main thread's.
+
+    SIGCHLD above all: gdb waits for it in sigsuspend (gdb/linux-nat.c, wait_for_signal), forever if
+    another thread of its process took it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def let_through() -> Iterator[None]:
     """In here they have their effect, also where they are held back around it."""
     try:

@@ -18,7 +18,7 @@ import gdb
 
 from ..cli.execute import Terminal, execute
 from ..commands import load_for
-from ..ending import EndedError, end, end_by_exception, held_back, let_through
+from ..ending import EndedError, end, end_by_exception, held_back, let_through, without_signals
 from ..errors import CutShortError, HeapxError
 from ..target.access import core_program
 from ..target.corefile import check_core
@@ -87,7 +87,7 @@ class _Talk:
                     os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        with held_back():  # signals are the main thread's
+        with without_signals():
             Thread(target=wait, daemon=True).start()
 
 
@@ -205,7 +205,7 @@ def _import_meanwhile() -> None:
     """Begin to import what reads a heap: while gdb runs a command, other threads of Python go on
     (gdb/python/python.c, gdbpy_allow_threads). None of that asks gdb for anything.
     """
-    with held_back():  # signals are the main thread's
+    with without_signals():
         Thread(target=import_module, args=("gdb_heapx.inventory.catalogue",), daemon=True).start()
 
 
