@@ -98,27 +98,31 @@ def text_of(pid: int, *words: str) -> str:
 # Before anybody trims: the kernel's own figures.
 
 
-def said_and_counted(pid: int, *command: str) -> tuple[list[dict[str, Any]], list[Row]]:
-    """Return a command's first table, and what the kernel counted before it as well as behind it:
-    which pages of files are shared changes as other processes come and go.
+def said_and_counted(pid: int, column: str, *command: str) -> tuple[list[dict[str, Any]], int]:
+    """Return a command's first table, and the bytes of a column that the kernel counted before it
+    as well as behind it: which pages of files are shared changes as other processes come and go.
     """
+
+    def counted() -> int:
+        return sum(getattr(row, column) for row in smaps(pid))
+
     for _ in range(LOOKS):
-        before, rows = smaps(pid), table(look(pid, *command))
-        if before == smaps(pid):
+        before, rows = counted(), table(look(pid, *command))
+        if before == counted():
             return rows, before
     pytest.fail(f"in {LOOKS} looks what others share never stood still")
 
 
 def test_the_ledgers_shared_bytes_are_the_kernels(family):
     for pid in family.pids:
-        rows, counted = said_and_counted(pid, "ledger")
-        assert sum(row["shared"] for row in rows) == sum(row.shared for row in counted)
+        rows, counted = said_and_counted(pid, "shared", "ledger")
+        assert sum(row["shared"] for row in rows) == counted
 
 
 def test_the_private_parts_of_the_first_screen_are_the_kernels(family):
     for pid in family.pids:
-        rows, counted = said_and_counted(pid)
-        assert sum(row["private"] for row in rows) == sum(row.private for row in counted)
+        rows, counted = said_and_counted(pid, "private")
+        assert sum(row["private"] for row in rows) == counted
         assert all(0 <= row["private"] <= row["resident"] for row in rows)
 
 

@@ -235,6 +235,19 @@ def test_a_gdb_that_hangs_is_killed_by_one_more_signal(looking, tmp_path_factory
         assert finished(process) == (143, "", SAID[signal.SIGTERM])
 
 
+def test_what_a_killed_gdb_leaves_is_ended(arenas, tmp_path):
+    """Such a child has gdb's output and socket open: heapx would wait for it."""
+    killed, left = tmp_path / "gdb", tmp_path / "left"
+    killed.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {left}\nkill -KILL $$\n")
+    killed.chmod(0o755)
+    result = heapx("--gdb", killed, "-p", arenas.pid, "arenas")
+    assert result == (3, "", f"heapx: {killed} was ended by SIGKILL\n")
+    child = Path(f"/proc/{int(left.read_text())}")
+    eventually(
+        lambda: not child.exists() or "State:\tZ" in (child / "status").read_text(), "it ends"
+    )
+
+
 def comms(pid):
     """Return the names of a process's descendants."""
     names = []

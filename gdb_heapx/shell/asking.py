@@ -60,11 +60,12 @@ def ask(
         gdb = _started([*command, "-ex", line], theirs.fileno())
         children.append(gdb)
         theirs.close()
+        end = _thread(_end_with, gdb)
         try:
-            reply = _talk(gdb, ours, request, take, show)
+            reply = _talk(gdb, end, ours, request, take, show)
         finally:
             _hang_up(ours, socket.SHUT_RDWR)  # nobody reads what it still says
-            gdb.wait()
+            end.join()
             if pid is not None and not was_stopped:
                 _run_on(pid, gdb.returncode < 0)
     return reply
@@ -90,8 +91,29 @@ def _started(command: Sequence[str], descriptor: int) -> subprocess.Popen[str]:
         )
 
 
+def _thread(target: Callable[..., object], *arguments: object) -> Thread:
+    """Return a thread that has begun; signals are the main thread's."""
+    thread = Thread(target=target, args=arguments, daemon=True)
+    with held_back():
+        thread.start()
+    return thread
+
+
+def _end_with(gdb: subprocess.Popen[str]) -> None:
+    """Wait for gdb's end, and end what it leaves: that would keep its socket and its output open.
+
+    A gdb that is killed while it tries ptrace leaves a stopped child (gdb/nat/linux-ptrace.c,
+    linux_check_ptrace_features). Until gdb is reaped its group can't be another's.
+    """
+    os.waitid(os.P_PID, gdb.pid, os.WEXITED | os.WNOWAIT)
+    with suppress(OSError):
+        os.killpg(gdb.pid, signal.SIGKILL)
+    gdb.wait()
+
+
 def _talk(
     gdb: subprocess.Popen[str],
+    end: Thread,
     ours: socket.socket,
     request: dict[str, Any],
     take: Callable[[str], object],
@@ -99,9 +121,7 @@ def _talk(
 ) -> Reply:
     messages: list[str] = []
     result, began = None, False
-    reader = Thread(target=_read_all, args=(gdb.stdout, messages), daemon=True)
-    with held_back():  # signals are the main thread's
-        reader.start()
+    reader = _thread(_read_all, gdb.stdout, messages)
     with suppress(OSError):  # gdb has ended already, or is told to
         ours.sendall(json.dumps(request).encode() + b"\n", socket.MSG_NOSIGNAL)
     for said in _lines(ours):
@@ -114,7 +134,7 @@ def _talk(
             result = said["result"]
             break
     _hang_up(ours)
-    gdb.wait()
+    end.join()
     reader.join()
     killed_by = -gdb.returncode if gdb.returncode < 0 else None
     return Reply(result, began, "".join(messages), killed_by)
@@ -156,7 +176,8 @@ def _hanging_up(ours: socket.socket, killable: bool) -> Iterator[list[subprocess
         _hang_up(ours)
         if killable and came[-1][1] - came[0][1] > PATIENCE:
             for child in children:
-                os.killpg(child.pid, signal.SIGKILL)
+                with suppress(OSError):  # it has ended by itself
+                    os.killpg(child.pid, signal.SIGKILL)
 
     before = {number: signal.signal(number, hang_up) for number in ENDING}
     try:
