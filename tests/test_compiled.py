@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from unittest import mock
 
 import pytest
-from heapbuilder import AMD64, ARM64, I386, S390X, HeapBuilder
+from heapbuilder import AMD64, ARM64, I386, S390X, HeapBuilder, changed
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
@@ -15,8 +14,8 @@ from recorded import NAMES, load, target_of
 from test_damage import built, damage
 from test_pagepins import drawn
 
-from gdb_heapx.errors import HeapxError
-from gdb_heapx.heap import compiled, scan
+from gdb_heapx.errors import HeapxError, MemoryFault
+from gdb_heapx.heap import compiled, relay, scan
 from gdb_heapx.heap.library import library
 from gdb_heapx.snapshots.opened import open_target
 
@@ -64,11 +63,27 @@ def told(part):
 
 
 def twice(make, window=1 << 18):
-    """Return what both walks find."""
-    with mock.patch.object(compiled, "AT_ONCE", window):
-        by_c = readings(make(), window)
+    """Return what both walks find: the compiled one in two threads, if the heap has two windows."""
     target = make()
-    return by_c, readings(replace(target, space=replace(target.space, compiled=False)), window)
+    with (
+        mock.patch.object(compiled, "AT_ONCE", window),
+        mock.patch.multiple(relay, WINDOW=window, LEAST=2 * window),
+    ):
+        by_c = readings(changed(target, fill=filling(target.space.memory)), window)
+    return by_c, readings(changed(make(), compiled=False), window)
+
+
+def filling(memory):
+    """Return what fills a buffer from a memory, in any thread."""
+
+    def fill(address, room):
+        try:
+            room[:] = memory.read(address, len(room))
+        except MemoryFault:
+            return False
+        return True
+
+    return fill
 
 
 @pytest.fixture(autouse=True)

@@ -261,6 +261,21 @@ def test_core_memory_is_what_was_dumped_and_nothing_else(word, order):
             memory.read(address, size)
 
 
+def test_a_buffer_is_filled_with_what_one_segment_of_a_core_has(tmp_path):
+    loads = ((0x10000, b"a" * 100, 4096), (0x11000, b"b" * 4096, 4096), (0x12000, b"c" * 10, 10))
+    data = with_notes(8, "<", loads=loads)
+    (tmp_path / "core").write_bytes(data)
+    memory = CoreMemory(Core(data))
+    fill, room = memory.fill_from(str(tmp_path / "core")), bytearray(8)
+    for address in (0x10000, 0x1005C, 0x11FF8, 0x12002):
+        assert fill(address, memoryview(room))
+        assert room == memory.read(address, 8)
+    for address in (0x1005D, 0x11FF9, 0x12003, 0xFFFF, 0, 1 << 63):
+        assert not fill(address, memoryview(room))
+    (tmp_path / "core").write_bytes(data[:-1])
+    assert not fill(0x12002, memoryview(room))
+
+
 class OwnLibc:
     """The libc of this very process: its file, and what is mapped of it."""
 

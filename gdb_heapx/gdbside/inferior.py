@@ -99,7 +99,7 @@ def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
         parent=parent_of(process_of(pid)) if native and pid else None,
     )
     memory = PacedMemory(access.memory, pace)
-    seen = Space(facts, memory, access.residency, compiled, pace)
+    seen = Space(facts, memory, access.residency, compiled, pace, access.fill)
     return Target(seen, access.images, InferiorProbe(inferior))
 
 

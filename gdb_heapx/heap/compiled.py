@@ -37,14 +37,15 @@ from .fast import Looks
 from .folds import LinkSums
 from .holes import Holes, missing
 from .places import Overlay
+from .relay import Relay, span
 from .scan import SMALLEST_READ, Run, forbidden_bits
 from .stale import LARGE
 from .tails import Tails
 from .tally import Tally
 
 BY_UNIT = tuple(range(0, SIZES * UNIT, UNIT))  # the same integers in each heap's tables
-LEAST = 64 * WORD  # bytes of a table that are looked through in any case
 AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
+LEAST = 64 * WORD  # bytes of a table that are looked through in any case
 
 
 def compiled(
@@ -128,8 +129,10 @@ class CompiledWalk:
         """Take in the chunks from `address` on as far as they have nothing unusual, and can be
         read; return where that ends.
         """
-        limit, memory, walk = self._heap.end, self._space.memory, self._functions.heapx_walk
+        limit, memory = self._heap.end, self._space.memory
         while address < limit:
+            if self._window == AT_ONCE:
+                address = self._by_two(address)
             end = min(limit, address + self._window)
             if self._has_swapped(address, end):
                 return address
@@ -137,18 +140,38 @@ class CompiledWalk:
                 data = _bytes(memory.read(address, end - address))
             except MemoryFault:  # the Scanner says what can't be read
                 return address
-            reached = walk(self._reference, data, len(data) // WORD, address)
-            self._take_out()
+            reached = self._take(data, len(data), address)
             if reached == address:
                 reached = self._step(address, data)
             if reached == address:
                 return address
-            self._end = reached
-            self._space.pace.walked(reached - address)
             skipped = reached - end > SMALLEST_READ
             self._window = SMALLEST_READ if skipped else min(2 * self._window, AT_ONCE)
             address = reached
         return address
+
+    def _by_two(self, address: int) -> int:
+        """Let two threads go on from `address`; return how far they come."""
+        space = self._space
+        end = span(space, address, self._heap.end)
+        if space.fill is None or end == address:
+            return address
+        self._window = SMALLEST_READ
+        return Relay(space.fill, address, end, self._take, space.pace.goes_on).run()
+
+    def _take(self, data: bytes | int, size: int, address: int) -> int:
+        """Take in the chunks of so many bytes, as far as they have nothing unusual; return where
+        that ends.
+        """
+        reached: int = self._functions.heapx_walk(self._reference, data, size // WORD, address)
+        self._take_out()
+        self._taken(address, reached)
+        return reached
+
+    def _taken(self, address: int, reached: int) -> None:
+        if reached > address:
+            self._end = reached
+            self._space.pace.walked(reached - address)
 
     def _has_swapped(self, start: int, end: int) -> bool:
         return missing(self._space.residency, start, end)[1] > 0
@@ -156,7 +179,9 @@ class CompiledWalk:
     def _step(self, chunk: int, data: bytes) -> int:
         """Take in one chunk that is larger than what was read of it; return where that ends."""
         with suppress(MemoryFault):
-            return self._one(chunk, data[: CHUNK_WORDS * WORD])
+            reached = self._one(chunk, data[: CHUNK_WORDS * WORD])
+            self._taken(chunk, reached)
+            return reached
         return chunk
 
     def _one(self, chunk: int, header: bytes) -> int:

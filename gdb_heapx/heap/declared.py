@@ -64,7 +64,7 @@ class CWalk(ctypes.Structure):
 @cache
 def declared(code: ctypes.CDLL) -> Any:
     """Return walk.c's functions with the types of their arguments."""
-    words = ctypes.c_char_p
+    words = ctypes.c_void_p
     code.heapx_size.restype = code.heapx_walk.restype = code.heapx_run.restype = c_uint64
     code.heapx_walk.argtypes = [POINTER(CWalk), words, c_uint64, c_uint64]
     code.heapx_run.argtypes = [POINTER(CWalk), words, *[c_uint64] * 5]

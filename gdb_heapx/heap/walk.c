@@ -284,12 +284,10 @@ ALWAYS void add_to_tails(struct walk *w, u64 chunk, u64 size, u64 free, u64 fast
         w->trail[w->trail_length][0] = chunk | fast;
         w->trail[w->trail_length++][1] = size;
     } else if (!free) {
-        if (size != w->alike_size) {
-            w->any_other = w->any_last;
-            w->other = w->last + w->last_size;
-            w->alike = 0;
-        }
-        w->alike++;
+        u64 same = -(u64)(size == w->alike_size); /* a mask: a branch would be foreseen seldom */
+        w->any_other = (w->any_other & same) | (w->any_last & ~same);
+        w->other = (w->other & same) | ((w->last + w->last_size) & ~same);
+        w->alike = (w->alike & same) + 1;
         w->alike_size = size;
         w->last = chunk;
         w->last_size = size;

@@ -15,7 +15,7 @@ from .core import Core, CoreMemory
 from .corefile import cut_short
 from .elf import Elf
 from .images import DebugInfo, Image, find_images
-from .mappings import Mapping, Memory
+from .mappings import Fill, Mapping, Memory
 from .maps import read_maps
 from .pages import PageStates
 from .process import ProcessMemory, QuietMemory, open_elf
@@ -27,7 +27,10 @@ STACK_ENDS = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search,
 
 
 class Access(NamedTuple):
-    """The memory of a target, its mappings and files, and its auxiliary vector by AT_ number."""
+    """The memory of a target, its mappings and files, and its auxiliary vector by AT_ number.
+
+    `fill` is None where no other thread can read.
+    """
 
     memory: Memory
     mappings: tuple[Mapping, ...]
@@ -36,6 +39,7 @@ class Access(NamedTuple):
     residency: PageStates | None = None
     no_residency: str | None = None
     cut: str | None = None
+    fill: Fill | None = None
 
 
 def of_process(
@@ -50,13 +54,14 @@ def of_process(
     try:
         pages = PageStates(pid, page_size(auxiliary), mappings)
         allowed = swap_allowance() if swap_in is None else swap_in
-        memory = QuietMemory(ProcessMemory(pid), pages, pid, mappings, allowed)
+        memory = ProcessMemory(pid)
+        quiet = QuietMemory(memory, pages, pid, mappings, allowed)
     except OSError as error:  # pages are then read whatever their state
         images = find_images(mappings, plain, open_file, debug)
         why = f"/proc/{pid}/pagemap: {error.strerror}"
         return Access(plain, mappings, images, auxiliary, None, why)
-    images = find_images(mappings, memory, open_file, debug)
-    return Access(memory, mappings, images, auxiliary, pages)
+    images = find_images(mappings, quiet, open_file, debug)
+    return Access(quiet, mappings, images, auxiliary, pages, fill=memory.fill)
 
 
 def of_core(path: str, debug: Sequence[DebugInfo]) -> Access:
@@ -73,7 +78,8 @@ def of_core(path: str, debug: Sequence[DebugInfo]) -> Access:
     if not any(mapping.name for mapping in mappings):  # it has no NT_FILE
         mappings = named_by_content(mappings, dumped, debug)
     images, why = find_images(mappings, dumped, open_file, debug), "a core doesn't tell"
-    return Access(dumped, mappings, images, core.auxiliary(), None, why, cut=cut_short(core))
+    told, fill = cut_short(core), dumped.fill_from(path)
+    return Access(dumped, mappings, images, core.auxiliary(), None, why, told, fill)
 
 
 def page_size(auxiliary: Dict[int, int]) -> int:

@@ -6,11 +6,12 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ..errors import MemoryFault
 from .elf import Elf
 from .headers import LARGEST_TABLE, PF_R, PF_W, PF_X, PT_LOAD, Segment
-from .mappings import Mapping, check_range
+from .mappings import Fill, Mapping, check_range
 
 NT_AUXV, NT_FILE = 6, 0x46494C45
 LARGEST_NOTE = 16 << 20  # the kernel writes 4 MiB (core_file_note_size_limit), or as much as that
@@ -84,15 +85,38 @@ class CoreMemory:
         parts = []
         at, end = address, address + size
         while at < end:
-            index = bisect_right(self._starts, at) - 1
-            segment = self._segments[index] if index >= 0 else None
-            held = segment.address + segment.file_size - at if segment else 0
-            if segment is None or held <= 0:
+            offset, held = self._place(at)
+            if held <= 0:
                 raise MemoryFault(at, end - at)
             length = min(held, end - at)
-            part = self._core.bytes_at(segment.offset + at - segment.address, length)
+            part = self._core.bytes_at(offset, length)
             if len(part) < length:
                 raise MemoryFault(at + len(part), end - at)
             parts.append(part)
             at += length
         return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _place(self, address: int) -> tuple[int, int]:
+        """Return where the core has an address, and how many bytes from there on: 0 or less where
+        it doesn't.
+        """
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return 0, 0
+        segment = self._segments[index]
+        return (
+            segment.offset + address - segment.address,
+            segment.address + segment.file_size - address,
+        )
+
+    def fill_from(self, path: str) -> Fill:
+        """Return what reads of the core's file in any thread what lies in one segment; OSError."""
+        file = open(path, "rb", buffering=0)  # noqa: SIM115
+
+        def fill(address: int, room: memoryview) -> bool:
+            offset, held = self._place(address)
+            with suppress(OSError):
+                return held >= len(room) == os.preadv(file.fileno(), [room], offset)
+            return False
+
+        return fill

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
@@ -25,6 +25,11 @@ class Memory(Protocol):
 
     def read(self, address: int, size: int) -> memoryview:
         """Return `size` bytes at `address`; raise MemoryFault where they can't all be read."""
+
+
+# Fills a buffer from an address on, in any thread, and asks nothing: neither whether reading goes
+# on, nor whether a page is there. False where not all of it could be read.
+Fill = Callable[[int, memoryview], bool]
 
 
 class Usage(NamedTuple):

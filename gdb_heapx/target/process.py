@@ -38,6 +38,13 @@ class ProcessMemory:
             raise MemoryFault(address + len(data), size - len(data))
         return memoryview(data)
 
+    def fill(self, address: int, room: memoryview) -> bool:
+        """Read so many bytes as there is room for; False where that failed."""
+        try:
+            return os.preadv(self._descriptor, [room], address) == len(room)
+        except (OSError, OverflowError):
+            return False
+
 
 class QuietMemory:
     """Memory of a living process, read without touching pages that nobody has touched.

@@ -13,7 +13,7 @@ from typing import Protocol
 from ..errors import MemoryFault, StoppedError, UnreadError
 from ..glibc.layout import Struct
 from .facts import ByteOrder, Facts
-from .mappings import Mapping, MappingIndex, Memory
+from .mappings import Fill, Mapping, MappingIndex, Memory
 from .pace import Pace
 
 
@@ -38,7 +38,8 @@ class Space:
     `residency` is None where it isn't known; where it is, pages that nobody has touched aren't
     read. Whatever is read, `memory` brings back from swap only as much as is allowed, and raises
     SwappedOutError beyond that. `compiled` is False where the user wants it walked in Python. What
-    reads long asks `pace` whether to go on.
+    reads long asks `pace` whether to go on. `fill` reads what is known to be in RAM, in any thread;
+    None where that can't be.
     """
 
     facts: Facts
@@ -46,6 +47,7 @@ class Space:
     residency: Residency | None = None
     compiled: bool = True
     pace: Pace = field(default_factory=Pace)
+    fill: Fill | None = None
 
     @cached_property
     def word(self) -> int:
