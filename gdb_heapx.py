@@ -55,14 +55,10 @@ def _load(here):
     module = importlib.util.module_from_spec(spec)
     sys.modules["gdb_heapx"] = module
     spec.loader.exec_module(module)
-    if gdb.convenience_variable("_heapx_shell") is None:
+    if gdb.convenience_variable("_heapx_shell") is None:  # else gdbside/batch.py answers
         from gdb_heapx.gdbside import register
 
         register.register()
-    else:  # the shell command needs the settings, and imports one command (gdbside/batch.py)
-        from gdb_heapx.gdbside import parameters
-
-        parameters.register()
 
 
 if sys.version_info < (3, 9) or int(gdb.VERSION.split(".")[0]) < 10:

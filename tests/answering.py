@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import gdb
 
-from gdb_heapx.gdbside import batch
+from gdb_heapx.gdbside import answering
 
 
 def serve(requests, answers):
@@ -45,7 +45,7 @@ def _answered(request):
 def _shell(request):
     """Answer as the other end of the shell command does."""
     talk = _Talk()
-    result = batch._answer(request, talk)
+    result = answering._answer(request, talk)
     return {"result": result, "text": "".join(talk.pieces), "clean": "status" in result}
 
 

@@ -214,20 +214,16 @@ def test_data_is_asked_for_by_its_name():
     assert asked == {"__init__", "report.render"}
 
 
-@pytest.mark.parametrize("word", ["arenas", "heaps", "trim"])
-def test_for_a_command_line_nothing_is_imported_that_reads_a_heap(word):
-    """The shell command only checks it; gdb's side, another process, answers."""
-    lines = (
-        "import sys",
-        "from gdb_heapx.shell import main",
-        f"main.load_for([{word!r}]) and main.parse(*main.find([{word!r}]))",
-        "print(*sys.modules)",
-    )
-    command = [sys.executable, "-c", "\n".join(lines)]
+def test_before_gdb_is_started_little_is_imported():
+    """Neither a command, nor what reads a heap or renders: gdb's side, another process, answers."""
+    lines = ("import sys", "from gdb_heapx.shell import main", "print(*sys.modules)")
+    command = [sys.executable, "-ISc", f"import sys; sys.path.insert(0, '.'); {'; '.join(lines)}"]
     imported = subprocess.check_output(command, cwd=PACKAGE.parent, text=True).split()
-    assert f"gdb_heapx.commands.{word}" in imported
-    reading = ("heap.scan", "heap.arenas", "target.images", "snapshots.take", "commands.why")
-    assert {f"gdb_heapx.{name}" for name in reading}.isdisjoint(imported)
+    own = {name.removeprefix("gdb_heapx.") for name in imported if name.startswith("gdb_heapx.")}
+    assert own <= {"shell", "shell.main", "shell.asking", "cli", "cli.arguments", "errors"} | {
+        *("ending", "target", "target.procfs")
+    }
+    assert {"shutil", "tempfile", "pathlib"}.isdisjoint(imported)
 
 
 def test_only_gdbside_imports_gdb():

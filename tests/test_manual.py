@@ -10,8 +10,9 @@ import subprocess
 import pytest
 from live import HEAPX, ROOT, environment, run
 
+from gdb_heapx.cli.arguments import SHELL_ARGS, SHELLS
 from gdb_heapx.cli.completions import completions
-from gdb_heapx.cli.manual import SHELL_ARGS, SHELLS, help_text, man_page, sub_commands
+from gdb_heapx.cli.manual import help_text, man_page, sub_commands
 from gdb_heapx.cli.preferences import PREFERENCES
 from gdb_heapx.commands import load_commands
 

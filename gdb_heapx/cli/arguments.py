@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-from ..report.render import FORMATS
 
+FORMATS = ("text", "ansi", "json", "csv")  # report/render.py writes them
 # pid and setting are for the shell command only.
 KINDS = (
     *("flag", "text", "count", "bytes", "seconds", "choice", "arena", "address", "column"),
@@ -71,7 +71,7 @@ NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains"
 PAD = Arg("--pad", "leave this much at top, as malloc_trim(BYTES) would", "bytes")
 SCOPE_ARGS = (NO_WALK, PAD)  # what take is told
 OUTPUT_ARGS = (
-    Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
+    Arg("--format", "output format", "choice", choices=FORMATS),
     Arg("--output", "write to this file, whole or not at all", "file"),
     Arg("--sort", "sort by this column, largest first", "column"),
     Arg("--limit", "show this many rows at most", "count"),
@@ -79,6 +79,19 @@ OUTPUT_ARGS = (
     Arg("--columns", "show these columns: NAME,NAME,…", "columns"),
     Arg("--swap-in", "bring this much back from swap at most, such as 100M", "bytes"),
     Arg("--max-pause", "let the process stand still no longer, such as 0.3", "seconds"),
+)
+SHELLS = ("bash", "zsh", "fish")
+SHELL_ARGS = (  # of the shell command
+    Arg("--pid", "attach to this process", "pid", short="-p"),
+    Arg("--core", "open this core file", "file"),
+    Arg("--exe", "the program of the core, or of the process if it can't be found", "file"),
+    Arg("--set", "as `set heapx NAME VALUE` in gdb", "setting", metavar="NAME=VALUE"),
+    Arg("--gdb", "the gdb to run (default: gdb, or $HEAPX_GDB)", "file"),
+    Arg("--gdb-args", "more arguments for gdb, such as \"-iex 'set sysroot DIR'\"", "text"),
+    Arg("--loader", "print the file to source in gdb"),
+    Arg("--completion", "print completions for a shell", "choice", choices=SHELLS, metavar="SHELL"),
+    Arg("--version", "print heapx's version"),
+    Arg("--help", "print this, or with a command what it does", short="-h"),
 )
 
 

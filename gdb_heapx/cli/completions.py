@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .arguments import OUTPUT_ARGS, Arg
-from .manual import SHELL_ARGS, sub_commands
+from .arguments import OUTPUT_ARGS, SHELL_ARGS, Arg
+from .manual import sub_commands
 from .preferences import PREFERENCES
 
 # Not ps, which a small system doesn't have. Prints PID:NAME for each process.

@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .. import __version__
-from .arguments import OUTPUT_ARGS, Arg
+from .arguments import OUTPUT_ARGS, SHELL_ARGS, Arg
 from .command import REGISTRY, Command, hanging
 from .preferences import PREFERENCES
 
-SHELLS = ("bash", "zsh", "fish")
-SHELL_ARGS = (
-    Arg("--pid", "attach to this process", "pid", short="-p"),
-    Arg("--core", "open this core file", "file"),
-    Arg("--exe", "the program of the core, or of the process if it can't be found", "file"),
-    Arg("--set", "as `set heapx NAME VALUE` in gdb", "setting", metavar="NAME=VALUE"),
-    Arg("--gdb", "the gdb to run (default: gdb, or $HEAPX_GDB)", "file"),
-    Arg("--gdb-args", "more arguments for gdb, such as \"-iex 'set sysroot DIR'\"", "text"),
-    Arg("--loader", "print the file to source in gdb"),
-    Arg("--completion", "print completions for a shell", "choice", choices=SHELLS, metavar="SHELL"),
-    Arg("--version", "print heapx's version"),
-    Arg("--help", "print this, or with a command what it does", short="-h"),
-)
 SYNOPSES = (
     "heapx -p PID [COMMAND ...]",
     "heapx --core CORE [--exe PROGRAM] [COMMAND ...]",

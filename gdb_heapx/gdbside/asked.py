@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from .pacing import PACE, at_the_prompt
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
@@ -32,8 +35,21 @@ def counted() -> Snapshot:
     return session().take(Scope(search=Search.NONE))
 
 
-def at_one_stop(seconds: float | None) -> AbstractContextManager[GdbSession]:
-    """Return the session of a command at gdb's prompt, which may read for so many seconds."""
-    from . import session as sessions
+@contextmanager
+def at_one_stop(seconds: float | None) -> Iterator[GdbSession]:
+    """Return the session of a command at gdb's prompt, which may read for so many seconds.
 
-    return sessions.at_one_stop(seconds)
+    What was read only in part is not kept for the next one.
+    """
+    with at_the_prompt(seconds):  # from here on a Ctrl-C has an answer
+        asked = session()
+        from .standing import forget
+
+        try:
+            yield asked
+        except KeyboardInterrupt:
+            forget()
+            raise
+        finally:
+            if PACE.missed:
+                forget()

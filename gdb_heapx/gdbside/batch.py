@@ -1,94 +1,25 @@
-"""The other end of the shell command: one request, answered from gdb in batch mode."""
+"""The other end of the shell command: it gets a request, and answers from gdb in batch mode.
+
+Little is imported here: the rest is, in a thread, while gdb reads symbols.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import suppress
 from importlib import import_module
 from threading import Thread
-from types import FrameType
-from typing import TYPE_CHECKING, Any
 
 import gdb
 
-from ..cli.execute import Terminal, execute
-from ..commands import load_for
-from ..ending import EndedError, end, end_by_exception, held_back, let_through, without_signals
-from ..errors import CutShortError, HeapxError
-from ..target.access import core_program
-from ..target.corefile import check_core
-from ..target.leaders import others_held, to_attach
-from ..target.pace import cut_short
-from ..target.procfs import is_stopped, mapped_files, run_on, tracer_of
-from .pacing import PACE
-from .parameters import preferred
-from .strings import nameable, said
-
-if TYPE_CHECKING:
-    from .session import GdbSession
+from ..ending import EndedError, end_by_exception, let_through, without_signals
+from ..target.procfs import mapped_files
+from .strings import quoted, said
+from .talk import Talk
 
 LIBRARIES = re.compile(r"/(libc|libpthread|ld|libc_malloc_debug)[-.0-9][^/]*$")
-MORE_TIME = "Give it more seconds, or none."
-SPARE = 5, 0.1, 0.5  # what follows the reading gets that part of --max-pause, so many seconds,
-LETS_GO = 0.03  # and of those so many are for the detach
-PIECE = 1 << 16  # characters of text that are sent at once
-
-
-class _Talk:
-    """The line to the shell command: lines of JSON, as asking.py reads them."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._socket = socket.socket(fileno=descriptor)
-        self._socket.set_inheritable(False)
-        self._lines = self._socket.makefile("rb")
-        self._pieces: list[str] = []
-        self._size = 0
-
-    def request(self) -> dict[str, Any]:
-        """Return the request; EndedError if the shell command has ended before it said all."""
-        line = self._lines.readline()
-        if not line.endswith(b"\n"):
-            raise EndedError(signal.SIGTERM)
-        request: dict[str, Any] = json.loads(line)
-        return request
-
-    def write(self, text: str) -> None:
-        """Send a part of the answer, or keep it until there is more of it."""
-        self._pieces.append(text)
-        self._size += len(text)
-        if self._size >= PIECE:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._pieces:
-            self.say(text="".join(self._pieces))
-            self._pieces, self._size = [], 0
-
-    def say(self, **message: Any) -> None:
-        """Send a message; EndedError if nobody is there to read it."""
-        try:
-            self._socket.sendall(json.dumps(message).encode() + b"\n", socket.MSG_NOSIGNAL)
-        except ConnectionError:
-            raise EndedError(signal.SIGTERM) from None
-
-    def watch(self) -> None:
-        """Do as after a Ctrl-C when the shell command says a word; end this gdb as SIGTERM does
-        when it hangs up, or is there no more.
-        """
-
-        def wait() -> None:
-            with suppress(OSError):
-                for _word in self._lines:
-                    os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        with without_signals():
-            Thread(target=wait, daemon=True).start()
 
 
 def serve(descriptor: int) -> None:
@@ -97,209 +28,43 @@ def serve(descriptor: int) -> None:
     It has started gdb with ENDING held back: they come through now, and while the process is
     looked at, but not while gdb attaches to it or lets it go.
     """
-    talk = _Talk(descriptor)
+    talk = Talk(descriptor)
     try:
         talk.say(ready=True)
         request = talk.request()
         end_by_exception()
-        signal.signal(signal.SIGINT, _ctrl_c)
         talk.watch()
         with let_through():
-            result = _answer(request, talk)
+            _import_meanwhile()
+            read_symbols(request["pid"])
+            from .answering import answer  # as soon as it is there
+
+            result = answer(request, talk)
     except KeyboardInterrupt as ended:  # of gdb's own, too, which it makes of ours
         result = {"ended": ended.number if isinstance(ended, EndedError) else signal.SIGINT}
-        if _too_late:
-            error = HeapxError("--max-pause was over before there was an answer", MORE_TIME)
-            result = {"status": error.status, "error": f"heapx: {error}", "whole": False}
     with suppress(EndedError):
         talk.say(result=result)
     if not any(inferior.pid for inferior in gdb.inferiors()):  # nothing is to be let go of
         os._exit(0)  # the kernel frees at once what gdb would free piece by piece
 
 
-_too_late: list[int] = []  # the signal by which the clock has ended what took too long
-
-
-def _end_late(number: int, frame: FrameType | None) -> None:
-    _too_late.append(number)
-    end(number, frame)
-
-
-def _ctrl_c(number: int, frame: FrameType | None) -> None:
-    """Stop reading; where nothing is read yet, or one more comes, end."""
-    if PACE.started and PACE.stopped is None:
-        PACE.stop()
-    else:
-        end(number, frame)
-
-
-def _answer(request: dict[str, Any], talk: _Talk) -> dict[str, Any]:
-    """Run the command, and return its status with what to say on stderr."""
-    terminal = Terminal(request["width"], request["colour"])
-    try:
-        for name, value in request["set"]:
-            _try(f"set heapx {name} {value}", f"--set {name}={value}")
-        words, settings = request["words"], preferred()
-        load_for(words)
-
-        def opened(seconds: float | None) -> AbstractContextManager[GdbSession]:
-            return _opened(request, seconds, _shown(request, talk))
-
-        answer = execute(words, opened, terminal, talk.write, settings)
-        talk.flush()
-    except CutShortError as error:
-        if error.interrupted:
-            return {"ended": signal.SIGINT}
-        return {"status": error.status, "error": f"heapx: {error}", "whole": False}
-    except HeapxError as error:
-        return {"status": error.status, "error": f"heapx: {error}", "whole": False}
-    return {"status": answer.status, "error": answer.warning or "", "whole": True}
-
-
-@contextmanager
-def _opened(
-    request: dict[str, Any], seconds: float | None, show: Callable[[str], object]
-) -> Iterator[GdbSession]:
-    """Attach to the process or open the core that a request names; detach in any case, and before
-    these seconds are over.
-    """
-    core = request["core"]
-    pid = None if request["pid"] is None else to_attach(request["pid"])
-    _import_meanwhile()
-    cut = check_core(core) if core else None
-    program = core_program(core) if core else None
-    said("set auto-solib-add off")
-    if request["exe"]:
-        _try(f"file {_quoted(request['exe'])}", f"cannot open the program {request['exe']}")
-    elif pid is not None:
-        with suppress(gdb.error):  # not permitted: then the attach says so
-            said(f"file /proc/{pid}/exe")
-    elif program:
-        said(f"file {_quoted(program)}")
-    if core is not None:
-        _try(f"core-file {nameable(core)}", cut or f"cannot open the core {core}")
-    if pid is not None:
-        _read_symbols(pid)
-    looked_into = _attached(pid, seconds) if pid is not None else nullcontext()
-    PACE.start(_for_reading(seconds), show=show)
-    try:
-        with looked_into, cut_short(PACE):
-            yield _looked_into()
-    finally:
-        PACE.end()
-
-
-def _for_reading(seconds: float | None) -> float | None:
-    """Return for how many of these seconds memory may be read; the rest is for what follows."""
-    part, least, most = SPARE
-    return None if seconds is None else seconds - min(max(seconds / part, least), most, seconds / 2)
-
-
-def _shown(request: dict[str, Any], talk: _Talk) -> Callable[[str], object]:
-    """Return what hands a line about long work to the shell command, if that has a terminal."""
-    wanted = request.get("progress") and preferred().progress != "off"
-    return (lambda line: talk.say(progress=line)) if wanted else (lambda line: None)
-
-
 def _import_meanwhile() -> None:
-    """Begin to import what reads a heap: while gdb runs a command, other threads of Python go on
+    """Begin to import what answers: while gdb runs a command, other threads of Python go on
     (gdb/python/python.c, gdbpy_allow_threads). None of that asks gdb for anything.
     """
-    with without_signals():
-        Thread(target=import_module, args=("gdb_heapx.inventory.catalogue",), daemon=True).start()
+    for name in ("answering", "session"):
+        module = f"{__package__}.{name}"
+        with without_signals():
+            Thread(target=import_module, args=(module,), daemon=True).start()
 
 
-def _read_symbols(pid: int) -> None:
+def read_symbols(pid: int | None) -> None:
     """Read the symbols of glibc's own files while the process still runs.
 
     gdb keeps what it has read of a file, here for inferiors that are never run: then the attach
     takes a tenth of the time.
     """
-    for name, inode in mapped_files(pid).items():
+    for name, inode in mapped_files(pid).items() if pid else ():
         with suppress(OSError, gdb.error):
             if LIBRARIES.search(name) and os.stat(name).st_ino == inode:
-                said(f"add-inferior -no-connection -exec {_quoted(name)}")
-
-
-def _looked_into() -> GdbSession:
-    """Read the symbols of glibc's own files, and no others."""
-    for library in ("libc", "libpthread", "ld"):
-        said(f"sharedlibrary /{library}[-.0-9][^/]*$")
-    said("sharedlibrary /libc_malloc_debug[^/]*$")  # another malloc (locate/libcs.py)
-    from .session import GdbSession  # what of it isn't there yet (_import_meanwhile)
-
-    return GdbSession()
-
-
-@contextmanager
-def _attached(pid: int, seconds: float | None) -> Iterator[None]:
-    """Attach to a process, and let it go in the end; signals are held back but while it is looked
-    at.
-
-    A process that no signal had stopped before isn't stopped afterwards.
-    """
-    with held_back():
-        was_stopped = is_stopped(pid)
-        try:
-            with _no_longer(seconds):
-                _attach(pid)
-                with others_held(pid), let_through():
-                    yield
-        finally:
-            with held_back(), suppress(gdb.error):  # it is gone, or never was attached
-                said("detach")
-            if not was_stopped:
-                run_on(pid)
-
-
-@contextmanager
-def _no_longer(seconds: float | None) -> Iterator[None]:
-    """End with EndedError what takes longer, whatever it does; what is read in here asks PACE, and
-    ends before, with an answer.
-    """
-    if seconds is None:
-        yield
-        return
-    signal.signal(signal.SIGALRM, _end_late)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds - LETS_GO, seconds / 2))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # forgets one that is held back
-
-
-def _attach(pid: int) -> None:
-    try:
-        said(f"attach {pid}")
-    except gdb.error as error:
-        if not os.path.exists(f"/proc/{pid}"):
-            raise HeapxError(f"no process {pid}") from None
-        if "not permitted" in str(error):
-            raise HeapxError(f"not permitted to attach to process {pid}", *_whys(pid)) from None
-        raise HeapxError(f"cannot attach to process {pid}: {error}") from None
-
-
-def _whys(pid: int) -> tuple[str, ...]:
-    """Return what to do where attaching isn't permitted."""
-    tracer = tracer_of(pid)
-    if tracer is not None:
-        whose = f"process {tracer[0]} ({tracer[1]})"
-        return (f"It is traced by {whose}, and can have one tracer only.",)
-    return (
-        "Run heapx as root, or as the user of the process with",
-        "  sysctl kernel.yama.ptrace_scope=0",
-        "In a container: run it on the host, or start the container with --cap-add=SYS_PTRACE.",
-    )
-
-
-def _try(line: str, failure: str) -> None:
-    try:
-        said(line)
-    except gdb.error as error:
-        raise HeapxError(f"{failure}: {error}") from None
-
-
-def _quoted(path: str) -> str:
-    path = nameable(path)
-    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                said(f"add-inferior -no-connection -exec {quoted(name)}")

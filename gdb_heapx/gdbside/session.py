@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import gdb
@@ -15,7 +13,6 @@ from ..snapshots.take import Snapshot, snapshot_of
 from .calls import call, refuse_remote
 from .frames import inside_malloc
 from .inferior import core_path
-from .pacing import PACE, at_the_prompt
 from .parameters import given, preferred
 from .standing import forget, opened
 from .values import evaluated
@@ -65,23 +62,6 @@ class GdbSession:
             return max(call(inferior, addresses, pad))
         finally:
             forget()
-
-
-@contextmanager
-def at_one_stop(seconds: float | None) -> Iterator[GdbSession]:
-    """Return the session of a command at gdb's prompt, which may read for so many seconds.
-
-    What was read only in part is not kept for the next one.
-    """
-    with at_the_prompt(seconds):
-        try:
-            yield GdbSession()
-        except KeyboardInterrupt:
-            forget()
-            raise
-        finally:
-            if PACE.missed:
-                forget()
 
 
 def _opened(scope: Scope) -> Opened:

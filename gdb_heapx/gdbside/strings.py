@@ -34,3 +34,9 @@ def nameable(path: str) -> str:
     if "\n" in path or any("\udc80" <= character <= "\udcff" for character in path):
         return f"/proc/self/fd/{os.open(path, os.O_RDONLY)}"  # open until gdb ends
     return path
+
+
+def quoted(path: str) -> str:
+    """Return a path as one word of a line of gdb's."""
+    path = nameable(path)
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,4 +1,8 @@
-"""The shell command: its arguments, and the answer of the gdb that it runs in batch mode."""
+"""The shell command: its arguments, and the answer of the gdb that it runs in batch mode.
+
+What isn't needed before gdb is started is imported after that, or only where it is needed: gdb
+takes as long to start as Python, and both at once take half.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +10,21 @@ import argparse
 import os
 import re
 import shlex
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from functools import cached_property
+from typing import IO, Any
 
 from .. import __version__
-from ..cli.command import find, parse
-from ..cli.completions import completions
-from ..cli.manual import SHELL_ARGS, help_text
-from ..cli.preferences import by_name
-from ..commands import load_commands, load_for
+from ..cli.arguments import SHELL_ARGS
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
 from .asking import Reply, ask
 
 BUG = 4
-KEPT_IN_MEMORY = (
-    16 << 20
-)  # bytes of an answer that are kept in memory; more goes to a file without name
+KEPT_IN_MEMORY = 16 << 20  # bytes of an answer; a longer one goes to a file without name
 # What the user's gdb may say where it can't run heapx.
 UNFIT = re.compile("heapx needs gdb.*|.*scripting is not supported.*")
 
@@ -56,17 +52,18 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def loader() -> Path:
+def loader() -> str:
     """Return the file to source in gdb: beside the package, or where pip installed it."""
-    beside = Path(__file__).resolve().parents[2] / "gdb_heapx.py"
-    if beside.exists():
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    beside = f"{package}.py"
+    if os.path.exists(beside):
         return beside
-    import importlib.metadata  # takes a while, and is needed only here
+    import importlib.metadata
 
     with suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("gdb_heapx") or ():
             if file.name == "gdb_heapx.py":
-                return Path(str(file.locate())).resolve()
+                return os.path.realpath(str(file.locate()))
     raise HeapxError("gdb_heapx.py was not installed", "Reinstall heapx with pip.")
 
 
@@ -139,30 +136,54 @@ def _run(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     asks_help = options.help or words[:1] == ["help"] or words[-1:] in (["--help"], ["-h"])
-    if options.completion or asks_help or not load_for(words):
-        load_commands()
     if options.version or options.loader:
-        _print_line(__version__ if options.version else str(loader()))
+        _print_line(__version__ if options.version else loader())
         return 0
-    if options.completion:
-        _print([completions(options.completion).encode()])
+    if options.completion or asks_help:
+        _see_libraries()
+        from .manual import completion, help_of
+
+        said = completion(options.completion) if options.completion else f"{help_of(words)}\n"
+        _print([said.encode()])
         return 0
-    if asks_help:
-        topic = [word for word in words if word not in ("help", "heapx", "--help", "-h")]
-        _print_line(find(topic)[0].help() if topic else help_text())
-        return 0
-    parsed = parse(*find(words))  # a wrong command line doesn't stop the process
+    acts = "--now" in words and _announced(options, words)
+    return _through_gdb(options, {"words": words, "acts": acts, "progress": _shows()})
+
+
+def _see_libraries() -> None:
+    """See what is installed, which takes a while; scripts/heapx starts without: it names styles and
+    formats of tables.
+    """
+    if sys.flags.no_site:
+        import site
+
+        site.main()
+
+
+def _announced(options: argparse.Namespace, words: Sequence[str]) -> bool:
+    """Say what will be done in the process, if the words ask for that; tell whether they do."""
+    parsed = _parsed(words)
     if options.pid and parsed.get("now"):
         call = f"malloc_trim({parsed['pad'] or 0})"
         _complain(f"heapx: will call {call} in the process, unless it is unsafe")
-    acts, shows = bool(parsed.get("now")), _shows()
-    return _through_gdb(options, {"words": words, "acts": acts, "progress": shows})
+    return bool(parsed.get("now"))
+
+
+def _parsed(words: Sequence[str]) -> dict[str, Any]:
+    """Return a command's arguments by key; UsageError if they make no sense."""
+    from ..cli.command import find, parse
+    from ..commands import load_commands, load_for
+
+    if not load_for(words):
+        load_commands()
+    return parse(*find(words))
 
 
 def _target(options: argparse.Namespace) -> dict[str, Any]:
     """Return what is to be looked at; UsageError if the options don't say so."""
     given = [o for o in (options.pid, options.core, options.gdb_args) if o]
     if not given or (options.pid and options.core):
+        _parsed(options.words)  # what is wrong there may tell more
         raise UsageError("say what to look at: -p PID or --core CORE", "See: heapx --help")
     pid = None
     if options.pid:
@@ -195,13 +216,18 @@ def _show(line: str) -> None:
 
 def _terminal() -> dict[str, Any]:
     """Return how wide text may be, and whether it is wanted in colour."""
+    from shutil import get_terminal_size
+
     plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in (None, "dumb")
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    return {"width": shutil.get_terminal_size().columns, "colour": terminal and not plain}
+    return {"width": get_terminal_size().columns, "colour": terminal and not plain}
 
 
 def _setting(text: str) -> tuple[str, str]:
     """Return name and value of one --set."""
+    _see_libraries()
+    from ..cli.preferences import by_name
+
     name, equals, value = text.partition("=")
     known = by_name()
     if not equals or name not in known:
@@ -217,13 +243,9 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     request = {**_target(options), **command, **_terminal(), "set": settings}
     words = _gdb(options)
     serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
-    with tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY) as answer:
-
-        def take(text: str) -> None:
-            answer.write(text.encode(errors="surrogateescape"))
-
+    with closing(_Answer()) as answer:
         try:
-            reply = ask(words, serve, request, take, _show)
+            reply = ask(words, serve, request, answer.take, _show)
         except OSError as error:
             raise _unable(options.gdb, error) from None
         result = _result(options.gdb, reply)
@@ -232,11 +254,30 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
         if result["error"]:
             _complain(result["error"])
         if result["whole"]:
-            answer.seek(0)
-            _print(iter(lambda: answer.read(1 << 20), b""))
+            _print(answer.pieces())
     if result["status"] == 128 + signal.SIGINT:
         raise EndedError(signal.SIGINT)
     return int(result["status"])
+
+
+class _Answer:
+    """The text of an answer, kept until all of it is there."""
+
+    @cached_property
+    def _file(self) -> IO[bytes]:
+        from tempfile import SpooledTemporaryFile
+
+        return SpooledTemporaryFile(KEPT_IN_MEMORY)
+
+    def take(self, text: str) -> None:
+        self._file.write(text.encode(errors="surrogateescape"))
+
+    def pieces(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        return iter(lambda: self._file.read(1 << 20), b"")
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _gdb(options: argparse.Namespace) -> list[str]:
@@ -244,8 +285,6 @@ def _gdb(options: argparse.Namespace) -> list[str]:
 
     Nothing is run there that the user didn't name: no .gdbinit, and no script beside a library.
     """
-    if shutil.which(options.gdb) is None:
-        raise HeapxError(f"{options.gdb} was not found", "Install it: apt-get install gdb")
     try:
         more = shlex.split(options.gdb_args or "")
     except ValueError as error:
@@ -257,10 +296,15 @@ def _gdb(options: argparse.Namespace) -> list[str]:
 
 def _unable(gdb: str, error: OSError) -> HeapxError:
     """Say why gdb can't be started, or where its answer finds no room."""
+    from shutil import which
+    from tempfile import gettempdir
+
+    if which(gdb) is None:
+        return HeapxError(f"{gdb} was not found", "Install it: apt-get install gdb")
     if error.filename == gdb:
         return HeapxError(f"cannot run {gdb}: {error.strerror}")
     return HeapxError(
-        f"there is no room for the answer in {tempfile.gettempdir()}: {error.strerror}",
+        f"there is no room for the answer in {gettempdir()}: {error.strerror}",
         "TMPDIR=DIRECTORY names another place; --output FILE writes it right there.",
     )
 

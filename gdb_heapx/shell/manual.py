@@ -1,0 +1,23 @@
+"""What the shell command says without a gdb: its help, and completions for a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..cli.command import find
+from ..cli.completions import completions
+from ..cli.manual import help_text
+from ..commands import load_commands
+
+
+def completion(shell: str) -> str:
+    """Return what completes its command lines in a shell."""
+    load_commands()
+    return completions(shell)
+
+
+def help_of(words: Sequence[str]) -> str:
+    """Return the help of the command that these words name, or of heapx; UsageError if none."""
+    load_commands()
+    topic = [word for word in words if word not in ("help", "heapx", "--help", "-h")]
+    return find(topic)[0].help() if topic else help_text()
