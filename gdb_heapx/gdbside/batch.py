@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from threading import Thread
 
 import gdb
@@ -35,7 +35,7 @@ def serve(descriptor: int) -> None:
         end_by_exception()
         talk.watch()
         with let_through():
-            _import_meanwhile()
+            _import_meanwhile(request["words"])
             read_symbols(request["pid"])
             from .answering import answer  # as soon as it is there
 
@@ -48,14 +48,19 @@ def serve(descriptor: int) -> None:
         os._exit(0)  # the kernel frees at once what gdb would free piece by piece
 
 
-def _import_meanwhile() -> None:
+def _import_meanwhile(words: Sequence[str]) -> None:
     """Begin to import what answers: while gdb runs a command, other threads of Python go on
     (gdb/python/python.c, gdbpy_allow_threads). None of that asks gdb for anything.
     """
-    for name in ("answering", "session"):
-        module = f"{__package__}.{name}"
-        with without_signals():
-            Thread(target=import_module, args=(module,), daemon=True).start()
+
+    def imports() -> None:
+        from ..commands import load_for
+        from . import answering, session  # noqa: F401
+
+        load_for(words)
+
+    with without_signals():
+        Thread(target=imports, daemon=True).start()
 
 
 def read_symbols(pid: int | None) -> None:
