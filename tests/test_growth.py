@@ -11,7 +11,7 @@ from heapbuilder import FREE, TCACHE, USED, HeapBuilder, Pages
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdb_heapx.heap.mmapped import MmappedChunk, side_by_side
+from gdb_heapx.heap.mmapped import MmappedChunk, MmappedChunks
 from gdb_heapx.heap.states import State
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
@@ -147,5 +147,5 @@ def test_a_mapping_is_found_as_by_looking_at_each(edges, every, start, end):
 @given(ranges, st.sampled_from([1, 2]))
 def test_chunks_side_by_side_are_as_merged_mappings(edges, every):
     spans = list(zip(edges, edges[1:]))[::every]
-    chunks = [MmappedChunk(start, end - start, start, end) for start, end in spans]
-    assert side_by_side(chunks) == merged(spans)
+    chunks = (MmappedChunk(start, end - start, start, end) for start, end in spans)
+    assert MmappedChunks.of(0, chunks).spans == merged(spans)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections import Counter
-from itertools import combinations
+from itertools import accumulate, combinations
 
 import pytest
 from heapbuilder import AMD64, I386, PAGE, USED, HeapBuilder, Pages, changed
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
+from sessions import Taken
 
+from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.heap.counted import without_surplus
-from gdb_heapx.heap.mmapped import MmappedChunk, Stretch, find_mmapped, gaps, stretches
+from gdb_heapx.heap.mapsearch import Stretch, find_mmapped, gaps, stretches
+from gdb_heapx.heap.mmapped import MmappedChunk, MmappedChunks
 from gdb_heapx.heap.states import Search
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
@@ -92,6 +96,67 @@ def test_each_page_is_read_once_and_of_large_chunks_only_the_first():
     assert all(end <= following for end, (following, _) in zip(ends, reads[1:]))
     assert len(reads) < 70
     assert sum(size for _, size in reads) < (700 + 50 + 300) * PAGE
+
+
+def test_the_headers_of_small_chunks_are_read_many_at_once():
+    heap = HeapBuilder()
+    heap.residency = Pages()
+    for _ in range(300):
+        heap.mmapped(2 * PAGE)
+    start, end, found = heap.mmaps[0][0], sum(heap.mmaps[-1]), list[list[int]]()
+    for search in (Search.MAPPINGS, Search.HEADERS):
+        target = heap.target()
+        heap.memory.reads.clear()
+        assert take(target, Scope(search=search)).mallocs[0].mmapped_certain
+        found.append([size for address, size in heap.memory.reads if start <= address < end])
+    mappings, headers = found
+    assert len(headers) - len(mappings) < 6
+    assert sum(headers) - sum(mappings) <= 600 * PAGE
+
+
+@tried(150)
+@given(st.randoms(use_true_random=False))
+def test_the_header_of_an_aligned_chunk_lies_where_glibc_puts_it(seed):
+    heap = HeapBuilder(seed.choice([AMD64, I386]), seed.choice([(2, 36), (2, 41), (2, 43)]))
+    heap.main.add(USED, 640)
+    layout, chunks = heap.layout, [heap.mmapped(PAGE)]
+    for _ in range(seed.randrange(1, 16)):
+        start, size = sum(heap.mmaps[-1]), seed.choice([1, 2, 3, 20, 40]) * PAGE
+        first, alignment = (
+            layout.first_chunk(start),
+            seed.choice([1 << bit for bit in range(5, 18)]),
+        )
+        chunk = -(-(first + layout.header) // alignment) * alignment - layout.header
+        if chunk - first < layout.min_size:  # malloc.c, _int_memalign
+            chunk += alignment
+        plain = chunk + layout.min_size > start + size or seed.random() < 0.3
+        chunks.append(heap.mmapped(size, 0 if plain else chunk - start))
+    (malloc,) = take(heap.target()).mallocs
+    assert malloc.mmapped_certain
+    assert [c.address for c in malloc.mmapped] == chunks
+    assert [(c.start, c.mapping) for c in malloc.mmapped] == heap.mmaps
+
+
+def test_a_mmapped_chunk_takes_words_and_no_object():
+    """Seven: where it and its mapping lie, and what of that is in memory."""
+
+    def peak(number):
+        heap = HeapBuilder()
+        heap.residency = Pages()
+        for _ in range(number):
+            heap.mmapped(PAGE)
+        target = heap.target()
+        tracemalloc.start()
+        try:
+            opened = Taken(take(target)).opened
+            for line in ("mmapped --format json", "mmapped --sort size"):
+                execute(line.split(), opened, Terminal(80, colour=False), lambda piece: None)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(100)  # what is imported and cached
+    assert peak(6000) - peak(2000) < 10 * 8 * 4000
 
 
 def test_what_only_counts_mmapped_chunks_reads_none_and_in_use_is_the_same():
@@ -178,7 +243,7 @@ def test_a_surplus_is_dropped_exactly_where_one_choice_has_it(pages, number, dat
     number = min(number, len(found))
     total = data.draw(st.integers(1, sum(pages))) * PAGE
     choices = [c for c in combinations(found, number) if sum(x.mapping for x in c) == total]
-    kept = list(without_surplus(found, number, total))
+    kept = list(without_surplus(MmappedChunks.of(0, found), number, total))
     unique = len(choices) == 1 and number < len(found)
     assert kept == (list(choices[0]) if unique else found)
 
@@ -186,12 +251,9 @@ def test_a_surplus_is_dropped_exactly_where_one_choice_has_it(pages, number, dat
 @pytest.mark.parametrize(("number", "sizes"), [(3000, 1 << 20), (3000, 50), (60000, 3)])
 def test_too_many_choices_are_not_tried(number, sizes):
     rng = random.Random(3)
-    found, at = [], 1 << 20
-    for _ in range(number):
-        size = rng.randint(1, sizes) * PAGE
-        found.append(MmappedChunk(at, size, at, at + size))
-        at += size
-    assert without_surplus(found, number // 2, sum(c.mapping for c in found) // 2) is found
+    edges = list(accumulate(rng.randint(1, sizes) * PAGE for _ in range(number + 1)))
+    found = MmappedChunks.of(0, (MmappedChunk(s, e - s, s, e) for s, e in zip(edges, edges[1:])))
+    assert without_surplus(found, number // 2, found.mapped // 2) is found
 
 
 @pytest.mark.parametrize("more", [8, 16, 24, PAGE - 8])
@@ -218,9 +280,10 @@ def test_gaps_are_what_no_chunk_has(seed):
     low, high = sorted(seed.sample(range(101), 2))
     place = Stretch(low, high, 100)
     missing = set(range(low, high)) - {a for c in found for a in range(c.start, c.end)}
-    told = Counter(a for gap in gaps(place, found) for a in range(gap.start, gap.end))
+    between = list(gaps(place, MmappedChunks.of(0, found)))
+    told = Counter(a for gap in between for a in range(gap.start, gap.end))
     assert told == Counter(missing)
-    assert all(gap.end <= gap.limit <= 100 for gap in gaps(place, found))
+    assert all(gap.end <= gap.limit <= 100 for gap in between)
 
 
 def test_a_stretch_reaches_through_what_cannot_be_read_but_has_no_header_there():

@@ -22,11 +22,12 @@ from gdb_heapx.errors import Problem, escape
 from gdb_heapx.heap.states import STATES
 from gdb_heapx.heap.trim import Trim
 from gdb_heapx.report import render
-from gdb_heapx.report.arrange import told_apart
+from gdb_heapx.report.arrange import arrange, told_apart
 from gdb_heapx.report.blocks import BLOCKS, Shown
 from gdb_heapx.report.model import (
     Column,
     Kind,
+    Many,
     Notes,
     Report,
     Schema,
@@ -303,6 +304,24 @@ def test_unknown_is_a_question_mark():
 
 def test_a_total_of_unknown_parts_is_unknown():
     assert total(COLUMNS, [row(1, size=None), row(2)]) == {"bytes": None}
+
+
+THINGS = [SimpleNamespace(number=n, size=(n * 37 % 11) << 20 or None) for n in range(30)]
+NUMBERS = Schema("numbers", (Column("number", Kind.INDEX), Column("size", Kind.BYTES)), adds=())
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("sort", [None, "number", "size"])
+@pytest.mark.parametrize("limit", [None, 0, 7, 29, 30, 31])
+def test_rows_that_are_made_when_they_are_asked_for_are_as_those_that_are_kept(
+    format_, sort, limit
+):
+    made = Many(len(THINGS), lambda: iter(THINGS))
+    texts = [
+        text_of(arrange(Report((NUMBERS.of(things),)), sort, limit, None, True), format_)
+        for things in (THINGS, made)
+    ]
+    assert texts[0] == texts[1]
 
 
 def test_one_unit_holds_for_a_whole_table():

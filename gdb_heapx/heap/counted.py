@@ -5,47 +5,39 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from operator import attrgetter
 from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import Layout
 from ..target.space import Space
-from .mmapped import MmappedChunk, Stretch, gaps
+from .mapsearch import Stretch, gaps
+from .mmapped import MmappedChunk, MmappedChunks
 
 BAD_MMAPPED = "bad_mmapped"
 FEW, MOST_GAPS = 2, 500  # damaged chunks that are looked for, and the places tried
 MOST_SUMS = 1 << 18  # of sizes that are added up to find a surplus
 
 
-def are_all(found: Sequence[MmappedChunk], number: int, total: int) -> bool:
+def are_all(found: MmappedChunks, number: int, total: int) -> bool:
     """Tell whether these are the mmapped chunks that mp_ counts."""
-    return len(found) == number and _mapped(found) == total
+    return len(found) == number and found.mapped == total
 
 
-def _mapped(chunks: Sequence[MmappedChunk]) -> int:
-    ends, starts = (map(attrgetter(name), chunks) for name in ("end", "start"))
-    total: int = sum(ends) - sum(starts)
-    return total
-
-
-def without_surplus(
-    found: Sequence[MmappedChunk], number: int, total: int
-) -> Sequence[MmappedChunk]:
+def without_surplus(found: MmappedChunks, number: int, total: int) -> MmappedChunks:
     """Return the chunks without those that are too many, where there is only one choice of these:
     as many, with the bytes that are too many. All where there is none, or more than one.
 
     What looks like a chunk may be another malloc's, or a copy in memory of the program's own.
     """
-    surplus, size = len(found) - number, _mapped(found) - total
+    surplus, size = len(found) - number, found.mapped - total
     if not 0 < surplus < len(found) or size <= 0:
         return found
-    sizes = Counter(chunk.mapping for chunk in found)
-    if surplus <= number:
-        dropped = _only_choice(sizes, surplus, size)
-        return found if dropped is None else [c for c in found if c.mapping not in dropped]
-    kept = _only_choice(sizes, number, total)
-    return found if kept is None else [c for c in found if c.mapping in kept]
+    sizes = Counter(found.mappings)
+    drops = surplus <= number
+    chosen = _only_choice(sizes, *((surplus, size) if drops else (number, total)))
+    if chosen is None:
+        return found
+    return MmappedChunks.of(found.own, (c for c in found if (c.mapping in chosen) != drops))
 
 
 class _Sums(NamedTuple):
@@ -83,7 +75,7 @@ def find_damaged(
     space: Space,
     layout: Layout,
     places: Sequence[Stretch],
-    found: Sequence[MmappedChunk],
+    found: MmappedChunks,
     number: int,
     total: int,
 ) -> list[tuple[MmappedChunk, Problem]]:
@@ -93,7 +85,7 @@ def find_damaged(
     They are the gaps between the others that have the bytes that are missing, if there is only one
     choice. A header that is swapped out or can't be read isn't damaged.
     """
-    lacking, size = number - len(found), total - _mapped(found)
+    lacking, size = number - len(found), total - found.mapped
     if not 0 < lacking <= FEW or size <= 0:
         return []
     empty = {(gap.start, gap.end) for place in places for gap in gaps(place, found)}

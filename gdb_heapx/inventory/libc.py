@@ -15,7 +15,7 @@ from ..heap.bins import FreeList, kind_of, regular_lists, unsorted_is_shorter
 from ..heap.fastbins import fast_lists
 from ..heap.heaps import Walked
 from ..heap.links import is_linked
-from ..heap.mmapped import MmappedChunk
+from ..heap.mmapped import MmappedChunks
 from ..heap.places import Places
 from ..heap.scan import each_chunk
 from ..heap.states import NAMES, REGULAR, State
@@ -97,9 +97,9 @@ class Inventory:
         return self.reading.mmapped
 
     @property
-    def mmapped(self) -> tuple[MmappedChunk, ...]:
+    def mmapped(self) -> MmappedChunks:
         """The mmapped chunks; none where those that were found aren't those that mp_ counts."""
-        return self.reading.mmapped_headers if self._mmapped.certain else ()
+        return self.reading.mmapped_headers if self._mmapped.certain else MmappedChunks()
 
     @property
     def uncertain_mmapped(self) -> Note | None:

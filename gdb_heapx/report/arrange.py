@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .model import ALWAYS, Findings, Kind, Note, Notes, Report, Row, Steps, Table
+from .model import ALWAYS, Findings, Kind, Many, Note, Notes, Report, Row, Steps, Table
 from .notes import note
 
 STREAMED = 40  # rows
@@ -38,10 +38,9 @@ def arrange(
     rows, order = table.rows, _order(table, sort)
     if limit is None and is_text and isinstance(rows, Iterator):
         limit = STREAMED
-    if isinstance(rows, Iterator) and limit is not None and order:
-        rows, more = _best(rows, order, limit)
-        if more:
-            notes.append(note("more_rows", number=more, summed=False))
+    number = None if isinstance(rows, Iterator) else len(rows)
+    if isinstance(rows, (Iterator, Many)) and limit is not None and order:
+        rows, number = _best(iter(rows), order, limit)
     if isinstance(rows, Iterator) and limit is not None:
         rows = list(islice(rows, limit + 1))
         if len(rows) > limit:
@@ -54,10 +53,10 @@ def arrange(
     if order:
         rows = order.sorted(rows)
     found = bool(rows)
-    if limit is not None and limit < len(rows):
-        more, summed = len(rows) - limit, bool(table.total)
+    if limit is not None and limit < (number or 0):
+        more, summed = (number or 0) - limit, bool(table.total)
         notes.append(note("more_rows", number=more, summed=summed))
-        rows = rows[:limit]
+        rows = list(islice(rows, limit))
     blocks = [_arranged(block, table, rows) for block in report.blocks]
     if not found:  # nothing is shown that could be followed up
         blocks = [block for block in blocks if not isinstance(block, Steps)]
@@ -97,7 +96,7 @@ def _with_libc(block: object, names: Mapping[str, str]) -> object:
     return replace(block, columns=columns, rows=rows if block.streamed else list(rows))
 
 
-def _arranged(block: object, table: Table, rows: Sequence[Row]) -> object:
+def _arranged(block: object, table: Table, rows: Sequence[Row] | Many[Row]) -> object:
     """Return a block as it goes with these rows of the first table."""
     if block is table:
         return replace(table, rows=rows)
@@ -142,12 +141,12 @@ def _order(table: Table, sort: str | None) -> _Order | None:
 
 
 def _best(rows: Iterator[Any], order: _Order, limit: int) -> tuple[list[Any], int]:
-    """Return the first rows of a stream by a column, and how many more there are; no more than a
-    few times as many are kept at once.
+    """Return the first rows of many by a column, and how many there are; no more than a few times
+    as many are kept at once.
     """
     best: list[Any] = []
     number = 0
     while some := list(islice(rows, max(limit, STREAMED))):
         number += len(some)
         best = order.sorted([*best, *some])[:limit]
-    return best, number - len(best)
+    return best, number

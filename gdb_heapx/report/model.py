@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
 if TYPE_CHECKING:
     from ..errors import Problem
 
 Value = Union[int, str, bool, None]
 Row = Sequence[Value]  # one for each column, in their order
+_Thing = TypeVar("_Thing")
 
 
 class Kind(Enum):
@@ -86,6 +87,20 @@ def _behind(path: str, column: Column) -> str | Callable[[Any], Value]:
 
 
 @dataclass(frozen=True)
+class Many(Generic[_Thing]):
+    """Things that are made whenever they are gone over, because they are too many to keep."""
+
+    number: int
+    make: Callable[[], Iterator[_Thing]]
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[_Thing]:
+        return self.make()
+
+
+@dataclass(frozen=True)
 class Table:
     """A named table; `total` has values for the columns that can be added up.
 
@@ -96,12 +111,13 @@ class Table:
 
     name: str
     columns: tuple[Column, ...]
-    rows: Sequence[Row] | Iterator[Row]
+    rows: Sequence[Row] | Many[Row] | Iterator[Row]
     total: Mapping[str, Value] | None = None
     scale: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.streamed and any(len(row) != len(self.columns) for row in self.rows):
+        kept = isinstance(self.rows, Sequence)
+        if kept and any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError(f"{self.name}: a row has other columns")
 
     @property
@@ -153,12 +169,15 @@ class Schema:
 
     def of(self, things: Iterable[Any], scale: str | None = None) -> Table:
         """Return the table with a row about each thing: a stream, where they are one."""
-        rows = self._rows(things)
         if isinstance(things, Iterator):
-            return Table(self.name, self.columns, rows, scale=scale)
-        listed = list(rows)
-        sums = None if self.adds is None else total(self.columns, listed, *self.adds)
-        return Table(self.name, self.columns, listed, sums, scale)
+            return Table(self.name, self.columns, self._rows(things), scale=scale)
+        rows: list[Row] | Many[Row]
+        if isinstance(things, Many):
+            rows = Many(len(things), lambda: self._rows(things))
+        else:
+            rows = list(self._rows(things))
+        sums = None if self.adds is None else total(self.columns, rows, *self.adds)
+        return Table(self.name, self.columns, rows, sums, scale)
 
     def _rows(self, things: Iterable[Any]) -> Iterator[Row]:
         paths = [column.of or column.name for column in self.columns if not callable(column.of)]
@@ -277,14 +296,16 @@ class Report:
         return tuple(block for block in self.blocks if isinstance(block, Table))
 
 
-def total(columns: Sequence[Column], rows: Sequence[Row], *counts: str) -> dict[str, Value]:
+def total(columns: Sequence[Column], rows: Iterable[Row], *counts: str) -> dict[str, int | None]:
     """Return the sums of all sizes, and of these counts; None where a value is unknown."""
-    sums: dict[str, Value] = {}
-    places = {column.name: place for place, column in enumerate(columns)}
-    for name in (*counts, *(c.name for c in columns if c.scaled)):
-        values = [row[places[name]] for row in rows]
-        known = [value for value in values if isinstance(value, int)]
-        sums[name] = sum(known) if len(known) == len(values) else None
+    names = (*counts, *(column.name for column in columns if column.scaled))
+    sums: dict[str, int | None] = dict.fromkeys(names, 0)
+    places = [(column.name, at) for at, column in enumerate(columns) if column.name in sums]
+    for row in rows:
+        for name, at in places:
+            value, so_far = row[at], sums[name]
+            if so_far is not None:
+                sums[name] = so_far + value if isinstance(value, int) else None
     return sums
 
 

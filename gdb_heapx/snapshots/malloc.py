@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..errors import UNREAD, Problem, gathered
+from ..errors import UNREAD, Problem, StoppedError, gathered
 from ..glibc import releases
 from ..glibc.layout import Layout
 from ..heap.arenas import Arena
 from ..heap.census import Census
 from ..heap.counted import BAD_MMAPPED
-from ..heap.mmapped import MmappedChunk
+from ..heap.mmapped import MmappedChunks
 from ..heap.pingroups import PinGroups
 from ..heap.states import Search
 from ..heap.tcache import Tcache
@@ -20,7 +20,7 @@ from ..heap.tcaches import Caches, ThreadCache
 from ..locate.libcs import Libc
 from ..locate.release import Found
 from ..report.model import Note
-from ..target.amounts import Amount, amount_of
+from ..target.amounts import Amounts
 from ..target.facts import Thread
 from .arena import ArenaReading
 from .figures import ArenaFigures, Check
@@ -84,10 +84,10 @@ class Malloc:
     arenas: tuple[ArenaFigures, ...]
     caches: tuple[ThreadCache, ...]
     threads: tuple[MallocThread, ...]
-    mmapped: tuple[MmappedChunk, ...]
+    mmapped: MmappedChunks
     mmapped_certain: bool
     mmapped_cached: Mapping[int, int]
-    mmapped_amounts: tuple[Amount, ...]
+    mmapped_amounts: Amounts
     parameters: dict[str, int]
     defaults: dict[str, int]
     program_break: int | None
@@ -123,8 +123,10 @@ class Malloc:
         """The mmapped chunks by size; None where they were not found for certain."""
         if not self.mmapped_certain:
             return None
-        cached = Counter(c.size for c in self.mmapped if c.address in self.mmapped_cached)
-        return Census(Counter(c.size for c in self.mmapped) - cached, cached)
+        cached = Counter[int]()
+        if self.mmapped_cached:
+            cached.update(c.size for c in self.mmapped if c.address in self.mmapped_cached)
+        return Census(Counter(self.mmapped.sizes) - cached, cached)
 
     @property
     def held(self) -> int:
@@ -170,10 +172,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         mmapped=mmapped.chunks,
         mmapped_certain=mmapped.certain,
         mmapped_cached=reading.mmapped_cached,
-        mmapped_amounts=tuple(
-            amount_of(reading.space.residency, chunk.start, chunk.end)
-            for chunk in (mmapped.chunks if scope.search is Search.HEADERS else ())
-        ),
+        mmapped_amounts=_amounts(reading, mmapped.chunks, scope.search),
         parameters=parameters,
         defaults=releases.default_parameters(libc.layout),
         program_break=reading.program_break,
@@ -200,10 +199,19 @@ def _mmapped(reading: MallocReading, search: Search) -> Mmapped:
     """Return the mmapped chunks as far as they are looked for."""
     if search is Search.NONE:
         impossible = reading.mmapped_impossible
-        return Mmapped((), False, [impossible] if impossible else [])
+        return Mmapped(MmappedChunks(), False, [impossible] if impossible else [])
     if search is Search.MAPPINGS:
         return reading.mmapped
-    return reading.mmapped._replace(chunks=reading.mmapped_headers)
+    try:
+        return reading.mmapped._replace(chunks=reading.mmapped_headers)
+    except StoppedError:
+        return Mmapped(MmappedChunks(), False, reading.mmapped.problems)
+
+
+def _amounts(reading: MallocReading, chunks: MmappedChunks, search: Search) -> Amounts:
+    """Return what the mappings of mmapped chunks have, where each chunk is shown."""
+    spans = zip(chunks.starts, chunks.ends) if search is Search.HEADERS else ()
+    return Amounts.of(reading.space.residency, spans)
 
 
 def _number_of(caches: Caches) -> str:

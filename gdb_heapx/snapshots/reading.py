@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
+from heapq import merge
 from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem, StoppedError
 from ..glibc.layout import align_down, align_up
+from ..heap.aligned import with_headers
 from ..heap.arenas import Arena
 from ..heap.bins import ArenaBins, read_regular
 from ..heap.counted import BAD_MMAPPED, are_all, find_damaged, without_surplus
 from ..heap.heaps import free_chunks
 from ..heap.holes import Holes, Trimmer
 from ..heap.left import LeftThread, left_threads
-from ..heap.mmapped import (
-    MmappedChunk,
-    Stretch,
-    chunk_of,
-    find_mmapped,
-    stretches,
-    with_header,
-)
+from ..heap.mapsearch import Stretch, find_mmapped, stretches
+from ..heap.mmapped import MmappedChunks, chunk_of
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
 from ..locate.libcs import Libc
@@ -48,7 +43,7 @@ class Mmapped(NamedTuple):
     is wrong with headers of theirs.
     """
 
-    chunks: tuple[MmappedChunk, ...]
+    chunks: MmappedChunks
     certain: bool
     problems: list[Problem]
 
@@ -119,33 +114,30 @@ class MallocReading:
 
         Of aligned ones it has the first header of their mapping.
         """
-        if self.mmapped_impossible:
-            return Mmapped((), False, [self.mmapped_impossible])
         space, layout, parameters = self.space, self.libc.layout, self.libc.parameters
+        if self.mmapped_impossible:
+            return Mmapped(MmappedChunks(), False, [self.mmapped_impossible])
         number, total = parameters["n_mmaps"], parameters["mmapped_mem"]
         places = self.may_hold_mmapped
         try:
             space.pace.begin("looking for mmapped chunks")
-            found: Sequence[MmappedChunk] = find_mmapped(space, layout, places, number, total)
+            found = find_mmapped(space, layout, places, number, total)
         except StoppedError:
-            return Mmapped((), False, [])
+            return Mmapped(MmappedChunks(), False, [])
         found = without_surplus(found, number, total)
         single = [Stretch(part.start, part.end, part.end) for part in self._anonymous]
         damaged = find_damaged(space, layout, [*places, *single], found, number, total)
-        found = tuple(sorted((*found, *(chunk for chunk, _ in damaged))) if damaged else found)
+        if damaged:
+            found = MmappedChunks.of(found.own, merge(found, (chunk for chunk, _ in damaged)))
         certain = are_all(found, number, total)
         return Mmapped(found, certain, [problem for _, problem in damaged])
 
     @cached_property
-    def mmapped_headers(self) -> tuple[MmappedChunk, ...]:
+    def mmapped_headers(self) -> MmappedChunks:
         """The same chunks, each with the header that belongs to what malloc returned."""
         damaged = {problem.address for problem in self.mmapped.problems}
-        space, layout = self.space, self.libc.layout
-        space.pace.begin("looking into mmapped chunks")
-        return tuple(
-            chunk if chunk.address in damaged else with_header(space, layout, chunk)
-            for chunk in self.mmapped.chunks
-        )
+        self.space.pace.begin("looking into mmapped chunks")
+        return with_headers(self.space, self.libc.layout, self.mmapped.chunks, damaged)
 
     @cached_property
     def mmapped_cached(self) -> dict[int, int]:

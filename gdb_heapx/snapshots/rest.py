@@ -31,12 +31,7 @@ def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> R
     """Return who owns the memory around malloc's own spans, where it is sure."""
     target = opened.target
     spans = [Span(stack.start, stack.end, Owner.STACKS) for stack in opened.stacks]
-    uncertain = [
-        (chunk.start, chunk.end)
-        for malloc in mallocs
-        if not malloc.mmapped_certain
-        for chunk in malloc.mmapped
-    ]
+    uncertain = [s for m in mallocs if not m.mmapped_certain for s in m.mmapped.spans]
     taken = [(span.start, span.end) for span in (*own, *spans)]
     free = _free(target, [*taken, *uncertain])
     spans += _variables(target, free)

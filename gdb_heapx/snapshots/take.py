@@ -11,7 +11,6 @@ from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, NOT_REACHED, UNREAD, Problem
 from ..heap.arenas import RING_BROKEN
 from ..heap.left import LeftThread
 from ..heap.library import Walker, library
-from ..heap.mmapped import side_by_side
 from ..heap.states import HELD_FREE, Search
 from ..locate.nptl import Stack
 from ..locate.release import NOTHING_GIVEN, Given
@@ -232,7 +231,7 @@ def _spans(malloc: Malloc) -> Iterator[Span]:
             if end < reserved:
                 yield Span(end, reserved, Owner.RESERVED, *whose)
     if malloc.mmapped_certain:
-        for start, end in side_by_side(malloc.mmapped):
+        for start, end in malloc.mmapped.spans:
             yield Span(start, end, Owner.MMAPPED, None, malloc.libc)
 
 

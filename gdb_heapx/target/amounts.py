@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -110,3 +111,32 @@ def amount_less(
     so many of the resident ones shared.
     """
     return Amount(size, size - absent, swapped, shared) if residency else Amount(size, None, None)
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """The amounts of many ranges, as columns: what each has, and what of it is missing.
+
+    `missing` are three words for each (Residency.missing), None where that isn't known.
+    """
+
+    sizes: array[int]
+    missing: array[int] | None
+
+    @classmethod
+    def of(cls, residency: Residency | None, spans: Iterable[tuple[int, int]]) -> Amounts:
+        """Return the amounts of these ranges, each from its start to its end."""
+        sizes, missing = array("Q"), array("Q")
+        for start, end in spans:
+            sizes.append(end - start)
+            if residency:
+                missing.extend(residency.missing(start, end))
+        return cls(sizes, missing if residency else None)
+
+    def __iter__(self) -> Iterator[Amount]:
+        if self.missing is None:
+            yield from map(_unknown, self.sizes)
+            return
+        missing = iter(self.missing)
+        for size, absent, swapped, shared in zip(self.sizes, missing, missing, missing):
+            yield Amount(size, size - absent, swapped, shared)

@@ -42,7 +42,7 @@ def mmap_threshold_low(case: Case) -> Iterator[Finding]:
             continue
         by = set_by(malloc, "mmap_threshold", case.environment)
         page, word = case.snapshot.target.page, malloc.layout.word
-        every = Counter(chunk.mapping for chunk in malloc.mmapped)
+        every = Counter(malloc.mmapped.mappings)
         sizes = {s: number for s, number in every.items() if s - page < DEFAULT_MMAP_THRESHOLD}
         total = sum(size * number for size, number in sizes.items())
         # Its chunk would be no smaller than the threshold, and reaches into the last page.
