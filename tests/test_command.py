@@ -179,25 +179,32 @@ def test_the_walk_can_be_left_out(name):
     said(" ".join([*name.split()[1:], "--no-walk"]), session, PLAIN)
     declared = REGISTRY[name]
     assert session.asked == [
-        Scope(walk=False, search=declared.search, whole=declared.whole, apart=declared.apart)
+        Scope(
+            walk=False,
+            search=declared.search,
+            whole=declared.whole,
+            apart=declared.apart,
+            census=declared.census,
+        )
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "scope"),
     [
-        ("arenas", Scope(search=Search.NONE, apart=False)),
+        ("arenas", Scope(search=Search.NONE, apart=False, census=False)),
         (
             "arenas --no-walk --swap-in 0",
-            Scope(walk=False, swap_in=0, search=Search.NONE, apart=False),
+            Scope(walk=False, swap_in=0, search=Search.NONE, apart=False, census=False),
         ),
-        ("trim --pad 131072", Scope(pad=128 << 10, search=Search.NONE, apart=False)),
+        ("trim --pad 131072", Scope(pad=128 << 10, search=Search.NONE, apart=False, census=False)),
         (
             "ledger --swap-in 1048576",
-            Scope(swap_in=1 << 20, search=Search.MAPPINGS, whole=True, apart=False),
+            Scope(swap_in=1 << 20, search=Search.MAPPINGS, whole=True, apart=False, census=False),
         ),
-        ("mmapped", Scope(search=Search.HEADERS, apart=False)),
-        ("bins", Scope(search=Search.NONE)),
+        ("mmapped", Scope(search=Search.HEADERS, apart=False, census=False)),
+        ("bins", Scope(search=Search.NONE, census=False)),
+        ("sizes", Scope(search=Search.HEADERS, apart=False)),
     ],
 )
 def test_a_line_says_how_much_of_the_target_to_read(line, scope):
@@ -336,8 +343,8 @@ def test_trim_now_shows_what_was_predicted_beside_what_was_measured():
     (row,) = json.loads(answer.text)["tables"][0]["rows"]
     assert row["returned"] == row["measured"] == 15 * PAGE
     assert session.asked == [
-        Scope(search=Search.NONE, apart=False),
-        Scope(walk=False, search=Search.NONE, apart=False),
+        Scope(search=Search.NONE, apart=False, census=False),
+        Scope(walk=False, search=Search.NONE, apart=False, census=False),
     ]
 
 

@@ -75,7 +75,8 @@ class Command:
     another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
     `tables` are those that its reports may have, the first one first. `search` is how far mmapped
     chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
-    one that wants the regular bins `apart` each of them.
+    one that wants the regular bins `apart` each of them, one with a `census` how many chunks there
+    are of each size.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Command:
     search: Search
     stale: bool
     apart: bool
+    census: bool
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -164,6 +166,7 @@ def command(
     search: Search = Search.MAPPINGS,
     stale: bool = False,
     apart: bool = False,
+    census: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -171,7 +174,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        wanted = search, stale, apart
+        wanted = search, stale, apart, census
         declared = Command(name, args, function, needs, whole, limit, chunks, tables, *wanted)
         wrong = next(_faults(declared), None)
         if wrong:

@@ -112,7 +112,7 @@ def _scope(declared: Command, options: dict[str, Any]) -> Scope:
 
     walk = not options.get("no_walk", False)
     pad = options.get("pad") or 0
-    wanted = declared.search, declared.stale, declared.whole, declared.apart
+    wanted = declared.search, declared.stale, declared.whole, declared.apart, declared.census
     return malloc.Scope(walk, options["swap_in"], pad, *wanted)
 
 

@@ -59,6 +59,7 @@ class _Share(NamedTuple):
     limit=SHOWN,
     tables=(SIZES,),
     search=Search.HEADERS,
+    census=True,
 )
 def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
     """Count the chunks by their size, in use and free apart.

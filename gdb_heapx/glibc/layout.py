@@ -198,8 +198,13 @@ class Layout:
 
         The large bins that came with glibc 2.42 hold ranges whose formula differs by release.
         """
-        size = self.min_size + index * self.alignment
-        return (size, size) if index < 64 else (self.min_size + 64 * self.alignment, None)
+        return self._tcache_ranges[min(index, 64)]
+
+    @cached_property
+    def _tcache_ranges(self) -> tuple[tuple[int, int | None], ...]:
+        """The same integers each time, which are what chunks are counted by, thread by thread."""
+        sizes = [self.min_size + index * self.alignment for index in range(65)]
+        return (*((size, size) for size in sizes[:64]), (sizes[64], None))
 
     def reveal(self, stored: int, field: int) -> int:
         """Undo safe-linking of a link that was read at address `field` (PROTECT_PTR, 2.32)."""

@@ -19,6 +19,7 @@ class Links:
     """
 
     CAPACITY = 4096  # pages
+    FEW = 1024  # of them: are kept from one thread or arena to the next
     NEAR = 16  # pages between two that are near each other
     WIDEST = 64  # pages read at once
 
@@ -49,10 +50,14 @@ class Links:
         size, fd, bk = (self.word(address + (at << self._shift)) for at in (SIZE, FD, BK))
         return size, fd, bk
 
+    def begin(self) -> None:
+        """Forget what was read, if that is much: lists of another thread or arena come next."""
+        if len(self._pages) >= self.FEW:
+            self._pages.clear()
+
     def prepare(self, addresses: Iterable[int]) -> None:
         """Read the pages of these at once where they lie near each other: lists begin there."""
-        if len(self._pages) >= self.CAPACITY:
-            self._pages.clear()
+        self.begin()
         size, last = self._space.page, (self.NEAR - 1) * self._space.page
         pages = (address & ~self._offset for address in addresses)
         new = {page for page in pages if page not in self._pages}

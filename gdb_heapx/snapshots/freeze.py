@@ -30,9 +30,10 @@ def figures_of(
     whatif: WhatIf | None,
     stale: Mapping[int, int] | None,
     pins: PinGroups | None,
+    census: Census | None,
 ) -> ArenaFigures:
     """Return the arena's figures, with what malloc_trim would make of it, and free(); and with
-    last_sizes, and what keeps single pages, where asked for.
+    last_sizes, what keeps single pages, and exact_sizes, where asked for.
     """
     arena, record = reading.arena, reading.arena.record
     return ArenaFigures(
@@ -53,7 +54,7 @@ def figures_of(
         trim=trim,
         used_by_size=_by_power((p.tally.counts.used, Counter()) for p in reading.walked or ()),
         free_by_size=_by_power(map(_free_and_absent, reading.walked or ())),
-        census=_census(reading),
+        census=census,
         whatif=whatif,
         foreign=sum_of(amount_of(reading.residency, *gap) for gap in reading.gaps()),
         stale=stale,
@@ -82,7 +83,7 @@ def _max_system(reading: ArenaReading) -> int | None:
     return most if (_system(reading) or 0) <= most < space else None
 
 
-def _census(reading: ArenaReading) -> Census | None:
+def exact_sizes(reading: ArenaReading) -> Census | None:
     """Return the chunks by size; None where not all of them were walked over."""
     if reading.walked is None or not reading.whole:
         return None

@@ -24,7 +24,7 @@ from ..target.amounts import Amounts
 from ..target.facts import Thread
 from .arena import ArenaReading
 from .figures import ArenaFigures, Check
-from .freeze import figures_of, last_sizes
+from .freeze import exact_sizes, figures_of, last_sizes
 from .outcomes import Outcomes
 from .reading import Identity, MallocReading, Mmapped
 
@@ -38,7 +38,7 @@ class Scope:
     mmapped chunks are looked for, which nothing needs that only counts them. `stale`: read
     inside large free chunks, too, what headers are left there. `whole`: everything else is worth an
     answer, too, where there is no glibc malloc. `apart`: tell the regular bins apart, for which
-    lists may have to be followed.
+    lists may have to be followed. `census`: count the chunks of each arena by their exact size.
     """
 
     walk: bool = True
@@ -48,6 +48,7 @@ class Scope:
     stale: bool = False
     whole: bool = False
     apart: bool = True
+    census: bool = True
 
 
 EVERYTHING = Scope()
@@ -164,6 +165,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
                 outcomes.whatif(part),
                 last_sizes(part, reading.space) if scope.stale else None,
                 _pins(reading, part, scope),
+                exact_sizes(part) if scope.census else None,
             )
             for part in parts
         ),

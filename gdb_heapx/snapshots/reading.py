@@ -89,6 +89,7 @@ class MallocReading:
     def _compared(self, arena: Arena, walk: bool, apart: bool) -> ArenaReading:
         space, outline, layout = self.space, self.outline, self.libc.layout
         nothing = Walk(None, Holes(self.trimmer, space.residency))
+        outline.links.begin()
         walked, holes = self.walks.over(arena, arena.heaps) if walk else nothing
         free = free_chunks(arena, walked)
         regular = read_regular(space, layout, arena, outline.links, free, apart)

@@ -29,6 +29,8 @@ class Amount:
             object.__setattr__(self, "shared", None)
 
     def __add__(self, other: Amount) -> Amount:
+        if 0 == other.bytes == other.resident == other.swapped == other.shared:
+            return self  # of thousands of arenas most parts are nothing: one object
         size = self.bytes + other.bytes
         if self.resident is None or self.swapped is None:
             return Amount(size, None, None)

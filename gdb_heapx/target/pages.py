@@ -56,6 +56,7 @@ class PageStates:
         self._mapped = sum(mapping.size for mapping in mappings)
         self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)  # noqa: SIM115
         self._blocks: dict[int, bytes] = {}
+        self._kept: dict[bytes, bytes] = {}  # each of them once: many are all resident
         self._guesses: dict[int, int] = {}  # by the mapping's start
 
     def state(self, address: int) -> int:
@@ -127,7 +128,9 @@ class PageStates:
         if block is None:
             if len(self._blocks) >= self.CAPACITY:
                 self._blocks.clear()
-            block = self._blocks[number] = self._read(number)
+                self._kept.clear()
+            block = self._read(number)
+            block = self._blocks[number] = self._kept.setdefault(block, block)
         return block
 
     def _read(self, number: int) -> bytes:
