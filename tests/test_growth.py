@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import tracemalloc
 from pathlib import Path
 from random import Random
 
@@ -15,7 +17,8 @@ from gdb_heapx.heap.mmapped import MmappedChunk, MmappedChunks
 from gdb_heapx.heap.states import State
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
-from gdb_heapx.snapshots.take import take
+from gdb_heapx.snapshots.opened import open_target
+from gdb_heapx.snapshots.take import snapshot_of, take
 from gdb_heapx.target.mappings import Mapping, MappingIndex, merged
 from gdb_heapx.why.causes import find_causes
 
@@ -149,3 +152,28 @@ def test_chunks_side_by_side_are_as_merged_mappings(edges, every):
     spans = list(zip(edges, edges[1:]))[::every]
     chunks = (MmappedChunk(start, end - start, start, end) for start, end in spans)
     assert MmappedChunks.of(0, chunks).spans == merged(spans)
+
+
+def test_what_was_read_of_many_arenas_is_not_kept_and_the_figures_are_the_same(monkeypatch):
+    target = with_arenas(12, heaps=2).target()
+    kept, few = opened_and_taken(target)
+    monkeypatch.setattr("gdb_heapx.snapshots.malloc.MANY", 4)
+    forgotten, many = opened_and_taken(target)
+    assert many == few
+    assert kept - forgotten > 12 * 4 * KIB
+
+
+def opened_and_taken(target):
+    """Return the bytes that a target takes as long as it is opened, beyond the figures that were
+    taken of it, and these.
+    """
+    tracemalloc.start()
+    try:
+        opened = open_target(target)
+        taken = snapshot_of(opened)
+        whole, _ = tracemalloc.get_traced_memory()
+        del opened
+        gc.collect()
+        return whole - tracemalloc.get_traced_memory()[0], taken
+    finally:
+        tracemalloc.stop()

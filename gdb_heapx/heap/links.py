@@ -19,7 +19,7 @@ class Links:
     """
 
     CAPACITY = 4096  # pages
-    FEW = 1024  # of them: are kept from one thread or arena to the next
+    FEW = 256  # of them: are kept from one thread or arena to the next
     NEAR = 16  # pages between two that are near each other
     WIDEST = 64  # pages read at once
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import UNREAD, Problem, StoppedError, gathered
 from ..glibc import releases
@@ -27,6 +28,8 @@ from .figures import ArenaFigures, Check
 from .freeze import exact_sizes, figures_of, last_sizes
 from .outcomes import Outcomes
 from .reading import Identity, MallocReading, Mmapped
+
+MANY = 1000  # arenas
 
 
 @dataclass(frozen=True)
@@ -143,12 +146,11 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     if walk:
         size = sum(heap.size for arena in reading.arenas for heap in arena.heaps)
         reading.space.pace.begin("reading heaps", size)
-    parts = [reading.arena(arena, walk, scope.apart) for arena in reading.arenas]
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
-    outcomes, mmapped = Outcomes(reading, parameters), _mmapped(reading, scope.search)
+    parts = [_part(reading, arena, parameters, walk, scope) for arena in reading.arenas]
+    mmapped = _mmapped(reading, scope.search)
     problems = [*libc.problems, *caches.problems, *outline.problems, *mmapped.problems]
-    for part in parts:
-        problems += part.problems()
+    problems += (problem for part in parts for problem in part.problems)
     checks = [check for part in parts for check in part.checks]
     checks += [
         Check(f"tcache counts of thread {c.tcache.lwp}", None, c.tcache.stored, c.tcache.chunks)
@@ -157,18 +159,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     return Malloc(
         **reading.identity._asdict(),
         layout=libc.layout,
-        arenas=tuple(
-            figures_of(
-                part,
-                libc.path,
-                outcomes.trim(part, scope.pad),
-                outcomes.whatif(part),
-                last_sizes(part, reading.space) if scope.stale else None,
-                _pins(reading, part, scope),
-                exact_sizes(part) if scope.census else None,
-            )
-            for part in parts
-        ),
+        arenas=tuple(part.figures for part in parts),
         caches=caches.caches,
         threads=tuple(_threads(reading.target.facts.threads, reading.arenas, caches)),
         mmapped=mmapped.chunks,
@@ -188,6 +179,34 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         notes=reading.doubts,
         debugging=libc.debugs is not None,
     )
+
+
+class _Part(NamedTuple):
+    """What one arena adds to its malloc."""
+
+    figures: ArenaFigures
+    checks: list[Check]
+    problems: list[Problem]
+
+
+def _part(
+    reading: MallocReading, arena: Arena, parameters: dict[str, int], walk: bool, scope: Scope
+) -> _Part:
+    """Return this of an arena, read; of many arenas no more is kept of each."""
+    part, outcomes = reading.arena(arena, walk, scope.apart), Outcomes(reading, parameters)
+    figures = figures_of(
+        part,
+        reading.libc.path,
+        outcomes.trim(part, scope.pad),
+        outcomes.whatif(part),
+        last_sizes(part, reading.space) if scope.stale else None,
+        _pins(reading, part, scope),
+        exact_sizes(part) if scope.census else None,
+    )
+    found = _Part(figures, part.checks, part.problems())
+    if len(reading.arenas) > MANY:
+        reading.forget()
+    return found
 
 
 def _pins(reading: MallocReading, arena: ArenaReading, scope: Scope) -> PinGroups | None:

@@ -86,6 +86,11 @@ class MallocReading:
             self._arenas[key] = self._compared(arena, walk, apart)
         return self._arenas[key]
 
+    def forget(self) -> None:
+        """Drop what was read of arenas: whoever asks for it again has it read again."""
+        self._arenas.clear()
+        self.walks.forget()
+
     def _compared(self, arena: Arena, walk: bool, apart: bool) -> ArenaReading:
         space, outline, layout = self.space, self.outline, self.libc.layout
         nothing = Walk(None, Holes(self.trimmer, space.residency))

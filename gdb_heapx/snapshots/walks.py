@@ -60,6 +60,11 @@ class Walks:
                 self._made[key] = self._walk(replace(arena, heaps=heaps), self.overlay(arena))
         return self._made[key]
 
+    def forget(self) -> None:
+        """Drop the walks that were made."""
+        for kept in (self._made, self._fast, self._pins):
+            kept.clear()
+
     def _walk(self, arena: Arena, overlay: Overlay) -> Walk:
         holes = Holes(self._trimmer, self._space.residency, self._tcaches)
         return Walk(walk_arena(self._space, self._layout, arena, overlay, holes), holes)
