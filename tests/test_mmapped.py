@@ -122,14 +122,11 @@ def test_the_header_of_an_aligned_chunk_lies_where_glibc_puts_it(seed):
     layout, chunks = heap.layout, [heap.mmapped(PAGE)]
     for _ in range(seed.randrange(1, 16)):
         start, size = sum(heap.mmaps[-1]), seed.choice([1, 2, 3, 20, 40]) * PAGE
-        first, alignment = (
-            layout.first_chunk(start),
-            seed.choice([1 << bit for bit in range(5, 18)]),
-        )
+        first, alignment = layout.first_chunk(start), 1 << seed.randrange(5, 18)
         chunk = -(-(first + layout.header) // alignment) * alignment - layout.header
         if chunk - first < layout.min_size:  # malloc.c, _int_memalign
             chunk += alignment
-        plain = chunk + layout.min_size > start + size or seed.random() < 0.3
+        plain = alignment + 2 * layout.min_size > size or seed.random() < 0.3
         chunks.append(heap.mmapped(size, 0 if plain else chunk - start))
     (malloc,) = take(heap.target()).mallocs
     assert malloc.mmapped_certain
