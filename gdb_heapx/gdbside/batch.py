@@ -5,6 +5,7 @@ Little is imported here: the rest is, in a thread, while gdb reads symbols.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -29,6 +30,7 @@ def serve(descriptor: int) -> None:
     looked at, but not while gdb attaches to it or lets it go.
     """
     talk = Talk(descriptor)
+    gc.disable()  # of a hundred thousand objects that last it takes a fifth of the time
     try:
         talk.say(ready=True)
         request = talk.request()

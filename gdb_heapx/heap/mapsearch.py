@@ -61,8 +61,6 @@ def find_mmapped(
     too few, anywhere in the pages that belong to none.
     """
     found = MmappedChunks(layout.mmap_header)
-    if not number:
-        return found
     places = [_whole_pages(place, space.page) for place in places]
     for place in places:
         at = found.ends[-1] if found else 0

@@ -16,7 +16,7 @@ from ..heap.heaps import free_chunks
 from ..heap.holes import Holes, Trimmer
 from ..heap.left import LeftThread, left_threads
 from ..heap.mapsearch import Stretch, find_mmapped, stretches
-from ..heap.mmapped import MmappedChunks, chunk_of
+from ..heap.mmapped import MmappedChunk, MmappedChunks, chunk_of
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
 from ..locate.libcs import Libc
@@ -124,6 +124,8 @@ class MallocReading:
         if self.mmapped_impossible:
             return Mmapped(MmappedChunks(), False, [self.mmapped_impossible])
         number, total = parameters["n_mmaps"], parameters["mmapped_mem"]
+        if not number:
+            return Mmapped(MmappedChunks(), not total, [])
         places = self.may_hold_mmapped
         try:
             space.pace.begin("looking for mmapped chunks")
@@ -131,9 +133,10 @@ class MallocReading:
         except StoppedError:
             return Mmapped(MmappedChunks(), False, [])
         found = without_surplus(found, number, total)
-        single = [Stretch(part.start, part.end, part.end) for part in self._anonymous]
-        damaged = find_damaged(space, layout, [*places, *single], found, number, total)
-        if damaged:
+        damaged: list[tuple[MmappedChunk, Problem]] = []
+        if len(found) < number:
+            single = [Stretch(part.start, part.end, part.end) for part in self._anonymous]
+            damaged = find_damaged(space, layout, [*places, *single], found, number, total)
             found = MmappedChunks.of(found.own, merge(found, (chunk for chunk, _ in damaged)))
         certain = are_all(found, number, total)
         return Mmapped(found, certain, [problem for _, problem in damaged])

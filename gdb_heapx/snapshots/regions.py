@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..target.amounts import Amount, amount_of
-from ..target.mappings import DELETED, Mapping
+from ..target.mappings import DELETED, Mapping, Usage
 
 if TYPE_CHECKING:
     from ..target.space import Residency, Space
@@ -18,6 +19,8 @@ VARIABLES = "static variables (.bss)"
 
 class Owner(Enum):
     """What a byte of memory is for, in the order of the ledger."""
+
+    __hash__ = object.__hash__  # Enum's is a function in Python: each mapping asks it
 
     MMAPPED = "mmapped chunks"
     RESERVED = "reserved by heaps"
@@ -94,7 +97,10 @@ def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> 
     for mapping in sorted(space.mappings, key=lambda mapping: mapping.start):
         while first < len(ordered) and ordered[first].end <= mapping.start:
             first += 1
-        for part in _parts(mapping, owner_of(mapping, programs), ordered, first):
+        owner, parts = owner_of(mapping, programs), None
+        if (first < len(ordered) and ordered[first].start < mapping.end) or mapping.left_out:
+            parts = _parts(mapping, owner, ordered, first)
+        for part in parts or (Span(mapping.start, mapping.end, owner),):
             regions.append(Region(part, mapping, _amount(mapping, part, space.residency)))
     return tuple(regions)
 
@@ -128,11 +134,19 @@ def _rest(mapping: Mapping, owner: Owner, start: int, end: int) -> Iterator[Span
 def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount:
     """Return what of a region is in memory: as the kernel says where it is a whole mapping."""
     usage, size = mapping.usage, part.end - part.start
-    if usage is not None and usage.apart:
+    if usage is None:
+        return amount_of(None, part.start, part.end)
+    if size == mapping.end - mapping.start or usage.apart:
+        return _whole(size, usage)
+    return amount_of(residency, part.start, part.end)
+
+
+@lru_cache(maxsize=1 << 10)  # mappings by the thousand are alike
+def _whole(size: int, usage: Usage) -> Amount:
+    """Return what the kernel says of so many bytes."""
+    if usage.apart:
         return Amount(size, 0, 0)
-    if usage is not None and (part.start, part.end) == (mapping.start, mapping.end):
-        return Amount(size, usage.resident, usage.swapped, usage.shared)
-    return amount_of(residency if usage is not None else None, part.start, part.end)
+    return Amount(size, usage.resident, usage.swapped, usage.shared)
 
 
 # vdso, vvar, vvar_vclock, vsyscall; rings of aio, io_uring, perf
@@ -142,26 +156,29 @@ _SHARED = re.compile(r"/(dev/shm/|dev/zero|memfd:|SYSV)|\[anon_shmem")
 
 def owner_of(mapping: Mapping, programs: Container[str] = ()) -> Owner:
     """Return the owner of what no span covers in a mapping."""
-    name = mapping.name
+    name, usage = mapping.name, mapping.usage
+    apart, held = usage and usage.apart, usage and (usage.resident or usage.swapped)
+    owner = _kind(name, mapping.inode, mapping.permissions, apart, bool(held))
+    return Owner.FILES if owner is Owner.DATA and name.removesuffix(DELETED) in programs else owner
+
+
+@lru_cache(maxsize=1 << 10)  # mappings by the thousand are alike
+def _kind(name: str, inode: int, permissions: str, apart: str | None, held: bool) -> Owner:
+    """Return the same without knowing the names of programs; `held` tells of memory in use.
+
+    Where nobody may access a mapping, something is in memory only if it was put there when somebody
+    might.
+    """
     if name and _KERNEL.match(name):
         return Owner.KERNEL
-    if mapping.usage is not None and mapping.usage.apart:
-        return Owner.HUGETLB if mapping.usage.apart == "hugetlb" else Owner.DEVICE
+    if apart:
+        return Owner.HUGETLB if apart == "hugetlb" else Owner.DEVICE
     if name.startswith("[stack"):
         return Owner.STACKS
     if name and _SHARED.match(name):
         return Owner.SHARED
-    if mapping.inode:
-        program = name.removesuffix(DELETED) in programs or "x" in mapping.permissions
-        return Owner.FILES if program else Owner.DATA
-    if mapping.permissions.endswith("s"):
+    if inode:
+        return Owner.FILES if "x" in permissions else Owner.DATA
+    if permissions.endswith("s"):
         return Owner.SHARED
-    return Owner.VOID if _is_empty(mapping) else Owner.ANONYMOUS
-
-
-def _is_empty(mapping: Mapping) -> bool:
-    """Tell whether nobody may access a mapping, and nothing is in memory that was put there when
-    somebody might.
-    """
-    held = mapping.usage is not None and (mapping.usage.resident or mapping.usage.swapped)
-    return mapping.permissions.startswith("---") and not held
+    return Owner.VOID if permissions.startswith("---") and not held else Owner.ANONYMOUS

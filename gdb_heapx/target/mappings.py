@@ -102,8 +102,12 @@ class MappingIndex:
 def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
     """Yield what of the mappings lies in none of these spans, which may overlap."""
     apart = merged(spans)
+    low = high = 0  # most lie between the same two spans as the one before
     for mapping in mappings:
         at = mapping.start
+        if low <= at and mapping.end <= high:
+            yield mapping
+            continue
         index = max(bisect_right(apart, (at, at)) - 1, 0)
         while index < len(apart) and apart[index][0] < mapping.end:
             start, end = apart[index]
@@ -112,14 +116,19 @@ def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> It
             at, index = max(at, end), index + 1
         if at < mapping.end:
             yield mapping if at == mapping.start else mapping._replace(start=at)
+        low = apart[index - 1][1] if index else 0
+        high = apart[index][0] if index < len(apart) else ADDRESSES
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the spans in order, those that touch or overlap as one."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(merged[-1][1], end)
-        else:
-            merged.append((start, end))
-    return merged
+    ordered = sorted(spans)
+    found: list[tuple[int, int]] = []
+    for low, high in ordered[:1]:
+        for start, end in ordered:
+            if start > high:
+                found.append((low, high))
+                low = start
+            high = max(high, end) if start <= high else end
+        found.append((low, high))
+    return found

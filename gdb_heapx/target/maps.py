@@ -49,7 +49,7 @@ def parse_smaps(text: str) -> tuple[Mapping, ...]:
 def _parsed(pieces: Iterable[str]) -> tuple[Mapping, ...]:
     """Return the mappings of a text in pieces, for it has a kilobyte of each."""
     mappings: list[Mapping] = []
-    fields, usages = _fields(()), dict[_Figures, Usage]()
+    usages = _Usages()
     for piece in pieces:
         text, at = piece if piece.endswith("\n") else f"{piece}\n", 0
         while at < len(text):
@@ -57,18 +57,43 @@ def _parsed(pieces: Iterable[str]) -> tuple[Mapping, ...]:
             if head is None:
                 at = text.index("\n", at) + 1
                 continue
-            at = head.end() + 1
-            found = fields.pattern.match(text, at)
-            if found is None:  # nearly all mappings have the same fields
-                fields, usages = _fields(tuple(_labels(text, at))), {}
-                found = fields.pattern.match(text, at)
-                assert found is not None
-            at, figures = found.end(), found.groups()
-            usage = usages.get(figures)  # many mappings have the same figures
-            if usage is None:
-                usage = usages[figures] = _usage(dict(zip(fields.names, figures)))
+            usage, at = usages.at(text, head.end() + 1)
             mappings.append(_mapping(head, usage))
     return tuple(mapping for mapping in mappings if mapping.start < mapping.end)
+
+
+class _Usages:
+    """What the kernel says of mappings: of thousands many have the same lines, or the same figures
+    in lines that differ, and nearly all the same fields.
+    """
+
+    LAST = "\nVmFlags:"  # begins the last line, since Linux 3.8
+    CAPACITY = 1000  # texts of a mapping's lines
+
+    def __init__(self) -> None:
+        self._fields = _fields(())
+        self._by_lines: dict[str, Usage] = {}
+        self._by_figures: dict[_Figures, Usage] = {}
+
+    def at(self, text: str, start: int) -> tuple[Usage, int]:
+        """Return what the lines from here on tell of one mapping, and where they end."""
+        end = text.find("\n", text.find(self.LAST, start) + 1) + 1
+        known = self._by_lines.get(text[start:end])
+        if known is not None:
+            return known, end
+        found = self._fields.pattern.match(text, start)
+        if found is None:
+            self._fields, self._by_figures = _fields(tuple(_labels(text, start))), {}
+            found = self._fields.pattern.match(text, start)
+            assert found is not None
+        figures = found.groups()
+        usage = self._by_figures.get(figures)
+        if usage is None:
+            usage = _usage(dict(zip(self._fields.names, figures)))
+            self._by_figures[figures] = usage
+        if found.end() == end and len(self._by_lines) < self.CAPACITY:
+            self._by_lines[text[start:end]] = usage
+        return usage, found.end()
 
 
 class _Fields(NamedTuple):
