@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from heapbuilder import FREE, TCACHE, USED, HeapBuilder, Pages
+from heapbuilder import FREE, TCACHE, USED, HeapBuilder, Pages, changed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,3 +177,15 @@ def opened_and_taken(target):
         return whole - tracemalloc.get_traced_memory()[0], taken
     finally:
         tracemalloc.stop()
+
+
+def test_a_mapping_that_isn_t_malloc_s_is_passed_by():
+    target = with_arenas(2).target()
+
+    def beside(number):
+        place = range(1 << 30, (1 << 30) + number * 8 * KIB, 8 * KIB)
+        rows = tuple(Mapping(at, at + 4 * KIB, "rw-p", 0, "") for at in place)
+        return changed(target, mappings=(*target.space.mappings, *rows))
+
+    few, more = (calls_of(take, beside(number))[1] for number in (100, 1100))
+    assert more - few < 20 * 1000
