@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -550,3 +551,26 @@ def test_output_does_not_take_the_place_of_a_device_or_pipe(tmp_path):
 def test_parse_knows_every_argument_by_its_key(line):
     declared, rest = find([w for w in line.split() if w != "heapx"])
     assert set(parse(declared, rest)) == {arg.key for arg in declared.all_args}
+
+
+@pytest.mark.parametrize(
+    ("line", "order"), [("arenas", ["let go", "run"]), ("chunks", ["run", "let go"])]
+)
+def test_the_process_is_let_go_before_a_snapshot_is_looked_at(line, order, monkeypatch):
+    done = []
+
+    class Watched(Taken):
+        @contextmanager
+        def opened(self, seconds=None):
+            yield self
+            done.append("let go")
+
+    whole = execute.__globals__["_run"]
+
+    def watched(*arguments):
+        done.append("run")
+        return whole(*arguments)
+
+    monkeypatch.setitem(execute.__globals__, "_run", watched)
+    said(line, Watched(SNAPSHOT), PLAIN)
+    assert done == order

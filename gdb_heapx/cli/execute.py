@@ -78,20 +78,28 @@ def execute(
         for piece in pieces:
             write(piece)
 
+    def answered() -> Report:
+        report = _run(declared, session, reading, options)
+        if any(problem.code in STOPPED for problem in report.problems):
+            report = without_totals(report)
+        report = arrange(report, options["sort"], limit, columns, is_text)
+        return told_apart(report, reading.libcs) if is_text else report
+
+    report, streamed = None, False
     with opened(options["max_pause"]) as session:
         reading = _read(declared, session, options)
         other = _other(reading)
         if other and not declared.whole:
             raise other
-        report = _run(declared, session, reading, options)
-        if any(problem.code in STOPPED for problem in report.problems):
-            report = without_totals(report)
-        report = arrange(report, options["sort"], limit, columns, is_text)
-        report = told_apart(report, reading.libcs) if is_text else report
-        streamed = any(table.streamed for table in report.tables)
-        if streamed:
+        if declared.way(options)[1] is not Needs.SNAPSHOT:
+            report = answered()
+            streamed = any(table.streamed for table in report.tables)
+        if report and streamed:
             deliver(report)
-    if not streamed:  # the process needs no longer stand still
+    report = (
+        report or answered()
+    )  # a snapshot holds all, and the process needs no longer stand still
+    if not streamed:
         deliver(report)
     if other:
         return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
