@@ -96,9 +96,8 @@ def execute(
             streamed = any(table.streamed for table in report.tables)
         if report and streamed:
             deliver(report)
-    report = (
-        report or answered()
-    )  # a snapshot holds all, and the process needs no longer stand still
+    # A snapshot holds all: the process needs no longer stand still.
+    report = report or answered()
     if not streamed:
         deliver(report)
     if other:
