@@ -209,13 +209,13 @@ def tcache_chunks(
     user, header, read = head, layout.header, links.chunk
     mangled = 12 if layout.safe_linking else layout.word * 8  # Layout.reveal
     try:
-        while user and len(chunks) < count:
+        for _ in range(count):
             chunk = user - header
             word, link, _ = read(chunk)
-            if word & ~FLAGS != size:
+            if not user or word & ~FLAGS != size:
                 return None
             chunks.append(chunk)
             user = link ^ user >> mangled
     except MemoryFault:
         return None
-    return chunks if not user and len(chunks) == count else None
+    return None if user else chunks
