@@ -59,17 +59,20 @@ class Recorder:
 
     def _call(self, name: str, reference: Any, words: bytes, *numbers: int) -> int:
         struct = reference._obj
-        buffers, points = [_without_pointers(struct)], []
+        places, points = [], []
         for at, size in _pointers(struct).items():
-            address = ctypes.c_uint64.from_buffer(struct, at).value
-            points.append(Point(At(STRUCT, at), At(len(buffers))))
-            buffers.append(ctypes.string_at(address, size))
-        buffers.append(words)
-        call = Call(name, (At(STRUCT), At(len(buffers) - 1), *numbers))
+            points.append(Point(At(STRUCT, at), At(len(places) + 1)))
+            places.append((ctypes.c_uint64.from_buffer(struct, at).value, size))
+
+        def buffers() -> tuple[bytes, ...]:
+            return (_without_pointers(struct), *(ctypes.string_at(*at) for at in places), words)
+
+        before = buffers()
+        call = Call(name, (At(STRUCT), At(len(before) - 1), *numbers))
         result: int = getattr(self.code, name)(reference, words, *numbers)
-        made = Made((result,), (_without_pointers(struct), *buffers[1:]))
+        made = Made((result,), buffers())
         if len(self.kept) < MOST:
-            self.kept.append((Calls(tuple(buffers), (call,), tuple(points)), made))
+            self.kept.append((Calls(before, (call,), tuple(points)), made))
         return result
 
 

@@ -22,8 +22,9 @@ from .declared import (
     EVENTS,
     LANDMARK,
     LOCKED,
-    MISPLACED,
+    MET,
     MOSTLY_FREE,
+    OWN,
     SIZES,
     TRAIL,
     UNIT,
@@ -102,7 +103,7 @@ class CompiledWalk:
         self._give_pages()
         own = holes.own if holes else frozenset()
         cached = overlay.cached.upwards(heap.first, heap.end)
-        self._cached = array("Q", [chunk | (chunk in own) for chunk in cached])
+        self._cached = array("Q", [chunk | OWN * (chunk in own) for chunk in cached])
         self._fast = overlay.fast.upwards(heap.first, heap.end)
         self._walk.cached, self._walk.cached_left = _pointer(self._cached)
         self._walk.fast, self._walk.fast_left = _pointer(self._fast)
@@ -240,12 +241,10 @@ class CompiledWalk:
 
     def settle(self, tally: Tally) -> None:
         """Set the folds to what was found."""
-        for places, left in (
-            (self._fast, self._walk.fast_left),
-            (self._cached, self._walk.cached_left),
-        ):
-            rest = (place & ~1 for place in places[len(places) - left :])
-            self.misplaced += (chunk for chunk in rest if chunk < self._end)
+        lists, end = (self._fast, self._cached), self._end
+        if self._walk.met < sum(map(len, lists)):
+            unmet = (place & ~OWN for each in lists for place in each if not place & MET)
+            self.misplaced += sorted(chunk for chunk in unmet if chunk < end)
         self._settle_tables(tally)
         self._settle_events(tally, [*self._events, *self._told_of()])
         self._settle_tails(tally.tails)
@@ -289,19 +288,17 @@ class CompiledWalk:
                     tally.pages.add_missing(address, size)
             elif kind == MOSTLY_FREE:
                 tally.mostly_free.append(address)
-            elif kind == MISPLACED:
-                self.misplaced.append(address)
             else:
                 tally.feet.add_flaw(address, self._space.read_word(address + WORD) & ~FLAGS, size)
 
     def _settle_tails(self, tails: Tails) -> None:
         walk = self._walk
-        if walk.begun:
+        if walk.tail_end:
             tails.free, tails.island, tails.gap = walk.tail_free, walk.island, walk.gap
             tails.first, tails.chunks, tails.alike = walk.first, walk.chunks, walk.alike
-        if walk.any_last:
+        if walk.last:
             tails.last, tails.last_size = walk.last, walk.last_size
-        tails.other = walk.other if walk.any_other else None
+        tails.other = walk.other or None
         tails.set_trail(self._whole_trail())
 
     def _settle_holes(self, holes: Holes) -> None:

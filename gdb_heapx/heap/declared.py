@@ -12,7 +12,8 @@ from .folds import LinkSums
 
 WORD, UNIT = 8, 16  # bytes: of a word, and what every chunk's size is a multiple of
 SIZES, FAST_SIZES, EVENTS, TRAIL = 4096, 64, 512, 512
-LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE, MISPLACED = range(6)
+LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE = range(5)
+OWN, MET = 1, 2
 LOCKED = 0x80
 
 
@@ -45,7 +46,7 @@ class CWalk(ctypes.Structure):
         *_numbers("holes trimmed header"),
         ("cached", POINTER(c_uint64)),
         ("fast", POINTER(c_uint64)),
-        *_numbers("cached_left fast_left told low high"),
+        *_numbers("cached_left fast_left met told low high"),
         *((name, c_uint64 * SIZES) for name in ("used", "free", "absent", "swapped", "shared")),
         ("looks_fast", CFast * FAST_SIZES),
         *_numbers("overlaid_chunks overlaid_bytes"),
@@ -53,8 +54,8 @@ class CWalk(ctypes.Structure):
         ("skipped", CLinks),
         *((n, CAmount) for n in ("in_large", "returned", "kept", "into_top", "gained", "before")),
         *_numbers("whole hole_first hole_start hole_end hole_fast hole_cached"),
-        *_numbers("begun last last_size tail_free tail_end island gap first chunks alike"),
-        *_numbers("alike_size other any_last any_other trail_cleared trail_length"),
+        *_numbers("last last_size tail_free tail_end island gap first chunks alike alike_size"),
+        *_numbers("other trail_cleared trail_length"),
         ("trail", c_uint64 * 2 * TRAIL),
         *_numbers("bucket page page_free marked flaws event_count"),
         ("events", CEvent * EVENTS),

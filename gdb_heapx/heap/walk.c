@@ -14,10 +14,10 @@ typedef unsigned __int128 u128;
 #define ALWAYS static inline __attribute__((always_inline))
 
 enum { SIZES = 4096, FAST_SIZES = 64, EVENTS = 512, TRAIL = 512, MOST_EVENTS = 6, FLAWS = 8 };
-enum { PREV_INUSE = 1, FLAGS = 7 };
+enum { PREV_INUSE = 1, FLAGS = 7, OWN = 1, MET = 2 };
 enum { PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE };          /* the words of a malloc_chunk */
 enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, LOCKED = 0x80 };       /* a page's state (pages.py) */
-enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE, MISPLACED }; /* what an event is */
+enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE };            /* what an event is */
 
 struct amount { u64 bytes, resident, swapped, shared; };
 struct links { u64 chunks, fds, bks, twist; };
@@ -28,18 +28,15 @@ struct event { u64 kind, address, size; };
 struct fast { u64 chunks, ends, addresses, links, squares, absent, swapped, shared; };
 
 struct walk {
-    /* What is given: the heap's end, MINSIZE, the bits that no size word has, MIN_LARGE_SIZE.  */
-    u64 limit, smallest, bad, large;
-    /* The pages' states, a byte each, from this address on; null if unknown.  */
-    u64 page_bits, states_at;
+    /* What is given: the heap's end, MINSIZE, the bits that no size word has, MIN_LARGE_SIZE; the pages'
+       states, a byte each, from an address on, null if unknown; whether holes are wanted, the smallest
+       chunk that malloc_trim looks into, its struct's size.  */
+    u64 limit, smallest, bad, large, page_bits, states_at;
     const uint8_t *states;
-    /* Whether holes are wanted; the smallest chunk that malloc_trim looks into, its struct's size.  */
     u64 holes, trimmed, header;
-    /* Chunks in tcaches (+ 1: a tcache itself), and in fastbins, upwards.  */
-    const u64 *cached, *fast;
-    u64 cached_left, fast_left;
-    /* The sizes, by a bit each for 16 bytes, whose fast chunks are told by their links, and where
-       these may lead.  */
+    /* Chunks in tcaches (| OWN: a tcache itself), and in fastbins, upwards: those that are met get MET.  */
+    u64 *cached, *fast, cached_left, fast_left, met;
+    /* The sizes, by a bit each for 16 bytes, whose fast chunks are told by their links; where these lead.  */
     u64 told, low, high;
 
     /* Chunks by size in units of 16 bytes; bytes of the free ones that aren't in memory.  */
@@ -51,9 +48,8 @@ struct walk {
     struct amount in_large, returned, kept, into_top, gained, before;
     u64 whole, hole_first, hole_start, hole_end, hole_fast, hole_cached;
     /* Tails (tails.py).  */
-    u64 begun, last, last_size, tail_free, tail_end, island, gap, first, chunks, alike, alike_size;
-    u64 other, any_last, any_other, trail_cleared, trail_length;
-    u64 trail[TRAIL][2];
+    u64 last, last_size, tail_free, tail_end, island, gap, first, chunks, alike, alike_size, other;
+    u64 trail_cleared, trail_length, trail[TRAIL][2];
     u64 bucket, page, page_free, marked, flaws, event_count;
     struct event events[EVENTS];
 };
@@ -152,27 +148,22 @@ static void end_hole(struct walk *w, u64 end, u64 top)
         u64 cut = advised(w, &start, &end);
         w->whole += end - start;
         add_times(&w->returned, 1, unmapped(w, start, cut));
-        if (cut < end)
-            add_times(&w->kept, 1, amount(w, cut, end));
+        add_times(&w->kept, 1, amount(w, cut, end));
     }
 }
 
 static void close_hole(struct walk *w, u64 top)
 {
-    u64 start = w->hole_first, end = w->hole_end, cached = w->hole_cached;
+    u64 end = w->hole_end, start = end == top ? end : w->hole_first;
     if (end)
         end_hole(w, end, top);
-    w->hole_first = w->hole_start = w->hole_end = w->hole_cached = 0;
-    if (!cached)
-        return;
-    if (end == top)
-        start = end;
-    if (end - start >= w->trimmed) {
-        u64 cut = advised(w, &start, &end);
+    if (w->hole_cached) {
+        add_times(&w->gained, 1, w->before);
+        add_times(&w->gained, -1, w->returned);
+        u64 cut = end - start >= w->trimmed ? advised(w, &start, &end) : start;
         add_times(&w->gained, 1, unmapped(w, start, cut));
     }
-    add_times(&w->gained, 1, w->before);
-    add_times(&w->gained, -1, w->returned);
+    w->hole_first = w->hole_start = w->hole_end = w->hole_cached = 0;
 }
 
 /* Add a free chunk, a fast or a cached one (Holes.add).  */
@@ -203,12 +194,10 @@ ALWAYS void end_page(struct walk *w)
 
 ALWAYS void add_to_page(struct walk *w, u64 page, u64 size)
 {
-    if (page != w->page) {
+    if (page != w->page)
         end_page(w);
-        w->page = page;
-        w->page_free = 0;
-    }
-    w->page_free += size;
+    w->page_free = size + (page == w->page ? w->page_free : 0);
+    w->page = page;
 }
 
 ALWAYS void add_to_pages(struct walk *w, u64 start, u64 end)
@@ -219,13 +208,15 @@ ALWAYS void add_to_pages(struct walk *w, u64 start, u64 end)
         add_to_page(w, last, end - (last << w->page_bits));
 }
 
-/* Tell whether this chunk is the next one that `list` has, and go on behind it.  */
-ALWAYS u64 is_next(const u64 **list, u64 *left, u64 chunk)
+/* Tell whether a list has this chunk: what it is there, with MET; pass what it has before.  */
+ALWAYS u64 meet(struct walk *w, u64 **list, u64 *left, u64 chunk)
 {
-    if (!*left || (**list & ~(u64)1) != chunk)
+    for (; *left && **list < chunk; ++*list)
+        --*left;
+    if (!*left || (**list & ~(u64)(OWN | MET)) != chunk)
         return 0;
-    --*left;
-    return (*(*list)++ & 1) + 1;
+    w->met++;
+    return **list |= MET;
 }
 
 /* Tell whether a chunk in use looks fast: its link leads to one, or nowhere (PROTECT_PTR).  */
@@ -244,29 +235,31 @@ ALWAYS u64 looks_fast(struct walk *w, u64 chunk, u64 size, u64 stored)
     return 1;
 }
 
+ALWAYS void count(struct walk *w, u64 chunk, u64 size, u64 free)
+{
+    u64 i = size >> 4;
+    if (i >= SIZES)
+        event(w, free ? BIG_FREE : BIG_USED, chunk, size);
+    else
+        (free ? w->free : w->used)[i]++;
+    if (i < SIZES && free)
+        add_lost(w, chunk, size, &w->absent[i], &w->swapped[i], &w->shared[i]);
+}
+
+/* Add how a free chunk is linked, and what is behind it.  */
 ALWAYS void add_free(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foot)
 {
     add(&w->linked, chunk, words[FD], words[BK]);
     if (size >= w->large && (words[FD_NEXTSIZE] || words[BK_NEXTSIZE]))
         add(&w->skipped, chunk, words[FD_NEXTSIZE], words[BK_NEXTSIZE]);
-    if (foot != size && w->flaws < FLAWS) {
-        w->flaws++;
+    if (foot != size && w->flaws++ < FLAWS)
         event(w, FLAW, chunk, foot);
-    }
-    u64 i = size >> 4;
-    if (i >= SIZES)
-        event(w, BIG_FREE, chunk, size);
-    else {
-        w->free[i]++;
-        add_lost(w, chunk, size, &w->absent[i], &w->swapped[i], &w->shared[i]);
-    }
 }
 
 /* Take in the last chunk, whether it counts as free at the end of a heap, and is the program's.  */
 ALWAYS void add_to_tails(struct walk *w, u64 chunk, u64 size, u64 free, u64 fast, u64 cached)
 {
-    if (!w->begun) {
-        w->begun = 1;
+    if (!w->tail_end) {
         w->tail_free = w->tail_end = w->island = w->gap = chunk;
         w->first = free ? chunk + size : chunk;
     }
@@ -285,13 +278,11 @@ ALWAYS void add_to_tails(struct walk *w, u64 chunk, u64 size, u64 free, u64 fast
         w->trail[w->trail_length++][1] = size;
     } else if (!free) {
         u64 same = -(u64)(size == w->alike_size); /* a mask: a branch would be foreseen seldom */
-        w->any_other = (w->any_other & same) | (w->any_last & ~same);
         w->other = (w->other & same) | ((w->last + w->last_size) & ~same);
         w->alike = (w->alike & same) + 1;
-        w->alike_size = size;
+        w->alike_size = w->last_size = size;
         w->last = chunk;
-        w->last_size = size;
-        w->any_last = w->trail_cleared = 1;
+        w->trail_cleared = 1;
         w->trail_length = 0;
     }
 }
@@ -304,19 +295,16 @@ ALWAYS void take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foll
         event(w, LANDMARK, chunk, 0);
     }
     u64 free = !(following & PREV_INUSE);
-    u64 fast = is_next(&w->fast, &w->fast_left, chunk) && !free;
-    u64 cached = is_next(&w->cached, &w->cached_left, chunk), own = cached == 2;
+    u64 fast = meet(w, &w->fast, &w->fast_left, chunk) && !free;
+    u64 cached = meet(w, &w->cached, &w->cached_left, chunk), own = cached & OWN;
     if (!free && !cached && !fast && size < 16 * FAST_SIZES && w->told >> (size >> 4) & 1)
         fast = looks_fast(w, chunk, size, words[FD]);
     cached = cached && !fast && !free;
     w->overlaid_chunks += fast || cached;
     w->overlaid_bytes += fast || cached ? size : 0;
+    count(w, chunk, size, free);
     if (free)
         add_free(w, chunk, size, words, foot);
-    else if (size >> 4 < SIZES)
-        w->used[size >> 4]++;
-    else
-        event(w, BIG_USED, chunk, size);
     if (free || fast)
         add_to_pages(w, chunk, chunk + size);
     if (w->holes && (free || fast || (cached && !own)))
@@ -324,26 +312,13 @@ ALWAYS void take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foll
     add_to_tails(w, chunk, size, free, fast, cached);
 }
 
-/* Tell of the chunks that a list has before this one, where none lies; return whether all were.  */
-ALWAYS u64 told_before(struct walk *w, const u64 **list, u64 *left, u64 chunk)
-{
-    for (; *left && (**list & ~(u64)1) < chunk; --*left, ++*list) {
-        if (w->event_count + MOST_EVENTS >= EVENTS)
-            return 0;
-        event(w, MISPLACED, **list & ~(u64)1, 0);
-    }
-    return 1;
-}
-
 /* Return whether there is room for what a chunk may tell of.  */
-ALWAYS u64 goes_on(struct walk *w, u64 chunk)
+ALWAYS u64 has_room(const struct walk *w)
 {
-    return told_before(w, &w->fast, &w->fast_left, chunk) &&
-           told_before(w, &w->cached, &w->cached_left, chunk) &&
-           w->event_count + MOST_EVENTS < EVENTS && w->trail_length < TRAIL;
+    return w->event_count + MOST_EVENTS < EVENTS && w->trail_length < TRAIL;
 }
 
-EXPORT u64 heapx_abi(void) { return 1; }
+EXPORT u64 heapx_abi(void) { return 2; }
 EXPORT u64 heapx_size(void) { return sizeof(struct walk); }
 
 /* Take in the chunks from `chunk` on, which `words` hold, as far as nothing is unusual: the next
@@ -359,7 +334,7 @@ EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
             return chunk;
         u64 following = words[behind + SIZE];
         if (following < w->smallest || following & w->bad ||
-            (following & ~(u64)FLAGS) > w->limit - end || !goes_on(w, chunk))
+            (following & ~(u64)FLAGS) > w->limit - end || !has_room(w))
             return chunk;
         take(w, chunk, size, words + index, following, words[behind + PREV_SIZE]);
         word = following;
@@ -381,7 +356,7 @@ EXPORT u64 heapx_run(struct walk *w, const u64 *words, u64 count, u64 chunk, u64
             break;
         u64 next = is_last ? following : words[behind + SIZE];
         u64 held = next & PREV_INUSE ? (w->told ? FD : SIZE) + 1 : is_large ? BK_NEXTSIZE + 1 : BK + 1;
-        if (index + held > count || !goes_on(w, chunk))
+        if (index + held > count || !has_room(w))
             break;
         take(w, chunk, size, words + index, next, is_last ? foot : words[behind + PREV_SIZE]);
         index = behind;
