@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from ..errors import MemoryFault, Problem
@@ -17,7 +17,18 @@ from .arenas import Arena
 from .folds import LinkSums
 from .holes import missing
 from .links import BrokenError, Links, Trail
-from .lists import BinHead, Chunks, Followed, Visit, follow, regular_list, wrong_skip
+from .lists import (
+    BinHead,
+    Chunks,
+    Ends,
+    Followed,
+    Joiner,
+    Sizes,
+    Visit,
+    follow,
+    regular_list,
+    wrong_skip,
+)
 from .states import NAMES, State
 
 
@@ -61,12 +72,15 @@ class ArenaBins:
         return sum_of(b.amount for b in self.bins if b.kind in kinds)
 
 
+NO_ENDS = Ends(0, 0)
+
+
 @dataclass(frozen=True)
 class FreeList:
     """One free list: its bin with the bounds of its chunks' sizes, and a way to follow it.
 
     It has fewer than `limit` chunks; `chunks` yields them in order, and raises what regular_list
-    raises.
+    raises. A table may join it by its `ends`.
     """
 
     kind: State
@@ -76,6 +90,7 @@ class FreeList:
     limit: int
     trail: Trail
     chunks: Callable[[], Chunks]
+    ends: Ends = NO_ENDS
 
     def follow(self, residency: Residency | None, visit: Visit | None = None) -> Followed:
         """Follow it to its end, or to where it breaks."""
@@ -106,7 +121,8 @@ def regular_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> I
         within = bounds[0], bounds[1] or arena.size
         trail = Trail(links, head.pseudo + layout.header, layout.header, lambda stored, _: stored)
         chunks = partial(regular_list, name, layout, links, head, within)
-        yield FreeList(kind, head.index, bounds, name, limit_of(layout, arena), trail, chunks)
+        ends, limit = Ends(head.fd, head.pseudo, head.bk), limit_of(layout, arena)
+        yield FreeList(kind, head.index, bounds, name, limit, trail, chunks, ends)
 
 
 def limit_of(layout: Layout, arena: Arena) -> int:
@@ -141,19 +157,21 @@ def read_regular(
     links: Links,
     free: FreeChunks | None,
     apart: bool = True,
+    table: Joiner | None = None,
 ) -> ArenaBins:
     """Return an arena's unsorted, small and large bins.
 
     `free` is what a walk found free. If all of it is linked both ways, only the shorter of the
     unsorted list and the sorted ones is followed, and the other is the rest; following a list costs
-    a read per chunk. Where that needn't be told `apart`, none is: it is one bin of chunks that are
-    BINNED. Otherwise every list is followed, and shows where it breaks.
+    a read per chunk, but where a `table` has these. Where that needn't be told `apart`, none is: it
+    is one bin of chunks that are BINNED. Otherwise every list is followed, and shows where it
+    breaks.
     """
     lists = list(regular_lists(space, layout, arena, links))
     sums = free and free.links.plus(_sums_of_heads(space, layout, arena))
     if free is not None and sums and sums.closed:
         if apart or len({each.kind is State.UNSORTED for each in lists}) < 2:
-            unsorted = _unsorted(space, lists, free)
+            unsorted = _joined(lists, table) or _unsorted(space, lists, free)
             derived = unsorted and _derive(space, layout, lists, free, unsorted)
         else:
             derived = _together(space, layout, lists, free)
@@ -165,7 +183,8 @@ def read_regular(
     problems: list[Problem] = []
     address_sum = 0
     for each in lists:
-        followed = each.follow(space.residency)
+        joined = table.join(each.ends) if table else None
+        followed = joined.followed if joined else each.follow(space.residency)
         bins.append(bin_of(space, each, followed))
         address_sum += followed.address_sum
         problems += followed.problems
@@ -200,13 +219,15 @@ def _sums_of_heads(space: Space, layout: Layout, arena: Arena) -> LinkSums:
     return LinkSums.of([h.pseudo for h in heads], [h.fd for h in heads], [h.bk for h in heads])
 
 
-class _Sizes(NamedTuple):
-    """Some chunks by size: their number, and their bytes that are absent, swapped and shared."""
-
-    number: Counter[int]
-    absent: Counter[int]
-    swapped: Counter[int]
-    shared: Counter[int]
+def has_few(lists: list[FreeList], few: int) -> bool:
+    """Tell whether so few of an arena's chunks are unsorted, or sorted, that following is best."""
+    unsorted = (each.chunks() for each in lists if each.index == UNSORTED)
+    sorted_ = (each.chunks() for each in lists if each.index != UNSORTED)
+    try:
+        sides = (islice(chain.from_iterable(side), few) for side in (unsorted, sorted_))
+        return any(sum(1 for _ in side) < few for side in sides)
+    except (BrokenError, MemoryFault):
+        return False
 
 
 def unsorted_is_shorter(
@@ -233,16 +254,25 @@ def unsorted_is_shorter(
     return None
 
 
-def _unsorted(space: Space, lists: list[FreeList], free: FreeChunks) -> _Sizes | None:
+def _joined(lists: list[FreeList], table: Joiner | None) -> Sizes | None:
+    """Return the unsorted chunks by size as a table has them; None where it can't tell."""
+    for each in lists:
+        if table and each.kind is State.UNSORTED:
+            joined = table.join(each.ends)
+            return joined and joined.sizes
+    return None
+
+
+def _unsorted(space: Space, lists: list[FreeList], free: FreeChunks) -> Sizes | None:
     """Return the unsorted chunks by size; None where a list can't be followed to its end."""
-    found = [_Sizes(Counter(), Counter(), Counter(), Counter()) for _ in range(2)]
+    found = [Sizes(Counter(), Counter(), Counter(), Counter()) for _ in range(2)]
     shorter = unsorted_is_shorter(lists, [partial(_count, space, free, sizes) for sizes in found])
     if shorter is None:
         return None
     return found[0] if shorter else _rest(free, found[1])
 
 
-def _count(space: Space, free: FreeChunks, sizes: _Sizes, chunk: int, size: int) -> None:
+def _count(space: Space, free: FreeChunks, sizes: Sizes, chunk: int, size: int) -> None:
     sizes.number[size] += 1
     if free.shared.get(size) == size * free.sizes[size]:  # so are all
         sizes.shared[size] += size
@@ -253,13 +283,13 @@ def _count(space: Space, free: FreeChunks, sizes: _Sizes, chunk: int, size: int)
         sizes.shared[size] += shared
 
 
-def _rest(free: FreeChunks, part: _Sizes) -> _Sizes:
+def _rest(free: FreeChunks, part: Sizes) -> Sizes:
     number, absent = free.sizes - part.number, free.absent - part.absent
-    return _Sizes(number, absent, free.swapped - part.swapped, free.shared - part.shared)
+    return Sizes(number, absent, free.swapped - part.swapped, free.shared - part.shared)
 
 
 def _derive(
-    space: Space, layout: Layout, lists: list[FreeList], free: FreeChunks, unsorted: _Sizes
+    space: Space, layout: Layout, lists: list[FreeList], free: FreeChunks, unsorted: Sizes
 ) -> list[Bin] | None:
     """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
     found = {each.index: Followed(0, 0, 0, 0, 0, 0, ()) for each in lists}

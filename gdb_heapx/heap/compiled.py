@@ -32,6 +32,7 @@ from .declared import (
     CAmount,
     CLinks,
     CWalk,
+    Tables,
     declared,
 )
 from .fast import Looks
@@ -56,12 +57,13 @@ def compiled(
     heap: Heap,
     overlay: Overlay,
     holes: Holes | None,
+    tables: Tables,
 ) -> CompiledWalk | None:
-    """Return the compiled folds for a heap; None where they can't be used."""
+    """Return the compiled folds for a heap, which fill tables; None where they can't be used."""
     if layout.alignment != UNIT or heap.first >= heap.end:
         return None
     try:
-        return CompiledWalk(declared(code), space, layout, heap, overlay, holes)
+        return CompiledWalk(declared(code), space, layout, heap, overlay, holes, tables)
     except MemoryFault:  # more pages than are mapped
         return None
 
@@ -81,6 +83,7 @@ class CompiledWalk:
         heap: Heap,
         overlay: Overlay,
         holes: Holes | None,
+        tables: Tables,
     ) -> None:
         self.misplaced: list[int] = []
         self._functions = functions
@@ -107,6 +110,8 @@ class CompiledWalk:
         self._fast = overlay.fast.upwards(heap.first, heap.end)
         self._walk.cached, self._walk.cached_left = _pointer(self._cached)
         self._walk.fast, self._walk.fast_left = _pointer(self._fast)
+        for size, table in tables.items():
+            self._walk.tables[size // UNIT] = ctypes.pointer(table)
         if overlay.told is not None:
             self._walk.told = sum(1 << size // UNIT for size in overlay.told.sizes)
             self._walk.low, self._walk.high = overlay.told.low, overlay.told.high
@@ -270,7 +275,7 @@ class CompiledWalk:
                 (walk.shared, pages.shared),
             ]
         for table, counter in tables:
-            numbers = memoryview(_filled(bytes(table))).cast("Q")
+            numbers = memoryview(filled(bytes(table))).cast("Q")
             counter.update({size: number for size, number in zip(BY_UNIT, numbers) if number})
 
     def _settle_events(self, tally: Tally, events: list[tuple[int, int, int]]) -> None:
@@ -311,7 +316,7 @@ class CompiledWalk:
         holes.whole += walk.whole
 
 
-def _filled(table: bytes) -> bytes:
+def filled(table: bytes) -> bytes:
     """Return a table of words without most of the zeros at its end."""
     while len(table) > LEAST and table.endswith(bytes(len(table) // 2)):
         table = table[: len(table) // 2]

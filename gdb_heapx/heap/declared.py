@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_uint64
+from collections.abc import Mapping
+from ctypes import POINTER, c_uint32, c_uint64
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ SIZES, FAST_SIZES, EVENTS, TRAIL = 4096, 64, 512, 512
 LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE = range(5)
 OWN, MET = 1, 2
 LOCKED = 0x80
+NOWHERE, HEADS = (1 << 32) - 1, 256
 
 
 class CAmount(ctypes.Structure):
@@ -37,6 +39,19 @@ def _numbers(names: str) -> list[tuple[str, Any]]:
     return [(name, c_uint64) for name in names.split()]
 
 
+class CTable(ctypes.Structure):
+    """struct table of walk.c."""
+
+    _fields_ = [
+        *_numbers("base places heads part width room count size"),
+        *((name, POINTER(c_uint32)) for name in ("rows", "latest")),
+        *((name, c_uint32 * 2) for name in ("at", "behind")),
+    ]
+
+
+Tables = Mapping[int, CTable]  # one of all free chunks by FREE, of fast ones by their size
+
+
 class CWalk(ctypes.Structure):
     """struct walk of walk.c."""
 
@@ -47,9 +62,9 @@ class CWalk(ctypes.Structure):
         ("cached", POINTER(c_uint64)),
         ("fast", POINTER(c_uint64)),
         *_numbers("cached_left fast_left met told low high"),
+        ("tables", POINTER(CTable) * FAST_SIZES),
         *((name, c_uint64 * SIZES) for name in ("used", "free", "absent", "swapped", "shared")),
         ("looks_fast", CFast * FAST_SIZES),
-        *_numbers("overlaid_chunks overlaid_bytes"),
         ("linked", CLinks),
         ("skipped", CLinks),
         *((n, CAmount) for n in ("in_large", "returned", "kept", "into_top", "gained", "before")),
@@ -57,7 +72,7 @@ class CWalk(ctypes.Structure):
         *_numbers("last last_size tail_free tail_end island gap first chunks alike alike_size"),
         *_numbers("other trail_cleared trail_length"),
         ("trail", c_uint64 * 2 * TRAIL),
-        *_numbers("bucket page page_free marked flaws event_count"),
+        *_numbers("overlaid_chunks overlaid_bytes bucket page page_free marked flaws event_count"),
         ("events", CEvent * EVENTS),
     ]
 
@@ -71,5 +86,9 @@ def declared(code: ctypes.CDLL) -> Any:
     code.heapx_run.argtypes = [POINTER(CWalk), words, *[c_uint64] * 5]
     code.heapx_close.argtypes = [POINTER(CWalk), c_uint64]
     code.heapx_close.restype = None
+    code.heapx_placed.argtypes = [POINTER(CTable), c_uint64]
+    code.heapx_placed.restype = c_uint32
+    code.heapx_join.argtypes = [POINTER(CWalk), POINTER(CTable), c_uint64]
+    code.heapx_join.restype = c_uint64
     assert code.heapx_size() == ctypes.sizeof(CWalk)  # else ABI of library.py wasn't raised
     return code

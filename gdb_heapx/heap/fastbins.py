@@ -12,7 +12,7 @@ from .arenas import Arena
 from .bins import ArenaBins, Bin, FreeList, bin_of, bins_of, limit_of
 from .fast import Looks
 from .links import Links, Trail
-from .lists import Followed, fast_list
+from .lists import Ends, Followed, fast_list
 from .places import Places
 from .states import State
 
@@ -66,4 +66,4 @@ def fast_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iter
         trail = Trail(links, field, layout.header, layout.reveal)
         chunks = partial(fast_list, name, layout, links, head, size)
         limit = limit_of(layout, arena)
-        yield FreeList(State.FAST, index, (size, size), name, limit, trail, chunks)
+        yield FreeList(State.FAST, index, (size, size), name, limit, trail, chunks, Ends(head, 0))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import TYPE_CHECKING
 
 from ..errors import SWAPPED_OUT, MemoryFault, Problem, SwappedOutError, UnreadError
 from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_up
@@ -17,7 +18,10 @@ from .folds import NO_LINKS, LinkSums
 from .holes import Holes, next_touched
 from .places import Overlay
 from .tally import Tally
-from .walk import take_tally
+from .walk import NO_TABLES, take_tally
+
+if TYPE_CHECKING:
+    from .declared import Tables
 
 MAX_SEGMENTS = 1 << 16
 EFFORT = 8  # how often a large region is walked over to find where chunks begin,
@@ -56,11 +60,14 @@ def walk_arena(
     arena: Arena,
     overlay: Overlay,
     holes: Holes | None = None,
+    tables: Tables = NO_TABLES,
 ) -> list[Walked]:
-    """Walk every heap of an arena up to its top; its free space is added to `holes`, if given."""
+    """Walk every heap of an arena up to its top; its free space is added to `holes`, if given, and
+    what `tables` are for to these.
+    """
 
     def walk_heap(heap: Heap) -> Tally:
-        return take_tally(space, layout, heap, overlay, holes)
+        return take_tally(space, layout, heap, overlay, holes, tables)
 
     if arena.main:
         heaps = arena.heaps or find_runs(space, layout, arena, [])

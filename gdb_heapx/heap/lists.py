@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..errors import MemoryFault, Problem, StoppedError, UnreadError
 from ..glibc.layout import BK_NEXTSIZE, FD_NEXTSIZE, FLAGS, Layout
@@ -51,9 +51,53 @@ class Followed(NamedTuple):
 
 
 NONE_FOLLOWED = Followed(0, 0, 0, 0, 0, 0, ())
+
+
+class Ends(NamedTuple):
+    """Where a list's links begin and end: its first chunk, what its last one leads to, and its last
+    one, None where nothing leads back.
+    """
+
+    first: int
+    end: int
+    last: int | None = None
+
+
+class Sizes(NamedTuple):
+    """Some chunks by size: their number, and their bytes that are absent, swapped and shared."""
+
+    number: Counter[int]
+    absent: Counter[int]
+    swapped: Counter[int]
+    shared: Counter[int]
+
+
+class Content(NamedTuple):
+    """What hangs in a list, all of which is known without following it."""
+
+    sizes: Sizes
+    address_sum: int
+
+    @property
+    def followed(self) -> Followed:
+        """What following it would return."""
+        number, *lost = self.sizes
+        total = sum(size * count for size, count in number.items())
+        absent, swapped, shared = (sum(each.values()) for each in lost)
+        chunks, addresses = sum(number.values()), self.address_sum
+        return Followed(chunks, total, absent, swapped, shared, addresses, ())
+
+
 Chunks = Iterator[tuple[int, int]]  # address and size of each chunk of a list
 # A chunk's address and size, and how many bytes of it are absent, swapped, and shared.
 Visit = Callable[[int, int, int, int, int], None]
+
+
+class Joiner(Protocol):
+    """What may know of lists what hangs in them, without following them."""
+
+    def join(self, ends: Ends) -> Content | None:
+        """Return what hangs in a list; None where that must be followed."""
 
 
 def follow(

@@ -45,6 +45,10 @@ class Places:
             bucket = self._buckets.setdefault(number, array("I"))
             bucket.extend([chunk & _WITHIN for chunk in near])
 
+    def add_bucket(self, number: int, offsets: Iterable[int]) -> None:
+        """Add chunks of one bucket, by where they lie in it."""
+        self._buckets.setdefault(number, array("I")).extend(array("I", offsets))
+
     def joined(self, chunks: Iterable[int]) -> Places:
         """Return a set that has these chunks as well."""
         both = Places({number: bucket[:] for number, bucket in self._buckets.items()})

@@ -1,31 +1,36 @@
-/* The walk over the chunks of a heap, compiled: what scan.py and the folds of tally.py do, for 64-bit
-   little-endian targets.  compiled.py calls it through ctypes; `struct walk` is declared there, too.
-
+/* The walk over the chunks of a heap, compiled, for 64-bit little-endian targets: what scan.py and the folds
+   of tally.py do, and what lists.py does of chunks in a table.  declared.py has its structs for ctypes.
    It is freestanding and needs no symbol of any library, so one binary per architecture runs under
    every libc and every Python.  No word of the process is trusted: each read of `words` is within
-   `count`, each of `states` within the heap.  */
+   `count`, each of `states` within the heap, each of a table within what was kept.  */
 
 #include <stdint.h>
 
 typedef uint64_t u64;
-typedef unsigned __int128 u128;
-
 #define EXPORT __attribute__((visibility("default")))
 #define ALWAYS static inline __attribute__((always_inline))
 
 enum { SIZES = 4096, FAST_SIZES = 64, EVENTS = 512, TRAIL = 512, MOST_EVENTS = 6, FLAWS = 8 };
 enum { PREV_INUSE = 1, FLAGS = 7, OWN = 1, MET = 2 };
+enum { AT, NEXT, BACK, UNITS, HEADS = 256 };                         /* a table's cells in a row */
 enum { PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE };          /* the words of a malloc_chunk */
-enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, LOCKED = 0x80 };       /* a page's state (pages.py) */
+enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, STATES = 8, LOCKED = 0x80 }; /* a page's (pages.py) */
 enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE };            /* what an event is */
 
 struct amount { u64 bytes, resident, swapped, shared; };
 struct links { u64 chunks, fds, bks, twist; };
 struct event { u64 kind, address, size; };
 
-/* The chunks of one size that look fast: their number, the ends of lists among them, the sums of
-   their addresses and links and of the squares of these, less each other; what isn't in memory.  */
+/* The chunks of one size that look fast, added up (Looks of fast.py).  */
 struct fast { u64 chunks, ends, addresses, links, squares, absent, swapped, shared; };
+
+/* Chunks that may hang in lists, a row each from 1 on: where they lie, their links, and their sizes, where
+   not all are of one `size`, in units of 16 bytes, from `base` on.  Links to `heads` of bins, and elsewhere
+   than to `places` of chunks, are numbers above these.  `latest` has the last row of each 1 << part.  */
+struct table {
+    u64 base, places, heads, part, width, room, count, size;
+    uint32_t *rows, *latest, at[2], behind[2]; /* how far the two ends of a list are joined */
+};
 
 struct walk {
     /* What is given: the heap's end, MINSIZE, the bits that no size word has, MIN_LARGE_SIZE; the pages'
@@ -38,32 +43,33 @@ struct walk {
     u64 *cached, *fast, cached_left, fast_left, met;
     /* The sizes, by a bit each for 16 bytes, whose fast chunks are told by their links; where these lead.  */
     u64 told, low, high;
+    /* Where to keep all free chunks, and those of each other size that look fast; null if nowhere.  */
+    struct table *tables[FAST_SIZES];
 
     /* Chunks by size in units of 16 bytes; bytes of the free ones that aren't in memory.  */
     u64 used[SIZES], free[SIZES], absent[SIZES], swapped[SIZES], shared[SIZES];
     struct fast looks_fast[FAST_SIZES];
-    u64 overlaid_chunks, overlaid_bytes;
     struct links linked, skipped;
     /* Holes: what they hold, and the one that is open.  */
     struct amount in_large, returned, kept, into_top, gained, before;
     u64 whole, hole_first, hole_start, hole_end, hole_fast, hole_cached;
-    /* Tails (tails.py).  */
     u64 last, last_size, tail_free, tail_end, island, gap, first, chunks, alike, alike_size, other;
-    u64 trail_cleared, trail_length, trail[TRAIL][2];
-    u64 bucket, page, page_free, marked, flaws, event_count;
+    u64 trail_cleared, trail_length, trail[TRAIL][2]; /* this, and what is above: tails.py */
+    u64 overlaid_chunks, overlaid_bytes, bucket, page, page_free, marked, flaws, event_count;
     struct event events[EVENTS];
 };
 
-#define M61 (((u64)1 << 61) - 1) /* a prime: sums modulo it, as folds.py has them */
+ALWAYS void event(struct walk *w, struct event e) { w->events[w->event_count++] = e; }
 
-ALWAYS u64 modulo(u128 x)
+#define M61 (((u64)1 << 61) - 1) /* a prime: sums modulo it, as folds.py has them */
+ALWAYS u64 modulo(unsigned __int128 x)
 {
     u64 sum = ((u64)x & M61) + ((u64)(x >> 61) & M61) + (u64)(x >> 122);
     sum = (sum & M61) + (sum >> 61);
     return sum >= M61 ? sum - M61 : sum;
 }
 
-ALWAYS u64 product(u64 a, u64 b) { return modulo((u128)a * b); }
+ALWAYS u64 product(u64 a, u64 b) { return modulo((unsigned __int128)a * b); }
 ALWAYS u64 less(u64 a, u64 b) { return a >= b ? a - b : a + M61 - b; }
 ALWAYS u64 more(u64 a, u64 b) { return less(a, b ? M61 - b : 0); }
 
@@ -75,25 +81,42 @@ ALWAYS void add(struct links *sums, u64 chunk, u64 fd, u64 bk)
     sums->twist = more(sums->twist, product(chunk, less(product(fd, fd), product(bk, chunk))));
 }
 
-ALWAYS void event(struct walk *w, u64 kind, u64 address, u64 size)
+ALWAYS uint32_t placed(const struct table *t, u64 address)
 {
-    w->events[w->event_count++] = (struct event){kind, address, size};
+    u64 place = address - t->base, head = address - t->heads;
+    if (head < 16 * HEADS && !(head & 15))
+        return UINT32_MAX - 1 - head / 16;
+    return place & 15 || place / 16 >= t->places ? UINT32_MAX : place / 16;
+}
+
+ALWAYS void keep(struct table *t, u64 chunk, u64 size, u64 fd, u64 bk)
+{
+    if (!t || t->count >= t->room || placed(t, chunk) >= t->places)
+        return;
+    uint32_t cells[] = {placed(t, chunk), placed(t, fd), placed(t, bk), size / 16};
+    t->latest[cells[AT] >> t->part] = ++t->count;
+    for (u64 i = 0; i < t->width; i++)
+        t->rows[t->count * t->width + i] = cells[i];
+}
+
+/* Return the row of a chunk, null without.  */
+ALWAYS uint32_t *row_of(const struct table *t, uint32_t at)
+{
+    uint32_t *row = t->rows + (at < t->places ? t->latest[at >> t->part] : 0) * t->width;
+    while (row[AT] > at)
+        row -= t->width;
+    return row > t->rows && row[AT] == at ? row : 0;
 }
 
 /* Return what of [start, end) is in memory.  */
 static struct amount amount(const struct walk *w, u64 start, u64 end)
 {
-    struct amount found = {end - start, 0, 0, 0};
-    u64 page = (u64)1 << w->page_bits;
-    for (u64 at = start; w->states && at < end;) {
-        u64 next = (at & -page) + page, size = (next < end ? next : end) - at;
-        uint8_t state = w->states[(at - w->states_at) >> w->page_bits] & ~LOCKED;
-        found.resident += state == RESIDENT || state == SHARED ? size : 0;
-        found.shared += state == SHARED ? size : 0;
-        found.swapped += state == SWAPPED ? size : 0;
-        at += size;
+    u64 in[STATES] = {0}, page = (u64)1 << w->page_bits;
+    for (u64 at = start, next; w->states && at < end; at = next) {
+        next = end - at < page - at % page ? end : (at & -page) + page;
+        in[w->states[(at - w->states_at) >> w->page_bits] % STATES] += next - at;
     }
-    return found;
+    return (struct amount){end - start, in[RESIDENT] + in[SHARED], in[SWAPPED], in[SHARED]};
 }
 
 ALWAYS void add_times(struct amount *sum, u64 times, struct amount other)
@@ -116,52 +139,45 @@ ALWAYS void add_lost(const struct walk *w, u64 chunk, u64 size, u64 *absent, u64
     *shared += in.shared;
 }
 
-/* What the kernel takes back of whole pages (Trimmer.unmapped).  */
-static struct amount unmapped(const struct walk *w, u64 start, u64 end)
-{
-    struct amount found = amount(w, start, end);
-    found.bytes = w->states ? found.resident + found.swapped : found.bytes;
-    return found;
-}
-
-/* Set the whole pages of [*start, *end) that malloc_trim hands to madvise; return up to where that
-   takes them back: to what is locked (Trimmer.whole_pages, Trimmer.advised).  */
-static u64 advised(const struct walk *w, u64 *start, u64 *end)
+/* Set the whole pages of [*start, *end) that malloc_trim hands to madvise; return what goes of them: what
+   is there, up to what is locked, at *cut (Trimmer.whole_pages, Trimmer.advised, Trimmer.unmapped).  */
+static struct amount returned(const struct walk *w, u64 *start, u64 *end, u64 *cut)
 {
     u64 page = (u64)1 << w->page_bits;
     *start = (*start + w->header + page - 1) & -page;
     *end = *start < (*end & -page) ? *end & -page : *start;
-    for (u64 at = *start; w->states && at < *end; at += page)
-        if (w->states[(at - w->states_at) >> w->page_bits] & LOCKED)
-            return at;
-    return *end;
+    *cut = w->states ? *start : *end;
+    while (*cut < *end && !(w->states[(*cut - w->states_at) >> w->page_bits] & LOCKED))
+        *cut += page;
+    struct amount found = amount(w, *start, *cut);
+    found.bytes = w->states ? found.resident + found.swapped : found.bytes;
+    return found;
 }
 
 static void end_hole(struct walk *w, u64 end, u64 top)
 {
-    u64 start = w->hole_start, fast = w->hole_fast;
+    u64 start = w->hole_start, fast = w->hole_fast, cut;
     w->hole_fast = 0;
     if (fast && end == top)
         add_times(&w->into_top, 1, amount(w, start, end));
     else if (end - start >= w->trimmed) {
         add_times(&w->in_large, 1, amount(w, start, end));
-        u64 cut = advised(w, &start, &end);
+        add_times(&w->returned, 1, returned(w, &start, &end, &cut));
         w->whole += end - start;
-        add_times(&w->returned, 1, unmapped(w, start, cut));
         add_times(&w->kept, 1, amount(w, cut, end));
     }
 }
 
 static void close_hole(struct walk *w, u64 top)
 {
-    u64 end = w->hole_end, start = end == top ? end : w->hole_first;
+    u64 end = w->hole_end, start = end == top ? end : w->hole_first, cut;
     if (end)
         end_hole(w, end, top);
     if (w->hole_cached) {
         add_times(&w->gained, 1, w->before);
         add_times(&w->gained, -1, w->returned);
-        u64 cut = end - start >= w->trimmed ? advised(w, &start, &end) : start;
-        add_times(&w->gained, 1, unmapped(w, start, cut));
+        if (end - start >= w->trimmed)
+            add_times(&w->gained, 1, returned(w, &start, &end, &cut));
     }
     w->hole_first = w->hole_start = w->hole_end = w->hole_cached = 0;
 }
@@ -182,20 +198,14 @@ ALWAYS void add_to_holes(struct walk *w, u64 start, u64 size, u64 fast, u64 cach
     w->hole_fast |= fast;
 }
 
-/* Tell once for each MiB that it has a page of which half is free, or more.  */
-ALWAYS void end_page(struct walk *w)
-{
-    u64 bucket = w->page << w->page_bits >> 20;
-    if (w->page_free >> (w->page_bits - 1) && w->marked != bucket + 1) {
-        w->marked = bucket + 1;
-        event(w, MOSTLY_FREE, bucket << 20, 1 << 20);
-    }
-}
-
+/* Add free bytes of a page.  Tell once for each MiB that it has a page of which half is free, or more.  */
 ALWAYS void add_to_page(struct walk *w, u64 page, u64 size)
 {
-    if (page != w->page)
-        end_page(w);
+    u64 bucket = w->page << w->page_bits >> 20;
+    if (page != w->page && w->page_free >> (w->page_bits - 1) && w->marked != bucket + 1) {
+        w->marked = bucket + 1;
+        event(w, (struct event){MOSTLY_FREE, bucket << 20, 1 << 20});
+    }
     w->page_free = size + (page == w->page ? w->page_free : 0);
     w->page = page;
 }
@@ -204,8 +214,7 @@ ALWAYS void add_to_pages(struct walk *w, u64 start, u64 end)
 {
     u64 page = start >> w->page_bits, last = (end - 1) >> w->page_bits;
     add_to_page(w, page, (page == last ? end : (page + 1) << w->page_bits) - start);
-    if (page != last)
-        add_to_page(w, last, end - (last << w->page_bits));
+    add_to_page(w, last, page == last ? 0 : end - (last << w->page_bits));
 }
 
 /* Tell whether a list has this chunk: what it is there, with MET; pass what it has before.  */
@@ -213,7 +222,7 @@ ALWAYS u64 meet(struct walk *w, u64 **list, u64 *left, u64 chunk)
 {
     for (; *left && **list < chunk; ++*list)
         --*left;
-    if (!*left || (**list & ~(u64)(OWN | MET)) != chunk)
+    if (!*left || **list - chunk > (OWN | MET))
         return 0;
     w->met++;
     return **list |= MET;
@@ -232,28 +241,29 @@ ALWAYS u64 looks_fast(struct walk *w, u64 chunk, u64 size, u64 stored)
     sums->links += link;
     sums->squares = more(sums->squares, less(product(chunk, chunk), product(link, link)));
     add_lost(w, chunk, size, &sums->absent, &sums->swapped, &sums->shared);
+    keep(w->tables[size >> 4], chunk, size, link, 0);
     return 1;
 }
 
-ALWAYS void count(struct walk *w, u64 chunk, u64 size, u64 free)
+ALWAYS void count_chunk(struct walk *w, u64 chunk, u64 size, u64 free)
 {
     u64 i = size >> 4;
     if (i >= SIZES)
-        event(w, free ? BIG_FREE : BIG_USED, chunk, size);
+        event(w, (struct event){free ? BIG_FREE : BIG_USED, chunk, size});
     else
         (free ? w->free : w->used)[i]++;
     if (i < SIZES && free)
         add_lost(w, chunk, size, &w->absent[i], &w->swapped[i], &w->shared[i]);
 }
 
-/* Add how a free chunk is linked, and what is behind it.  */
 ALWAYS void add_free(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foot)
 {
     add(&w->linked, chunk, words[FD], words[BK]);
     if (size >= w->large && (words[FD_NEXTSIZE] || words[BK_NEXTSIZE]))
         add(&w->skipped, chunk, words[FD_NEXTSIZE], words[BK_NEXTSIZE]);
     if (foot != size && w->flaws++ < FLAWS)
-        event(w, FLAW, chunk, foot);
+        event(w, (struct event){FLAW, chunk, foot});
+    keep(w->tables[0], chunk, size, words[FD], words[BK]);
 }
 
 /* Take in the last chunk, whether it counts as free at the end of a heap, and is the program's.  */
@@ -287,22 +297,22 @@ ALWAYS void add_to_tails(struct walk *w, u64 chunk, u64 size, u64 free, u64 fast
     }
 }
 
-/* Take in one chunk: `words` are its own, `following` and `foot` size and prev_size behind it.  */
-ALWAYS void take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 following, u64 foot)
+/* Take in one chunk, where there is room for what it tells; `following` and `foot` are what is behind.  */
+ALWAYS u64 take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 following, u64 foot)
 {
-    if (chunk >> 20 != w->bucket) {
-        w->bucket = chunk >> 20;
-        event(w, LANDMARK, chunk, 0);
-    }
-    u64 free = !(following & PREV_INUSE);
-    u64 fast = meet(w, &w->fast, &w->fast_left, chunk) && !free;
+    if (w->event_count + MOST_EVENTS >= EVENTS || w->trail_length >= TRAIL)
+        return 0;
+    if (chunk >> 20 != w->bucket)
+        event(w, (struct event){LANDMARK, chunk, 0});
+    w->bucket = chunk >> 20;
+    u64 free = !(following & PREV_INUSE), fast = meet(w, &w->fast, &w->fast_left, chunk) && !free;
     u64 cached = meet(w, &w->cached, &w->cached_left, chunk), own = cached & OWN;
     if (!free && !cached && !fast && size < 16 * FAST_SIZES && w->told >> (size >> 4) & 1)
         fast = looks_fast(w, chunk, size, words[FD]);
     cached = cached && !fast && !free;
     w->overlaid_chunks += fast || cached;
     w->overlaid_bytes += fast || cached ? size : 0;
-    count(w, chunk, size, free);
+    count_chunk(w, chunk, size, free);
     if (free)
         add_free(w, chunk, size, words, foot);
     if (free || fast)
@@ -310,37 +320,34 @@ ALWAYS void take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 foll
     if (w->holes && (free || fast || (cached && !own)))
         add_to_holes(w, chunk, size, fast, cached && !own);
     add_to_tails(w, chunk, size, free, fast, cached);
-}
-
-/* Return whether there is room for what a chunk may tell of.  */
-ALWAYS u64 has_room(const struct walk *w)
-{
-    return w->event_count + MOST_EVENTS < EVENTS && w->trail_length < TRAIL;
+    return 1;
 }
 
 EXPORT u64 heapx_abi(void) { return 2; }
 EXPORT u64 heapx_size(void) { return sizeof(struct walk); }
+EXPORT uint32_t heapx_placed(const struct table *t, u64 address) { return placed(t, address); }
+
+ALWAYS u64 is_size(const struct walk *w, u64 word, u64 room)
+{
+    return word >= w->smallest && !(word & w->bad) && (word & ~(u64)FLAGS) <= room;
+}
 
 /* Take in the chunks from `chunk` on, which `words` hold, as far as nothing is unusual: the next
    one must be a chunk, too, whose header is held.  Return where that ends.  */
 EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
 {
     u64 index = 0, word = count > SIZE ? words[SIZE] : 0;
-    if (word < w->smallest || word & w->bad || (word & ~(u64)FLAGS) > w->limit - chunk)
-        return chunk;
-    for (;;) {
-        u64 size = word & ~(u64)FLAGS, end = chunk + size, behind = index + (size >> 3);
-        if (behind + SIZE >= count || end == w->limit)
-            return chunk;
-        u64 following = words[behind + SIZE];
-        if (following < w->smallest || following & w->bad ||
-            (following & ~(u64)FLAGS) > w->limit - end || !has_room(w))
-            return chunk;
-        take(w, chunk, size, words + index, following, words[behind + PREV_SIZE]);
-        word = following;
+    for (u64 good = is_size(w, word, w->limit - chunk); good;) {
+        u64 size = word & ~(u64)FLAGS, behind = index + (size >> 3);
+        if (behind + SIZE >= count || chunk + size == w->limit)
+            break;
+        word = words[behind + SIZE];
+        good = is_size(w, word, w->limit - chunk - size) &&
+               take(w, chunk, size, words + index, word, words[behind + PREV_SIZE]);
         index = behind;
-        chunk = end;
+        chunk += good ? size : 0;
     }
+    return chunk;
 }
 
 /* Take in the chunks of a run that was settled: up to `end`, where `following` and `foot` are size
@@ -348,18 +355,17 @@ EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
 EXPORT u64 heapx_run(struct walk *w, const u64 *words, u64 count, u64 chunk, u64 end,
                      u64 following, u64 foot)
 {
-    u64 index = 0;
-    while (chunk < end && index + SIZE < count) {
-        u64 size = words[index + SIZE] & ~(u64)FLAGS, behind = index + (size >> 3);
+    for (u64 index = 0, behind; chunk < end && index + SIZE < count; index = behind) {
+        u64 size = words[index + SIZE] & ~(u64)FLAGS;
+        behind = index + (size >> 3);
         u64 is_last = chunk + size == end, is_large = size >= w->large;
         if (size < w->smallest || size > end - chunk || (!is_last && behind + SIZE >= count))
             break;
         u64 next = is_last ? following : words[behind + SIZE];
         u64 held = next & PREV_INUSE ? (w->told ? FD : SIZE) + 1 : is_large ? BK_NEXTSIZE + 1 : BK + 1;
-        if (index + held > count || !has_room(w))
+        u64 before = is_last ? foot : words[behind + PREV_SIZE];
+        if (index + held > count || !take(w, chunk, size, words + index, next, before))
             break;
-        take(w, chunk, size, words + index, next, is_last ? foot : words[behind + PREV_SIZE]);
-        index = behind;
         chunk += size;
     }
     return chunk;
@@ -369,5 +375,26 @@ EXPORT u64 heapx_run(struct walk *w, const u64 *words, u64 count, u64 chunk, u64
 EXPORT void heapx_close(struct walk *w, u64 top)
 {
     close_hole(w, top);
-    end_page(w);
+    add_to_page(w, 0, 0);
+}
+
+/* Join a list, `steps` chunks at most: from both ends in turn where it is linked both ways, so that one read
+   of memory doesn't wait for the other.  Mark what hangs in one that isn't.  Return whether all is joined
+   (1); or a link leads to no chunk of the table, or to one that doesn't lead back (2); or there is more (0).  */
+EXPORT u64 heapx_join(struct walk *w, struct table *t, u64 steps)
+{
+    u64 side = 0, both = t->width > 2;
+    for (; t->at[side] != t->behind[!side]; side ^= both) {
+        uint32_t at = t->at[side], *row = row_of(t, at);
+        if (!steps-- || w->event_count == EVENTS)
+            return 0;
+        if (!row || (both && row[BACK - side] != t->behind[side]))
+            return 2;
+        w->linked.chunks += t->base + (u64)16 * at;
+        count_chunk(w, t->base + (u64)16 * at, both ? (u64)16 * row[UNITS] : t->size, 1);
+        t->behind[side] = at;
+        t->at[side] = row[NEXT + side];
+        row[NEXT] = both ? row[NEXT] : UINT32_MAX;
+    }
+    return both && t->at[!side] != t->behind[side] ? 2 : 1;
 }

@@ -18,6 +18,10 @@ from .tally import Tally, new_tally
 
 if TYPE_CHECKING:
     from .compiled import CompiledWalk
+    from .declared import Tables
+
+FREE = 0  # what the table of all free chunks goes by; one of chunks that look fast, by their size
+NO_TABLES: Tables = {}
 
 
 def walk(
@@ -65,10 +69,13 @@ def take_tally(
     heap: Heap,
     overlay: Overlay,
     holes: Holes | None,
+    tables: Tables = NO_TABLES,
 ) -> Tally:
-    """Walk over a heap with all folds; without `holes` pages are not looked at."""
+    """Walk over a heap with all folds; without `holes` pages are not looked at. Only a compiled
+    walk fills `tables`.
+    """
     tally = new_tally(layout, overlay, holes)
-    fast_lane = _compiled(space, layout, heap, overlay, holes)
+    fast_lane = _compiled(space, layout, heap, overlay, holes, tables)
     if fast_lane is None:
         tally.end, tally.problems = walk(space, layout, heap, overlay, tally.folds)
     else:
@@ -82,7 +89,12 @@ def take_tally(
 
 
 def _compiled(
-    space: Space, layout: Layout, heap: Heap, overlay: Overlay, holes: Holes | None
+    space: Space,
+    layout: Layout,
+    heap: Heap,
+    overlay: Overlay,
+    holes: Holes | None,
+    tables: Tables,
 ) -> CompiledWalk | None:
     """Return the compiled folds for a heap; None where they can't be used, or aren't wanted."""
     code = library(space).code
@@ -90,4 +102,4 @@ def _compiled(
         return None
     from .compiled import compiled  # by ctypes, which some Pythons lack
 
-    return compiled(code, space, layout, heap, overlay, holes)
+    return compiled(code, space, layout, heap, overlay, holes, tables)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from heapq import merge
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import MemoryFault, Problem, StoppedError
 from ..glibc.layout import align_down, align_up
 from ..heap.aligned import with_headers
 from ..heap.arenas import Arena
-from ..heap.bins import ArenaBins, read_regular
+from ..heap.bins import ArenaBins, has_few, read_regular, regular_lists
 from ..heap.counted import BAD_MMAPPED, are_all, find_damaged, without_surplus
 from ..heap.heaps import free_chunks
 from ..heap.holes import Holes, Trimmer
@@ -19,6 +19,7 @@ from ..heap.mapsearch import Stretch, find_mmapped, stretches
 from ..heap.mmapped import MmappedChunk, MmappedChunks, chunk_of
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
+from ..heap.walk import FREE
 from ..locate.libcs import Libc
 from ..locate.loader import own_variable
 from ..locate.nptl import Stack, thread_stacks
@@ -27,7 +28,10 @@ from ..report.notes import note
 from ..target.mappings import Mapping, outside
 from ..target.target import Target
 from .arena import ArenaReading
-from .walks import Walk, Walks
+from .walks import FEW, Walk, Walks
+
+if TYPE_CHECKING:
+    from ..heap.table import LinkTable
 
 
 class Identity(NamedTuple):
@@ -95,13 +99,26 @@ class MallocReading:
         space, outline, layout = self.space, self.outline, self.libc.layout
         nothing = Walk(None, Holes(self.trimmer, space.residency))
         outline.links.begin()
+        table = self._table(arena) if walk and apart else None
         walked, holes = self.walks.over(arena, arena.heaps) if walk else nothing
         free = free_chunks(arena, walked)
-        regular = read_regular(space, layout, arena, outline.links, free, apart)
+        regular = read_regular(space, layout, arena, outline.links, free, apart, table)
         bins = ArenaBins.joined(self.walks.fast(arena, walk), regular)
         return ArenaReading(
             arena, bins, walked, holes, outline.caches, layout, space.residency, space.page
         )
+
+    def _table(self, arena: Arena) -> LinkTable | None:
+        """Return an arena's free chunks in a table, where so many must be told apart that this
+        costs less than following lists.
+        """
+        if arena.size < FEW * self.libc.layout.min_size:
+            return None
+        lists = list(regular_lists(self.space, self.libc.layout, arena, self.outline.links))
+        table = None if has_few(lists, FEW) else self.walks.free_table(arena)
+        if table is not None:
+            self.walks.fill(arena, {FREE: table.given})
+        return table
 
     @cached_property
     def mmapped_impossible(self) -> Problem | None:

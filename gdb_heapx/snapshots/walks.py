@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..glibc.layout import Layout
 from ..heap.arenas import Arena, Heap
 from ..heap.bins import ArenaBins
-from ..heap.fast import joined, told_of, unproven
+from ..heap.fast import Looks, joined, told_of, unproven
 from ..heap.fastbins import fast_heads, read_fast
 from ..heap.heaps import Walked, walk_arena
 from ..heap.holes import Holes, Trimmer
+from ..heap.library import library
+from ..heap.lists import Ends
 from ..heap.outline import Outline
 from ..heap.pagepins import PagePins, sample
 from ..heap.pingroups import ANYWAY, ENOUGH, LOOKED_AT, PinGroups, size_and_state
 from ..heap.places import Overlay, Places
-from ..heap.walk import walk
+from ..heap.walk import NO_TABLES, walk
 from ..target.space import Space
+
+if TYPE_CHECKING:
+    from ..heap.declared import Tables
+    from ..heap.table import LinkTable
+
+FEW = 1024  # free chunks: their lists are followed
+LINK = 8 << 10  # bytes that are walked over while one link is followed
 
 
 class Walk(NamedTuple):
@@ -46,6 +55,7 @@ class Walks:
         self._trimmer = trimmer
         self._made: dict[tuple[int, tuple[Heap, ...]], Walk] = {}
         self._fast: dict[int, _Fast] = {}
+        self._compiled = library(space).code is not None
         self._pins: dict[int, PinGroups] = {}
 
     def over(self, arena: Arena, heaps: tuple[Heap, ...]) -> Walk:
@@ -55,7 +65,7 @@ class Walks:
         key = arena.index, heaps
         if key not in self._made:
             if heaps == arena.heaps:
-                self._made[key], self._fast[arena.index] = self._walk_all(arena)
+                self.fill(arena, NO_TABLES)
             else:
                 self._made[key] = self._walk(replace(arena, heaps=heaps), self.overlay(arena))
         return self._made[key]
@@ -65,40 +75,84 @@ class Walks:
         for kept in (self._made, self._fast, self._pins):
             kept.clear()
 
-    def _walk(self, arena: Arena, overlay: Overlay) -> Walk:
+    def fill(self, arena: Arena, tables: Tables) -> None:
+        """Walk over an arena, with tables to fill; only for these, where that was done before."""
+        key = arena.index, arena.heaps
+        if key not in self._made:
+            self._made[key], self._fast[arena.index] = self._walk_all(arena, tables)
+        elif tables:
+            walk_arena(self._space, self._layout, arena, self.overlay(arena), None, tables)
+
+    def free_table(self, arena: Arena) -> LinkTable | None:
+        """Return a table of an arena's free chunks that a walk is to `fill`; None where none does,
+        or memory is short.
+        """
+        if not self._compiled:
+            return None
+        from ..heap.table import free_table
+
+        return free_table(self._space, self._layout, arena)
+
+    def _walk(self, arena: Arena, overlay: Overlay, tables: Tables = NO_TABLES) -> Walk:
         holes = Holes(self._trimmer, self._space.residency, self._tcaches)
-        return Walk(walk_arena(self._space, self._layout, arena, overlay, holes), holes)
+        return Walk(walk_arena(self._space, self._layout, arena, overlay, holes, tables), holes)
 
     @cached_property
     def _tcaches(self) -> frozenset[int]:
         """The chunks that tcaches themselves are."""
         return frozenset(self._outline.caches.owners)
 
-    def _walk_all(self, arena: Arena) -> tuple[Walk, _Fast]:
+    def _walk_all(self, arena: Arena, tables: Tables) -> tuple[Walk, _Fast]:
         """Walk over an arena, and prove what the walk takes for fast chunks; of the sizes where it
         can't be proven, follow the list and walk again.
         """
         if arena.index in self._fast:
             fast = self._fast[arena.index]
-            return self._walk(arena, fast.overlay), fast
+            return self._walk(arena, fast.overlay, tables), fast
         layout, cached, links = self._layout, self._outline.cached, self._outline.links
         heads = fast_heads(self._space, layout, arena)
         told = told_of(layout, arena, heads)
         if told is None:
             fast = self._followed(arena)
-            return self._walk(arena, fast.overlay), fast
+            return self._walk(arena, fast.overlay, tables), fast
         overlay = Overlay(Places(), cached, told)
-        walked = self._walk(arena, overlay)
+        walked = self._walk(arena, overlay, tables)
         parts = walked.parts or []
         found = joined(part.tally.fast.sizes for part in parts)
         whole = arena.complete and all(part.whole for part in parts)
         wrong = unproven(heads, found) if whole else set(heads)
         known = {size: looks for size, looks in found.items() if size not in wrong}
+        known.update(
+            self._joined(arena, overlay, heads, {s: found[s] for s in wrong if s in found})
+        )
         bins = read_fast(self._space, layout, arena, links, overlay.fast, known)
         if wrong:
             overlay = overlay._replace(told=told.but(wrong) if whole else None)
             walked = self._walk(arena, overlay)
         return walked, _Fast(bins, overlay)
+
+    def _joined(
+        self, arena: Arena, overlay: Overlay, heads: Mapping[int, int], found: Mapping[int, Looks]
+    ) -> Iterator[tuple[int, Looks]]:
+        """Yield what of the chunks that look fast hangs in fastbins, by size, and add these to the
+        overlay; not where following the lists costs less than the walk that this takes.
+        """
+        number = sum(looks.chunks for looks in found.values())
+        if not self._compiled or number < FEW or number * LINK < arena.size:
+            return
+        from ..heap.table import fast_tables
+
+        numbers = {size: looks.chunks for size, looks in found.items()}
+        tables = fast_tables(self._space, self._layout, arena, numbers)
+        given = {size: table.given for size, table in tables.items()}
+        walk_arena(self._space, self._layout, arena, overlay, None, given)
+        for size, table in tables.items():
+            if (joined := table.join(Ends(heads[size], 0))) is not None:
+                table.add_to(overlay.fast)
+                followed = joined.followed
+                sums = followed.address_sum, 0, 0
+                lost = followed.absent, followed.swapped, followed.shared
+                yield size, Looks(followed.chunks, 1, *sums, *lost)
 
     def _followed(self, arena: Arena) -> _Fast:
         """Return the fastbins of an arena by following their lists."""

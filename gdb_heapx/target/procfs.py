@@ -50,9 +50,14 @@ def mapped_files(pid: int) -> dict[str, int]:
 
 def swap_allowance() -> int:
     """Return how many bytes may be swapped in: 64 MiB, but at most a tenth of MemAvailable."""
+    return min(64 << 20, available() // 10)
+
+
+def available() -> int:
+    """Return how many bytes of this machine's memory are available, as the kernel estimates it."""
     with open("/proc/meminfo") as meminfo:
-        available = re.search(r"^MemAvailable:\s+(\d+)", meminfo.read(), re.M)
-    return min(64 << 20, (int(available[1]) << 10) // 10) if available else 0
+        found = re.search(r"^MemAvailable:\s+(\d+)", meminfo.read(), re.M)
+    return int(found[1]) << 10 if found else 0
 
 
 TUNABLES = "GLIBC_TUNABLES"

@@ -1,0 +1,159 @@
+"""Free chunks in a table, which a compiled walk fills: lists are joined from it, and not followed.
+
+Following a list costs a read for each chunk, here a look into memory of heapx's own. What a table
+can't tell, such as where a list leads to no chunk of it, is for lists.py, which defines the rest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from itertools import compress
+from typing import Any
+
+from ..glibc.layout import UNSORTED, Layout, align_down
+from ..target.procfs import available
+from ..target.space import Space
+from .arenas import Arena
+from .compiled import BY_UNIT, filled
+from .declared import BIG_FREE, HEADS, NOWHERE, UNIT, CTable, CWalk, declared
+from .holes import missing
+from .library import library
+from .lists import Content, Ends, Sizes
+from .places import BUCKET, Places
+from .walk import FREE
+
+SHARE = 10  # of what is available: the part that tables may take
+BITS = UNIT.bit_length() - 1  # of an address that none has
+NEAR, SPREAD = 11, 14  # bits: chunks are found by parts, where they lie dense, or don't
+GOES_ON, JOINED = 0, 1  # what heapx_join returns, where it isn't broken
+STEPS = 1 << 16  # links that are joined before anybody is asked whether to go on
+CELL = 4  # bytes
+FREE_WIDTH, FAST_WIDTH = 4, 2  # cells of a row
+
+
+def free_table(space: Space, layout: Layout, arena: Arena) -> LinkTable | None:
+    """Return a table for all free chunks of an arena, as many as memory allows; None where their
+    addresses don't fit.
+    """
+    if not _fits(arena):
+        return None
+    start, end = _span(arena)
+    room = min(available() // SHARE // (FREE_WIDTH * CELL), (end - start) // layout.min_size)
+    return LinkTable(space, layout, arena, room)
+
+
+def fast_tables(
+    space: Space, layout: Layout, arena: Arena, numbers: Mapping[int, int]
+) -> dict[int, LinkTable]:
+    """Return tables for so many chunks that look fast, by size; none where memory is short, or
+    their addresses don't fit.
+    """
+    if not _fits(arena) or sum(numbers.values()) * FAST_WIDTH * CELL > available() // SHARE:
+        return {}
+    return {size: LinkTable(space, layout, arena, number, size) for size, number in numbers.items()}
+
+
+def _span(arena: Arena) -> tuple[int, int]:
+    """Return where an arena's chunks may lie, from where a bucket of places begins."""
+    first = min(heap.first for heap in arena.heaps)
+    return align_down(first, 1 << BUCKET), max(heap.end for heap in arena.heaps)
+
+
+def _fits(arena: Arena) -> bool:
+    start, end = _span(arena) if arena.heaps else (0, 0)
+    return start < end <= start + (NOWHERE - HEADS) * UNIT
+
+
+def _cells(number: int) -> mmap.mmap:
+    """Return memory for so many cells, of which only those take any that are written."""
+    cells = mmap.mmap(-1, number * CELL, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without
+        cells.madvise(mmap.MADV_HUGEPAGE)  # they are looked up here and there
+    return cells
+
+
+def _pointer(cells: mmap.mmap) -> Any:
+    return ctypes.pointer(ctypes.c_uint32.from_buffer(cells))
+
+
+class LinkTable:
+    """Chunks of an arena: all free ones, or those that look fast of one `size`, so many at most as
+    there is `room` for. `given` is what a walk is given, to fill it.
+    """
+
+    def __init__(
+        self, space: Space, layout: Layout, arena: Arena, room: int, size: int = FREE
+    ) -> None:
+        self._functions = declared(library(space).code)
+        self._space = space
+        self._heaps = arena.heaps
+        self._base, end = _span(arena)
+        self.given = given = CTable(base=self._base, room=room, size=size)
+        given.places, given.part = (end - self._base) // UNIT, (SPREAD if size else NEAR) - BITS
+        given.heads = 0 if size else layout.bin_at(arena.address, UNSORTED)
+        given.width = FAST_WIDTH if size else FREE_WIDTH
+        self._rows = _cells((room + 1) * given.width)
+        latest = _cells((given.places >> given.part) + 1)
+        given.rows, given.latest = _pointer(self._rows), _pointer(latest)
+
+    def join(self, ends: Ends) -> Content | None:
+        """Return what hangs in a list, if all of it is in the table, and linked as it must be."""
+        table, walk = self.given, CWalk(page_bits=self._space.page.bit_length() - 1)
+        walk.states_at, walk.states = self._states
+        sizes = Sizes(Counter(), Counter(), Counter(), Counter())
+        for i, first in enumerate((ends.first, ends.end if ends.last is None else ends.last)):
+            table.at[i] = self._functions.heapx_placed(table, first)
+            table.behind[i] = self._functions.heapx_placed(table, ends.end)
+        how = GOES_ON
+        while how == GOES_ON and self._space.pace.goes_on():
+            how = self._functions.heapx_join(walk, table, STEPS)
+            self._add_large(sizes, walk)
+        if how != JOINED:
+            return None
+        for counter, cells in zip(sizes, (walk.free, walk.absent, walk.swapped, walk.shared)):
+            numbers = memoryview(filled(bytes(cells))).cast("Q")
+            counter.update({size: number for size, number in zip(BY_UNIT, numbers) if number})
+        return Content(sizes, walk.linked.chunks)
+
+    def _add_large(self, sizes: Sizes, walk: CWalk) -> None:
+        """Add the chunks that are told one by one."""
+        for event in walk.events[: walk.event_count]:
+            assert event.kind == BIG_FREE
+            lost = missing(self._space.residency, event.address, event.address + event.size)
+            for counter, number in zip(sizes, (1, *lost)):
+                counter[event.size] += number
+        walk.event_count = 0
+
+    @cached_property
+    def _states(self) -> tuple[int, bytes | None]:
+        """The states of the arena's pages, from its base on; None where these aren't known."""
+        if self._space.residency is None:
+            return 0, None
+        page, base = self._space.page, self._base
+        states = bytearray(self.given.places * UNIT // page + 1)
+        for heap in self._heaps:
+            first, end = (heap.first - base) // page, -((base - heap.end) // page)
+            states[first:end] = self._space.residency.states(heap.first, heap.end)
+        return base, bytes(states)
+
+    def add_to(self, places: Places) -> None:
+        """Add the fast chunks that were joined."""
+        end = (self.given.count + 1) * FAST_WIDTH
+        cells = memoryview(self._rows).cast("I")[FAST_WIDTH:end]
+        at, links = cells[::FAST_WIDTH], cells[1::FAST_WIDTH]
+        joined = array("I", compress(at, map(NOWHERE.__eq__, links)))
+        first, bits = 0, BUCKET - BITS
+        while first < len(joined):
+            bucket = joined[first] >> bits
+            end = bisect_left(joined, bucket + 1 << bits, first)
+            within = (1 << bits) - 1
+            offsets = [(place & within) * UNIT for place in joined[first:end]]
+            places.add_bucket((self._base >> BUCKET) + bucket, offsets)
+            first = end
