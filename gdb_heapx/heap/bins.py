@@ -20,6 +20,7 @@ from .links import BrokenError, Links, Trail
 from .lists import (
     BinHead,
     Chunks,
+    Content,
     Ends,
     Followed,
     Joiner,
@@ -91,6 +92,12 @@ class FreeList:
     trail: Trail
     chunks: Callable[[], Chunks]
     ends: Ends = NO_ENDS
+
+    def join(self, table: Joiner) -> Content | None:
+        """Return what hangs in it, as a table has it; None where it must be followed."""
+        content, (low, high) = table.join(self.ends), self.bounds
+        sizes = content.sizes.number if content else ()
+        return content if all(low <= size <= (high or size) for size in sizes) else None
 
     def follow(self, residency: Residency | None, visit: Visit | None = None) -> Followed:
         """Follow it to its end, or to where it breaks."""
@@ -171,7 +178,8 @@ def read_regular(
     sums = free and free.links.plus(_sums_of_heads(space, layout, arena))
     if free is not None and sums and sums.closed:
         if apart or len({each.kind is State.UNSORTED for each in lists}) < 2:
-            unsorted = _joined(lists, table) or _unsorted(space, lists, free)
+            joined = _joined(lists, free, table) if table else None
+            unsorted = joined or _unsorted(space, lists, free)
             derived = unsorted and _derive(space, layout, lists, free, unsorted)
         else:
             derived = _together(space, layout, lists, free)
@@ -183,8 +191,8 @@ def read_regular(
     problems: list[Problem] = []
     address_sum = 0
     for each in lists:
-        joined = table.join(each.ends) if table else None
-        followed = joined.followed if joined else each.follow(space.residency)
+        content = each.join(table) if table else None
+        followed = content.followed if content else each.follow(space.residency)
         bins.append(bin_of(space, each, followed))
         address_sum += followed.address_sum
         problems += followed.problems
@@ -254,13 +262,16 @@ def unsorted_is_shorter(
     return None
 
 
-def _joined(lists: list[FreeList], table: Joiner | None) -> Sizes | None:
-    """Return the unsorted chunks by size as a table has them; None where it can't tell."""
-    for each in lists:
-        if table and each.kind is State.UNSORTED:
-            joined = table.join(each.ends)
-            return joined and joined.sizes
-    return None
+def _joined(lists: list[FreeList], free: FreeChunks, table: Joiner) -> Sizes | None:
+    """Return the unsorted chunks by size as a table has them; None where it can't tell, or where
+    fewer are sorted, whose lists would be followed, and one of these isn't whole.
+    """
+    sides = [[e for e in lists if (e.index == UNSORTED) is side] for side in (True, False)]
+    contents = [each.join(table) for each in sides[0]]
+    found = contents[0] if contents else None
+    if found and 2 * sum(found.sizes.number.values()) > sum(free.sizes.values()):
+        contents += (each.join(table) for each in sides[1])
+    return found.sizes if found and None not in contents else None
 
 
 def _unsorted(space: Space, lists: list[FreeList], free: FreeChunks) -> Sizes | None:

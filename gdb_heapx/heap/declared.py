@@ -16,7 +16,7 @@ SIZES, FAST_SIZES, EVENTS, TRAIL = 4096, 64, 512, 512
 LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE = range(5)
 OWN, MET = 1, 2
 LOCKED = 0x80
-NOWHERE, HEADS = (1 << 32) - 1, 256
+NOWHERE, HEADS = (1 << 32) - 1, 127
 
 
 class CAmount(ctypes.Structure):

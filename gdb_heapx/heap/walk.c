@@ -12,7 +12,7 @@ typedef uint64_t u64;
 
 enum { SIZES = 4096, FAST_SIZES = 64, EVENTS = 512, TRAIL = 512, MOST_EVENTS = 6, FLAWS = 8 };
 enum { PREV_INUSE = 1, FLAGS = 7, OWN = 1, MET = 2 };
-enum { AT, NEXT, BACK, UNITS, HEADS = 256 };                         /* a table's cells in a row */
+enum { AT, NEXT, BACK, UNITS, HEADS = 127 };                         /* a table's cells in a row */
 enum { PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE };          /* the words of a malloc_chunk */
 enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, STATES = 8, LOCKED = 0x80 }; /* a page's (pages.py) */
 enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE };            /* what an event is */
