@@ -105,7 +105,8 @@ class LinkTable:
 
     def join(self, ends: Ends) -> Content | None:
         """Return what hangs in a list, if all of it is in the table, and linked as it must be."""
-        table, walk = self.given, CWalk(page_bits=self._space.page.bit_length() - 1)
+        table, end = self.given, self._base + self.given.places * UNIT
+        walk = CWalk(limit=end, page_bits=self._space.page.bit_length() - 1)
         walk.states_at, walk.states = self._states
         sizes = Sizes(Counter(), Counter(), Counter(), Counter())
         for i, first in enumerate((ends.first, ends.end if ends.last is None else ends.last)):
