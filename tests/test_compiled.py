@@ -6,7 +6,7 @@ import random
 from unittest import mock
 
 import pytest
-from heapbuilder import AMD64, ARM64, I386, S390X, HeapBuilder, changed
+from heapbuilder import AMD64, ARM64, I386, S390X, TCACHE, USED, HeapBuilder, changed
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
@@ -15,7 +15,7 @@ from test_damage import built, damage
 from test_pagepins import drawn
 
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.heap import compiled, relay, scan
+from gdb_heapx.heap import compiled, expected, relay, scan
 from gdb_heapx.heap.library import library
 from gdb_heapx.snapshots.opened import open_target
 
@@ -67,6 +67,7 @@ def twice(make, window=1 << 18):
     target = make()
     with (
         mock.patch.object(compiled, "AT_ONCE", window),
+        mock.patch.object(expected, "PIECE", window),
         mock.patch.multiple(relay, WINDOW=window, LEAST=2 * window),
     ):
         by_c = readings(changed(target, fill=filling(target.space.memory)), window)
@@ -117,6 +118,23 @@ def test_of_any_damaged_heap_both_find_the_same(seed, kind, window):
     damage(seed, heap)
     by_c, by_python = twice(heap.target, window)
     assert by_c == by_python
+
+
+@pytest.mark.parametrize("window", EVERY_WINDOW)
+def test_a_cached_chunk_inside_of_a_large_one_is_misplaced_for_both(window):
+    heap = HeapBuilder()
+    cache = heap.thread(heap.main, 100)
+    heap.main.add(TCACHE, 64, cache)
+    large = heap.main.add(USED, 1 << 20)
+    heap.main.add(USED, 64)
+    inside = large + (1 << 19)
+    cache.entries[2].append(inside + 2 * heap.word)
+    heap.target()
+    heap.poke(inside + heap.word, 64 | 1)
+    by_c, by_python = twice(heap.target, window)
+    assert by_c == by_python
+    ((_, problems, _), *_) = by_c[0]["parts"][0]
+    assert [(p.code, p.address) for p in problems] == [("cached_misplaced", inside)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,9 +6,7 @@ The Python folds are the definition: over the same heap both find the same.
 from __future__ import annotations
 
 import ctypes
-from array import array
 from contextlib import suppress
-from ctypes import POINTER, c_uint64
 from typing import Any
 
 from ..errors import MemoryFault
@@ -22,9 +20,7 @@ from .declared import (
     EVENTS,
     LANDMARK,
     LOCKED,
-    MET,
     MOSTLY_FREE,
-    OWN,
     SIZES,
     TRAIL,
     UNIT,
@@ -35,6 +31,7 @@ from .declared import (
     Tables,
     declared,
 )
+from .expected import Expected
 from .fast import Looks
 from .folds import LinkSums
 from .holes import Holes, missing
@@ -72,7 +69,7 @@ class CompiledWalk:
     """The folds over one heap, to be settled in a Tally.
 
     `advance` reads, and takes in what has nothing unusual; what the Scanner has settled is added
-    run by run. `misplaced` are as Scanner.misplaced.
+    run by run.
     """
 
     def __init__(
@@ -85,7 +82,6 @@ class CompiledWalk:
         holes: Holes | None,
         tables: Tables,
     ) -> None:
-        self.misplaced: list[int] = []
         self._functions = functions
         self._space = space
         self._heap = heap
@@ -105,11 +101,7 @@ class CompiledWalk:
         self._reference = ctypes.byref(self._walk)
         self._give_pages()
         own = holes.own if holes else frozenset()
-        cached = overlay.cached.upwards(heap.first, heap.end)
-        self._cached = array("Q", [chunk | OWN * (chunk in own) for chunk in cached])
-        self._fast = overlay.fast.upwards(heap.first, heap.end)
-        self._walk.cached, self._walk.cached_left = _pointer(self._cached)
-        self._walk.fast, self._walk.fast_left = _pointer(self._fast)
+        self._expected = Expected(self._walk, overlay, own, heap.first)
         for size, table in tables.items():
             self._walk.tables[size // UNIT] = ctypes.pointer(table)
         if overlay.told is not None:
@@ -169,6 +161,7 @@ class CompiledWalk:
         """Take in the chunks of so many bytes, as far as they have nothing unusual; return where
         that ends.
         """
+        self._expected.give(address, address + size)
         reached: int = self._functions.heapx_walk(self._reference, data, size // WORD, address)
         self._take_out()
         self._taken(address, reached)
@@ -216,6 +209,7 @@ class CompiledWalk:
             at = self._end = reached
 
     def _run(self, data: bytes, start: int, end: int, following: int, foot: int) -> int:
+        self._expected.give(start, end)
         count, run = len(data) // WORD, self._functions.heapx_run
         reached: int = run(self._reference, data, count, start, end, following, foot)
         self._take_out()
@@ -240,16 +234,18 @@ class CompiledWalk:
         before = [] if walk.trail_cleared else self._trail
         return [*before, *((at, size) for at, size in walk.trail[: walk.trail_length])]
 
+    @property
+    def misplaced(self) -> list[int]:
+        """As Scanner.misplaced, once it is settled."""
+        return self._expected.misplaced
+
     def close(self, end: int) -> None:
         """The heap's chunks are over; `end` is where top is, or the heap's end."""
         self._functions.heapx_close(self._reference, end)
 
     def settle(self, tally: Tally) -> None:
         """Set the folds to what was found."""
-        lists, end = (self._fast, self._cached), self._end
-        if self._walk.met < sum(map(len, lists)):
-            unmet = (place & ~OWN for each in lists for place in each if not place & MET)
-            self.misplaced += sorted(chunk for chunk in unmet if chunk < end)
+        self._expected.take_back(self._end)
         self._settle_tables(tally)
         self._settle_events(tally, [*self._events, *self._told_of()])
         self._settle_tails(tally.tails)
@@ -337,8 +333,3 @@ def _bytes(data: memoryview) -> bytes:
     """Return what was read as bytes; without a copy where it is that already."""
     whole = data.obj
     return whole if type(whole) is bytes and len(whole) == data.nbytes else bytes(data)
-
-
-def _pointer(places: array[int]) -> tuple[Any, int]:
-    address, number = places.buffer_info()
-    return ctypes.cast(address, POINTER(c_uint64)) if number else None, number

@@ -144,9 +144,11 @@ class Walks:
 
         numbers = {size: looks.chunks for size, looks in found.items()}
         tables = fast_tables(self._space, self._layout, arena, numbers)
-        given = {size: table.given for size, table in tables.items()}
+        given = {size: each.given for size, each in tables.items()}
         walk_arena(self._space, self._layout, arena, overlay, None, given)
-        for size, table in tables.items():
+        del given
+        while tables:  # each is let go before the next one is added
+            size, table = tables.popitem()
             if (joined := table.join(Ends(heads[size], 0))) is not None:
                 table.add_to(overlay.fast)
                 followed = joined.followed
