@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from unittest import mock
 
@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
 from recorded import NAMES, load, target_of
+from sessions import catalogue_of
 from test_damage import built, damage
 from test_fast import make_stale
 
@@ -31,6 +32,7 @@ from gdb_heapx.heap import bins, table
 from gdb_heapx.heap.bins import FreeList
 from gdb_heapx.heap.library import library
 from gdb_heapx.heap.states import State
+from gdb_heapx.inventory import libc
 from gdb_heapx.snapshots import reading, walks
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import take
@@ -52,9 +54,11 @@ def _is_there():
 @contextmanager
 def joining(steps=table.STEPS):
     """In here lists are joined, however few chunks they have."""
-    few = mock.patch.object(walks, "FEW", 0), mock.patch.object(reading, "FEW", 0)
-    always = mock.patch.object(walks, "LINK", 1 << 60), mock.patch.object(table, "STEPS", steps)
-    with few[0], few[1], always[0], always[1]:
+    with ExitStack() as stack:
+        for module in (walks, reading, libc):
+            stack.enter_context(mock.patch.object(module, "FEW", 0))
+        stack.enter_context(mock.patch.object(walks, "LINK", 1 << 60))
+        stack.enter_context(mock.patch.object(table, "STEPS", steps))
         yield
 
 
@@ -163,6 +167,33 @@ def test_where_nothing_is_damaged_no_list_is_followed(seed):
         assert figures.bins.chunks(State.UNSORTED) == arena.book[UNSORTED]
         assert figures.bins.chunks(State.SMALL, State.LARGE) == arena.book[FREE]
         assert figures.chunks[State.FAST] == arena.book[FAST]
+
+
+@tried(100)
+@given(SEEDS, st.booleans())
+def test_chunks_are_in_the_list_where_following_finds_them(seed, damaged):
+    heap = listed(seed, chunks=20)
+    if damaged:
+        damage(seed, heap)
+
+    def lists():
+        try:
+            return [(chunk.address, chunk.list) for chunk in catalogue_of(heap.target()).chunks()]
+        except HeapxError as refused:
+            return str(refused)
+
+    with joining():
+        joined = lists()
+    assert joined == lists()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_nothing_is_damaged_chunks_are_told_apart_without_following_a_list(seed):
+    heap = listed(random.Random(seed))
+    with joining(), mock.patch.object(libc, "unsorted_is_shorter", side_effect=AssertionError):
+        chunks = [chunk.list for chunk in catalogue_of(heap.target()).chunks()]
+    unsorted = sum(arena.book[UNSORTED] for arena in heap.arenas)
+    assert chunks.count("unsorted bin 1") == unsorted > 0
 
 
 @pytest.mark.parametrize("seed", range(8))

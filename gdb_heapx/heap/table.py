@@ -35,18 +35,23 @@ NEAR, SPREAD = 11, 14  # bits: chunks are found by parts, where they lie dense, 
 GOES_ON, JOINED = 0, 1  # what heapx_join returns, where it isn't broken
 STEPS = 1 << 16  # links that are joined before anybody is asked whether to go on
 CELL = 4  # bytes
-FREE_WIDTH, FAST_WIDTH = 4, 2  # cells of a row
+BOTH_WAYS, ONE_WAY = 4, 2  # cells of a row, by how chunks are linked
 
 
-def free_table(space: Space, layout: Layout, arena: Arena) -> LinkTable | None:
+def free_table(
+    space: Space, layout: Layout, arena: Arena, width: int = BOTH_WAYS
+) -> LinkTable | None:
     """Return a table for all free chunks of an arena, as many as memory allows; None where their
-    addresses don't fit.
+    addresses don't fit. ONE_WAY it is half as large: for lists that are known to be linked both
+    ways, of which `add_to` then tells the chunks.
     """
     if not _fits(arena):
         return None
     start, end = _span(arena)
-    room = min(available() // SHARE // (FREE_WIDTH * CELL), (end - start) // layout.min_size)
-    return LinkTable(space, layout, arena, room)
+    room = min(available() // SHARE // (width * CELL), (end - start) // layout.min_size)
+    with suppress(OSError):  # there is a limit
+        return LinkTable(space, layout, arena, room, width)
+    return None
 
 
 def fast_tables(
@@ -55,9 +60,14 @@ def fast_tables(
     """Return tables for so many chunks that look fast, by size; none where memory is short, or
     their addresses don't fit.
     """
-    if not _fits(arena) or sum(numbers.values()) * FAST_WIDTH * CELL > available() // SHARE:
+    if not _fits(arena) or sum(numbers.values()) * ONE_WAY * CELL > available() // SHARE:
         return {}
-    return {size: LinkTable(space, layout, arena, number, size) for size, number in numbers.items()}
+    with suppress(OSError):
+        return {
+            size: LinkTable(space, layout, arena, number, ONE_WAY, size)
+            for size, number in numbers.items()
+        }
+    return {}
 
 
 def _span(arena: Arena) -> tuple[int, int]:
@@ -89,17 +99,22 @@ class LinkTable:
     """
 
     def __init__(
-        self, space: Space, layout: Layout, arena: Arena, room: int, size: int = FREE
+        self,
+        space: Space,
+        layout: Layout,
+        arena: Arena,
+        room: int,
+        width: int,
+        size: int = FREE,
     ) -> None:
         self._functions = declared(library(space).code)
         self._space = space
         self._heaps = arena.heaps
         self._base, end = _span(arena)
-        self.given = given = CTable(base=self._base, room=room, size=size)
+        self.given = given = CTable(base=self._base, room=room, width=width, size=size)
         given.places, given.part = (end - self._base) // UNIT, (SPREAD if size else NEAR) - BITS
         given.heads = 0 if size else layout.bin_at(arena.address, UNSORTED)
-        given.width = FAST_WIDTH if size else FREE_WIDTH
-        self._rows = _cells((room + 1) * given.width)
+        self._rows = _cells((room + 1) * width)
         latest = _cells((given.places >> given.part) + 1)
         given.rows, given.latest = _pointer(self._rows), _pointer(latest)
 
@@ -145,10 +160,10 @@ class LinkTable:
         return base, bytes(states)
 
     def add_to(self, places: Places) -> None:
-        """Add the fast chunks that were joined."""
-        end = (self.given.count + 1) * FAST_WIDTH
-        cells = memoryview(self._rows).cast("I")[FAST_WIDTH:end]
-        at, links = cells[::FAST_WIDTH], cells[1::FAST_WIDTH]
+        """Add the chunks that were joined of lists that are linked ONE_WAY, or taken so."""
+        end = (self.given.count + 1) * ONE_WAY
+        cells = memoryview(self._rows).cast("I")[ONE_WAY:end]
+        at, links = cells[::ONE_WAY], cells[1::ONE_WAY]
         joined = array("I", compress(at, map(NOWHERE.__eq__, links)))
         first, bits = 0, BUCKET - BITS
         while first < len(joined):

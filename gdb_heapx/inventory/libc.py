@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..errors import UNREAD, MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, UNSORTED
 from ..heap.arenas import Arena, Heap
-from ..heap.bins import FreeList, kind_of, regular_lists, unsorted_is_shorter
+from ..heap.bins import FreeList, has_few, kind_of, regular_lists, unsorted_is_shorter
 from ..heap.fastbins import fast_lists
 from ..heap.heaps import Walked
 from ..heap.links import is_linked
@@ -20,9 +20,11 @@ from ..heap.places import Places
 from ..heap.scan import each_chunk
 from ..heap.states import NAMES, REGULAR, State
 from ..heap.tcache import tcache_lists
+from ..heap.walk import FREE
 from ..report.model import Note
 from ..report.notes import note
 from ..snapshots.reading import MallocReading, Mmapped
+from ..snapshots.walks import FEW
 from .chunk import (
     BINNED,
     FAST,
@@ -249,6 +251,9 @@ class Inventory:
         Where neither can be followed to its end, the unsorted ones as far as their list goes.
         """
         lists = [each for each in self.free_lists(arena).values() if each.kind in REGULAR]
+        joined = None if has_few(lists, FEW) else self._joined(arena, lists[:1])
+        if joined is not None:
+            return True, joined
         sides = Places(), Places()
         shorter = unsorted_is_shorter(lists, [partial(_add, side) for side in sides])
         if shorter is not None:
@@ -259,6 +264,21 @@ class Inventory:
                 for chunk in self.follow(each, arena).addresses:
                     found.add(chunk)
         return True, found
+
+    def _joined(self, arena: Arena, first: list[FreeList]) -> Places | None:
+        """Return the unsorted chunks as their list, the first one, is joined from a table; None
+        where it must be followed: not all free chunks are linked both ways, or there is no table.
+        """
+        walks, found = self.reading.walks, Places()
+        for each in first if self.reading.arena(arena, apart=False).bins.links else ():
+            table = walks.free_table(arena, both_ways=False)
+            if each.kind is not State.UNSORTED or table is None:
+                break
+            walks.fill(arena, {FREE: table.given})
+            if table.join(each.ends) is not None:
+                table.add_to(found)
+                return found
+        return None
 
     @cached_property
     def _tcached(self) -> dict[int, FreeList]:

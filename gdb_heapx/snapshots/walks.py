@@ -83,15 +83,16 @@ class Walks:
         elif tables:
             walk_arena(self._space, self._layout, arena, self.overlay(arena), None, tables)
 
-    def free_table(self, arena: Arena) -> LinkTable | None:
-        """Return a table of an arena's free chunks that a walk is to `fill`; None where none does,
-        or memory is short.
+    def free_table(self, arena: Arena, both_ways: bool = True) -> LinkTable | None:
+        """Return a table of an arena's free chunks that a walk is to `fill`, with their links back
+        if need be; None where none does, or memory is short.
         """
         if not self._compiled:
             return None
-        from ..heap.table import free_table
+        from ..heap.table import BOTH_WAYS, ONE_WAY, free_table
 
-        return free_table(self._space, self._layout, arena)
+        width = BOTH_WAYS if both_ways else ONE_WAY
+        return free_table(self._space, self._layout, arena, width)
 
     def _walk(self, arena: Arena, overlay: Overlay, tables: Tables = NO_TABLES) -> Walk:
         holes = Holes(self._trimmer, self._space.residency, self._tcaches)
