@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter
 from unittest import mock
 
 import pytest
-from heapbuilder import AMD64, ARM64, FAST, FREE, S390X, TCACHE, USED, HeapBuilder
+from heapbuilder import AMD64, ARM64, FAST, FREE, I386, S390X, TCACHE, USED, HeapBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
 
 from gdb_heapx.heap.bins import FreeList
 from gdb_heapx.heap.states import State
+from gdb_heapx.heap.told import Linked, Told
 from gdb_heapx.snapshots.take import take
 
 SIZES = (32, 48, 64, 96, 128)
@@ -121,3 +123,31 @@ def test_what_the_program_wrote_is_taken_for_no_link():
     arena, followed = answered(heap)
     assert fast_of(arena) == by_size(heap, FAST)
     assert followed == []
+
+
+def drawn_arena(seed, word):
+    """Return where an arena begins and ends, somewhere in the address space."""
+    bits = 47 if word == 8 else 32
+    low = 16 * seed.randrange(1 << 8, 1 << bits - 5)
+    return low, low + 16 * seed.randrange(1 << 8, 1 << seed.randrange(9, bits - 4))
+
+
+@tried(600)
+@given(SEEDS, st.sampled_from([AMD64, I386, S390X]))
+def test_a_link_is_told_wherever_the_arena_lies(number, machine):
+    seed = random.Random(number)
+    layout = HeapBuilder(machine).layout
+    low, high = drawn_arena(seed, layout.word)
+    chunks = sorted(seed.sample(range(0, 256, 4), 8))
+    start = seed.randrange(low, high - 2048, 16)
+    leads = [seed.choice([0, low, seed.randrange(low, high, 16)]) for _ in chunks]
+    leads[0] = seed.choice([low - 16, low + 1, high])
+    words = array("Q" if layout.word == 8 else "I", bytes(8 * 256))
+    per_grain = 8 // layout.word
+    for chunk, lead in zip(chunks, leads):
+        words[chunk * per_grain] = lead ^ start + 8 * chunk + layout.header >> 12
+    links = memoryview(words)[::per_grain]
+    found = Told(frozenset({48}), low, high, layout).among(
+        start, {0x31: chunks}, links, {chunks[1]}
+    )
+    assert found == {48: Linked(chunks[2:], leads[2:])}

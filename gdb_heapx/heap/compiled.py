@@ -37,7 +37,8 @@ from .folds import LinkSums
 from .holes import Holes, missing
 from .places import Overlay
 from .relay import Relay, span
-from .scan import SMALLEST_READ, Run, forbidden_bits
+from .runs import Run
+from .scan import SMALLEST_READ, forbidden_bits
 from .stale import LARGE
 from .tails import Tails
 from .tally import Tally

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..glibc.layout import FD, FLAGS, SIZE, Layout
+from ..glibc.layout import FD, SIZE, Layout
 from ..target.space import Residency, Space
 from .arenas import Arena
 from .folds import MODULUS, WORDS
 from .holes import missing
 from .places import Overlay
-from .scan import Run
-from .told import GRAIN, Told
+from .runs import Run
+from .told import GRAIN, Linked, Told
 
 
 class Looks(NamedTuple):
@@ -63,25 +63,18 @@ class LooksFast:
     sizes: dict[int, Looks] = field(default_factory=dict)
 
     def add(self, run: Run) -> None:
-        if self.told is None or not run.fast:
-            return
-        chunks: dict[int, list[int]] = {size: [] for size in self.told.sizes}
-        first, sizes = run.start, run.fields[SIZE]
-        for chunk in run.fast:
-            size = sizes[(chunk - first) // GRAIN] & ~FLAGS
-            if size in chunks:
-                chunks[size].append(chunk)
-        for size in [size for size in chunks if chunks[size]]:
-            self.sizes[size] = self.sizes.get(size, Looks()).plus(self._of(run, size, chunks[size]))
+        for size, linked in run.told.items():
+            self.sizes[size] = self.sizes.get(size, Looks()).plus(self._of(run, size, linked))
 
-    def _of(self, run: Run, size: int, chunks: list[int]) -> Looks:
+    def _of(self, run: Run, size: int, linked: Linked) -> Looks:
         """Return what chunks of one size are together."""
-        assert self.told is not None
-        stored, first = run.fields[FD], run.start
-        links = self.told.links_of(chunks, [stored[(chunk - first) // GRAIN] for chunk in chunks])
-        squares = sum([a * a for a in chunks]) - sum([a * a for a in links])
-        sums = len(chunks), links.count(0), sum(chunks), sum(links), squares
-        some = chunks if any(missing(self.residency, run.start, run.end)) else []
+        start, (chunks, links) = run.start, linked
+        number, indexes = len(chunks), sum(chunks)
+        addresses = number * start + GRAIN * indexes
+        # The sum of (start + GRAIN * i) ** 2, multiplied out: small numbers are added up fast.
+        squares = start * (addresses + GRAIN * indexes) + GRAIN**2 * sum([i * i for i in chunks])
+        sums = number, links.count(0), addresses, sum(links), squares - sum([a * a for a in links])
+        some = run.addresses_of(chunks) if any(missing(self.residency, start, run.end)) else []
         lost = [missing(self.residency, chunk, chunk + size) for chunk in some]
         return Looks(*sums, *map(sum, zip((0, 0, 0), *lost)))
 
@@ -117,5 +110,5 @@ def is_fast(space: Space, overlay: Overlay, chunk: int) -> bool:
     """Tell whether a chunk in use, by its tags, is in a fastbin."""
     if chunk in overlay.fast or overlay.told is None:
         return chunk in overlay.fast
-    _, size, link = space.words(chunk, FD + 1)
-    return chunk in overlay.told.among(chunk, [size], {size}, [link])
+    words = space.words(chunk, FD + 1)
+    return bool(overlay.told.among(chunk, {words[SIZE]: [0]}, words[FD:], ()))

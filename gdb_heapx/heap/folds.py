@@ -10,12 +10,12 @@ from operator import add
 from typing import NamedTuple, Protocol
 
 from ..errors import Problem
-from ..glibc.layout import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, FLAGS, PREV_INUSE, SIZE
+from ..glibc.layout import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, FLAGS, SIZE
 from ..target.pages import RESIDENT, SHARED
-from .holes import Holes, missing
+from .holes import Holes, Trimmer, missing
 from .places import BUCKET
-from .scan import Run
-from .told import GRAIN
+from .runs import Run
+from .told import GRAIN, pick
 
 FLAWS = 8  # of a heap that are told
 WORDS, MODULUS = 1 << 64, (1 << 61) - 1  # what sums are taken modulo; the latter is a prime
@@ -45,14 +45,13 @@ class Counts:
 
     def add(self, run: Run) -> None:
         used, free = self.used, self.free
-        for word, count in run.counts.items():
-            used[word & ~FLAGS] += count
-        for word, count in run.free_counts.items() if run.free else ():
-            used[word & ~FLAGS] -= count
-            free[word & ~FLAGS] += count
-        for chunks in filter(None, (run.fast, run.cached)):
-            self.overlaid_chunks += len(chunks)
-            self.overlaid_bytes += sum(map(run.size_at, chunks))
+        for word, chunks in run.used_by.items():
+            used[word & ~FLAGS] += len(chunks)
+        for word, chunks in run.free_by.items():
+            free[word & ~FLAGS] += len(chunks)
+        if run.fast or run.cached:
+            self.overlaid_chunks += len(run.fast) + len(run.cached)
+            self.overlaid_bytes += run.overlaid_bytes
 
     def close(self, end: int) -> None:
         pass
@@ -145,9 +144,10 @@ class Linkage:
 
     def add(self, run: Run) -> None:
         if run.free:
-            found = LinkSums.of(run.free, run.of_free(FD), run.of_free(BK), run.start, GRAIN)
+            fds, bks = pick(run.free, run.fields[FD], run.fields[BK])
+            found = LinkSums.of(run.free, fds, bks, run.start, GRAIN)
             self.links = self.links.plus(found)
-            if max(run.free_counts) >= self.large:
+            if run.largest_free >= self.large:
                 self._add_skips(run)
 
     def _add_skips(self, run: Run) -> None:
@@ -161,11 +161,6 @@ class Linkage:
         pass
 
 
-def _bytes(counts: Counter[int]) -> int:
-    """Return the bytes of chunks that are counted by size word."""
-    return sum([(word & ~FLAGS) * count for word, count in counts.items()])
-
-
 @dataclass
 class Feet:
     """The free chunks whose size isn't the prev_size behind them: `flaws`, the first ones.
@@ -176,7 +171,8 @@ class Feet:
     flaws: list[Problem] = field(default_factory=list)
 
     def add(self, run: Run) -> None:
-        if not run.free or run.feet == _bytes(run.free_counts):
+        sums = [(word & ~FLAGS) * len(chunks) for word, chunks in run.free_by.items()]
+        if run.feet == sum(sums):
             return
         sizes = run.fields[SIZE]
         for i in run.free:
@@ -206,30 +202,16 @@ class FreeSpace:
     shared: Counter[int] = field(default_factory=Counter)
 
     def add(self, run: Run) -> None:
-        """Add a run; chunks too small for a page matter only beside fast and cached ones, of any
-        run.
-        """
-        holes, sizes, free = self.holes, run.fields[SIZE], run.free
-        cached = run.cached - holes.own - run.fast if run.cached else run.cached
-        if not free and not run.fast and not cached:
+        holes, cached = self.holes, run.cached - self.holes.own
+        if not (run.free or run.fast or cached):
             return
         absent, _, shared = missing(holes.residency, run.start, run.end)
         if shared == run.end - run.start:
             self._add_shared(run)
         elif absent or shared:
             self._add_missing(run)
-        if run.fast:
-            for span in _spans(run, cached, holes.trimmer.smallest):
-                holes.add(*span)
-            return
-        smallest = holes.trimmer.smallest
-        edges = [i for i in free[:1] if run.start + i * GRAIN == holes.end]
-        edges += [] if run.following & PREV_INUSE else free[-1:]
-        large = free if max(run.free_counts, default=0) >= smallest else []
-        beside = _beside(run, cached) if cached else ()
-        free = [*edges, *beside, *(i for i in large if sizes[i] >= smallest)]
-        for chunk in sorted(cached.union([run.start + i * GRAIN for i in free])):
-            holes.add(chunk, run.size_at(chunk), False, chunk in cached)
+        for span in sorted(_spans(run, cached, holes.trimmer)):
+            holes.add(*span)
 
     @property
     def missing(self) -> tuple[int, int, int]:
@@ -241,8 +223,8 @@ class FreeSpace:
 
     def _add_shared(self, run: Run) -> None:
         """Add a run that is shared as a whole, as most are soon after a fork."""
-        for word, count in run.free_counts.items():
-            self.shared[word & ~FLAGS] += (word & ~FLAGS) * count
+        for word, chunks in run.free_by.items():
+            self.shared[word & ~FLAGS] += (word & ~FLAGS) * len(chunks)
 
     def _add_missing(self, run: Run) -> None:
         """Add a run of pages of several states; only few chunks have two of these themselves."""
@@ -274,40 +256,57 @@ class FreeSpace:
 
 
 def _spans(
-    run: Run, cached: frozenset[int], smallest: int
+    run: Run, cached: frozenset[int], trimmer: Trimmer
 ) -> Iterator[tuple[int, int, bool, bool]]:
-    """Yield what Holes.add gets of a run that has fast chunks: what is free or fast and adjacent as
-    one, without what is too small for a page, and has none of `cached` nor an end of the run beside
-    it.
+    """Yield what Holes.add gets of a run: the `cached` chunks, and what is free or fast and
+    adjacent as one, if it can hold a page or has an end of the run or one of these beside it.
     """
-    fast, sizes, first, begin = run.fast, run.fields[SIZE], run.start, run.start
-    end, has_fast, matters = begin, False, True
-    for chunk in sorted(run.fast.union(cached, run.free_addresses)):
-        is_cached = chunk in cached
-        if chunk != end or is_cached:
-            if end > begin and (matters or end - begin >= smallest or (is_cached and chunk == end)):
-                yield begin, end - begin, has_fast, False
-            begin, has_fast, matters = chunk, False, chunk == first
-        end = chunk + (sizes[(chunk - first) // GRAIN] & ~FLAGS)
-        if is_cached:
-            yield chunk, end - chunk, False, True
-            begin, matters = end, True
-        elif not has_fast:
-            has_fast = chunk in fast
-    if end > begin:
-        yield begin, end - begin, has_fast, False
+    edges = {run.start, run.end}
+    for chunk in cached:
+        size = run.size_at(chunk)
+        edges.update((chunk, chunk + size))
+        yield chunk, size, False, True
+    free = sorted([*run.free, *run.fast]) if run.fast else run.free
+    for first, end in _merged(free, run.fields[SIZE], _marks(run, edges, trimmer)):
+        start, stop = run.start + first * GRAIN, run.start + end * GRAIN
+        if stop - start >= trimmer.smallest or start in edges or stop in edges:
+            has_fast = bisect_left(run.fast, first) < bisect_left(run.fast, end)
+            yield start, stop - start, has_fast, False
 
 
-def _beside(run: Run, chunks: frozenset[int]) -> Iterator[int]:
-    """Yield the free chunks before and behind these, as `run.free` has them."""
-    free, sizes = run.free, run.fields[SIZE]
-    for chunk in chunks:
-        index = (chunk - run.start) // GRAIN
-        at = bisect_left(free, index)
-        if at and free[at - 1] + sizes[free[at - 1]] // GRAIN == index:
-            yield free[at - 1]
-        if at < len(free) and free[at] == index + sizes[index] // GRAIN:
-            yield free[at]
+def _marks(run: Run, edges: set[int], trimmer: Trimmer) -> list[int]:
+    """Return indexes in a run such that each of its free spaces that matters is at one of them:
+    beside an edge; and one that can hold a page is where a page begins. If nothing is fast, that is
+    a single chunk.
+    """
+    start, page = run.start, trimmer.page
+    marks = {(at - start) // GRAIN for edge in edges for at in (edge - GRAIN, edge)}
+    if run.fast:
+        marks.update(range(-start % page // GRAIN, (run.end - start) // GRAIN, page // GRAIN))
+    elif run.largest_free >= trimmer.smallest:
+        large = (run.free_by[word] for word in run.free_by if word >= trimmer.smallest)
+        marks.update(*large)
+    return sorted(marks)
+
+
+def _merged(
+    free: Sequence[int], sizes: Sequence[int], marks: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+    """Yield the spaces of adjacent free chunks in which a mark is: where each begins and ends. All
+    are indexes in a run, in order.
+    """
+    end = 0
+    for mark in marks if free else ():
+        first = last = bisect_right(free, mark) - 1
+        if mark < end or first < 0 or mark >= free[first] + sizes[free[first]] // GRAIN:
+            continue
+        while first and free[first - 1] + sizes[free[first - 1]] // GRAIN == free[first]:
+            first -= 1
+        end = free[last] + sizes[free[last]] // GRAIN
+        while last + 1 < len(free) and free[last + 1] == end:
+            last += 1
+            end += sizes[end] // GRAIN
+        yield free[first], end
 
 
 @dataclass

@@ -10,10 +10,8 @@ from operator import rshift
 from typing import NamedTuple
 
 from ..glibc.layout import SIZE
-from .scan import Run
-from .told import GRAIN
-
-GRAIN_BITS = GRAIN.bit_length() - 1
+from .runs import Run
+from .told import GRAIN, GRAIN_BITS
 
 
 class Live(NamedTuple):
@@ -41,13 +39,11 @@ class View:
     grains: list[int] = field(init=False)  # their sizes
 
     def __post_init__(self) -> None:
-        run, sizes = self.run, self.run.fields[SIZE]
+        run = self.run
         self.free = run.free
         if run.fast:  # malloc_trim merges those, too (malloc.c, malloc_consolidate)
-            fast = [(chunk - run.start) // GRAIN for chunk in run.fast]
-            self.free = sorted([*run.free, *fast])
-        words = map(sizes.__getitem__, self.free) if run.fast else run.of_free(SIZE)
-        self.grains = [*map(rshift, words, repeat(GRAIN_BITS))]
+            self.free = sorted([*run.free, *run.fast])
+        self.grains = [*map(rshift, run.of(self.free, SIZE), repeat(GRAIN_BITS))]
 
     def lives(self, low: int, high: int) -> list[Live]:
         """Return the live chunks that touch [low, high)."""

@@ -9,14 +9,16 @@ from itertools import chain
 from typing import NamedTuple, Protocol
 
 from ..errors import MemoryFault
-from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_down, align_up
+from ..glibc.layout import Layout, align_down, align_up
 from ..target.pages import IN_RAM, SWAPPED
 from ..target.space import Space
 from .arenas import Heap
 from .holes import Trimmer
 from .lives import Live, Lives, View
 from .places import Overlay
-from .scan import BadChunkError, Run, Scanner
+from .runs import Run
+from .scan import BadChunkError, Scanner
+from .states import State
 
 MOST = 2  # pages of a chunk that may be short
 REACH = MOST + 1  # pages before one that such a chunk may touch
@@ -137,17 +139,14 @@ class PagePins:
         """Keep what the next page that isn't whole yet may touch, and the pages before it."""
         low = self._stop - REACH * self._page - self._head
         tail: list[Live] = []
-        address, following, fast, cached = run.end, run.following, run.fast, run.cached
-        for word in reversed(run.words):
-            if address <= low and address <= self._last:
+        for address, size, state in run.backwards():
+            if address + size <= low and address + size <= self._last:
                 break
-            address -= word & ~FLAGS
-            if following & PREV_INUSE and address not in fast:
-                live = Live(address, word & ~FLAGS, address in cached)
+            if state in (State.IN_USE, State.TCACHE):
+                live = Live(address, size, state is State.TCACHE)
                 self._last = max(self._last, address)
                 if live.end > low:
                     tail.append(live)
-            following = word
         before = [live for live in self._tail if live.end > low]
         self._tail = (*before, *reversed(tail))
 
@@ -266,7 +265,7 @@ def sample(
     with suppress(MemoryFault, BadChunkError):
         for run in Scanner(space, layout, heap, overlay).runs():
             pins.add(run)
-            most -= len(run.words)
+            most -= len(run)
             if pins.full or most <= 0:
                 return most
         pins.close(heap.end)

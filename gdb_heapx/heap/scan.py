@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import accumulate, chain, islice
-from operator import itemgetter
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 
 from ..errors import MemoryFault, Problem
 from ..glibc.layout import (
+    BK,
     CHUNK_WORDS,
     FD,
-    FD_NEXTSIZE,
     FLAGS,
     IS_MMAPPED,
     NON_MAIN_ARENA,
@@ -24,112 +19,25 @@ from ..glibc.layout import (
     Layout,
     align_up,
 )
-from ..target.space import Space
+from ..target.space import Space, Words
 from .arenas import Heap
 from .holes import missing
-from .places import BUCKET, NOWHERE, Overlay, Places
+from .places import BUCKET, Overlay, Places
+from .runs import Run
 from .states import State
-from .told import GRAIN
+from .told import GRAIN, GRAIN_BITS
 
 AT_ONCE = 1 << BUCKET  # bytes read at once at most
 SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
+MOST_WORDS = 1 << 14  # size words that are remembered
 LARGEST_SIZE = 1 << 47  # of a chunk
 
 
-@dataclass  # not frozen: settled in place, for a copy of a run of one large chunk costs as it does
-class Run:
-    """Consecutive chunks, each with its state known: the size word behind the last one was read.
-
-    `words` is each chunk's size word, `counts` the number of chunks by that. `free` is the index of
-    each free chunk (by its tags) in grains from `start`, `following` the size word at `end`, where
-    the next chunk lies. `fields` are what lies every GRAIN bytes from the first prev_size, size,
-    fd, bk, fd_nextsize and bk_nextsize on. `foot` is prev_size behind the last chunk, `feet` the
-    sum of those behind the free ones. `fast` and `cached` are the chunks in use that an Overlay
-    names; `claimed` are those that it names though their tags say that they are free.
-    """
-
-    start: int
-    end: int
-    words: list[int]
-    counts: Counter[int]
-    free: list[int]
-    fields: tuple[Sequence[int], ...]
-    following: int
-    foot: int
-    feet: int
-    fast: frozenset[int] = NOWHERE
-    cached: frozenset[int] = NOWHERE
-    claimed: dict[int, State] = field(default_factory=dict)
-
-    def of_free(self, field: int) -> tuple[int, ...]:
-        """Return a field of each free chunk, by its number in `fields`."""
-        return self._pick(self.fields[field])[:-1] if self.free else ()
-
-    @cached_property
-    def _pick(self) -> Callable[[Sequence[int]], tuple[int, ...]]:
-        return itemgetter(*self.free, 0)  # one more, since it makes no tuple of a single item
-
-    @cached_property
-    def free_counts(self) -> Counter[int]:
-        """The number of free chunks by size word."""
-        return Counter(self.of_free(SIZE))
-
-    @property
-    def free_addresses(self) -> list[int]:
-        """Where each free chunk lies."""
-        start = self.start
-        return [start + i * GRAIN for i in self.free]
-
-    @cached_property
-    def addresses(self) -> list[int]:
-        """Where each chunk lies."""
-        sizes = map((~FLAGS).__and__, islice(self.words, len(self.words) - 1))
-        return list(accumulate(sizes, initial=self.start))
-
-    @property
-    def states(self) -> bytes:
-        """The State of each chunk; of a free one that it is BINNED, since tags don't tell where.
-
-        Where a list has it, that counts: tags are in the next header, which an overflow overwrites.
-        """
-        used, free = State.IN_USE, State.BINNED
-        following = chain(islice(self.words, 1, None), (self.following,))
-        states = bytearray([used if word & PREV_INUSE else free for word in following])
-        for state, chunks in ((State.TCACHE, self.cached), (State.FAST, self.fast)):
-            for chunk in chunks:
-                states[bisect_left(self.addresses, chunk)] = state
-        for chunk, state in self.claimed.items():
-            states[bisect_left(self.addresses, chunk)] = state
-        return bytes(states)
-
-    def size_at(self, chunk: int) -> int:
-        return self.fields[SIZE][(chunk - self.start) // GRAIN] & ~FLAGS
-
-    def foot_of(self, index: int) -> int:
-        """Return prev_size behind the chunk at this index."""
-        behind = index + self.fields[SIZE][index] // GRAIN
-        end = self.start + behind * GRAIN
-        return self.foot if end == self.end else self.fields[PREV_SIZE][behind]
-
-    def before(self, number: int) -> Run:
-        """Return its first chunks, so many if any; the next one tells the last one's state."""
-        number = max(number, 0)
-        words = self.words[:number]
-        end = self.start + sum(word & ~FLAGS for word in words)
-        free = [i for i in self.free if self.start + i * GRAIN < end]
-        foot = self.fields[0][(end - self.start) // GRAIN]
-        feet = sum(map(self.foot_of, free))
-        counts, following = Counter(words), self.words[number]
-        return Run(self.start, end, words, counts, free, self.fields, following, foot, feet)
-
-
 class BadChunkError(Exception):
-    """A size word that no chunk can have, where a chunk must lie: that of this index in a run."""
+    """A size word that no chunk can have, where a chunk must lie."""
 
-    def __init__(self, address: int, index: int, statement: str) -> None:
+    def __init__(self, address: int, statement: str) -> None:
         super().__init__(statement)
-        self.address = address
-        self.index = index
         self.problem = Problem("bad_size", f"chunk {address:#x} {statement}", address)
 
 
@@ -156,6 +64,7 @@ class Scanner:
         self._bad = forbidden_bits(layout, heap)
         self._smallest = layout.min_size
         self._window = SMALLEST_READ
+        self._steps: dict[int, int] = {}
 
     def runs(self, advance: Callable[[int], int] | None = None) -> Iterator[Run]:
         """Yield the runs up to the heap's end, or to a word smaller than MINSIZE: fenceposts.
@@ -167,113 +76,138 @@ class Scanner:
         while self.end < self._heap.end:
             self.end = advance(self.end) if advance else self.end
             run = self._read(self.end)
-            if not run.words:
+            if run is None:
                 break
-            bad = self._bad_chunk(run)
-            self.end = bad.address if bad else run.end
-            fault: Exception | None = bad
+            fault: MemoryFault | None = None
             try:
-                settled = run.before(bad.index - 1) if bad else self._settled(run)
+                self._settle(run)
             except MemoryFault as error:
-                fault, settled = error, run.before(len(run.words) - 1)
-            if settled.words:
-                yield self._labelled(settled)
+                fault = error
+            if run.end > run.start:
+                yield self._labelled(run)
             if fault:
                 raise fault
-            del run, settled  # what was read is let go before as much is read again
+            del run  # what was read is let go before as much is read again
 
-    def _read(self, address: int) -> Run:
-        """Return the chunks that begin in one read from `address` on, the last one not settled."""
+    def _read(self, address: int) -> Run | None:
+        """Return the chunks that begin in one read from `address` on, but for the last one; None
+        where a word is smaller than MINSIZE. BadChunkError where no chunk lies.
+        """
         end = min((address & -AT_ONCE) + AT_ONCE, self._heap.end, address + self._window)
         if missing(self._space.residency, address, end)[1]:
             # Reading brings swapped pages back: only those where a header lies.
             end = min(end, align_up(address + 1, self._space.page))
         run = self._scan(address, end)
-        skipped = run.end - end > SMALLEST_READ
+        if run.following < self._smallest:
+            return None
+        if self._beyond(run) and run.end > address:
+            run = self._scan(address, run.end)  # without what would tell the state of another one
+        if run.following & self._bad:
+            raise BadChunkError(address, f"has the impossible size word {run.following:#x}")
+        if self._beyond(run):
+            size = run.following & ~FLAGS
+            raise BadChunkError(address, f"of size {size:#x} reaches beyond its heap")
+        skipped = run.end + (run.following & ~FLAGS) - end > SMALLEST_READ
         self._window = SMALLEST_READ if skipped else min(2 * self._window, AT_ONCE)
         return run
 
-    def _fields(self, address: int, end: int) -> tuple[Sequence[int], ...]:
+    def _fields(self, address: int, end: int) -> tuple[Words, ...]:
         word = self._space.word
         data = self._space.words(address, max((end - address) // word, 2))
         return tuple([data[number :: GRAIN // word] for number in range(CHUNK_WORDS)])
 
     def _scan(self, address: int, end: int) -> Run:
-        """Return the chunks that begin in [address, end).
+        """Return the chunks that begin in [address, end), but for the last one.
 
         This is the inner loop: one word a chunk.
         """
         fields = self._fields(address, end)
-        before, sizes = fields[:2]
-        smallest, in_use, index, previous, feet = self._smallest, PREV_INUSE, 0, -1, 0
-        words: list[int] = []
+        before, sizes, steps = fields[PREV_SIZE], fields[SIZE], self._steps
+        used: list[int] = []
         free: list[int] = []
-        append = words.append
-        try:
-            while (size := sizes[index]) >= smallest:
-                append(size)
-                if not size & in_use:
-                    free.append(previous)
-                    feet += before[index]
-                previous = index
-                index += size >> 3
-        except IndexError:  # beyond what was read
-            pass
-        if free[:1] == [-1]:  # the chunk before the run, which is settled
-            del free[0]
-            feet -= before[0]
-        end = address + index * GRAIN
-        return Run(address, end, words, Counter(words), free, fields, 0, 0, feet)
+        used_by: dict[int, list[int]] = defaultdict(list)
+        free_by: dict[int, list[int]] = defaultdict(list)
+        index, size, feet = 0, sizes[0], 0
+        step, goes_on = size >> GRAIN_BITS, self._learn(size)
+        while goes_on:
+            try:
+                while True:
+                    behind = index + step
+                    following = sizes[behind]
+                    step = steps[following]
+                    if step > 0:
+                        used.append(index)
+                        used_by[size].append(index)
+                    else:
+                        free.append(index)
+                        free_by[size].append(index)
+                        feet += before[behind]
+                        step = -step
+                    index, size = behind, following
+            except IndexError:  # beyond what was read
+                goes_on = False
+            except KeyError:
+                goes_on = self._learn(following)
+        end, foot = address + index * GRAIN, before[index]
+        return Run(address, end, used, used_by, free, free_by, fields, size, foot, feet)
 
-    def _bad_chunk(self, run: Run) -> BadChunkError | None:
-        """Return the error that a chunk of a run can't be one, the first such."""
-        bad = [word for word in run.counts if word & self._bad]
-        if bad:
-            index = min(map(run.words.index, bad))
-            statement = f"has the impossible size word {run.words[index]:#x}"
-        elif run.end > self._heap.end:
-            index = len(run.words) - 1
-            statement = f"of size {run.words[-1] & ~FLAGS:#x} reaches beyond its heap"
-        else:
-            return None
-        return BadChunkError(run.addresses[index], index, statement)
+    def _beyond(self, run: Run) -> bool:
+        """Tell whether the chunk at a run's end reaches beyond the heap."""
+        return run.end + (run.following & ~FLAGS) > self._heap.end
 
-    def _settled(self, run: Run) -> Run:
-        """Return a run with its last chunk's state; without that chunk where what tells it is bad.
+    def _learn(self, word: int) -> bool:
+        """Learn how many grains lie from this size word to the next one, less than none if it says
+        that the chunk before it is free. False if it is none that a chunk has.
+        """
+        if word < self._smallest or word & self._bad:
+            return False
+        if len(self._steps) >= MOST_WORDS:
+            self._steps.clear()
+        grains = word >> GRAIN_BITS
+        self._steps[word] = grains if word & PREV_INUSE else -grains
+        return True
+
+    def _settle(self, run: Run) -> None:
+        """Add the chunk at a run's end, if what lies behind that tells its state.
 
         MemoryFault where it can't be read.
         """
-        foot, following = self._space.words(run.end, 2)
+        chunk, word = run.end, run.following
+        self.end = chunk + (word & ~FLAGS)
+        foot, following = self._space.words(self.end, 2)
         size = following & ~FLAGS
-        goes_on = run.end < self._heap.end and size >= self._smallest
-        if goes_on and (following & self._bad or size > self._heap.end - run.end):
-            return run.before(len(run.words) - 1)
-        run.foot, run.following = foot, following
-        last = run.end - (run.words[-1] & ~FLAGS)
-        index = (last - run.start) // GRAIN
-        if following & PREV_INUSE:
-            if self._overlay.told is not None and index >= len(run.fields[FD]):
-                run.fields = self._fields(run.start, last + self._layout.min_size)
-            return run
-        if not self._layout.header <= size <= LARGEST_SIZE:  # neither a chunk, nor top or fencepost
-            run.foot = run.words[-1] & ~FLAGS
-        links = CHUNK_WORDS if run.words[-1] >= self._layout.smallest_large else FD_NEXTSIZE
-        if index >= len(run.fields[links - 1]):
-            run.fields = self._fields(run.start, last + links * self._space.word)
-        run.free.append(index)
-        run.feet += run.foot
-        return run
+        goes_on = self.end < self._heap.end and size >= self._smallest
+        if goes_on and (following & self._bad or size > self._heap.end - self.end):
+            return
+        used = bool(following & PREV_INUSE)
+        index = (chunk - run.start) // GRAIN
+        number = self._words_of(word, used)
+        if index >= len(run.fields[number - 1]):
+            run.fields = self._fields(run.start, chunk + number * self._space.word)
+        if not used and not self._layout.header <= size <= LARGEST_SIZE:
+            foot = word & ~FLAGS  # neither a chunk lies there, nor top or fencepost
+        run.end, run.following, run.foot = self.end, following, foot
+        run.feet += 0 if used else foot
+        (run.used if used else run.free).append(index)
+        (run.used_by if used else run.free_by)[word].append(index)
+
+    def _words_of(self, word: int, used: bool) -> int:
+        """Return how many words of a chunk with this size word are looked at."""
+        if used:
+            return SIZE + 1 if self._overlay.told is None else FD + 1
+        return CHUNK_WORDS if word >= self._layout.smallest_large else BK + 1
 
     def _labelled(self, run: Run) -> Run:
         """Return a run with the chunks that the overlay names; each must be one of its own.
 
         What is free by its tags stays that, but for its state.
         """
-        run.fast = self._met(run, self._overlay.fast, State.FAST)
-        run.cached = self._met(run, self._overlay.cached, State.TCACHE)
+        start, fast = run.start, self._met(run, self._overlay.fast, State.FAST)
+        run.cached = self._met(run, self._overlay.cached, State.TCACHE) - fast
+        run.listed = sorted([(chunk - start) // GRAIN for chunk in fast])
         if (told := self._overlay.told) is not None:
-            looking = told.among(run.start, run.words, run.counts, run.fields[FD])
-            run.fast |= frozenset(looking).difference(run.cached, run.free_addresses)
+            others = {(chunk - start) // GRAIN for chunk in fast | run.cached}
+            run.told = told.among(start, run.used_by, run.fields[FD], others)
         return run
 
     def _met(self, run: Run, places: Places, state: State) -> frozenset[int]:

@@ -19,8 +19,7 @@ from ..glibc.releases import DEFAULT_MMAP_THRESHOLD
 from ..target.pages import RESIDENT, SHARED
 from ..target.space import Residency, Space
 from .census import power_in
-from .scan import Run
-from .told import GRAIN
+from .runs import Run
 
 LARGE = DEFAULT_MMAP_THRESHOLD  # bytes: chunks that would have mappings of their own
 PIECE = 1 << 20  # bytes looked at together
@@ -34,9 +33,9 @@ class LargeFree:
     chunks: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, run: Run) -> None:
-        if max(run.free_counts, default=0) >= LARGE:
-            sizes = ((run.start + i * GRAIN, run.fields[SIZE][i] & ~FLAGS) for i in run.free)
-            self.chunks += ((chunk, size) for chunk, size in sizes if size >= LARGE)
+        if run.largest_free >= LARGE:
+            large = ((chunk, run.size_at(chunk)) for chunk in run.free_addresses)
+            self.chunks += ((chunk, size) for chunk, size in large if size >= LARGE)
 
     def close(self, end: int) -> None:
         pass

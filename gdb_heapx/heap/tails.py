@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ..glibc.layout import FLAGS, PREV_INUSE, SIZE
-from .scan import Run
+from ..glibc.layout import FLAGS, SIZE
+from .runs import Run
 from .states import State
 from .told import GRAIN
 
@@ -46,7 +46,7 @@ class Tails:
     _alike: int = 0  # bytes of each chunk in use behind that
 
     def add(self, run: Run) -> None:
-        if len(run.words) == 1 and self.free is not None and not run.fast and not run.cached:
+        if len(run) == 1 and self.free is not None and not run.fast and not run.cached:
             self._add_one(run)
             return
         self._add_island(run)
@@ -82,7 +82,7 @@ class Tails:
         if self.island != island:
             self._begins, self.chunks = run, 0
         elif self._begins is not run:
-            self.chunks += len(run.words) - len(run.free) - len(run.fast)
+            self.chunks += len(run.used) - len(run.fast)
 
     def _add_used(self, end: int) -> None:
         """Go on to `end` from where it isn't free."""
@@ -176,7 +176,7 @@ def _merged_by_trim(run: Run) -> Iterator[tuple[int, int]]:
     """Yield the binned and the fast chunks of a run, the last one first: address and size."""
     if run.fast:
         states = (State.BINNED, State.FAST)
-        yield from ((chunk, size) for chunk, size, state in _backwards(run) if state in states)
+        yield from ((chunk, size) for chunk, size, state in run.backwards() if state in states)
     else:
         for i in reversed(run.free):
             yield run.start + i * GRAIN, run.fields[SIZE][i] & ~FLAGS
@@ -187,41 +187,17 @@ def _last_two(spaces: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     return reversed([*islice(spaces, 2)])
 
 
-def _backwards(run: Run) -> Iterator[tuple[int, int, State]]:
-    """Yield the chunks of a run, the last one first: address, size and state."""
-    address, following, fast, cached = run.end, run.following, run.fast, run.cached
-    for word in reversed(run.words):
-        size = word & ~FLAGS
-        address -= size
-        state = State.IN_USE if following & PREV_INUSE else State.BINNED
-        if address in fast:
-            state = State.FAST
-        elif address in cached:
-            state = State.TCACHE
-        yield address, size, state
-        following = word
-
-
 def _from_the_end(run: Run) -> Iterator[tuple[int, int, State]]:
     """Yield those that aren't binned."""
-    return (each for each in _backwards(run) if each[2] is not State.BINNED)
+    return (each for each in run.backwards() if each[2] is not State.BINNED)
 
 
 def _size_in_use(run: Run) -> tuple[int, int]:
     """Return the size and the number of a run's chunks in use; -1 of them where sizes differ."""
-    if len(run.words) == 1:
-        return run.words[0] & ~FLAGS, 0 if run.free or run.fast or run.cached else 1
     if run.fast or run.cached:
-        return _alike(size for _, size, state in _backwards(run) if state is State.IN_USE)
-    free = run.free_counts if run.free else {}
-    size = number = 0
-    for word, count in run.counts.items():
-        count -= free.get(word, 0)
-        if count:
-            if number and word & ~FLAGS != size:
-                return 0, -1
-            size, number = word & ~FLAGS, number + count
-    return size, number
+        return _alike(size for _, size, state in run.backwards() if state is State.IN_USE)
+    sizes = {word & ~FLAGS for word in run.used_by}
+    return (0, -1) if len(sizes) > 1 else (max(sizes, default=0), len(run.used))
 
 
 def _alike(sizes: Iterator[int]) -> tuple[int, int]:

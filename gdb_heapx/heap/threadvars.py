@@ -45,7 +45,7 @@ def find_offsets(
 
 
 def _windows(space: Space, blocks: Blocks) -> list[Sequence[int]]:
-    windows = []
+    windows: list[Sequence[int]] = []
     for block in blocks.blocks:
         try:
             windows.append(space.words(block.address, blocks.size // space.word))

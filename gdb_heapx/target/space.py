@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from struct import unpack
-from typing import Protocol
+from typing import Protocol, Union
 
 from ..errors import MemoryFault, StoppedError, UnreadError
 from ..glibc.layout import Struct
 from .facts import ByteOrder, Facts
 from .mappings import Fill, Mapping, MappingIndex, Memory
 from .pace import Pace
+
+Words = Union[memoryview, "array[int]"]  # of a target, as integers
 
 
 class Residency(Protocol):
@@ -74,11 +75,11 @@ class Space:
     def _index(self) -> MappingIndex:
         return MappingIndex(self.mappings)
 
-    def words(self, address: int, count: int) -> Sequence[int]:
+    def words(self, address: int, count: int) -> Words:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""
         return self.as_words(self.memory.read(address, count * self.word))
 
-    def words_before_gap(self, address: int, count: int) -> Sequence[int]:
+    def words_before_gap(self, address: int, count: int) -> Words:
         """Return up to `count` words at `address`, those before a page that can't be read."""
         data = memoryview(self.bytes_before_gap(address, count * self.word))
         return self.as_words(data[: len(data) // self.word * self.word])
@@ -94,7 +95,7 @@ class Space:
                 break
         return data
 
-    def as_words(self, data: memoryview) -> Sequence[int]:
+    def as_words(self, data: memoryview) -> Words:
         """Return raw bytes of the target as words."""
         view = data.cast("Q" if self.word == 8 else "I")
         if self.byteorder == sys.byteorder:
