@@ -77,7 +77,8 @@ class _Usages:
 
     def at(self, text: str, start: int) -> tuple[Usage, int]:
         """Return what the lines from here on tell of one mapping, and where they end."""
-        end = text.find("\n", text.find(self.LAST, start) + 1) + 1
+        last = text.find(self.LAST, start)
+        end = text.index("\n", last + 1) + 1 if last > 0 else start
         known = self._by_lines.get(text[start:end])
         if known is not None:
             return known, end
@@ -91,7 +92,7 @@ class _Usages:
         if usage is None:
             usage = _usage(dict(zip(self._fields.names, figures)))
             self._by_figures[figures] = usage
-        if found.end() == end and len(self._by_lines) < self.CAPACITY:
+        if found.end() == end > start and len(self._by_lines) < self.CAPACITY:
             self._by_lines[text[start:end]] = usage
         return usage, found.end()
 

@@ -53,6 +53,13 @@ def test_any_maps_are_mappings(maps, smaps):
             owner_of(mapping)
 
 
+def test_mappings_without_flags_are_read_to_the_end():
+    """As before Linux 3.8."""
+    heads = [f"{n:x}000-{n + 1:x}000 rw-p 00000000 00:00 0\n" for n in range(1, 5)]
+    assert len(parse_smaps("".join(heads))) == 4
+    assert len(parse_smaps("Rss: 4 kB\n".join([*heads, ""]))) == 4
+
+
 @fuzzed
 @given(texts(STATUS), texts("12 (a b) S 1 2 3\n"))
 def test_any_status_and_stat_are_told_or_not(status, stat):
