@@ -13,7 +13,7 @@ import pytest
 from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
 from sessions import Taken, catalogue_of, said
 
-from gdb_heapx.cli.arguments import Arg
+from gdb_heapx.cli.arg import Arg
 from gdb_heapx.cli.command import REGISTRY, Needs, command, find, parse
 from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.commands import load_commands

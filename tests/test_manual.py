@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from live import HEAPX, ROOT, environment, run
 
-from gdb_heapx.cli.arguments import SHELL_ARGS, SHELLS
+from gdb_heapx.cli.arg import SHELL_ARGS, SHELLS
 from gdb_heapx.cli.completions import completions
 from gdb_heapx.cli.manual import help_text, man_page, sub_commands
 from gdb_heapx.cli.preferences import PREFERENCES

@@ -5,64 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-
-FORMATS = ("text", "ansi", "json", "csv")  # report/render.py writes them
-# pid and setting are for the shell command only.
-KINDS = (
-    *("flag", "text", "count", "bytes", "seconds", "choice", "arena", "address", "column"),
-    *("columns", "file", "pid", "setting"),
-)
-
-
-@dataclass(frozen=True)
-class Arg:
-    """One argument: `--name` or, without dashes, a positional one.
-
-    `kind` is what its value is, one of KINDS. An address may be any expression of gdb's; the
-    command gets its value. ValueError where this contradicts itself.
-    """
-
-    name: str
-    help: str
-    kind: str = "flag"
-    default: Any = None
-    choices: tuple[str, ...] = ()
-    required: bool = False
-    short: str | None = None
-    metavar: str | None = None  # how its value is called, if not by its kind
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"{self.name}: no kind is called {self.kind}")
-        if (self.kind == "choice") != bool(self.choices):
-            raise ValueError(f"{self.name}: a choice has choices, and nothing else has")
-        if self.choices and self.default not in (None, *self.choices):
-            raise ValueError(f"{self.name}: its default {self.default} is none of its choices")
-
-    @property
-    def key(self) -> str:
-        return self.name.lstrip("-").lower().replace("-", "_")
-
-    @property
-    def usage(self) -> str:
-        if not self.name.startswith("-") or self.kind == "flag":
-            return self.name
-        value = self.metavar or (self.key if self.choices else self.kind).upper()
-        return f"{self.name} {value}"
-
-    @property
-    def synopsis(self) -> str:
-        """How a usage line shows it."""
-        return self.usage if self.required else f"[{self.usage}]"
-
-    @property
-    def meaning(self) -> str:
-        return f"{self.help}: {', '.join(self.choices)}" if self.choices else self.help
-
+from ..report.render import FORMATS
+from .arg import Arg
 
 ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
 OF_ARENA = Arg("--arena", ARENA.help, "arena")
@@ -71,7 +18,7 @@ NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains"
 PAD = Arg("--pad", "leave this much at top, as malloc_trim(BYTES) would", "bytes")
 SCOPE_ARGS = (NO_WALK, PAD)  # what take is told
 OUTPUT_ARGS = (
-    Arg("--format", "output format", "choice", choices=FORMATS),
+    Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
     Arg("--output", "write to this file, whole or not at all", "file"),
     Arg("--sort", "sort by this column, largest first", "column"),
     Arg("--limit", "show this many rows at most", "count"),
@@ -79,19 +26,6 @@ OUTPUT_ARGS = (
     Arg("--columns", "show these columns: NAME,NAME,…", "columns"),
     Arg("--swap-in", "bring this much back from swap at most, such as 100M", "bytes"),
     Arg("--max-pause", "let the process stand still no longer, such as 0.3", "seconds"),
-)
-SHELLS = ("bash", "zsh", "fish")
-SHELL_ARGS = (  # of the shell command
-    Arg("--pid", "attach to this process", "pid", short="-p"),
-    Arg("--core", "open this core file", "file"),
-    Arg("--exe", "the program of the core, or of the process if it can't be found", "file"),
-    Arg("--set", "as `set heapx NAME VALUE` in gdb", "setting", metavar="NAME=VALUE"),
-    Arg("--gdb", "the gdb to run (default: gdb, or $HEAPX_GDB)", "file"),
-    Arg("--gdb-args", "more arguments for gdb, such as \"-iex 'set sysroot DIR'\"", "text"),
-    Arg("--loader", "print the file to source in gdb"),
-    Arg("--completion", "print completions for a shell", "choice", choices=SHELLS, metavar="SHELL"),
-    Arg("--version", "print heapx's version"),
-    Arg("--help", "print this, or with a command what it does", short="-h"),
 )
 
 

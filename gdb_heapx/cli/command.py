@@ -13,7 +13,8 @@ from ..errors import UsageError
 from ..heap.states import Search
 from ..report.files import check_output
 from ..report.model import Report, Schema
-from .arguments import OUTPUT_ARGS, SCOPE_ARGS, Arg, parse_words
+from .arg import Arg
+from .arguments import OUTPUT_ARGS, SCOPE_ARGS, parse_words
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .arguments import OUTPUT_ARGS, SHELL_ARGS, Arg
+from .arg import SHELL_ARGS, Arg
+from .arguments import OUTPUT_ARGS
 from .manual import sub_commands
 from .preferences import PREFERENCES
 

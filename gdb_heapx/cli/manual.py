@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .. import __version__
-from .arguments import OUTPUT_ARGS, SHELL_ARGS, Arg
+from .arg import SHELL_ARGS, Arg
+from .arguments import OUTPUT_ARGS
 from .command import REGISTRY, Command, hanging
 from .preferences import PREFERENCES
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..cli.arguments import NO_WALK, OF_ARENA, Arg
+from ..cli.arg import Arg
+from ..cli.arguments import NO_WALK, OF_ARENA
 from ..cli.command import command
 from ..heap.states import NAMES, REGULAR, Search, State
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within

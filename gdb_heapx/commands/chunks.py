@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..cli.arguments import OF_ARENA, Arg
+from ..cli.arg import Arg
+from ..cli.arguments import OF_ARENA
 from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, UNKNOWN, Wanted

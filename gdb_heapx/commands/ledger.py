@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..cli.arguments import Arg
+from ..cli.arg import Arg
 from ..cli.command import command
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note

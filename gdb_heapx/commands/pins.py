@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..cli.arguments import OF_ARENA, Arg
+from ..cli.arg import Arg
+from ..cli.arguments import OF_ARENA
 from ..cli.command import Needs, command
 from ..heap.pingroups import LISTED
 from ..heap.pins import Pin

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..cli.arguments import OF_ARENA, Arg
+from ..cli.arg import Arg
+from ..cli.arguments import OF_ARENA
 from ..cli.command import command
 from ..heap.census import Census, SizeRow, by_size, joined
 from ..heap.states import Search

@@ -7,7 +7,8 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ..cli.arguments import ARENA, PAD, Arg
+from ..cli.arg import Arg
+from ..cli.arguments import ARENA, PAD
 from ..cli.command import Needs, Session, command
 from ..errors import HeapxError
 from ..heap.states import Search

@@ -129,6 +129,8 @@ class CompiledWalk:
         read; return where that ends.
         """
         limit, memory = self._heap.end, self._space.memory
+        if address > self._end:  # the chunk before is in no run, and the Scanner says why
+            return address
         while address < limit:
             if self._window == AT_ONCE:
                 address = self._by_two(address)

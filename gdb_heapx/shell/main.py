@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import IO, Any
 
 from .. import __version__
-from ..cli.arguments import SHELL_ARGS
+from ..cli.arg import SHELL_ARGS
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
 from .asking import Reply, ask
