@@ -215,7 +215,7 @@ class Scanner:
         if not expected:
             return expected
         met = expected.intersection(run.addresses)
-        self.misplaced += sorted(expected - met)
+        self.misplaced += expected - met
         free = met.intersection(run.free_addresses)
         if free:
             run.claimed.update(dict.fromkeys(free, state))

@@ -55,7 +55,7 @@ def walk(
         problems.append(Problem("unreadable", statement, fault.address))
     except BadChunkError as bad:
         problems.append(bad.problem)
-    return scanner.end, [*map(_misplaced, scanner.misplaced), *problems]
+    return scanner.end, [*map(_misplaced, sorted(scanner.misplaced)), *problems]
 
 
 def _misplaced(chunk: int) -> Problem:
@@ -83,7 +83,7 @@ def take_tally(
         walked = walk(space, layout, heap, rest, [fast_lane], fast_lane.advance)
         tally.end, problems = walked
         fast_lane.settle(tally)
-        tally.problems = [*map(_misplaced, fast_lane.misplaced), *problems]
+        tally.problems = [*map(_misplaced, sorted(fast_lane.misplaced)), *problems]
     tally.flaws = tally.feet.flaws
     return tally
 
