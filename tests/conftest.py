@@ -29,9 +29,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # of xdist, which has what is long and few go last
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks at marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    variants: dict[str, list[pytest.Item]] = {}
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+        variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for alike in variants.values():
+        _thin(alike)
+
+
+def _thin(variants: list[pytest.Item]) -> None:
+    """Mark as slow all variants of a test but a few, evenly spread, where it asks for that."""
+    few = variants[0].get_closest_marker("few")
+    step = -(-len(variants) // few.args[0]) if few else 1
+    for number, item in enumerate(variants):
+        if number % step:
+            item.add_marker(pytest.mark.slow)
 
 
 def _group(item: pytest.Item) -> str:

@@ -287,6 +287,7 @@ IN_BINS = {
 PAIRS = list(combinations_with_replacement(IN_BINS, 2))
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("machine", [AMD64, I386, S390X], ids=["amd64", "i386", "s390x"])
 @pytest.mark.parametrize(("one", "other"), PAIRS, ids=map("-".join, PAIRS))
 def test_links_that_are_swapped_between_chunks_of_any_two_bins_are_found(machine, one, other):

@@ -83,6 +83,7 @@ def glibc_s_own(inferior, found):
 
 @pytest.mark.parametrize("name", ["mixed", "mmapped", "tcaches"])
 @pytest.mark.parametrize("suite", [HOST, *map(slow, OTHERS)])
+@pytest.mark.few(1)
 def test_its_figures_are_glibc_s_own_by_symbols_and_without(suite, name, tmp_path):
     glibc = glibc_of(suite)
     with started(glibc, name, tmp_path) as inferior:

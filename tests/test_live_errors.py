@@ -232,6 +232,7 @@ def test_it_shows_that_a_process_was_stopped(mixed):
         ("arenas", "--output", "/nonexistent/file"),
     ],
 )
+@pytest.mark.few(2)
 def test_a_wrong_command_line_does_not_stop_the_process(mixed, words):
     before = switches(mixed)
     refused(heapx("-p", mixed.pid, *words), 2, words[-1].replace("/file", ""))

@@ -66,6 +66,7 @@ def with_symbols(program, tmp_path_factory):
     return figures(reports(COMMANDS, tmp_path_factory.mktemp("with"), ("-p", program.pid)))
 
 
+@pytest.mark.few(4)
 def test_figures_are_the_same_without_symbols(program, with_symbols, tmp_path):
     hidden = reports((*COMMANDS, "heapx about"), tmp_path, (*HIDDEN, "-p", program.pid))
     how = {row["what"]: row["how"] for row in table(hidden.pop("heapx about"))}
@@ -73,6 +74,7 @@ def test_figures_are_the_same_without_symbols(program, with_symbols, tmp_path):
     assert figures(hidden) == with_symbols
 
 
+@pytest.mark.few(3)
 def test_figures_are_the_same_in_a_core_without_symbols_and_without_a_program(program, tmp_path):
     core = gcore(program.pid, tmp_path / "core")
     named = figures(reports(COMMANDS, tmp_path / "with", (program.exe, core)))
@@ -214,6 +216,7 @@ def static(tmp_path_factory):
     return out
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -277,6 +280,7 @@ def unshared(request, inferiors, tmp_path):
         yield replace(inferior, pid=int(children[0]) if children else inferior.pid)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("hidden", [(), BARE], ids=["symbols", "none"])
 def test_from_outside_of_its_namespaces_a_process_has_the_outer_threads(unshared, hidden):
     equal_to_the_oracle(unshared, *hidden, "-p", unshared.pid)

@@ -90,6 +90,7 @@ def test_a_ctrl_c_at_the_prompt_prints_what_was_read_and_the_next_command_reads_
         typed.expect_exact("(gdb) ")
 
 
+@pytest.mark.slow
 def test_the_line_about_long_work_shows_what_and_how_far_and_goes(arenas):
     with at_the_prompt(arenas) as typed:
         text = answer(typed, "heapx arenas")
@@ -109,6 +110,7 @@ def on_a_terminal(*words):
         return typed.before
 
 
+@pytest.mark.slow
 def test_in_a_shell_long_work_shows_itself_on_a_terminal_only(arenas):
     words = ("-p", arenas.pid, *SLOWLY)
     shown = on_a_terminal(*words, "arenas")

@@ -25,6 +25,7 @@ ESTIMATED = ("large", "upwards", "downwards", "at_random", "mixed", "small_over_
 
 
 @pytest.mark.parametrize("scenario", ESTIMATED)
+@pytest.mark.few(3)
 def test_a_lower_mmap_threshold_gives_what_is_likely_and_no_more_than_at_most(start, scenario):
     """Likely within a twentieth of what is at most, which is all of the large free chunks."""
     report, less = fell(start, scenario, {}, DEFAULT)

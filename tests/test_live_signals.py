@@ -127,6 +127,7 @@ def ended_by(number, code, out, err):
         assert (code, out, err) in ((128 + number, "", SAID[number]), (-number, "", ""))
 
 
+@pytest.mark.few(4)
 @by_signals_at_many_moments
 def test_a_signal_to_heapx_lets_the_process_run_on(
     arenas, looking, duration, moment, number, tmp_path
@@ -139,6 +140,7 @@ def test_a_signal_to_heapx_lets_the_process_run_on(
     left_alone(arenas, gdb, tmp_path)
 
 
+@pytest.mark.few(4)
 @by_signals_at_many_moments
 def test_a_signal_to_gdb_lets_the_process_run_on(
     arenas, looking, duration, moment, number, tmp_path
@@ -157,6 +159,7 @@ def finished(process):
     return process.returncode, out, err
 
 
+@pytest.mark.few(1)
 @at_many_moments
 def test_when_heapx_is_killed_gdb_lets_the_process_run_on_and_ends(
     arenas, looking, duration, moment, tmp_path

@@ -44,6 +44,7 @@ def test_a_second_look_at_a_process_that_stands_still_reads_nothing_again(mixed)
     ],
     ids=["written", "run", "written by Python", "attached again"],
 )
+@pytest.mark.few(2)
 def test_what_has_moved_is_read_again(start, moved):
     process = start(*(("spinning", "0") if moved == "stepi" else ("mixed",)))
     lines = moved.format(pid=process.pid).splitlines()

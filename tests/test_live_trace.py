@@ -70,6 +70,7 @@ def _looks_leave_no_page(pid: int, *more: str) -> None:
     assert _pages(pid) == before
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("words", [*PROGRAMS, ("mmapped",)], ids=lambda words: words[0])
 def test_residency_is_as_after_a_bare_attach(start, words):
     _looks_leave_no_page(start(*words, env={"GLIBC_TUNABLES": NO_RSEQ}).pid)

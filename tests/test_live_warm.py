@@ -25,6 +25,7 @@ def damaged(start_once):
     return start_once("damaged", "bin")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("line", LINES)
 def test_it_says_what_the_shell_command_says(damaged, line):
     words = line.split()
@@ -35,6 +36,7 @@ def test_it_says_what_the_shell_command_says(damaged, line):
 SHOWN = ("heapx arenas", "heapx bins --format csv", "output main_arena.top", "info sharedlibrary")
 
 
+@pytest.mark.slow
 def test_its_sessions_say_what_a_new_gdb_says_of_a_process_and_a_core(damaged, start, tmp_path):
     inferior = start("arenas", "5")
     session(*SHOWN, target=("-p", damaged.pid))

@@ -125,6 +125,7 @@ def pins_freed():
         yield pytest.param(scenario, how, settings, marks=() if usual else pytest.mark.slow)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("scenario", "how", "settings"), [*pins_freed()])
 def test_a_pin_that_is_freed_gives_what_it_held(scenario, how, settings, start):
     program, arena = let_go(start, scenario, *how, env={**NO_TCACHE, **SETTINGS[settings]})
@@ -143,6 +144,7 @@ def test_a_pin_that_is_freed_gives_what_it_held(scenario, how, settings, start):
     assert (fell > 0) != (kept or unadvised)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("scenario", ["runs", "heaps"])
 @pytest.mark.parametrize("how", [(), ("thread",)])
 def test_the_last_chunks_of_one_size_give_together_what_they_held(scenario, how, start):

@@ -130,6 +130,7 @@ def in_bash(line):
         ("heapx --core READM", []),
     ],
 )
+@pytest.mark.few(6)
 def test_bash_completes(line, offered, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert in_bash(line) == offered

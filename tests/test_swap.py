@@ -80,6 +80,7 @@ def swapped(heap, allowed, libc=False):
 SHAPES = (plain, superseded, interrupted, in_mmaps)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("walk", [take, catalogue_of], ids=["take", "chunks"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("machine", MACHINES)

@@ -164,6 +164,7 @@ BRK = HeapBuilder().brk
 BOUNDARIES = {"first read": BRK + SMALLEST_READ, "block": up(BRK, AT_ONCE)}
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("boundary", BOUNDARIES.values(), ids=BOUNDARIES)
 @pytest.mark.parametrize("pattern", PATTERNS, ids="-".join)
 @pytest.mark.parametrize("into_top", [False, True])

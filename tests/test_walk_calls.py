@@ -181,6 +181,7 @@ def under_sanitizers(tmp_path_factory):
     return sanitized(tmp_path_factory.mktemp("sanitized"))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", [None, *scenes(NAMES, live=SOME)])
 def test_under_sanitizers_a_heap_s_calls_return_and_leave_the_same(under_sanitizers, record, name):
     made, expected, _ = zip(*record(name))
