@@ -25,6 +25,7 @@ def said(*command):
     return subprocess.check_output([os.fspath(word) for word in command], text=True, timeout=60)
 
 
+@pytest.mark.few(2)
 def test_it_needs_no_symbol_of_any_library(compiled):
     assert said("nm", "-D", "--undefined-only", compiled) == ""
     assert "(NEEDED)" not in said("readelf", "-dW", compiled)
@@ -47,6 +48,7 @@ def test_nothing_in_it_may_be_written_and_run(compiled):
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.few(1)
 def test_what_needs_libc_is_not_built(compiler, tmp_path):
     """So that a compiler with calls of its own costs time where heapx runs, and no crash."""
     have(compiler)

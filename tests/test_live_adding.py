@@ -119,6 +119,7 @@ def limits(copy):
     return copy
 
 
+@pytest.mark.few(1)
 def test_a_command_that_is_added_as_a_file_answers(limits, start):
     process = start("mixed", env={"MALLOC_TOP_PAD_": "77777"})
     report = json.loads(in_copy(limits, process.pid, "limits", "--format", "json"))
@@ -162,6 +163,7 @@ void *map(unsigned long size) { return mmap(0, size, 3, MAP_PRIVATE | MAP_ANONYM
 """
 
 
+@pytest.mark.few(1)
 def test_a_runtime_that_is_added_likely_has_what_is_nobody_s(copy, start, tmp_path):
     library = tmp_path / "libluajit-5.1.so.2"
     make = ("cc", "-x", "c", "-shared", "-fPIC", "-o", library, "-")

@@ -143,6 +143,7 @@ def test_what_a_real_malloc_trim_returns_is_foretold(tmp_path):
         ),
     ],
 )
+@pytest.mark.few(1)
 def test_text_tells_the_two_apart_in_every_table(tmp_path, name):
     with started(glibc_of(HOST), "mixed", tmp_path) as inferior:
         text = heapx("-p", inferior.pid, name, env={**os.environ, "COLUMNS": "140"}).out

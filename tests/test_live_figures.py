@@ -263,12 +263,14 @@ def test_every_mmapped_chunk_has_malloc_s_header_in_a_mapping(inferior, live):
     assert all(end <= start for (_, end), (start, _) in zip(taken, taken[1:]))
 
 
+@pytest.mark.few(1)
 def test_a_core_gives_the_same_figures_as_the_process(live, core):
     for command in COMMANDS:
         ours, theirs = (_comparable(reports[command]) for reports in (live, core))
         assert ours == theirs, command
 
 
+@pytest.mark.few(1)
 def test_in_a_core_a_pin_holds_no_less_than_in_the_process(live, core):
     held = zip(*([row["held"] for row in table(each["heapx top"])] for each in (live, core)))
     assert all(ours == theirs or ours <= theirs for ours, theirs in held)
@@ -292,6 +294,7 @@ def _comparable(report: Report) -> Report:
     return {"target": target, "tables": tables, "problems": report["problems"]}
 
 
+@pytest.mark.few(1)
 def test_from_a_shell_process_and_core_give_the_same_figures(inferior, live, tmp_path):
     from_process = look(inferior.pid, "arenas")
     with deleted(gcore(inferior.pid, tmp_path / "core")) as file:

@@ -193,6 +193,7 @@ def test_a_core_without_its_headers(core, tmp_path, kept):
 
 
 @pytest.mark.parametrize("packer", ["xz", "gzip", "bzip2", "zstd", "lz4"])
+@pytest.mark.few(2)
 def test_of_a_packed_core_it_is_told_how_to_unpack_it(core, tmp_path, packer):
     """The command that it names makes the core."""
     if not shutil.which(packer):

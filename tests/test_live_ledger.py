@@ -698,6 +698,7 @@ def cored(request: Any, start_once: Any, tmp_path_factory: Any) -> Cored:
     return Cored(segments, said, live, kernel(inferior.pid).of("[stack]")[0])
 
 
+@pytest.mark.few(1)
 def test_in_a_core_every_residency_is_unknown(cored):
     for command, report in cored.reports.items():
         cells = [

@@ -175,6 +175,7 @@ def test_a_pause_that_is_too_short_for_anything_is_one_message(arenas):
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "1e3", "soon", "0.0"])
+@pytest.mark.few(2)
 def test_a_pause_is_a_time(arenas, word):
     result = heapx("-p", arenas.pid, "arenas", f"--max-pause={word}")
     assert (result.status, result.out) == (2, "")

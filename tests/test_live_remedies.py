@@ -78,6 +78,7 @@ def is_first(report: Report, code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("code", BOUNDED)
+@pytest.mark.few(3)
 def test_without_a_setting_that_makes_it_worse_rss_falls_by_no_more_than_at_most(start, code):
     scenario, given = BOUNDED[code]
     remedy = DEFAULT if scenario == "large" else {}
@@ -90,6 +91,7 @@ def test_without_a_setting_that_makes_it_worse_rss_falls_by_no_more_than_at_most
 
 
 @pytest.mark.parametrize("code", UNKNOWN)
+@pytest.mark.few(2)
 def test_a_setting_whose_worth_cannot_be_computed_is_first_and_makes_it_worse(start, code):
     scenario, given = UNKNOWN[code]
     remedy = {"MALLOC_ARENA_MAX": "2"} if code == "many_arenas" else {}

@@ -76,6 +76,7 @@ def test_residency_is_as_after_a_bare_attach(start, words):
     _looks_leave_no_page(start(*words, env={"GLIBC_TUNABLES": NO_RSEQ}).pid)
 
 
+@pytest.mark.slow
 def test_residency_is_so_without_debug_symbols_too(start):
     """libc is then read from its file, and searched in its data."""
     inferior = start("arenas", "5", env={"GLIBC_TUNABLES": NO_RSEQ})
@@ -166,6 +167,7 @@ def _interrupt(pid: int, number: signal.Signals, everyone: bool, read: int = 0) 
 
 
 @pytest.mark.parametrize("heaps", [0, 0.5], ids=["attaching", "walking"])
+@pytest.mark.few(2)
 def test_ctrl_c_ends_it_with_130_at_once_and_the_process_runs_on(large, heaps):
     """At once: else it would read 40 times the heap where it follows the lists."""
     heap = int(status(large.pid, "VmRSS")) << 10  # symbols and libraries are far less

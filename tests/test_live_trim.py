@@ -295,6 +295,7 @@ def _heap(row: dict[str, Any]) -> Heap:
     return Heap(row["arena"], start, start + row["size"])
 
 
+@pytest.mark.few(6)
 def test_all_that_leaves_memory_was_foretold(seen):
     before, after = (sum(each.by_mapping.values()) for each in (seen.before, seen.after))
     assert seen.trim["total"]["returned"] == before - after

@@ -196,6 +196,7 @@ def test_what_the_process_brings_for_gdb_is_not_run(trap, inferiors, tmp_path):
         core.unlink()
 
 
+@pytest.mark.slow
 def test_a_program_s_name_is_no_command(trap, inferiors, tmp_path):
     """A core names its program; to gdb what follows on a further line is another command, if the
     first one works.

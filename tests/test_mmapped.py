@@ -134,6 +134,7 @@ def test_the_header_of_an_aligned_chunk_lies_where_glibc_puts_it(seed):
     assert [(c.start, c.mapping) for c in malloc.mmapped] == heap.mmaps
 
 
+@pytest.mark.slow
 def test_a_mmapped_chunk_takes_words_and_no_object():
     """Seven: where it and its mapping lie, and what of that is in memory."""
 

@@ -239,6 +239,7 @@ def test_wherever_it_is_stopped_a_figure_is_that_of_the_whole_or_null(line, mach
 @pytest.mark.parametrize(
     "line", ["", "why", "ledger", "ledger --outside", "check", "about", "sizes"]
 )
+@pytest.mark.few(3)
 def test_wherever_it_is_stopped_there_is_an_answer_and_it_says_so(line):
     target = usual().target()
     whole, _, reads = answered(line, target)

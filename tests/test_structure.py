@@ -72,6 +72,7 @@ def test_main_arena_and_mp_are_found_in_every_layout(machine, release):
 
 
 @every_kind
+@pytest.mark.few(20)
 def test_figures_are_those_with_symbols(machine, release):
     heap = usual(machine, release)
     found = take(stripped(heap))

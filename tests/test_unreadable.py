@@ -36,7 +36,7 @@ def read_all(target):
 
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("machine", [AMD64, S390X], ids=["amd64", "s390x"])
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 def test_one_unreadable_place_is_told_and_costs_only_itself(machine, step):
     """Only mp_ and main_arena are needed for anything at all."""
     target = usual(machine).target()

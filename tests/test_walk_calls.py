@@ -217,6 +217,7 @@ def word(chance: random.Random, found: int, bits: int) -> int:
 
 
 @pytest.mark.parametrize("name", [None, *SOME])
+@pytest.mark.few(2)
 def test_under_sanitizers_no_word_of_the_process_is_trusted(under_sanitizers, record, name):
     chance = random.Random(name)
     made = record(name)
