@@ -82,17 +82,26 @@ def test_a_bench_that_is_ended_leaves_no_process_and_no_file(tmp_path, number):
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not list(tmp_path.glob("*/*.json")):  # then heapx is in it
+    heap = None
+    while not heap or not [line for line in command_lines() if heap in line]:  # a gdb looks at it
         assert bench.poll() is None
-        time.sleep(0.1)
-    begun = f"/proc/{bench.pid}/task/{bench.pid}/children"
-    heap = Path(begun).read_text().split()[0]
+        heap = heap or heap_of(bench)
+        time.sleep(0.01)
     bench.send_signal(number)
     assert bench.wait(60) == 128 + number
     assert not list(tmp_path.iterdir())
     assert not os.path.exists(f"/proc/{heap}")
     while [line for line in command_lines() if heap in line]:
         time.sleep(0.1)  # a gdb lets go of it
+
+
+def heap_of(bench):
+    """Return the PID of the process that a bench looks at, as text; None where none is yet."""
+    for child in Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{child}/comm").read_text() == "bench_heaps\n":
+                return child
+    return None
 
 
 def command_lines():
