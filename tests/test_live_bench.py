@@ -81,6 +81,8 @@ def test_a_bench_that_is_ended_leaves_no_process_and_no_file(tmp_path, number):
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        # A shell's background jobs, such as these tests may be, have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     heap = None
     while not heap or not [line for line in command_lines() if heap in line]:  # a gdb looks at it
