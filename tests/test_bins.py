@@ -47,6 +47,7 @@ def problems_of(heap):
 
 @pytest.mark.parametrize("release", RELEASES, ids=str)
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+@pytest.mark.few(12)
 def test_lists_of_every_release_are_followed(machine, release):
     heap = usual(machine, release)
     snapshot = take(heap.target())
@@ -287,9 +288,9 @@ IN_BINS = {
 PAIRS = list(combinations_with_replacement(IN_BINS, 2))
 
 
-@pytest.mark.few(12)
 @pytest.mark.parametrize("machine", [AMD64, I386, S390X], ids=["amd64", "i386", "s390x"])
 @pytest.mark.parametrize(("one", "other"), PAIRS, ids=map("-".join, PAIRS))
+@pytest.mark.few(4)
 def test_links_that_are_swapped_between_chunks_of_any_two_bins_are_found(machine, one, other):
     """Each sum over all links stays what it was, and so does the number of chunks in each bin."""
     word = machine.word

@@ -31,6 +31,7 @@ def test_it_needs_no_symbol_of_any_library(compiled):
     assert "(NEEDED)" not in said("readelf", "-dW", compiled)
 
 
+@pytest.mark.few(1)
 def test_it_shows_only_its_own_functions(compiled):
     shown = said("nm", "-D", "--defined-only", compiled).split()[2::3]
     exported = re.findall(r"^EXPORT\b.*?(\w+)\(", SOURCE.read_text(), re.M)

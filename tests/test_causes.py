@@ -529,6 +529,7 @@ def codes_in_source():
 
 
 @every_scene
+@pytest.mark.few(15)
 def test_a_cause_is_found_where_it_is_and_nowhere_else(name):
     build, expected = SCENES[name]
     found = findings_of(build())
@@ -758,6 +759,7 @@ def test_the_memory_of_a_damaged_arena_is_not_said_to_be_outside_malloc():
 
 
 @every_scene
+@pytest.mark.few(15)
 def test_a_finding_has_a_sentence_that_stands_alone_and_a_remedy(name):
     for each in findings_of(SCENES[name][0]()):
         first = sentence(each.statement)
@@ -783,6 +785,7 @@ def brief(each):
 
 @every_scene
 @pytest.mark.parametrize("scope", [Scope(), Scope(walk=False)], ids=["walk", "no walk"])
+@pytest.mark.few(31)
 def test_the_overview_is_a_screen_of_24_lines_at_80_columns(name, scope):
     lines = answer("", SCENES[name][0]().snapshot(scope)).text.splitlines()
     assert len(lines) <= 24, "\n".join(lines)
@@ -986,6 +989,7 @@ def overview_of(scene, scope=EVERYTHING):
 
 
 @every_scene
+@pytest.mark.few(15)
 def test_the_parts_of_the_overview_are_the_rss(name):
     scene = SCENES[name][0]()
     report = overview_of(scene)
@@ -1160,6 +1164,7 @@ def test_no_more_of_a_damaged_heap_is_pinned_than_is_known_to_be_free():
 
 
 @every_scene
+@pytest.mark.few(15)
 def test_the_overview_of_a_sound_heap_has_no_part_that_is_unknown(name):
     rows = overview_of(SCENES[name][0]())["tables"][0]["rows"]
     assert "unknown" not in {row["key"] for row in rows}

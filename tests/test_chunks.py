@@ -630,6 +630,7 @@ def test_single_chunks_bring_back_no_more_from_swap_than_a_snapshot():
 
 @pytest.mark.parametrize("sort", ["size", "state", "list"])
 @pytest.mark.parametrize("limit", [0, 1, 7, 60])
+@pytest.mark.few(4)
 def test_the_first_rows_of_a_sorted_stream_are_those_of_all(sort, limit):
     every = rows(f"chunks --sort {sort}", TARGET)
     assert rows(f"chunks --sort {sort} --limit {limit}", TARGET) == every[:limit]

@@ -469,6 +469,7 @@ def test_every_command_works_without_a_walk(declared):
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"heapx chunk"}))
+@pytest.mark.few(5)
 def test_every_command_works_before_the_first_malloc(name):
     heap = HeapBuilder()
     target = heap.target()

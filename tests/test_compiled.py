@@ -137,8 +137,8 @@ def test_a_cached_chunk_inside_of_a_large_one_is_misplaced_for_both(window):
     assert [(p.code, p.address) for p in problems] == [("cached_misplaced", inside)]
 
 
-@pytest.mark.few(20)
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.few(6)
 def test_of_a_recorded_process_both_find_the_same(name):
     by_c, by_python = twice(lambda: target_of(load(name)))
     assert by_c == by_python

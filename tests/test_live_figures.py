@@ -112,11 +112,13 @@ def rows(seen: dict[str, Report]) -> list[dict[str, Any]]:
     return table(seen["heapx arenas"])
 
 
+@pytest.mark.few(1)
 def test_fast_equals_malloc_infos(inferior, rows):
     ours = [(row["fast_chunks"], row["fast"]) for row in rows]
     assert ours == [arena.fast for arena in inferior.oracle.arenas]
 
 
+@pytest.mark.few(1)
 def test_binned_and_top_equal_malloc_infos_rest(inferior, rows):
     ours = [(row["binned_chunks"] + 1, row["binned"] + row["top"]) for row in rows]
     assert ours == [arena.rest for arena in inferior.oracle.arenas]
@@ -304,6 +306,7 @@ def test_from_a_shell_process_and_core_give_the_same_figures(inferior, live, tmp
     assert _comparable(from_process)["tables"] == _comparable(result.report)["tables"]
 
 
+@pytest.mark.few(1)
 def test_check_exits_with_0(inferior):
     assert told("-p", inferior.pid, "check")[::2] == (0, "")
 

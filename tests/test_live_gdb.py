@@ -335,6 +335,7 @@ def test_bad_input_gets_one_error_with_its_cause(answers, line):
 
 
 @pytest.mark.parametrize("line", [line for line in BAD if "'open" not in line])
+@pytest.mark.few(2)
 def test_bad_input_in_a_shell_gets_the_same_error_and_status_2(mixed, answers, line):
     result = told("-p", mixed.pid, *line.split()[1:])
     assert (result.status, result.out) == (2, "")
@@ -482,6 +483,7 @@ def report(request, start_once):
     return look(inferior.pid, request.param)
 
 
+@pytest.mark.few(3)
 def test_json_has_the_documented_keys(report):
     keys = {"heapx", "command", "target", "tables", "findings", "problems"}
     assert keys <= set(report) <= keys | {"notes"}
@@ -500,6 +502,7 @@ def test_a_command_s_first_table_bears_its_name_and_columns(report):
     assert kinds == {**documented, "libc": "text"}
 
 
+@pytest.mark.few(2)
 def test_every_value_is_of_its_column_s_kind(report):
     for each in report["tables"]:
         kinds = {column["name"]: column["kind"] for column in each["columns"]}

@@ -267,6 +267,7 @@ def seen(request: Any, inferiors: Path, tmp_path_factory: Any) -> Iterator[Seen]
         yield Seen(inferior, before, kernel(inferior.pid), said)
 
 
+@pytest.mark.few(1)
 def test_the_resident_bytes_add_up_to_the_kernel_s_rss(seen):
     assert total(in_rss(seen.rows))[1:] == (seen.after.rss, seen.after.swap)
 
@@ -276,6 +277,7 @@ def test_the_note_names_the_kernel_s_rss(seen):
     assert f"add up to the kernel's RSS: {seen.after.rss:,} bytes" in notes
 
 
+@pytest.mark.few(1)
 def test_every_byte_of_every_mapping_has_an_owner(seen):
     assert total(seen.rows)[0] == sum(r.end - r.start for r in seen.after.mappings)
 

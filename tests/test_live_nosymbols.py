@@ -280,8 +280,8 @@ def unshared(request, inferiors, tmp_path):
         yield replace(inferior, pid=int(children[0]) if children else inferior.pid)
 
 
-@pytest.mark.few(4)
 @pytest.mark.parametrize("hidden", [(), BARE], ids=["symbols", "none"])
+@pytest.mark.few(1)
 def test_from_outside_of_its_namespaces_a_process_has_the_outer_threads(unshared, hidden):
     equal_to_the_oracle(unshared, *hidden, "-p", unshared.pid)
     rows = table(told(*hidden, "-p", unshared.pid, "tcache", "--format", "json").report)

@@ -82,6 +82,7 @@ def scene(start):
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("scenario", ["sessions", "sparse"])
+@pytest.mark.few(1)
 def test_a_pin_of_pages_held_what_malloc_trim_returns_without_it(scenario, how, scene):
     program = scene(scenario, how)
     pins = [row for row in program.rows("none") if row["kind"] == "page"]
@@ -108,6 +109,7 @@ def test_a_group_of_one_size_held_what_malloc_trim_returns_without_all_of_it(how
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("group", ["arena", "looks"])
+@pytest.mark.few(1)
 def test_all_pins_of_pages_held_what_malloc_trim_returns_without_them(group, how, scene):
     """They all look alike: the program writes the same into each."""
     program = scene("sessions", how)

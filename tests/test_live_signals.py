@@ -276,6 +276,7 @@ def test_a_closed_standard_output_is_no_matter_where_a_file_is_written(arenas, t
 
 
 @pytest.mark.parametrize("words", ["-p {} arenas", "--help", "--version", "--completion bash"])
+@pytest.mark.few(1)
 def test_a_full_standard_output_is_one_line(arenas, words):
     line = f"exec '{HEAPX}' {words.format(arenas.pid)} >/dev/full"
     said = "heapx: cannot write to standard output: No space left on device\n"

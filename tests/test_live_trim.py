@@ -309,6 +309,7 @@ def test_what_leaves_each_arena_was_foretold(name, seen):
     assert {row["arena"]: row["returned"] for row in seen.rows} == fall
 
 
+@pytest.mark.few(3)
 def test_looking_changes_nothing(seen):
     assert seen.before.by_mapping == seen.untouched
 

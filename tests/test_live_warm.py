@@ -25,8 +25,8 @@ def damaged(start_once):
     return start_once("damaged", "bin")
 
 
-@pytest.mark.few(3)
 @pytest.mark.parametrize("line", LINES)
+@pytest.mark.few(1)
 def test_it_says_what_the_shell_command_says(damaged, line):
     words = line.split()
     told("-p", damaged.pid, "top")  # its next isn't its first answer

@@ -96,6 +96,7 @@ def test_a_thread_that_ends_gives_what_its_tcache_held_back(scenario, start):
 
 @pytest.mark.parametrize("scenario", ["below_small", "below_medium"])
 @pytest.mark.parametrize("how", [(), ("thread",)])
+@pytest.mark.few(1)
 def test_a_restart_without_tcaches_gives_what_they_held_back(scenario, how, start):
     program, arena = let_go(start, scenario, *how)
     other, _ = let_go(start, scenario, *how, env=NO_TCACHE)
@@ -125,8 +126,8 @@ def pins_freed():
         yield pytest.param(scenario, how, settings, marks=() if usual else pytest.mark.slow)
 
 
-@pytest.mark.few(4)
 @pytest.mark.parametrize(("scenario", "how", "settings"), [*pins_freed()])
+@pytest.mark.few(1)
 def test_a_pin_that_is_freed_gives_what_it_held(scenario, how, settings, start):
     program, arena = let_go(start, scenario, *how, env={**NO_TCACHE, **SETTINGS[settings]})
     fell = 0

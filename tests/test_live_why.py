@@ -458,6 +458,7 @@ OWN_MALLOCS = {  # by what is said
 
 
 @pytest.mark.parametrize("said", OWN_MALLOCS)
+@pytest.mark.few(1)
 def test_a_malloc_of_the_program_s_own_is_named(said, tmp_path):
     name, source, flags = OWN_MALLOCS[said]
     file = built(tmp_path, name, source, *flags)

@@ -74,6 +74,7 @@ def test_groff_has_nothing_to_say_about_the_man_page():
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.few(1)
 def test_a_shell_can_be_given_its_completions(shell):
     done = run((HEAPX, "--completion", shell))
     assert (done.status, done.err) == (0, "")

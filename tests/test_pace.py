@@ -208,9 +208,9 @@ def fits(row, rows):
     return any(all(row[name] == each[name] for name in names) for each in rows)
 
 
-@pytest.mark.few(5)
 @pytest.mark.parametrize("machine", [AMD64, pytest.param(I386, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.few(1)
 def test_wherever_it_is_stopped_a_figure_is_that_of_the_whole_or_null(line, machine):
     target = usual(machine).target()
     whole, status, reads = answered(line, target)

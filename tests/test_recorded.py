@@ -32,11 +32,13 @@ def image(request):
     return load(request.param)
 
 
+@pytest.mark.few(13)
 def test_files_are_the_system_s_or_in_the_place_of_images(image):
     names = {mapping.name for mapping in image.mappings if mapping.name.startswith("/")}
     assert all(name.startswith(NEUTRAL) for name in names)
 
 
+@pytest.mark.few(16)
 def test_nothing_tells_where_or_by_whom_it_was_recorded(image):
     facts = json.dumps([image.facts, image.said]).encode()
     for name in (b"HOME=/", b"USER=", b"PWD=/", b"/home/", b"/root"):

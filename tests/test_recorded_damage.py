@@ -55,6 +55,7 @@ def swapped(image, one, other):
 
 
 @pytest.mark.parametrize("name", ["2.31-amd64", "2.36-amd64", "2.44-amd64", "2.41-i386"])
+@pytest.mark.few(1)
 def test_two_links_that_changed_places_are_found(name):
     """Of binned chunks, whichever: fd with fd, and bk with bk."""
     image, seed = load(name), random.Random(name)

@@ -31,6 +31,7 @@ def test_the_parts_of_the_overview_are_the_kernel_s_rss(image, overview):
 
 
 @pytest.mark.parametrize("name", [name for name in SOUND if not name.endswith("-pad")])
+@pytest.mark.few(16)
 def test_what_is_returnable_is_what_a_real_malloc_trim_returned(name):
     image = load(name)
     fell = resident(image, "before") - resident(image, "after")
@@ -40,6 +41,7 @@ def test_what_is_returnable_is_what_a_real_malloc_trim_returned(name):
         assert found(image.report("why"), "returnable")["bytes"] == fell
 
 
+@pytest.mark.few(9)
 def test_the_overview_s_findings_are_the_first_of_all(image, overview):
     assert first_of_all(overview["findings"], image.report("why")["findings"])
 

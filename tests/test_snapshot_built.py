@@ -82,6 +82,7 @@ def assert_as_booked(heap):
 
 @every_machine
 @pytest.mark.parametrize("release", RELEASES, ids=str)
+@pytest.mark.few(10)
 def test_the_figures_are_those_of_the_book(machine, release):
     assert_as_booked(usual(machine, release))
 

@@ -93,6 +93,7 @@ def test_figures_of_any_heap_are_those_with_symbols(seed, machine, release):
 
 
 @pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.few(3)
 def test_a_release_that_nothing_tells_is_found_by_what_adds_up(release):
     heap = usual(AMD64, release)
     found = take(stripped(heap, told=False))

@@ -80,10 +80,10 @@ def swapped(heap, allowed, libc=False):
 SHAPES = (plain, superseded, interrupted, in_mmaps)
 
 
-@pytest.mark.few(8)
 @pytest.mark.parametrize("walk", [take, catalogue_of], ids=["take", "chunks"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.few(2)
 def test_no_more_of_a_heap_comes_back_from_swap_than_is_allowed(machine, shape, walk):
     told = Counter()
     for allowed in ALLOWED:
@@ -100,6 +100,7 @@ def test_no_more_of_a_heap_comes_back_from_swap_than_is_allowed(machine, shape, 
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.few(1)
 def test_with_libc_in_swap_too_it_is_said_or_no_more_is_read(machine):
     said = []
     for allowed in ALLOWED:

@@ -150,8 +150,8 @@ def test_of_any_heap_it_has_what_following_finds(seed, kind, damaged):
     assert joined == followed
 
 
-@pytest.mark.few(20)
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.few(6)
 def test_of_a_recorded_process_it_has_what_following_finds(name):
     joined, followed = both(lambda: target_of(load(name)))
     assert joined == followed

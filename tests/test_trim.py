@@ -164,10 +164,10 @@ BRK = HeapBuilder().brk
 BOUNDARIES = {"first read": BRK + SMALLEST_READ, "block": up(BRK, AT_ONCE)}
 
 
-@pytest.mark.few(8)
 @pytest.mark.parametrize("boundary", BOUNDARIES.values(), ids=BOUNDARIES)
 @pytest.mark.parametrize("pattern", PATTERNS, ids="-".join)
 @pytest.mark.parametrize("into_top", [False, True])
+@pytest.mark.few(2)
 def test_holes_go_on_across_the_reads_of_the_walk(boundary, pattern, into_top):
     if into_top and pattern[-1] == FREE:
         return

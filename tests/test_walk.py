@@ -427,6 +427,7 @@ def test_a_wrong_prev_size_is_seen_where_reads_end_too(monkeypatch, window):
 
 @pytest.mark.parametrize("value", [0, 0x4141414141414141, "own", "other"])
 @pytest.mark.parametrize("offset", [32, 40], ids=["fd_nextsize", "bk_nextsize"])
+@pytest.mark.few(2)
 def test_a_wrong_link_to_another_size_is_named_and_costs_no_figure(value, offset):
     for number in range(7):
         heap, chunks = large_chunks()
