@@ -75,7 +75,11 @@ def take_tally(
     walk fills `tables`.
     """
     tally = new_tally(layout, overlay, holes)
-    fast_lane = _compiled(space, layout, heap, overlay, holes, tables)
+    fast_lane: CompiledWalk | None = None
+    if code := library(space).code:
+        from .compiled import compiled  # by ctypes, which some Pythons lack
+
+        fast_lane = compiled(code, space, layout, heap, overlay, holes, tables)
     if fast_lane is None:
         tally.end, tally.problems = walk(space, layout, heap, overlay, tally.folds)
     else:
@@ -86,20 +90,3 @@ def take_tally(
         tally.problems = [*map(_misplaced, sorted(fast_lane.misplaced)), *problems]
     tally.flaws = tally.feet.flaws
     return tally
-
-
-def _compiled(
-    space: Space,
-    layout: Layout,
-    heap: Heap,
-    overlay: Overlay,
-    holes: Holes | None,
-    tables: Tables,
-) -> CompiledWalk | None:
-    """Return the compiled folds for a heap; None where they can't be used, or aren't wanted."""
-    code = library(space).code
-    if code is None:
-        return None
-    from .compiled import compiled  # by ctypes, which some Pythons lack
-
-    return compiled(code, space, layout, heap, overlay, holes, tables)
