@@ -162,7 +162,7 @@ def told(*words: Any) -> Result:
         return heapx(*words)
     out, err = io.TextIOWrapper(io.BytesIO()), list[str]()
     with (
-        mock.patch.multiple(shell, ask=_ask, _complain=err.append),
+        mock.patch.multiple(shell, ask=_ask, complain=err.append),
         mock.patch.object(sys, "stdout", out),
         mock.patch.dict(os.environ, environment(COLUMNS="80"), clear=True),
     ):

@@ -220,9 +220,15 @@ def test_before_gdb_is_started_little_is_imported():
     command = [sys.executable, "-ISc", f"import sys; sys.path.insert(0, '.'); {'; '.join(lines)}"]
     imported = subprocess.check_output(command, cwd=PACKAGE.parent, text=True).split()
     own = {name.removeprefix("gdb_heapx.") for name in imported if name.startswith("gdb_heapx.")}
-    assert own <= {"shell", "shell.main", "shell.asking", "cli", "cli.arg", "errors"} | {
-        *("ending", "target", "target.procfs")
-    }
+    assert own <= {
+        "shell",
+        "shell.main",
+        "shell.asking",
+        "shell.streams",
+        "cli",
+        "cli.arg",
+        "errors",
+    } | {*("ending", "target", "target.procfs")}
     assert {"shutil", "tempfile", "pathlib"}.isdisjoint(imported)
 
 

@@ -12,7 +12,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from functools import cached_property
 from typing import IO, Any
@@ -22,6 +22,15 @@ from ..cli.arg import SHELL_ARGS
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
 from .asking import Reply, ask
+from .streams import (
+    complain,
+    open_standard_files,
+    print_line,
+    print_pieces,
+    show_work,
+    shows_work,
+    terminal_of_text,
+)
 
 BUG = 4
 KEPT_IN_MEMORY = 16 << 20  # bytes of an answer; a longer one goes to a file without name
@@ -69,13 +78,13 @@ def loader() -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the shell command; return its exit status."""
-    _open_standard_files()
+    open_standard_files()
     end_by_exception()
     try:
         with let_through():  # scripts/heapx holds them back until now
             return _run(arguments)
     except HeapxError as error:
-        _complain(f"heapx: {error}")
+        complain(f"heapx: {error}")
         return error.status
     except EndedError as ended:
         return _ended(ended)
@@ -88,48 +97,8 @@ def run(arguments: Sequence[str]) -> int:
 def _ended(ended: EndedError) -> int:
     """Say which signal it was, if there is anything to say; return the exit status."""
     if ended.statement:
-        _complain(f"heapx: {ended.statement}")
+        complain(f"heapx: {ended.statement}")
     return ended.status
-
-
-def _open_standard_files() -> None:
-    """Open those of the first three descriptors that are closed, so that nothing else gets their
-    numbers.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-
-
-def _complain(text: str) -> None:
-    """Write a line to standard error; where it is closed or full there is nobody to tell."""
-    with suppress(OSError):
-        os.write(2, text.encode(errors="backslashreplace") + b"\n")
-
-
-def _print(pieces: Iterable[bytes]) -> None:
-    """Write to standard output, which the user may have closed, or whose reader may have left."""
-    for piece in pieces:
-        if sys.stdout is None:
-            raise HeapxError("standard output is closed", "Redirect it, or use --output FILE.")
-        _write(piece)
-
-
-def _write(piece: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
-        if isinstance(error, BrokenPipeError):
-            raise EndedError(signal.SIGPIPE) from None
-        raise HeapxError(f"cannot write to standard output: {error.strerror}") from None
-
-
-def _print_line(text: str) -> None:
-    _print([text.encode() + b"\n"])
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -137,17 +106,17 @@ def _run(arguments: Sequence[str]) -> int:
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     asks_help = options.help or words[:1] == ["help"] or words[-1:] in (["--help"], ["-h"])
     if options.version or options.loader:
-        _print_line(__version__ if options.version else loader())
+        print_line(__version__ if options.version else loader())
         return 0
     if options.completion or asks_help:
         _see_libraries()
         from .manual import completion, help_of
 
         said = completion(options.completion) if options.completion else f"{help_of(words)}\n"
-        _print([said.encode()])
+        print_pieces([said.encode()])
         return 0
     acts = "--now" in words and _announced(options, words)
-    return _through_gdb(options, {"words": words, "acts": acts, "progress": _shows()})
+    return _through_gdb(options, {"words": words, "acts": acts, "progress": shows_work()})
 
 
 def _see_libraries() -> None:
@@ -165,7 +134,7 @@ def _announced(options: argparse.Namespace, words: Sequence[str]) -> bool:
     parsed = _parsed(words)
     if options.pid and parsed.get("now"):
         call = f"malloc_trim({parsed['pad'] or 0})"
-        _complain(f"heapx: will call {call} in the process, unless it is unsafe")
+        complain(f"heapx: will call {call} in the process, unless it is unsafe")
     return bool(parsed.get("now"))
 
 
@@ -202,27 +171,6 @@ def _target(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _shows() -> bool:
-    """Tell whether standard error is a terminal, to show there how far long work is."""
-    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def _show(line: str) -> None:
-    """Write a line over the one before, "" to erase it."""
-    with suppress(OSError):
-        width = os.get_terminal_size(2).columns - 1
-        os.write(2, f"\r\033[K{line[:width]}".encode())
-
-
-def _terminal() -> dict[str, Any]:
-    """Return how wide text may be, and whether it is wanted in colour."""
-    from shutil import get_terminal_size
-
-    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in (None, "dumb")
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    return {"width": get_terminal_size().columns, "colour": terminal and not plain}
-
-
 def _setting(text: str) -> tuple[str, str]:
     """Return name and value of one --set."""
     _see_libraries()
@@ -240,21 +188,21 @@ def _setting(text: str) -> tuple[str, str]:
 def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     """Run a command inside gdb, and hand on its answer; the process no longer waits for that."""
     settings = [_setting(text) for text in options.set]
-    request = {**_target(options), **command, **_terminal(), "set": settings}
+    request = {**_target(options), **command, **terminal_of_text(), "set": settings}
     words = _gdb(options)
     serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
     with closing(_Answer()) as answer:
         try:
-            reply = ask(words, serve, request, answer.take, _show)
+            reply = ask(words, serve, request, answer.take, show_work)
         except OSError as error:
             raise _unable(options.gdb, error) from None
         result = _result(options.gdb, reply)
         if result is None:
             return BUG
         if result["error"]:
-            _complain(result["error"])
+            complain(result["error"])
         if result["whole"]:
-            _print(answer.pieces())
+            print_pieces(answer.pieces())
     if result["status"] == 128 + signal.SIGINT:
         raise EndedError(signal.SIGINT)
     return int(result["status"])
@@ -322,8 +270,8 @@ def _result(gdb: str, reply: Reply) -> dict[str, Any] | None:
         unfit = UNFIT.search(reply.messages)
         said = unfit[0] if unfit else "\n  ".join(reply.messages.strip().splitlines()[-4:])
         raise HeapxError(f"{gdb} can't run heapx", said or "It ended without a word.")
-    _complain(reply.messages)
-    _complain(
+    complain(reply.messages)
+    complain(
         "heapx: this is a bug in heapx. Please report it with the messages above, "
         f"version {__version__}, and your gdb's and glibc's versions."
     )
