@@ -95,7 +95,7 @@ compiler_for() {
 compile_walk() {
     local file
     file=gdb_heapx/heap/walk-$(uname -m).so
-    [[ -e $file && ! gdb_heapx/heap/walk.c -nt $file ]] || scripts/build_walk "$file" || true
+    [[ -e $file && ! $(find gdb_heapx -name "*.[ch]" -newer "$file") ]] || scripts/build_walk "$file" || true
 }
 
 # venv runtime [EXTRA…]: make or refresh .venv with the project, editable, and these extras of setup.cfg.

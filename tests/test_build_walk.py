@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from live import environment
-from walkcalls import BUILD, COMPILERS, SOURCE, STRICT, build, have
+from walkcalls import BUILD, COMPILERS, HEADERS, SOURCES, STRICT, build, have
 
 
 @pytest.fixture(scope="module", params=COMPILERS)
@@ -34,7 +34,11 @@ def test_it_needs_no_symbol_of_any_library(compiled):
 @pytest.mark.few(1)
 def test_it_shows_only_its_own_functions(compiled):
     shown = said("nm", "-D", "--defined-only", compiled).split()[2::3]
-    exported = re.findall(r"^EXPORT\b.*?(\w+)\(", SOURCE.read_text(), re.M)
+    exported = [
+        name
+        for source in SOURCES
+        for name in re.findall(r"^EXPORT\b.*?(\w+)\(", source.read_text(), re.M)
+    ]
     assert "heapx_abi" in exported
     assert sorted(shown) == sorted(exported)
     assert all(name.startswith("heapx_") for name in exported)
@@ -85,7 +89,15 @@ def test_a_compiler_that_is_there_again_takes_the_text_away(tmp_path):
     assert sorted(tmp_path.iterdir()) == [file]
 
 
-def test_it_is_one_freestanding_file_that_can_be_read_at_a_sitting():
-    lines = SOURCE.read_text().split("\n")
-    assert [line for line in lines if line.startswith("#include")] == ["#include <stdint.h>"]
-    assert len(lines) - 1 <= 400
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_each_source_is_freestanding_and_can_be_read_at_a_sitting(source):
+    lines = [
+        line
+        for file in (source, *source.parent.glob("*.h"))
+        for line in file.read_text().split("\n")
+    ]
+    own = {f'#include "{header.parent.name}/{header.name}"' for header in HEADERS}
+    own |= {f'#include "{header.name}"' for header in HEADERS}
+    included = {line for line in lines if line.startswith("#include")}
+    assert included - own == {"#include <stdint.h>"}
+    assert len(source.read_text().split("\n")) - 1 <= 400

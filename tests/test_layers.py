@@ -24,6 +24,7 @@ FLOORS = (
     ("locate",),
     ("heap",),
     ("snapshots",),
+    ("held",),
     ("inventory", "why"),
     ("cli",),
     ("commands",),

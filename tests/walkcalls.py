@@ -20,7 +20,8 @@ from live import ROOT, environment
 from releases import missing, need
 
 HARNESS = Path(__file__).parent / "walk_harness.c"
-SOURCE = ROOT / "gdb_heapx" / "heap" / "walk.c"
+SOURCES = sorted((ROOT / "gdb_heapx").glob("*/*.c"))
+HEADERS = sorted((ROOT / "gdb_heapx").glob("*/*.h"))
 BUILD = ROOT / "scripts" / "build_walk"
 STRICT = ("-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -68,7 +69,7 @@ def sanitized(directory: Path) -> Program:
     Both come with gcc. Debian's clang needs a package of its release's name for them.
     """
     have("gcc")
-    return (_harness(directory / "harness", "gcc", *SANITIZED, SOURCE),)
+    return (_harness(directory / "harness", "gcc", *SANITIZED, *SOURCES),)
 
 
 def on_aarch64(directory: Path, compiler: str) -> Program:

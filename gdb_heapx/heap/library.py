@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ from ..target.space import Space
 if TYPE_CHECKING:
     import ctypes
 
-ABI = 2  # what heapx_abi of walk.c returns: raised there and here when what it is given changes
+ABI = 3  # what heapx_abi of walk.c returns: raised there and here when what it is given changes
 HERE = Path(__file__).resolve().parent
 WORD = 8  # bytes
 
@@ -83,8 +84,8 @@ def load(directory: Path) -> Library:
         return lacking("this machine is big-endian")
     if not path.exists():
         return lacking(_never_built(path))
-    if _changed(path):
-        return lacking(f"{path.name} is older than walk.c beside it: run scripts/build_walk")
+    for source in _newer(path):
+        return lacking(f"{path.name} is older than {source.name}: run scripts/build_walk")
     try:
         from ctypes import CDLL, c_uint64  # some Pythons come without
     except ImportError:
@@ -105,17 +106,19 @@ def _never_built(path: Path) -> str:
     said = path.with_suffix(".txt")
     if said.exists():
         return said.read_text(errors="replace").strip()
-    if _source(path).exists():
+    if _sources(path):
         return f"{path.name} isn't built: run scripts/build_walk"
     return f"heapx was installed without {path.name}"
 
 
-def _changed(path: Path) -> bool:
-    """Tell whether the source is newer than what was compiled of it."""
-    source = _source(path)
-    return source.exists() and source.stat().st_mtime > path.stat().st_mtime
+def _newer(path: Path) -> list[Path]:
+    """Return the sources that are newer than what was compiled of them."""
+    compiled = path.stat().st_mtime
+    return [source for source in _sources(path) if source.stat().st_mtime > compiled]
 
 
-def _source(path: Path) -> Path:
-    """Return where a checkout has the source; what is installed has none."""
-    return path.with_name("walk.c")
+def _sources(path: Path) -> list[Path]:
+    """Return what a checkout has to compile; what is installed has none."""
+    own = path.with_name("walk.c")
+    others = (path.parents[1].glob(f"{folder}/*.[ch]") for folder in ("held", "recognise", "reach"))
+    return [*([own] if own.exists() else ()), *chain.from_iterable(others)]

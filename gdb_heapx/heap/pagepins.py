@@ -24,7 +24,7 @@ MOST = 2  # pages of a chunk that may be short
 REACH = MOST + 1  # pages before one that such a chunk may touch
 
 
-class Held(NamedTuple):
+class HeldPage(NamedTuple):
     """A page, and the live chunks that keep malloc_trim from returning it: all must be gone.
 
     `free` is what is free of it, `state` whether it is RESIDENT, SHARED or SWAPPED; None where that
@@ -44,9 +44,9 @@ class PagePin:
     `shared` are pages before these, which both they and the pin before it keep.
     """
 
-    pages: tuple[Held, ...]
+    pages: tuple[HeldPage, ...]
     lives: Lives
-    shared: tuple[Held, ...] = ()
+    shared: tuple[HeldPage, ...] = ()
 
     @property
     def short(self) -> bool:
@@ -82,7 +82,7 @@ class PagePins:
         self._head = trimmer.smallest - trimmer.page
         self._joined = Joined(trimmer.page)
         self._given: Lives = ()  # the chunks of the last pin
-        self._lost: list[Held] = []  # the last pages that are of no pin, behind that one
+        self._lost: list[HeldPage] = []  # the last pages that are of no pin, behind that one
         self._first = 0  # the first page that has enough chunks before it
         self._stop = 0  # the first page that was not seen whole
         self._end = 0
@@ -150,7 +150,7 @@ class PagePins:
         before = [live for live in self._tail if live.end > low]
         self._tail = (*before, *reversed(tail))
 
-    def _settle(self, pages: Sequence[Held]) -> None:
+    def _settle(self, pages: Sequence[HeldPage]) -> None:
         """Hand on what of these pages is in memory, if it is a pin; else remember it.
 
         What was no pin by itself comes along if this one keeps it, alone or with the one before.
@@ -168,7 +168,7 @@ class PagePins:
         self._given, self._lost = lives, []
         self._sink.take(replace(pin, shared=tuple(shared)) if shared else pin)
 
-    def _in_memory(self, pages: Sequence[Held]) -> tuple[Held, ...]:
+    def _in_memory(self, pages: Sequence[HeldPage]) -> tuple[HeldPage, ...]:
         """Return the pages that malloc_trim would return: in memory, or in swap, and not locked."""
         if not pages:
             return ()
@@ -183,12 +183,12 @@ class PagePins:
         return tuple([h._replace(state=s) for h, s in found if s in (*IN_RAM, SWAPPED)])
 
 
-def lives_of(pages: Sequence[Held]) -> Lives:
+def lives_of(pages: Sequence[HeldPage]) -> Lives:
     """Return the chunks that keep these pages, together."""
     return pages[0].lives if len(pages) == 1 else sorted({e for h in pages for e in h.lives})
 
 
-def _kept(pages: Sequence[Held], lives: Lives) -> tuple[list[Held], list[Held]]:
+def _kept(pages: Sequence[HeldPage], lives: Lives) -> tuple[list[HeldPage], list[HeldPage]]:
     """Return which of these pages are kept by those chunks only, and which aren't."""
     kept = [held for held in pages if all(live in lives for live in held.lives)]
     return kept, [held for held in pages if held not in kept]
@@ -206,8 +206,8 @@ class Joined:
     def __init__(self, page: int) -> None:
         self.end = 0  # of the last page
         self._size = page
-        self._open: list[Held] = []
-        self._done: list[tuple[Held, ...]] = []
+        self._open: list[HeldPage] = []
+        self._done: list[tuple[HeldPage, ...]] = []
 
     def add(self, page: int, lives: Lives) -> bool:
         """Take in a page; return whether the next one may be of its group."""
@@ -215,7 +215,7 @@ class Joined:
         if any(live.size > MOST * size for live in lives):
             lives = ()
         covered = [min(e.address + e.size, page + size) - max(e.address, page) for e in lives]
-        held = Held(page, lives, size - sum([each for each in covered if each > 0]))
+        held = HeldPage(page, lives, size - sum([each for each in covered if each > 0]))
         follows, self.end = page == self.end, page + size
         if not lives or not (follows and self._goes_on(held)):
             self.finish()
@@ -223,10 +223,10 @@ class Joined:
             self._open.append(held)
         return bool(lives) and self._mostly_free(self._open[0])
 
-    def _mostly_free(self, held: Held) -> bool:
+    def _mostly_free(self, held: HeldPage) -> bool:
         return 2 * held.free >= self._size
 
-    def _goes_on(self, held: Held) -> bool:
+    def _goes_on(self, held: HeldPage) -> bool:
         """Tell whether a page is of the group of the one before it."""
         if not self._open or not self._mostly_free(self._open[0]):
             return False
@@ -244,7 +244,7 @@ class Joined:
             self._done.append(tuple(self._open))
             self._open = []
 
-    def done_before(self, last: int | None) -> list[tuple[Held, ...]]:
+    def done_before(self, last: int | None) -> list[tuple[HeldPage, ...]]:
         """Return the groups that are done, and none of whose chunks lies at `last`."""
         done = [group for group in self._done if group[-1].lives[-1].address != last]
         self._done = [group for group in self._done if group[-1].lives[-1].address == last]

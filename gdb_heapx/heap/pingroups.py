@@ -12,7 +12,7 @@ from ..target.pages import IN_RAM, SHARED, SWAPPED
 from .lives import Live
 
 if TYPE_CHECKING:
-    from .pagepins import Held, PagePin
+    from .pagepins import HeldPage, PagePin
 
 Key = Callable[[Live], Hashable]  # of the group that a chunk is in
 LISTED = 1000  # pins of an arena that are kept one by one
@@ -67,7 +67,7 @@ class PageSum:
     swapped: int = 0
     _last: int = -1  # the last chunk that was counted
 
-    def add(self, held: Held) -> None:
+    def add(self, held: HeldPage) -> None:
         self.pages += 1
         self.resident += held.state in IN_RAM
         self.shared += held.state == SHARED
@@ -115,7 +115,7 @@ class PinGroups:
         elif rank > self._largest[0]:
             heapreplace(self._largest, rank)
 
-    def _add(self, held: Held) -> None:
+    def _add(self, held: HeldPage) -> None:
         first = held.lives[0]
         if self.whole is None:
             self.whole = PageSum(first)

@@ -1,0 +1,1 @@
+"""What is held of a target that runs on: its chunks in use, indexed and copied, and its roots."""

@@ -1,0 +1,152 @@
+"""A target's chunks in use, held: found and copied while it stands still, looked at afterwards."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from ..errors import MemoryFault
+from ..heap.heaps import Walked
+from ..heap.library import library
+from ..heap.places import Overlay
+from ..snapshots.opened import Opened
+from ..snapshots.reading import MallocReading
+from ..target.space import Space
+from ..target.target import Target
+from .declared import declared
+from .files import FileMemory
+from .index import Grains, Index
+from .indexing import index_compiled, index_heap
+from .store import Store
+from .table import Table
+
+
+class HeldPart(NamedTuple):
+    """A region of the index: what it is of, and how the chunks in it are told."""
+
+    start: int
+    end: int
+    libc: int
+    single: int = 0
+    walked: Walked | None = None
+    overlay: Overlay | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """The chunks in use of a target: their index, and a copy of them.
+
+    `space` reads the copy, and what files have; `parts` are the regions of the index. `functions`
+    and `table` are for compiled code, None where there is none.
+    """
+
+    target: Target
+    index: Index
+    store: Store
+    space: Space
+    parts: tuple[HeldPart, ...]
+    functions: Any
+    table: Table | None
+
+    @property
+    def libcs(self) -> array[int]:
+        """Which libc each region is of, by its number."""
+        return array("B", [part.libc for part in self.parts])
+
+
+def hold(opened: Opened) -> Held | None:
+    """Return the chunks in use of a target that was walked over; None where there is no malloc.
+
+    StoppedError where reading was stopped.
+    """
+    if not opened.mallocs:
+        return None
+    space, layout = opened.target.space, opened.mallocs[0].libc.layout
+    parts = _apart(sorted(_parts(opened), key=attrgetter("start")))
+    index = Index(Grains.of(layout))
+    tail = index.grains.tail
+    for part in parts:
+        index.add_region(part.start, part.end, part.single)
+    index.begin()
+    spans = [(part.start, part.end + (0 if part.single else tail + layout.word)) for part in parts]
+    store = Store(space, spans)
+    code = library(space).code
+    table = functions = None
+    if code is not None and layout.alignment == 2 * layout.word:
+        table, functions = Table(index, store, space.page), declared(code)
+    space.pace.begin("copying chunks in use", sum(e - s for s, e in spans))
+    for at, part in enumerate(parts):
+        _hold(opened, part, at, index, store, table, functions)
+    index.number()
+    if table is not None:
+        table.number()
+    memory = _HeldMemory(store, FileMemory(opened.target))
+    held = replace(space, memory=memory, residency=None, fill=None)
+    return Held(opened.target, index, store, held, tuple(parts), functions, table)
+
+
+def _parts(opened: Opened) -> Iterator[HeldPart]:
+    """Yield the heaps and mmapped chunks of all libcs."""
+    for libc, reading in enumerate(opened.mallocs):
+        tail = reading.libc.layout.word
+        for arena in reading.arenas:
+            overlay = reading.walks.overlay(arena)
+            for walked in reading.walks.over(arena, arena.heaps).parts or ():
+                first, end = walked.heap.first, walked.tally.end
+                if first < end:
+                    yield HeldPart(first, end + tail, libc, 0, walked, overlay)
+        yield from _mmapped(reading, libc)
+
+
+def _mmapped(reading: MallocReading, libc: int) -> Iterator[HeldPart]:
+    if reading.mmapped.certain:
+        cached = reading.outline.caches.mmapped
+        for chunk in reading.mmapped_headers:
+            if chunk.address not in cached:
+                yield HeldPart(chunk.start, chunk.end, libc, chunk.address)
+
+
+def _apart(parts: list[HeldPart]) -> list[HeldPart]:
+    """Return parts without those that overlap one before: damage may claim what isn't its own."""
+    apart: list[HeldPart] = []
+    for part in parts:
+        if not apart or part.start >= apart[-1].end:
+            apart.append(part)
+    return apart
+
+
+def _hold(
+    opened: Opened,
+    part: HeldPart,
+    at: int,
+    index: Index,
+    store: Store,
+    table: Table | None,
+    functions: Any,
+) -> None:
+    """Copy a part's chunks in use, and put them into the index."""
+    if part.walked is None or part.overlay is None:
+        store.load(part.start, part.end)
+        return
+    layout, space = opened.mallocs[part.libc].libc.layout, opened.target.space
+    heap = replace(part.walked.heap, end=part.walked.tally.end)
+    if table is not None:
+        index_compiled(functions, space, heap, part.overlay, table, store, at)
+    else:
+        index_heap(space, layout, heap, part.overlay, index, store, at)
+
+
+class _HeldMemory:
+    """What was copied, and what files have."""
+
+    def __init__(self, store: Store, files: FileMemory) -> None:
+        self._store, self._files = store, files
+
+    def read(self, address: int, size: int) -> memoryview:
+        try:
+            return self._store.read(address, size)
+        except MemoryFault:
+            return self._files.read(address, size)

@@ -1,0 +1,132 @@
+"""Memory of a target, copied page by page: what a page holds is there as long as heapx wants it."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+from ..errors import MemoryFault, StoppedError, SwappedOutError
+from ..glibc.layout import align_down, align_up
+from ..target.mappings import merged
+from ..target.pages import RESIDENT, SHARED, SWAPPED
+from ..target.space import Space
+
+COPIED = 0x40  # in the state of a page (pages.py): its memory is in the store
+UNKNOWN = 0x20  # nobody knows the state: as in a core
+AT_ONCE = 1 << 20  # bytes read
+MAP_NORESERVE = 0x4000  # uapi/asm-generic/mman.h; elsewhere nothing (Python has no name for it)
+_TO_COPY = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, UNKNOWN))
+_SWAPPED = re.compile(b"%c+" % SWAPPED)
+
+
+class Store:
+    """The pages of some spans of a target, of which those that `load` was asked for are copied.
+
+    What isn't there is read as zeros: pages that nobody has touched hold these. `swapped` and
+    `unreadable` are the bytes that could not be copied.
+    """
+
+    def __init__(self, space: Space, spans: Iterable[tuple[int, int]]) -> None:
+        self._space = space
+        self._page = page = space.page
+        whole = merged((align_down(start, page), align_up(end, page)) for start, end in spans)
+        self._starts, self._ends, self._offsets = array("Q"), array("Q"), array("Q")
+        size = 0
+        for start, end in whole:
+            self._starts.append(start)
+            self._ends.append(end)
+            self._offsets.append(size)
+            size += end - start
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+        self.memory = mmap.mmap(-1, max(size, page), flags)
+        self.view = memoryview(self.memory)
+        self.pages = bytearray(b"".join(map(self._states, self._starts, self._ends)))
+        self.swapped = self.unreadable = 0
+
+    def _states(self, start: int, end: int) -> bytes:
+        residency = self._space.residency
+        number = (end - start) // self._page
+        return residency.states(start, end) if residency else bytes([UNKNOWN]) * number
+
+    def offset(self, address: int) -> int:
+        """Return where in `memory` an address is; MemoryFault outside of all spans."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or address >= self._ends[at]:
+            raise MemoryFault(address)
+        return self._offsets[at] + address - self._starts[at]
+
+    def read(self, address: int, size: int) -> memoryview:
+        """Return `size` bytes at `address`, as they were copied; MemoryFault outside."""
+        offset = self.offset(address)
+        if size:
+            self.offset(address + size - 1)
+        return self.view[offset : offset + size]
+
+    def load(self, start: int, end: int) -> None:
+        """Copy what of [start, end) is in memory; StoppedError where no more is read."""
+        if start >= end:
+            return
+        page, address = self._page, align_down(start, self._page)
+        offset = self.offset(address)
+        first, last = offset // page, -(-(offset + end - address) // page)
+        move = address - offset  # from a place in the store to an address
+        for run in [*_TO_COPY.finditer(self.pages, first, last)]:
+            self._copy(run.start(), run.end(), move)
+        for run in [*_SWAPPED.finditer(self.pages, first, last)]:
+            self._bring_back(run.start(), run.end(), move)
+
+    def _copy(self, first: int, last: int, move: int) -> None:
+        """Copy pages, by their numbers in the store."""
+        page, space = self._page, self._space
+        for low, high in _pieces(first * page, last * page, AT_ONCE):
+            space.pace.check(low + move)
+            room = self.view[low:high]
+            filled = space.fill is not None and space.fill(low + move, room)
+            if not filled and not self._read(low + move, room):
+                for at, end in _pieces(low, high, page):
+                    if not self._read(at + move, self.view[at:end]):
+                        self.unreadable += end - at
+        self._mark(first, last)
+
+    def _read(self, address: int, room: memoryview) -> bool:
+        try:
+            room[:] = self._space.memory.read(address, len(room))
+        except StoppedError:
+            raise
+        except MemoryFault:
+            return False
+        return True
+
+    def _bring_back(self, first: int, last: int, move: int) -> None:
+        """Copy pages that are in swap, as long as that is allowed."""
+        page = self._page
+        for number in range(first, last):
+            at = number * page
+            try:
+                self.view[at : at + page] = self._space.memory.read(at + move, page)
+            except StoppedError:
+                raise
+            except SwappedOutError:
+                self.swapped += (last - number) * page
+                return
+            except MemoryFault:
+                self.unreadable += page
+            self._mark(number, number + 1)
+
+    def _mark(self, first: int, last: int) -> None:
+        self.pages[first:last] = bytes(state | COPIED for state in self.pages[first:last])
+
+    def drop(self, start: int, end: int) -> None:
+        """Let go the copy of whole pages."""
+        offset, page = self.offset(start), self._page
+        self.memory.madvise(mmap.MADV_DONTNEED, offset, end - start)
+        first, last = offset // page, (offset + end - start) // page
+        self.pages[first:last] = bytes(s & ~COPIED for s in self.pages[first:last])
+
+
+def _pieces(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    for at in range(start, end, size):
+        yield at, min(at + size, end)

@@ -1,0 +1,162 @@
+"""What is held of a target that runs on: each chunk in use, indexed and copied, nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+
+import pytest
+from heapbuilder import (
+    AMD64,
+    ARM,
+    ARM64,
+    FREE,
+    I386,
+    PAGE,
+    S390X,
+    USED,
+    HeapBuilder,
+    Pages,
+    at_random,
+    changed,
+    usual,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import tried
+from recorded import SOUND, load, target_of
+from test_damage import damage
+
+from gdb_heapx.errors import HeapxError, MemoryFault
+from gdb_heapx.held import indexing
+from gdb_heapx.held.held import Held, hold
+from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.inventory.chunk import IN_USE, MMAPPED
+from gdb_heapx.snapshots.opened import open_target
+from gdb_heapx.snapshots.take import snapshot_of
+
+KINDS = [(AMD64, (2, 36)), (AMD64, (2, 43)), (I386, (2, 36)), (I386, (2, 23)), (ARM, (2, 41))]
+KINDS += [(S390X, (2, 36)), (ARM64, (2, 31))]
+SEEDS = st.randoms(use_true_random=True)
+
+
+def built(seed, machine, release) -> HeapBuilder:
+    """Return a heap whose pages are all there, whether that is known or not."""
+    heap = usual(machine, release) if seed.random() < 0.5 else at_random(seed, machine, release)
+    for number in range(seed.randrange(4)):
+        heap.mmapped((35 + number) * heap.page, apart=seed.random() < 0.5)
+    if seed.random() < 0.5:
+        heap.residency = Pages(heap.page)
+    return heap
+
+
+def held(target) -> Held:
+    found = hold(open_target(target))
+    assert found is not None
+    return found
+
+
+def in_use(target) -> Iterator[tuple[int, int]]:
+    """Yield where each chunk in use lies, one by one, and how large it is."""
+    catalogue = Catalogue(open_target(target))
+    for inventory in catalogue.inventories:
+        mapped = {chunk.address: chunk.mapping for chunk in inventory.mmapped}
+        for chunk in catalogue.chunks():
+            if chunk.libc == inventory.path and chunk.state in (IN_USE, MMAPPED):
+                yield chunk.address, mapped.get(chunk.address, chunk.size)
+
+
+def lookups(found: Held) -> Iterator[int]:
+    """Yield addresses in and around every chunk, and beyond all."""
+    index = found.index
+    for start, end in zip(index.starts, index.ends):
+        yield from range(start - 8, min(end, start + (64 << 10)) + 24, 4)
+        yield from (end - 1, end, end + 8)
+
+
+@tried(200)
+@given(SEEDS, st.sampled_from(KINDS))
+def test_the_chunks_held_are_those_in_use(seed, kind):
+    target = built(seed, *kind).target()
+    found = held(target)
+    expected = sorted(in_use(target))
+    assert [(c.address, c.bytes) for c in found.index.each()] == expected
+    assert [c.rank for c in found.index.each()] == list(range(found.index.chunks))
+
+
+@tried(100)
+@given(SEEDS, st.sampled_from(KINDS))
+def test_an_address_is_of_the_chunk_whose_memory_has_it(seed, kind):
+    found = held(built(seed, *kind).target())
+    owners = {}
+    chunks = list(found.index.each())
+    for chunk in chunks:
+        first = range(chunk.user, min(chunk.user + chunk.usable, chunk.user + (64 << 10)))
+        owners.update(dict.fromkeys(first, chunk))
+    for address in lookups(found):
+        chunk = found.index.at(address)
+        if chunk != owners.get(address):  # a longer one
+            assert chunk in chunks
+            assert chunk.user <= address < chunk.user + chunk.usable
+
+
+@tried(200)
+@given(SEEDS, st.sampled_from(KINDS[:2]), st.booleans())
+def test_compiled_code_holds_and_finds_the_same(seed, kind, damaged):
+    heap = built(seed, *kind)
+    if damaged:
+        damage(seed, heap)
+    try:
+        by_c, by_python = held(heap.target()), held(changed(heap.target(), compiled=False))
+    except HeapxError:
+        return
+    assert (by_c.table is None, by_python.table is None) == (False, True)
+    assert [*by_c.index.each()] == [*by_python.index.each()]
+    assert bytes(by_c.index.cells) == bytes(by_python.index.cells)
+    place = (ctypes.c_uint64 * 4)()
+    for address in lookups(by_c):
+        chunk = by_python.index.at(address)
+        expected = chunk and [chunk.address, chunk.rank, chunk.region, chunk.user == address]
+        hit = by_c.functions.heapx_find(by_c.table.reference, address, place)
+        assert ([*place] if hit else None) == expected
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_copy_has_what_chunks_in_use_have(compiled):
+    heap = HeapBuilder()
+    small = heap.main.add(USED, 64)
+    heap.main.add(FREE, 4 * indexing.LEAST)
+    large = heap.main.add(USED, 3 * indexing.WINDOW)
+    mapped = heap.mmapped(20 * PAGE)
+    for address in (small + 16, small + 64, large + 16, large + 3 * indexing.WINDOW, mapped + 16):
+        heap.poke(address, address)
+    found = held(changed(heap.target(), compiled=compiled))
+    for address in (small + 16, small + 64, large + 16, large + 3 * indexing.WINDOW, mapped + 16):
+        assert found.space.read_word(address) == address
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_pages_of_large_free_chunks_are_not_kept(compiled):
+    heap = HeapBuilder()
+    heap.main.add(USED, 64)
+    free = heap.main.add(FREE, 4 * indexing.LEAST)
+    heap.main.add(USED, 64)
+    inside = free + 2 * indexing.LEAST
+    heap.poke(inside, 1)
+    found = held(changed(heap.target(), compiled=compiled))
+    assert found.space.read_word(inside) == 0
+
+
+def test_what_is_in_no_heap_cannot_be_read():
+    found = held(HeapBuilder().target())
+    with pytest.raises(MemoryFault):
+        found.space.read_word(8)
+
+
+@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.few(6)
+def test_of_real_processes_the_bytes_held_are_those_in_use(name):
+    """What is in use of arenas is glibc's own figure (test_recorded_figures.py)."""
+    opened = open_target(target_of(load(name)))
+    snapshot, found = snapshot_of(opened), hold(opened)
+    assert sum(chunk.bytes for chunk in found.index.each()) == snapshot.in_use
