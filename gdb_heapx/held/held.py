@@ -21,7 +21,7 @@ from .files import FileMemory
 from .index import Grains, Index
 from .indexing import index_compiled, index_heap
 from .store import Store
-from .table import Table
+from .table import RegionTable
 
 
 class HeldPart(NamedTuple):
@@ -49,7 +49,7 @@ class Held:
     space: Space
     parts: tuple[HeldPart, ...]
     functions: Any
-    table: Table | None
+    table: RegionTable | None
 
     @property
     def libcs(self) -> array[int]:
@@ -76,7 +76,7 @@ def hold(opened: Opened) -> Held | None:
     code = library(space).code
     table = functions = None
     if code is not None and layout.alignment == 2 * layout.word:
-        table, functions = Table(index, store, space.page), declared(code)
+        table, functions = RegionTable(index, store, space.page), declared(code)
     space.pace.begin("copying chunks in use", sum(e - s for s, e in spans))
     for at, part in enumerate(parts):
         _hold(opened, part, at, index, store, table, functions)
@@ -124,7 +124,7 @@ def _hold(
     at: int,
     index: Index,
     store: Store,
-    table: Table | None,
+    table: RegionTable | None,
     functions: Any,
 ) -> None:
     """Copy a part's chunks in use, and put them into the index."""

@@ -19,7 +19,7 @@ from ..target.space import Space
 from .declared import CIndexing, address_of
 from .index import Index
 from .store import Store
-from .table import WORD, Table
+from .table import WORD, RegionTable
 
 WINDOW = 1 << 20  # bytes that are copied before they are indexed
 LEAST = 256 << 10  # bytes of free pages that are worth letting go: the kernel splits huge pages
@@ -84,7 +84,13 @@ def index_heap(
 
 
 def index_compiled(
-    functions: Any, space: Space, heap: Heap, overlay: Overlay, table: Table, store: Store, at: int
+    functions: Any,
+    space: Space,
+    heap: Heap,
+    overlay: Overlay,
+    table: RegionTable,
+    store: Store,
+    at: int,
 ) -> None:
     """Do the same by held.c."""
     region, told = table.region(at), overlay.told

@@ -14,7 +14,7 @@ WORD = 8  # bytes
 FIRST = 3  # the word of a region that has the rank of its first chunk
 
 
-class Table:
+class RegionTable:
     """A struct region for each region of an index, in an array, and the struct held of all."""
 
     def __init__(self, index: Index, store: Store, page: int) -> None:
