@@ -25,6 +25,7 @@ FLOORS = (
     ("heap",),
     ("snapshots",),
     ("held",),
+    ("reach",),
     ("inventory", "why"),
     ("cli",),
     ("commands",),

@@ -14,11 +14,12 @@ from ..heap.library import library
 from ..heap.places import Overlay
 from ..snapshots.opened import Opened
 from ..snapshots.reading import MallocReading
+from ..target.amounts import Amount
 from ..target.space import Space
 from ..target.target import Target
 from .declared import declared
 from .files import FileMemory
-from .index import Grains, Index
+from .index import Grains, HeldChunk, Index
 from .indexing import index_compiled, index_heap
 from .store import Store
 from .table import RegionTable
@@ -50,6 +51,13 @@ class Held:
     parts: tuple[HeldPart, ...]
     functions: Any
     table: RegionTable | None
+
+    def amount(self, chunk: HeldChunk) -> Amount:
+        """Return what of a chunk is in memory, as it was when it was held."""
+        start = (
+            self.index.starts[chunk.region] if self.parts[chunk.region].single else chunk.address
+        )
+        return self.store.amount(start, start + chunk.bytes)
 
     @property
     def libcs(self) -> array[int]:

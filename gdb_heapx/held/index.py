@@ -17,7 +17,7 @@ from ..glibc.layout import Layout
 CELL = 64  # grains, a bit each
 STARTS, ENDS, DIRECTORY, CELL_WORDS = 0, 1, 2, 3  # where chunks begin, their last grains, and RANK
 RANK_BITS = 32  # of DIRECTORY: chunks that begin before; above them, how far back the last one does
-ALL = (1 << CELL) - 1
+RANKS = (1 << RANK_BITS) - 1
 
 
 class HeldChunk(NamedTuple):
@@ -126,7 +126,7 @@ class Index:
         """Return how many chunks a heap has."""
         last = self._cells_of(self.starts[region], self.ends[region]) - 1
         cell = (self.places[region] + last) * CELL_WORDS
-        before = self.cells[cell + DIRECTORY] & (1 << RANK_BITS) - 1
+        before = self.cells[cell + DIRECTORY] & RANKS
         return before + bin(self.cells[cell + STARTS]).count("1")
 
     def region_at(self, address: int) -> int:
@@ -167,6 +167,24 @@ class Index:
         found = self.at(address)
         return found if found is not None and found.user == address else None
 
+    def ranked(self, rank: int) -> HeldChunk:
+        """Return the chunk of a rank."""
+        region = bisect_right(self.firsts, rank) - 1
+        if self.singles[region]:
+            return self._single(region)
+        cells, rank = self.cells, rank - self.firsts[region]
+        base = self.places[region]
+        low, high = 0, self._cells_of(self.starts[region], self.ends[region])
+        while high - low > 1:  # the last cell before whose end so many begin
+            middle = (low + high) // 2
+            before = cells[(base + middle) * CELL_WORDS + DIRECTORY] & RANKS
+            low, high = (middle, high) if before <= rank else (low, middle)
+        cell = (base + low) * CELL_WORDS
+        starts, left = cells[cell + STARTS], rank - (cells[cell + DIRECTORY] & RANKS)
+        for _ in range(left):
+            starts &= starts - 1
+        return self._chunk(region, low * CELL + (starts & -starts).bit_length() - 1)
+
     def _covering(self, region: int, grain: int) -> int:
         """Return where the chunk in use begins that has a grain, -1 without."""
         at, bit = divmod(grain, CELL)
@@ -198,7 +216,7 @@ class Index:
         at, bit = divmod(grain, CELL)
         cell = (self.places[region] + at) * CELL_WORDS
         before = self.cells[cell + STARTS] & (1 << bit) - 1
-        rank = self.cells[cell + DIRECTORY] & (1 << RANK_BITS) - 1
+        rank = self.cells[cell + DIRECTORY] & RANKS
         rank += self.firsts[region] + bin(before).count("1")
         address = self.starts[region] + grain * size
         length = (self._end(region, grain) - grain) * size

@@ -6,15 +6,18 @@ import mmap
 import re
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from ..errors import MemoryFault, StoppedError, SwappedOutError
 from ..glibc.layout import align_down, align_up
+from ..target.amounts import Amount
 from ..target.mappings import merged
 from ..target.pages import RESIDENT, SHARED, SWAPPED
 from ..target.space import Space
 
 COPIED = 0x40  # in the state of a page (pages.py): its memory is in the store
+STATE = 7  # the bits of a page's state that are the kernel's word
 UNKNOWN = 0x20  # nobody knows the state: as in a core
 AT_ONCE = 1 << 20  # bytes read
 MAP_NORESERVE = 0x4000  # uapi/asm-generic/mman.h; elsewhere nothing (Python has no name for it)
@@ -118,6 +121,19 @@ class Store:
 
     def _mark(self, first: int, last: int) -> None:
         self.pages[first:last] = bytes(state | COPIED for state in self.pages[first:last])
+
+    def amount(self, start: int, end: int) -> Amount:
+        """Return what of [start, end) is in RAM and in swap; None where nobody knows."""
+        page, pages, at = self._page, self.pages, self.offset(start)
+        stop, found = at + end - start, Counter[int]()
+        if pages[at // page] & UNKNOWN:
+            return Amount(end - start, None, None)
+        while at < stop:
+            behind = min(at - at % page + page, stop)
+            found[pages[at // page] & STATE] += behind - at
+            at = behind
+        in_ram = found[RESIDENT] + found[SHARED]
+        return Amount(end - start, in_ram, found[SWAPPED], found[SHARED])
 
     def drop(self, start: int, end: int) -> None:
         """Let go the copy of whole pages."""

@@ -1,0 +1,80 @@
+"""What reach.c is given and returns, declared for ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_uint64, c_void_p
+from functools import cache
+from typing import Any
+
+from ..held.declared import CHeld
+
+SAMPLES = 3
+
+
+def _numbers(names: str) -> list[tuple[str, Any]]:
+    return [(name, c_uint64) for name in names.split()]
+
+
+class CSum(ctypes.Structure):
+    """struct sum of reach.c."""
+
+    _fields_ = _numbers("chunks bytes resident swapped")
+
+
+class CFlood(ctypes.Structure):
+    """struct flood of reach.c."""
+
+    _fields_ = [
+        *_numbers("source also mark inner room depth pending"),
+        ("marked", CSum),
+        *_numbers("stack states"),
+    ]
+
+
+class CCursor(ctypes.Structure):
+    """struct cursor of held.h."""
+
+    _fields_ = _numbers("region grain")
+
+
+class CGroup(ctypes.Structure):
+    """struct group of reach.c."""
+
+    _fields_ = [("sum", CSum), ("samples", c_uint64 * SAMPLES)]
+
+
+class CHanging(ctypes.Structure):
+    """struct hanging of reach.c."""
+
+    _fields_ = [("sum", CSum), *_numbers("most at")]
+
+
+class CHeads(ctypes.Structure):
+    """struct heads of reach.c."""
+
+    _fields_ = [
+        ("at", CCursor),
+        *_numbers("head rank"),
+        ("before", CSum),
+        *_numbers("kinds hanging"),
+    ]
+
+
+@cache
+def declared(code: ctypes.CDLL) -> Any:
+    """Return reach.c's functions with the types of their arguments."""
+    number, held, flood = c_uint64, POINTER(CHeld), POINTER(CFlood)
+    cursor = POINTER(CCursor)
+    code.heapx_flood.restype = code.heapx_gather.restype = code.heapx_starts.restype = number
+    code.heapx_heads.restype = code.heapx_sums.restype = number
+    code.heapx_visit.restype = None
+    code.heapx_flood.argtypes = [held, flood, number]
+    code.heapx_visit.argtypes = [held, flood, c_void_p, number]
+    code.heapx_gather.argtypes = [held, flood, cursor, number, number]
+    code.heapx_starts.argtypes = [held, flood, cursor, number]
+    code.heapx_heads.argtypes = [held, flood, POINTER(CHeads), number]
+    code.heapx_sums.argtypes = [
+        *(held, c_void_p, c_void_p, c_void_p, number, cursor, number),
+    ]
+    return code

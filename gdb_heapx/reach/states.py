@@ -1,0 +1,29 @@
+"""How a chunk in use is reached: a byte for each chunk, by its rank."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+DEGREE = 0x0F  # the bits that hold a Degree
+INSIDE = 0x40  # a pointer leads to its inside, and none that was followed to its beginning
+PENDING = 0x80  # it must still be looked through
+
+
+class Degree(IntEnum):
+    """How a chunk is reached.
+
+    UNREACHED by anything: where all roots were followed, each such chunk is a HEAD or HANGS from
+    one. Heads are found by way of STARTs, and of what is REACHED from these.
+    """
+
+    UNREACHED = 0
+    REACHABLE = 1
+    INTERIOR = 2  # only by pointers to the inside of a chunk
+    RED_ZONE = 3  # only from below a stack pointer, where a leaf function keeps variables
+    HANGS = 5
+    HEAD = 6
+    START = 7
+    REACHED = 8
+
+
+DEGREES = 16  # that fit into DEGREE
