@@ -6,27 +6,27 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple
 
-from .headers import LARGEST_TABLE, PT_DYNAMIC, PT_LOAD, Headers
+from .headers import LARGEST_TABLE, PT_DYNAMIC, PT_LOAD
 from .mapped import Mapped
+from .named import (
+    PLACED,
+    STT_FUNC,
+    STT_GNU_IFUNC,
+    STT_OBJECT,
+    STT_TLS,
+    Rows,
+    Symbol,
+    SymbolIndex,
+    SymbolTable,
+)
+from .sections import SHT_DYNSYM, SHT_SYMTAB, Sections
 
-SHT_SYMTAB, SHT_DYNSYM = 2, 11
-STT_OBJECT, STT_FUNC, STT_TLS, STT_GNU_IFUNC = 1, 2, 6, 10
 DT_HASH, DT_STRTAB, DT_SYMTAB, DT_STRSZ, DT_SONAME = 4, 5, 6, 10, 14
 DT_GNU_HASH = 0x6FFFFEF5
 
 
-class _Table(NamedTuple):
-    """A symbol table and its strings, as offsets in the file."""
-
-    start: int
-    size: int
-    strings: int
-    strings_size: int
-
-
-class Elf(Headers):
+class Elf(Sections):
     """An ELF file with its symbols: those of .symtab where the file has one, then of .dynsym."""
 
     def variable(self, name: str) -> int | None:
@@ -50,12 +50,34 @@ class Elf(Headers):
         """Return a thread-local variable's offset in its block, None without."""
         return self._symbol(name, (STT_TLS,), self._tables)
 
+    def symbol_at(self, address: int) -> Symbol | None:
+        """Return the variable or function that has an address of the file, None without."""
+        return self.symbols.at(address)
+
+    def thread_local_at(self, offset: int) -> Symbol | None:
+        """Return the thread-local variable that has an offset in its block, None without."""
+        return self.thread_locals.at(offset)
+
     @cached_property
-    def _tables(self) -> tuple[_Table | None, ...]:
+    def symbols(self) -> SymbolIndex:
+        """What has an address; half a second is needed for half a million of them, once."""
+        return SymbolIndex(self._rows(), PLACED)
+
+    @cached_property
+    def thread_locals(self) -> SymbolIndex:
+        """What has an offset in the block of each thread."""
+        return SymbolIndex(self._rows(), (STT_TLS,))
+
+    def _rows(self) -> Iterator[Rows]:
+        tables = (table for table in self._tables if table)
+        return (Rows(self.data, table, self.word, self.order) for table in tables)
+
+    @cached_property
+    def _tables(self) -> tuple[SymbolTable | None, ...]:
         return self._section(SHT_SYMTAB), self._dynamic_table
 
     def _symbol(
-        self, name: str, kinds: tuple[int, ...], tables: Iterable[_Table | None]
+        self, name: str, kinds: tuple[int, ...], tables: Iterable[SymbolTable | None]
     ) -> int | None:
         for table in tables:
             for value, info, section in self._named(name, table) if table else ():
@@ -63,7 +85,7 @@ class Elf(Headers):
                     return value
         return None
 
-    def _named(self, name: str, table: _Table) -> Iterator[tuple[int, int, int]]:
+    def _named(self, name: str, table: SymbolTable) -> Iterator[tuple[int, int, int]]:
         """Yield value, info and section of the symbols that have this name."""
         text = self.data[table.strings : table.strings + table.strings_size]
         wanted, searched = set(), name.encode() + b"\0"
@@ -81,27 +103,15 @@ class Elf(Headers):
             symbols = struct.iter_unpack(self.order + "IIIBBH", rows[: len(rows) // 16 * 16])
             yield from ((s[1], s[3], s[5]) for s in symbols if s[0] in wanted)
 
-    def _section(self, wanted: int) -> _Table | None:
-        if isinstance(self.data, Mapped):
-            return None  # sections aren't loaded
-        where = self.unpack(self.pointer, 40 if self.word == 8 else 32)
-        numbers = self.unpack("HH", 58 if self.word == 8 else 46)
-        if not where or not numbers:
+    def _section(self, wanted: int) -> SymbolTable | None:
+        found = next((each for each in self.sections if each.kind == wanted), None)
+        if found is None or found.link >= len(self.sections):
             return None
-        (start,), (step, count) = where, numbers
-        row = struct.Struct(self.order + ("IIIIIIIIII" if self.word == 4 else "IIQQQQIIQQ"))
-        data = self.bytes_at(start, step * count)
-        if not start or step < row.size or len(data) < step * count:
-            return None  # stripped of its sections
-        sections = [row.unpack_from(data, at) for at in range(0, len(data), step)]
-        for _, kind, _, _, offset, length, link, *_ in sections:
-            if kind == wanted and link < count:
-                strings, strings_size = sections[link][4:6]
-                return _Table(offset, length, strings, strings_size)
-        return None
+        strings = self.sections[found.link]
+        return SymbolTable(found.offset, found.size, strings.offset, strings.size)
 
     @cached_property
-    def _dynamic_table(self) -> _Table | None:
+    def _dynamic_table(self) -> SymbolTable | None:
         """.dynsym; without sections as ld.so finds it, by PT_DYNAMIC."""
         by_section, tags = self._section(SHT_DYNSYM), self._tags
         if by_section or not tags:
@@ -112,7 +122,7 @@ class Elf(Headers):
         count = self._hashed(tags)
         # Without a hash table: linkers put the names right behind the symbols.
         size = strings - start if count is None else count * (24 if self.word == 8 else 16)
-        return _Table(start, max(size, 0), strings, tags.get(DT_STRSZ, 0))
+        return SymbolTable(start, max(size, 0), strings, tags.get(DT_STRSZ, 0))
 
     @cached_property
     def _tags(self) -> dict[int, int]:
