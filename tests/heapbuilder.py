@@ -23,7 +23,7 @@ from gdb_heapx.target.images import Image
 from gdb_heapx.target.mappings import Mapping, Usage, check_range
 from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED, ZERO
 from gdb_heapx.target.space import Space
-from gdb_heapx.target.target import Target
+from gdb_heapx.target.target import Registers, Target
 
 PAGE = 4096
 USED, FREE, UNSORTED, FAST, TCACHE, STRUCT = "used", "free", "unsorted", "fast", "tcache", "struct"
@@ -381,6 +381,7 @@ class Answers:
     inside_malloc: Callable[[], dict[int, str] | None] = lambda: None
     aborting: Callable[[], frozenset[int] | None] = lambda: None
     thread_pointers: Callable[[], dict[int, int] | None] = lambda: None
+    registers: Callable[[], dict[int, Registers] | None] = lambda: None
     symbol: Callable[[int], str | None] = lambda _: None
 
 

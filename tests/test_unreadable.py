@@ -9,7 +9,7 @@ from heapbuilder import AMD64, S390X, changed, usual
 from sessions import catalogue_of
 
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.locate.nptl import _stackblock
+from gdb_heapx.locate.nptl import stackblock_offset
 from gdb_heapx.snapshots.take import take
 
 
@@ -78,7 +78,7 @@ def test_a_struct_pthread_may_lie_at_the_very_end_of_its_stack():
     pthread = Stack.END - 600
     words = {96: Stack.START, 104: Stack.END - Stack.START}
     target = changed(usual().target(), memory=Stack(pthread, words), objects=())
-    assert _stackblock(target, None, [pthread]) == 96
+    assert stackblock_offset(target, None, [pthread]) == 96
 
 
 def test_words_are_those_before_the_first_page_that_cannot_be_read():

@@ -21,7 +21,7 @@ from ..target.access import (
     program_of,
 )
 from ..target.by_content import as_mapped
-from ..target.facts import ByteOrder, Facts, Thread
+from ..target.facts import Facts, Thread
 from ..target.forks import parent_of
 from ..target.images import Image
 from ..target.leaders import process_of
@@ -35,7 +35,7 @@ from .frames import unseen_threads
 from .pacing import InterruptibleMemory
 from .probe import InferiorProbe
 from .strings import exact, said
-from .values import word_size
+from .values import byteorder, word_size
 
 
 class InferiorMemory:
@@ -86,7 +86,7 @@ def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
         exe=exe,
         exe_how=how,
         word=word,
-        byteorder=_byteorder(),
+        byteorder=byteorder(),
         machine=machine,
         architecture=inferior.architecture().name(),
         page=page_size(access.auxiliary),
@@ -200,10 +200,6 @@ def _called(name: str) -> Architecture:
     """Return the architecture that gdb calls so."""
     found = (each for known, each in ARCHITECTURES.items() if name.startswith(known))
     return next(found, Architecture.OTHER)
-
-
-def _byteorder() -> ByteOrder:
-    return "big" if "big endian" in gdb.execute("show endian", to_string=True) else "little"
 
 
 def _auxiliary() -> dict[int, int]:

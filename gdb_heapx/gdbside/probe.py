@@ -7,7 +7,8 @@ import re
 
 import gdb
 
-from . import frames
+from ..target.target import Registers
+from . import frames, registers
 from .strings import said
 
 
@@ -25,6 +26,9 @@ class InferiorProbe:
 
     def thread_pointers(self) -> dict[int, int]:
         return frames.thread_pointers(self._inferior)
+
+    def registers(self) -> dict[int, Registers]:
+        return registers.all_registers(self._inferior)
 
     def symbol(self, address: int) -> str | None:
         """Return what lies there, such as `main_arena + 96 in libc.so.6`, None if unnamed."""

@@ -11,6 +11,7 @@ from typing import Any
 import gdb
 
 from ..errors import HeapxError
+from ..target.facts import ByteOrder
 
 OBJECTS = (
     gdb.TYPE_CODE_STRUCT,
@@ -51,6 +52,11 @@ def word_size() -> int:
     """Return the size of a word in the process: of C's long. Go has no type of that name."""
     with setting("language", "c"):
         return int(gdb.lookup_type("long").sizeof)
+
+
+def byteorder() -> ByteOrder:
+    """Return the order of the bytes of a word in the process."""
+    return "big" if "big endian" in gdb.execute("show endian", to_string=True) else "little"
 
 
 def as_address(value: Any) -> int:

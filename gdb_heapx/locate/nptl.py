@@ -75,7 +75,7 @@ def _by_nptl(target: Target, libc: Libc) -> Blocks:
         link_map = link_map_of(target, libc.image, libc.main_arena)
         if link_map is None:
             raise LookupError("ld.so's list of libraries was not found")
-        descriptors = _Descriptors(target, libc)
+        descriptors = Descriptors(target, libc)
         single = True
         for thread in _threads(target, libc, descriptors):
             single = False
@@ -113,19 +113,38 @@ class _CircleError(Exception):
         self.address = address
 
 
-class _Descriptors:
+class Descriptors:
     """nptl's descriptions of its own structs, for debuggers."""
 
     def __init__(self, target: Target, libc: Libc) -> None:
         self._target = target
         self._libc = libc
+        self._found: dict[str, int | None] = {}
 
     def offset(self, name: str) -> int:
         """Return a field's offset in bytes; LookupError where libc doesn't describe it."""
-        address = find_variable(self._target, self._libc.image, f"_thread_db_{name}")
+        address = self._address(name)
         if address is None:
             raise LookupError(f"libc has no _thread_db_{name}")
         return self._target.space.read_int(address + 8, 4)  # {bits, elements, offset}
+
+    def number(self, name: str) -> int | None:
+        """Return a number of 32 bits, None where libc doesn't tell it."""
+        address = self._address(name)
+        return None if address is None else self._target.space.read_int(address, 4)
+
+    def _address(self, name: str) -> int | None:
+        if name not in self._found:
+            first = self._libc.image
+            self._found[name] = find_variable(self._target, first, f"_thread_db_{name}")
+        return self._found[name]
+
+    def loader(self) -> int:
+        """Return the address of ld.so's own data; LookupError where it isn't found."""
+        address = find_variable(self._target, self._libc.image, RTLD_GLOBAL)
+        if address is None:
+            raise LookupError("ld.so's data was not found")
+        return address
 
 
 class _Thread(NamedTuple):
@@ -135,7 +154,7 @@ class _Thread(NamedTuple):
 
 
 def _block(
-    facts: Facts, space: Space, descriptors: _Descriptors, link_map: int, thread: _Thread
+    facts: Facts, space: Space, descriptors: Descriptors, link_map: int, thread: _Thread
 ) -> int | None:
     """Return where libc's variables of a thread begin, None if it has none yet.
 
@@ -143,10 +162,10 @@ def _block(
     reserved it, next to the thread pointer (l_tls_offset).
     """
     modid = space.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
-    slots = _slot(space, thread.dtv, -1)
+    slots = dtv_slot(space, thread.dtv, -1)
     nothing = (0, UNALLOCATED % (1 << 8 * space.word))
     if modid <= slots:
-        address = _slot(space, thread.dtv, modid)
+        address = dtv_slot(space, thread.dtv, modid)
         if address not in nothing:
             return address
     offset = space.read_word(link_map + descriptors.offset("link_map_l_tls_offset"))
@@ -154,14 +173,14 @@ def _block(
     return thread.pthread - offset if below and offset not in nothing else None
 
 
-def _slot(space: Space, dtv: int, number: int) -> int:
+def dtv_slot(space: Space, dtv: int, number: int) -> int:
     """Return the first word of a DTV's slot: a module's block; in slot -1 how many there are."""
     return space.read_word(dtv + number * 2 * space.word)
 
 
-def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[_Thread]:
+def _threads(target: Target, libc: Libc, descriptors: Descriptors) -> Iterator[_Thread]:
     """Yield every thread in nptl's lists; LookupError in the end where some are not in the core."""
-    heads = _list_heads(target, libc, descriptors, STACKS_IN_USE)
+    heads = list_heads(target, libc, descriptors, STACKS_IN_USE)
     if not heads:
         return
     node_offset = descriptors.offset("pthread_list")
@@ -171,7 +190,7 @@ def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[
     for head in heads:
         node = space.read_word(head)
         while node != head:
-            if not target.facts.live and _not_dumped(space, node):
+            if not target.facts.live and not_dumped(space, node):
                 lost = True
                 break
             if node in seen:
@@ -186,14 +205,14 @@ def _threads(target: Target, libc: Libc, descriptors: _Descriptors) -> Iterator[
         raise LookupError(NOT_DUMPED)
 
 
-def _not_dumped(space: Space, address: int) -> bool:
+def not_dumped(space: Space, address: int) -> bool:
     """Tell whether a core has zeros for a page that can't be all zeros."""
     page = align_down(address, space.page)
     return not space.read_word(address) and not any(space.memory.read(page, space.page))
 
 
-def _list_heads(
-    target: Target, libc: Libc, descriptors: _Descriptors, lists: dict[str, int]
+def list_heads(
+    target: Target, libc: Libc, descriptors: Descriptors, lists: dict[str, int]
 ) -> list[int]:
     """Return the addresses of the heads of nptl's lists of stacks, by their names before 2.34, each
     with its number in a row (sysdeps/generic/ldsodefs.h).
@@ -224,9 +243,9 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
     space = target.space
     nodes: dict[int, int] = {}  # struct pthread's list node, and the thread's LWP
     try:
-        descriptors = _Descriptors(target, libc)
+        descriptors = Descriptors(target, libc)
         to_node, to_tid = descriptors.offset("pthread_list"), descriptors.offset("pthread_tid")
-        for head in _list_heads(target, libc, descriptors, STACKS_MAPPED):
+        for head in list_heads(target, libc, descriptors, STACKS_MAPPED):
             node = space.read_word(head)
             while node != head and node not in nodes:
                 nodes[node] = space.read_int(node - to_node + to_tid, 4)
@@ -234,7 +253,7 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
     except (MemoryFault, LookupError):
         pass  # the walk over the threads has told already
     pthreads = {node - to_node: lwp for node, lwp in nodes.items()}
-    offset = _stackblock(target, libc, list(pthreads)) if pthreads else None
+    offset = stackblock_offset(target, libc, list(pthreads)) if pthreads else None
     if offset is None:
         return ()
     blocks = ((space.words_before_gap(p + offset, 2), lwp) for p, lwp in pthreads.items())
@@ -248,11 +267,11 @@ def kept_blocks(target: Target, libc: Libc) -> tuple[int, ...]:
     """
     space, found = target.space, list[int]()
     try:
-        descriptors = _Descriptors(target, libc)
+        descriptors = Descriptors(target, libc)
         link_map = link_map_of(target, libc.image, libc.main_arena)
         names = ("pthread_list", "pthread_tid", "pthread_dtvp")
         to_node, to_tid, to_dtv = (descriptors.offset(name) for name in names)
-        heads = _list_heads(target, libc, descriptors, STACKS_MAPPED)
+        heads = list_heads(target, libc, descriptors, STACKS_MAPPED)
         seen = set(heads)
         for head in heads:
             node = space.read_word(head)
@@ -268,7 +287,7 @@ def kept_blocks(target: Target, libc: Libc) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _stackblock(target: Target, libc: Libc, pthreads: list[int]) -> int | None:
+def stackblock_offset(target: Target, libc: Libc, pthreads: list[int]) -> int | None:
     """Return where struct pthread has stackblock and, behind it, stackblock_size.
 
     Without debug info it is the one place that in every thread holds a block of pages around the
@@ -307,4 +326,4 @@ def _single_thread(target: Target, libc: Libc) -> Blocks:
     modid = space.read_word(link_map.address + link["l_tls_modid"].offset)
     dtv = space.read_word(rtld_global + described["_dl_initial_dtv"].offset)
     lwp = threads[0].lwp if threads else target.facts.pid or 0
-    return Blocks((Block(lwp, _slot(space, dtv, modid)),), how, None)
+    return Blocks((Block(lwp, dtv_slot(space, dtv, modid)),), how, None)

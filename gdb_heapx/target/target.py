@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..glibc.layout import Struct
 from .facts import Facts
 from .images import Image
 from .space import Space
+
+
+class Registers(NamedTuple):
+    """What one thread has in registers: its stack pointer, None if unknown, and by their names what
+    general and vector registers hold, as words.
+    """
+
+    stack_pointer: int | None
+    words: Mapping[str, tuple[int, ...]]
 
 
 class Probe(Protocol):
@@ -28,6 +37,9 @@ class Probe(Protocol):
     def thread_pointers(self) -> Mapping[int, int] | None:
         """Return the thread pointers by LWP."""
 
+    def registers(self) -> Mapping[int, Registers] | None:
+        """Return what the registers of each thread hold, by LWP."""
+
     def symbol(self, address: int) -> str | None:
         """Return the name of what lies at an address; None, too, if that has none."""
 
@@ -42,6 +54,9 @@ class NoProbe:
         return None
 
     def thread_pointers(self) -> Mapping[int, int] | None:
+        return None
+
+    def registers(self) -> Mapping[int, Registers] | None:
         return None
 
     def symbol(self, address: int) -> str | None:

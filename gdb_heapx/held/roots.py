@@ -1,0 +1,130 @@
+"""All roots of a target, found while it stands still; what they hold is read by others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ..glibc.layout import align_up
+from ..locate.libcs import Libc
+from ..locate.nptl import NOT_DUMPED
+from ..locate.tcbs import Tcbs, find_tcbs
+from ..snapshots.opened import Opened
+from ..snapshots.regions import Owner, owner_of
+from ..target.headers import PF_W
+from ..target.mappings import Mapping as Mapped
+from ..target.target import Registers, Target
+from .own import own_memory, uncertain
+from .root import Missed, Register, Root, RootKind, Roots, arranged
+from .stacks import find_stacks
+from .threadlocal import blocks, dtvs, key_roots, own_roots
+
+NO_TCBS = Tcbs((), (), None)
+KERNELS = (Owner.KERNEL, Owner.DEVICE)
+
+
+def find_roots(opened: Opened, shared: bool = False) -> Roots:
+    """Return the roots of a stopped target; shared memory that can be written only if asked for.
+
+    Nothing that malloc has of its own is one. Spans may have pages that nobody has touched.
+    """
+    target = opened.target
+    libc = opened.mallocs[0].libc if opened.mallocs else None
+    registers = target.probe.registers() or {}
+    tcbs = find_tcbs(target, libc) if libc else NO_TCBS
+    stacks = find_stacks(target, libc, tcbs.tcbs, registers)
+    local = tuple(sorted(blocks(target, tcbs)))
+    layers: tuple[Iterable[Root], ...] = (
+        key_roots(tcbs),
+        (Root(RootKind.TLS, b.start, b.end, b.lwp, b.image) for b in local),
+        own_roots(tcbs),
+        stacks.red_zones,
+        stacks.live,
+        _variables(target),
+        _other_memory(target, shared),
+    )
+    spans = arranged(layers, [*own_memory(opened), *stacks.dead])
+    missed = (
+        *_without_registers(target, registers),
+        *_unknown_threads(target, libc, tcbs),
+        *stacks.missed,
+        *uncertain(opened),
+        *_left_out(target, shared),
+    )
+    held = (*_registers(registers), *dtvs(target, tcbs))
+    return Roots(tuple(spans), held, missed, local)
+
+
+def _registers(registers: Mapping[int, Registers]) -> Iterator[Register]:
+    for lwp, held in registers.items():
+        yield from (Register(lwp, name, words) for name, words in held.words.items())
+
+
+def _variables(target: Target) -> Iterator[Root]:
+    """Yield what each file has of variables, those that ld.so made constant since (relro) with
+    them; to the end of the page, where ld.so's own malloc goes on behind its variables
+    (elf/dl-minimal-malloc.c).
+    """
+    for index, image in enumerate(target.objects):
+        for start, end in image.spans(PF_W):
+            yield Root(RootKind.GLOBAL, start, align_up(end, target.space.page), None, index)
+
+
+def _other_memory(target: Target, shared: bool) -> Iterator[Root]:
+    """Yield private memory that can be written, or that no file is behind, so that it could be;
+    and shared memory that can be written.
+    """
+    for mapping in target.space.mappings:
+        if _is_private(mapping):
+            yield Root(RootKind.MAPPING, mapping.start, mapping.end, None, None, mapping.name)
+        elif shared and _is_shared(mapping):
+            yield Root(RootKind.SHARED, mapping.start, mapping.end, None, None, mapping.name)
+
+
+def _is_private(mapping: Mapped) -> bool:
+    readable, ours = mapping.permissions[0] == "r", mapping.permissions[-1] == "p"
+    written = "w" in mapping.permissions or not mapping.inode
+    return readable and ours and written and owner_of(mapping) not in KERNELS
+
+
+def _is_shared(mapping: Mapped) -> bool:
+    ours = mapping.permissions[-1] == "p"
+    return mapping.permissions.startswith("rw") and not ours and owner_of(mapping) not in KERNELS
+
+
+# What can't be looked at.
+
+
+def _without_registers(target: Target, registers: Mapping[int, Registers]) -> Iterator[Missed]:
+    threads = target.facts.threads
+    without = [thread.lwp for thread in threads if thread.lwp not in registers]
+    if not threads:
+        yield Missed(RootKind.REGISTER, "no thread's registers are known")
+    elif without:
+        few = ", ".join(map(str, without[:3])) + (", ..." if len(without) > 3 else "")
+        yield Missed(RootKind.REGISTER, f"the registers of {len(without)} threads ({few})")
+
+
+def _unknown_threads(target: Target, libc: Libc | None, tcbs: Tcbs) -> Iterator[Missed]:
+    if tcbs.missing == NOT_DUMPED:
+        yield Missed(RootKind.STACK, NOT_DUMPED)
+    elif libc is not None and (tcbs.missing or len(target.facts.threads) > len(tcbs.tcbs)):
+        why = tcbs.missing or "libc doesn't list all threads"
+        yield Missed(RootKind.STACK, f"{why}: stacks count as other memory", None, True)
+
+
+def _left_out(target: Target, shared: bool) -> Iterator[Missed]:
+    """Yield what is left out of mappings: shared memory, devices, what a core doesn't hold."""
+    space = target.space
+    if not space.mappings:
+        yield Missed(RootKind.MAPPING, "the address space isn't known")
+    both = [m for m in space.mappings if _is_shared(m)]
+    if both and not shared:
+        size = sum(mapping.size for mapping in both)
+        yield Missed(RootKind.SHARED, "shared memory that can be written", size)
+    cut = sum(m.left_out for m in space.mappings if "w" in m.permissions)
+    if target.facts.cut or cut:
+        yield Missed(RootKind.MAPPING, target.facts.cut or "not in the core", cut or None)
+    hidden = [m for m in space.mappings if m.permissions[0] != "r" and m.permissions[-1] == "p"]
+    held = sum(m.usage.resident + m.usage.swapped for m in hidden if m.usage and not m.inode)
+    if held:
+        yield Missed(RootKind.MAPPING, "memory that nobody may read now", held)
