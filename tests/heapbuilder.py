@@ -26,6 +26,7 @@ from gdb_heapx.target.space import Space
 from gdb_heapx.target.target import Registers, Target
 
 PAGE = 4096
+PTHREAD = 512  # bytes of struct pthread with the DTV and the block behind it
 USED, FREE, UNSORTED, FAST, TCACHE, STRUCT = "used", "free", "unsorted", "fast", "tcache", "struct"
 PAGE_STATES = (UNTOUCHED, RESIDENT, SWAPPED, ZERO, SHARED)
 
@@ -443,7 +444,7 @@ class HeapBuilder:
         cache = Cache(lwp, name, arena)
         size = size or up(self.layout.tcache.size + self.word, self.layout.alignment)
         cache.address = arena.add(STRUCT, size) + self.layout.header
-        cache.pthread = self.variable(f"pthread {lwp}", 512)
+        cache.pthread = self.variable(f"pthread {lwp}", PTHREAD)
         self.caches.append(cache)
         return cache
 
@@ -455,10 +456,15 @@ class HeapBuilder:
         self._write(text, self.page, 4)
         self.memory.write(text + 4, message.encode() + b"\0")
 
-    def stack(self, cache: Cache, size: int) -> tuple[int, int]:
-        """Give a thread a stack of its own, with a guard below it; return where it is."""
+    def stack(self, cache: Cache, size: int, inside: bool = False) -> tuple[int, int]:
+        """Give a thread a stack of its own, with a guard below it; return where it is. Its struct
+        pthread lies at the end of it, if it is to be `inside`.
+        """
         cache.stack = self._next_mmap, self._next_mmap + size
         self._next_mmap = cache.stack[1] + self.page
+        if inside:
+            cache.pthread = cache.stack[1] - PTHREAD
+            self.memory.regions[cache.stack[0] + self.page] = bytearray(size - self.page)
         return cache.stack
 
     def mmapped(self, size: int, offset: int = 0, apart: bool = False) -> int:

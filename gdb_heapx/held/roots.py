@@ -65,7 +65,8 @@ def _variables(target: Target) -> Iterator[Root]:
     (elf/dl-minimal-malloc.c).
     """
     for index, image in enumerate(target.objects):
-        for start, end in image.spans(PF_W):
+        program = image.architecture is not None or image.debug is not None
+        for start, end in image.spans(PF_W) if program else ():
             yield Root(RootKind.GLOBAL, start, align_up(end, target.space.page), None, index)
 
 
@@ -73,22 +74,28 @@ def _other_memory(target: Target, shared: bool) -> Iterator[Root]:
     """Yield private memory that can be written, or that no file is behind, so that it could be;
     and shared memory that can be written.
     """
+    live = target.facts.live
     for mapping in target.space.mappings:
-        if _is_private(mapping):
+        if _is_private(mapping, live):
             yield Root(RootKind.MAPPING, mapping.start, mapping.end, None, None, mapping.name)
-        elif shared and _is_shared(mapping):
+        elif shared and _is_shared(mapping, live):
             yield Root(RootKind.SHARED, mapping.start, mapping.end, None, None, mapping.name)
 
 
-def _is_private(mapping: Mapped) -> bool:
-    readable, ours = mapping.permissions[0] == "r", mapping.permissions[-1] == "p"
-    written = "w" in mapping.permissions or not mapping.inode
-    return readable and ours and written and owner_of(mapping) not in KERNELS
+def _is_private(mapping: Mapped, live: bool) -> bool:
+    readable, written = mapping.permissions[0] == "r", "w" in mapping.permissions
+    ours = _is_ours(mapping, live) and owner_of(mapping) not in KERNELS
+    return readable and ours and (written or not mapping.inode)
 
 
-def _is_shared(mapping: Mapped) -> bool:
-    ours = mapping.permissions[-1] == "p"
-    return mapping.permissions.startswith("rw") and not ours and owner_of(mapping) not in KERNELS
+def _is_shared(mapping: Mapped, live: bool) -> bool:
+    written = mapping.permissions.startswith("rw")
+    return written and not _is_ours(mapping, live) and owner_of(mapping) not in KERNELS
+
+
+def _is_ours(mapping: Mapped, live: bool) -> bool:
+    """Tell whether no other process can write to a mapping: of a core only its name tells."""
+    return mapping.permissions[-1] == "p" and (live or owner_of(mapping) is not Owner.SHARED)
 
 
 # What can't be looked at.
@@ -117,7 +124,7 @@ def _left_out(target: Target, shared: bool) -> Iterator[Missed]:
     space = target.space
     if not space.mappings:
         yield Missed(RootKind.MAPPING, "the address space isn't known")
-    both = [m for m in space.mappings if _is_shared(m)]
+    both = [m for m in space.mappings if _is_shared(m, target.facts.live)]
     if both and not shared:
         size = sum(mapping.size for mapping in both)
         yield Missed(RootKind.SHARED, "shared memory that can be written", size)

@@ -29,6 +29,7 @@ NOT_DUMPED = (
 )
 STACKS_IN_USE = {"stack_used": 0, "__stack_user": 1}  # glibc's stacks, and the user's
 STACKS_MAPPED = {"stack_used": 0, "stack_cache": 2}  # those in use, and those kept
+JOINED = (1 << 32) - 1  # -1: the LWP of a thread that somebody has joined (pthread_join_common.c)
 TCB_HEAD = 2  # words between the thread pointer and the first block, where TLS lies above it
 
 
@@ -173,6 +174,12 @@ def _block(
     return thread.pthread - offset if below and offset not in nothing else None
 
 
+def lwp_at(space: Space, address: int) -> int:
+    """Return the LWP of a struct pthread, 0 where its thread has ended."""
+    lwp = space.read_int(address, 4)
+    return 0 if lwp == JOINED else lwp
+
+
 def dtv_slot(space: Space, dtv: int, number: int) -> int:
     """Return the first word of a DTV's slot: a module's block; in slot -1 how many there are."""
     return space.read_word(dtv + number * 2 * space.word)
@@ -248,7 +255,7 @@ def thread_stacks(target: Target, libc: Libc) -> tuple[Stack, ...]:
         for head in list_heads(target, libc, descriptors, STACKS_MAPPED):
             node = space.read_word(head)
             while node != head and node not in nodes:
-                nodes[node] = space.read_int(node - to_node + to_tid, 4)
+                nodes[node] = lwp_at(space, node - to_node + to_tid)
                 node = space.read_word(node)
     except (MemoryFault, LookupError):
         pass  # the walk over the threads has told already
@@ -278,7 +285,7 @@ def kept_blocks(target: Target, libc: Libc) -> tuple[int, ...]:
             while node not in seen:
                 seen.add(node)
                 pthread, node = node - to_node, space.read_word(node)
-                if link_map and not space.read_int(pthread + to_tid, 4):
+                if link_map and not lwp_at(space, pthread + to_tid):
                     thread = _Thread(0, pthread, space.read_word(pthread + to_dtv))
                     address = _block(target.facts, space, descriptors, link_map.address, thread)
                     found += [address] if address else []

@@ -21,6 +21,7 @@ from .nptl import (
     Descriptors,
     dtv_slot,
     list_heads,
+    lwp_at,
     not_dumped,
     stackblock_offset,
 )
@@ -113,7 +114,7 @@ def _members(target: Target, descriptors: Descriptors, head: int) -> Iterator[in
 
 def _tcb(target: Target, descriptors: Descriptors, pthread: int, kept: bool) -> Tcb:
     space, size = target.space, _size(target, descriptors)
-    lwp = space.read_int(pthread + descriptors.offset("pthread_tid"), 4)
+    lwp = 0 if kept else lwp_at(space, pthread + descriptors.offset("pthread_tid"))
     dtv = space.read_word(pthread + descriptors.offset("pthread_dtvp"))
     below = releases.tls_below_thread_pointer(target.facts.machine)
     pointer = pthread if below else pthread + size

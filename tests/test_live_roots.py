@@ -1,0 +1,176 @@
+"""Roots of a process and of its cores: what the program says of its own places."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from live import Inferior, gcore, kernel_core, session
+
+pytestmark = pytest.mark.live
+
+MAGIC = 0x5EED0000
+UPPER = int.from_bytes(b"in a ymm", "little")
+
+
+class Place(NamedTuple):
+    """What the program says of one address: see inferiors/roots.c."""
+
+    kind: str
+    lwp: int
+    address: int
+    name: str
+
+
+def places(inferior: Inferior) -> list[Place]:
+    known = inferior.oracle.known
+    return [Place(kind, int(lwp), int(address, 16), name) for kind, lwp, address, name in known]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The roots as gdb_heapx finds them."""
+
+    said: dict[str, Any]
+
+    def at(self, address: int) -> list[Any] | None:
+        spans = self.said["spans"]
+        index = bisect_right([span[1] for span in spans], address) - 1
+        found = spans[index] if index >= 0 else None
+        return found if found and address < found[2] else None
+
+    def kind(self, place: Place) -> tuple[str, int]:
+        """Return what a place is, and whose, as the program would say it."""
+        found = self.at(place.address)
+        return (found[0].lower(), found[3] or 0) if found else ("none", 0)
+
+    def words(self, lwp: int) -> set[int]:
+        registers = self.said["registers"]
+        return {word for of, _, words, kind in registers if of == lwp for word in words if kind}
+
+    @property
+    def missed(self) -> list[str]:
+        return [kind for kind, *_ in self.said["missed"]]
+
+
+def roots(directory: Path, *target: Any, shared: bool = False) -> Found:
+    """Return the roots of a process or a core."""
+    out, tests = directory / "roots.json", str(Path(__file__).parent)
+    lines = (
+        f"python import sys; sys.path.insert(0, {tests!r})",
+        f"python import rooted; rooted.write({str(out)!r}, {shared})",
+    )
+    result = session(*lines, target=target)
+    assert out.exists(), result.err
+    return Found(json.loads(out.read_text()))
+
+
+def check(found: Found, known: list[Place], others: dict[str, tuple[str, int]]) -> None:
+    """Compare each place; `others` are what places of some kinds are instead."""
+    assert len(known) > 30
+    for place in known:
+        if place.kind != "registers":
+            expected = others.get(place.kind, (place.kind, place.lwp))
+            whose = 0 if expected[0] == "none" else expected[1]
+            assert (place, found.kind(place)) == (place, (expected[0], whose))
+
+
+NOT_ASKED = {"shared": ("none", 0)}
+
+
+@pytest.fixture(scope="module")
+def inferior(start_once: Callable[..., Inferior]) -> Inferior:
+    return start_once("roots")
+
+
+@pytest.fixture(scope="module")
+def live(inferior: Inferior, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return roots(tmp_path_factory.mktemp("roots"), "-p", inferior.pid)
+
+
+def test_every_place_of_a_process_is_a_root_of_its_kind_or_none(inferior, live):
+    check(live, places(inferior), NOT_ASKED)
+
+
+def test_shared_memory_is_a_root_where_asked_for_else_its_bytes_are_told(inferior, live, tmp_path):
+    (told,) = [each for each in live.said["missed"] if each[0] == "SHARED"]
+    assert (told[2], told[3]) == (256 << 10, False)
+    asked = roots(tmp_path, "-p", inferior.pid, shared=True)
+    check(asked, places(inferior), {})
+    assert "SHARED" not in asked.missed
+
+
+def test_general_and_vector_registers_of_each_thread_are_read(inferior, live):
+    asked = [place for place in places(inferior) if place.kind == "registers"]
+    assert asked or not live.said["registers"]
+    for place in asked:
+        words = live.words(place.lwp)
+        assert {MAGIC + 1, MAGIC + 2} <= words
+        assert (UPPER in words) == (place.name == "ymm")
+
+
+def test_a_stack_is_live_from_the_stack_pointer_on_with_the_red_zone_below(inferior, live):
+    stacks = {span[3]: span for span in live.said["spans"] if span[0] == "STACK"}
+    zones = {span[3]: span for span in live.said["spans"] if span[0] == "RED_ZONE"}
+    pointers = stack_pointers(inferior.pid)
+    assert len(stacks) > 3
+    for lwp, (_, start, *_) in stacks.items():
+        assert start == pointers[lwp]
+        assert zones[lwp][1:3] == [start - 128, start]
+
+
+def stack_pointers(pid: int) -> dict[int, int]:
+    """Return the stack pointers as the kernel tells them (proc(5), syscall)."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        words = (task / "syscall").read_text().split()
+        found[int(task.name)] = int(words[-2], 16)
+    return found
+
+
+def test_roots_are_in_order_and_do_not_overlap(live):
+    spans = [(span[1], span[2]) for span in live.said["spans"]]
+    assert all(start < end for start, end in spans)
+    assert all(before[1] <= behind[0] for before, behind in zip(spans, spans[1:]))
+
+
+def test_every_byte_that_can_be_written_is_a_root_or_not_for_a_reason(inferior, live):
+    """Heaps, mmapped chunks, what lies below stack pointers and stacks without threads are none."""
+    named = {"[heap]", "[stack]"}
+    for line in Path(f"/proc/{inferior.pid}/maps").read_text().splitlines():
+        span, permissions, _, _, _, *name = line.split()
+        start, end = (int(part, 16) for part in span.split("-"))
+        if permissions == "rw-p" and name and name[0].startswith("/"):
+            assert live.at(start) or live.at(end - 8), line
+    assert named
+
+
+@pytest.mark.parametrize("make", [gcore, None], ids=["gcore", "kernel"])
+def test_a_core_has_the_roots_of_the_process(start, tmp_path, make):
+    inferior = start("roots")
+    before = roots(tmp_path, "-p", inferior.pid)
+    core = make(inferior.pid, tmp_path / "core") if make else kernel_core(inferior)
+    after = roots(tmp_path, inferior.exe, core)
+    check(after, places(inferior), NOT_ASKED)
+    for place in places(inferior):
+        if place.kind == "registers":
+            assert {MAGIC + 1, MAGIC + 2} <= after.words(place.lwp) & before.words(place.lwp)
+
+
+def test_where_a_thread_runs_on_a_signal_stack_its_own_stack_counts_whole(start, tmp_path):
+    inferior = start("roots", "signal")
+    found = roots(tmp_path, "-p", inferior.pid)
+    known = [place for place in places(inferior) if place[1:] != (inferior.pid, "below")]
+    main = [place for place in known if place.lwp == inferior.pid]
+    assert {place.name for place in main} >= {"handler", "local"}
+    below = {place for place in known if place.name == "below" and place.lwp == inferior.pid}
+    check(found, [place for place in known if place not in below], NOT_ASKED)
+    assert all(found.kind(place) == ("stack", inferior.pid) for place in below)
+    (told,) = [each for each in found.said["missed"] if each[0] == "STACK"]
+    assert str(inferior.pid) in told[1]
+    assert told[3]

@@ -1,0 +1,231 @@
+"""Roots of built processes: what is one and what isn't, byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+from heapbuilder import AMD64, I386, PAGE, PTHREAD, USED, HeapBuilder, changed, usual
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import tried
+
+from gdb_heapx.glibc.architecture import Architecture
+from gdb_heapx.held.root import Root, RootKind, Roots, arranged
+from gdb_heapx.held.roots import find_roots
+from gdb_heapx.snapshots.opened import open_target
+from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.target import Registers
+
+SPAN = st.tuples(st.integers(0, 200), st.integers(0, 40)).map(lambda p: (p[0], p[0] + p[1]))
+KINDS = (RootKind.TLS, RootKind.STACK, RootKind.MAPPING)
+
+
+@tried(300)
+@given(st.lists(st.lists(SPAN, max_size=6), min_size=3, max_size=3), st.lists(SPAN, max_size=5))
+def test_each_byte_belongs_to_the_first_layer_that_has_it_and_to_none_in_a_hole(layers, holes):
+    kinds = [[Root(kind, *span) for span in layer] for kind, layer in zip(KINDS, layers)]
+    found = arranged(kinds, holes)
+    owners = {}
+    for root in found:
+        assert root.start < root.end
+        for byte in range(root.start, root.end):
+            assert byte not in owners
+            owners[byte] = root.kind
+    for byte in range(250):
+        first = [
+            kind
+            for kind, layer in zip(KINDS, layers)
+            if any(start <= byte < end for start, end in layer)
+        ]
+        hole = any(start <= byte < end for start, end in holes)
+        assert owners.get(byte) == (None if hole or not first else first[0])
+    assert found == sorted(found, key=lambda root: root.start)
+
+
+def roots_of(target, shared=False):
+    return find_roots(open_target(target), shared)
+
+
+def kind_at(roots: Roots, address):
+    found = roots.at(address)
+    return found.kind if found else None
+
+
+def with_memory(heap, *mappings, **changes):
+    """Return the process with more mappings."""
+    target = heap.target()
+    every = sorted((*target.space.mappings, *mappings), key=lambda mapping: mapping.start)
+    return changed(target, mappings=tuple(every), **changes)
+
+
+def pointers(**threads):
+    """Return what registers say: stack pointers by LWP."""
+    return lambda: {
+        int(lwp[1:]): Registers(sp, {"sp": (sp,), "v0": (1, 2)}) for lwp, sp in threads.items()
+    }
+
+
+@pytest.mark.parametrize("machine", [AMD64, I386])
+def test_no_byte_of_a_heap_or_an_mmapped_chunk_is_a_root(machine):
+    heap = usual(machine)
+    chunk = heap.mmapped(64 * PAGE)
+    apart = heap.mmapped(64 * PAGE, apart=True)
+    roots = roots_of(heap.target())
+    for arena in heap.arenas:
+        for start, end in arena.heaps:
+            assert not any(root.start < end and start < root.end for root in roots.spans)
+    for address in (chunk, apart):
+        assert kind_at(roots, address) is None
+        assert kind_at(roots, address + 32 * PAGE) is None
+
+
+def test_malloc_s_own_variables_are_no_roots_and_those_beside_them_are():
+    heap = usual()
+    beside = heap.variable("beside", 64)
+    roots = roots_of(heap.target())
+    for name, size in (("main_arena", heap.layout.state.size), ("mp_", heap.layout.par.size)):
+        start = heap.symbols[name]
+        assert [kind_at(roots, at) for at in (start, start + size - 1)] == [None, None]
+        assert kind_at(roots, start + size) is not None
+    assert kind_at(roots, beside) is not None
+
+
+def test_what_another_user_of_sbrk_has_between_the_chunks_is_a_root():
+    heap = HeapBuilder()
+    heap.main.add(USED, 1024)
+    gap = heap.main.foreign_sbrk(3 * PAGE)
+    first = heap.main.add(USED, 256)
+    heap.main.close()
+    roots = roots_of(heap.target())
+    assert kind_at(roots, gap) is RootKind.MAPPING
+    assert kind_at(roots, gap + 3 * PAGE - 1) is RootKind.MAPPING
+    assert kind_at(roots, gap - 64) is None
+    assert kind_at(roots, first) is None
+
+
+def test_a_stack_is_a_root_from_its_stack_pointer_on():
+    heap = usual()
+    start, end = heap.stack(heap.caches[1], 64 * PAGE, inside=True)
+    pointer = start + 20 * PAGE + 8
+    roots = roots_of(changed(heap.target(), registers=pointers(_101=pointer)))
+    assert roots.at(pointer) == Root(RootKind.STACK, pointer, heap.caches[1].pthread, 101)
+    assert roots.at(end - PTHREAD).kind is RootKind.TLS
+    zone = roots.at(pointer - 1)
+    assert zone[:4] == (RootKind.RED_ZONE, pointer - 128, pointer, 101)
+    assert kind_at(roots, pointer - 129) is None
+    assert kind_at(roots, start + PAGE) is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "size"),
+    [(Architecture.X86_64, 128), (Architecture.AARCH64, 0), (Architecture.POWERPC, 288)],
+)
+def test_what_a_function_may_use_below_its_stack_pointer_is_as_the_abi_says(machine, size):
+    heap = usual()
+    mapping = Mapping(0x7FFF00000000, 0x7FFF00100000, "rw-p", 0, "[stack]")
+    pointer = mapping.start + 0x80000
+    target = with_memory(heap, mapping, registers=pointers(_100=pointer), machine=machine)
+    zones = [root for root in roots_of(target).spans if root.kind is RootKind.RED_ZONE]
+    assert [(zone.start, zone.end) for zone in zones] == ([(pointer - size, pointer)] * bool(size))
+
+
+def test_a_thread_on_memory_of_the_program_s_own_has_its_stack_there_and_the_rest_stays():
+    heap = usual()
+    mapping = Mapping(0x7F8000000000, 0x7F8000100000, "rw-p", 0, "")
+    pointer = mapping.start + 0x80000
+    roots = roots_of(with_memory(heap, mapping, registers=pointers(_102=pointer)))
+    assert roots.at(pointer) == Root(RootKind.STACK, pointer, mapping.end, 102)
+    assert roots.at(mapping.start).kind is RootKind.MAPPING
+
+
+def test_a_thread_whose_stack_is_a_chunk_adds_no_root():
+    heap = usual()
+    chunk = heap.mmapped(64 * PAGE)
+    roots = roots_of(changed(heap.target(), registers=pointers(_102=chunk + 32 * PAGE)))
+    assert kind_at(roots, chunk + 33 * PAGE) is None
+    assert [r.words for r in roots.registers if r.name == "sp"] == [(chunk + 32 * PAGE,)]
+
+
+def test_where_nobody_tells_registers_stacks_count_whole_and_that_is_told():
+    heap = usual()
+    start, _ = heap.stack(heap.caches[1], 64 * PAGE, inside=True)
+    roots = roots_of(heap.target())
+    assert roots.at(start + PAGE).kind is RootKind.STACK
+    assert not [r for r in roots.registers if r.kind is RootKind.REGISTER]
+    told = {(missed.kind, missed.taken_whole) for missed in roots.missed}
+    assert {(RootKind.REGISTER, False), (RootKind.STACK, True)} <= told
+
+
+def test_of_a_thread_that_gdb_does_not_see_the_registers_are_missed():
+    heap = usual()
+    (told,) = (
+        missed
+        for missed in roots_of(changed(heap.target(), registers=pointers(_100=0x1000))).missed
+        if missed.kind is RootKind.REGISTER
+    )
+    assert "2 threads (101, 102)" in told.why
+
+
+@pytest.mark.parametrize(
+    ("permissions", "inode", "name", "kind"),
+    [
+        ("rw-p", 0, "", RootKind.MAPPING),
+        ("r--p", 0, "", RootKind.MAPPING),
+        ("rwxp", 0, "[anon: pool]", RootKind.MAPPING),
+        ("rw-p", 7, "/data", RootKind.MAPPING),
+        ("r--p", 7, "/data", None),
+        ("---p", 0, "", None),
+        ("r--p", 0, "[vvar]", None),
+        ("r--s", 7, "/data", None),
+        ("rw-s", 7, "/data", RootKind.SHARED),
+        ("rw-s", 9, "/dev/zero (deleted)", RootKind.SHARED),
+        ("rw-s", 9, "anon_inode:[perf_event]", None),
+    ],
+)
+def test_memory_is_a_root_where_pointers_may_have_been_written(permissions, inode, name, kind):
+    mapping = Mapping(0x7F8000000000, 0x7F8000010000, permissions, inode, name)
+    target = with_memory(usual(), mapping)
+    assert kind_at(roots_of(target, shared=True), mapping.start) is kind
+    asked = roots_of(target)
+    if kind is RootKind.SHARED:
+        assert kind_at(asked, mapping.start) is None
+        (told,) = (missed for missed in asked.missed if missed.kind is kind)
+        assert (told.bytes, told.taken_whole) == (mapping.size, False)
+    else:
+        assert kind_at(asked, mapping.start) is kind
+        assert RootKind.SHARED not in {missed.kind for missed in asked.missed}
+
+
+def test_each_dtv_is_held_by_its_thread():
+    heap = usual()
+    held = [r for r in roots_of(heap.target()).registers if r.kind is RootKind.TLS]
+    dtvs = {cache.lwp: (cache.pthread + 128 - 16,) for cache in heap.caches}
+    assert {register.lwp: register.words for register in held} == dtvs
+
+
+def test_of_a_stack_that_nptl_keeps_only_the_dtv_is_held():
+    heap = usual()
+    start, end = heap.stack(heap.caches[1], 64 * PAGE, inside=True)
+    target = heap.target()
+    (used, user), node = heap._heads()[0], heap.caches[1].pthread + 64
+    kept = 2 * user - used
+    before, behind = heap.caches[0].pthread + 64, heap.caches[2].pthread + 64
+    for at, value in ((before, behind), (kept, node), (node, kept)):
+        heap.poke(at, value)
+    roots = roots_of(target)
+    assert not [root for root in roots.spans if root.start < end and start < root.end]
+    assert [r.lwp for r in roots.registers if r.words == (heap.caches[1].pthread + 112,)] == [0]
+
+
+def test_a_core_that_is_cut_short_is_told():
+    target = changed(usual().target(), live=False, cut="the core is cut short")
+    (told,) = (m for m in roots_of(target).missed if m.kind is RootKind.MAPPING)
+    assert "cut short" in told.why
+
+
+def test_memory_that_nobody_may_read_now_but_that_is_in_use_is_missed():
+    usage = Usage(5 * PAGE, 0, 0, 0, 0, 0, False, None)
+    hidden = Mapping(0x7F8000000000, 0x7F8000010000, "---p", 0, "", 0, usage)
+    (told,) = (
+        m for m in roots_of(with_memory(usual(), hidden)).missed if m.kind is RootKind.MAPPING
+    )
+    assert told.bytes == 5 * PAGE
