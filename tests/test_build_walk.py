@@ -89,7 +89,7 @@ def test_a_compiler_that_is_there_again_takes_the_text_away(tmp_path):
     assert sorted(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("source", (*SOURCES, *HEADERS), ids=lambda source: source.name)
+@pytest.mark.parametrize("source", [*SOURCES, *HEADERS], ids=lambda source: source.name)
 def test_each_source_is_freestanding_and_can_be_read_at_a_sitting(source):
     lines = source.read_text().split("\n")
     own = {f'#include "{os.path.relpath(header, source.parent)}"' for header in HEADERS}

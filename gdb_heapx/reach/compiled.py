@@ -10,7 +10,7 @@ from ..held.declared import address_of
 from ..held.held import Held
 from ..target.space import Words
 from .declared import CCursor, CFlood, CGroup, CHanging, CHeads, CSum, declared
-from .flood import SAMPLES, Flood, Sampled, Hanging, Sum
+from .flood import SAMPLES, Flood, Hanging, Sampled, Sum
 from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
 
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its state
