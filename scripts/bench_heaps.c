@@ -40,6 +40,7 @@ struct kind {
 static struct kind kind;
 static long number;
 static pthread_barrier_t filled;
+void *everything; /* what holds all chunks of P */
 
 static void fail(const char *what) {
     fprintf(stderr, "bench_heaps: %s\n", what);
@@ -66,13 +67,18 @@ static void *map(size_t size) {
     return pages;
 }
 
-static void free_all(struct job *self, void **blocks, long count) {
-    for (long i = self->scattered ? count - 1 : 0; i > 0; i--) {
+static void shuffle(struct job *self, void **blocks, long count) {
+    for (long i = count - 1; i > 0; i--) {
         long j = draw(self, i + 1);
         void *block = blocks[i];
         blocks[i] = blocks[j];
         blocks[j] = block;
     }
+}
+
+static void free_all(struct job *self, void **blocks, long count) {
+    if (self->scattered)
+        shuffle(self, blocks, count);
     for (long i = 0; i < count; i++)
         free(blocks[i]);
 }
@@ -145,6 +151,21 @@ static void fill_pieces(struct job *self) {
     munmap(blocks, self->number * sizeof *blocks);
 }
 
+/* P: chunks of 64 bytes with two pointers each. The first leads through all of them, in no order of addresses,
+ * from one global variable on; the second leads to any of them. */
+static void fill_pointers(struct job *self) {
+    void ***blocks = map(self->number * sizeof *blocks);
+    for (long i = 0; i < self->number; i++)
+        blocks[i] = (void **)get(56);
+    shuffle(self, (void **)blocks, self->number);
+    for (long i = 0; i < self->number; i++) {
+        blocks[i][0] = blocks[(i + 1) % self->number];
+        blocks[i][1] = blocks[draw(self, self->number)];
+    }
+    everything = blocks[0];
+    munmap(blocks, self->number * sizeof *blocks);
+}
+
 /* T, arenas, and the heap beside mappings: some hundred chunks; every second is freed. */
 static void fill_little(struct job *self) {
     enum { COUNT = 500 };
@@ -186,6 +207,7 @@ static const struct kind kinds[] = {
     {"D", fill_dense, 32000000, 1, 0},
     {"L", fill_listed, 15000000, 4, SHARED},
     {"F", fill_pieces, 7500000, 1, 0},
+    {"P", fill_pointers, 10000000, 1, 0},
     {"Ls", fill_listed, 15000000, 4, SHARED | SCATTERED},
     {"Fs", fill_pieces, 7500000, 1, SCATTERED},
     {"T", fill_little, 200, 0, 0},

@@ -52,7 +52,7 @@ def test_every_heap_is_measured_and_has_the_chunks_that_were_asked_for():
     assert [row["heap"] for row in rows] == [f"{name}={size}" for name, size in sizes.items()]
     assert {row["command"] for row in rows} == {"heapx top"}
     chunks = {row["heap"].split("=")[0]: int(row["chunks"].replace(",", "")) for row in rows}
-    for name in ("M", "D", "L", "Ls", "stale", "mmapped"):
+    for name in ("M", "D", "L", "P", "Ls", "stale", "mmapped"):
         assert 0.6 * 4000 < chunks[name] < 4020  # neighbours that are free have merged
     for name in ("F", "Fs"):
         assert 8000 <= chunks[name] < 8020

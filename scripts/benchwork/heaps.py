@@ -38,6 +38,7 @@ HEAPS: Mapping[str, Heap] = {
         Heap("D", 32000000, "chunks", 66, "small and dense, an eighth fast"),
         Heap("L", 15000000, "chunks", 155, "85 of 100 freed, long lists of fast chunks; 4 arenas"),
         Heap("F", 7500000, "pieces", 315, "free pieces between small chunks that stay"),
+        Heap("P", 10000000, "chunks", 74, "64 bytes, two pointers each; one global holds all"),
         Heap("Ls", 15000000, "chunks", 155, "L, freed in shuffled order"),
         Heap("Fs", 7500000, "pieces", 315, "F, freed in shuffled order"),
         Heap("T", 200, "arenas", 400000, "500 chunks in each"),
