@@ -54,6 +54,12 @@ need_other_machines() {
     need s390x-linux-gnu-gcc gcc-s390x-linux-gnu libc6-dev-s390x-cross
 }
 
+# What tests compare heapx with, and what compiles their programs in C++.
+need_checkers() {
+    need valgrind valgrind
+    need g++ g++
+}
+
 need_python() {
     find_python || missing+=(python3-venv)
 }

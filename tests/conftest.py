@@ -15,6 +15,7 @@ from zlib import crc32
 import pytest
 import warm
 from live import ROOT, Inferior, gdb, run, running
+from releases import need
 
 from gdb_heapx.commands import load_commands
 
@@ -81,6 +82,18 @@ def inferiors(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another worker makes them, or finds them made
         subprocess.run(["make", "-s", "-C", sources, f"OUT={out}"], check=True, timeout=120)
     return out
+
+
+@pytest.fixture(scope="session")
+def cxx_inferiors(inferiors: Path) -> Path:
+    """Return the directory of the inferiors, with those in C++ in it."""
+    need(**{"g++": "g++"})
+    with open(inferiors.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sources = Path(__file__).parent / "inferiors"
+        words = ["make", "-s", "-C", sources, f"OUT={inferiors}", "cxx"]
+        subprocess.run(words, check=True, timeout=240)
+    return inferiors
 
 
 Start = Callable[..., Inferior]

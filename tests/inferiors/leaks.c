@@ -255,7 +255,7 @@ static struct node *a_ring(int nodes)
 static void ring_with_tails(void)
 {
 	begin(__func__, 0);
-	struct node *at = a_ring(300);
+	struct node *at = a_ring(60);
 	set->chunks[INDIRECT]--;
 	set->chunks[LEAKED]++;
 	for (int i = 0; i < 20; i++, at = at->next) {
@@ -268,7 +268,7 @@ static void ring_with_tails(void)
 static void ring_below_tails(void)
 {
 	begin(__func__, 0);
-	struct node *at = a_ring(100);
+	struct node *at = a_ring(50);
 	for (int i = 0; i < 5; i++, at = at->next->next) {
 		struct node *tail = get(LEAKED);
 		tail->next = get(INDIRECT);

@@ -12,7 +12,7 @@
 #include "checkpoint.h"
 #include "scrub.h"
 
-enum { SIZES_FROM = 2056 }; /* above those of glibc's own chunks, but of stdio's buffers: 4,096 and more */
+enum { SIZES_FROM = 6152 }; /* above glibc's own chunks: stdio's buffers have 4,096 bytes */
 
 enum degree {
 	REACHABLE, /* by pointers to the start of chunks */
