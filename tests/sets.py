@@ -58,6 +58,11 @@ def classes_of(oracle: Oracle, what: str = "class") -> dict[str, Kind]:
     return {n: Kind(int(i), int(c)) for n, (i, c) in _named(oracle, what, 2)}
 
 
+def objects_of(oracle: Oracle) -> list[tuple[str, str, int]]:
+    """Return how many objects of which type a Python program has: "exact", or "least"."""
+    return [(how, name, int(n)) for name, (how, n) in _named(oracle, "object", 2)]
+
+
 @dataclass(frozen=True)
 class Holder:
     """A variable, and what it holds alone and with others (inferiors/holders.cc)."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import memcheck
 import pytest
-from live import regions, run
+from live import Region, regions, run
 from releases import need
 from sets import classes_of, holders_of, sets_of
 
@@ -99,6 +100,61 @@ def test_what_a_program_of_holders_has_lost_is_what_valgrind_misses(cxx_inferior
     assert holders_of(oracle)
 
 
+# Pointers that are in memory, where they don't count; and those that are in no memory at all.
+TRAPS = {
+    "leaks": ("by_shared_mapping", "by_tcached", "by_binned", "by_fast"),
+    "leaks_threads": (
+        "by_below_stack_pointer",
+        "by_red_zone",
+        "by_stack_of_ended_thread",
+        "by_tls_of_ended_thread",
+        "by_tls_of_library_of_ended_thread",
+    ),
+}
+IN_REGISTERS = (
+    "by_register",
+    "by_register_to_inside",
+    "by_vector_register",
+    "by_upper_half_of_vector_register",
+    "by_vector_register_of_avx512",
+)
+
+
+def words_in(pid: int, region: Region) -> array[int]:
+    """Return the words of a mapping of a process."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(region.start)
+        return array("Q", memory.read(region.end - region.start))
+
+
+def words_of(pid: int) -> Iterator[array[int]]:
+    """Yield the words of each writable mapping of a process."""
+    return (words_in(pid, region) for region in regions(pid) if "w" in region.permissions)
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_pointer_that_is_not_to_count_is_in_memory(name, start):
+    inferior = start(name)
+    sets = sets_of(inferior.oracle)
+    missing = {trap: sets[trap].address for trap in TRAPS[name]}
+    for words in words_of(inferior.pid):
+        found = set(words)
+        missing = {trap: address for trap, address in missing.items() if address not in found}
+    assert not missing
+
+
+def test_a_chunk_that_only_a_register_refers_to_is_referred_to_nowhere_in_memory(start):
+    inferior = start("leaks_threads")
+    sets = sets_of(inferior.oracle)
+    chunks = [range(s.address, s.address + s.request) for n, s in sets.items() if n in IN_REGISTERS]
+    if not chunks:
+        pytest.skip("the program has no code for the registers of this CPU")
+    low, high = min(c.start for c in chunks), max(c.stop for c in chunks)
+    for words in words_of(inferior.pid):
+        near = [word for word in words if low <= word < high]
+        assert not [word for word in near for chunk in chunks if word in chunk]
+
+
 def vtables(exe: Path) -> dict[str, range]:
     """Return where a program's vtables are in its file, by class."""
     lines = run(("nm", "-C", "-S", exe)).out.splitlines()
@@ -109,9 +165,7 @@ def vtables(exe: Path) -> dict[str, range]:
 def heap_words(pid: int) -> Counter[int]:
     """Return the words of a process's heap, and how often each is there."""
     (heap,) = (r for r in regions(pid) if r.name == "[heap]")
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        memory.seek(heap.start)
-        return Counter(array("Q", memory.read(heap.end - heap.start)))
+    return Counter(words_in(pid, heap))
 
 
 def test_the_heap_has_a_pointer_to_the_vtable_for_each_object_that_the_program_knows(
