@@ -276,18 +276,32 @@ static void ring_below_tails(void)
 	}
 }
 
+static void stay(void *chunk)
+{
+	static void *volatile guards[64], *volatile *at = guards;
+	*at++ = chunk;
+}
+
+static void *get_aligned(size_t alignment, enum degree degree)
+{
+	void *chunk;
+	while (!fits(chunk = memalign(alignment, set->request)))
+		stay(chunk);
+	return enter(chunk, degree);
+}
+
 static void leaked_aligned(void)
 {
 	begin(__func__, 0);
 	for (int i = 0; i < 3; i++)
-		enter(memalign(1024, set->request), LEAKED);
+		get_aligned(1024, LEAKED);
 }
 
 static void by_aligned(void)
 {
 	begin(__func__, 0);
 	EACH(aligned)
-		aligned[i] = enter(memalign(4096, set->request), REACHABLE);
+		aligned[i] = get_aligned(4096, REACHABLE);
 }
 
 static void leaked_mmapped(void)
@@ -361,12 +375,6 @@ static void library_s_own(void)
 	setenv("HEAPX_LONG", "a value of the environment that glibc has copied", 1);
 	setenv("HEAPX_LONGER", "another value of the environment, which glibc has copied, too", 1);
 	setenv("HEAPX_LONG", "a value that replaces the first one, which stays", 1);
-}
-
-static void stay(void *chunk)
-{
-	static void *volatile guards[64], *volatile *at = guards;
-	*at++ = chunk;
 }
 
 /* A pointer that only a free chunk still holds, where no link has overwritten it. */

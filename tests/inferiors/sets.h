@@ -12,7 +12,7 @@
 #include "checkpoint.h"
 #include "scrub.h"
 
-enum { SIZES_FROM = 6152 }; /* above glibc's own chunks: stdio's buffers have 4,096 bytes */
+enum { SIZES_FROM = 6152, SIZES_STEP = 64 }; /* above glibc's own chunks: stdio's buffers have 4,096 bytes */
 
 enum degree {
 	REACHABLE, /* by pointers to the start of chunks */
@@ -45,7 +45,7 @@ static inline void begin(const char *name, size_t request)
 	set->name = name;
 	set->request = request ? request : next;
 	if (!request)
-		next += 2 * sizeof(size_t);
+		next += SIZES_STEP;
 }
 
 static inline size_t chunk_size(size_t request)
@@ -56,11 +56,17 @@ static inline size_t chunk_size(size_t request)
 	return (request + word + 2 * word - 1) & -(2 * word);
 }
 
+/* Tell whether malloc gave as much as was asked for. It gives more where the rest would be no chunk. */
+static inline int fits(void *chunk)
+{
+	return set->request >= 128 << 10 || malloc_usable_size(chunk) <= chunk_size(set->request);
+}
+
 /* Enter a chunk that was allocated into the set. Its words are its set's number, in no way a pointer. */
 static inline void *enter(void *chunk, enum degree degree)
 {
-	if (!chunk || (set->request < SIZES_FROM * 2 && malloc_usable_size(chunk) > chunk_size(set->request)))
-		abort(); /* malloc gave a larger chunk than the others of its set */
+	if (!chunk || !fits(chunk))
+		abort();
 	for (size_t i = 0; i < set->request / sizeof(size_t); i++)
 		((size_t *) chunk)[i] = ~(size_t) (set - sets);
 	if (!set->first)
