@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..errors import MemoryFault
+from ..glibc.layout import Layout
 from ..heap.heaps import Walked
 from ..heap.library import library
 from ..heap.places import Overlay
@@ -21,6 +21,9 @@ from .declared import declared
 from .files import FileMemory
 from .index import Grains, HeldChunk, Index
 from .indexing import index_compiled, index_heap
+from .pointers import Pointers, pointers_in
+from .root import RootKind, Roots
+from .roots import find_roots
 from .store import Store
 from .table import RegionTable
 
@@ -38,17 +41,22 @@ class HeldPart(NamedTuple):
 
 @dataclass(frozen=True)
 class Held:
-    """The chunks in use of a target: their index, and a copy of them.
+    """The chunks in use of a target: their index, and a copy of them; its roots, and what these
+    have of pointers to them.
 
-    `space` reads the copy, and what files have; `parts` are the regions of the index. `functions`
-    and `table` are for compiled code, None where there is none.
+    `space` reads the copy, that of the files' variables, and what files have; `parts` are the
+    regions of the index. `functions` and `table` are for compiled code, None where there is none.
     """
 
     target: Target
+    libcs: tuple[str, ...]
+    layout: Layout
     index: Index
     store: Store
     space: Space
     parts: tuple[HeldPart, ...]
+    roots: Roots
+    pointers: Pointers
     functions: Any
     table: RegionTable | None
 
@@ -60,40 +68,53 @@ class Held:
         return self.store.amount(start, start + chunk.bytes)
 
     @property
-    def libcs(self) -> array[int]:
-        """Which libc each region is of, by its number."""
-        return array("B", [part.libc for part in self.parts])
+    def residency_known(self) -> bool:
+        """Whether it is known what of the chunks is in memory."""
+        return self.target.space.residency is not None
 
 
-def hold(opened: Opened) -> Held | None:
-    """Return the chunks in use of a target that was walked over; None where there is no malloc.
-
-    StoppedError where reading was stopped.
+def hold(opened: Opened, shared: bool = False) -> Held | None:
+    """Return the chunks in use of a target that was walked over, and its roots, with `shared`
+    memory among them; None where there is no malloc. StoppedError where reading was stopped.
     """
     if not opened.mallocs:
         return None
     space, layout = opened.target.space, opened.mallocs[0].libc.layout
     parts = _apart(sorted(_parts(opened), key=attrgetter("start")))
+    roots = find_roots(opened, shared)
     index = Index(Grains.of(layout))
-    tail = index.grains.tail
     for part in parts:
         index.add_region(part.start, part.end, part.single)
     index.begin()
-    spans = [(part.start, part.end + (0 if part.single else tail + layout.word)) for part in parts]
-    store = Store(space, spans)
-    code = library(space).code
-    table = functions = None
-    if code is not None and layout.alignment == 2 * layout.word:
-        table, functions = RegionTable(index, store, space.page), declared(code)
-    space.pace.begin("copying chunks in use", sum(e - s for s, e in spans))
+    behind = index.grains.tail + layout.word  # the header behind a heap's last chunk
+    spans = [(part.start, part.end + (0 if part.single else behind)) for part in parts]
+    variables = [root for root in roots.spans if root.kind is RootKind.GLOBAL]
+    store = Store(space, [*spans, *((root.start, root.end) for root in variables)])
+    table, functions = _for_compiled(space, layout, index, store)
+    space.pace.begin("copying chunks in use", sum(end - start for start, end in spans))
     for at, part in enumerate(parts):
         _hold(opened, part, at, index, store, table, functions)
     index.number()
     if table is not None:
         table.number()
+    for root in variables:
+        store.load(root.start, root.end)
+    pointers = pointers_in(space, roots.spans, index, table, functions)
     memory = _HeldMemory(store, FileMemory(opened.target))
-    held = replace(space, memory=memory, residency=None, fill=None)
-    return Held(opened.target, index, store, held, tuple(parts), functions, table)
+    copied = replace(space, memory=memory, residency=None, fill=None)
+    libcs = tuple(reading.libc.path for reading in opened.mallocs)
+    whole = (tuple(parts), roots, pointers, functions, table)
+    return Held(opened.target, libcs, layout, index, store, copied, *whole)
+
+
+def _for_compiled(
+    space: Space, layout: Layout, index: Index, store: Store
+) -> tuple[RegionTable | None, Any]:
+    """Return the regions for compiled code, and that; None where it can't be used."""
+    code = library(space).code
+    if code is None or layout.alignment != 2 * layout.word:
+        return None, None
+    return RegionTable(index, store, space.page), declared(code)
 
 
 def _parts(opened: Opened) -> Iterator[HeldPart]:

@@ -1,0 +1,117 @@
+"""The words of roots that lead to chunks in use: read while the target stands still, and kept."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import MemoryFault, StoppedError, SwappedOutError
+from ..glibc.layout import align_down, align_up
+from ..target.pages import RESIDENT, SHARED, SWAPPED
+from ..target.space import Space, Words
+from .declared import address_of
+from .index import Index
+from .root import Missed, Root
+from .table import WORD, RegionTable
+
+AT_ONCE = 1 << 20  # bytes read
+ROOM = 1 << 14  # pointers that are found at once
+_MAY_LEAD = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, SWAPPED))
+
+
+def _column() -> array[int]:
+    return array("Q")
+
+
+@dataclass
+class Pointers:
+    """Words that lead to chunks: where each lies, in order, and where it leads.
+
+    `missed` is memory of roots that could not be read.
+    """
+
+    at: array[int] = field(default_factory=_column)
+    to: array[int] = field(default_factory=_column)
+    missed: list[Missed] = field(default_factory=list)
+
+
+def pointers_in(
+    space: Space, roots: Sequence[Root], index: Index, table: RegionTable | None, functions: Any
+) -> Pointers:
+    """Return the pointers to chunks in use that roots have; StoppedError where no more is read."""
+    found = Pointers()
+    space.pace.begin("reading roots", sum(root.size for root in roots))
+    for root in roots:
+        for start, end in _touched(space, root.start, root.end):
+            for address, words in _read(space, root, start, end, found.missed):
+                if table is None:
+                    _look(index, address, words, space.word, found)
+                else:
+                    _look_compiled(table, functions, address, words, found)
+                space.pace.walked(len(words) * space.word)
+    return found
+
+
+def _touched(space: Space, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield what of [start, end) may hold anything but zeros, whole words, in pieces."""
+    word, page = space.word, space.page
+    start, end = align_up(start, word), align_down(end, word)
+    if space.residency is None or start >= end:
+        parts = [(start, end)]
+    else:
+        first = align_down(start, page)
+        states = space.residency.states(start, end)
+        runs = (run.span() for run in _MAY_LEAD.finditer(states))
+        parts = [(max(first + a * page, start), min(first + b * page, end)) for a, b in runs]
+    for low, high in parts:
+        for at in range(low, high, AT_ONCE):
+            yield at, min(at + AT_ONCE, high)
+
+
+def _read(
+    space: Space, root: Root, start: int, end: int, missed: list[Missed]
+) -> Iterator[tuple[int, Words]]:
+    """Yield the words of a piece, page by page where not all of it can be read."""
+    try:
+        yield start, space.words(start, (end - start) // space.word)
+    except StoppedError:
+        raise
+    except MemoryFault as fault:
+        page = space.page
+        if end - start > page:
+            for at in range(align_down(start, page), end, page):
+                yield from _read(space, root, max(at, start), min(at + page, end), missed)
+            return
+        why = "is in swap" if isinstance(fault, SwappedOutError) else "can't be read"
+        before = missed[-1] if missed else None
+        if before and (before.kind, before.why) == (root.kind, why):
+            missed[-1] = before._replace(bytes=(before.bytes or 0) + end - start)
+        else:
+            missed.append(Missed(root.kind, why, end - start))
+
+
+def _look(index: Index, address: int, words: Words, word: int, found: Pointers) -> None:
+    low, high = (index.starts[0], max(index.ends)) if index.starts else (0, 0)
+    for number, to in enumerate(words):
+        if low <= to < high and index.at(to):
+            found.at.append(address + number * word)
+            found.to.append(to)
+
+
+def _look_compiled(
+    table: RegionTable, functions: Any, address: int, words: Words, found: Pointers
+) -> None:
+    part = array("Q", words)
+    pairs, room = array("Q", bytes(2 * ROOM * WORD)), ctypes.c_uint64()
+    done = 0
+    while done < len(part):
+        room.value = ROOM
+        given = (address_of(part) + done * WORD, len(part) - done, address + done * WORD)
+        done += functions.heapx_pointers(table.reference, *given, address_of(pairs), room)
+        number = 2 * (ROOM - room.value)
+        found.at.extend(pairs[0:number:2])
+        found.to.extend(pairs[1:number:2])
