@@ -51,9 +51,7 @@ def built(seed, machine, release) -> HeapBuilder:
 
 
 def held(target) -> Held:
-    found = hold(open_target(target))
-    assert found is not None
-    return found
+    return hold(open_target(target))
 
 
 def in_use(target) -> Iterator[tuple[int, int]]:

@@ -17,6 +17,9 @@ from .arg import Arg
 from .arguments import OUTPUT_ARGS, SCOPE_ARGS, parse_words
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from ..held.held import Held
     from ..inventory.catalogue import Catalogue
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
@@ -33,6 +36,14 @@ class Session(Protocol):
 
     def catalogue(self, scope: Scope) -> Catalogue:
         """Return a way to the single chunks, as long as the session lasts; HeapxError as above."""
+
+    def hold(self, scope: Scope, shared: bool) -> Held:
+        """Return the chunks in use and the roots, shared memory too if asked for, to look at when
+        the target runs on; HeapxError as above, and where reading was stopped.
+        """
+
+    def working(self) -> AbstractContextManager[None]:
+        """In here what was held is looked at: long work shows itself, and can be stopped."""
 
     def evaluate(self, expression: str) -> int:
         """Return the address that an expression means; HeapxError where it means none."""
@@ -61,6 +72,7 @@ class Needs(Enum):
     SNAPSHOT = "all of malloc, read at once: a Snapshot"
     CHUNKS = "its chunks, to be read one by one: a Catalogue"
     BOTH = "a Snapshot, and its chunks: `catalogue`, a Catalogue"
+    HELD = "a Snapshot; and `held`, the chunks in use: the target may have run on"
     SESSION = "a Snapshot; `session`, which may change the process; and the `scope`"
 
 
@@ -229,7 +241,7 @@ def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[st
     open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)
     taken = {each.name for each in parameters if each.kind is not each.VAR_KEYWORD}
     given = {arg.key for arg in declared.own_args}
-    more = {Needs.SESSION: {"session", "scope"}, Needs.BOTH: {"catalogue"}}
+    more = {Needs.SESSION: {"session", "scope"}, Needs.BOTH: {"catalogue"}, Needs.HELD: {"held"}}
     given |= more.get(needs, set())
     yield from (f"nothing gives {name} to {function.__name__}" for name in taken - given)
     if not open_ended:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DAMAGED = 1
 ENDED = 130  # as of a program that SIGINT ends
+AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD)  # these hold all: the process needs no longer stand still
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def execute(
             write(piece)
 
     def answered() -> Report:
-        report = _run(declared, session, reading, options)
+        report = run(reading, **given)
         if any(problem.code in STOPPED for problem in report.problems):
             report = without_totals(report)
         report = arrange(report, options["sort"], limit, columns, is_text)
@@ -91,12 +92,16 @@ def execute(
         other = _other(reading)
         if other and not declared.whole:
             raise other
-        if declared.way(options)[1] is not Needs.SNAPSHOT:
+        run, needs = declared.way(options)
+        given = _given(declared, needs, session, options)
+        if needs not in AFTERWARDS:
             report = answered()
             streamed = any(table.streamed for table in report.tables)
         if report and streamed:
             deliver(report)
-    # A snapshot holds all: the process needs no longer stand still.
+    if needs is Needs.HELD:
+        with session.working():
+            report = answered()
     report = report or answered()
     if not streamed:
         deliver(report)
@@ -131,22 +136,25 @@ def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snaps
     return session.take(_scope(declared, options))
 
 
-def _run(
-    declared: Command, session: Session, reading: Snapshot | Catalogue, options: dict[str, Any]
-) -> Report:
-    """Run a command with its own arguments; expressions by their values."""
+def _given(
+    declared: Command, needs: Needs, session: Session, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a command gets behind its reading: its own arguments, expressions by their
+    values, and what else it needs.
+    """
     own = {arg.key: options[arg.key] for arg in declared.own_args}
     for arg in declared.own_args:
         if arg.kind == "address":
             words = own[arg.key]
             text = words if isinstance(words, str) else " ".join(words or ())
             own[arg.key] = session.evaluate(text) if text else None
-    run, needs = declared.way(options)
     if needs is Needs.BOTH:
         own.update(catalogue=session.catalogue(_scope(declared, options)))
     if needs is Needs.SESSION:
         own.update(session=session, scope=_scope(declared, options))
-    return run(reading, **own)
+    if needs is Needs.HELD:
+        own.update(held=session.hold(_scope(declared, options), options.get("shared", False)))
+    return own
 
 
 def _other(reading: Snapshot | Catalogue) -> HeapxError | None:

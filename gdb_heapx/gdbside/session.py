@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import gdb
@@ -10,14 +12,17 @@ from ..errors import HeapxError, UsageError
 from ..inventory.catalogue import Catalogue
 from ..locate.libcs import glibc_images
 from ..snapshots.take import Snapshot, snapshot_of
+from ..target.pace import cut_short
 from .calls import call, refuse_remote
 from .frames import inside_malloc
 from .inferior import core_path
+from .pacing import PACE
 from .parameters import given, preferred
-from .standing import forget, opened
+from .standing import forget, held, opened
 from .values import evaluated
 
 if TYPE_CHECKING:
+    from ..held.held import Held
     from ..snapshots.malloc import Scope
     from ..snapshots.opened import Opened
 
@@ -30,6 +35,20 @@ class GdbSession:
 
     def catalogue(self, scope: Scope) -> Catalogue:
         return Catalogue(_opened(scope))
+
+    def hold(self, scope: Scope, shared: bool) -> Held:
+        settings = preferred()
+        swap_in = settings.swap_in if scope.swap_in is None else scope.swap_in
+        return held(swap_in, settings.compiled != "off", given(), shared)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        PACE.resume()
+        try:
+            with cut_short(PACE):
+                yield
+        finally:
+            PACE.end()
 
     def evaluate(self, expression: str) -> int:
         try:

@@ -12,6 +12,7 @@ from .inferior import core_path, current_target, is_native
 from .pacing import PACE
 
 if TYPE_CHECKING:
+    from ..held.held import Held
     from ..locate.release import Given
 
 # Whatever may make a reading stale: it ran, memory was written, files came or went.
@@ -22,10 +23,11 @@ EVENTS = (
 
 
 class _Kept(NamedTuple):
-    """What was read, and of what."""
+    """What was read, and of what; with what was held of it, by whether shared memory was."""
 
     key: tuple[Any, ...]
     opened: Opened
+    held: dict[bool, Held]
 
 
 _kept: list[_Kept] = []  # one at most
@@ -45,10 +47,21 @@ def opened(swap_in: int | None, compiled: bool, given: Given) -> Opened:
     found = open_target(current_target(swap_in, compiled, PACE), given)
     # In the condition of a breakpoint gdb calls threads running, and tells of no event in between.
     if inferior.threads() and not any(thread.is_running() for thread in inferior.threads()):
-        _kept.append(_Kept(key, found))
+        _kept.append(_Kept(key, found, {}))
         for name in EVENTS:
             getattr(gdb.events, name).connect(forget)
     return found
+
+
+def held(swap_in: int | None, compiled: bool, given: Given, shared: bool) -> Held:
+    """Return the chunks in use of the selected inferior, and its roots; as `opened`."""
+    from ..held.held import hold  # what few commands need is imported by these
+
+    found = opened(swap_in, compiled, given)
+    kept = _kept[0].held if _kept and _kept[0].opened is found else {}
+    if shared not in kept:
+        kept[shared] = hold(found, shared)
+    return kept[shared]
 
 
 def _by_kernel(inferior: gdb.Inferior) -> tuple[str | None, ...]:

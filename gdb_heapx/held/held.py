@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from ..errors import MemoryFault
+from ..errors import HeapxError, MemoryFault
 from ..glibc.layout import Layout
 from ..heap.heaps import Walked
 from ..heap.library import library
@@ -73,12 +73,12 @@ class Held:
         return self.target.space.residency is not None
 
 
-def hold(opened: Opened, shared: bool = False) -> Held | None:
+def hold(opened: Opened, shared: bool = False) -> Held:
     """Return the chunks in use of a target that was walked over, and its roots, with `shared`
-    memory among them; None where there is no malloc. StoppedError where reading was stopped.
+    memory among them. HeapxError where there is no malloc; StoppedError where reading was stopped.
     """
     if not opened.mallocs:
-        return None
+        raise opened.refused or HeapxError("there is no glibc malloc")
     space, layout = opened.target.space, opened.mallocs[0].libc.layout
     parts = _apart(sorted(_parts(opened), key=attrgetter("start")))
     roots = find_roots(opened, shared)

@@ -32,6 +32,22 @@ class Sum:
         self.resident += amount.resident or 0
         self.swapped += amount.swapped or 0
 
+    def take(self, other: Sum) -> None:
+        """Add the chunks of another sum."""
+        self.chunks += other.chunks
+        self.bytes += other.bytes
+        self.resident += other.resident
+        self.swapped += other.swapped
+
+    def less(self, other: Sum) -> Sum:
+        """Return this sum without another one that is part of it."""
+        return Sum(
+            self.chunks - other.chunks,
+            self.bytes - other.bytes,
+            self.resident - other.resident,
+            self.swapped - other.swapped,
+        )
+
 
 @dataclass
 class Sampled:
@@ -131,10 +147,7 @@ class Flood:
     def _end_head(self, hanging: list[Hanging], chunk: HeldChunk) -> None:
         of, marked = hanging[self._kinds[chunk.rank] if self._kinds else 0], self._marked
         assert marked is not None
-        of.sum.chunks += marked.chunks
-        of.sum.bytes += marked.bytes
-        of.sum.resident += marked.resident
-        of.sum.swapped += marked.swapped
+        of.sum.take(marked)
         if marked.bytes > of.most:
             of.most, of.at = marked.bytes, chunk.address
 

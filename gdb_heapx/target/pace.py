@@ -62,6 +62,8 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._drawn = -inf
+        self._asked: Callable[[], bool] = lambda: False
+        self._show: Callable[[str], object] = lambda line: None
         self.end()
 
     def start(
@@ -76,6 +78,10 @@ class Pace:
         self._began = self._clock()
         self._until = inf if seconds is None else self._began + seconds
         self._look_at = self._began
+
+    def resume(self) -> None:
+        """Begin again, with no clock, for work that needs the target no longer."""
+        self.start(None, self._asked, self._show)
 
     def end(self) -> None:
         """Stop nothing any more, and forget what was stopped; what is shown goes."""
