@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from live import Inferior, gcore, kernel_core, session
+from live import Inferior, gcore, kernel_core, running, session
 
 pytestmark = pytest.mark.live
 
@@ -53,17 +55,24 @@ class Found:
         registers = self.said["registers"]
         return {word for of, _, words, kind in registers if of == lwp for word in words if kind}
 
+    def name(self, place: Place) -> tuple[int | None, str | None, str | None, int]:
+        """Return whose a place is, its file's path, its name, and how far into that it is."""
+        return tuple(self.said["names"][str(place.address)])
+
     @property
     def missed(self) -> list[str]:
         return [kind for kind, *_ in self.said["missed"]]
 
 
-def roots(directory: Path, *target: Any, shared: bool = False) -> Found:
-    """Return the roots of a process or a core."""
+def roots(
+    directory: Path, *target: Any, shared: bool = False, named: Sequence[Place] = ()
+) -> Found:
+    """Return the roots of a process or a core, and what these places are called."""
+    addresses = [place.address for place in named]
     out, tests = directory / "roots.json", str(Path(__file__).parent)
     lines = (
         f"python import sys; sys.path.insert(0, {tests!r})",
-        f"python import rooted; rooted.write({str(out)!r}, {shared})",
+        f"python import rooted; rooted.write({str(out)!r}, {shared}, {addresses})",
     )
     result = session(*lines, target=target)
     assert out.exists(), result.err
@@ -141,13 +150,11 @@ def test_roots_are_in_order_and_do_not_overlap(live):
 
 def test_every_byte_that_can_be_written_is_a_root_or_not_for_a_reason(inferior, live):
     """Heaps, mmapped chunks, what lies below stack pointers and stacks without threads are none."""
-    named = {"[heap]", "[stack]"}
     for line in Path(f"/proc/{inferior.pid}/maps").read_text().splitlines():
         span, permissions, _, _, _, *name = line.split()
         start, end = (int(part, 16) for part in span.split("-"))
         if permissions == "rw-p" and name and name[0].startswith("/"):
             assert live.at(start) or live.at(end - 8), line
-    assert named
 
 
 @pytest.mark.parametrize("make", [gcore, None], ids=["gcore", "kernel"])
@@ -174,3 +181,60 @@ def test_where_a_thread_runs_on_a_signal_stack_its_own_stack_counts_whole(start,
     (told,) = [each for each in found.said["missed"] if each[0] == "STACK"]
     assert str(inferior.pid) in told[1]
     assert told[3]
+
+
+# What places are called.
+
+VARIABLES = ("initialised", "zeroed", "relocated", "local_zeroed", "local_initialised")
+
+
+def test_variables_are_named_by_symbols_and_values_of_keys_by_their_key(inferior, tmp_path):
+    known = places(inferior)
+    found = roots(tmp_path, "-p", inferior.pid, named=known)
+    asked = [place for place in known if place.name in VARIABLES]
+    assert {place.kind for place in asked} == {"global", "tls"}
+    for place in asked:
+        assert found.name(place) == (place.lwp or None, str(inferior.exe), place.name, 0)
+    keys = [place for place in known if place.kind == "key"]
+    assert keys
+    for place in keys:
+        assert found.name(place)[:3] == (place.lwp, None, "pthread key 0")
+    assert {found.name(p)[2] for p in known if p.name == "errno"} <= {"errno", "__libc_errno"}
+    (stdout,) = (place for place in known if place.name == "stdout")
+    assert found.name(stdout)[2:] == ("_IO_2_1_stdout_", 0)
+
+
+def test_a_place_on_a_stack_is_named_by_its_distance_from_the_stack_pointer(inferior, tmp_path):
+    known = [place for place in places(inferior) if place.kind == "stack"]
+    found, pointers = roots(tmp_path, "-p", inferior.pid, named=known), stack_pointers(inferior.pid)
+    for place in known:
+        assert found.name(place) == (place.lwp, None, None, place.address - pointers[place.lwp])
+
+
+STRIPPED = ("strip", "{file}")
+LINKED = (
+    ("objcopy", "--only-keep-debug", "{file}", "{file}.debug"),
+    ("objcopy", "--strip-all", "--add-gnu-debuglink={file}.debug", "{file}"),
+)
+
+
+@pytest.mark.parametrize("steps", [(STRIPPED,), LINKED], ids=["stripped", "linked"])
+def test_variables_of_a_stripped_program_are_named_by_its_debug_file_else_by_section(
+    inferiors, tmp_path, steps
+):
+    file = tmp_path / "stripped"
+    shutil.copy(inferiors / "roots", file)
+    for step in steps:
+        subprocess.run([word.format(file=file) for word in step], check=True, cwd=tmp_path)
+    with running(file, directory=tmp_path / "run") as inferior:
+        known = places(inferior)
+        found = roots(tmp_path, "-p", inferior.pid, named=known)
+    check(found, known, NOT_ASKED)
+    sections = {"initialised": ".data", "zeroed": ".bss", "relocated": ".data.rel.ro"}
+    for place in known:
+        if place.name in sections:
+            name = sections[place.name] if steps == (STRIPPED,) else place.name
+            assert found.name(place)[1:3] == (str(file), name)
+        elif place.name in VARIABLES:
+            name = None if steps == (STRIPPED,) else place.name
+            assert found.name(place)[:3] == (place.lwp, str(file), name)

@@ -8,6 +8,7 @@ from ..glibc.layout import align_up
 from ..locate.libcs import Libc
 from ..locate.nptl import NOT_DUMPED
 from ..locate.tcbs import Tcbs, find_tcbs
+from ..report.model import counted
 from ..snapshots.opened import Opened
 from ..snapshots.regions import Owner, owner_of
 from ..target.headers import PF_W
@@ -15,7 +16,7 @@ from ..target.mappings import Mapping as Mapped
 from ..target.target import Registers, Target
 from .own import own_memory, uncertain
 from .root import Missed, Register, Root, RootKind, Roots, arranged
-from .stacks import find_stacks
+from .stacks import FEW, find_stacks
 from .threadlocal import blocks, dtvs, key_roots, own_roots
 
 NO_TCBS = Tcbs((), (), None)
@@ -107,8 +108,9 @@ def _without_registers(target: Target, registers: Mapping[int, Registers]) -> It
     if not threads:
         yield Missed(RootKind.REGISTER, "no thread's registers are known")
     elif without:
-        few = ", ".join(map(str, without[:3])) + (", ..." if len(without) > 3 else "")
-        yield Missed(RootKind.REGISTER, f"the registers of {len(without)} threads ({few})")
+        few = ", ".join(map(str, without[:FEW])) + (", ..." if len(without) > FEW else "")
+        who = counted(len(without), "thread")
+        yield Missed(RootKind.REGISTER, f"the registers of {who} ({few}) can't be read")
 
 
 def _unknown_threads(target: Target, libc: Libc | None, tcbs: Tcbs) -> Iterator[Missed]:

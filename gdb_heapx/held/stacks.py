@@ -27,6 +27,7 @@ RED_ZONES = {
     (Architecture.POWERPC, 8): 288,
 }
 STACK = "[stack]"
+FEW = 3  # threads to name
 
 
 class Area(NamedTuple):
@@ -64,8 +65,8 @@ def find_stacks(
     zones = [_zone(target, lwp, at, zone) for lwp, at in pointers.items()]
     dead = [(area.start, max(at - zone, area.start)) for area, at in lowest.items()]
     dead += (span for area in areas if not area.lwp for span in _ended(area))
-    missed = (_whole(area, pointers) for area in suspended)
-    return LiveStacks(tuple(live), tuple(zones), tuple(dead), tuple(missed))
+    missed = tuple(_whole(suspended, pointers))
+    return LiveStacks(tuple(live), tuple(zones), tuple(dead), missed)
 
 
 def red_zone(target: Target) -> int:
@@ -131,14 +132,20 @@ def _ended(area: Area) -> Iterator[tuple[int, int]]:
         yield area.pthread[1], area.end
 
 
-def _whole(area: Area, pointers: Mapping[int, int]) -> Missed:
-    elsewhere = area.lwp in pointers
-    why = (
-        f"thread {area.lwp} runs on another stack: its own counts whole"
-        if elsewhere
-        else f"the stack pointer of thread {area.lwp} isn't known: its stack counts whole"
-    )
-    return Missed(RootKind.STACK, why, area.end - area.start, True)
+def _whole(areas: Sequence[Area], pointers: Mapping[int, int]) -> Iterator[Missed]:
+    """Yield why stacks count whole, and their bytes."""
+    elsewhere = [area for area in areas if area.lwp in pointers]
+    unknown = [area for area in areas if area.lwp not in pointers]
+    for found, why in (
+        (elsewhere, "thread {} runs on another stack: its own counts whole"),
+        (unknown, "the stack pointer of thread {} isn't known: its stack counts whole"),
+    ):
+        if found:
+            size = sum(area.end - area.start for area in found)
+            lwps = ", ".join(str(area.lwp) for area in found[:FEW])
+            more = len(found) - FEW
+            lwps += f" and {more} more" if more > 0 else ""
+            yield Missed(RootKind.STACK, why.format(lwps), size, True)
 
 
 def _other(target: Target, lwp: int, pointer: int) -> Root | None:

@@ -61,14 +61,20 @@ class Elf(Sections):
     @cached_property
     def symbols(self) -> SymbolIndex:
         """What has an address; half a second is needed for half a million of them, once."""
-        return SymbolIndex(self._rows(), PLACED)
+        return SymbolIndex(self.rows(), PLACED)
 
     @cached_property
     def thread_locals(self) -> SymbolIndex:
         """What has an offset in the block of each thread."""
-        return SymbolIndex(self._rows(), (STT_TLS,))
+        return SymbolIndex(self.rows(), (STT_TLS,))
 
-    def _rows(self) -> Iterator[Rows]:
+    @property
+    def has_symbol_table(self) -> bool:
+        """Whether it has .symtab, which has all symbols."""
+        return self._tables[0] is not None
+
+    def rows(self) -> Iterator[Rows]:
+        """Yield its symbols, table by table."""
         tables = (table for table in self._tables if table)
         return (Rows(self.data, table, self.word, self.order) for table in tables)
 

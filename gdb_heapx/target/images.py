@@ -9,10 +9,12 @@ from typing import Optional, Protocol
 
 from ..glibc.architecture import Architecture
 from ..glibc.layout import Struct
+from .debugfiles import symbol_files
 from .elf import Elf, as_loaded, base_of
 from .headers import PF_W, PT_INTERP, PT_LOAD, PT_TLS
 from .mapped import Mapped
 from .mappings import DELETED, Mapping, Memory
+from .named import PLACED, STT_TLS, Rows, Symbol, SymbolIndex
 
 # Returns the file that an image is of, None where it can't be opened or is another one by now; it
 # is given the build-id that memory shows, None where memory doesn't tell.
@@ -174,6 +176,40 @@ class Image:
     def imports(self, name: str) -> bool:
         """Tell whether it uses a symbol of another file's that has this name."""
         return self.elf is not None and self.elf.imports(name)
+
+    def symbol_at(self, address: int) -> Symbol | None:
+        """Return the variable or function that has an address, None if unnamed; by the debug file,
+        too, where this machine has it.
+        """
+        return None if self.base is None else self._symbols.at(address - self.base)
+
+    def thread_local_at(self, offset: int) -> Symbol | None:
+        """Return the thread-local variable that has an offset in its block, None if unnamed."""
+        return self._thread_locals.at(offset)
+
+    def section_at(self, address: int) -> tuple[str, int] | None:
+        """Return the name of the section that has an address, and the offset there; None without
+        the file.
+        """
+        known = self.elf if self.base is not None else None
+        return known.section_at(address - (self.base or 0)) if known else None
+
+    def keep_symbols(self) -> None:
+        """Read at once what of its symbols only memory has, before the target runs on."""
+        if self.elf is not None and self.file is None:
+            _ = self._symbols, self._thread_locals
+
+    @cached_property
+    def _symbols(self) -> SymbolIndex:
+        return SymbolIndex(self._rows(), PLACED)
+
+    @cached_property
+    def _thread_locals(self) -> SymbolIndex:
+        return SymbolIndex(self._rows(), (STT_TLS,))
+
+    def _rows(self) -> Iterator[Rows]:
+        for file in symbol_files(self.elf, self.path) if self.elf else ():
+            yield from file.rows()
 
     def _placed(self, value: int | None) -> int | None:
         return None if value is None or self.base is None else self.base + value

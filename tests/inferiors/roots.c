@@ -11,7 +11,7 @@ enum { PAGES = 256 << 10, MAGIC = 0x5eed0000 };
 
 static pthread_barrier_t ready;
 static int initialised = 1, zeroed;
-static void *const volatile relocated = &initialised; /* in .data.rel.ro, which ld.so has made constant */
+static void *const relocated = &initialised; /* in .data.rel.ro, which ld.so has made constant */
 static __thread int local_zeroed, local_initialised = 3;
 static ucontext_t fiber, back;
 static pthread_key_t key;
