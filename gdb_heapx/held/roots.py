@@ -57,7 +57,7 @@ def find_roots(opened: Opened, shared: bool = False) -> Roots:
 
 def _registers(registers: Mapping[int, Registers]) -> Iterator[Register]:
     for lwp, held in registers.items():
-        yield from (Register(lwp, name, words) for name, words in held.words.items())
+        yield from (Register(lwp, name, words) for name, words in held.words.items() if any(words))
 
 
 def _variables(target: Target) -> Iterator[Root]:
@@ -114,10 +114,13 @@ def _without_registers(target: Target, registers: Mapping[int, Registers]) -> It
 
 
 def _unknown_threads(target: Target, libc: Libc | None, tcbs: Tcbs) -> Iterator[Missed]:
+    threads = len(target.facts.threads)
+    known = [tcb for tcb in tcbs.tcbs if tcb.lwp]
+    unplaced = len(known) > 1 and not any(tcb.stack for tcb in known)
     if tcbs.missing == NOT_DUMPED:
         yield Missed(RootKind.STACK, NOT_DUMPED)
-    elif libc is not None and (tcbs.missing or len(target.facts.threads) > len(tcbs.tcbs)):
-        why = tcbs.missing or "libc doesn't list all threads"
+    elif libc is not None and (tcbs.missing or threads > len(known) or unplaced):
+        why = tcbs.missing or "libc doesn't tell of all threads"
         yield Missed(RootKind.STACK, f"{why}: stacks count as other memory", None, True)
 
 

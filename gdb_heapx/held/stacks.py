@@ -13,9 +13,12 @@ from typing import NamedTuple
 
 from ..errors import MemoryFault
 from ..glibc.architecture import Architecture
+from ..glibc.layout import align_up
 from ..locate.libcs import Libc
 from ..locate.loader import find_variable
 from ..locate.tcbs import Tcb
+from ..report.model import counted
+from ..target.mappings import ADDRESSES
 from ..target.target import Registers, Target
 from .root import Missed, Root, RootKind
 
@@ -27,6 +30,7 @@ RED_ZONES = {
     (Architecture.POWERPC, 8): 288,
 }
 STACK = "[stack]"
+USUAL_SIZE = 8 << 20  # bytes: the usual limit of the main thread's stack
 FEW = 3  # threads to name
 
 
@@ -61,11 +65,11 @@ def find_stacks(
     zone, suspended = red_zone(target), [a for a in areas if a.lwp and a not in lowest]
     live = [Root(RootKind.STACK, at, area.end, area.lwp) for area, at in lowest.items()]
     live += (Root(RootKind.STACK, area.start, area.end, area.lwp) for area in suspended)
-    live += filter(None, (_other(target, lwp, at) for lwp, at in foreign))
+    live += _others(target, foreign)
     zones = [_zone(target, lwp, at, zone) for lwp, at in pointers.items()]
     dead = [(area.start, max(at - zone, area.start)) for area, at in lowest.items()]
     dead += (span for area in areas if not area.lwp for span in _ended(area))
-    missed = tuple(_whole(suspended, pointers))
+    missed = (*_whole(suspended, pointers), *_unplaced(target, foreign))
     return LiveStacks(tuple(live), tuple(zones), tuple(dead), missed)
 
 
@@ -84,20 +88,28 @@ def _areas(tcbs: Iterable[Tcb]) -> Iterator[Area]:
 
 def _main_area(target: Target, libc: Libc | None) -> Iterator[Area]:
     """Yield the stack that the kernel made: its mapping, by its name, or by where ld.so says that
-    it begins (cores have no name for it).
+    it begins (cores have no name for it). Where mappings aren't known, as much as it mostly may be.
     """
     space, facts = target.space, target.facts
-    found = next((m for m in space.mappings if m.name == STACK), None)
-    if found is None and libc is not None:
-        end = find_variable(target, libc.image, "__libc_stack_end")
-        try:
-            found = space.mapping_at(space.read_word(end)) if end is not None else None
-        except MemoryFault:
-            found = None
+    named = next((m for m in space.mappings if m.name == STACK), None)
+    begin = None if named else _stack_end(target, libc)
+    found = named or (space.mapping_at(begin) if begin else None)
+    first = facts.threads[0].lwp if facts.threads else 0
+    main = facts.pid if any(t.lwp == facts.pid for t in facts.threads) else first
+    lwp = main or facts.pid or 1
     if found is not None:
-        first = facts.threads[0].lwp if facts.threads else 0
-        main = facts.pid if any(t.lwp == facts.pid for t in facts.threads) else first
-        yield Area(found.start, found.end, main or facts.pid or 1)
+        yield Area(found.start, found.end, lwp)
+    elif begin and not space.mappings:
+        yield Area(begin - USUAL_SIZE, align_up(begin, space.page), lwp)
+
+
+def _stack_end(target: Target, libc: Libc | None) -> int | None:
+    """Return the address where the main thread's stack began, None if unknown."""
+    at = find_variable(target, libc.image, "__libc_stack_end") if libc else None
+    try:
+        return target.space.read_word(at) if at is not None else None
+    except MemoryFault:
+        return None
 
 
 def _where(
@@ -148,11 +160,22 @@ def _whole(areas: Sequence[Area], pointers: Mapping[int, int]) -> Iterator[Misse
             yield Missed(RootKind.STACK, why.format(lwps), size, True)
 
 
-def _other(target: Target, lwp: int, pointer: int) -> Root | None:
-    """Return what of other memory is a thread's stack: to the end of its mapping. None where it is
-    a file's variable, which is a root as such.
+def _unplaced(target: Target, foreign: Sequence[tuple[int, int]]) -> Iterator[Missed]:
+    """Yield the threads whose stacks end nobody knows where."""
+    lost = [lwp for lwp, pointer in foreign if target.space.mapping_at(pointer) is None]
+    if lost:
+        yield Missed(RootKind.STACK, f"the stack of {counted(len(lost), 'thread')} isn't mapped")
+
+
+def _others(target: Target, foreign: Sequence[tuple[int, int]]) -> Iterator[Root]:
+    """Yield what of other memory is threads' stacks: to the end of its mapping, or to where the
+    next thread has its stack; but not what is a file's variable, which is a root as such.
     """
-    mapping = target.space.mapping_at(pointer)
-    if mapping is None or mapping.inode or any(pointer in image for image in target.objects):
-        return None
-    return Root(RootKind.STACK, pointer, mapping.end, lwp, None, mapping.name)
+    ordered = sorted((pointer, lwp) for lwp, pointer in foreign)
+    following = [pointer for pointer, _ in ordered[1:]]
+    for (pointer, lwp), after in zip(ordered, [*following, ADDRESSES]):
+        mapping = target.space.mapping_at(pointer)
+        file = any(pointer in image for image in target.objects)
+        if mapping is not None and not mapping.inode and not file:
+            end = min(mapping.end, after)
+            yield Root(RootKind.STACK, pointer, end, lwp, None, mapping.name)

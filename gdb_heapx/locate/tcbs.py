@@ -15,6 +15,7 @@ from ..glibc import releases
 from ..target.space import Space
 from ..target.target import Target
 from .libcs import Libc
+from .loader import RTLD_GLOBAL, find_variable
 from .nptl import (
     NOT_DUMPED,
     UNALLOCATED,
@@ -32,6 +33,7 @@ USERS = "__stack_user"
 PTHREAD_SIZE = 2304  # bytes of struct pthread, where libc doesn't tell: 2.36 on amd64
 FIRST_KEYS = LEVEL1 = 32  # PTHREAD_KEY_2NDLEVEL_SIZE, PTHREAD_KEY_1STLEVEL_SIZE
 MOST_MODULES = 1 << 16
+SLOTINFO = "_dl_tls_dtv_slotinfo_list"
 
 
 class Tcb(NamedTuple):
@@ -73,19 +75,23 @@ class Tcbs(NamedTuple):
 def find_tcbs(target: Target, libc: Libc) -> Tcbs:
     """Return every thread's own data, as far as nptl's lists lead to it."""
     descriptors, outer = Descriptors(target, libc), _outer(target)
+    size = _size(target, descriptors)
     found: dict[int, Tcb] = {}
+    mapped: list[int] = []
     missing = None
     try:
         for name, number in LISTS.items():
             for head in list_heads(target, libc, descriptors, {name: number}):
                 for pthread in _members(target, descriptors, head):
-                    tcb = _tcb(target, descriptors, pthread, name == KEPT)
+                    tcb = _tcb(target, descriptors, pthread, size, name == KEPT)
                     found[pthread] = tcb._replace(lwp=outer.get(tcb.lwp, tcb.lwp))
+                    mapped += [] if name == USERS else [pthread]
     except MemoryFault as fault:
         missing = f"nptl's list of threads can't be read at {fault.address:#x}"
     except LookupError as error:
         missing = str(error.args[0])
-    with_stacks = _with_stacks(target, libc, list(found.values()))
+    offset = stackblock_offset(target, libc, mapped) if mapped else None
+    with_stacks = _with_stacks(target, list(found.values()), offset)
     known = {tcb.lwp for tcb in with_stacks}
     others = [tcb for tcb in _by_pointer(target) if tcb.lwp not in known]
     modules = tuple(_modules(target, libc, descriptors))
@@ -112,8 +118,8 @@ def _members(target: Target, descriptors: Descriptors, head: int) -> Iterator[in
         node = space.read_word(node)
 
 
-def _tcb(target: Target, descriptors: Descriptors, pthread: int, kept: bool) -> Tcb:
-    space, size = target.space, _size(target, descriptors)
+def _tcb(target: Target, descriptors: Descriptors, pthread: int, size: int, kept: bool) -> Tcb:
+    space = target.space
     lwp = 0 if kept else lwp_at(space, pthread + descriptors.offset("pthread_tid"))
     dtv = space.read_word(pthread + descriptors.offset("pthread_dtvp"))
     below = releases.tls_below_thread_pointer(target.facts.machine)
@@ -123,8 +129,11 @@ def _tcb(target: Target, descriptors: Descriptors, pthread: int, kept: bool) -> 
 
 def _size(target: Target, descriptors: Descriptors) -> int:
     """Return the bytes of struct pthread."""
+    with suppress(MemoryFault):
+        if told := descriptors.number("sizeof_pthread"):
+            return told
     described = target.struct("pthread", "tid")
-    return descriptors.number("sizeof_pthread") or (described.size if described else PTHREAD_SIZE)
+    return described.size if described else PTHREAD_SIZE
 
 
 def _keys(space: Space, descriptors: Descriptors, pthread: int) -> tuple[int, int] | None:
@@ -139,9 +148,10 @@ def _keys(space: Space, descriptors: Descriptors, pthread: int) -> tuple[int, in
     return None
 
 
-def _with_stacks(target: Target, libc: Libc, tcbs: list[Tcb]) -> list[Tcb]:
-    """Return them with their stacks; the main thread's is the kernel's."""
-    offset = stackblock_offset(target, libc, [tcb.pthread for tcb in tcbs]) if tcbs else None
+def _with_stacks(target: Target, tcbs: list[Tcb], offset: int | None) -> list[Tcb]:
+    """Return them with their stacks, given where struct pthread has stackblock; the main thread's
+    is the kernel's.
+    """
     if offset is None:
         return tcbs
     found = []
@@ -177,8 +187,7 @@ def _modules(target: Target, libc: Libc, descriptors: Descriptors) -> Iterator[M
         to_map = descriptors.offset("dtv_slotinfo_map")
         fields = ("modid", "offset")
         to_id, to_offset = (descriptors.offset(f"link_map_l_tls_{name}") for name in fields)
-        rtld = descriptors.loader()
-        node = space.read_word(rtld + descriptors.offset("rtld_global__dl_tls_dtv_slotinfo_list"))
+        node = space.read_word(_slotinfo(target, libc, descriptors))
         first, seen = 0, set[int]()
         while node and node not in seen and first < MOST_MODULES:
             seen.add(node)
@@ -189,6 +198,17 @@ def _modules(target: Target, libc: Libc, descriptors: Descriptors) -> Iterator[M
                     offset = space.read_word(link_map + to_offset)
                     yield Module(number, space.read_word(link_map), offset)
             first, node = first + length, space.read_word(node + to_next)
+
+
+def _slotinfo(target: Target, libc: Libc, descriptors: Descriptors) -> int:
+    """Return where ld.so has the head of its slotinfo, which static programs have by themselves."""
+    loader = find_variable(target, libc.image, RTLD_GLOBAL)
+    if loader is not None:
+        return loader + descriptors.offset(f"rtld_global_{SLOTINFO}")
+    own = find_variable(target, libc.image, SLOTINFO)
+    if own is None:
+        raise LookupError(f"no {SLOTINFO} was found")
+    return own
 
 
 def block_of(target: Target, tcb: Tcb, module: Module) -> int | None:
