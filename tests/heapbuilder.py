@@ -384,6 +384,7 @@ class Answers:
     thread_pointers: Callable[[], dict[int, int] | None] = lambda: None
     registers: Callable[[], dict[int, Registers] | None] = lambda: None
     symbol: Callable[[int], str | None] = lambda _: None
+    demangled: Callable[[str], str | None] = lambda _: None
 
 
 class HeapBuilder:

@@ -25,6 +25,7 @@ FLOORS = (
     ("heap",),
     ("snapshots",),
     ("held",),
+    ("recognise",),
     ("reach",),
     ("inventory", "why"),
     ("cli",),

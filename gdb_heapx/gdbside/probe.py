@@ -37,3 +37,12 @@ class InferiorProbe:
         if not match:
             return None
         return f"{match[1]} in {os.path.basename(match[3])}" if match[3] else match[1]
+
+    def demangled(self, symbol: str) -> str | None:
+        """Return what a symbol means, None where gdb can't tell."""
+        if not re.fullmatch(r"_Z[\w.$]+", symbol, re.ASCII):
+            return None
+        try:
+            return said(f"demangle -l c++ -- {symbol}").rstrip("\n")
+        except gdb.error:
+            return None

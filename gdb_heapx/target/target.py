@@ -43,6 +43,9 @@ class Probe(Protocol):
     def symbol(self, address: int) -> str | None:
         """Return the name of what lies at an address; None, too, if that has none."""
 
+    def demangled(self, symbol: str) -> str | None:
+        """Return what a symbol of C++ means, without a target, too; None if it isn't one."""
+
 
 class NoProbe:
     """A target without a debugger: nothing is answered."""
@@ -60,6 +63,9 @@ class NoProbe:
         return None
 
     def symbol(self, address: int) -> str | None:
+        return None
+
+    def demangled(self, symbol: str) -> str | None:
         return None
 
 

@@ -1,0 +1,80 @@
+"""What a chunk can be recognised as: a key, the same for all that are alike, and its name."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Code(IntEnum):
+    """What kind of thing a key is of; classify.c has the same numbers."""
+
+    UNRECOGNISED = 0
+    OBJECT = 1
+    DEAD = 2
+    ARRAY = 3
+    CONTROL = 4
+    DEAD_CONTROL = 5
+    PYTHON = 6
+    FRAME = 7
+    FUNCTION = 8
+    STRING = 9
+    VECTOR = 10
+    DEQUE_MAP = 11
+    DEQUE_BLOCK = 12
+    BUCKETS = 13
+    HASH_NODE = 14
+    TREE_NODE = 15
+    LIST_NODE = 16
+    TEXT = 17
+    BEGINS_WITH_TEXT = 18
+    ZEROS = 19
+    POINTERS = 20
+    SYMBOL = 21
+    SIGNATURE = 22
+    INSIDE = 23
+
+
+class Meaning(IntEnum):
+    """What a word means that leads into an ELF file's data, or to a type object; classify.c has the
+    same numbers.
+    """
+
+    NOTHING = 0
+    VTABLE = 1  # where the first word of an object leads
+    SECOND = 2  # where the first word of its second base leads: no other object
+    COUNTS_INT = 3  # of a control block, behind which an int counts the owners
+    COUNTS_LONG = 4  # the same with a long, one less
+    TYPE = 5  # a type object of CPython's
+    TRACKED_TYPE = 6  # whose objects have a header of the collector's before them
+    SYMBOL = 7  # a variable of the program or of a library
+
+
+class Key(NamedTuple):
+    """What chunks that are alike have in common: a vtable, a type object, an encoding; `offset` is
+    where in the chunk's memory that is, in bytes.
+    """
+
+    code: Code
+    value: int = 0
+    offset: int = 0
+
+
+class Recognised(NamedTuple):
+    """A chunk's key, and how many objects of that class it has."""
+
+    key: Key
+    instances: int = 1
+
+
+class Type(NamedTuple):
+    """What a chunk is, how that is known (None: it isn't), and where in it the first object lies;
+    None where it has none.
+    """
+
+    name: str
+    how: str | None
+    offset: int | None = None
+
+
+UNRECOGNISED = Recognised(Key(Code.UNRECOGNISED), 0)

@@ -1,0 +1,224 @@
+"""The recognisers, in the order in which they are asked: each says what a chunk is, or nothing.
+
+Words are those of a chunk's memory; the last one is of the next chunk's header. They are the
+definition: classify.c does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Optional
+
+from .contents import text_in
+from .kinds import UNRECOGNISED, Code, Key, Meaning, Recognised
+from .pythons import TYPE_PLACES, is_count
+from .surroundings import Surroundings
+
+
+class Contents(NamedTuple):
+    """A chunk: where its memory is, its words, its first bytes, up to WINDOW of them."""
+
+    address: int
+    words: Sequence[int]
+    head: bytes
+
+
+Recogniser = Callable[[Contents, Surroundings], Optional[Recognised]]
+OBJECTS = (Meaning.VTABLE, Meaning.COUNTS_INT, Meaning.COUNTS_LONG)
+COUNTS = OBJECTS[1:]
+
+
+def objects(chunk: Contents, around: Surroundings) -> list[tuple[int, int]]:
+    """Return the place and vtable of every object of a C++ class, by the words that lead to one.
+
+    A control block that the chunk begins with is none: it is there for the object behind it.
+    """
+    words, meaning = chunk.words, around.meaning
+    found = [(at, word) for at, word in enumerate(words) if word and meaning(word) in OBJECTS]
+    return found[1:] if found and not found[0][0] and meaning(words[0]) in COUNTS else found
+
+
+def python_object(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """An object of CPython's: behind the header of the collector, where its type wants one."""
+    words, word = chunk.words, around.word
+    for at in TYPE_PLACES:
+        if at < len(words) and is_count(words[at - 1], word):
+            meaning = around.meaning(words[at])
+            wanted = Meaning.TYPE if at == 1 else Meaning.TRACKED_TYPE
+            if meaning is wanted:
+                return Recognised(Key(Code.PYTHON, words[at], (at - 1) * word))
+    return None
+
+
+def cpp_object(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """Objects of C++ classes with virtual functions, anywhere in the chunk: the first one's class,
+    and how many of that.
+    """
+    found = objects(chunk, around)
+    if not found:
+        return None
+    first, vtable = found[0]
+    places = [at for at, each in found if each == vtable]
+    code = Code.OBJECT
+    if _is_dead(chunk, around):
+        code = Code.DEAD
+    elif first == 1 and _is_array(chunk, places):
+        code = Code.ARRAY
+    return Recognised(Key(code, vtable, first * around.word), len(places))
+
+
+def _is_array(chunk: Contents, places: list[int]) -> bool:
+    """Tell whether objects are those that the first word counts, one behind the other, and fill the
+    chunk (Itanium C++ ABI, 2.7: array cookies).
+    """
+    number = len(places)
+    if number < 2 or chunk.words[0] != number:
+        return False
+    step = places[1] - places[0]
+    end = places[0] + number * step
+    return places[-1] == end - step and end <= len(chunk.words) < end + 4
+
+
+def _is_dead(chunk: Contents, around: Surroundings) -> bool:
+    """Tell whether the chunk begins with a control block that counts no owner any more."""
+    meaning = around.meaning(chunk.words[0])
+    if meaning is Meaning.COUNTS_INT:
+        return around.low_half(chunk.words[1]) == 0
+    return meaning is Meaning.COUNTS_LONG and chunk.words[1] == (1 << 8 * around.word) - 1
+
+
+def control_block(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """A control block of shared_ptr, in which no other object has a vtable."""
+    if around.meaning(chunk.words[0]) not in COUNTS:
+        return None
+    code = Code.DEAD_CONTROL if _is_dead(chunk, around) else Code.CONTROL
+    return Recognised(Key(code, chunk.words[0]))
+
+
+def leads_to_code(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """A coroutine's frame (its first words are how to resume and to destroy it), another chunk that
+    begins with a function, or a std::function (its third and fourth word).
+    """
+    words, is_code = chunk.words, around.parts.is_code
+    if is_code(words[0]):
+        frame = is_code(words[1])
+        return Recognised(Key(Code.FRAME if frame else Code.FUNCTION, words[0]), int(frame))
+    if len(words) > 3 and is_code(words[2]) and is_code(words[3]):
+        return Recognised(Key(Code.FUNCTION, words[3], 2 * around.word), 0)
+    return None
+
+
+def container_body(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """What a container of the standard library leads to, by what that says of it."""
+    found = around.heaps.body(chunk.address)
+    return None if found is None else Recognised(Key(found), 0)
+
+
+def tree_node(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """A node of a map or set (libstdc++'s _Rb_tree_node_base): colour, parent, left, right.
+
+    Its children say that it is their parent, its parent that it is a child, or, if that is the
+    tree's head, its root. One of these at least is at hand, and none contradicts.
+    """
+    if len(chunk.words) < 5 or around.low_half(chunk.words[0]) > 1:
+        return None
+    word, word_at, own = around.word, around.heaps.word_at, chunk.address
+    _, parent, *children = chunk.words[:4]
+    if not parent or parent % word or any(child % word for child in children):
+        return None
+    links = [word_at(child + word) == own for child in children if child]
+    up = [word_at(parent + place * word) for place in (1, 2, 3)]
+    if up[0] is not None:
+        links.append(own in up)
+    return Recognised(Key(Code.TREE_NODE), 0) if links and all(links) else None
+
+
+def list_node(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """A node of a list that is linked both ways: next, previous. Both lead back."""
+    if len(chunk.words) < 3:
+        return None
+    following, before = chunk.words[:2]
+    word, word_at, own = around.word, around.heaps.word_at, chunk.address
+    if not following or not before or following % word or before % word:
+        return None
+    both = word_at(following + word) == own and word_at(before) == own
+    return Recognised(Key(Code.LIST_NODE), 0) if both else None
+
+
+def text(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """Text, up to a zero or the end of the chunk."""
+    found = text_in(chunk.head, around.little)
+    return None if found is None else Recognised(found, 0)
+
+
+def zeros(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """Nothing but zeros."""
+    return None if any(chunk.words) else Recognised(Key(Code.ZEROS), 0)
+
+
+def symbol(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """A chunk whose first word leads to where a variable begins, such as a table of functions."""
+    if around.named(chunk.words[0]) is not Meaning.SYMBOL:
+        return None
+    return Recognised(Key(Code.SYMBOL, chunk.words[0]), 0)
+
+
+ZERO, NUMBER, OTHER, HEAP, DATA, INTO_CODE = range(6)  # kinds of words in a signature
+SIGNED = 4  # words
+LARGEST_SIGNED = 1024  # bytes of a chunk whose size is part of the signature
+
+
+def _kind(word: int, around: Surroundings) -> int:
+    if not word:
+        return ZERO
+    if around.heaps.has(word):
+        return HEAP
+    part = around.parts.at(word)
+    if part is not None:
+        return INTO_CODE if part.code else DATA
+    return NUMBER if word < 1 << 32 and around.word == 8 else OTHER
+
+
+def pointers(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """Pointers into heaps and files, and zeros between them, to the end of the chunk."""
+    kinds = (_kind(word, around) for word in chunk.words)
+    return (
+        Recognised(Key(Code.POINTERS), 0) if all(k in (ZERO, HEAP, DATA) for k in kinds) else None
+    )
+
+
+def signature(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """The kinds of the first words, and the size; only where one of them is a pointer."""
+    kinds = [_kind(word, around) + 1 for word in chunk.words[:SIGNED]]
+    if max(kinds) < HEAP + 1:
+        return None
+    size = len(chunk.words) * around.word
+    value = size if size <= LARGEST_SIGNED else 0
+    for kind in (*kinds, 0, 0)[:SIGNED]:  # the smallest chunk has two words at least
+        value = value << 4 | kind
+    return Recognised(Key(Code.SIGNATURE, value), 0)
+
+
+RECOGNISERS: tuple[Recogniser, ...] = (
+    python_object,
+    cpp_object,
+    control_block,
+    leads_to_code,
+    container_body,
+    tree_node,
+    list_node,
+    text,
+    zeros,
+    pointers,
+    symbol,
+    signature,
+)
+
+
+def recognise(chunk: Contents, around: Surroundings) -> Recognised:
+    """Return what a chunk is."""
+    for recogniser in RECOGNISERS:
+        found = recogniser(chunk, around)
+        if found is not None:
+            return found
+    return UNRECOGNISED

@@ -1,0 +1,116 @@
+"""What a recogniser may ask about what lies around a chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+from ..target.target import Target
+from .classes import Classes, Demangle
+from .kinds import Code, Meaning
+from .parts import Parts
+from .pythons import TYPE_PLACES, TypeObject, type_object
+
+
+class Heaps(Protocol):
+    """The heaps of all mallocs, and what else was kept of a target."""
+
+    def has(self, address: int) -> bool:
+        """Tell whether an address is of a heap, or of a chunk with a mapping of its own."""
+
+    def word_at(self, address: int) -> int | None:
+        """Return the word at an address, None where that isn't at hand."""
+
+    def body(self, address: int) -> Code | None:
+        """Return what the memory that begins there is for a container that leads to it; None where
+        nobody knows of one.
+        """
+
+
+class Surroundings:
+    """The files of a target and its heaps, with what words that lead there mean."""
+
+    def __init__(self, target: Target, heaps: Heaps, demangle: Demangle) -> None:
+        self.space, self.heaps, self.demangle = target.space, heaps, demangle
+        self.word = target.space.word
+        self.little = target.space.byteorder == "little"
+        self.parts = Parts(target.space, target.objects)
+        self.heap_types: set[int] = set()  # type objects that are chunks
+        self._meanings: dict[int, Meaning] = {}
+        self._symbols: dict[int, Meaning] = {}
+        self._types: dict[int, TypeObject | None] = {}
+
+    @cached_property
+    def classes(self) -> Classes:
+        return Classes(self.parts, self.word, self.demangle)
+
+    def meaning(self, value: int) -> Meaning:
+        """Return what a word means that leads to data of a file, or to a type object."""
+        if value in self.heap_types:
+            known = self.type_object(value)
+            return known.meaning if known else Meaning.NOTHING
+        found = self._meanings.get(value)
+        if found is None:
+            found = self._meanings[value] = self._meaning(value)
+        return found
+
+    def _meaning(self, value: int) -> Meaning:
+        part = self.parts.at(value)
+        if part is None or part.code or value % self.word:
+            return Meaning.NOTHING
+        found = self.classes.meaning(value)
+        if found is Meaning.NOTHING:
+            known = self.type_object(value)
+            return known.meaning if known else found
+        return found
+
+    def named(self, value: int) -> Meaning:
+        """Return what a chunk's first word means: where it means nothing else, maybe a symbol."""
+        found = self.meaning(value)
+        if found is not Meaning.NOTHING:
+            return found
+        if value not in self._symbols:
+            part = self.parts.at(value)
+            symbol = self.parts.symbol(value) if part and not part.code else None
+            named = symbol is not None and symbol.offset == 0
+            self._symbols[value] = Meaning.SYMBOL if named else Meaning.NOTHING
+        return self._symbols[value]
+
+    def type_object(self, address: int) -> TypeObject | None:
+        """Return the type object of CPython's at an address, None without one."""
+        if address not in self._types:
+            self._types[address] = type_object(self, address)
+        return self._types[address]
+
+    def learn(self, words: Sequence[int]) -> None:
+        """Take the type object of an object that begins with these words for one, if it is a chunk
+        itself: a class that the program has made.
+        """
+        for at in TYPE_PLACES:
+            if at < len(words) and self.heaps.has(words[at]) and self.type_object(words[at]):
+                self.heap_types.add(words[at])
+
+    def words(self, address: int, count: int) -> tuple[int, ...]:
+        """Return words of a file's part, of a heap, or of what else was kept; () else."""
+        if self.parts.at(address) is not None:
+            return self.parts.words(address, count)
+        found = (self.heaps.word_at(address + at * self.word) for at in range(count))
+        words = tuple(word for word in found if word is not None)
+        return words if len(words) == count else ()
+
+    def text(self, address: int) -> bytes | None:
+        """Return a C string, None where none is at hand."""
+        if self.parts.at(address) is not None:
+            return self.parts.text(address)
+        data, at = b"", address - address % self.word
+        while b"\0" not in data[address - at :] and len(data) < 512:
+            word = self.heaps.word_at(at + len(data))
+            if word is None:
+                return None
+            data += word.to_bytes(self.word, "little" if self.little else "big")
+        return data[address - at :].partition(b"\0")[0]
+
+    def low_half(self, value: int) -> int:
+        """Return the int that a word begins with."""
+        return value & 0xFFFFFFFF if self.word == 4 or self.little else value >> 32
