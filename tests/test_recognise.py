@@ -220,9 +220,9 @@ def test_nodes_of_a_list_lead_to_each_other(program):
 @pytest.mark.parametrize(
     ("data", "words", "found"),
     [
-        (b"GET /index.html\r\n\0", 4, (Code.TEXT, 0)),
-        (b"name\0", 10, (Code.BEGINS_WITH_TEXT, 0)),
-        ("naïve café über alles".encode(), 3, (Code.TEXT, 1)),
+        (b"GET /index.html\r\n\0", 4, (Code.TEXT, 1)),
+        (b"name\0", 10, (Code.BEGINS_WITH_TEXT, 1)),
+        ("naïve café über alles".encode(), 3, (Code.TEXT, 2)),
         (b"no text \x80 at all......\0", 4, None),
         (b"no\x01text", 4, None),
         (b"abc\0", 4, None),
@@ -238,14 +238,14 @@ def test_text_ends_with_a_zero_or_the_chunk(data, words, found):
 @pytest.mark.parametrize("little", [True, False])
 def test_utf_16_is_text_of_letters(little):
     order = "utf-16-le" if little else "utf-16-be"
-    assert text_in("Größe, Ωμέγα\0".encode(order), little) == Key(Code.TEXT, 2)
+    assert text_in("Größe, Ωμέγα\0".encode(order), little) == Key(Code.TEXT, 3)
     assert text_in("()!?12345 67890\0".encode(order), little) is None
     assert text_in("abc\0\0\0".encode(order), little) is None
 
 
 def test_text_is_looked_at_up_to_a_bound():
-    assert text_in(("x" + "é" * 400).encode()[:WINDOW], True) == Key(Code.TEXT, 1)
-    assert text_in(b"x" * WINDOW, True) == Key(Code.TEXT, 0)
+    assert text_in(("x" + "é" * 400).encode()[:WINDOW], True) == Key(Code.TEXT, 2)
+    assert text_in(b"x" * WINDOW, True) == Key(Code.TEXT, 1)
     assert text_in(b"x" * (WINDOW - 1) + b"\1", True) is None
     assert text_in("xé".encode()[:2] + b"xxxx", True) is None
 

@@ -8,8 +8,8 @@ from .kinds import Code, Key
 
 WINDOW = 256  # bytes of a chunk that are looked at
 SHORTEST = 4  # bytes, and units of UTF-16
-ASCII, UTF8, UTF16 = range(3)
-ENCODINGS = ("ASCII", "UTF-8", "UTF-16")
+ASCII, UTF8, UTF16 = range(1, 4)
+ENCODINGS = ("text", "text, ASCII", "text, UTF-8", "text, UTF-16")
 _PLAIN = rb"[\t\n\r\x20-\x7e]"
 _WIDE = (  # RFC 3629, 4
     rb"[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]"

@@ -33,6 +33,7 @@ class Code(IntEnum):
     SYMBOL = 21
     SIGNATURE = 22
     INSIDE = 23
+    UNREAD = 24
 
 
 class Meaning(IntEnum):
@@ -78,3 +79,4 @@ class Type(NamedTuple):
 
 
 UNRECOGNISED = Recognised(Key(Code.UNRECOGNISED), 0)
+UNREAD = Recognised(Key(Code.UNREAD), 0)

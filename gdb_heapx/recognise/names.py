@@ -18,6 +18,7 @@ RESUMES = (re.compile(r".*?\d(_Z.+?)\.Frame\.actor$"), re.compile(r"(_Z.+?)\.res
 HANDLER = "std::_Function_handler<"
 PLAIN = {
     Code.UNRECOGNISED: Type("not recognised", None),
+    Code.UNREAD: Type("not read", None),
     Code.STRING: Type("string body", "holder"),
     Code.VECTOR: Type("vector body", "holder"),
     Code.DEQUE_MAP: Type("deque's map", "holder"),
@@ -89,7 +90,7 @@ def _plain(symbol: str, around: Surroundings) -> str:
 
 def _text(key: Key, around: Surroundings) -> Type:
     begins = "begins with " if key.code is Code.BEGINS_WITH_TEXT else ""
-    return Type(f"{begins}text, {ENCODINGS[key.value]}", "contents")
+    return Type(begins + ENCODINGS[key.value], "contents")
 
 
 def _symbol(key: Key, around: Surroundings) -> Type:

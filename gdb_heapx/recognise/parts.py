@@ -15,6 +15,7 @@ from ..target.named import Symbol
 from ..target.space import Space
 
 LONGEST_TEXT = 4096  # bytes of a name
+LARGEST_PART = 1 << 40  # bytes; a file that says more is damaged
 
 
 class LoadedPart(NamedTuple):
@@ -114,7 +115,7 @@ def _parts(image: Image) -> Iterable[LoadedPart]:
     if elf is None or base is None:
         return
     for s in elf.segments():
-        if s.kind == PT_LOAD and s.memory_size:
+        if s.kind == PT_LOAD and 0 < s.memory_size < LARGEST_PART:
             yield LoadedPart(base + s.address, base + s.address + s.memory_size, s.flags, image)
 
 

@@ -38,6 +38,15 @@ def objects(chunk: Contents, around: Surroundings) -> list[tuple[int, int]]:
     return found[1:] if found and not found[0][0] and meaning(words[0]) in COUNTS else found
 
 
+def others_in(chunk: Contents, key: Key, around: Surroundings) -> list[int]:
+    """Return the vtables of the objects in a chunk that aren't those which its key counts."""
+    own = None if key.code is Code.PYTHON else key.value
+    return [vtable for _, vtable in objects(chunk, around) if vtable != own]
+
+
+HAS_OTHERS = (Code.OBJECT, Code.DEAD, Code.ARRAY, Code.PYTHON)  # others than one may be inside
+
+
 def python_object(chunk: Contents, around: Surroundings) -> Recognised | None:
     """An object of CPython's: behind the header of the collector, where its type wants one."""
     words, word = chunk.words, around.word

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -31,14 +31,15 @@ class Heaps(Protocol):
 class Surroundings:
     """The files of a target and its heaps, with what words that lead there mean."""
 
-    def __init__(self, target: Target, heaps: Heaps, demangle: Demangle) -> None:
+    def __init__(self, target: Target, heaps: Heaps, demangle: Demangle | None = None) -> None:
+        demangle = demangle or target.probe.demangled
         self.space, self.heaps, self.demangle = target.space, heaps, demangle
         self.word = target.space.word
         self.little = target.space.byteorder == "little"
         self.parts = Parts(target.space, target.objects)
         self.heap_types: set[int] = set()  # type objects that are chunks
         self._meanings: dict[int, Meaning] = {}
-        self._symbols: dict[int, Meaning] = {}
+        self.known: dict[int, Meaning] | None = None  # None: whatever is asked for
         self._types: dict[int, TypeObject | None] = {}
 
     @cached_property
@@ -47,9 +48,10 @@ class Surroundings:
 
     def meaning(self, value: int) -> Meaning:
         """Return what a word means that leads to data of a file, or to a type object."""
+        if self.known is not None:
+            return self.known.get(value, Meaning.NOTHING)
         if value in self.heap_types:
-            known = self.type_object(value)
-            return known.meaning if known else Meaning.NOTHING
+            return self._of_type(value)
         found = self._meanings.get(value)
         if found is None:
             found = self._meanings[value] = self._meaning(value)
@@ -60,22 +62,38 @@ class Surroundings:
         if part is None or part.code or value % self.word:
             return Meaning.NOTHING
         found = self.classes.meaning(value)
-        if found is Meaning.NOTHING:
-            known = self.type_object(value)
-            return known.meaning if known else found
-        return found
+        return self._of_type(value) if found is Meaning.NOTHING else found
+
+    def _of_type(self, address: int) -> Meaning:
+        known = self.type_object(address)
+        return known.meaning if known else Meaning.NOTHING
 
     def named(self, value: int) -> Meaning:
         """Return what a chunk's first word means: where it means nothing else, maybe a symbol."""
         found = self.meaning(value)
-        if found is not Meaning.NOTHING:
+        if found is not Meaning.NOTHING or self.known is not None:
             return found
-        if value not in self._symbols:
-            part = self.parts.at(value)
-            symbol = self.parts.symbol(value) if part and not part.code else None
-            named = symbol is not None and symbol.offset == 0
-            self._symbols[value] = Meaning.SYMBOL if named else Meaning.NOTHING
-        return self._symbols[value]
+        part = self.parts.at(value)
+        if part is None or part.code or value % self.word:
+            return found
+        symbol = self.parts.symbol(value)
+        return Meaning.SYMBOL if symbol is not None and symbol.offset == 0 else found
+
+    def know(self, words: Mapping[int, bool]) -> None:
+        """Let no word mean anything but these, which were found in chunks: of each is told whether
+        a chunk begins with it.
+        """
+        found = ((w, self.named(w) if first else self.meaning(w)) for w, first in words.items())
+        self.known = {word: meaning for word, meaning in found if meaning is not Meaning.NOTHING}
+
+    def add_types(self, addresses: Iterable[int]) -> bool:
+        """Take chunks for type objects, as far as they are; return whether there are new ones."""
+        before = len(self.heap_types)
+        new = [each for each in addresses if self._of_type(each) is not Meaning.NOTHING]
+        self.heap_types.update(new)
+        if self.known is not None:
+            self.known.update((each, self._of_type(each)) for each in new)
+        return len(self.heap_types) > before
 
     def type_object(self, address: int) -> TypeObject | None:
         """Return the type object of CPython's at an address, None without one."""
@@ -87,9 +105,8 @@ class Surroundings:
         """Take the type object of an object that begins with these words for one, if it is a chunk
         itself: a class that the program has made.
         """
-        for at in TYPE_PLACES:
-            if at < len(words) and self.heaps.has(words[at]) and self.type_object(words[at]):
-                self.heap_types.add(words[at])
+        places = (words[at] for at in TYPE_PLACES if at < len(words))
+        self.add_types(word for word in places if self.heaps.has(word))
 
     def words(self, address: int, count: int) -> tuple[int, ...]:
         """Return words of a file's part, of a heap, or of what else was kept; () else."""

@@ -1,0 +1,143 @@
+"""Every chunk in use, recognised by classify.c: what classify.py does in Python."""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..held.declared import CHeld, address_of
+from .counted import MOST_KEYS, MOST_KNOWN, SAMPLES, Alike, Kinds, Sum
+from .declared import (
+    FILTER_WORDS,
+    KNOWN_WORDS,
+    LIBC_BITS,
+    CCursor,
+    CKey,
+    CKinds,
+    declared,
+)
+from .kinds import Code, Key
+from .surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+
+STEPS = 1 << 16  # chunks between two looks for Ctrl-C
+FIRST = 1 << 16  # of a known word's meaning: a chunk begins with it
+SLOTS = 2 * MOST_KNOWN
+KEYS = MOST_KEYS + len(Code)
+
+
+class Compiled:
+    """Chunks that are recognised by compiled code."""
+
+    def __init__(self, held: Held, around: Surroundings) -> None:
+        assert held.table is not None
+        self._held, self._around, self._given = held, around, CKinds()
+        self._functions = declared(held.functions)
+        self._regions, self._at = held.table.reference, CCursor()
+        self._others = CHeld()
+        parts = [(p.start, p.end, int(p.code)) for p in around.parts.all]
+        self._parts = array("Q", [number for part in parts for number in part])
+        self._known = array("Q", bytes(SLOTS * KNOWN_WORDS * 8))
+        given = self._given
+        given.parts, given.part_count = address_of(self._parts), len(parts)
+        given.others = ctypes.addressof(self._others)
+        given.known, given.slots, given.most = address_of(self._known), SLOTS, MOST_KNOWN
+        given.paged = held.target.space.residency is not None
+
+    def gather(self, regions: Sequence[int]) -> dict[int, bool]:
+        """Return the words in chunks that lead to data of files, and of each whether a chunk begins
+        with it; as many as there is room for.
+        """
+        self._functions.heapx_know(self._reference)
+        self._run(self._functions.heapx_gather, regions, "looking where chunks lead to")
+        pairs = zip(self._known[::KNOWN_WORDS], self._known[1::KNOWN_WORDS])
+        return {word: bool(rest & FIRST) for word, rest in pairs if word}
+
+    def _know(self) -> None:
+        """Take over what words mean by now."""
+        known, table = self._around.known or {}, self._known
+        places = {word: at for at, word in enumerate(table[::KNOWN_WORDS]) if word}
+        for word in known.keys() - places.keys():  # types that are chunks
+            places[word] = self._place(word)
+            table[KNOWN_WORDS * places[word]] = word
+        for word, at in places.items():
+            table[KNOWN_WORDS * at + 1] = known.get(word, 0)
+        for at in range(FILTER_WORDS):
+            self._given.known_filter[at] = 0
+        self._functions.heapx_know(self._reference)
+
+    def _place(self, word: int) -> int:
+        """Return a free place for a word, where place_of of kinds.h finds it."""
+        mixed = word * 0x9E3779B97F4A7C15 % (1 << 64)
+        at = (mixed ^ mixed >> 29) % SLOTS
+        while self._known[KNOWN_WORDS * at]:
+            at = (at + 1) % SLOTS
+        return at
+
+    def count(self, regions: Sequence[int], sizes: bool) -> Kinds:
+        """Return what the chunks are, by the words that mean something by now."""
+        self._know()
+        kinds, given = Kinds(), self._given
+        kinds.make_room(self._held.index.chunks)
+        keys, slots = (CKey * KEYS)(), array("I", bytes(4 * 2 * SLOTS))
+        given.keys, given.key_count, given.most_keys = ctypes.addressof(keys), 0, kinds.most
+        given.key_slots, given.key_slot_count = address_of(slots), len(slots)
+        given.kinds, given.sizes = address_of(kinds.kinds), sizes
+        libcs = self._held.libcs
+        for libc in sorted({libcs[region] for region in regions}):
+            own = [region for region in regions if libcs[region] == libc]
+            self._run(self._functions.heapx_classify, own, "recognising chunks")
+            kinds.inside.update(self._inside(libc))
+        for each in keys[: given.key_count]:
+            libc, size = each.group >> LIBC_BITS, each.group % (1 << LIBC_BITS)
+            kinds.groups.append(Alike(Key(Code(each.code), each.value, each.offset), libc, size))
+            kinds.sums.append(_sum(each))
+        return kinds
+
+    def _inside(self, libc: int) -> dict[tuple[int, int], int]:
+        """Return how many objects lie inside chunks of another class, and begin again."""
+        table, found = self._known, {}
+        for at, rest in enumerate(table[1::KNOWN_WORDS]):
+            if rest >> 32:
+                found[libc, table[KNOWN_WORDS * at]] = rest >> 32
+                table[KNOWN_WORDS * at + 1] = rest % (1 << 32)
+        return found
+
+    def users(self, kinds: Kinds, number: int) -> Iterator[int]:
+        """Yield where the memory of each chunk of a group begins."""
+        at, found = CCursor(), array("Q", bytes(8 * STEPS))
+        self._given.kinds = address_of(kinds.kinds)
+        count = STEPS
+        while count == STEPS:
+            self._held.target.space.pace.check(0)
+            count = self._functions.heapx_of_kind(
+                *(self._regions, self._reference, ctypes.byref(at)),
+                *(number, address_of(found), STEPS),
+            )
+            yield from found[:count]
+
+    @property
+    def _reference(self) -> Any:
+        return ctypes.byref(self._given)
+
+    def _run(self, function: Any, regions: Sequence[int], what: str) -> None:
+        """Let a function go over the chunks of some regions."""
+        pace, index, at = self._held.target.space.pace, self._held.index, self._at
+        pace.begin(what, sum(index.ends[each] - index.starts[each] for each in regions))
+        for region in regions:
+            at.region, at.grain = region, 0
+            self._given.group = self._held.parts[region].libc << LIBC_BITS
+            count = STEPS
+            while count == STEPS:
+                pace.check(index.starts[region])
+                count = function(self._regions, self._reference, ctypes.byref(at), STEPS)
+            pace.walked(index.ends[region] - index.starts[region])
+
+
+def _sum(key: CKey) -> Sum:
+    amounts = (key.chunks, key.bytes, key.instances, key.resident, key.swapped)
+    return Sum(*amounts, tuple(key.samples[: min(key.chunks, SAMPLES)]))

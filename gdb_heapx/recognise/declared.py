@@ -1,0 +1,62 @@
+"""What classify.c is given and returns, declared for ctypes: the structs of kinds.h."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_uint64
+from functools import cache
+from typing import Any
+
+from .counted import SAMPLES
+
+FILTER_WORDS = (1 << 15) // 64
+LIBC_BITS = 56  # of a group: above them its libc, below them the chunks' size
+PART_WORDS, KNOWN_WORDS = 3, 2
+
+
+def _numbers(names: str) -> list[tuple[str, Any]]:
+    return [(name, c_uint64) for name in names.split()]
+
+
+class CKey(ctypes.Structure):
+    """struct key of kinds.h."""
+
+    _fields_ = [
+        *_numbers("code value offset group chunks bytes instances resident swapped"),
+        ("samples", c_uint64 * SAMPLES),
+    ]
+
+
+class CKinds(ctypes.Structure):
+    """struct kinds of kinds.h; pointers as numbers."""
+
+    _fields_ = [
+        *_numbers("parts part_count others known slots known_count most keys key_count most_keys"),
+        *_numbers("key_slots key_slot_count kinds bodies group sizes paged"),
+        ("part_filter", c_uint64 * FILTER_WORDS),
+        ("known_filter", c_uint64 * FILTER_WORDS),
+    ]
+
+
+class CCursor(ctypes.Structure):
+    """struct cursor of held.h."""
+
+    _fields_ = _numbers("region grain")
+
+
+@cache
+def declared(code: ctypes.CDLL) -> Any:
+    """Return classify.c's functions with the types of their arguments."""
+    number, pointer = c_uint64, ctypes.c_void_p
+    code.heapx_gather.restype = code.heapx_classify.restype = code.heapx_of_kind.restype = number
+    for function in (code.heapx_gather, code.heapx_classify):
+        function.argtypes = [pointer, POINTER(CKinds), POINTER(CCursor), number]
+    code.heapx_of_kind.argtypes = [
+        *(pointer, POINTER(CKinds), POINTER(CCursor)),
+        *(number, pointer, number),
+    ]
+    code.heapx_know.restype = None
+    code.heapx_know.argtypes = [POINTER(CKinds)]
+    code.heapx_kinds_size.restype = number
+    assert code.heapx_kinds_size() == ctypes.sizeof(CKinds)
+    return code

@@ -1,0 +1,146 @@
+"""All chunks in use by what they are: compiled code and Python agree, and nothing is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+from heapbuilder import AMD64, FREE, PAGE, USED, HeapBuilder, Pages, changed
+from hypothesis import given
+from hypothesis import strategies as st
+from kindscene import BASE, DATA, Program
+from properties import tried
+from test_damage import damage
+
+from gdb_heapx.errors import HeapxError
+from gdb_heapx.held.held import hold
+from gdb_heapx.recognise.classify import classify
+from gdb_heapx.recognise.heaps import HeldHeaps
+from gdb_heapx.recognise.surroundings import Surroundings
+from gdb_heapx.snapshots.opened import open_target
+
+SEEDS = st.randoms(use_true_random=True)
+CONTROL = "St23_Sp_counted_ptr_inplaceI3DogSaIvELN9__gnu_cxx12_Lock_policyE2EE"
+LIBCXX = "NSt3__120__shared_ptr_emplaceI3DogNS_9allocatorIS1_EEEE"
+
+
+class Filled:
+    """A heap with chunks in use, in which lie words that mean something, and others."""
+
+    def __init__(self, seed, release=(2, 36)):
+        self.seed, self.heap, self.program = seed, HeapBuilder(AMD64, release), Program()
+        program, heap = self.program, self.heap
+        kind = program.a_type("type", tracked=True, meta=True)
+        self.words = [
+            *(program.a_class("3Dog"), program.a_class("3Cat", symbol=True)),
+            *(program.a_class("3Dog", to_top=-16), program.a_class("3Cow", rtti=False)),
+            *(program.a_class(CONTROL), program.a_class(LIBCXX), kind),
+            *(program.a_type("str", kind), program.a_type("dict", kind, tracked=True)),
+            *(program.function("run"), program.function(), program.data(1, symbol="table")),
+            *(program.data(2), 0, 0, 0, 1, 1, 2, 3, (1 << 64) - 1, 1 << 32, 0x0101, 0xFFFFFFFF),
+        ]
+        self.chunks = []
+        arenas = [heap.main, heap.arena()]
+        for _ in range(seed.randrange(5, 60)):
+            arena = seed.choice(arenas)
+            size = 16 * seed.choice([2, 2, 3, 4, 5, 6, 8, seed.randrange(2, 40)])
+            if seed.random() < 0.1:
+                arena.add(FREE, 64)
+            self.chunks.append((arena.add(USED, size), size))
+        for _ in range(seed.randrange(3)):
+            size = PAGE * seed.randrange(34, 37)
+            self.chunks.append((heap.mmapped(size, apart=True), seed.randrange(32, size, 16)))
+        if seed.random() < 0.7:
+            heap.residency = Pages()
+        heap.target()
+        for chunk in self.chunks:
+            self.fill(*chunk)
+
+    def fill(self, chunk, size):
+        seed, user = self.seed, chunk + 16
+        way = seed.choice(["words", "words", "text", "wide", "tree", "list", "array", "bytes"])
+        words = [self.word() for _ in range(min((size - 8) // 8, 64))]
+        if way == "text":
+            text = seed.choice(["plain text ", "naïve\t", "\x7fno", "x\x01", "日本語"]) * 40
+            data = text.encode()[seed.randrange(3) :][: seed.choice([size - 8, size // 2, 9])]
+            self.heap.memory.write(user, data.ljust(size - 8, b"\0")[: size - 8])
+            return
+        if way in ("wide", "bytes"):
+            data = seed.choice(["Größe ", "Ω", "()", "a1!"]).encode("utf-16-le") * 200
+            data = seed.randbytes(size - 8) if way == "bytes" else data
+            data = data[: seed.choice([size - 8, size // 2, 10]) & ~1]
+            self.heap.memory.write(user, data.ljust(size - 8, b"\0")[: size - 8])
+            return
+        if way == "array" and len(words) > 4:
+            number = seed.randrange(2, len(words))
+            step = max((len(words) - 1) // number, 1)
+            number = min(number, (len(words) - 1) // step)
+            words = [number, *([self.words[0], *[7] * (step - 1)] * number)]
+        for at, word in enumerate(words):
+            self.heap.poke(user + 8 * at, word)
+        other = seed.choice(self.chunks)[0] + 16
+        if way == "list":
+            self.link(user, 0, other, 8)
+            self.link(other, 0, user, 8)
+        if way == "tree" and size >= 48:
+            self.heap.poke(user, seed.choice([0, 1, 2]))
+            self.link(user, 8, other, seed.choice([8, 16, 24]))
+            child = seed.choice(self.chunks)[0] + 16
+            self.link(user, 16, child, 8)
+            self.heap.poke(user + 24, 0)
+
+    def link(self, one, at, other, back):
+        self.heap.poke(one + at, other)
+        self.heap.poke(other + back, one)
+
+    def word(self):
+        if self.seed.random() < 0.2:
+            return self.seed.choice(self.chunks)[0] + self.seed.choice([0, 16, 16, 16, 20, 24, 32])
+        return self.seed.choice(self.words)
+
+    def target(self, compiled):
+        target = changed(self.heap.target(), compiled=compiled)
+        program = self.program
+        self.heap.memory.regions[DATA] = program.memory.regions[DATA]
+        image = SimpleNamespace(file=program.file, elf=program.file, base=BASE, path="/program")
+        return replace(target, objects=(*target.objects, image))
+
+
+def classified(target, sizes=False):
+    opened = open_target(replace(target, objects=target.objects[:-1]))
+    held = hold(opened)
+    held = replace(held, target=target)
+    around = Surroundings(target, HeldHeaps(held))
+    return held, classify(held, around, sizes=sizes)
+
+
+def shown(found):
+    """Return what was found, whatever numbers groups have."""
+    return dict(zip(found.groups, found.sums)), found.inside
+
+
+@tried(300)
+@given(SEEDS, st.booleans(), st.booleans())
+def test_compiled_code_recognises_the_same(seed, sizes, damaged):
+    filled = Filled(seed)
+    if damaged:
+        damage(seed, filled.heap)
+    try:
+        held, by_c = classified(filled.target(True), sizes)
+        _, by_python = classified(filled.target(False), sizes)
+    except HeapxError:
+        return
+    assert held.functions is not None
+    assert shown(by_c) == shown(by_python)
+    assert [by_c.groups[n] for n in by_c.kinds] == [by_python.groups[n] for n in by_python.kinds]
+
+
+@tried(100)
+@given(SEEDS, st.booleans())
+def test_every_chunk_in_use_is_counted_once(seed, compiled):
+    held, found = classified(Filled(seed).target(compiled))
+    chunks = [*held.index.each()]
+    assert sum(each.chunks for each in found.sums) == len(chunks)
+    assert sum(each.bytes for each in found.sums) == sum(chunk.bytes for chunk in chunks)
+    assert Counter(found.kinds) == {at: each.chunks for at, each in enumerate(found.sums)}
