@@ -91,7 +91,7 @@ class CompiledFlood:
 
     def _gather(self, mask: int, wanted: int) -> None:
         cursor = CCursor()
-        gather = self._functions.heapx_gather
+        gather = self._functions.heapx_resume
         while not gather(self._all, self._by, ctypes.byref(cursor), mask, wanted):
             self._drain_stack()
 

@@ -66,12 +66,12 @@ def declared(code: ctypes.CDLL) -> Any:
     """Return reach.c's functions with the types of their arguments."""
     number, held, flood = c_uint64, POINTER(CHeld), POINTER(CFlood)
     cursor = POINTER(CCursor)
-    code.heapx_flood.restype = code.heapx_gather.restype = code.heapx_starts.restype = number
+    code.heapx_flood.restype = code.heapx_resume.restype = code.heapx_starts.restype = number
     code.heapx_heads.restype = code.heapx_sums.restype = number
     code.heapx_visit.restype = None
     code.heapx_flood.argtypes = [held, flood, number]
     code.heapx_visit.argtypes = [held, flood, c_void_p, number]
-    code.heapx_gather.argtypes = [held, flood, cursor, number, number]
+    code.heapx_resume.argtypes = [held, flood, cursor, number, number]
     code.heapx_starts.argtypes = [held, flood, cursor, number]
     code.heapx_heads.argtypes = [held, flood, POINTER(CHeads), number]
     code.heapx_sums.argtypes = [

@@ -101,7 +101,7 @@ EXPORT void heapx_visit(const struct held *h, struct flood *f, const u64 *words,
 
 /* Go on from a cursor: put chunks with all bits of `mask` as in `wanted` onto the stack, marked, and those that are
    PENDING as they are; as many as there is room for.  Return whether that was all.  */
-EXPORT u64 heapx_gather(const struct held *h, struct flood *f, struct cursor *at, u64 mask, u64 wanted)
+EXPORT u64 heapx_resume(const struct held *h, struct flood *f, struct cursor *at, u64 mask, u64 wanted)
 {
     struct cursor before = *at;
     for (struct found chunk; next(h, at, &chunk); before = *at) {

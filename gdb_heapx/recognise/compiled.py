@@ -87,9 +87,9 @@ class Compiled:
         given.keys, given.key_count, given.most_keys = ctypes.addressof(keys), 0, kinds.most
         given.key_slots, given.key_slot_count = address_of(slots), len(slots)
         given.kinds, given.sizes = address_of(kinds.kinds), sizes
-        libcs = self._held.libcs
-        for libc in sorted({libcs[region] for region in regions}):
-            own = [region for region in regions if libcs[region] == libc]
+        parts = self._held.parts
+        for libc in sorted({parts[region].libc for region in regions}):
+            own = [region for region in regions if parts[region].libc == libc]
             self._run(self._functions.heapx_classify, own, "recognising chunks")
             kinds.inside.update(self._inside(libc))
         for each in keys[: given.key_count]:
