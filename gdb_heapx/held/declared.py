@@ -33,6 +33,12 @@ class CHeld(ctypes.Structure):
     _fields_ = [*_numbers("low high count page_bits"), ("regions", c_uint64)]
 
 
+class CCursor(ctypes.Structure):
+    """struct cursor of held.h."""
+
+    _fields_ = _numbers("region grain")
+
+
 @cache
 def declared(code: ctypes.CDLL) -> Any:
     """Return held.c's functions with the types of their arguments."""

@@ -6,11 +6,11 @@ import ctypes
 from array import array
 from collections.abc import Callable, Iterable
 
-from ..held.declared import address_of
+from ..held.declared import CCursor, address_of
 from ..held.held import Held
 from ..target.space import Words
-from .declared import CCursor, CFlood, CGroup, CHanging, CHeads, CSum, declared
-from .flood import SAMPLES, Flood, Hanging, Sampled, Sum
+from .declared import CFlood, CGroup, CHanging, CHeads, CSum, declared
+from .flood import SAMPLES, Flood, Hanging, Sampled, Together
 from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
 
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its state
@@ -111,5 +111,5 @@ class CompiledFlood:
         self._held.space.pace.check(0)
 
 
-def _sum(found: CSum) -> Sum:
-    return Sum(found.chunks, found.bytes, found.resident, found.swapped)
+def _sum(found: CSum) -> Together:
+    return Together(found.chunks, found.bytes, found.resident, found.swapped)

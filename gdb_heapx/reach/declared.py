@@ -7,7 +7,7 @@ from ctypes import POINTER, c_uint64, c_void_p
 from functools import cache
 from typing import Any
 
-from ..held.declared import CHeld
+from ..held.declared import CCursor, CHeld
 
 SAMPLES = 3
 
@@ -30,12 +30,6 @@ class CFlood(ctypes.Structure):
         ("marked", CSum),
         *_numbers("stack states"),
     ]
-
-
-class CCursor(ctypes.Structure):
-    """struct cursor of held.h."""
-
-    _fields_ = _numbers("region grain")
 
 
 class CGroup(ctypes.Structure):

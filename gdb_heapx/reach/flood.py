@@ -18,7 +18,7 @@ STEPS = 1 << 16  # chunks that are looked through before anybody is asked whethe
 
 
 @dataclass
-class Sum:
+class Together:
     """Chunks together: how many, their bytes, and what of these is in RAM and in swap."""
 
     chunks: int = 0
@@ -32,16 +32,16 @@ class Sum:
         self.resident += amount.resident or 0
         self.swapped += amount.swapped or 0
 
-    def take(self, other: Sum) -> None:
+    def take(self, other: Together) -> None:
         """Add the chunks of another sum."""
         self.chunks += other.chunks
         self.bytes += other.bytes
         self.resident += other.resident
         self.swapped += other.swapped
 
-    def less(self, other: Sum) -> Sum:
+    def less(self, other: Together) -> Together:
         """Return this sum without another one that is part of it."""
-        return Sum(
+        return Together(
             self.chunks - other.chunks,
             self.bytes - other.bytes,
             self.resident - other.resident,
@@ -53,7 +53,7 @@ class Sum:
 class Sampled:
     """Chunks of one degree and kind: what they are together, and the headers of some."""
 
-    sum: Sum = field(default_factory=Sum)
+    sum: Together = field(default_factory=Together)
     samples: list[int] = field(default_factory=list)
 
 
@@ -61,7 +61,7 @@ class Sampled:
 class Hanging:
     """The heads of one kind with all that hangs from them; `at` is the one with `most` bytes."""
 
-    sum: Sum = field(default_factory=Sum)
+    sum: Together = field(default_factory=Together)
     most: int = 0
     at: int = 0
 
@@ -115,7 +115,7 @@ class Flood:
         self._begin(Degree.START, Degree.REACHED, Degree.HANGS, True)
         for chunk in self._backwards():
             if self.states[chunk.rank] & DEGREE == Degree.START:
-                self._marked = Sum()
+                self._marked = Together()
                 self._start(chunk, Degree.HEAD, Degree.HANGS)
                 self._end_head(hanging, chunk)
         return hanging
@@ -132,7 +132,7 @@ class Flood:
             group.sum.add(self._held.amount(chunk))
         return groups
 
-    _marked: Sum | None = None  # of what a head has reached
+    _marked: Together | None = None  # of what a head has reached
 
     def _begin(self, source: Degree, also: Degree, mark: Degree, inner: bool) -> None:
         self._from, self._mark, self._inner = (source, also), mark, inner

@@ -1,6 +1,4 @@
-"""The chunks in use by how they are reached from the roots; of those that nothing refers to, heads
-and what hangs from them.
-"""
+"""The chunks in use by how they are reached from the roots; and heads of what nothing refers to."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from ..held.held import Held
 from ..held.root import RootKind
 from ..target.space import Words
 from .compiled import flood_of
-from .flood import Hanging, Sampled, Sum
+from .flood import Hanging, Sampled, Together
 from .states import Degree
 
 # What a row is about: chunks that are reached, by degree, and those that aren't.
@@ -29,8 +27,8 @@ class Leak(NamedTuple):
 
     degree: Degree
     kind: int
-    own: Sum
-    hanging: Sum
+    own: Together
+    hanging: Together
     sample: int
 
 
@@ -38,7 +36,7 @@ class Leak(NamedTuple):
 class Leaks:
     """How all chunks in use are reached: by degree, which add up to all, and by degree and kind."""
 
-    degrees: Mapping[Degree, Sum]
+    degrees: Mapping[Degree, Together]
     leaks: Sequence[Leak]
 
     def of(self, *degrees: Degree) -> Iterator[Leak]:
@@ -82,11 +80,11 @@ def _leaks(degree: Degree, groups: Sequence[Sampled], hanging: Sequence[Hanging]
         if degree is Degree.HEAD:
             yield Leak(degree, kind, group.sum, hanging[kind].sum.less(group.sum), hanging[kind].at)
         else:
-            yield Leak(degree, kind, group.sum, Sum(), group.samples[0])
+            yield Leak(degree, kind, group.sum, Together(), group.samples[0])
 
 
-def _sum(sums: Iterator[Sum]) -> Sum:
-    whole = Sum()
+def _sum(sums: Iterator[Together]) -> Together:
+    whole = Together()
     for each in sums:
         whole.take(each)
     return whole

@@ -7,13 +7,12 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..held.declared import CHeld, address_of
+from ..held.declared import CCursor, CHeld, address_of
 from .counted import MOST_KEYS, MOST_KNOWN, SAMPLES, Alike, Kinds, Sum
 from .declared import (
     FILTER_WORDS,
     KNOWN_WORDS,
     LIBC_BITS,
-    CCursor,
     CKey,
     CKinds,
     declared,

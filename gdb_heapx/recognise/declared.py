@@ -7,6 +7,7 @@ from ctypes import POINTER, c_uint64
 from functools import cache
 from typing import Any
 
+from ..held.declared import CCursor
 from .counted import SAMPLES
 
 FILTER_WORDS = (1 << 15) // 64
@@ -36,12 +37,6 @@ class CKinds(ctypes.Structure):
         ("part_filter", c_uint64 * FILTER_WORDS),
         ("known_filter", c_uint64 * FILTER_WORDS),
     ]
-
-
-class CCursor(ctypes.Structure):
-    """struct cursor of held.h."""
-
-    _fields_ = _numbers("region grain")
 
 
 @cache
