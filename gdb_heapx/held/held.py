@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -44,6 +44,7 @@ class Held:
     """The chunks in use of a target: their index, and a copy of them; its roots, and what these
     have of pointers to them.
 
+    `inside` are threads that stand inside malloc or free, with the function, by their LWPs.
     `space` reads the copy, that of the files' variables, and what files have; `parts` are the
     regions of the index. `functions` and `table` are for compiled code, None where there is none.
     """
@@ -57,6 +58,7 @@ class Held:
     parts: tuple[HeldPart, ...]
     roots: Roots
     pointers: Pointers
+    inside: Mapping[int, str]
     functions: Any
     table: RegionTable | None
 
@@ -103,7 +105,8 @@ def hold(opened: Opened, shared: bool = False) -> Held:
     memory = _HeldMemory(store, FileMemory(opened.target))
     copied = replace(space, memory=memory, residency=None, fill=None)
     libcs = tuple(reading.libc.path for reading in opened.mallocs)
-    whole = (tuple(parts), roots, pointers, functions, table)
+    inside = opened.target.probe.inside_malloc() or {}
+    whole = (tuple(parts), roots, pointers, inside, functions, table)
     return Held(opened.target, libcs, layout, index, store, copied, *whole)
 
 

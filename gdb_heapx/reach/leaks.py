@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from .states import Degree
 
 # What a row is about: chunks that are reached, by degree, and those that aren't.
 REACHED = (Degree.REACHABLE, Degree.INTERIOR, Degree.RED_ZONE)
+LOST = (Degree.HEAD, Degree.HANGS)
 TOLD = (*REACHED, Degree.HEAD, Degree.HANGS)
 
 
@@ -63,12 +65,16 @@ def root_words(held: Held) -> tuple[Words, Words]:
     """Return the words of roots that lead to chunks: of all but what lies below a stack pointer,
     and of that.
     """
-    firm, red, roots = array("Q"), array("Q"), held.roots
-    for at, to in zip(held.pointers.at, held.pointers.to):
-        root = roots.at(at)
-        below = root is not None and root.kind is RootKind.RED_ZONE
-        (red if below else firm).append(to)
-    for register in roots.registers:
+    firm, red, done = array("Q"), array("Q"), 0
+    at, to = held.pointers.at, held.pointers.to
+    for root in held.roots.spans:
+        if root.kind is RootKind.RED_ZONE:
+            first, last = bisect_left(at, root.start), bisect_left(at, root.end)
+            firm.extend(to[done:first])
+            red.extend(to[first:last])
+            done = last
+    firm.extend(to[done:])
+    for register in held.roots.registers:
         firm.extend(register.words)
     return firm, red
 

@@ -63,6 +63,18 @@ def _lies_at(
     return f"{what} The last word of chunk {shared:#x}'s memory lies there, too."
 
 
+def _leaks(chunks: int, size: int, whole: int, certain: bool) -> str:
+    of = f"of {size_text(whole)} in use"
+    if not chunks:
+        return f"Nothing is leaked, {of}." if certain else f"Everything is referred to, {of}."
+    said = "is leaked: nothing refers to" if certain else "is unreferenced, as far as was looked:"
+    return f"{size_text(size)} {of} {said} {counted(chunks, 'chunk')}."
+
+
+def _with_sizes(parts: Sequence[tuple[str, int | None]]) -> str:
+    return ", ".join(f"{why} ({size_text(size)})" if size else why for why, size in parts)
+
+
 def _checks(number: int, failed: int, damaged: bool) -> str:
     if failed:
         return f"{failed} of {number} checks failed."
@@ -216,6 +228,15 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"glibc counts {counted(number, 'mmapped chunk')} of {size_text(size)}, which were not "
         "found for certain: what other anonymous memory there is counts as theirs, up to that "
         "size."
+    ),
+    "leaks": _leaks,
+    "not_looked_at": lambda parts: (
+        f"Not looked at: {_with_sizes(parts)}. What only this refers to counts as unreferenced."
+    ),
+    "shared_not_looked_at": lambda: "heapx leaks --shared looks into shared memory, too.",
+    "taken_whole": lambda parts: (
+        f"Counts as a root, though not all of it may be one: {_with_sizes(parts)}. That may hide "
+        "leaks."
     ),
     # What isn't shown.
     "more_rows": lambda number, summed: (

@@ -1,0 +1,208 @@
+"""heapx leaks: the chunks in use that nothing refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..cli.arg import Arg
+from ..cli.command import Needs, command
+from ..heap.states import Search
+from ..held.root import RootKind
+from ..reach.doubts import doubts_of, hidden_by
+from ..reach.grouping import Grouped, grouped
+from ..reach.leaks import LOST, TOLD, Leaks, find_leaks
+from ..reach.states import Degree
+from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps
+from ..report.notes import note
+from ._columns import IN_MEMORY, LIBC, TOTALS
+from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.root import Missed
+    from ..snapshots.take import Snapshot
+
+NAMES = {
+    Degree.REACHABLE: "reachable",
+    Degree.INTERIOR: "interior",
+    Degree.RED_ZONE: "red_zone",
+    Degree.HEAD: "leaked",
+    Degree.HANGS: "indirect",
+}
+UNREFERENCED = "unreferenced"
+ORDER = (Degree.HEAD, Degree.RED_ZONE, Degree.INTERIOR)
+MEANS = {
+    Degree.REACHABLE: "pointers lead there from variables, stacks, registers",
+    Degree.INTERIOR: "only pointers to the inside of chunks lead there",
+    Degree.RED_ZONE: "only pointers below a stack pointer lead there",
+    Degree.HEAD: "nothing refers to these",
+    Degree.HANGS: "only what is unreferenced refers to these",
+}
+DEGREES = Schema(
+    "degrees",
+    (Column("degree", Kind.TEXT), *TOTALS, *IN_MEMORY, Column("means", Kind.TEXT, flows=True)),
+    adds=("chunks",),
+)
+LEAKS = Schema(
+    "leaks",
+    (
+        Column("degree", Kind.TEXT),
+        Column("type", Kind.TEXT, shrinks=True),
+        Column("size", Kind.BYTES, exact=True, absent="any"),
+        Column("heads", Kind.COUNT, absent="-", rank=3),
+        *TOTALS,
+        Column("indirect_chunks", Kind.COUNT, title="hang #", absent="-", rank=3),
+        Column("indirect_bytes", Kind.BYTES, title="hang", absent="-"),
+        *IN_MEMORY,
+        Column("sample", Kind.ADDRESS),
+        Column("contents", Kind.TEXT, rank=2),
+        LIBC,
+    ),
+)
+SHOWN = 12  # rows
+
+
+class _Degree(NamedTuple):
+    degree: str
+    chunks: int
+    bytes: int
+    resident: int | None
+    swapped: int | None
+    means: str
+
+
+class _Row(NamedTuple):
+    degree: str
+    type: str | None
+    size: int | None
+    heads: int | None
+    chunks: int
+    bytes: int
+    indirect_chunks: int | None
+    indirect_bytes: int | None
+    resident: int | None
+    swapped: int | None
+    sample: int
+    contents: str
+    libc: str
+
+
+@command(
+    "heapx leaks",
+    Arg("--by", "take chunks together by this alone", "choice", choices=("type", "size")),
+    Arg("--min-bytes", "groups of this many bytes or more, with what hangs from them", "bytes"),
+    Arg("--shared", "look for pointers in memory that other processes may write, too"),
+    needs=Needs.HELD,
+    limit=SHOWN,
+    tables=(LEAKS, DEGREES),
+    search=Search.HEADERS,
+)
+def leaks(
+    snapshot: Snapshot, held: Held, by: str | None, min_bytes: int | None, shared: bool
+) -> Report:
+    """Find the chunks in use that nothing refers to any more.
+
+    Pointers are followed from the roots: variables of the program and its libraries, stacks,
+    registers, thread-local data, and other memory that malloc didn't give. What is free, and what
+    malloc keeps for itself, refers to nothing. Each chunk in use has a degree:
+
+        reachable     pointers lead to where its memory begins
+        interior      only pointers to the inside of chunks lead there: of arrays, second bases,
+                      or by chance
+        red_zone      only pointers below a stack pointer do, where a leaf function has variables
+        leaked        nothing refers to it: what would have to be freed first, a head
+        indirect      it hangs from a head: only what is leaked refers to it
+
+    The degrees add up to all that is in use. Leaked is said where every root was read; else it is
+    unreferenced, and a note says what was not looked at. Of chunks that refer to each other, and
+    nothing else does, one is the head. A leak's bytes are those of its heads; hang is what they
+    alone hold. The sample is the head that holds most; contents are how it begins.
+
+    The process stands still while its chunks in use are copied, and runs on before pointers are
+    followed.
+
+    Examples:
+
+        heapx leaks                      what is lost, largest first
+        heapx leaks --by type            one row for each type
+        heapx leaks --min-bytes 1M       large ones
+    """
+    kinds = grouped(held, by)
+    found = find_leaks(held, kinds.numbers, len(kinds.names))
+    doubts = doubts_of(held)
+    damaged = any(problem.damage for problem in snapshot.problems)
+    certain = not doubts and not damaged
+    names = NAMES if certain else {**NAMES, Degree.HEAD: UNREFERENCED}
+    known = held.residency_known
+    rows = sorted(_rows(found, kinds, names, known), key=_first_most)
+    rows = [row for row in rows if row.bytes + (row.indirect_bytes or 0) >= (min_bytes or 0)]
+    example = rows[0].sample if rows and rows[0].heads else None
+    notes = (*_doubts(doubts, shared), *_hidden(hidden_by(held)), *usual_notes(snapshot))
+    blocks = (
+        Notes((_headline(found, certain),), leads=True),
+        LEAKS.of(rows),
+        DEGREES.of([*_degrees(found, names, known)]),
+        Notes(notes),
+        Steps(_next(example)),
+    )
+    return Report(blocks, snapshot.problems)
+
+
+def _first_most(row: _Row) -> tuple[int, int, str, int]:
+    order = {NAMES[degree]: at for at, degree in enumerate(ORDER)}
+    size = row.bytes + (row.indirect_bytes or 0)
+    return order.get(row.degree, 0), -size, row.type or "", row.sample
+
+
+def _rows(found: Leaks, kinds: Grouped, names: dict[Degree, str], known: bool) -> Iterator[_Row]:
+    for leak in found.of(*ORDER):
+        alike, head = kinds.names[leak.kind], leak.degree is Degree.HEAD
+        yield _Row(
+            names[leak.degree],
+            alike.type,
+            alike.size,
+            leak.own.chunks if head else None,
+            leak.own.chunks,
+            leak.own.bytes,
+            leak.hanging.chunks if head else None,
+            leak.hanging.bytes if head else None,
+            leak.own.resident if known else None,
+            leak.own.swapped if known else None,
+            leak.sample,
+            kinds.contents(leak.sample),
+            alike.libc,
+        )
+
+
+def _degrees(found: Leaks, names: dict[Degree, str], known: bool) -> Iterator[_Degree]:
+    for degree in TOLD:
+        own = found.degrees[degree]
+        resident, swapped = (own.resident, own.swapped) if known else (None, None)
+        yield _Degree(names[degree], own.chunks, own.bytes, resident, swapped, MEANS[degree])
+
+
+def _headline(found: Leaks, certain: bool) -> Note:
+    lost = [found.degrees[degree] for degree in LOST]
+    whole = sum(each.bytes for each in found.degrees.values())
+    chunks, size = sum(each.chunks for each in lost), sum(each.bytes for each in lost)
+    return note("leaks", chunks=chunks, size=size, whole=whole, certain=certain)
+
+
+def _doubts(doubts: Sequence[Missed], shared: bool) -> Iterator[Note]:
+    if doubts:
+        yield note("not_looked_at", parts=[(each.why, each.bytes) for each in doubts])
+    if any(each.kind is RootKind.SHARED for each in doubts) and not shared:
+        yield note("shared_not_looked_at")
+
+
+def _hidden(hidden: Iterable[Missed]) -> Iterator[Note]:
+    parts = [(each.why, each.bytes) for each in hidden]
+    if parts:
+        yield note("taken_whole", parts=parts)
+
+
+def _next(example: int | None) -> tuple[tuple[str, str], ...]:
+    if example is None:
+        return ()
+    return ((f"heapx chunk {example:#x}", "what one of them holds"),)
