@@ -18,7 +18,7 @@ from sets import classes_of, holders_of, sets_of
 pytestmark = pytest.mark.live
 
 LISTED = ("leaks", "list", "2000")
-PROGRAMS = (("leaks",), ("leaks_threads",), LISTED)
+PROGRAMS = (("leaks",), ("leaks_threads",), ("leaks", "stale"), LISTED)
 
 # valgrind's word for each degree. To it the 128 bytes below a stack pointer are of the stack.
 FATES = {

@@ -187,7 +187,7 @@ int main()
 	pthread_create(&id, nullptr, work, nullptr);
 	pthread_barrier_wait(&ready);
 	figures();
-	announce();
 	scrub();
+	announce();
 	rest();
 }

@@ -1,5 +1,6 @@
 /* Sets of chunks in use by who refers to them, and how (sets.h): all of them made by one thread. With the argument
-   "list" and a number: two lists of so many nodes, one of them leaked. */
+   "list" and a number: two lists of so many nodes, one of them leaked. With "stale": what links of malloc's that were
+   left in chunks lead to. */
 #include "sets.h"
 #include <sys/mman.h>
 
@@ -428,6 +429,24 @@ static void freed_but_referred_to(void)
 		free(handed[i]);
 }
 
+/* A chunk that was in a large bin, and is in use again, with the links that nobody has overwritten. They lead to
+   headers, its own and its neighbours', of which the first word is the last one of the chunk before. */
+static void by_stale_links(void)
+{
+	void *again[3];
+	begin(__func__, 0);
+	for (size_t i = 0; i < 3; i++) {
+		get(LEAKED);
+		again[i] = malloc(3000 + 100 * i);
+	}
+	stay(malloc(40));
+	EACH(again)
+		free(again[i]);
+	stay(malloc(5000)); /* larger than these: they are sorted into bins */
+	EACH(again)
+		stay(malloc(3000 + 100 * i));
+}
+
 static void in_list(void)
 {
 	size_t nodes = (size_t) list;
@@ -446,7 +465,7 @@ static void in_list(void)
 }
 
 static void (*const makers[])(void) = {
-	by_global, by_initialised, by_static_local, by_library, by_tls_of_library, by_tls, by_pthread_key,
+	library_s_own, by_global, by_initialised, by_static_local, by_library, by_tls_of_library, by_tls, by_pthread_key,
 	by_later_pthread_key, by_chunk, by_last_word_of_chunk, by_mmapped, by_anonymous_mapping, by_shared_mapping,
 	by_tree, by_interior_only, by_last_word, below_interior, by_past_end, leaked, leaked_heads, leaked_diamond,
 	leaked_tree, leaked_interior, self_cycles, cycles_of_two, ring_with_tails, ring_below_tails, leaked_aligned,
@@ -454,12 +473,14 @@ static void (*const makers[])(void) = {
 #if UINTPTR_MAX > UINT32_MAX
 	by_high_byte, by_high_16_bits, by_compressed,
 #endif
-	library_s_own, by_tcached, by_fast, by_binned, freed_but_referred_to,
+	by_tcached, by_fast, by_binned, freed_but_referred_to,
 };
 
 int main(int argc, char **argv)
 {
-	static void (*const lists[])(void) = { in_list };
+	static void (*const lists[])(void) = { in_list }, (*const stale[])(void) = { by_stale_links };
+	if (argc > 1 && !strcmp(argv[1], "stale"))
+		SHOW(stale);
 	if (argc > 1 && !strcmp(argv[1], "list")) {
 		list = (void *) argument(argc - 1, argv + 1, 1000000);
 		SHOW(lists);

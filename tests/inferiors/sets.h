@@ -29,6 +29,7 @@ static struct set {
 	const char *name;
 	size_t request;
 	long chunks[DEGREES];
+	int mmapped;
 	uintptr_t first; /* hidden */
 } sets[96];
 
@@ -48,18 +49,21 @@ static inline void begin(const char *name, size_t request)
 		next += SIZES_STEP;
 }
 
-static inline size_t chunk_size(size_t request)
+static inline size_t chunk_size(const struct set *s)
 {
 	const size_t word = sizeof(size_t), page = sysconf(_SC_PAGESIZE);
-	if (request >= 128 << 10) /* mmapped */
-		return (request + 2 * word + page - 1) & -page;
-	return (request + word + 2 * word - 1) & -(2 * word);
+	if (s->mmapped)
+		return (s->request + 2 * word + page - 1) & -page;
+	return (s->request + word + 2 * word - 1) & -(2 * word);
 }
 
-/* Tell whether malloc gave as much as was asked for. It gives more where the rest would be no chunk. */
+/* Tell whether malloc gave as much as was asked for. It gives more where the rest would be no chunk, and whole pages
+   where the chunk has a mapping of its own. */
 static inline int fits(void *chunk)
 {
-	return set->request >= 128 << 10 || malloc_usable_size(chunk) <= chunk_size(set->request);
+	size_t usable = malloc_usable_size(chunk);
+	set->mmapped = usable > set->request + 4 * sizeof(size_t);
+	return set->mmapped || usable <= chunk_size(set);
 }
 
 /* Enter a chunk that was allocated into the set. Its words are its set's number, in no way a pointer. */
@@ -90,7 +94,7 @@ static inline void tell_sets(void)
 	for (struct set *s = sets; s <= set; s++) {
 		for (int d = 0; d < DEGREES; d++)
 			if (s->chunks[d])
-				known("set %s %zu %zu %s %ld\n", s->name, chunk_size(s->request), s->request, degree_names[d],
+				known("set %s %zu %zu %s %ld\n", s->name, chunk_size(s), s->request, degree_names[d],
 				      s->chunks[d]);
 		known("at %s %#lx\n", s->name, (unsigned long) (s->first ^ key));
 	}
@@ -105,8 +109,8 @@ _Noreturn static inline void show(void (*const makers[])(void), size_t count)
 	}
 	figures();
 	tell_sets();
-	announce();
 	scrub();
+	announce(); /* only now: whoever waits for it may look at once */
 	rest();
 }
 
