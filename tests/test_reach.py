@@ -47,12 +47,17 @@ class Naive:
         self.owner = {}
         for chunk in self.chunks:
             self.owner.update(dict.fromkeys(range(chunk.user, chunk.user + chunk.usable), chunk))
+        singles = found.index.singles
+        apart = [chunk for chunk in self.chunks if not singles[chunk.region]]
+        self.behind = {chunk.address + chunk.bytes for chunk in apart}
         self.leads = {chunk.rank: self._leads(chunk) for chunk in self.chunks}
 
     def _leads(self, chunk) -> set[tuple[int, bool]]:
         word = self.heap.word
         places = range(chunk.user, chunk.user + chunk.usable - word + 1, word)
-        return self.hits(self.heap.peek(place) for place in places)
+        words = [self.heap.peek(place) for place in places]
+        stale = [word for word in words[:4] if word in self.behind]
+        return self.hits([*words[4:], *(word for word in words[:4] if word not in stale)])
 
     def hits(self, words) -> set[tuple[int, bool]]:
         """Return the ranks of the chunks that words lead to, and whether to where these begin."""

@@ -84,13 +84,16 @@ class LocalBlock(NamedTuple):
 class Roots:
     """All roots: spans in the order of their addresses, which don't overlap, and registers.
 
-    `blocks`, in order, too, are where thread-local variables lie, in spans or in chunks.
+    `blocks`, in order, too, are where thread-local variables lie, in spans or in chunks. `left` are
+    addresses in chunks that threads which have ended left with their stacks: no leaks, but what
+    these refer to may be one.
     """
 
     spans: tuple[Root, ...]
     registers: tuple[Register, ...]
     missed: tuple[Missed, ...]
     blocks: tuple[LocalBlock, ...] = ()
+    left: tuple[int, ...] = ()
 
     def at(self, address: int) -> Root | None:
         """Return the span that has an address, None without."""

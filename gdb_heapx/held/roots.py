@@ -17,7 +17,7 @@ from ..target.target import Registers, Target
 from .own import own_memory, uncertain
 from .root import Missed, Register, Root, RootKind, Roots, arranged
 from .stacks import FEW, find_stacks
-from .threadlocal import blocks, dtvs, key_roots, own_roots
+from .threadlocal import blocks, dtvs, key_roots, left_behind, own_roots
 
 NO_TCBS = Tcbs((), (), None)
 KERNELS = (Owner.KERNEL, Owner.DEVICE)
@@ -52,7 +52,7 @@ def find_roots(opened: Opened, shared: bool = False) -> Roots:
         *_left_out(target, shared),
     )
     held = (*_registers(registers), *dtvs(target, tcbs))
-    return Roots(tuple(spans), held, missed, local)
+    return Roots(tuple(spans), held, missed, local, tuple(left_behind(target, tcbs)))
 
 
 def _registers(registers: Mapping[int, Registers]) -> Iterator[Register]:

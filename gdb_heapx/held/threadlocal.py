@@ -45,9 +45,21 @@ def key_roots(found: Tcbs) -> Iterator[Root]:
 
 def dtvs(target: Target, found: Tcbs) -> Iterator[Register]:
     """Yield the address of each DTV as ld.so allocated it: the pointer to it leads behind its first
-    slot (elf/dl-tls.c, allocate_dtv). A stack that is kept keeps its DTV, too.
+    slot (elf/dl-tls.c, allocate_dtv).
     """
     slot = 2 * target.space.word
     for tcb in found.tcbs:
-        if tcb.dtv > slot:
+        if tcb.lwp and tcb.dtv > slot:
             yield Register(tcb.lwp, "dtv", (tcb.dtv - slot,), RootKind.TLS)
+
+
+def left_behind(target: Target, found: Tcbs) -> Iterator[int]:
+    """Yield the address of the DTV, and of each block of thread-local variables, that a thread left
+    with its stack when it ended: the next thread on that stack gets both.
+    """
+    slot = 2 * target.space.word
+    for tcb in found.tcbs:
+        if not tcb.lwp and tcb.dtv > slot:
+            yield tcb.dtv - slot
+            starts = (block_of(target, tcb, module) for module in found.modules)
+            yield from (start for start in starts if start is not None)

@@ -14,6 +14,7 @@ from ..target.space import Words
 from .states import DEGREE, DEGREES, INSIDE, Degree
 
 SAMPLES = 3
+LINKS = 4  # words of a chunk's memory where malloc keeps links while it is free
 STEPS = 1 << 16  # chunks that are looked through before anybody is asked whether to go on
 
 
@@ -173,8 +174,10 @@ class Flood:
                 pace.check(stack[-1])
             chunk = at(stack.pop())
             assert chunk is not None
+            links = LINKS
             for words in self._memory(chunk):
-                self._visit(words)
+                self._visit(words, links)
+                links = 0
 
     def _memory(self, chunk: HeldChunk) -> Iterator[Words]:
         """Yield the words of a chunk's memory that were copied."""
@@ -189,17 +192,24 @@ class Flood:
             if pages[at // page] & COPIED:
                 yield self._words[max(at, offset) // word : min(at + page, end) // word]
 
-    def _visit(self, words: Words) -> None:
-        """Push the chunks that some words lead to."""
+    def _ends_at(self, chunk: HeldChunk, address: int) -> bool:
+        """Tell whether the header behind a chunk begins at an address."""
+        index = self._held.index
+        return not index.singles[chunk.region] and address == chunk.address + chunk.bytes
+
+    def _visit(self, words: Words, links: int = 0) -> None:
+        """Push the chunks that some words lead to. The first ones may be `links` that malloc left
+        there: these lead to headers, which begin with the last word of the chunk before.
+        """
         index, states = self._held.index, self.states
         starts, ends = index.starts, index.ends
         if not starts:
             return
         low, high = starts[0], max(ends)
-        for word in words:
+        for number, word in enumerate(words):
             if low <= word < high:
                 chunk = index.at(word)
-                if chunk is None:
+                if chunk is None or (number < links and self._ends_at(chunk, word)):
                     continue
                 state = states[chunk.rank]
                 if state & DEGREE not in self._from:

@@ -13,7 +13,7 @@ from ..held.root import RootKind
 from ..target.space import Words
 from .compiled import flood_of
 from .flood import Hanging, Sampled, Together
-from .states import Degree
+from .states import DEGREE, Degree
 
 # What a row is about: chunks that are reached, by degree, and those that aren't.
 REACHED = (Degree.REACHABLE, Degree.INTERIOR, Degree.RED_ZONE)
@@ -55,6 +55,10 @@ def find_leaks(held: Held, kinds: array[int] | None = None, number: int = 1) -> 
     flood.follow([firm], Degree.REACHABLE, inner=False)
     flood.follow_inside(Degree.INTERIOR)
     flood.follow([red], Degree.RED_ZONE, inner=True)
+    for address in held.roots.left:
+        chunk = held.index.at(address)
+        if chunk is not None and not flood.states[chunk.rank] & DEGREE:
+            flood.states[chunk.rank] = Degree.REACHABLE
     hanging, sums = flood.part(), flood.sums()
     leaks = [leak for degree in TOLD for leak in _leaks(degree, sums[degree], hanging)]
     degrees = {degree: _sum(group.sum for group in sums[degree]) for degree in TOLD}

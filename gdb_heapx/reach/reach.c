@@ -5,7 +5,7 @@
 /* Of a chunk's state, a byte by its rank: its degree, and whether a pointer leads to its inside, or it must still
    be looked through.  */
 enum { DEGREE = 0x0f, INSIDE = 0x40, PENDING = 0x80 };
-enum { NONE, HANGS = 5, HEAD, START, REACHED, WORD = 8, SAMPLES = 3 };
+enum { NONE, HANGS = 5, HEAD, START, REACHED, WORD = 8, SAMPLES = 3, LINKS = 4 };
 
 struct sum { u64 chunks, bytes, resident, swapped; };
 
@@ -54,11 +54,14 @@ ALWAYS void push(const struct held *h, struct flood *f, const struct found *hit)
     }
 }
 
-/* Take in a word that may lead to a chunk.  */
-ALWAYS void visit(const struct held *h, struct flood *f, u64 word)
+/* Take in a word that may lead to a chunk.  Where malloc keeps its links the word may be an old one, to the header
+   behind a chunk: that is no pointer to the chunk, though its memory ends there.  */
+ALWAYS void visit(const struct held *h, struct flood *f, u64 word, u64 is_link)
 {
     struct found hit;
     if (word - h->low >= h->high - h->low || !find(h, word, 1, &hit))
+        return;
+    if (is_link && !hit.begins && word + TAIL == memory_end(hit.region, hit.chunk) && !hit.region->chunk)
         return;
     uint8_t state = f->states[hit.rank], degree = state & DEGREE;
     if (degree != f->from && degree != f->also)
@@ -74,12 +77,13 @@ static void look_through(const struct held *h, struct flood *f, const struct fou
 {
     const struct region *r = chunk->region;
     u64 at = chunk->chunk + HEADER, end = memory_end(r, chunk->chunk), page = (u64)1 << h->page_bits;
+    u64 links = at + LINKS * WORD;
     while (at + WORD <= end) {
         u64 stop = end - at > page - at % page ? (at & -page) + page : end;
         if (r->pages && !(r->pages[(at >> h->page_bits) - (r->start >> h->page_bits)] & COPIED))
             at = stop;
         for (; at + WORD <= stop; at += WORD)
-            visit(h, f, word_at(r, at));
+            visit(h, f, word_at(r, at), at < links);
     }
 }
 
@@ -96,7 +100,7 @@ EXPORT u64 heapx_flood(const struct held *h, struct flood *f, u64 steps)
 EXPORT void heapx_visit(const struct held *h, struct flood *f, const u64 *words, u64 count)
 {
     for (u64 i = 0; i < count; i++)
-        visit(h, f, words[i]);
+        visit(h, f, words[i], 0);
 }
 
 /* Go on from a cursor: put chunks with all bits of `mask` as in `wanted` onto the stack, marked, and those that are
