@@ -15,6 +15,7 @@ from ..heap.places import Overlay
 from ..snapshots.opened import Opened
 from ..snapshots.reading import MallocReading
 from ..target.amounts import Amount
+from ..target.pages import IN_RAM
 from ..target.space import Space
 from ..target.target import Target
 from .declared import declared
@@ -24,8 +25,10 @@ from .indexing import index_compiled, index_heap
 from .pointers import Pointers, pointers_in
 from .root import RootKind, Roots
 from .roots import find_roots
-from .store import Store
+from .store import COPIED, Store
 from .table import RegionTable
+
+IN_COPY = bytes([state | more for state in IN_RAM for more in (0, COPIED)])
 
 
 class HeldPart(NamedTuple):
@@ -68,6 +71,16 @@ class Held:
             self.index.starts[chunk.region] if self.parts[chunk.region].single else chunk.address
         )
         return self.store.amount(start, start + chunk.bytes)
+
+    def whole_regions(self) -> list[bool]:
+        """Return of each region whether all its pages are in RAM."""
+        pages, page, offset = self.store.pages, self.space.page, self.store.offset
+        index = self.index
+        places = ((offset(start), end - start) for start, end in zip(index.starts, index.ends))
+        return [
+            not pages[at // page : -(-(at + size) // page)].translate(None, IN_COPY)
+            for at, size in places
+        ]
 
     @property
     def residency_known(self) -> bool:

@@ -6,9 +6,11 @@ It is the definition of held.h, which looks up the same in the same memory.
 from __future__ import annotations
 
 import mmap
+import re
+import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +20,26 @@ CELL = 64  # grains, a bit each
 STARTS, ENDS, DIRECTORY, CELL_WORDS = 0, 1, 2, 3  # where chunks begin, their last grains, and RANK
 RANK_BITS = 32  # of DIRECTORY: chunks that begin before; above them, how far back the last one does
 RANKS = (1 << RANK_BITS) - 1
+
+
+PIECE = 1 << 10  # cells that are gone through at once
+
+if sys.version_info >= (3, 10):
+    ones = int.bit_count
+else:
+
+    def ones(bits: int) -> int:
+        """Return how many bits are set."""
+        return bin(bits).count("1")
+
+
+def set_bits(words: Iterable[int]) -> list[int]:
+    """Return which bits of some words are set, in order."""
+    found = array("Q", words)
+    if sys.byteorder == "big":
+        found.byteswap()
+    bits = int.from_bytes(found.tobytes(), "little")
+    return [digit.start() for digit in re.finditer("1", bin(bits)[:1:-1])]
 
 
 class HeldChunk(NamedTuple):
@@ -107,7 +129,7 @@ class Index:
             back = at * CELL - start if start >= 0 else 0
             cells[cell + DIRECTORY] = rank | back << RANK_BITS
             starts, ends = cells[cell + STARTS], cells[cell + ENDS]
-            rank += bin(starts).count("1")
+            rank += ones(starts)
             if starts:
                 last = starts.bit_length() - 1
                 start = -1 if ends >> last else at * CELL + last
@@ -127,7 +149,23 @@ class Index:
         last = self._cells_of(self.starts[region], self.ends[region]) - 1
         cell = (self.places[region] + last) * CELL_WORDS
         before = self.cells[cell + DIRECTORY] & RANKS
-        return before + bin(self.cells[cell + STARTS]).count("1")
+        return before + ones(self.cells[cell + STARTS])
+
+    def sizes_of(self, region: int) -> array[int]:
+        """Return the bytes of each chunk of a region, in order."""
+        if self.singles[region]:
+            return array("Q", [self.ends[region] - self.starts[region]])
+        grain, found = self.grains.size, array("Q")
+        base = self.places[region] * CELL_WORDS
+        number = self._cells_of(self.starts[region], self.ends[region]) * CELL_WORDS
+        starts, ends = array("Q"), array("Q")
+        for at in range(0, number, PIECE * CELL_WORDS):
+            piece = self.cells[base + at : base + min(at + PIECE * CELL_WORDS, number)]
+            first = at // CELL_WORDS * CELL
+            for plane, places in ((STARTS, starts), (ENDS, ends)):
+                places.extend(first + place for place in set_bits(piece[plane::CELL_WORDS]))
+        found.extend((last - start + 1) * grain for start, last in zip(starts, ends))
+        return found
 
     def region_at(self, address: int) -> int:
         """Return the region that has an address, -1 without."""
@@ -217,7 +255,7 @@ class Index:
         cell = (self.places[region] + at) * CELL_WORDS
         before = self.cells[cell + STARTS] & (1 << bit) - 1
         rank = self.cells[cell + DIRECTORY] & RANKS
-        rank += self.firsts[region] + bin(before).count("1")
+        rank += self.firsts[region] + ones(before)
         address = self.starts[region] + grain * size
         length = (self._end(region, grain) - grain) * size
         return HeldChunk(rank, address, length, address + header, length - header + tail, region)

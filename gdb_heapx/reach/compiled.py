@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from ..held.declared import CCursor, address_of
 from ..held.held import Held
 from ..target.space import Words
-from .declared import CFlood, CGroup, CHanging, CHeads, CSum, declared
-from .flood import SAMPLES, Flood, Hanging, Sampled, Together
+from .declared import AHEAD, CFlood, CGroup, CHanging, CHeads, CSum, declared
+from .flood import Flood, Hanging, Sampled, Together
 from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
 
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its state
@@ -32,7 +32,7 @@ class CompiledFlood:
     def __init__(self, held: Held, kinds: array[int] | None = None, number: int = 1) -> None:
         assert held.table is not None
         self.states = bytearray(held.index.chunks)
-        self._stack = array("Q", bytes(ROOM * WORD))
+        self._stack = array("Q", bytes((ROOM + AHEAD) * WORD))
         self._held, self._kinds, self._number = held, kinds, number
         self._functions, self._all = declared(held.functions), held.table.reference
         self._flood = CFlood(room=ROOM, stack=address_of(self._stack))
@@ -74,7 +74,7 @@ class CompiledFlood:
         self._repeat(
             lambda: self._functions.heapx_sums(self._all, *given, ctypes.byref(cursor), STEPS)
         )
-        every = [Sampled(_sum(g.sum), [*g.samples[: min(g.sum.chunks, SAMPLES)]]) for g in groups]
+        every = [Sampled(_sum(g.sum), g.sample) for g in groups]
         return [every[at : at + self._number] for at in range(0, len(every), self._number)]
 
     def _begin(self, source: Degree, also: Degree, mark: Degree, inner: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..held.declared import CCursor, CHeld
 
-SAMPLES = 3
+AHEAD = 8
 
 
 def _numbers(names: str) -> list[tuple[str, Any]]:
@@ -28,14 +28,15 @@ class CFlood(ctypes.Structure):
     _fields_ = [
         *_numbers("source also mark inner room depth pending"),
         ("marked", CSum),
-        *_numbers("stack states"),
+        *_numbers("stack states turn"),
+        ("waiting", c_uint64 * 2 * AHEAD),
     ]
 
 
 class CGroup(ctypes.Structure):
     """struct group of reach.c."""
 
-    _fields_ = [("sum", CSum), ("samples", c_uint64 * SAMPLES)]
+    _fields_ = [("sum", CSum), ("sample", c_uint64)]
 
 
 class CHanging(ctypes.Structure):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from ..glibc.layout import FLAGS
 from ..held.held import Held
-from ..held.index import HeldChunk
+from ..held.index import CELL, CELL_WORDS, DIRECTORY, RANKS, HeldChunk, ones
 from ..held.store import COPIED
 from ..target.amounts import Amount
 from ..target.space import Words
 from .states import DEGREE, DEGREES, INSIDE, Degree
 
-SAMPLES = 3
 LINKS = 4  # words of a chunk's memory where malloc keeps links while it is free
-STEPS = 1 << 16  # chunks that are looked through before anybody is asked whether to go on
+STEPS = 1 << 14  # chunks that are looked through before anybody is asked whether to go on
+PIECE = 1 << 16  # chunks that are added up at once
 
 
 @dataclass
@@ -52,10 +55,20 @@ class Together:
 
 @dataclass
 class Sampled:
-    """Chunks of one degree and kind: what they are together, and the headers of some."""
+    """Chunks of one degree and kind: what they are together, and the header of the first one."""
 
     sum: Together = field(default_factory=Together)
-    samples: list[int] = field(default_factory=list)
+    sample: int = 0
+
+    def add(self, chunk: HeldChunk, amount: Amount) -> None:
+        """Add a chunk."""
+        self.sample = self.sample or chunk.address
+        self.sum.add(amount)
+
+    def take(self, number: int, size: int, first: int) -> None:
+        """Add so many chunks of a size, all in RAM, of which the first lies there."""
+        self.sample = min(self.sample or first, first)
+        self.sum.take(Together(number, number * size, number * size))
 
 
 @dataclass
@@ -78,8 +91,13 @@ class Flood:
     def __init__(self, held: Held, kinds: array[int] | None = None, number: int = 1) -> None:
         self.states = bytearray(held.index.chunks)
         self._held, self._kinds, self._number = held, kinds, number
-        self._stack: list[int] = []
+        self._index = index = held.index
+        self._low, self._high = (index.starts[0], max(index.ends)) if index.starts else (0, 0)
+        self._stack = array("Q")  # where the memory of chunks begins
         self._words = held.space.as_words(held.store.view)
+        self._near = _Near(0, 0, 0, 0, 0, 0)
+        self._word, self._page = held.space.word, held.space.page
+        self._grain = index.grains.size
         self._from: tuple[int, ...] = ()
         self._mark, self._inner = 0, False
 
@@ -97,9 +115,8 @@ class Flood:
         these reach.
         """
         self._begin(Degree.UNREACHED, Degree.UNREACHED, mark, True)
-        for chunk in self._held.index.each():
-            if self.states[chunk.rank] == INSIDE:
-                self._push(chunk)
+        for rank in _having(self.states, INSIDE):
+            self._push(self._index.ranked(rank))
         self._drain()
 
     def part(self) -> list[Hanging]:
@@ -110,28 +127,46 @@ class Flood:
         """
         hanging = [Hanging() for _ in range(self._number)]
         self._begin(Degree.UNREACHED, Degree.UNREACHED, Degree.REACHED, True)
-        for chunk in self._held.index.each():
-            if not self.states[chunk.rank] & DEGREE:
-                self._start(chunk, Degree.START, Degree.REACHED)
+        for rank in _having(self.states, Degree.UNREACHED):
+            self._start(self._index.ranked(rank), Degree.START, Degree.REACHED)
         self._begin(Degree.START, Degree.REACHED, Degree.HANGS, True)
-        for chunk in self._backwards():
-            if self.states[chunk.rank] & DEGREE == Degree.START:
-                self._marked = Together()
-                self._start(chunk, Degree.HEAD, Degree.HANGS)
-                self._end_head(hanging, chunk)
+        rank = len(self.states)
+        while (rank := self.states.rfind(Degree.START, 0, rank)) >= 0:
+            self._marked = Together()
+            chunk = self._index.ranked(rank)
+            self._start(chunk, Degree.HEAD, Degree.HANGS)
+            self._end_head(hanging, chunk)
         return hanging
 
     def sums(self) -> list[list[Sampled]]:
         """Return all chunks by degree and kind."""
         groups = [[Sampled() for _ in range(self._number)] for _ in range(DEGREES)]
-        kinds = self._kinds
-        for chunk in self._held.index.each():
-            kind = kinds[chunk.rank] if kinds else 0
-            group = groups[self.states[chunk.rank] & DEGREE][kind]
-            if len(group.samples) < SAMPLES:
-                group.samples.append(chunk.address)
-            group.sum.add(self._held.amount(chunk))
+        index, whole = self._index, self._held.whole_regions()
+        for region, first in enumerate(index.firsts):
+            if not region % STEPS:
+                self._held.space.pace.check(0)
+            if whole[region]:
+                self._add_alike(groups, first, index.sizes_of(region))
+            else:
+                for chunk in index.each_of(region):
+                    self._group(groups, chunk.rank).add(chunk, self._held.amount(chunk))
         return groups
+
+    def _add_alike(self, groups: list[list[Sampled]], first: int, sizes: array[int]) -> None:
+        """Add chunks with these sizes, all of them in RAM, from a rank on: those that are alike at
+        once.
+        """
+        for done in range(0, len(sizes), PIECE):
+            start, stop = first + done, first + min(done + PIECE, len(sizes))
+            kinds = self._kinds[start:stop] if self._kinds else bytes(stop - start)
+            alike = list(zip(self.states[start:stop], kinds, sizes[done : done + PIECE]))
+            at = dict(zip(reversed(alike), range(stop - 1, start - 1, -1)))
+            for (state, kind, size), number in Counter(alike).items():
+                group, rank = groups[state & DEGREE][kind], at[state, kind, size]
+                group.take(number, size, self._index.ranked(rank).address)
+
+    def _group(self, groups: list[list[Sampled]], rank: int) -> Sampled:
+        return groups[self.states[rank] & DEGREE][self._kinds[rank] if self._kinds else 0]
 
     _marked: Together | None = None  # of what a head has reached
 
@@ -152,12 +187,6 @@ class Flood:
         if marked.bytes > of.most:
             of.most, of.at = marked.bytes, chunk.address
 
-    def _backwards(self) -> Iterator[HeldChunk]:
-        index = self._held.index
-        for rank in range(index.chunks - 1, -1, -1):
-            if self.states[rank] & DEGREE == Degree.START:
-                yield index.ranked(rank)
-
     def _push(self, chunk: HeldChunk) -> None:
         self.states[chunk.rank] = self._mark
         self._stack.append(chunk.user)
@@ -166,55 +195,125 @@ class Flood:
 
     def _drain(self) -> None:
         """Look through the chunks of the stack until there is none."""
-        stack, at, pace = self._stack, self._held.index.at, self._held.space.pace
-        steps = 0
+        stack, pace, steps = self._stack, self._held.space.pace, 0
         while stack:
             steps += 1
             if not steps % STEPS:
                 pace.check(stack[-1])
-            chunk = at(stack.pop())
-            assert chunk is not None
-            links = LINKS
-            for words in self._memory(chunk):
-                self._visit(words, links)
-                links = 0
+            user = stack.pop()
+            near = self._near_to(user)
+            if near.single:
+                self._look_through(self._index.at(user))
+                continue
+            first = near.offset + user
+            size = self._words[(first - self._word) // self._word] & ~FLAGS
+            if size > self._page:
+                self._look_through(self._index.at(user))
+            else:
+                last = first + size - self._word
+                self._visit(self._words[first // self._word : last // self._word], LINKS)
 
-    def _memory(self, chunk: HeldChunk) -> Iterator[Words]:
-        """Yield the words of a chunk's memory that were copied."""
-        held, word = self._held, self._held.space.word
-        offset, page = held.store.offset(chunk.user), held.space.page
+    def _look_through(self, chunk: HeldChunk | None) -> None:
+        """Look through the memory of a chunk, but for pages that were not copied."""
+        assert chunk is not None
+        store, word, page, links = self._held.store, self._word, self._page, LINKS
+        offset = store.offset(chunk.user)
         end = offset + chunk.usable
-        if chunk.usable <= page:
-            yield self._words[offset // word : end // word]
-            return
-        pages = held.store.pages
         for at in range(offset - offset % page, end, page):
-            if pages[at // page] & COPIED:
-                yield self._words[max(at, offset) // word : min(at + page, end) // word]
+            if store.pages[at // page] & COPIED:
+                words = self._words[max(at, offset) // word : min(at + page, end) // word]
+                self._visit(words, links)
+            links = 0
 
-    def _ends_at(self, chunk: HeldChunk, address: int) -> bool:
-        """Tell whether the header behind a chunk begins at an address."""
-        index = self._held.index
-        return not index.singles[chunk.region] and address == chunk.address + chunk.bytes
+    def _near_to(self, address: int) -> _Near:
+        """Return the region that has an address; it is asked for again and again."""
+        near = self._near
+        if not near.start <= address < near.end:
+            self._near = near = self._region(address)
+        return near
+
+    def _region(self, address: int) -> _Near:
+        index, region = self._index, self._index.region_at(address)
+        if region < 0:
+            return _Near(0, 0, 0, 0, 0, 0)
+        start, end = index.starts[region], index.ends[region]
+        offset = self._held.store.offset(start) - start
+        place = index.places[region] * CELL_WORDS
+        return _Near(start, end, offset, place, index.firsts[region], index.singles[region])
 
     def _visit(self, words: Words, links: int = 0) -> None:
         """Push the chunks that some words lead to. The first ones may be `links` that malloc left
         there: these lead to headers, which begin with the last word of the chunk before.
+
+        Most words that lead to a chunk lead to its beginning: those are told here, in one cell.
         """
-        index, states = self._held.index, self.states
-        starts, ends = index.starts, index.ends
-        if not starts:
-            return
-        low, high = starts[0], max(ends)
+        low, high = self._low, self._high
+        hits = [word for word in words if low <= word < high]
+        others, cells, states = False, self._index.cells, self.states
+        for word in hits:
+            near = self._near_to(word)
+            grain, odd = divmod(word - near.start, self._grain)
+            if odd or near.single or not grain or not near.end:
+                others = True
+                continue
+            grain -= 1
+            cell, bit = near.place + grain // CELL * CELL_WORDS, 1 << grain % CELL
+            bits = cells[cell]
+            if not bits & bit:
+                others = True
+                continue
+            rank = near.first + (cells[cell + DIRECTORY] & RANKS) + ones(bits & (bit - 1))
+            if states[rank] & DEGREE in self._from:
+                states[rank] = self._mark
+                self._stack.append(word)
+                if self._marked is not None:
+                    self._count(word)
+        if others:
+            self._visit_others(words, links)
+
+    def _visit_others(self, words: Words, links: int) -> None:
+        """Push the chunks whose inside words lead to, and such with a mapping of their own."""
+        at, states = self._index.at, self.states
         for number, word in enumerate(words):
-            if low <= word < high:
-                chunk = index.at(word)
-                if chunk is None or (number < links and self._ends_at(chunk, word)):
-                    continue
-                state = states[chunk.rank]
-                if state & DEGREE not in self._from:
-                    continue
-                if chunk.user == word or self._inner:
-                    self._push(chunk)
-                else:
-                    states[chunk.rank] = state | INSIDE
+            if not self._low <= word < self._high:
+                continue
+            chunk = at(word)
+            if chunk is None or (number < links and self._ends_at(chunk, word)):
+                continue
+            state = states[chunk.rank]
+            if state & DEGREE not in self._from:
+                continue
+            if chunk.user == word or self._inner:
+                self._push(chunk)
+            else:
+                states[chunk.rank] = state | INSIDE
+
+    def _ends_at(self, chunk: HeldChunk, address: int) -> bool:
+        """Tell whether the header behind a chunk begins at an address."""
+        index = self._index
+        return not index.singles[chunk.region] and address == chunk.address + chunk.bytes
+
+    def _count(self, user: int) -> None:
+        chunk = self._index.at(user)
+        if chunk is not None and self._marked is not None:
+            self._marked.add(self._held.amount(chunk))
+
+
+class _Near(NamedTuple):
+    """A region: what turns an address into a place in the copy, where its cells are, the rank of
+    its first chunk; `single` is the header of the only one. All 0 where there is none.
+    """
+
+    start: int
+    end: int
+    offset: int
+    place: int
+    first: int
+    single: int
+
+
+def _having(states: bytearray, state: int) -> Iterator[int]:
+    """Yield the ranks of the chunks that have a state, as it is by then."""
+    rank = -1
+    while (rank := states.find(state, rank + 1)) >= 0:
+        yield rank

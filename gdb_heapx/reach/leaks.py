@@ -90,7 +90,7 @@ def _leaks(degree: Degree, groups: Sequence[Sampled], hanging: Sequence[Hanging]
         if degree is Degree.HEAD:
             yield Leak(degree, kind, group.sum, hanging[kind].sum.less(group.sum), hanging[kind].at)
         else:
-            yield Leak(degree, kind, group.sum, Together(), group.samples[0])
+            yield Leak(degree, kind, group.sum, Together(), group.sample)
 
 
 def _sum(sums: Iterator[Together]) -> Together:

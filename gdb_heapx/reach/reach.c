@@ -5,23 +5,29 @@
 /* Of a chunk's state, a byte by its rank: its degree, and whether a pointer leads to its inside, or it must still
    be looked through.  */
 enum { DEGREE = 0x0f, INSIDE = 0x40, PENDING = 0x80 };
-enum { NONE, HANGS = 5, HEAD, START, REACHED, WORD = 8, SAMPLES = 3, LINKS = 4 };
+enum { NONE, HANGS = 5, HEAD, START, REACHED, WORD = 8, LINKS = 4, AHEAD = 8 };
 
 struct sum { u64 chunks, bytes, resident, swapped; };
 
+/* A word that may lead to a chunk, and whether it lies where malloc keeps its links.  */
+struct waiting { u64 word, is_link; };
+
 /* A flood: chunks of degree `from`, or `also`, that are reached get `mark`; by pointers to their insides too where
    `inner` is set, else such ones get INSIDE.  `stack` has chunks that are to be looked through; what finds no room
-   there, or has no copy at hand, is PENDING.  `marked` are those that got a mark.  */
+   there, or has no copy at hand, is PENDING.  `marked` are those that got a mark.  `waiting` are words that
+   are taken in when what they need of the index was fetched.  */
 struct flood {
     u64 from, also, mark, inner, room, depth, pending;
     struct sum marked;
     u64 *stack;
     uint8_t *states;
+    u64 turn;
+    struct waiting waiting[AHEAD];
 };
 
-/* Chunks of a kind: what they are together, and some of them; what hangs from heads of a kind, and the head that
+/* Chunks of a kind: what they are together, and the first one; what hangs from heads of a kind, and the head that
    most hangs from, itself included.  */
-struct group { struct sum sum; u64 samples[SAMPLES]; };
+struct group { struct sum sum; u64 sample; };
 struct hanging { struct sum sum; u64 most, at; };
 
 /* How heads are found: where that is, the `head` that the flood comes from, null at none, its rank, and what was
@@ -54,14 +60,14 @@ ALWAYS void push(const struct held *h, struct flood *f, const struct found *hit)
     }
 }
 
-/* Take in a word that may lead to a chunk.  Where malloc keeps its links the word may be an old one, to the header
-   behind a chunk: that is no pointer to the chunk, though its memory ends there.  */
-ALWAYS void visit(const struct held *h, struct flood *f, u64 word, u64 is_link)
+/* Take in a word that may lead to a chunk.  Where malloc keeps its links it may be an old one, to the header behind a
+   chunk: that is no pointer to the chunk, though its memory ends there.  */
+ALWAYS void take_in(const struct held *h, struct flood *f, u64 word, u64 is_link)
 {
     struct found hit;
-    if (word - h->low >= h->high - h->low || !find(h, word, 1, &hit))
+    if (!find(h, word, 1, &hit))
         return;
-    if (is_link && !hit.begins && word + TAIL == memory_end(hit.region, hit.chunk) && !hit.region->chunk)
+    if (is_link && !hit.begins && !hit.region->chunk && word + TAIL == memory_end(hit.region, hit.chunk))
         return;
     uint8_t state = f->states[hit.rank], degree = state & DEGREE;
     if (degree != f->from && degree != f->also)
@@ -70,6 +76,31 @@ ALWAYS void visit(const struct held *h, struct flood *f, u64 word, u64 is_link)
         push(h, f, &hit);
     else
         f->states[hit.rank] |= INSIDE;
+}
+
+/* Take in a word later, and now the one that has waited longest.  */
+ALWAYS void visit(const struct held *h, struct flood *f, u64 word, u64 is_link)
+{
+    const struct region *r = region_of(h, word);
+    struct waiting *place = f->waiting + f->turn++ % AHEAD, before = *place;
+    if (!r)
+        return;
+    if (!r->chunk)
+        __builtin_prefetch(r->cells + (word - r->start) / GRAIN / CELL);
+    *place = (struct waiting){word, is_link};
+    if (before.word)
+        take_in(h, f, before.word, before.is_link);
+}
+
+/* Take in all words that wait.  */
+static void settle(const struct held *h, struct flood *f)
+{
+    for (u64 i = 0; i < AHEAD; i++) {
+        struct waiting before = f->waiting[i];
+        f->waiting[i].word = 0;
+        if (before.word)
+            take_in(h, f, before.word, before.is_link);
+    }
 }
 
 /* Look through the memory of a chunk, but for pages that were not copied.  */
@@ -82,17 +113,39 @@ static void look_through(const struct held *h, struct flood *f, const struct fou
         u64 stop = end - at > page - at % page ? (at & -page) + page : end;
         if (r->pages && !(r->pages[(at >> h->page_bits) - (r->start >> h->page_bits)] & COPIED))
             at = stop;
-        for (; at + WORD <= stop; at += WORD)
-            visit(h, f, word_at(r, at), at < links);
+        for (; at + WORD <= stop; at += WORD) {
+            u64 word = word_at(r, at);
+            if (word - h->low < h->high - h->low)
+                visit(h, f, word, at < links);
+        }
     }
 }
 
-/* Look through chunks of the stack until it is empty, or so many steps are done; return how many are left.  */
+/* Look through chunks of the stack until it is empty, or so many steps are done; return how many are left.  What is
+   looked through next is fetched before.  */
 EXPORT u64 heapx_flood(const struct held *h, struct flood *f, u64 steps)
 {
-    for (struct found chunk; f->depth && steps; steps--)
-        if (find(h, f->stack[--f->depth], 1, &chunk))
-            look_through(h, f, &chunk);
+    struct found chunk, next[AHEAD];
+    u64 first = 0, count = 0;
+    for (; steps; steps--) {
+        if (!count && !f->depth)
+            settle(h, f);
+        while (count < AHEAD && f->depth) {
+            struct found *place = next + (first + count) % AHEAD;
+            if (find(h, f->stack[--f->depth], 1, place)) {
+                __builtin_prefetch(place->region->copy + (place->chunk - place->region->start) + HEADER);
+                count++;
+            }
+        }
+        if (!count)
+            break;
+        chunk = next[first++ % AHEAD];
+        count--;
+        look_through(h, f, &chunk);
+    }
+    for (; count; count--)
+        f->stack[f->depth++] = next[first++ % AHEAD].chunk + HEADER;
+    settle(h, f);
     return steps;
 }
 
@@ -100,7 +153,9 @@ EXPORT u64 heapx_flood(const struct held *h, struct flood *f, u64 steps)
 EXPORT void heapx_visit(const struct held *h, struct flood *f, const u64 *words, u64 count)
 {
     for (u64 i = 0; i < count; i++)
-        visit(h, f, words[i], 0);
+        if (words[i] - h->low < h->high - h->low)
+            visit(h, f, words[i], 0);
+    settle(h, f);
 }
 
 /* Go on from a cursor: put chunks with all bits of `mask` as in `wanted` onto the stack, marked, and those that are
@@ -223,8 +278,7 @@ EXPORT u64 heapx_sums(const struct held *h, const uint8_t *states, const uint32_
         if (!next(h, at, &chunk))
             return 1;
         struct group *g = groups + (states[chunk.rank] & DEGREE) * kinds + (kind ? kind[chunk.rank] : 0);
-        if (g->sum.chunks < SAMPLES)
-            g->samples[g->sum.chunks] = chunk.chunk;
+        g->sample = g->sample ? g->sample : chunk.chunk;
         add(h, &g->sum, chunk.region, chunk.chunk);
     }
     return 0;
