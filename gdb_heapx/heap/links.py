@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Optional
 
 from ..errors import MemoryFault, Problem, UnreadError
-from ..glibc.layout import BK, FD, SIZE
+from ..glibc.layout import BK, FD, FLAGS, SIZE
 from ..target.mappings import merged
+from ..target.pages import UNTOUCHED
 from ..target.space import Space
 from .holes import missing
+
+Chunks = Optional["list[int]"]
+
+
+class Chain(NamedTuple):
+    """What a tcache says of one of its lists: where it begins, how many chunks it has, and the size
+    of each.
+    """
+
+    first: int
+    length: int
+    size: int
 
 
 class Links:
@@ -50,6 +65,32 @@ class Links:
         size, fd, bk = (self.word(address + (at << self._shift)) for at in (SIZE, FD, BK))
         return size, fd, bk
 
+    def chains(self, bins: Iterable[Chain], header: int, mangled: int) -> Iterator[Chunks]:
+        """Yield the chunks of each chain, None where it hasn't exactly so many of its size, or
+        anything is wrong. Links lead to user memory, behind a `header`; they are mangled with where
+        they lie, shifted by so many bits.
+        """
+        within, odd, shift, pages = self._offset, self._misaligned, self._shift, self._pages
+        last = self._count - 1 - FD << shift  # where a chunk has its link in the same page
+        for user, length, size in bins:
+            chunks: list[int] = []
+            try:
+                for _ in range(length):
+                    chunk = user - header
+                    at = chunk & within
+                    words = pages.get(chunk - at)
+                    if words is None or at & odd or at > last:
+                        word, link, _ = self.chunk(chunk)
+                    else:
+                        word, link = words[(at >> shift) + SIZE], words[(at >> shift) + FD]
+                    if word & ~FLAGS != size:
+                        break
+                    chunks.append(chunk)
+                    user = link ^ user >> mangled
+            except MemoryFault:
+                pass
+            yield chunks if len(chunks) == length and not user else None
+
     def begin(self) -> None:
         """Forget what was read, if that is much: lists of another thread or arena come next."""
         if len(self._pages) >= self.FEW:
@@ -62,8 +103,19 @@ class Links:
         pages = (address & ~self._offset for address in addresses)
         new = {page for page in pages if page not in self._pages}
         for start, end in merged((page, page + size + last) for page in new):
-            for at in range(start, end - last, self.WIDEST * size):
-                self._read(at, min(self.WIDEST, (end - last - at) // size))
+            number = self._touched(start, (end - last - start) // size)
+            for done in range(0, number, self.WIDEST):
+                self._read(start + done * size, min(self.WIDEST, number - done))
+
+    def _touched(self, start: int, pages: int) -> int:
+        """Return how many of these pages there are without those at the end that nobody touched."""
+        residency = self._space.residency
+        if residency is None:
+            return pages
+        with suppress(MemoryFault):
+            states = residency.states(start, start + pages * self._space.page)
+            return len(states.rstrip(bytes([UNTOUCHED])))
+        return 0
 
     def _at(self, address: int) -> tuple[Sequence[int], int]:
         """Return the words of the page that holds `address`, and the word's index there."""

@@ -241,25 +241,3 @@ def tcache_list(
             raise _wrong_size(name, chunk, size)
         yield chunk, size
         user = layout.reveal(link, user)
-
-
-def tcache_chunks(
-    layout: Layout, links: Links, head: int, count: int, size: int
-) -> list[int] | None:
-    """Return the chunks of a tcache bin, None where it hasn't exactly `count`, each of this size,
-    or anything is wrong: then it is to be followed, which says what.
-    """
-    chunks: list[int] = []
-    user, header, read = head, layout.header, links.chunk
-    mangled = 12 if layout.safe_linking else layout.word * 8  # Layout.reveal
-    try:
-        for _ in range(count):
-            chunk = user - header
-            word, link, _ = read(chunk)
-            if not user or word & ~FLAGS != size:
-                return None
-            chunks.append(chunk)
-            user = link ^ user >> mangled
-    except MemoryFault:
-        return None
-    return None if user else chunks

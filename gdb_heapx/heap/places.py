@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from typing import NamedTuple
@@ -39,8 +39,11 @@ class Places:
             bucket = self._buckets[chunk >> BUCKET] = array("I")
         bucket.append(chunk & _WITHIN)
 
-    def update(self, chunks: Iterable[int]) -> None:
+    def update(self, chunks: Sequence[int]) -> None:
         """Add each of these chunks."""
+        if chunks and max(chunks) >> BUCKET == min(chunks) >> BUCKET:  # most of a thread's
+            self.add_bucket(chunks[0] >> BUCKET, [chunk & _WITHIN for chunk in chunks])
+            return
         for number, near in groupby(sorted(chunks), BUCKET.__rrshift__):
             bucket = self._buckets.setdefault(number, array("I"))
             bucket.extend([chunk & _WITHIN for chunk in near])

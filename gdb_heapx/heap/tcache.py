@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -14,8 +14,8 @@ from ..locate.nptl import Block
 from ..target.amounts import Amount, amount_less, sum_of
 from ..target.space import Record, Residency, Space
 from .bins import Bin, FreeList, bin_of
-from .links import Links, Trail
-from .lists import Followed, tcache_chunks, tcache_list
+from .links import Chain, Links, Trail
+from .lists import Followed, tcache_list
 from .states import State
 from .threadvars import stored_counts
 
@@ -73,26 +73,19 @@ def read_tcache(
     fill: int,
     links: Links,
     keeper: Keeper,
+    ends: Iterable[int] = (),
 ) -> Tcache:
     """Return the tcache at `address`; `keeper` gets each cached chunk.
 
-    `fill` is mp_.tcache_count: from 2.42 the counters count down from it.
+    `fill` is mp_.tcache_count: from 2.42 the counters count down from it. `ends` are those of the
+    heap that it lies in.
     """
     assert layout.tcache is not None
     record = space.read_struct(layout.tcache, address)
     heads = record.array("entries", space.word)
     stored = stored_counts(record, len(heads), fill)
-    links.prepare(head - layout.header for head in heads if head)
-    sound: list[_Sound] = []
-    others: list[int] = []
-    for index, claimed in enumerate(stored):
-        if heads[index] or claimed:
-            size, most = layout.tcache_range(index)
-            alike = tcache_chunks(layout, links, heads[index], claimed, size) if most else None
-            if alike is None:
-                others.append(index)
-            else:
-                sound.append(_Sound(index, size, alike))
+    links.prepare((*(head - layout.header for head in heads if head), *ends))
+    sound, others = _sound(layout, links, heads, stored)
     bins = _kept(space.residency, sound, keeper)
     problems: list[Problem] = []
     for index in others:
@@ -105,6 +98,22 @@ def read_tcache(
         problems += _lost(each, followed, stored[index], address)
     bins.sort(key=attrgetter("index"))
     return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
+
+
+def _sound(
+    layout: Layout, links: Links, heads: Sequence[int], stored: Sequence[int]
+) -> tuple[list[_Sound], list[int]]:
+    """Return the lists that are as their counters say, and the numbers of the other bins: these are
+    to be followed, which says what is wrong.
+    """
+    used = [number for number, pair in enumerate(zip(heads, stored)) if any(pair)]
+    ranges = [layout.tcache_range(number) for number in used]
+    alike = [number for number, (_, most) in zip(used, ranges) if most]
+    chains = [Chain(heads[i], stored[i], size) for i, (size, most) in zip(used, ranges) if most]
+    mangled = 12 if layout.safe_linking else layout.word * 8  # Layout.reveal
+    found = zip(alike, chains, links.chains(chains, layout.header, mangled))
+    sound = [_Sound(i, chain.size, chunks) for i, chain, chunks in found if chunks is not None]
+    return sound, sorted(set(used).difference(number for number, _, _ in sound))
 
 
 def _lost(each: FreeList, followed: Followed, claimed: int, tcache: int) -> Iterator[Problem]:

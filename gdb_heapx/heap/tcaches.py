@@ -220,10 +220,12 @@ def _read(
 ) -> Tcache:
     keeper = _Keeper(caches, index, places, links, block.lwp)
     fill = libc.parameters["tcache_count"]
-    tcache = read_tcache(space, libc.layout, block, address, fill, links, keeper)
-    caches.problems += _strays(block.lwp, index, keeper.strays)
     chunk = address - libc.layout.header
-    if index.at(chunk) is not None:
+    home = index.at(chunk)
+    ends = (home.first, home.end - 1) if home else ()  # most of its lists stay there
+    tcache = read_tcache(space, libc.layout, block, address, fill, links, keeper, ends)
+    caches.problems += _strays(block.lwp, index, keeper.strays)
+    if home is not None:
         size = links.word(chunk + space.word) & ~FLAGS
         sizes = releases.tcache_sizes(libc.layout)
         if size not in sizes:
