@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -186,26 +187,28 @@ def test_the_walk_can_be_left_out(name):
             whole=declared.whole,
             apart=declared.apart,
             census=declared.census,
+            outcomes=declared.outcomes,
         )
     ]
+
+
+LEAST = Scope(apart=False, census=False, outcomes=False)
 
 
 @pytest.mark.parametrize(
     ("line", "scope"),
     [
-        ("arenas", Scope(search=Search.NONE, apart=False, census=False)),
-        (
-            "arenas --no-walk --swap-in 0",
-            Scope(walk=False, swap_in=0, search=Search.NONE, apart=False, census=False),
-        ),
-        ("trim --pad 131072", Scope(pad=128 << 10, search=Search.NONE, apart=False, census=False)),
+        ("arenas", replace(LEAST, search=Search.NONE)),
+        ("arenas --no-walk --swap-in 0", replace(LEAST, walk=False, swap_in=0, search=Search.NONE)),
+        ("trim --pad 131072", replace(LEAST, pad=128 << 10, search=Search.NONE, outcomes=True)),
         (
             "ledger --swap-in 1048576",
-            Scope(swap_in=1 << 20, search=Search.MAPPINGS, whole=True, apart=False, census=False),
+            replace(LEAST, swap_in=1 << 20, search=Search.MAPPINGS, whole=True),
         ),
-        ("mmapped", Scope(search=Search.HEADERS, apart=False, census=False)),
-        ("bins", Scope(search=Search.NONE, census=False)),
-        ("sizes", Scope(search=Search.HEADERS, apart=False)),
+        ("mmapped", replace(LEAST, search=Search.HEADERS)),
+        ("bins", replace(LEAST, search=Search.NONE, apart=True)),
+        ("sizes", replace(LEAST, search=Search.HEADERS, census=True)),
+        ("why", replace(LEAST, search=Search.MAPPINGS, stale=True, whole=True, outcomes=True)),
     ],
 )
 def test_a_line_says_how_much_of_the_target_to_read(line, scope):

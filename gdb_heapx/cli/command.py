@@ -89,7 +89,7 @@ class Command:
     `tables` are those that its reports may have, the first one first. `search` is how far mmapped
     chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
     one that wants the regular bins `apart` each of them, one with a `census` how many chunks there
-    are of each size.
+    are of each size, one with `outcomes` what malloc_trim and free() would return.
     """
 
     name: str
@@ -104,6 +104,7 @@ class Command:
     stale: bool
     apart: bool
     census: bool
+    outcomes: bool
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -180,6 +181,7 @@ def command(
     stale: bool = False,
     apart: bool = False,
     census: bool = False,
+    outcomes: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -187,7 +189,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        wanted = search, stale, apart, census
+        wanted = search, stale, apart, census, outcomes
         declared = Command(name, args, function, needs, whole, limit, chunks, tables, *wanted)
         wrong = next(_faults(declared), None)
         if wrong:

@@ -125,7 +125,7 @@ def _scope(declared: Command, options: dict[str, Any]) -> Scope:
     walk = not options.get("no_walk", False)
     pad = options.get("pad") or 0
     wanted = declared.search, declared.stale, declared.whole, declared.apart, declared.census
-    return malloc.Scope(walk, options["swap_in"], pad, *wanted)
+    return malloc.Scope(walk, options["swap_in"], pad, *wanted, declared.outcomes)
 
 
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:

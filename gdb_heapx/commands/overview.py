@@ -64,7 +64,7 @@ NEXT_ELSEWHERE = (  # where glibc malloc holds nothing
 )
 
 
-@command("heapx", NO_WALK, whole=True, tables=(OVERVIEW,))
+@command("heapx", NO_WALK, whole=True, tables=(OVERVIEW,), outcomes=True)
 def overview(snapshot: Snapshot) -> Report:
     """Say where the memory of a process sits, why it stays, and what to do.
 

@@ -97,6 +97,7 @@ GROUPS = Schema(
     needs=Needs.BOTH,
     limit=SHOWN,
     tables=(PINS, GROUPS),
+    outcomes=True,
 )
 def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str | None) -> Report:
     """List the chunks that keep free memory from being returned.

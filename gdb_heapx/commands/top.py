@@ -95,7 +95,7 @@ TOPS = Schema(
 )
 
 
-@command("heapx top", ARENA, NO_WALK, tables=(TOPS,), search=Search.NONE)
+@command("heapx top", ARENA, NO_WALK, tables=(TOPS,), search=Search.NONE, outcomes=True)
 def top(snapshot: Snapshot, arena: int | None) -> Report:
     """Show each arena's top, what free() would return of it, and what pins the rest.
 

@@ -94,7 +94,16 @@ TRIM = Schema(
 )
 
 
-@command("heapx trim", ARENA, PAD, NOW, needs=Needs.SESSION, tables=(TRIM,), search=Search.NONE)
+@command(
+    "heapx trim",
+    ARENA,
+    PAD,
+    NOW,
+    needs=Needs.SESSION,
+    tables=(TRIM,),
+    search=Search.NONE,
+    outcomes=True,
+)
 def trim(
     snapshot: Snapshot, session: Session, scope: Scope, arena: int | None, now: bool
 ) -> Report:

@@ -29,7 +29,7 @@ WHY = Schema(
 )
 
 
-@command("heapx why", whole=True, tables=(WHY,), stale=True)
+@command("heapx why", whole=True, tables=(WHY,), stale=True, outcomes=True)
 def why(snapshot: Snapshot) -> Report:
     """Say why memory stays in the process, with the evidence, and what to do.
 

@@ -52,11 +52,11 @@ class ArenaFigures:
     not all chunks were walked over, or where they and the lists don't agree. `used_by_size` (with
     cached chunks) and `free_by_size` (without what is known to be absent from memory) are bytes by
     the chunk size's highest power of two, `census` counts the chunks by their exact size, None
-    where those in use weren't counted, and `stale` is stale.last_sizes, None where it isn't known;
-    both None where that wasn't asked for. `foreign` is what another user of sbrk took between
-    chunks; it counts as overhead, as it does in `system`. `unread` tells that reading was stopped
-    before all of it was read: then the amounts but top's, and `chunks`, are of a part; and of a
-    part of its heaps, where not all were `reached`.
+    where those in use weren't counted, and `stale` is stale.last_sizes, None where it isn't known.
+    All but the bytes by size are None where they weren't asked for. `foreign` is what another user
+    of sbrk took between chunks; it counts as overhead, as it does in `system`. `unread` tells that
+    reading was stopped before all of it was read: then the amounts but top's, and `chunks`, are of
+    a part; and of a part of its heaps, where not all were `reached`.
     """
 
     libc: str

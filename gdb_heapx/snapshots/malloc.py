@@ -42,6 +42,7 @@ class Scope:
     inside large free chunks, too, what headers are left there. `whole`: everything else is worth an
     answer, too, where there is no glibc malloc. `apart`: tell the regular bins apart, for which
     lists may have to be followed. `census`: count the chunks of each arena by their exact size.
+    `outcomes`: tell what malloc_trim and free() would return of each arena.
     """
 
     walk: bool = True
@@ -52,6 +53,7 @@ class Scope:
     whole: bool = False
     apart: bool = True
     census: bool = True
+    outcomes: bool = True
 
 
 EVERYTHING = Scope()
@@ -197,8 +199,8 @@ def _part(
     figures = figures_of(
         part,
         reading.libc.path,
-        outcomes.trim(part, scope.pad),
-        outcomes.whatif(part),
+        outcomes.trim(part, scope.pad) if scope.outcomes else None,
+        outcomes.whatif(part) if scope.outcomes else None,
         last_sizes(part, reading.space) if scope.stale else None,
         _pins(reading, part, scope),
         exact_sizes(part) if scope.census else None,
