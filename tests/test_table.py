@@ -28,7 +28,7 @@ from test_damage import built, damage
 from test_fast import make_stale
 
 from gdb_heapx.errors import HeapxError
-from gdb_heapx.heap import bins, table
+from gdb_heapx.heap import regular, table
 from gdb_heapx.heap.bins import FreeList
 from gdb_heapx.heap.library import library
 from gdb_heapx.heap.states import State
@@ -71,7 +71,7 @@ def following():
         names.append(self.name)
         return original(self, *arguments)
 
-    shorter = mock.patch.object(bins, "unsorted_is_shorter", side_effect=AssertionError)
+    shorter = mock.patch.object(regular, "unsorted_is_shorter", side_effect=AssertionError)
     with mock.patch.object(FreeList, "follow", follow), shorter:
         yield names
 

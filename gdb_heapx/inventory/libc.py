@@ -11,12 +11,13 @@ from typing import NamedTuple
 from ..errors import UNREAD, MemoryFault, Problem
 from ..glibc.layout import LAST_BIN, UNSORTED
 from ..heap.arenas import Arena, Heap
-from ..heap.bins import FreeList, has_few, kind_of, regular_lists, unsorted_is_shorter
+from ..heap.bins import FreeList, kind_of, regular_lists
 from ..heap.fastbins import fast_lists
 from ..heap.heaps import Walked
 from ..heap.links import is_linked
 from ..heap.mmapped import MmappedChunks
 from ..heap.places import Places
+from ..heap.regular import has_few, unsorted_is_shorter
 from ..heap.scan import each_chunk
 from ..heap.states import NAMES, REGULAR, State
 from ..heap.tcache import tcache_lists

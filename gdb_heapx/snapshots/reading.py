@@ -10,7 +10,7 @@ from ..errors import MemoryFault, Problem, StoppedError
 from ..glibc.layout import align_down, align_up
 from ..heap.aligned import with_headers
 from ..heap.arenas import Arena
-from ..heap.bins import ArenaBins, has_few, read_regular, regular_lists
+from ..heap.bins import ArenaBins, regular_lists
 from ..heap.counted import BAD_MMAPPED, are_all, find_damaged, without_surplus
 from ..heap.heaps import free_chunks
 from ..heap.holes import Holes, Trimmer
@@ -19,6 +19,7 @@ from ..heap.mapsearch import Stretch, find_mmapped, stretches
 from ..heap.mmapped import MmappedChunk, MmappedChunks, chunk_of
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
+from ..heap.regular import has_few, read_regular
 from ..heap.walk import FREE
 from ..locate.libcs import Libc
 from ..locate.loader import own_variable
