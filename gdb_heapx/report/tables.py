@@ -156,13 +156,14 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
     if style.columns:
         return [column for name in style.columns if (column := table.column(name))]
     chosen = [column for column in table.columns if column.rank == ALWAYS and _shows(table, column)]
+    widths = [_width(table, column, unit) for column in chosen]
     for column in sorted(table.columns, key=lambda column: column.rank):
         if column.rank in (ALWAYS, DATA_ONLY) or _is_empty(table, column):
             continue
-        wider = [c for c in table.columns if c in chosen or c is column]
-        if _width(table, wider, unit, style.table_format) <= style.width:
-            chosen = wider
-    return chosen
+        wider = [*widths, _width(table, column, unit)]
+        if _in_all(wider, style.table_format) <= style.width:
+            chosen, widths = [*chosen, column], wider
+    return [column for column in table.columns if column in chosen]
 
 
 def _left_out(table: Table, columns: Sequence[Column], style: Style) -> Tokens:
@@ -194,17 +195,21 @@ def _summed(table: Table, name: str) -> Iterator[Value]:
         yield table.total[name]
 
 
-def _width(table: Table, columns: Sequence[Column], unit: int, table_format: str | None) -> int:
-    """Return how wide a table is; in tabulate's formats, which have lines and margins, at most."""
-    widths = (
-        NARROWEST
-        if c.flows
-        else max(len(c.heading), *(len(_cell(c, value, unit)) for value in _summed(table, c.name)))
-        for c in columns
-    )
+def _width(table: Table, column: Column, unit: int) -> int:
+    """Return how wide a column is."""
+    if column.flows:
+        return NARROWEST
+    cells = (_cell(column, value, unit) for value in _summed(table, column.name))
+    return max(len(column.heading), *map(len, cells))
+
+
+def _in_all(widths: Sequence[int], table_format: str | None) -> int:
+    """Return how wide columns are as a table; in tabulate's formats, which have lines and margins,
+    at most.
+    """
     if table_format:
         return sum(width + MARGIN for width in widths) + 1
-    return sum(widths) + len(GAP) * (len(columns) - 1)
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def _cell(column: Column, value: Value, unit: int) -> str:
