@@ -44,7 +44,9 @@ from .tails import Tails
 from .tally import Tally
 
 BY_UNIT = tuple(range(0, SIZES * UNIT, UNIT))  # the same integers in each heap's tables
+EMPTY = bytes(SIZES * WORD)  # a table without anything
 AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
+FIRST_READ = 64 << 10  # bytes at a heap's beginning: most of a small one
 LEAST = 64 * WORD  # bytes of a table that are looked through in any case
 
 
@@ -87,7 +89,7 @@ class CompiledWalk:
         self._space = space
         self._heap = heap
         self._holes = holes
-        self._window = SMALLEST_READ
+        self._window = FIRST_READ
         self._end = heap.first  # of the chunks that were taken in
         self._events: list[tuple[int, int, int]] = []
         self._trail: list[tuple[int, int]] = []
@@ -105,8 +107,9 @@ class CompiledWalk:
         self._expected = Expected(self._walk, overlay, own, heap.first)
         for size, table in tables.items():
             self._walk.tables[size // UNIT] = ctypes.pointer(table)
+        self._told = sorted(overlay.told.sizes) if overlay.told else []
         if overlay.told is not None:
-            self._walk.told = sum(1 << size // UNIT for size in overlay.told.sizes)
+            self._walk.told = sum(1 << size // UNIT for size in self._told)
             self._walk.low, self._walk.high = overlay.told.low, overlay.told.high
 
     def _give_pages(self) -> None:
@@ -256,11 +259,12 @@ class CompiledWalk:
         tally.counts.overlaid_chunks = walk.overlaid_chunks
         tally.counts.overlaid_bytes = walk.overlaid_bytes
         tally.linkage.links, tally.linkage.skips = _links(walk.linked), _links(walk.skipped)
-        for i, looks in enumerate(walk.looks_fast if walk.told else ()):
+        for size in self._told:
+            looks = walk.looks_fast[size // UNIT]
             if looks.chunks:
                 sums = looks.addresses, looks.links, looks.squares
                 lost = looks.absent, looks.swapped, looks.shared
-                tally.fast.sizes[i * UNIT] = Looks(looks.chunks, looks.ends, *sums, *lost)
+                tally.fast.sizes[size] = Looks(looks.chunks, looks.ends, *sums, *lost)
         if self._holes:
             self._settle_holes(self._holes)
 
@@ -274,8 +278,9 @@ class CompiledWalk:
                 (walk.shared, pages.shared),
             ]
         for table, counter in tables:
-            numbers = memoryview(filled(bytes(table))).cast("Q")
-            counter.update({size: number for size, number in zip(BY_UNIT, numbers) if number})
+            if (data := bytes(table)) != EMPTY:
+                numbers = memoryview(filled(data)).cast("Q")
+                counter.update({size: number for size, number in zip(BY_UNIT, numbers) if number})
 
     def _settle_events(self, tally: Tally, events: list[tuple[int, int, int]]) -> None:
         tally.mostly_free = []

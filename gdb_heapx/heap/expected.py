@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Set
+from bisect import bisect_left
 from ctypes import POINTER, c_uint64
 from itertools import chain
 from typing import Any
@@ -21,7 +21,7 @@ class Expected:
     `misplaced` are those that it didn't meet, as far as it came.
     """
 
-    def __init__(self, walk: CWalk, overlay: Overlay, own: Set[int], start: int) -> None:
+    def __init__(self, walk: CWalk, overlay: Overlay, own: frozenset[int], start: int) -> None:
         self.misplaced: list[int] = []
         self._walk = walk
         self._overlay = overlay
@@ -38,10 +38,10 @@ class Expected:
             both = (places.upwards(self._end, start) for places in self._overlay[:2])
             self.misplaced += sorted(chain.from_iterable(both))
         self._end = max(end, start + PIECE)
-        own, walk = self._own, self._walk
-        cached = self._overlay.cached.upwards(start, self._end)
-        fast = self._overlay.fast.upwards(start, self._end)
-        self._lists = [array("Q", [chunk | OWN * (chunk in own) for chunk in cached]), fast]
+        walk, (fast, cached) = self._walk, self._overlay[:2]
+        self._lists = [cached.upwards(start, self._end), fast.upwards(start, self._end)]
+        for chunk in self._own.intersection(self._lists[0]):
+            self._lists[0][bisect_left(self._lists[0], chunk)] |= OWN
         walk.cached, walk.cached_left = _pointer(self._lists[0])
         walk.fast, walk.fast_left = _pointer(self._lists[1])
 

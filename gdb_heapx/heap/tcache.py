@@ -73,18 +73,18 @@ def read_tcache(
     fill: int,
     links: Links,
     keeper: Keeper,
-    ends: Iterable[int] = (),
+    beside: Iterable[int] = (),
 ) -> Tcache:
     """Return the tcache at `address`; `keeper` gets each cached chunk.
 
-    `fill` is mp_.tcache_count: from 2.42 the counters count down from it. `ends` are those of the
-    heap that it lies in.
+    `fill` is mp_.tcache_count: from 2.42 the counters count down from it. What lies `beside`
+    its lists is read with them.
     """
     assert layout.tcache is not None
     record = space.read_struct(layout.tcache, address)
     heads = record.array("entries", space.word)
     stored = stored_counts(record, len(heads), fill)
-    links.prepare((*(head - layout.header for head in heads if head), *ends))
+    links.prepare((*(head - layout.header for head in heads if head), *beside))
     sound, others = _sound(layout, links, heads, stored)
     bins = _kept(space.residency, sound, keeper)
     problems: list[Problem] = []

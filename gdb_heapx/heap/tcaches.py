@@ -25,6 +25,8 @@ from .places import Places
 from .tcache import Tcache, read_tcache
 from .threadvars import Offsets, find_offsets, has_no_tcache
 
+SMALL, STEP = 512 << 10, 32 << 10  # bytes of a heap that is read at once, with a page in each step
+
 
 @dataclass(frozen=True)
 class ThreadCache:
@@ -222,8 +224,8 @@ def _read(
     fill = libc.parameters["tcache_count"]
     chunk = address - libc.layout.header
     home = index.at(chunk)
-    ends = (home.first, home.end - 1) if home else ()  # most of its lists stay there
-    tcache = read_tcache(space, libc.layout, block, address, fill, links, keeper, ends)
+    beside = _throughout(home) if home else ()  # most of its lists stay there
+    tcache = read_tcache(space, libc.layout, block, address, fill, links, keeper, beside)
     caches.problems += _strays(block.lwp, index, keeper.strays)
     if home is not None:
         size = links.word(chunk + space.word) & ~FLAGS
@@ -236,6 +238,11 @@ def _read(
         caches.owners[chunk] = block.lwp
         places.add(chunk)
     return tcache
+
+
+def _throughout(heap: Heap) -> Iterable[int]:
+    """Return addresses all over a small heap, between which no list is followed into the blue."""
+    return (*range(heap.first, heap.end, STEP), heap.end - 1) if heap.size <= SMALL else ()
 
 
 def _strays(lwp: int, index: HeapIndex, chunks: list[int]) -> Iterator[Problem]:
