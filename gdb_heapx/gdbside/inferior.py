@@ -27,7 +27,7 @@ from ..target.images import Image
 from ..target.leaders import process_of
 from ..target.mappings import Mapping, Memory, check_range
 from ..target.pace import Pace, PacedMemory
-from ..target.procfs import inner_lwp, read_environment, stands_still, thread_name
+from ..target.procfs import inner_lwps, read_environment, stands_still, thread_name
 from ..target.space import Space
 from ..target.target import Target
 from .debuginfo import ObjectFile, debug_info, first_sections
@@ -213,11 +213,12 @@ def _auxiliary() -> dict[int, int]:
 
 
 def _threads(inferior: gdb.Inferior, pid: int | None) -> Iterator[Thread]:
+    inner = inner_lwps(pid) if pid else lambda lwp: None
     for thread in inferior.threads():
         lwp = thread.ptid[1] or thread.ptid[0]
         name = thread_name(pid, lwp) if pid else None
         name = name or exact(partial(getattr, thread, "name"))
-        yield Thread(lwp, name, inner_lwp(pid, lwp) if pid else None)
+        yield Thread(lwp, name, inner(lwp))
     for lwp in sorted(unseen_threads(inferior)):
         assert pid is not None
-        yield Thread(lwp, thread_name(pid, lwp), inner_lwp(pid, lwp))
+        yield Thread(lwp, thread_name(pid, lwp), inner(lwp))

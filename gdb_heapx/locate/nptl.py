@@ -121,9 +121,15 @@ class Descriptors:
         self._target = target
         self._libc = libc
         self._found: dict[str, int | None] = {}
+        self._known: dict[str, int] = {}  # each thread asks for the same ones
 
     def offset(self, name: str) -> int:
         """Return a field's offset in bytes; LookupError where libc doesn't describe it."""
+        if name not in self._known:
+            self._known[name] = self._read(name)
+        return self._known[name]
+
+    def _read(self, name: str) -> int:
         address = self._address(name)
         if address is None:
             raise LookupError(f"libc has no _thread_db_{name}")

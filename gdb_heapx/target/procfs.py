@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 
@@ -189,9 +189,17 @@ def in_system_call(pid: int, lwp: int) -> bool:
         return False
 
 
-def inner_lwp(pid: int, lwp: int) -> int | None:
-    """Return a thread's LWP in its own pid namespace (NSpid), None if the kernel doesn't tell."""
-    return number_of(status_of(pid, lwp).get("NSpid", "").rpartition("\t")[2])
+def inner_lwps(pid: int) -> Callable[[int], int | None]:
+    """Return what tells the LWP of a process's thread in its own pid namespace (NSpid); None if the
+    kernel doesn't tell.
+    """
+
+    def asked(lwp: int) -> int | None:
+        return number_of(status_of(pid, lwp).get("NSpid", "").rpartition("\t")[2])
+
+    # A process's threads are all in one namespace (clone(2), CLONE_THREAD): in this one?
+    same = status_of(pid).get("NSpid") == f"{pid}"
+    return (lambda lwp: lwp) if same else asked
 
 
 def thread_name(pid: int, lwp: int) -> str | None:
