@@ -37,8 +37,8 @@ def parse_maps(text: str) -> tuple[Mapping, ...]:
 
 def _mapping(match: re.Match[str], usage: Usage | None = None) -> Mapping:
     start, end, permissions, offset, inode, name = match.groups()
-    numbers = int(start, 16), int(end, 16)
-    return Mapping(*numbers, permissions, int(inode), name, int(offset, 16), usage)
+    low, high, at = int(start, 16), int(end, 16), int(offset, 16)
+    return Mapping(low, high, permissions, int(inode), name, at, usage)
 
 
 def parse_smaps(text: str) -> tuple[Mapping, ...]:
@@ -69,18 +69,25 @@ class _Usages:
 
     LAST = "\nVmFlags:"  # begins the last line, since Linux 3.8
     CAPACITY = 1000  # texts of a mapping's lines
+    NEAR = 4  # of them: those of the mappings before, which are tried first
 
     def __init__(self) -> None:
         self._fields = _fields(())
         self._by_lines: dict[str, Usage] = {}
+        self._near: list[tuple[str, Usage]] = []
         self._by_figures: dict[_Figures, Usage] = {}
 
     def at(self, text: str, start: int) -> tuple[Usage, int]:
         """Return what the lines from here on tell of one mapping, and where they end."""
+        for lines, near in self._near:
+            if text.startswith(lines, start):
+                return near, start + len(lines)
         last = text.find(self.LAST, start)
         end = text.index("\n", last + 1) + 1 if last > 0 else start
-        known = self._by_lines.get(text[start:end])
+        lines = text[start:end]
+        known = self._by_lines.get(lines)
         if known is not None:
+            self._near = [(lines, known), *self._near[: self.NEAR - 1]]
             return known, end
         found = self._fields.pattern.match(text, start)
         if found is None:
@@ -93,7 +100,7 @@ class _Usages:
             usage = _usage(dict(zip(self._fields.names, figures)))
             self._by_figures[figures] = usage
         if found.end() == end > start and len(self._by_lines) < self.CAPACITY:
-            self._by_lines[text[start:end]] = usage
+            self._by_lines[lines] = usage
         return usage, found.end()
 
 
