@@ -166,10 +166,10 @@ def _derive(
 ) -> list[Bin] | None:
     """Return the bins that the free chunks make; None if they aren't the bins that have a list."""
     found = {each.index: Followed(0, 0, 0, 0, 0, 0, ()) for each in lists}
-    for size, number in free.sizes.items():
-        apart = tuple(each[size] for each in unsorted)
-        whole = (number, free.absent[size], free.swapped[size], free.shared[size])
-        rest = tuple(a - b for a, b in zip(whole, apart))
+    every = free.sizes, free.absent, free.swapped, free.shared
+    for size in free.sizes:
+        apart, whole = ([each.get(size, 0) for each in counts] for counts in (unsorted, every))
+        rest = [a - b for a, b in zip(whole, apart)]
         for index, (count, *lost) in ((UNSORTED, apart), (layout.bin_index(size), rest)):
             if not count:
                 continue

@@ -131,7 +131,7 @@ def _kept(residency: Residency | None, lists: Sequence[_Sound], keeper: Keeper) 
     """Hand all chunks of these lists to the keeper; return the bins."""
     every = [chunk for listed in lists for chunk in listed.chunks]
     sizes = {size: len(chunks) for _, size, chunks in lists}
-    at_once = _in_memory(residency, lists) and keeper.add_all(every, sizes)
+    at_once = every and _in_memory(residency, lists, every) and keeper.add_all(every, sizes)
     if at_once:
         known = residency is not None
         return [_in_ram(known, number, size, len(chunks)) for number, size, chunks in lists]
@@ -150,12 +150,10 @@ def _in_ram(known: bool, number: int, size: int, chunks: int) -> Bin:
     return Bin(State.TCACHE, number, size, size, chunks, amount)
 
 
-def _in_memory(residency: Residency | None, lists: Sequence[_Sound]) -> bool:
-    """Tell whether chunks lie near each other, and all is in memory there."""
-    if not lists:
-        return False
-    start = min(min(chunks) for _, _, chunks in lists)
-    end = max(max(chunks) + size for _, size, chunks in lists)
+def _in_memory(residency: Residency | None, lists: Sequence[_Sound], every: Sequence[int]) -> bool:
+    """Tell whether all chunks of lists lie near each other, and all is in memory there."""
+    start, last = min(every), max(every)
+    end = last + next(size for _, size, chunks in lists if last in chunks)
     return end - start < NEARBY and not (residency and any(residency.missing(start, end)))
 
 

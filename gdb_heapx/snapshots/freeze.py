@@ -160,5 +160,5 @@ def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int
     found: Counter[int] = Counter()
     for numbers, absent in counters:
         for size, count in numbers.items():
-            found[power_in(size)] += size * count - absent[size]
+            found[power_in(size)] += size * count - absent.get(size, 0)
     return dict(sorted(found.items()))
