@@ -8,11 +8,13 @@ import subprocess
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from platform import machine
 from typing import Any, NamedTuple
 
 import pytest
-from live import Inferior, gcore, kernel_core, running, session
+from live import Inferior, eventually, gcore, kernel_core, running, session
 
 pytestmark = pytest.mark.live
 
@@ -134,12 +136,14 @@ def test_a_stack_is_live_from_the_stack_pointer_on_with_the_red_zone_below(infer
 
 
 def stack_pointers(pid: int) -> dict[int, int]:
-    """Return the stack pointers as the kernel tells them (proc(5), syscall)."""
-    found = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        words = (task / "syscall").read_text().split()
-        found[int(task.name)] = int(words[-2], 16)
-    return found
+    """Return the stack pointers as the kernel tells them of threads that wait."""
+    tasks = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    return {task: eventually(partial(stack_pointer, pid, task), "it waits") for task in tasks}
+
+
+def stack_pointer(pid: int, lwp: int) -> int | None:
+    words = Path(f"/proc/{pid}/task/{lwp}/syscall").read_text().split()
+    return int(words[-2], 16) if len(words) > 2 else None
 
 
 def test_roots_are_in_order_and_do_not_overlap(live):
@@ -169,15 +173,31 @@ def test_a_core_has_the_roots_of_the_process(start, tmp_path, make):
             assert {MAGIC + 1, MAGIC + 2} <= after.words(place.lwp) & before.words(place.lwp)
 
 
-def test_where_a_thread_runs_on_a_signal_stack_its_own_stack_counts_whole(start, tmp_path):
-    inferior = start("roots", "signal")
-    found = roots(tmp_path, "-p", inferior.pid)
-    known = [place for place in places(inferior) if place[1:] != (inferior.pid, "below")]
-    main = [place for place in known if place.lwp == inferior.pid]
-    assert {place.name for place in main} >= {"handler", "local"}
-    below = {place for place in known if place.name == "below" and place.lwp == inferior.pid}
+@pytest.mark.skipif(machine() != "x86_64", reason="elsewhere its own stack counts whole")
+@pytest.mark.parametrize("where", ["signal", "inside"])
+def test_where_a_thread_runs_on_a_signal_stack_its_own_is_live_from_where_the_signal_came(
+    start, tmp_path, where
+):
+    inferior = start("roots", where)
+    found, known = roots(tmp_path, "-p", inferior.pid), places(inferior)
+    own = [place for place in known if place.lwp == inferior.pid]
+    assert {place.name for place in own} >= {"handler", "interrupted", "local", "below"}
+    check(found, [place for place in known if place.name != "below"], NOT_ASKED)
+    below = [place for place in known if place.name == "below"]
+    assert [found.kind(place) for place in below if place not in own] == [("none", 0)] * 2
+    assert [each for each in found.said["missed"] if each[0] == "STACK"] == []
+
+
+def test_where_a_thread_runs_on_a_fiber_its_own_stack_counts_whole_and_that_is_told(
+    start, tmp_path
+):
+    inferior = start("roots", "fiber")
+    found, known = roots(tmp_path, "-p", inferior.pid), places(inferior)
+    below = [place for place in known if place[:2] == ("none", inferior.pid)]
+    assert {place.name for place in below} == {"below"}
+    assert any(place.name == "handler" for place in known)
     check(found, [place for place in known if place not in below], NOT_ASKED)
-    assert all(found.kind(place) == ("stack", inferior.pid) for place in below)
+    assert [found.kind(place) for place in below] == [("stack", inferior.pid)]
     (told,) = [each for each in found.said["missed"] if each[0] == "STACK"]
     assert str(inferior.pid) in told[1]
     assert told[3]

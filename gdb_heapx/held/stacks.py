@@ -1,14 +1,14 @@
 """The threads' stacks: what of them is live, and what is left of calls that are over.
 
-A stack is live from its thread's stack pointer to its end. Where that thread runs on another one
-(its signal stack, a fiber's), nobody tells how far the stack itself is live: all of it counts. What
-the interrupted call had in registers is in the signal's frame, on the other stack.
+A stack is live from its thread's stack pointer to its end. Where that thread runs on its signal
+stack, the stack is live from where the signal came; what was in registers then is beside that, on
+the signal stack. Where nobody tells (fibers), all of the stack counts.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import MemoryFault
@@ -21,6 +21,7 @@ from ..report.model import counted
 from ..target.mappings import ADDRESSES
 from ..target.target import Registers, Target
 from .root import Missed, Root, RootKind
+from .signals import interrupted
 
 # Bytes below the stack pointer that a function may use without moving it: System V ABI of x86-64,
 # 3.2.2; of 64-bit PowerPC, 2.2.2.4 (v2); AArch64, ARM, i386, RISC-V, s390 have none.
@@ -60,16 +61,17 @@ def find_stacks(
     """Return the stacks of all threads."""
     areas = sorted((*_areas(tcbs), *_main_area(target, libc)))
     known = ((lwp, held.stack_pointer) for lwp, held in registers.items())
-    pointers = {lwp: pointer for lwp, pointer in known if pointer is not None}
+    pointers = [(lwp, pointer) for lwp, pointer in known if pointer is not None]
+    pointers += _before_signals(target, areas, pointers)
     lowest, foreign = _where(areas, pointers)
     zone, suspended = red_zone(target), [a for a in areas if a.lwp and a not in lowest]
     live = [Root(RootKind.STACK, at, area.end, area.lwp) for area, at in lowest.items()]
     live += (Root(RootKind.STACK, area.start, area.end, area.lwp) for area in suspended)
     live += _others(target, foreign)
-    zones = [_zone(target, lwp, at, zone) for lwp, at in pointers.items()]
+    zones = [_zone(target, lwp, at, zone) for lwp, at in pointers]
     dead = [(area.start, max(at - zone, area.start)) for area, at in lowest.items()]
     dead += (span for area in areas if not area.lwp for span in _ended(area))
-    missed = (*_whole(suspended, pointers), *_unplaced(target, foreign))
+    missed = (*_whole(suspended, {lwp for lwp, _ in pointers}), *_unplaced(target, foreign))
     return LiveStacks(tuple(live), tuple(zones), tuple(dead), missed)
 
 
@@ -113,20 +115,35 @@ def _stack_end(target: Target, libc: Libc | None) -> int | None:
 
 
 def _where(
-    areas: Sequence[Area], pointers: Mapping[int, int]
+    areas: Sequence[Area], pointers: Iterable[tuple[int, int]]
 ) -> tuple[dict[Area, int], list[tuple[int, int]]]:
     """Return the lowest stack pointer in each area, and those that lie elsewhere, with threads."""
-    starts = [area.start for area in areas]
     lowest: dict[Area, int] = {}
     foreign = []
-    for lwp, pointer in pointers.items():
-        index = bisect_right(starts, pointer) - 1
-        if index >= 0 and pointer < areas[index].end and areas[index].lwp:
-            area = areas[index]
+    for lwp, pointer in pointers:
+        area = _area_at(areas, pointer)
+        if area is not None and area.lwp:
             lowest[area] = min(pointer, lowest.get(area, pointer))
         else:
             foreign.append((lwp, pointer))
     return lowest, foreign
+
+
+def _area_at(areas: Sequence[Area], address: int) -> Area | None:
+    index = bisect_right(areas, (address, ADDRESSES)) - 1
+    return areas[index] if index >= 0 and address < areas[index].end else None
+
+
+def _before_signals(
+    target: Target, areas: Sequence[Area], pointers: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Return where threads had their stack pointers when signals came."""
+    found = []
+    for lwp, pointer in pointers:
+        area, mapping = _area_at(areas, pointer), target.space.mapping_at(pointer)
+        end = area.end if area else mapping.end if mapping else pointer
+        found += [(lwp, before) for before in interrupted(target, pointer, end)]
+    return found
 
 
 def _zone(target: Target, lwp: int, pointer: int, zone: int) -> Root:
@@ -144,10 +161,10 @@ def _ended(area: Area) -> Iterator[tuple[int, int]]:
         yield area.pthread[1], area.end
 
 
-def _whole(areas: Sequence[Area], pointers: Mapping[int, int]) -> Iterator[Missed]:
-    """Yield why stacks count whole, and their bytes."""
-    elsewhere = [area for area in areas if area.lwp in pointers]
-    unknown = [area for area in areas if area.lwp not in pointers]
+def _whole(areas: Sequence[Area], seen: Container[int]) -> Iterator[Missed]:
+    """Yield why stacks count whole, and their bytes; the registers of some threads were seen."""
+    elsewhere = [area for area in areas if area.lwp in seen]
+    unknown = [area for area in areas if area.lwp not in seen]
     for found, why in (
         (elsewhere, "thread {} runs on another stack: its own counts whole"),
         (unknown, "the stack pointer of thread {} isn't known: its stack counts whole"),

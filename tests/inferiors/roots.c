@@ -1,6 +1,6 @@
 /* A place of every kind that may or may not be a root: "kind lwp address name", one a line; lwp 0 where it is no
-   thread's, kind "none" where nobody may look. With the argument "signal" main stands in a handler on a signal
-   stack. */
+   thread's, kind "none" where nobody may look. Main waits in a handler on a signal stack with the argument "signal",
+   "inside" where that is part of its own stack, on a fiber with "fiber". */
 #include "checkpoint.h"
 #include <errno.h>
 #include <sys/mman.h>
@@ -143,8 +143,36 @@ static pthread_t left_behind(void)
 static void on_signal(int number)
 {
 	volatile int in_frame = number;
+	if (oracle.known >= 0)
+		place("stack", lwp(), &in_frame, "handler");
+	checkpoint();
+}
+
+/* Wait in a handler on this stack. */
+__attribute__((noinline)) static void on_signal_stack(void *stack)
+{
+	volatile int in_frame = 1;
+	place("stack", lwp(), &in_frame, "interrupted");
+	sigaltstack(&(stack_t) { .ss_sp = stack, .ss_size = PAGES }, NULL);
+	sigaction(SIGUSR2, &(struct sigaction) { .sa_handler = on_signal, .sa_flags = SA_ONSTACK }, NULL);
+	raise(SIGUSR2);
+	in_frame = 2;
+}
+
+static void wait_in_fiber(void)
+{
+	volatile int in_frame = 1;
 	place("stack", lwp(), &in_frame, "handler");
 	checkpoint();
+}
+
+static void on_fiber(void)
+{
+	getcontext(&fiber);
+	fiber.uc_stack.ss_sp = map(PAGES, MAP_PRIVATE);
+	fiber.uc_stack.ss_size = PAGES;
+	makecontext(&fiber, wait_in_fiber, 0);
+	swapcontext(&back, &fiber);
 }
 
 int main(int argc, char **argv)
@@ -183,10 +211,13 @@ int main(int argc, char **argv)
 		start(in_registers, &key, NULL);
 #endif
 	pthread_join(left_behind(), NULL); /* nptl keeps its stack */
-	if (argc > 1 && !strcmp(argv[1], "signal")) {
-		sigaltstack(&(stack_t) { .ss_sp = map(PAGES, MAP_PRIVATE), .ss_size = PAGES }, NULL);
-		sigaction(SIGUSR2, &(struct sigaction) { .sa_handler = on_signal, .sa_flags = SA_ONSTACK }, NULL);
-		raise(SIGUSR2);
-	}
+	const char *where = argc > 1 ? argv[1] : "";
+	char inside[PAGES];
+	if (!strcmp(where, "signal"))
+		on_signal_stack(map(PAGES, MAP_PRIVATE));
+	if (!strcmp(where, "inside"))
+		on_signal_stack(inside);
+	if (!strcmp(where, "fiber"))
+		on_fiber();
 	checkpoint();
 }
