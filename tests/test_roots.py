@@ -102,6 +102,31 @@ def test_what_another_user_of_sbrk_has_between_the_chunks_is_a_root():
     assert kind_at(roots, first) is None
 
 
+def test_what_of_a_heap_lies_behind_damage_may_hold_anything_and_that_is_told():
+    heap = HeapBuilder()
+    first, damaged = heap.main.add(USED, 1024), heap.main.add(USED, 256)
+    behind = heap.main.add(USED, 4096)
+    heap.main.close()
+    heap.poke(damaged + heap.word, 0x7FFF0001)
+    roots = roots_of(heap.target())
+    assert kind_at(roots, first + 64) is None
+    assert kind_at(roots, behind + 64) is RootKind.MAPPING
+    assert kind_at(roots, heap.main.top + 64) is None
+    (told,) = (missed for missed in roots.missed if "walked" in missed.why)
+    assert (told.bytes, told.taken_whole) == (heap.main.top - damaged, True)
+
+
+def test_mmapped_chunks_that_are_not_those_that_libc_counts_are_other_memory():
+    heap = usual()
+    chunk = heap.mmapped(64 * PAGE)
+    target = heap.target()
+    heap.field(heap.layout.par, heap.symbols["mp_"], "n_mmaps", 2)
+    roots = roots_of(target)
+    assert kind_at(roots, chunk) is RootKind.MAPPING
+    (told,) = (missed for missed in roots.missed if "mmapped" in missed.why)
+    assert told.taken_whole
+
+
 def test_a_stack_is_a_root_from_its_stack_pointer_on():
     heap = usual()
     start, end = heap.stack(heap.caches[1], 64 * PAGE, inside=True)

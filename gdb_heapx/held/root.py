@@ -129,7 +129,8 @@ def arranged(layers: Iterable[Iterable[Root]], holes: Iterable[tuple[int, int]])
     """Return roots in the order of their addresses: each layer without what `holes` and the layers
     before it have, so that none overlap.
     """
-    taken, found = merged(holes), list[Root]()
+    taken = merged((start, end) for start, end in holes if start < end)
+    found: list[Root] = []
     for layer in layers:
         parts = list(_apart(less(sorted(layer, key=_start), taken)))
         found += parts
