@@ -26,6 +26,9 @@ def test_each_dtv_that_libc_has_allocated_begins_a_chunk_in_use(name):
     dtvs = [r for r in roots(image).registers if r.kind is RootKind.TLS]
     assert {r.lwp for r in dtvs} >= {thread["lwp"] for thread in image.facts["threads"]}
     assert {r.words[0] for r in dtvs if r.lwp != image.pid} <= chunks
+    stacks = [stack for stack in image.session._read.stacks if not stack.lwp]
+    left = chunks.intersection(roots(image).left)
+    assert len(left) >= len(stacks)
 
 
 @every_image

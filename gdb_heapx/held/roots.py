@@ -37,7 +37,7 @@ def find_roots(opened: Opened, shared: bool = False) -> Roots:
     layers: tuple[Iterable[Root], ...] = (
         key_roots(tcbs),
         (Root(RootKind.TLS, b.start, b.end, b.lwp, b.image) for b in local),
-        own_roots(tcbs),
+        own_roots(target, tcbs),
         stacks.red_zones,
         stacks.live,
         _variables(target),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..locate.tcbs import Tcbs, block_of
+from ..locate.tcbs import Tcbs, block_of, blocks_owned
 from ..target.target import Target
 from .root import LocalBlock, Register, Root, RootKind
 
@@ -26,14 +26,19 @@ def _size(target: Target, index: int | None) -> int:
     return (target.objects[index].tls_size or 0) if index is not None else 0
 
 
-def own_roots(found: Tcbs) -> Iterator[Root]:
+def own_roots(target: Target, found: Tcbs) -> Iterator[Root]:
     """Yield each struct pthread, but those of stacks that are kept; of a thread that has ended it
-    has what a join returns.
+    has what a join returns, and its variables are no more.
     """
     for tcb in found.tcbs:
         if not tcb.kept:
-            lwp = tcb.lwp or None
-            yield Root(RootKind.TLS, tcb.pthread, tcb.pthread + tcb.size, lwp, None, STRUCT)
+            end, at = tcb.pthread + tcb.size, tcb.dtv_at
+            whole = Root(RootKind.TLS, tcb.pthread, end, tcb.lwp or None, None, STRUCT)
+            if tcb.lwp or not tcb.pthread <= at < end:
+                yield whole
+            else:
+                yield whole._replace(end=at)
+                yield whole._replace(start=at + target.space.word)
 
 
 def key_roots(found: Tcbs) -> Iterator[Root]:
@@ -61,5 +66,4 @@ def left_behind(target: Target, found: Tcbs) -> Iterator[int]:
     for tcb in found.tcbs:
         if not tcb.lwp and tcb.dtv > slot:
             yield tcb.dtv - slot
-            starts = (block_of(target, tcb, module) for module in found.modules)
-            yield from (start for start in starts if start is not None)
+            yield from blocks_owned(target.space, tcb)

@@ -40,8 +40,8 @@ class Tcb(NamedTuple):
     """The struct pthread of a thread, with its size, its DTV (0: none) and what it has of a stack.
 
     `lwp` is 0 where the thread has ended; `kept` says that nobody can join it any more: nptl has
-    its stack for threads to come. The thread's pointer is `pointer`. `keys` is where the first
-    values of pthread keys are, and what leads to the others.
+    its stack for threads to come. The thread's pointer is `pointer`, that to the DTV lies at
+    `dtv_at`. `keys` is where the first values of pthread keys are, and what leads to the others.
     """
 
     lwp: int
@@ -49,6 +49,7 @@ class Tcb(NamedTuple):
     size: int
     pointer: int
     dtv: int
+    dtv_at: int = 0
     kept: bool = False
     stack: tuple[int, int] | None = None
     keys: tuple[int, int] | None = None
@@ -121,10 +122,12 @@ def _members(target: Target, descriptors: Descriptors, head: int) -> Iterator[in
 def _tcb(target: Target, descriptors: Descriptors, pthread: int, size: int, kept: bool) -> Tcb:
     space = target.space
     lwp = 0 if kept else lwp_at(space, pthread + descriptors.offset("pthread_tid"))
-    dtv = space.read_word(pthread + descriptors.offset("pthread_dtvp"))
+    dtv_at = pthread + descriptors.offset("pthread_dtvp")
+    dtv = space.read_word(dtv_at)
     below = releases.tls_below_thread_pointer(target.facts.machine)
     pointer = pthread if below else pthread + size
-    return Tcb(lwp, pthread, size, pointer, dtv, kept, None, _keys(space, descriptors, pthread))
+    keys = _keys(space, descriptors, pthread)
+    return Tcb(lwp, pthread, size, pointer, dtv, dtv_at, kept, None, keys)
 
 
 def _size(target: Target, descriptors: Descriptors) -> int:
@@ -222,3 +225,14 @@ def block_of(target: Target, tcb: Tcb, module: Module) -> int | None:
                 return address
     below = releases.tls_below_thread_pointer(target.facts.machine)
     return tcb.pointer - module.offset if below and module.offset not in nothing else None
+
+
+def blocks_owned(space: Space, tcb: Tcb) -> Iterator[int]:
+    """Yield what a DTV has of its own: each block that was allocated, by its beginning (from 2.25,
+    to_free in the second word of a slot) or by the variables in it.
+    """
+    with suppress(MemoryFault):
+        count = min(dtv_slot(space, tcb.dtv, -1), MOST_MODULES) if tcb.dtv else 0
+        words = space.words(tcb.dtv + 2 * space.word, 2 * count)
+        nothing = (0, 1, UNALLOCATED % (1 << 8 * space.word))  # 1: is_static, to 2.24
+        yield from (word for word in words if word not in nothing)
