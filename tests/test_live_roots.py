@@ -186,6 +186,9 @@ def test_where_a_thread_runs_on_a_signal_stack_its_own_is_live_from_where_the_si
     below = [place for place in known if place.name == "below"]
     assert [found.kind(place) for place in below if place not in own] == [("none", 0)] * 2
     assert [each for each in found.said["missed"] if each[0] == "STACK"] == []
+    core = roots(tmp_path, "-c", gcore(inferior.pid, tmp_path / "core"))
+    assert [found.kind(place) for place in known] == [core.kind(place) for place in known]
+    assert "STACK" not in core.missed
 
 
 def test_where_a_thread_runs_on_a_fiber_its_own_stack_counts_whole_and_that_is_told(

@@ -47,11 +47,21 @@ def _is_frame(target: Target, frame: bytes, pointer: int) -> bool:
     if len(frame) < SIZE or _word(frame, LINK):
         return False
     stack = _word(frame, STACK)
-    for offset, permission in ((0, "x"), (PROGRAM, "x"), (POINTER, "w"), (FLOATS, "w")):
-        mapping = target.space.mapping_at(_word(frame, offset))
-        if mapping is None or permission not in mapping.permissions:
-            return False
+    code, data = (0, PROGRAM), (POINTER, FLOATS)
+    if not all(_may_be_code(target, _word(frame, offset)) for offset in code):
+        return False
+    led = (target.space.mapping_at(_word(frame, offset)) for offset in data)
+    if not all(mapping and "w" in mapping.permissions for mapping in led):
+        return False
     return stack <= pointer < stack + _word(frame, STACK_SIZE)
+
+
+def _may_be_code(target: Target, address: int) -> bool:
+    """Tell whether a program may run there; gcore leaves out much of what is in files."""
+    mapping = target.space.mapping_at(address)
+    if target.facts.live:
+        return mapping is not None and "x" in mapping.permissions
+    return mapping is None or "w" not in mapping.permissions
 
 
 def _word(data: bytes, offset: int) -> int:
