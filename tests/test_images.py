@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from elffiles import Loaded
 from heapbuilder import PAGE, File
+from test_elf import OwnLibc
 
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.glibc.layout import Member, Struct
@@ -166,3 +167,17 @@ def test_where_an_image_without_mappings_lies_is_unknown_unless_it_is_not_reloca
     image = Image("/lib/b", (), Nothing(), lambda build_id: File(relocatable=relocatable))
     assert image.base == base
     assert (PAGE // 2 in image) == (base is not None)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["file", "memory"])
+def test_kept_symbols_are_there_when_the_target_has_run_on(there):
+    """Of a file that is gone by then, too, or that only memory had."""
+    path = OwnLibc().path
+    file, memory = Elf.open(path), Loaded(Path(path).read_bytes(), 0x7F0000000000)
+    opened = iter([file if there else None])
+    image = Image(path, tuple(memory.mappings), memory, lambda _: next(opened))
+    image.keep_symbols()
+    memory.pages.clear()
+    address = 0x7F0000000000 + file.function("malloc_info")
+    assert image.symbol_at(address + 1)[:2] == ("malloc_info", 1)
+    assert image.symbol_at(0x1000) is None

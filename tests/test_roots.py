@@ -256,3 +256,24 @@ def test_memory_that_nobody_may_read_now_but_that_is_in_use_is_missed():
         m for m in roots_of(with_memory(usual(), hidden)).missed if m.kind is RootKind.MAPPING
     )
     assert told.bytes == 5 * PAGE
+
+
+def test_a_thread_inside_malloc_is_told():
+    heap = usual()
+    heap.inside[101] = "_int_malloc"
+    (told,) = (missed for missed in roots_of(heap.target()).missed if "malloc" in missed.why)
+    assert (told.kind, told.taken_whole) == (RootKind.REGISTER, False)
+    assert "101" in told.why
+
+
+def test_of_a_thread_that_nobody_has_joined_what_it_returned_is_a_root_and_its_variables_are_not():
+    heap = usual()
+    heap.stack(heap.caches[1], 64 * PAGE, inside=True)
+    target, pthread = heap.target(), heap.caches[1].pthread
+    heap.poke(pthread + 32, 0)
+    roots = roots_of(target)
+    assert roots.at(pthread)[3:] == (None, None, "struct pthread")
+    assert kind_at(roots, pthread + 8) is None  # the DTV, which nobody uses any more
+    assert kind_at(roots, pthread + 16) is RootKind.TLS
+    assert kind_at(roots, pthread - 8) is None
+    assert pthread + 128 - 16 in roots.left

@@ -17,7 +17,7 @@ from ..target.target import Registers, Target
 from .own import own_memory, uncertain
 from .root import Missed, Register, Root, RootKind, Roots, arranged
 from .stacks import FEW, find_stacks
-from .threadlocal import blocks, dtvs, key_roots, left_behind, own_roots
+from .threadlocal import blocks, dead_dtvs, dtvs, key_roots, left_behind, own_roots
 
 NO_TCBS = Tcbs((), (), None)
 KERNELS = (Owner.KERNEL, Owner.DEVICE)
@@ -37,20 +37,24 @@ def find_roots(opened: Opened, shared: bool = False) -> Roots:
     layers: tuple[Iterable[Root], ...] = (
         key_roots(tcbs),
         (Root(RootKind.TLS, b.start, b.end, b.lwp, b.image) for b in local),
-        own_roots(target, tcbs),
+        own_roots(tcbs),
         stacks.red_zones,
         stacks.live,
         _variables(target),
         _other_memory(target, shared),
     )
-    spans = arranged(layers, [*own_memory(opened), *stacks.dead])
+    holes = (*own_memory(opened), *stacks.dead, *dead_dtvs(target, tcbs))
+    spans = arranged(layers, holes)
     missed = (
         *_without_registers(target, registers),
+        *_inside_malloc(target),
         *_unknown_threads(target, libc, tcbs),
         *stacks.missed,
         *uncertain(opened),
         *_left_out(target, shared),
     )
+    for image in target.objects:
+        image.keep_symbols()
     held = (*_registers(registers), *dtvs(target, tcbs))
     return Roots(tuple(spans), held, missed, local, tuple(left_behind(target, tcbs)))
 
@@ -111,6 +115,13 @@ def _without_registers(target: Target, registers: Mapping[int, Registers]) -> It
         few = ", ".join(map(str, without[:FEW])) + (", ..." if len(without) > FEW else "")
         who = counted(len(without), "thread")
         yield Missed(RootKind.REGISTER, f"the registers of {who} ({few}) can't be read")
+
+
+def _inside_malloc(target: Target) -> Iterator[Missed]:
+    """Yield the threads whose chunk, just taken or given back, the lists may tell otherwise."""
+    for lwp, function in sorted((target.probe.inside_malloc() or {}).items()):
+        why = f"thread {lwp} is inside {function}: what it is just taking or giving back"
+        yield Missed(RootKind.REGISTER, why)
 
 
 def _unknown_threads(target: Target, libc: Libc | None, tcbs: Tcbs) -> Iterator[Missed]:

@@ -26,19 +26,21 @@ def _size(target: Target, index: int | None) -> int:
     return (target.objects[index].tls_size or 0) if index is not None else 0
 
 
-def own_roots(target: Target, found: Tcbs) -> Iterator[Root]:
+def own_roots(found: Tcbs) -> Iterator[Root]:
     """Yield each struct pthread, but those of stacks that are kept; of a thread that has ended it
-    has what a join returns, and its variables are no more.
+    has what a join returns.
     """
     for tcb in found.tcbs:
         if not tcb.kept:
-            end, at = tcb.pthread + tcb.size, tcb.dtv_at
-            whole = Root(RootKind.TLS, tcb.pthread, end, tcb.lwp or None, None, STRUCT)
-            if tcb.lwp or not tcb.pthread <= at < end:
-                yield whole
-            else:
-                yield whole._replace(end=at)
-                yield whole._replace(start=at + target.space.word)
+            lwp = tcb.lwp or None
+            yield Root(RootKind.TLS, tcb.pthread, tcb.pthread + tcb.size, lwp, None, STRUCT)
+
+
+def dead_dtvs(target: Target, found: Tcbs) -> Iterator[tuple[int, int]]:
+    """Yield where threads that have ended have the address of their DTV: nobody looks there."""
+    for tcb in found.tcbs:
+        if not tcb.lwp:
+            yield tcb.dtv_at, tcb.dtv_at + target.space.word
 
 
 def key_roots(found: Tcbs) -> Iterator[Root]:

@@ -195,9 +195,10 @@ class Image:
         return known.section_at(address - (self.base or 0)) if known else None
 
     def keep_symbols(self) -> None:
-        """Read at once what of its symbols only memory has, before the target runs on."""
+        """Have its symbols after the target has run on: open the file, or read what memory has."""
         if self.elf is not None and self.file is None:
-            _ = self._symbols, self._thread_locals
+            self._symbols.at(0)
+            self._thread_locals.at(0)
 
     @cached_property
     def _symbols(self) -> SymbolIndex:
