@@ -258,14 +258,6 @@ def test_memory_that_nobody_may_read_now_but_that_is_in_use_is_missed():
     assert told.bytes == 5 * PAGE
 
 
-def test_a_thread_inside_malloc_is_told():
-    heap = usual()
-    heap.inside[101] = "_int_malloc"
-    (told,) = (missed for missed in roots_of(heap.target()).missed if "malloc" in missed.why)
-    assert (told.kind, told.taken_whole) == (RootKind.REGISTER, False)
-    assert "101" in told.why
-
-
 def test_of_a_thread_that_nobody_has_joined_what_it_returned_is_a_root_and_its_variables_are_not():
     heap = usual()
     heap.stack(heap.caches[1], 64 * PAGE, inside=True)

@@ -20,6 +20,7 @@ from .stacks import FEW, find_stacks
 from .threadlocal import blocks, dead_dtvs, dtvs, key_roots, left_behind, own_roots
 
 NO_TCBS = Tcbs((), (), None)
+ZEROS = "threads' stacks, which are zeros in this core (gcore before gdb 18, from glibc 2.42 on)"
 KERNELS = (Owner.KERNEL, Owner.DEVICE)
 
 
@@ -47,7 +48,6 @@ def find_roots(opened: Opened, shared: bool = False) -> Roots:
     spans = arranged(layers, holes)
     missed = (
         *_without_registers(target, registers),
-        *_inside_malloc(target),
         *_unknown_threads(target, libc, tcbs),
         *stacks.missed,
         *uncertain(opened),
@@ -110,18 +110,11 @@ def _without_registers(target: Target, registers: Mapping[int, Registers]) -> It
     threads = target.facts.threads
     without = [thread.lwp for thread in threads if thread.lwp not in registers]
     if not threads:
-        yield Missed(RootKind.REGISTER, "no thread's registers are known")
+        yield Missed(RootKind.REGISTER, "the registers of all threads")
     elif without:
         few = ", ".join(map(str, without[:FEW])) + (", ..." if len(without) > FEW else "")
         who = counted(len(without), "thread")
-        yield Missed(RootKind.REGISTER, f"the registers of {who} ({few}) can't be read")
-
-
-def _inside_malloc(target: Target) -> Iterator[Missed]:
-    """Yield the threads whose chunk, just taken or given back, the lists may tell otherwise."""
-    for lwp, function in sorted((target.probe.inside_malloc() or {}).items()):
-        why = f"thread {lwp} is inside {function}: what it is just taking or giving back"
-        yield Missed(RootKind.REGISTER, why)
+        yield Missed(RootKind.REGISTER, f"the registers of {who} ({few})")
 
 
 def _unknown_threads(target: Target, libc: Libc | None, tcbs: Tcbs) -> Iterator[Missed]:
@@ -129,7 +122,7 @@ def _unknown_threads(target: Target, libc: Libc | None, tcbs: Tcbs) -> Iterator[
     known = [tcb for tcb in tcbs.tcbs if tcb.lwp]
     unplaced = len(known) > 1 and not any(tcb.stack for tcb in known)
     if tcbs.missing == NOT_DUMPED:
-        yield Missed(RootKind.STACK, NOT_DUMPED)
+        yield Missed(RootKind.STACK, ZEROS)
     elif libc is not None and (tcbs.missing or threads > len(known) or unplaced):
         why = tcbs.missing or "libc doesn't tell of all threads"
         yield Missed(RootKind.STACK, f"{why}: stacks count as other memory", None, True)
@@ -139,14 +132,15 @@ def _left_out(target: Target, shared: bool) -> Iterator[Missed]:
     """Yield what is left out of mappings: shared memory, devices, what a core doesn't hold."""
     space = target.space
     if not space.mappings:
-        yield Missed(RootKind.MAPPING, "the address space isn't known")
+        yield Missed(RootKind.MAPPING, "memory that is neither a file's nor a stack")
     both = [m for m in space.mappings if _is_shared(m, target.facts.live)]
     if both and not shared:
         size = sum(mapping.size for mapping in both)
         yield Missed(RootKind.SHARED, "shared memory that can be written", size)
     cut = sum(m.left_out for m in space.mappings if "w" in m.permissions)
     if target.facts.cut or cut:
-        yield Missed(RootKind.MAPPING, target.facts.cut or "not in the core", cut or None)
+        why = f" ({target.facts.cut})" if target.facts.cut else ""
+        yield Missed(RootKind.MAPPING, f"memory that isn't in the core{why}", cut or None)
     hidden = [m for m in space.mappings if m.permissions[0] != "r" and m.permissions[-1] == "p"]
     held = sum(m.usage.resident + m.usage.swapped for m in hidden if m.usage and not m.inode)
     if held:

@@ -181,7 +181,7 @@ def _unplaced(target: Target, foreign: Sequence[tuple[int, int]]) -> Iterator[Mi
     """Yield the threads whose stacks end nobody knows where."""
     lost = [lwp for lwp, pointer in foreign if target.space.mapping_at(pointer) is None]
     if lost:
-        yield Missed(RootKind.STACK, f"the stack of {counted(len(lost), 'thread')} isn't mapped")
+        yield Missed(RootKind.STACK, f"stacks of {counted(len(lost), 'thread')}")
 
 
 def _others(target: Target, foreign: Sequence[tuple[int, int]]) -> Iterator[Root]:
