@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from live import Inferior, eventually, gcore, kernel_core, running, session
+from releases import glibc_of
 
 pytestmark = pytest.mark.live
 
+OTHERS = ("bullseye", "trixie", "sid", "experimental")  # 2.31, 2.41, 2.43, 2.44
 MAGIC = 0x5EED0000
 UPPER = int.from_bytes(b"in a ymm", "little")
 
@@ -88,7 +90,7 @@ def check(found: Found, known: list[Place], others: dict[str, tuple[str, int]]) 
         if place.kind != "registers":
             expected = others.get(place.kind, (place.kind, place.lwp))
             whose = 0 if expected[0] == "none" else expected[1]
-            assert (place, found.kind(place)) == (place, (expected[0], whose))
+            assert (*place, found.kind(place)) == (*place, (expected[0], whose))
 
 
 NOT_ASKED = {"shared": ("none", 0)}
@@ -171,6 +173,20 @@ def test_a_core_has_the_roots_of_the_process(start, tmp_path, make):
     for place in places(inferior):
         if place.kind == "registers":
             assert {MAGIC + 1, MAGIC + 2} <= after.words(place.lwp) & before.words(place.lwp)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suite", "arch"), [*((suite, "amd64") for suite in OTHERS), ("sid", "i386")]
+)
+def test_on_other_releases_every_place_is_a_root_of_its_kind_or_none(tmp_path, suite, arch):
+    glibc = glibc_of(suite, arch)
+    exe = glibc.build("roots", tmp_path)
+    with running(exe, directory=tmp_path / "run") as inferior:
+        found = roots(tmp_path, *glibc.symbols, "-p", inferior.pid)
+        check(found, places(inferior), NOT_ASKED)
+        core = roots(tmp_path, *glibc.symbols, exe, kernel_core(inferior))
+    check(core, places(inferior), NOT_ASKED)
 
 
 @pytest.mark.skipif(machine() != "x86_64", reason="elsewhere its own stack counts whole")

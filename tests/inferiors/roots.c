@@ -31,6 +31,7 @@ static char *map(size_t size, int flags)
 	char *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
 	if (pages == MAP_FAILED)
 		abort();
+	pages[0] = 1; /* of what nobody has touched the kernel's cores have nothing */
 	return pages;
 }
 
@@ -188,7 +189,6 @@ int main(int argc, char **argv)
 	place("mapping", 0, map(PAGES, MAP_PRIVATE), "mapping");
 	place("shared", 0, map(PAGES, MAP_SHARED), "shared");
 	char *protected = map(PAGES, MAP_PRIVATE);
-	protected[0] = 1;
 	mprotect(protected, PAGES, PROT_READ);
 	place("mapping", 0, protected, "protected");
 	place("none", 0, malloc(100), "chunk");
