@@ -5,15 +5,16 @@ functions, chunks with given words, and what lies around them. Written by the AB
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
-from heapbuilder import AMD64, Machine, Memory
+from heapbuilder import AMD64, File, Machine, Memory
 
 from gdb_heapx.recognise.recognisers import Contents, recognise
 from gdb_heapx.recognise.surroundings import Surroundings
 from gdb_heapx.target.facts import Facts
 from gdb_heapx.target.headers import PT_LOAD, Segment
+from gdb_heapx.target.images import Image
+from gdb_heapx.target.mappings import Mapping
 from gdb_heapx.target.named import Symbol
 from gdb_heapx.target.space import Space
 from gdb_heapx.target.target import Target
@@ -24,8 +25,8 @@ HEAP = 0x800000
 ABI = {name: f"N10__cxxabiv1{len(name)}{name}E" for name in ("__si_class_type_info",)}
 
 
-@dataclass
-class ProgramFile:
+@dataclass(frozen=True)
+class ProgramFile(File):
     """An ELF file: code, constants, data; what memory has of the data is the truth."""
 
     constants: bytearray = field(default_factory=lambda: bytearray(PAGE))
@@ -145,9 +146,17 @@ class Program:
             **{"machine": machine.architecture, "architecture": None, "page": machine.page},
             **{"live": True, "mappings": (), "threads": ()},
         )
-        image = SimpleNamespace(file=self.file, elf=self.file, base=BASE, path="/bin/program")
-        target = Target(Space(facts, self.memory), (image,))
+        target = Target(Space(facts, self.memory), (self.image(),))
         return Surroundings(target, self, lambda symbol: None)
+
+    def image(self) -> Image:
+        """Return the file as it is mapped."""
+        kinds = (("r-xp", 0), ("r--p", 1), ("rw-p", 2))
+        mappings = tuple(
+            Mapping(BASE + at * PAGE, BASE + (at + 1) * PAGE, allowed, 9, "/bin/program", at * PAGE)
+            for allowed, at in kinds
+        )
+        return Image("/bin/program", mappings, self.memory, lambda build_id: self.file)
 
     def piece(self, address: int) -> Contents:
         words = next(number for at, number in self.chunks if at == address)

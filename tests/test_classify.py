@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from types import SimpleNamespace
 
 from heapbuilder import AMD64, FREE, PAGE, USED, HeapBuilder, Pages, changed
 from hypothesis import given
 from hypothesis import strategies as st
-from kindscene import BASE, DATA, Program
+from kindscene import DATA, Program
 from properties import tried
 from test_damage import damage
 
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.held.held import hold
 from gdb_heapx.recognise.classify import classify
-from gdb_heapx.recognise.heaps import HeldHeaps
-from gdb_heapx.recognise.surroundings import Surroundings
+from gdb_heapx.recognise.heaps import surroundings_of
 from gdb_heapx.snapshots.opened import open_target
 
 SEEDS = st.randoms(use_true_random=True)
@@ -103,16 +101,12 @@ class Filled:
         target = changed(self.heap.target(), compiled=compiled)
         program = self.program
         self.heap.memory.regions[DATA] = program.memory.regions[DATA]
-        image = SimpleNamespace(file=program.file, elf=program.file, base=BASE, path="/program")
-        return replace(target, objects=(*target.objects, image))
+        return replace(target, objects=(*target.objects, program.image()))
 
 
 def classified(target, sizes=False):
-    opened = open_target(replace(target, objects=target.objects[:-1]))
-    held = hold(opened)
-    held = replace(held, target=target)
-    around = Surroundings(target, HeldHeaps(held))
-    return held, classify(held, around, sizes=sizes)
+    held = hold(open_target(target))
+    return held, classify(held, surroundings_of(held), sizes=sizes)
 
 
 def shown(found):

@@ -16,14 +16,25 @@ struct chunk {
 
 ALWAYS u64 is_heap(const struct held *h, u64 address) { return region_of(h, address) != 0; }
 
-/* Read a word of what was copied: of a heap, or of something else; return whether it is at hand.  */
+/* Read a word of a heap, or of a root that leads to a chunk; return whether it is at hand.  */
 ALWAYS u64 read(const struct held *h, const struct kinds *k, u64 address, u64 *word)
 {
     const struct region *r = region_of(h, address);
-    r = r ? r : region_of(k->others, address);
-    if (!r || !r->copy || r->end - address < 8)
+    if (r) {
+        if (!r->copy || r->end - address < 8)
+            return 0;
+        *word = word_at(r, address);
+        return 1;
+    }
+    u64 first = 0;
+    for (u64 count = k->root_count; count > 1;) {
+        u64 half = count / 2;
+        first += address >= k->root_at[first + half] ? half : 0;
+        count -= half;
+    }
+    if (!k->root_count || k->root_at[first] != address)
         return 0;
-    *word = word_at(r, address);
+    *word = k->root_to[first];
     return 1;
 }
 
@@ -301,7 +312,7 @@ EXPORT u64 heapx_classify(const struct held *h, struct kinds *k, struct cursor *
 }
 
 /* Learn which words of up to `steps` chunks of a region lead to data of files; return how many chunks that were.  */
-EXPORT u64 heapx_gather(const struct held *h, struct kinds *k, struct cursor *at, u64 steps)
+EXPORT u64 heapx_learn(const struct held *h, struct kinds *k, struct cursor *at, u64 steps)
 {
     u64 region = at->region, done = 0;
     struct found f;

@@ -6,9 +6,9 @@ The Python is the definition: classify.c does the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
-from .compiled import Compiled
+from .compiled import CompiledRecognising
 from .contents import WINDOW
 from .counted import MOST_KNOWN, Alike, Kinds
 from .heaps import HeldHeaps
@@ -30,7 +30,9 @@ def classify(
     size apart. StoppedError where it is stopped.
     """
     chosen = list(range(len(held.index.starts)) if regions is None else regions)
-    counting = Recognising(held, around) if held.functions is None else Compiled(held, around)
+    counting = (
+        Recognising(held, around) if held.functions is None else CompiledRecognising(held, around)
+    )
     around.know(counting.gather(chosen))
     for _ in range(ROUNDS):
         found = counting.count(chosen, sizes)
@@ -39,7 +41,9 @@ def classify(
     return found
 
 
-def _types(counting: Recognising | Compiled, around: Surroundings, found: Kinds) -> Iterator[int]:
+def _types(
+    counting: Recognising | CompiledRecognising, around: Surroundings, found: Kinds
+) -> Iterator[int]:
     """Yield the type objects among CPython's objects that are chunks."""
     for number, group in enumerate(found.groups):
         key = group.key
@@ -81,7 +85,9 @@ class Recognising:
             found = recognise(contents, self._around) if contents else UNREAD
             libc = self._held.parts[chunk.region].libc
             group = Alike(found.key, libc, chunk.bytes if sizes else 0)
-            kinds.add(chunk, group, found.instances, self._heaps.amount(chunk))
+            amount = self._held.amount(chunk)
+            memory = amount.resident or 0, amount.swapped or 0  # 0 where nobody knows
+            kinds.add(chunk, group, found.instances, memory)
             if contents and found.key.code in HAS_OTHERS:
                 others = others_in(contents, found.key, self._around)
                 kinds.inside.update((libc, vtable) for vtable in others)
@@ -109,3 +115,6 @@ class Recognising:
             return None
         words = self._held.space.as_words(memoryview(data)).tolist()
         return Contents(chunk.user, words, data[:WINDOW])
+
+
+Counting = Union[Recognising, CompiledRecognising]

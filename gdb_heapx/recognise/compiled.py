@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..held.declared import CCursor, CHeld, address_of
+from ..held.declared import address_of
 from .counted import MOST_KEYS, MOST_KNOWN, SAMPLES, Alike, Kinds, Sum
 from .declared import (
     FILTER_WORDS,
@@ -15,6 +15,7 @@ from .declared import (
     LIBC_BITS,
     CKey,
     CKinds,
+    Cursor,
     declared,
 )
 from .kinds import Code, Key
@@ -29,30 +30,31 @@ SLOTS = 2 * MOST_KNOWN
 KEYS = MOST_KEYS + len(Code)
 
 
-class Compiled:
+class CompiledRecognising:
     """Chunks that are recognised by compiled code."""
 
     def __init__(self, held: Held, around: Surroundings) -> None:
         assert held.table is not None
         self._held, self._around, self._given = held, around, CKinds()
         self._functions = declared(held.functions)
-        self._regions, self._at = held.table.reference, CCursor()
-        self._others = CHeld()
+        self._regions, self._at = held.table.reference, Cursor()
         parts = [(p.start, p.end, int(p.code)) for p in around.parts.all]
         self._parts = array("Q", [number for part in parts for number in part])
         self._known = array("Q", bytes(SLOTS * KNOWN_WORDS * 8))
         given = self._given
         given.parts, given.part_count = address_of(self._parts), len(parts)
-        given.others = ctypes.addressof(self._others)
+        roots = held.pointers
+        given.root_at, given.root_to = address_of(roots.at), address_of(roots.to)
+        given.root_count = len(roots.at)
         given.known, given.slots, given.most = address_of(self._known), SLOTS, MOST_KNOWN
-        given.paged = held.target.space.residency is not None
+        given.paged = held.residency_known
 
     def gather(self, regions: Sequence[int]) -> dict[int, bool]:
         """Return the words in chunks that lead to data of files, and of each whether a chunk begins
         with it; as many as there is room for.
         """
         self._functions.heapx_know(self._reference)
-        self._run(self._functions.heapx_gather, regions, "looking where chunks lead to")
+        self._run(self._functions.heapx_learn, regions, "looking where chunks lead to")
         pairs = zip(self._known[::KNOWN_WORDS], self._known[1::KNOWN_WORDS])
         return {word: bool(rest & FIRST) for word, rest in pairs if word}
 
@@ -87,7 +89,7 @@ class Compiled:
         given.key_slots, given.key_slot_count = address_of(slots), len(slots)
         given.kinds, given.sizes = address_of(kinds.kinds), sizes
         parts = self._held.parts
-        for libc in sorted({parts[region].libc for region in regions}):
+        for libc in range(len(self._held.libcs)):
             own = [region for region in regions if parts[region].libc == libc]
             self._run(self._functions.heapx_classify, own, "recognising chunks")
             kinds.inside.update(self._inside(libc))
@@ -108,7 +110,7 @@ class Compiled:
 
     def users(self, kinds: Kinds, number: int) -> Iterator[int]:
         """Yield where the memory of each chunk of a group begins."""
-        at, found = CCursor(), array("Q", bytes(8 * STEPS))
+        at, found = Cursor(), array("Q", bytes(8 * STEPS))
         self._given.kinds = address_of(kinds.kinds)
         count = STEPS
         while count == STEPS:
@@ -128,7 +130,7 @@ class Compiled:
         pace, index, at = self._held.target.space.pace, self._held.index, self._at
         pace.begin(what, sum(index.ends[each] - index.starts[each] for each in regions))
         for region in regions:
-            at.region, at.grain = region, 0
+            at[0], at[1] = region, 0
             self._given.group = self._held.parts[region].libc << LIBC_BITS
             count = STEPS
             while count == STEPS:

@@ -32,22 +32,26 @@ class CKinds(ctypes.Structure):
     """struct kinds of kinds.h; pointers as numbers."""
 
     _fields_ = [
-        *_numbers("parts part_count others known slots known_count most keys key_count most_keys"),
+        *_numbers("parts part_count root_at root_to root_count"),
+        *_numbers("known slots known_count most keys key_count most_keys"),
         *_numbers("key_slots key_slot_count kinds bodies group sizes paged"),
         ("part_filter", c_uint64 * FILTER_WORDS),
         ("known_filter", c_uint64 * FILTER_WORDS),
     ]
 
 
+Cursor = c_uint64 * 2  # struct cursor of held.h: a region, and in it a grain
+
+
 @cache
 def declared(code: ctypes.CDLL) -> Any:
     """Return classify.c's functions with the types of their arguments."""
     number, pointer = c_uint64, ctypes.c_void_p
-    code.heapx_gather.restype = code.heapx_classify.restype = code.heapx_of_kind.restype = number
-    for function in (code.heapx_gather, code.heapx_classify):
-        function.argtypes = [pointer, POINTER(CKinds), POINTER(CCursor), number]
+    code.heapx_learn.restype = code.heapx_classify.restype = code.heapx_of_kind.restype = number
+    for function in (code.heapx_learn, code.heapx_classify):
+        function.argtypes = [pointer, POINTER(CKinds), pointer, number]
     code.heapx_of_kind.argtypes = [
-        *(pointer, POINTER(CKinds), POINTER(CCursor)),
+        *(pointer, POINTER(CKinds), pointer),
         *(number, pointer, number),
     ]
     code.heapx_know.restype = None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..held.store import COPIED
-from ..target.pages import IN_RAM, SWAPPED
+from ..errors import MemoryFault
+from ..held.store import COPIED, STATE
+from ..target.pages import SWAPPED
 from .kinds import Code
+from .surroundings import Surroundings
 
 if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.index import HeldChunk
-
-STATE = 0x1F  # of a page's byte: what it is (pages.py)
 
 
 class HeldHeaps:
@@ -20,16 +22,22 @@ class HeldHeaps:
 
     def __init__(self, held: Held, bodies: bytes = b"") -> None:
         self._held, self._index, self._store = held, held.index, held.store
-        self._space, self._bodies = held.space, bodies
-        self._word, self._order = held.space.word, held.space.byteorder
-        self._page, self._paged = held.space.page, held.target.space.residency is not None
+        self._bodies, self._at = bodies, held.pointers.at
+        self._word, self._order, self._page = held.space.word, held.space.byteorder, held.space.page
 
     def has(self, address: int) -> bool:
         return self._index.region_at(address) >= 0
 
     def word_at(self, address: int) -> int | None:
+        """Return the word at an address of a heap, or of a root, as far as that leads to a chunk in
+        use; None elsewhere.
+        """
         region = self._index.region_at(address)
-        if region < 0 or self._index.ends[region] - address < self._word:
+        if region < 0:
+            at = bisect_left(self._at, address)
+            found = at < len(self._at) and self._at[at] == address
+            return self._held.pointers.to[at] if found else None
+        if self._index.ends[region] - address < self._word:
             return None
         return int.from_bytes(self._store.read(address, self._word), self._order)
 
@@ -41,27 +49,35 @@ class HeldHeaps:
 
     def memory(self, chunk: HeldChunk) -> bytes | None:
         """Return the memory of a chunk, None where some of it isn't at hand."""
-        if self._store.swapped:
-            for _, _, state in self._pages(chunk.user, chunk.user + chunk.usable):
-                if not state & COPIED and state & STATE == SWAPPED:
-                    return None
+        if self._store.swapped and not self._is_read(chunk):
+            return None
         return bytes(self._store.read(chunk.user, chunk.usable))
 
-    def amount(self, chunk: HeldChunk) -> tuple[int, int]:
-        """Return how many bytes of a chunk are in memory, and in swap; 0 where nobody knows."""
-        if not self._paged:
-            return 0, 0
-        single = self._index.singles[chunk.region]
-        start = self._index.starts[chunk.region] if single else chunk.address
-        sizes = [(state & STATE, e - b) for b, e, state in self._pages(start, start + chunk.bytes)]
-        resident = sum(size for state, size in sizes if state in IN_RAM)
-        return resident, sum(size for state, size in sizes if state == SWAPPED)
+    def _is_read(self, chunk: HeldChunk) -> bool:
+        first, last = (
+            self._store.offset(address) // self._page
+            for address in (chunk.user, chunk.user + chunk.usable - 1)
+        )
+        states = self._store.pages[first : last + 1]
+        return all(state & COPIED or state & STATE != SWAPPED for state in states)
 
-    def _pages(self, start: int, end: int) -> list[tuple[int, int, int]]:
-        """Return each page that has bytes of [start, end): from where, up to where, its state."""
-        page, found = self._page, []
-        while start < end:
-            stop = min(start - start % page + page, end)
-            found.append((start, stop, self._store.pages[self._store.offset(start) // page]))
-            start = stop
-        return found
+
+class _Variables:
+    """What was copied of files' variables: nothing else, so that files are asked for the rest."""
+
+    def __init__(self, held: Held) -> None:
+        self._store, self._page = held.store, held.space.page
+
+    def read(self, address: int, size: int) -> memoryview:
+        data = self._store.read(address, size)
+        first = self._store.offset(address) // self._page
+        last = self._store.offset(address + max(size, 1) - 1) // self._page
+        if not all(state & COPIED for state in self._store.pages[first : last + 1]):
+            raise MemoryFault(address, size)
+        return data
+
+
+def surroundings_of(held: Held) -> Surroundings:
+    """Return what recognisers may ask about what lies around chunks of a target that is held."""
+    space = replace(held.space, memory=_Variables(held))
+    return Surroundings(replace(held.target, space=space), HeldHeaps(held))

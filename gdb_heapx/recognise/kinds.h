@@ -19,7 +19,7 @@ struct key {
     u64 code, value, offset, group, chunks, bytes, instances, resident, swapped, samples[SAMPLES];
 };
 
-/* Given are the files' parts; what else was copied, as regions without chunks; room for known words, as a table of
+/* Given are the files' parts; the words of roots that lead to chunks, by where they lie, and where they lead; room for known words, as a table of
    `slots` of which `most` may be taken, and for keys, of which `most_keys` may have a value; what each chunk is for
    a container that leads to it, by rank (0: nothing); a `group` that all keys get, a multiple of LIBC, whether the
    chunks' sizes are added to it, and whether page states are known.  Found are known words, keys, and by rank which
@@ -27,7 +27,8 @@ struct key {
 struct kinds {
     const struct part *parts;
     u64 part_count;
-    const struct held *others;
+    const u64 *root_at, *root_to;
+    u64 root_count;
     struct known *known;
     u64 slots, known_count, most;
     struct key *keys;

@@ -80,7 +80,7 @@ def _function(key: Key, around: Surroundings) -> Type:
         return Type(f"coroutine frame of {_plain(resumed[0], around)}", "code", key.offset)
     name = _plain(symbol.name, around)
     if key.offset and name.startswith(HANDLER):
-        return Type(f"std::function of {arguments(name)[1]}", "code", key.offset)
+        return Type(f"std::function: {arguments(name)[1]}", "code", key.offset)
     return Type(f"begins with code: {name}", "code", key.offset)
 
 
