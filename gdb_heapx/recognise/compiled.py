@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..held.declared import address_of
-from .counted import MOST_KEYS, MOST_KNOWN, SAMPLES, Alike, Kinds, Sum
+from .counted import MOST_KEYS, MOST_KNOWN, SAMPLES, Alike, KeySum, Kinds
 from .declared import (
     FILTER_WORDS,
     KNOWN_WORDS,
@@ -139,6 +139,6 @@ class CompiledRecognising:
             pace.walked(index.ends[region] - index.starts[region])
 
 
-def _sum(key: CKey) -> Sum:
+def _sum(key: CKey) -> KeySum:
     amounts = (key.chunks, key.bytes, key.instances, key.resident, key.swapped)
-    return Sum(*amounts, tuple(key.samples[: min(key.chunks, SAMPLES)]))
+    return KeySum(*amounts, tuple(key.samples[: min(key.chunks, SAMPLES)]))

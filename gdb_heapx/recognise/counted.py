@@ -32,7 +32,7 @@ class Alike(NamedTuple):
 
 
 @dataclass
-class Sum:
+class KeySum:
     """Chunks that are alike, with their bytes, and what of these is in memory and in swap; the
     objects in them; and where the memory of the first ones begins.
     """
@@ -58,7 +58,7 @@ class Kinds:
     """
 
     groups: list[Alike] = field(default_factory=list)
-    sums: list[Sum] = field(default_factory=list)
+    sums: list[KeySum] = field(default_factory=list)
     kinds: array[int] = field(default_factory=_kinds)
     inside: Counter[tuple[int, int]] = field(default_factory=Counter)
     most: int = MOST_KEYS
@@ -90,5 +90,5 @@ class Kinds:
                 return self._number(group.coarse)
             number = self._numbers[group] = len(self.groups)
             self.groups.append(group)
-            self.sums.append(Sum())
+            self.sums.append(KeySum())
         return number
