@@ -250,6 +250,16 @@ def test_text_is_looked_at_up_to_a_bound():
     assert text_in("xé".encode()[:2] + b"xxxx", True) is None
 
 
+def test_a_pointer_is_no_text():
+    """The heap of a program often lies where an address reads as text, such as 0x5555559fd520."""
+    program = Program()
+    assert text_in(bytes.fromhex("20d59f5555550000") + b"\1" * 16, True)
+    around = program.around()
+    around.heaps.has = lambda address: address >> 32 == 0x5555
+    pointer = program.chunk(0x5555559FD520, 0x0101, 0x0101)
+    assert program.recognised(pointer, around).key.code is Code.SIGNATURE
+
+
 def test_zeros_and_pointers_only(program):
     one = program.chunk(0, 0, 0, 0)
     assert code(program, one) is Code.ZEROS

@@ -140,21 +140,22 @@ ALWAYS u64 is_list_node(const struct held *h, const struct kinds *k, const struc
            leads(h, k, before, c->user);
 }
 
-/* Return the code of the text that a chunk begins with, and its encoding; 0 if it isn't text.  */
-ALWAYS u64 text_of(const struct held *h, const struct chunk *c, u64 *encoding)
-{
-    u64 whole = 8 * c->words < WINDOW ? 8 * c->words : WINDOW, length;
-    if (!(state_of(h, c->region, c->user) & COPIED) || !(length = text_in((const uint8_t *)c->at, whole, encoding)))
-        return 0;
-    return 2 * length >= whole ? TEXT : BEGINS_WITH_TEXT;
-}
-
 ALWAYS u64 kind_of(const struct held *h, const struct kinds *k, u64 word)
 {
     if (!word || is_heap(h, word))
         return word ? HEAP : ZERO;
     const struct part *part = part_of(k, word);
     return part ? part->code ? INTO_CODE : DATA : word >> 32 ? OTHER : NUMBER;
+}
+
+/* Return the code of the text that a chunk begins with, and its encoding; 0 if it isn't text.  */
+ALWAYS u64 text_of(const struct held *h, const struct kinds *k, const struct chunk *c, u64 *encoding)
+{
+    u64 whole = 8 * c->words < WINDOW ? 8 * c->words : WINDOW, length;
+    if (!(state_of(h, c->region, c->user) & COPIED) || kind_of(h, k, c->at[0]) >= HEAP)
+        return 0;
+    length = text_in((const uint8_t *)c->at, whole, encoding);
+    return !length ? 0 : 2 * length >= whole ? TEXT : BEGINS_WITH_TEXT;
 }
 
 ALWAYS u64 signature(const struct held *h, const struct kinds *k, const struct chunk *c)
@@ -219,7 +220,7 @@ ALWAYS u64 key_of(const struct held *h, struct kinds *k, struct chunk *c, u64 bo
         return set(key, body, 0, 0, 0);
     if (is_tree_node(h, k, c) || is_list_node(h, k, c))
         return set(key, is_tree_node(h, k, c) ? TREE_NODE : LIST_NODE, 0, 0, 0);
-    if ((code = text_of(h, c, &encoding)))
+    if ((code = text_of(h, k, c, &encoding)))
         return set(key, code, encoding, 0, 0);
     if (c->zero || c->pointers)
         return set(key, c->zero ? ZEROS : POINTERS, 0, 0, 0);

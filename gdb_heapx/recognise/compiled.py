@@ -49,14 +49,14 @@ class CompiledRecognising:
         given.known, given.slots, given.most = address_of(self._known), SLOTS, MOST_KNOWN
         given.paged = held.residency_known
 
-    def gather(self, regions: Sequence[int]) -> dict[int, bool]:
-        """Return the words in chunks that lead to data of files, and of each whether a chunk begins
-        with it; as many as there is room for.
+    def prepare(self, regions: Sequence[int]) -> None:
+        """Learn what the words in chunks mean that lead to data of files; of as many as there is
+        room for.
         """
         self._functions.heapx_know(self._reference)
         self._run(self._functions.heapx_learn, regions, "looking where chunks lead to")
         pairs = zip(self._known[::KNOWN_WORDS], self._known[1::KNOWN_WORDS])
-        return {word: bool(rest & FIRST) for word, rest in pairs if word}
+        self._around.know({word: bool(rest & FIRST) for word, rest in pairs if word})
 
     def _know(self) -> None:
         """Take over what words mean by now."""

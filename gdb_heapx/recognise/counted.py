@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..held.index import HeldChunk
 from .kinds import Key
 
 MOST_KEYS = 1 << 15  # that tell more than what kind of thing it is
@@ -70,18 +69,24 @@ class Kinds:
         """Get room for so many chunks; those that nobody has recognised have NOWHERE."""
         self.kinds = array("I", [NOWHERE]) * chunks
 
-    def add(self, chunk: HeldChunk, group: Alike, instances: int, memory: tuple[int, int]) -> None:
-        """Count a chunk, of which so many bytes are in memory, and in swap."""
-        number = self._number(group)
+    def add(self, alike: Alike, more: KeySum) -> int:
+        """Count chunks that are alike, which come behind all that were counted; return the number
+        of their group.
+        """
+        number = self._number(alike)
         found = self.sums[number]
-        if found.chunks < SAMPLES:
-            found.samples = (*found.samples, chunk.user)
-        found.chunks += 1
-        found.bytes += chunk.bytes
-        found.instances += instances
-        found.resident += memory[0]
-        found.swapped += memory[1]
-        self.kinds[chunk.rank] = number
+        found.chunks += more.chunks
+        found.bytes += more.bytes
+        found.instances += more.instances
+        found.resident += more.resident
+        found.swapped += more.swapped
+        found.samples = (*found.samples, *more.samples)[:SAMPLES]
+        return number
+
+    def lacks(self, alike: Alike) -> int:
+        """Return how many samples a group lacks."""
+        number = self._numbers.get(alike)
+        return SAMPLES if number is None else SAMPLES - len(self.sums[number].samples)
 
     def _number(self, group: Alike) -> int:
         number = self._numbers.get(group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,12 +10,18 @@ from typing import TYPE_CHECKING
 from ..errors import MemoryFault
 from ..held.store import COPIED, STATE
 from ..target.pages import SWAPPED
+from .contents import WINDOW
 from .kinds import Code
+from .recognisers import Contents
 from .surroundings import Surroundings
 
 if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.index import HeldChunk
+
+
+LARGE = 1 << 20  # bytes of a chunk whose pages are looked at
+_RUN = re.compile(b"[\x40-\x7f\xc0-\xff]+")  # pages whose state has COPIED
 
 
 class HeldHeaps:
@@ -47,19 +54,34 @@ class HeldHeaps:
         chunk = self._index.begin_at(address)
         return Code(self._bodies[chunk.rank]) if chunk and self._bodies[chunk.rank] else None
 
-    def memory(self, chunk: HeldChunk) -> bytes | None:
-        """Return the memory of a chunk, None where some of it isn't at hand."""
+    def contents(self, chunk: HeldChunk) -> Contents | None:
+        """Return what a chunk has, None where some of it isn't at hand."""
         if self._store.swapped and not self._is_read(chunk):
             return None
-        return bytes(self._store.read(chunk.user, chunk.usable))
+        view = self._store.read(chunk.user, chunk.usable)
+        words, head = self._held.space.as_words(view), bytes(view[:WINDOW])
+        touched = None if chunk.usable < LARGE else self._touched(chunk)
+        return Contents(chunk.user, words, head, touched)
 
-    def _is_read(self, chunk: HeldChunk) -> bool:
+    def _pages(self, chunk: HeldChunk) -> tuple[int, bytes]:
+        """Return where the first page of a chunk's memory begins, and the states of all."""
         first, last = (
             self._store.offset(address) // self._page
             for address in (chunk.user, chunk.user + chunk.usable - 1)
         )
-        states = self._store.pages[first : last + 1]
+        return chunk.user - chunk.user % self._page, bytes(self._store.pages[first : last + 1])
+
+    def _is_read(self, chunk: HeldChunk) -> bool:
+        _, states = self._pages(chunk)
         return all(state & COPIED or state & STATE != SWAPPED for state in states)
+
+    def _touched(self, chunk: HeldChunk) -> list[tuple[int, int]]:
+        """Return which words of a chunk lie in pages that were copied; the others are zeros."""
+        start, states = self._pages(chunk)
+        end, page, user = chunk.user + chunk.usable, self._page, chunk.user
+        runs = ((start + r.start() * page, start + r.end() * page) for r in _RUN.finditer(states))
+        whole = ((max(low, user), min(high, end)) for low, high in runs)
+        return [((low - user) // self._word, (high - user) // self._word) for low, high in whole]
 
 
 class _Variables:

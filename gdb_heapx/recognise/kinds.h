@@ -19,11 +19,11 @@ struct key {
     u64 code, value, offset, group, chunks, bytes, instances, resident, swapped, samples[SAMPLES];
 };
 
-/* Given are the files' parts; the words of roots that lead to chunks, by where they lie, and where they lead; room for known words, as a table of
-   `slots` of which `most` may be taken, and for keys, of which `most_keys` may have a value; what each chunk is for
-   a container that leads to it, by rank (0: nothing); a `group` that all keys get, a multiple of LIBC, whether the
-   chunks' sizes are added to it, and whether page states are known.  Found are known words, keys, and by rank which
-   key each chunk has.  */
+/* Given are the files' parts; the words of roots that lead to chunks, by where they lie, and where they lead; room
+   for known words, as a table of `slots` of which `most` may be taken, and for keys, of which `most_keys` may have a
+   value; what each chunk is for a container that leads to it, by rank (0: nothing); a `group` that all keys get, a
+   multiple of LIBC, whether the chunks' sizes are added to it, and whether page states are known.  Found are known
+   words, keys, and by rank which key each chunk has.  */
 struct kinds {
     const struct part *parts;
     u64 part_count;

@@ -6,7 +6,7 @@ definition: classify.c does the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Optional
 
 from .contents import text_in
@@ -16,11 +16,22 @@ from .surroundings import Surroundings
 
 
 class Contents(NamedTuple):
-    """A chunk: where its memory is, its words, its first bytes, up to WINDOW of them."""
+    """A chunk: where its memory is, its words, its first bytes, up to WINDOW of them; and of a
+    large one which words may be more than zeros, from where up to where, None for all.
+    """
 
     address: int
     words: Sequence[int]
     head: bytes
+    touched: Sequence[tuple[int, int]] | None = None
+
+    def nonzero(self) -> Iterator[tuple[int, int]]:
+        """Yield the words that aren't 0, each with its place."""
+        whole = ((0, len(self.words)),)
+        for start, end in whole if self.touched is None else self.touched:
+            for at, word in enumerate(self.words[start:end], start):
+                if word:
+                    yield at, word
 
 
 Recogniser = Callable[[Contents, Surroundings], Optional[Recognised]]
@@ -33,9 +44,10 @@ def objects(chunk: Contents, around: Surroundings) -> list[tuple[int, int]]:
 
     A control block that the chunk begins with is none: it is there for the object behind it.
     """
-    words, meaning = chunk.words, around.meaning
-    found = [(at, word) for at, word in enumerate(words) if word and meaning(word) in OBJECTS]
-    return found[1:] if found and not found[0][0] and meaning(words[0]) in COUNTS else found
+    meaning = around.meaning
+    found = [(at, word) for at, word in chunk.nonzero() if meaning(word) in OBJECTS]
+    control = found and not found[0][0] and meaning(found[0][1]) in COUNTS
+    return found[1:] if control else found
 
 
 def others_in(chunk: Contents, key: Key, around: Surroundings) -> list[int]:
@@ -155,14 +167,16 @@ def list_node(chunk: Contents, around: Surroundings) -> Recognised | None:
 
 
 def text(chunk: Contents, around: Surroundings) -> Recognised | None:
-    """Text, up to a zero or the end of the chunk."""
+    """Text, up to a zero or the end of the chunk; the bytes of a pointer can look like it."""
+    if kind_of(chunk.words[0], around) >= HEAP:
+        return None
     found = text_in(chunk.head, around.little)
     return None if found is None else Recognised(found, 0)
 
 
 def zeros(chunk: Contents, around: Surroundings) -> Recognised | None:
     """Nothing but zeros."""
-    return None if any(chunk.words) else Recognised(Key(Code.ZEROS), 0)
+    return Recognised(Key(Code.ZEROS), 0) if next(chunk.nonzero(), None) is None else None
 
 
 def symbol(chunk: Contents, around: Surroundings) -> Recognised | None:
@@ -177,7 +191,11 @@ SIGNED = 4  # words
 LARGEST_SIGNED = 1024  # bytes of a chunk whose size is part of the signature
 
 
-def _kind(word: int, around: Surroundings) -> int:
+LEADING = bytes((ZERO, HEAP, DATA))  # kinds of pointers that aren't to code
+
+
+def kind_of(word: int, around: Surroundings) -> int:
+    """Return what kind of word it is."""
     if not word:
         return ZERO
     if around.heaps.has(word):
@@ -190,20 +208,22 @@ def _kind(word: int, around: Surroundings) -> int:
 
 def pointers(chunk: Contents, around: Surroundings) -> Recognised | None:
     """Pointers into heaps and files, and zeros between them, to the end of the chunk."""
-    kinds = (_kind(word, around) for word in chunk.words)
-    return (
-        Recognised(Key(Code.POINTERS), 0) if all(k in (ZERO, HEAP, DATA) for k in kinds) else None
-    )
+    only = all(kind_of(word, around) in LEADING for _, word in chunk.nonzero())
+    return Recognised(Key(Code.POINTERS), 0) if only else None
 
 
 def signature(chunk: Contents, around: Surroundings) -> Recognised | None:
     """The kinds of the first words, and the size; only where one of them is a pointer."""
-    kinds = [_kind(word, around) + 1 for word in chunk.words[:SIGNED]]
-    if max(kinds) < HEAP + 1:
+    kinds = bytes(kind_of(word, around) for word in chunk.words[:SIGNED])
+    return signed(kinds, len(chunk.words) * around.word)
+
+
+def signed(kinds: bytes, size: int) -> Recognised | None:
+    """Return the signature of a chunk whose first words are of these kinds."""
+    if max(kinds) < HEAP:
         return None
-    size = len(chunk.words) * around.word
     value = size if size <= LARGEST_SIGNED else 0
-    for kind in (*kinds, 0, 0)[:SIGNED]:  # the smallest chunk has two words at least
+    for kind in (*(kind + 1 for kind in kinds), 0, 0)[:SIGNED]:  # the smallest has two words
         value = value << 4 | kind
     return Recognised(Key(Code.SIGNATURE, value), 0)
 
@@ -224,9 +244,15 @@ RECOGNISERS: tuple[Recogniser, ...] = (
 )
 
 
-def recognise(chunk: Contents, around: Surroundings) -> Recognised:
-    """Return what a chunk is."""
-    for recogniser in RECOGNISERS:
+# Those that ask what a word anywhere in the chunk means, before all others; and the rest.
+BY_MEANING, BY_CONTENTS = RECOGNISERS[:3], RECOGNISERS[3:]
+
+
+def recognise(
+    chunk: Contents, around: Surroundings, asked: tuple[Recogniser, ...] = RECOGNISERS
+) -> Recognised:
+    """Return what a chunk is, by those recognisers that are asked."""
+    for recogniser in asked:
         found = recogniser(chunk, around)
         if found is not None:
             return found

@@ -1,0 +1,317 @@
+"""Chunks recognised in Python, many at once.
+
+Most are told by the kinds of their words, which are few for chunks that are alike: what is said of
+one pattern is said of all. Only where more than the kinds matters, a chunk is looked at by itself:
+where a word means something, or leads to code, where it may be text, or a node.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..held.index import CELL, CELL_WORDS, ENDS, STARTS, HeldChunk
+from ..held.store import STATE
+from ..target.pages import IN_RAM, SWAPPED
+from .counted import SAMPLES, Alike, KeySum, Kinds
+from .kinds import UNRECOGNISED, Code, Key, Meaning, Recognised
+from .recognisers import (
+    BY_CONTENTS,
+    DATA,
+    HEAP,
+    INTO_CODE,
+    LEADING,
+    NUMBER,
+    OTHER,
+    RECOGNISERS,
+    SIGNED,
+    ZERO,
+    Recogniser,
+    kind_of,
+    signed,
+)
+from .surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+
+MEANS = INTO_CODE + 1  # the kind of a word that means something
+CELLS = 1024  # that are looked at at once
+CACHED = 1 << 16  # words, and patterns
+LONGEST = 64  # words of a pattern that is kept
+SIZE_BITS = 40  # of what is noted of a chunk: its size in words; above them, what it is
+BITS = [tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256)]
+# By two bytes that are next to each other, as a number: whether they may be of text.
+PLAIN = {9, 10, 13, *range(0x20, 0x7F)}
+BYTES = [byte in PLAIN or byte >= 0x80 for byte in range(256)]
+LATIN = [byte in PLAIN or byte >= 0xA0 for byte in range(256)]
+TEXTUAL = bytes(
+    (BYTES[pair & 255] and BYTES[pair >> 8]) or (LATIN[pair & 255] if pair < 256 else pair < 0x600)
+    for pair in range(1 << 16)
+)
+
+ALL_IN_RAM = bytes(state for state in range(256) if state & STATE in IN_RAM)
+
+One = Callable[[HeldChunk, "tuple[Recogniser, ...]", Kinds], Recognised]
+
+
+class Verdict(NamedTuple):
+    """What chunks of a pattern are if they are neither text nor nodes, by its number; None where
+    each must be looked at, by those who are `asked`. The others tell whether their first word may
+    be text, and whether these may be links of a list, and of a tree.
+    """
+
+    number: int | None
+    text: bool
+    listed: bool
+    tree: bool
+    asked: tuple[Recogniser, ...]
+
+
+class Quick:
+    """Chunks of heaps that are recognised, and counted."""
+
+    def __init__(
+        self, held: Held, around: Surroundings, kinds: Kinds, sizes: bool, one: One
+    ) -> None:
+        self._held, self._around, self._kinds = held, around, kinds
+        self._sizes, self._one = sizes, one
+        self._word, grains = held.space.word, held.index.grains
+        self._step, self._header, self._tail = (each // self._word for each in grains)
+        spans = [*zip(held.index.starts, held.index.ends)]
+        spans += ((part.start, part.end) for part in around.parts.all)
+        self._floor = min((1 << 32, *(start for start, _ in spans)))
+        self._ceiling = max((0, *(end for _, end in spans)))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._far: dict[int, int] = {}
+        self._verdicts: dict[bytes, Verdict] = {}
+        self._numbers: dict[Recognised, int] = {}
+        self._found: list[Recognised] = []
+
+    def can(self, region: int) -> bool:
+        """Tell whether the chunks of a region can be recognised this way."""
+        single = self._held.index.singles[region]
+        return not single and not self._held.store.swapped and self._around.little
+
+    def count(self, region: int) -> None:
+        """Count the chunks of a heap."""
+        index, pace = self._held.index, self._held.space.pace
+        cells = (index.ends[region] - index.starts[region]) // index.grains.size // CELL + 1
+        rank, starts = index.firsts[region], list[int]()
+        for first in range(0, cells, CELLS):
+            pace.check(index.starts[region])
+            last = min(first + CELLS, cells)
+            starts += self._grains(region, STARTS, first, last)
+            ends = self._grains(region, ENDS, first, last)
+            if ends:
+                self._take(region, rank, starts[: len(ends)], ends)
+            rank += len(ends)
+            del starts[: len(ends)]
+            pace.walked((last - first) * CELL * index.grains.size)
+
+    def _grains(self, region: int, which: int, first: int, last: int) -> list[int]:
+        """Return where chunks begin, or end, in some cells of a region: the grains' numbers."""
+        index = self._held.index
+        place = index.places[region]
+        low, high = (place + first) * CELL_WORDS, (place + last) * CELL_WORDS
+        bits = index.cells[low + which : high : CELL_WORDS].tobytes()
+        base = first * CELL
+        return [base + 8 * i + bit for i, byte in enumerate(bits) if byte for bit in BITS[byte]]
+
+    def _take(self, region: int, rank: int, starts: list[int], ends: list[int]) -> None:
+        """Recognise the chunks of a region that begin and end at these grains."""
+        if max(len(self._far), len(self._verdicts), len(self._found)) > CACHED:
+            self._forget()
+        if len(starts) > 1 and ends[0] - starts[0] > CELLS * CELL:  # it began far before
+            self._take(region, rank, starts[:1], ends[:1])
+            rank, starts, ends = rank + 1, starts[1:], ends[1:]
+        step = self._step
+        if ends[0] - starts[0] > CELLS * CELL:
+            chunk = self._chunk(region, rank, starts[0], ends[0])
+            noted = [self._noted(chunk, RECOGNISERS) | (ends[0] + 1 - starts[0]) * step]
+        else:
+            noted = self._recognised(region, rank, starts, ends)
+        self._add(region, rank, noted, starts, ends)
+
+    def _recognised(self, region: int, rank: int, starts: list[int], ends: list[int]) -> list[int]:
+        """Return what the chunks are, each by a number, and its size."""
+        step, word = self._step, self._word
+        base, begin = starts[0] * step, self._held.index.starts[region]
+        size = (ends[-1] + 1) * step + self._tail - base
+        view = self._held.store.read(begin + base * word, size * word)
+        words = self._held.space.as_words(view).tolist()
+        kinds = self._kinds_of(words, region)
+        first, behind, types = (
+            self._header - base,
+            step + self._tail - base,
+            self._around.heap_types,
+        )
+        verdicts, noted, at = self._verdicts, list[int](), rank - 1
+        leads_back = self._leads_back(region)
+        for start, end in zip(starts, ends):
+            at += 1
+            low, high = start * step + first, end * step + behind
+            pattern = kinds[low:high]
+            verdict = verdicts.get(pattern) or self._verdict(pattern)
+            number, text, listed, tree, asked = verdict
+            head = words[low]
+            if (
+                number is None
+                or (text and TEXTUAL[head & 0xFFFF] and TEXTUAL[head >> 16 & 0xFFFF])
+                or (listed and leads_back(head, begin + (low + base) * word))
+                or (tree and head & 0xFFFFFFFF <= 1)
+                or (types and not types.isdisjoint(words[low + 1 : low + 6]))
+            ):
+                asked = RECOGNISERS if types else asked
+                number = self._noted(self._chunk(region, at, start, end), asked)
+            noted.append(number | (end + 1 - start) * step)
+        return noted
+
+    def _kinds_of(self, words: list[int], region: int) -> bytes:
+        """Return the kind of each word; most lead into the same heap, or nowhere."""
+        low, high = self._held.index.starts[region], self._held.index.ends[region]
+        floor, ceiling, far, ask = self._floor, self._ceiling, self._far, self._ask
+        small = NUMBER if self._word == 8 else OTHER
+        return bytes(
+            [
+                HEAP
+                if low <= word < high
+                else ZERO
+                if not word
+                else small
+                if word < floor
+                else OTHER
+                if word >= ceiling
+                else far.get(word) or ask(word)
+                for word in words
+            ]
+        )
+
+    def _ask(self, word: int) -> int:
+        """Return the kind of a word that may lead somewhere, or mean something."""
+        kind = kind_of(word, self._around)
+        if kind == DATA and self._around.meaning(word) not in (Meaning.NOTHING, Meaning.SECOND):
+            kind = MEANS
+        if len(self._far) < CACHED:
+            self._far[word] = kind
+        return kind
+
+    def _verdict(self, pattern: bytes) -> Verdict:
+        """Return what is said of chunks whose words are of these kinds."""
+        found = self._judge(pattern)
+        if len(pattern) <= LONGEST:
+            self._verdicts[pattern] = found
+        return found
+
+    def _judge(self, pattern: bytes) -> Verdict:
+        into_code = pattern[0] == INTO_CODE or pattern[2:4] == bytes((INTO_CODE, INTO_CODE))
+        if MEANS in pattern or into_code:
+            return Verdict(None, False, False, False, RECOGNISERS)
+        links = (HEAP, DATA, OTHER)
+        listed = pattern[0] in links and pattern[1] in links
+        tree = len(pattern) > 4 and pattern[0] in (ZERO, NUMBER, OTHER) and pattern[1] in links
+        only = not pattern.strip(LEADING) and not pattern.translate(None, LEADING)
+        if pattern[0] == DATA and not only:  # maybe a symbol
+            return Verdict(None, False, False, False, BY_CONTENTS)
+        if not only:
+            told = signed(pattern[:SIGNED], len(pattern) * self._word) or UNRECOGNISED
+        else:
+            told = Recognised(Key(Code.POINTERS if any(pattern) else Code.ZEROS), 0)
+        text = pattern[0] in (NUMBER, OTHER)
+        return Verdict(self._number(told), text, listed, tree, BY_CONTENTS)
+
+    def _leads_back(self, region: int) -> Callable[[int, int], bool]:
+        """Return what tells whether the node at an address has another as the one before it."""
+        index, word = self._held.index, self._word
+        low, high = index.starts[region], index.ends[region]
+        whole = high - low - (high - low) % word
+        words = self._held.space.as_words(self._held.store.read(low, whole))
+        far, last = self._around.heaps.word_at, low + whole - word
+
+        def leads_back(node: int, own: int) -> bool:
+            if low <= node < last and not node % word:
+                return words[(node - low) // word + 1] == own
+            return far(node + word) == own
+
+        return leads_back
+
+    def _number(self, found: Recognised) -> int:
+        """Return what is noted of chunks that are this."""
+        number = self._numbers.get(found)
+        if number is None:
+            number = self._numbers[found] = len(self._found)
+            self._found.append(found)
+        return number << SIZE_BITS
+
+    def _noted(self, chunk: HeldChunk, asked: tuple[Recogniser, ...]) -> int:
+        return self._number(self._one(chunk, asked, self._kinds))
+
+    def _chunk(self, region: int, rank: int, start: int, end: int) -> HeldChunk:
+        size, header, tail = self._held.index.grains
+        address, length = self._held.index.starts[region] + start * size, (end + 1 - start) * size
+        return HeldChunk(rank, address, length, address + header, length - header + tail, region)
+
+    def _add(
+        self, region: int, rank: int, noted: list[int], starts: list[int], ends: list[int]
+    ) -> None:
+        """Count chunks by what was noted of them."""
+        libc, word, numbers = self._held.parts[region].libc, self._word, {}
+        memory = self._memory(region, noted, starts, ends)
+        for each, chunks in Counter(noted).items():
+            found, size = self._found[each >> SIZE_BITS], (each & (1 << SIZE_BITS) - 1) * word
+            alike = Alike(found.key, libc, size if self._sizes else 0)
+            all_in_ram = chunks * size, 0
+            resident, swapped = all_in_ram if memory is None else memory.get(each, (0, 0))
+            sums = (chunks, chunks * size, found.instances * chunks, resident, swapped)
+            numbers[each] = self._kinds.add(alike, KeySum(*sums))
+        column = [*map(numbers.__getitem__, noted)]
+        self._kinds.kinds[rank : rank + len(noted)] = array("I", column)
+        self._sample(region, column, starts)
+
+    def _sample(self, region: int, column: list[int], starts: list[int]) -> None:
+        """Add samples to the groups that these chunks are in, as far as they lack some."""
+        index, sums = self._held.index, self._kinds.sums
+        for number in {each for each in column if len(sums[each].samples) < SAMPLES}:
+            at, found = -1, [*sums[number].samples]
+            for _ in range(min(column.count(number), SAMPLES - len(found))):
+                at = column.index(number, at + 1)
+                begin = index.starts[region] + starts[at] * index.grains.size
+                found.append(begin + index.grains.header)
+            sums[number].samples = tuple(found)
+
+    def _memory(
+        self, region: int, noted: list[int], starts: list[int], ends: list[int]
+    ) -> dict[int, tuple[int, int]] | None:
+        """Return what of the chunks that are noted as the same is in memory, and in swap; None
+        where all is in memory.
+        """
+        held, begin, size = (
+            self._held,
+            self._held.index.starts[region],
+            self._held.index.grains.size,
+        )
+        if not held.residency_known:
+            return {}
+        page, store = held.space.page, held.store
+        first = begin + starts[0] * size
+        low, high = store.offset(first), store.offset(begin + (ends[-1] + 1) * size - 1)
+        states = bytes(store.pages[low // page : high // page + 1])
+        if not states.translate(None, ALL_IN_RAM):
+            return None
+        sums, to_page = dict[int, tuple[int, int]](), low // page * page - low + first
+        for each, start, end in zip(noted, starts, ends):
+            at, behind = begin + start * size, begin + (end + 1) * size
+            place = (at - to_page) // page
+            if place == (behind - 1 - to_page) // page:
+                state, length = states[place] & STATE, behind - at
+                own = length * (state in IN_RAM), length * (state == SWAPPED)
+            else:
+                amount = store.amount(at, behind)
+                own = amount.resident or 0, amount.swapped or 0
+            known = sums.get(each, (0, 0))
+            sums[each] = known[0] + own[0], known[1] + own[1]
+        return sums
