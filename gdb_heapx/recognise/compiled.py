@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..held.declared import address_of
+from ..held.declared import CCursor, address_of
 from .counted import MOST_KEYS, MOST_KNOWN, SAMPLES, Alike, KeySum, Kinds
 from .declared import (
     FILTER_WORDS,
@@ -15,7 +15,6 @@ from .declared import (
     LIBC_BITS,
     CKey,
     CKinds,
-    Cursor,
     declared,
 )
 from .kinds import Code, Key
@@ -37,7 +36,7 @@ class CompiledRecognising:
         assert held.table is not None
         self._held, self._around, self._given = held, around, CKinds()
         self._functions = declared(held.functions)
-        self._regions, self._at = held.table.reference, Cursor()
+        self._regions, self._at = held.table.reference, CCursor()
         parts = [(p.start, p.end, int(p.code)) for p in around.parts.all]
         self._parts = array("Q", [number for part in parts for number in part])
         self._known = array("Q", bytes(SLOTS * KNOWN_WORDS * 8))
@@ -110,7 +109,7 @@ class CompiledRecognising:
 
     def users(self, kinds: Kinds, number: int) -> Iterator[int]:
         """Yield where the memory of each chunk of a group begins."""
-        at, found = Cursor(), array("Q", bytes(8 * STEPS))
+        at, found = CCursor(), array("Q", bytes(8 * STEPS))
         self._given.kinds = address_of(kinds.kinds)
         count = STEPS
         while count == STEPS:
@@ -130,7 +129,7 @@ class CompiledRecognising:
         pace, index, at = self._held.target.space.pace, self._held.index, self._at
         pace.begin(what, sum(index.ends[each] - index.starts[each] for each in regions))
         for region in regions:
-            at[0], at[1] = region, 0
+            at.region, at.grain = region, 0
             self._given.group = self._held.parts[region].libc << LIBC_BITS
             count = STEPS
             while count == STEPS:

@@ -40,18 +40,15 @@ class CKinds(ctypes.Structure):
     ]
 
 
-Cursor = c_uint64 * 2  # struct cursor of held.h: a region, and in it a grain
-
-
 @cache
 def declared(code: ctypes.CDLL) -> Any:
     """Return classify.c's functions with the types of their arguments."""
     number, pointer = c_uint64, ctypes.c_void_p
     code.heapx_learn.restype = code.heapx_classify.restype = code.heapx_of_kind.restype = number
     for function in (code.heapx_learn, code.heapx_classify):
-        function.argtypes = [pointer, POINTER(CKinds), pointer, number]
+        function.argtypes = [pointer, POINTER(CKinds), POINTER(CCursor), number]
     code.heapx_of_kind.argtypes = [
-        *(pointer, POINTER(CKinds), pointer),
+        *(pointer, POINTER(CKinds), POINTER(CCursor)),
         *(number, pointer, number),
     ]
     code.heapx_know.restype = None
