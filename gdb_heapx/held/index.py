@@ -10,7 +10,7 @@ import re
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ RANK_BITS = 32  # of DIRECTORY: chunks that begin before; above them, how far ba
 RANKS = (1 << RANK_BITS) - 1
 
 
+ONE = ord("1")
 PIECE = 1 << 10  # cells that are gone through at once
 
 if sys.version_info >= (3, 10):
@@ -40,6 +41,17 @@ def set_bits(words: Iterable[int]) -> list[int]:
         found.byteswap()
     bits = int.from_bytes(found.tobytes(), "little")
     return [digit.start() for digit in re.finditer("1", bin(bits)[:1:-1])]
+
+
+def words_of(bits: Sequence[int]) -> array[int]:
+    """Return words in which these bits are set."""
+    digits = bytearray(b"0") * (bits[-1] // CELL * CELL + CELL)
+    for bit in bits:
+        digits[~bit] = ONE
+    found = array("Q", int(digits, 2).to_bytes(len(digits) // 8, "little"))
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
 
 
 class HeldChunk(NamedTuple):
@@ -118,6 +130,20 @@ class Index:
         last = first + size // grain - 1
         self.cells[(place + first // CELL) * CELL_WORDS + STARTS] |= 1 << first % CELL
         self.cells[(place + last // CELL) * CELL_WORDS + ENDS] |= 1 << last % CELL
+
+    def set_many(
+        self, region: int, start: int, chunks: Sequence[int], sizes: Iterable[int]
+    ) -> None:
+        """Add chunks in use of a heap, in order: by how many bytes behind `start` each lies."""
+        grain, base = self.grains.size, self.places[region] * CELL_WORDS
+        before, odd = divmod((start - self.starts[region]) // grain, CELL)
+        ends = [chunk + size - grain for chunk, size in zip(chunks, sizes)]
+        for plane, places in ((STARTS, chunks), (ENDS, ends)):
+            if places:
+                words = words_of([place // grain + odd for place in places])
+                first = base + before * CELL_WORDS + plane
+                words[0] |= self.cells[first]
+                self.cells[first : first + len(words) * CELL_WORDS : CELL_WORDS] = memoryview(words)
 
     def complete(self, region: int) -> None:
         """Fill in the directory of a heap, once all its chunks are in."""

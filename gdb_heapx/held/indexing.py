@@ -44,22 +44,25 @@ class Indexing:
         self._region, self._page = region, page
 
     def add(self, run: Run) -> None:
-        index, region, start, header = (
-            self._index,
-            self._region,
-            run.start,
-            self._index.grains.header,
-        )
+        start, header = run.start, self._index.grains.header
         fast, cached = frozenset(run.fast), run.cached
         others = [i for i in run.used if i in fast or start + i * GRAIN in cached]
         used = sorted(set(run.used).difference(others)) if others else run.used
-        for i, word in zip(used, run.of(used, SIZE)):
-            chunk, size = start + i * GRAIN, word & ~FLAGS
-            self._store.load(chunk, chunk + size + header)
-            index.set(region, chunk, size)
-        for i in (*run.free, *others):
-            chunk = start + i * GRAIN
-            drop(self._store, chunk + header, chunk + run.size_at(chunk), self._page)
+        last = run.chunks[-1]
+        behind = run.end if used[-1:] == [last] else start + last * GRAIN
+        self._store.load(start, behind + header)
+        self._set(start, [i * GRAIN for i in used], [word & ~FLAGS for word in run.of(used, SIZE)])
+        rest = [*run.free, *others]
+        for i, word in zip(rest, run.of(rest, SIZE)):
+            if word >= LEAST:
+                chunk = start + i * GRAIN
+                drop(self._store, chunk + header, chunk + (word & ~FLAGS), self._page)
+
+    def _set(self, start: int, chunks: list[int], sizes: list[int]) -> None:
+        """Put chunks into the index; of a run only the last one may be large."""
+        if sizes and sizes[-1] > WINDOW:
+            self._index.set(self._region, start + chunks.pop(), sizes.pop())
+        self._index.set_many(self._region, start, chunks, sizes)
 
     def close(self, end: int) -> None:
         pass
