@@ -383,6 +383,7 @@ class Answers:
     aborting: Callable[[], frozenset[int] | None] = lambda: None
     thread_pointers: Callable[[], dict[int, int] | None] = lambda: None
     registers: Callable[[], dict[int, Registers] | None] = lambda: None
+    kept_by_kernel: Callable[[], dict[str, tuple[int, ...] | None] | None] = lambda: None
     symbol: Callable[[int], str | None] = lambda _: None
     demangled: Callable[[str], str | None] = lambda _: None
 

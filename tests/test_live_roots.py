@@ -87,7 +87,7 @@ def check(found: Found, known: list[Place], others: dict[str, tuple[str, int]]) 
     """Compare each place; `others` are what places of some kinds are instead."""
     assert len(known) > 30
     for place in known:
-        if place.kind != "registers":
+        if place.kind not in ("registers", "kernel"):
             expected = others.get(place.kind, (place.kind, place.lwp))
             whose = 0 if expected[0] == "none" else expected[1]
             assert (*place, found.kind(place)) == (*place, (expected[0], whose))
@@ -125,6 +125,19 @@ def test_general_and_vector_registers_of_each_thread_are_read(inferior, live):
         words = live.words(place.lwp)
         assert {MAGIC + 1, MAGIC + 2} <= words
         assert (UPPER in words) == (place.name == "ymm")
+
+
+def test_what_the_kernel_keeps_for_epoll_is_read_of_a_process_and_missed_in_a_core(
+    inferior, live, tmp_path
+):
+    (place,) = (place for place in places(inferior) if place.kind == "kernel")
+    kept = [each for each in live.said["registers"] if each[3] == "KERNEL"]
+    assert [(lwp, words) for lwp, _, words, _ in kept] == [(inferior.pid, [place.address])]
+    assert "KERNEL" not in live.missed
+    core = roots(tmp_path, inferior.exe, gcore(inferior.pid, tmp_path / "core"))
+    (told,) = (each for each in core.said["missed"] if each[0] == "KERNEL")
+    assert "epoll" in told[1]
+    assert not told[3]
 
 
 def test_a_stack_is_live_from_the_stack_pointer_on_with_the_red_zone_below(inferior, live):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from heapbuilder import AMD64, I386, PAGE, PTHREAD, USED, HeapBuilder, changed, usual
+from heapbuilder import AMD64, I386, PAGE, PTHREAD, USED, File, HeapBuilder, changed, usual
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
@@ -12,6 +12,7 @@ from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.held.root import Root, RootKind, Roots, arranged
 from gdb_heapx.held.roots import find_roots
 from gdb_heapx.snapshots.opened import open_target
+from gdb_heapx.target.images import Image
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.target import Registers
 
@@ -269,3 +270,22 @@ def test_of_a_thread_that_nobody_has_joined_what_it_returned_is_a_root_and_its_v
     assert kind_at(roots, pthread + 16) is RootKind.TLS
     assert kind_at(roots, pthread - 8) is None
     assert pthread + 128 - 16 in roots.left
+
+
+def test_what_the_kernel_keeps_and_does_not_tell_is_missed():
+    kept = {"epoll 5": (0x1234, 0x5678), "io_uring 7": None, "epoll 8": ()}
+    roots = roots_of(changed(usual().target(), kept_by_kernel=lambda: kept))
+    held = [r for r in roots.registers if r.kind is RootKind.KERNEL]
+    assert [(r.lwp, r.name, r.words) for r in held] == [(4711, "epoll 5", (0x1234, 0x5678))]
+    (told,) = (missed for missed in roots.missed if missed.kind is RootKind.KERNEL)
+    assert "(io_uring 7)" in told.why
+
+
+@pytest.mark.parametrize("name", ["epoll_ctl", "malloc"])
+def test_where_nobody_asks_the_kernel_epoll_is_missed_of_programs_that_use_it(name):
+    target = usual().target()
+    file = File(imported=frozenset([name]))
+    user = Image("/bin/x", (), target.space.memory, lambda _: file)
+    roots = roots_of(changed(target, objects=(*target.objects, user)))
+    missed = [each.kind for each in roots.missed]
+    assert (RootKind.KERNEL in missed) == (name == "epoll_ctl")

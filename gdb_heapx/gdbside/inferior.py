@@ -100,7 +100,7 @@ def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
     )
     memory = PacedMemory(access.memory, pace)
     seen = Space(facts, memory, access.residency, compiled, pace, access.fill)
-    return Target(seen, access.images, InferiorProbe(inferior))
+    return Target(seen, access.images, InferiorProbe(inferior, pid if native else None))
 
 
 def _of_core(path: str, plain: Memory) -> Access:

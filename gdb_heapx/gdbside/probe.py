@@ -7,16 +7,19 @@ import re
 
 import gdb
 
+from ..target.procfs import kept_by_kernel
 from ..target.target import Registers
 from . import frames, registers
 from .strings import said
 
 
 class InferiorProbe:
-    """The selected inferior, asked by its frames and symbols."""
+    """The selected inferior, asked by its frames and symbols; `pid` is None but for a process of
+    this machine.
+    """
 
-    def __init__(self, inferior: gdb.Inferior) -> None:
-        self._inferior = inferior
+    def __init__(self, inferior: gdb.Inferior, pid: int | None) -> None:
+        self._inferior, self._pid = inferior, pid
 
     def inside_malloc(self) -> dict[int, str]:
         return frames.inside_malloc(self._inferior)
@@ -29,6 +32,9 @@ class InferiorProbe:
 
     def registers(self) -> dict[int, Registers]:
         return registers.all_registers(self._inferior)
+
+    def kept_by_kernel(self) -> dict[str, tuple[int, ...] | None] | None:
+        return kept_by_kernel(self._pid) if self._pid else None
 
     def symbol(self, address: int) -> str | None:
         """Return what lies there, such as `main_arena + 96 in libc.so.6`, None if unnamed."""

@@ -26,6 +26,7 @@ class RootKind(Enum):
     GLOBAL = "variables"
     MAPPING = "other memory"
     SHARED = "shared memory"
+    KERNEL = "kept by the kernel"
 
 
 class Root(NamedTuple):
@@ -48,8 +49,8 @@ class Root(NamedTuple):
 
 
 class Register(NamedTuple):
-    """What leads to chunks without being memory that is looked at: a register's words; or, as TLS,
-    the address of a DTV, which is a chunk.
+    """What leads to chunks without being memory that is looked at: a register's words; as TLS, the
+    address of a DTV, which is a chunk; what the kernel keeps for the process, whose LWP is its pid.
     """
 
     lwp: int

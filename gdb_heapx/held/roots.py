@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Optional
 
 from ..glibc.layout import align_up
 from ..locate.libcs import Libc
@@ -21,6 +22,8 @@ from .threadlocal import blocks, dead_dtvs, dtvs, key_roots, left_behind, own_ro
 
 NO_TCBS = Tcbs((), (), None)
 ZEROS = "threads' stacks, which are zeros in this core (gcore before gdb 18, from glibc 2.42 on)"
+EPOLL = "epoll_ctl"
+Kept = Optional[Mapping[str, Optional[tuple[int, ...]]]]  # as the probe tells it
 KERNELS = (Owner.KERNEL, Owner.DEVICE)
 
 
@@ -32,6 +35,7 @@ def find_roots(opened: Opened, shared: bool = False) -> Roots:
     target = opened.target
     libc = opened.mallocs[0].libc if opened.mallocs else None
     registers = target.probe.registers() or {}
+    kept = target.probe.kept_by_kernel()
     tcbs = find_tcbs(target, libc) if libc else NO_TCBS
     stacks = find_stacks(target, libc, tcbs.tcbs, registers)
     local = tuple(sorted(blocks(target, tcbs)))
@@ -51,17 +55,25 @@ def find_roots(opened: Opened, shared: bool = False) -> Roots:
         *_unknown_threads(target, libc, tcbs),
         *stacks.missed,
         *uncertain(opened),
+        *_not_told_by_kernel(target, kept),
         *_left_out(target, shared),
     )
     for image in target.objects:
         image.keep_symbols()
-    held = (*_registers(registers), *dtvs(target, tcbs))
+    held = (*_registers(registers), *dtvs(target, tcbs), *_kept(target, kept))
     return Roots(tuple(spans), held, missed, local, tuple(left_behind(target, tcbs)))
 
 
 def _registers(registers: Mapping[int, Registers]) -> Iterator[Register]:
     for lwp, held in registers.items():
         yield from (Register(lwp, name, words) for name, words in held.words.items() if any(words))
+
+
+def _kept(target: Target, kept: Kept) -> Iterator[Register]:
+    """Yield what the program has given to the kernel, and gets back with an event."""
+    for name, words in (kept or {}).items():
+        if words:
+            yield Register(target.facts.pid or 0, name, words, RootKind.KERNEL)
 
 
 def _variables(target: Target) -> Iterator[Root]:
@@ -126,6 +138,15 @@ def _unknown_threads(target: Target, libc: Libc | None, tcbs: Tcbs) -> Iterator[
     elif libc is not None and (tcbs.missing or threads > len(known) or unplaced):
         why = tcbs.missing or "libc doesn't tell of all threads"
         yield Missed(RootKind.STACK, f"{why}: stacks count as other memory", None, True)
+
+
+def _not_told_by_kernel(target: Target, kept: Kept) -> Iterator[Missed]:
+    """Yield what the kernel keeps and doesn't tell; of a core it tells nothing."""
+    names = [name for name, words in (kept or {}).items() if words is None]
+    if kept is None and any(image.imports(EPOLL) for image in target.objects):
+        names.append("epoll")
+    if names:
+        yield Missed(RootKind.KERNEL, f"what the kernel keeps ({', '.join(sorted(names))})")
 
 
 def _left_out(target: Target, shared: bool) -> Iterator[Missed]:

@@ -207,3 +207,23 @@ def thread_name(pid: int, lwp: int) -> str | None:
     with suppress(OSError):
         return text_of(f"/proc/{pid}/task/{lwp}/comm").removesuffix("\n")
     return None
+
+
+_EPOLL_DATA = re.compile(r"^tfd:.*?\bdata:\s*([0-9a-f]+)", re.M)
+
+
+def kept_by_kernel(pid: int) -> dict[str, tuple[int, ...] | None]:
+    """Return what a process has given to the kernel that it gets back later, as words, by the file
+    that has it: epoll's data (proc(5), fdinfo). None where the kernel doesn't tell: io_uring.
+    """
+    kept: dict[str, tuple[int, ...] | None] = {}
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                kind = os.readlink(f"/proc/{pid}/fd/{number}")
+                if kind == "anon_inode:[eventpoll]":
+                    told = text_of(f"/proc/{pid}/fdinfo/{number}")
+                    kept[f"epoll {number}"] = tuple(int(d, 16) for d in _EPOLL_DATA.findall(told))
+                elif kind == "anon_inode:[io_uring]":
+                    kept[f"io_uring {number}"] = None
+    return kept

@@ -40,6 +40,11 @@ class Probe(Protocol):
     def registers(self) -> Mapping[int, Registers] | None:
         """Return what the registers of each thread hold, by LWP."""
 
+    def kept_by_kernel(self) -> Mapping[str, tuple[int, ...] | None] | None:
+        """Return the words that the kernel keeps for the process, by what they are for; None of
+        what it doesn't tell.
+        """
+
     def symbol(self, address: int) -> str | None:
         """Return the name of what lies at an address; None, too, if that has none."""
 
@@ -60,6 +65,9 @@ class NoProbe:
         return None
 
     def registers(self) -> Mapping[int, Registers] | None:
+        return None
+
+    def kept_by_kernel(self) -> Mapping[str, tuple[int, ...] | None] | None:
         return None
 
     def symbol(self, address: int) -> str | None:

@@ -3,6 +3,7 @@
    "inside" where that is part of its own stack, on a fiber with "fiber". */
 #include "checkpoint.h"
 #include <errno.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -194,6 +195,11 @@ int main(int argc, char **argv)
 	place("none", 0, malloc(100), "chunk");
 	place("none", 0, malloc(1 << 20), "mmapped");
 	place("none", 0, sbrk(0) - 64, "top");
+
+	int ends[2], polled = epoll_create1(0);
+	if (pipe(ends) || epoll_ctl(polled, EPOLL_CTL_ADD, ends[0], &(struct epoll_event) { .data.u64 = MAGIC + 5 }))
+		abort();
+	place("kernel", getpid(), (void *) (uintptr_t) (MAGIC + 5), "epoll");
 
 	getcontext(&fiber);
 	fiber.uc_stack.ss_sp = map(PAGES, MAP_PRIVATE);
