@@ -289,3 +289,11 @@ def test_where_nobody_asks_the_kernel_epoll_is_missed_of_programs_that_use_it(na
     roots = roots_of(changed(target, objects=(*target.objects, user)))
     missed = [each.kind for each in roots.missed]
     assert (RootKind.KERNEL in missed) == (name == "epoll_ctl")
+
+
+def test_where_the_main_thread_has_ended_its_stack_counts_whole_as_that_of_no_other_thread():
+    stack = Mapping(0x7FFF00000000, 0x7FFF00100000, "rw-p", 0, "[stack]")
+    roots = roots_of(with_memory(usual(), stack, registers=pointers(_101=0x1000)))
+    assert roots.at(stack.start)[:4] == (RootKind.STACK, stack.start, stack.end, 4711)
+    (told,) = (m for m in roots.missed if m.kind is RootKind.STACK and "4711" in m.why)
+    assert (told.bytes, told.taken_whole) == (stack.size, True)

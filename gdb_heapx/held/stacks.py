@@ -65,11 +65,11 @@ def find_stacks(
     pointers += _before_signals(target, areas, pointers)
     lowest, foreign = _where(areas, pointers)
     zone, suspended = red_zone(target), [a for a in areas if a.lwp and a not in lowest]
-    live = [Root(RootKind.STACK, at, area.end, area.lwp) for area, at in lowest.items()]
+    live = [Root(RootKind.STACK, at, area.end, lwp) for area, (at, lwp) in lowest.items()]
     live += (Root(RootKind.STACK, area.start, area.end, area.lwp) for area in suspended)
     live += _others(target, foreign)
     zones = [_zone(target, lwp, at, zone) for lwp, at in pointers]
-    dead = [(area.start, max(at - zone, area.start)) for area, at in lowest.items()]
+    dead = [(area.start, max(at - zone, area.start)) for area, (at, _) in lowest.items()]
     dead += (span for area in areas if not area.lwp for span in _ended(area))
     missed = (*_whole(suspended, {lwp for lwp, _ in pointers}), *_unplaced(target, foreign))
     return LiveStacks(tuple(live), tuple(zones), tuple(dead), missed)
@@ -96,9 +96,7 @@ def _main_area(target: Target, libc: Libc | None) -> Iterator[Area]:
     named = next((m for m in space.mappings if m.name == STACK), None)
     begin = None if named else _stack_end(target, libc)
     found = named or (space.mapping_at(begin) if begin else None)
-    first = facts.threads[0].lwp if facts.threads else 0
-    main = facts.pid if any(t.lwp == facts.pid for t in facts.threads) else first
-    lwp = main or facts.pid or 1
+    lwp = facts.pid or next((thread.lwp for thread in facts.threads), 1)
     if found is not None:
         yield Area(found.start, found.end, lwp)
     elif begin and not space.mappings:
@@ -116,14 +114,16 @@ def _stack_end(target: Target, libc: Libc | None) -> int | None:
 
 def _where(
     areas: Sequence[Area], pointers: Iterable[tuple[int, int]]
-) -> tuple[dict[Area, int], list[tuple[int, int]]]:
-    """Return the lowest stack pointer in each area, and those that lie elsewhere, with threads."""
-    lowest: dict[Area, int] = {}
+) -> tuple[dict[Area, tuple[int, int]], list[tuple[int, int]]]:
+    """Return the lowest stack pointer in each area, with its thread, and those that lie elsewhere,
+    each behind its thread.
+    """
+    lowest: dict[Area, tuple[int, int]] = {}
     foreign = []
     for lwp, pointer in pointers:
         area = _area_at(areas, pointer)
         if area is not None and area.lwp:
-            lowest[area] = min(pointer, lowest.get(area, pointer))
+            lowest[area] = min((pointer, lwp), lowest.get(area, (pointer, lwp)))
         else:
             foreign.append((lwp, pointer))
     return lowest, foreign
