@@ -25,6 +25,7 @@ from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.glibc.layout import Member, Struct
+from gdb_heapx.held.held import Held, hold
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.locate.runtimes import RUNTIMES
 from gdb_heapx.snapshots.malloc import Scope
@@ -306,6 +307,13 @@ class Replay:
     def _read(self) -> Opened:
         return open_target(self.target)
 
+    def hold(self, scope: Scope, shared: bool) -> Held:
+        return hold(self._read, shared)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        yield
+
     def evaluate(self, expression: str) -> int:
         return int(expression, 0)
 
@@ -313,5 +321,5 @@ class Replay:
         raise HeapxError("there is no process to change")
 
     @contextmanager
-    def opened(self, seconds: float | None = None) -> Iterator[Replay]:
+    def opened(self, seconds: float | None = None, held: bool = False) -> Iterator[Replay]:
         yield self

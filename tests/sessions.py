@@ -13,6 +13,7 @@ from gdb_heapx.cli.command import Command, Needs
 from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
+from gdb_heapx.held.held import Held, hold
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.model import Report, Table
 from gdb_heapx.snapshots.malloc import Scope
@@ -45,6 +46,14 @@ class Taken:
         self.asked.append(scope)
         return catalogue_of(self.target or usual().target())
 
+    def hold(self, scope: Scope, shared: bool) -> Held:
+        self.asked.append(scope)
+        return hold(open_target(self.target or usual().target()), shared)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        yield
+
     def evaluate(self, expression: str) -> int:
         return int(expression, 0)
 
@@ -52,7 +61,7 @@ class Taken:
         raise HeapxError("there is no process to change")
 
     @contextmanager
-    def opened(self, seconds: float | None = None) -> Iterator[Taken]:
+    def opened(self, seconds: float | None = None, held: bool = False) -> Iterator[Taken]:
         yield self
 
 
@@ -89,6 +98,8 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
     own = {arg.key: arg.default for arg in declared.own_args}
     if declared.needs is Needs.BOTH:
         own.update(catalogue=Taken(snapshot, target=target).catalogue(Scope()))
+    if declared.needs is Needs.HELD:
+        own.update(held=Taken(snapshot, target=target).hold(Scope(), shared=False))
     if declared.needs is Needs.SESSION:
         own.update(session=Taken(snapshot), scope=Scope())
     if declared.needs is not Needs.CHUNKS:

@@ -565,7 +565,7 @@ def test_the_process_is_let_go_before_a_snapshot_is_looked_at(line, order, monke
 
     class Watched(Taken):
         @contextmanager
-        def opened(self, seconds=None):
+        def opened(self, seconds=None, held=False):
             yield self
             done.append("let go")
 

@@ -13,7 +13,7 @@ from ..report.arrange import arrange, told_apart, without_totals
 from ..report.files import write_whole
 from ..report.render import FORMATS, Context, missing_libraries
 from ..report.style import Style
-from .command import Command, Needs, Session, find, parse
+from .command import Command, Function, Needs, Session, find, parse
 from .preferences import NONE_PREFERRED, Preferred
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Answer:
 
 def execute(
     words: Sequence[str],
-    opened: Callable[[float | None], AbstractContextManager[Session]],
+    opened: Callable[[float | None, bool], AbstractContextManager[Session]],
     terminal: Terminal,
     write: Callable[[str], object],
     preferred: Preferred = NONE_PREFERRED,
@@ -53,7 +53,7 @@ def execute(
     """Run one command line, and `write` what it says, unless that goes to a file.
 
     `preferred` is what holds where the line says nothing. `opened` gets how many seconds the
-    target may stand still, None for any.
+    target may stand still, None for any, and whether its chunks in use will be held.
 
     HeapxError for everything that the user can mend.
     """
@@ -80,14 +80,14 @@ def execute(
             write(piece)
 
     def answered() -> Report:
-        report = run(reading, **given)
+        report = _run(run, reading, given)
         if any(problem.code in STOPPED for problem in report.problems):
             report = without_totals(report)
         report = arrange(report, options["sort"], limit, columns, is_text)
         return told_apart(report, reading.libcs) if is_text else report
 
     report, streamed = None, False
-    with opened(options["max_pause"]) as session:
+    with opened(options["max_pause"], declared.way(options)[1] is Needs.HELD) as session:
         reading = _read(declared, session, options)
         other = _other(reading)
         if other and not declared.whole:
@@ -134,6 +134,10 @@ def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snaps
     if needs is Needs.CHUNKS:
         return session.catalogue(_scope(declared, options))
     return session.take(_scope(declared, options))
+
+
+def _run(run: Function, reading: Snapshot | Catalogue, given: dict[str, Any]) -> Report:
+    return run(reading, **given)
 
 
 def _given(

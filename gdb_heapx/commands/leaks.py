@@ -107,26 +107,27 @@ def leaks(
     registers, thread-local data, and other memory that malloc didn't give. What is free, and what
     malloc keeps for itself, refers to nothing. Each chunk in use has a degree:
 
-        reachable     pointers lead to where its memory begins
-        interior      only pointers to the inside of chunks lead there: of arrays, second bases,
-                      or by chance
-        red_zone      only pointers below a stack pointer do, where a leaf function has variables
-        leaked        nothing refers to it: what would have to be freed first, a head
-        indirect      it hangs from a head: only what is leaked refers to it
+        reachable  pointers lead to where its memory begins
+        interior   only pointers to its inside do: into arrays, to second bases,
+                   or by chance
+        red_zone   only pointers below a stack pointer do, where a leaf function
+                   may have variables
+        leaked     a head: nothing refers to it, or only what hangs from it does
+        indirect   it hangs from a head: only what is leaked refers to it
 
     The degrees add up to all that is in use. Leaked is said where every root was read; else it is
     unreferenced, and a note says what was not looked at. Of chunks that refer to each other, and
-    nothing else does, one is the head. A leak's bytes are those of its heads; hang is what they
-    alone hold. The sample is the head that holds most; contents are how it begins.
+    nothing else does, one is the head. The bytes of a row are those of its heads; hang is what only
+    these lead to. The sample is the head that holds most; contents are how it begins.
 
-    The process stands still while its chunks in use are copied, and runs on before pointers are
+    The process stands still while its chunks in use are copied; it runs on before pointers are
     followed.
 
     Examples:
 
-        heapx leaks                      what is lost, largest first
-        heapx leaks --by type            one row for each type
-        heapx leaks --min-bytes 1M       large ones
+        heapx leaks                 what is lost, largest first
+        heapx leaks --by type       one row for each type
+        heapx leaks --min-bytes 1M  large ones
     """
     kinds = grouped(held, by)
     found = find_leaks(held, kinds.numbers, len(kinds.names))

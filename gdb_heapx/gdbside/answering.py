@@ -27,6 +27,7 @@ from .parameters import preferred
 from .strings import nameable, quoted, said
 
 if TYPE_CHECKING:
+    from ..held.room import Room
     from .session import GdbSession
     from .talk import Talk
 
@@ -75,8 +76,8 @@ def _answer(request: dict[str, Any], talk: Talk) -> dict[str, Any]:
         if not load_for(words):
             load_commands()
 
-        def opened(seconds: float | None) -> AbstractContextManager[GdbSession]:
-            return _opened(request, seconds, _shown(request, talk))
+        def opened(seconds: float | None, held: bool) -> AbstractContextManager[GdbSession]:
+            return _opened(request, seconds, _shown(request, talk), held)
 
         answer = execute(words, opened, terminal, talk.write, settings)
         talk.flush()
@@ -91,7 +92,7 @@ def _answer(request: dict[str, Any], talk: Talk) -> dict[str, Any]:
 
 @contextmanager
 def _opened(
-    request: dict[str, Any], seconds: float | None, show: Callable[[str], object]
+    request: dict[str, Any], seconds: float | None, show: Callable[[str], object], held: bool
 ) -> Iterator[GdbSession]:
     """Attach to the process or open the core that a request names; detach in any case, and before
     these seconds are over.
@@ -110,11 +111,12 @@ def _opened(
         said(f"file {quoted(program)}")
     if core is not None:
         _try(f"core-file {nameable(core)}", cut or f"cannot open the core {core}")
+    room = _room(pid) if held and pid is not None else None
     looked_into = _attached(pid, seconds) if pid is not None else nullcontext()
     PACE.start(_for_reading(seconds), show=show)
     try:
         with looked_into, cut_short(PACE):
-            yield _looked_into()
+            yield _looked_into(room)
     finally:
         PACE.end()
 
@@ -131,14 +133,23 @@ def _shown(request: dict[str, Any], talk: Talk) -> Callable[[str], object]:
     return (lambda line: talk.say(progress=line)) if wanted else (lambda line: None)
 
 
-def _looked_into() -> GdbSession:
+def _room(pid: int) -> Room | None:
+    """Return memory for a copy of a process's chunks, None where that is too much, or can't be."""
+    from ..held.room import room_of
+
+    with suppress(OSError):
+        return room_of(pid)
+    return None
+
+
+def _looked_into(room: Room | None) -> GdbSession:
     """Read the symbols of glibc's own files, and no others."""
     for library in ("libc", "libpthread", "ld"):
         said(f"sharedlibrary /{library}[-.0-9][^/]*$")
     said("sharedlibrary /libc_malloc_debug[^/]*$")  # another malloc (locate/libcs.py)
     from .session import GdbSession  # what of it isn't there yet (_import_meanwhile)
 
-    return GdbSession()
+    return GdbSession(room)
 
 
 @contextmanager

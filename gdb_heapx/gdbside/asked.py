@@ -36,7 +36,7 @@ def counted() -> Snapshot:
 
 
 @contextmanager
-def at_one_stop(seconds: float | None) -> Iterator[GdbSession]:
+def at_one_stop(seconds: float | None, held: bool = False) -> Iterator[GdbSession]:
     """Return the session of a command at gdb's prompt, which may read for so many seconds.
 
     What was read only in part is not kept for the next one.

@@ -23,12 +23,16 @@ from .values import evaluated
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..held.room import Room
     from ..snapshots.malloc import Scope
     from ..snapshots.opened import Opened
 
 
 class GdbSession:
-    """The selected inferior, while it is stopped."""
+    """The selected inferior, while it is stopped; a copy of its chunks goes into `room`."""
+
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = room
 
     def take(self, scope: Scope) -> Snapshot:
         return snapshot_of(_opened(scope), scope)
@@ -39,7 +43,7 @@ class GdbSession:
     def hold(self, scope: Scope, shared: bool) -> Held:
         settings = preferred()
         swap_in = settings.swap_in if scope.swap_in is None else scope.swap_in
-        return held(swap_in, settings.compiled != "off", given(), shared)
+        return held(swap_in, settings.compiled != "off", given(), shared, self._room)
 
     @contextmanager
     def working(self) -> Iterator[None]:

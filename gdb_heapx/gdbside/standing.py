@@ -13,6 +13,7 @@ from .pacing import PACE
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..held.room import Room
     from ..locate.release import Given
 
 # Whatever may make a reading stale: it ran, memory was written, files came or went.
@@ -53,14 +54,16 @@ def opened(swap_in: int | None, compiled: bool, given: Given) -> Opened:
     return found
 
 
-def held(swap_in: int | None, compiled: bool, given: Given, shared: bool) -> Held:
+def held(
+    swap_in: int | None, compiled: bool, given: Given, shared: bool, room: Room | None
+) -> Held:
     """Return the chunks in use of the selected inferior, and its roots; as `opened`."""
     from ..held.held import hold  # what few commands need is imported by these
 
     found = opened(swap_in, compiled, given)
     kept = _kept[0].held if _kept and _kept[0].opened is found else {}
     if shared not in kept:
-        kept[shared] = hold(found, shared)
+        kept[shared] = hold(found, shared, room)
     return kept[shared]
 
 

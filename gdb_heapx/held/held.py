@@ -23,6 +23,7 @@ from .files import FileMemory
 from .index import Grains, HeldChunk, Index
 from .indexing import index_compiled, index_heap
 from .pointers import Pointers, pointers_in
+from .room import Room
 from .root import RootKind, Roots
 from .roots import find_roots
 from .store import COPIED, Store
@@ -88,9 +89,10 @@ class Held:
         return self.target.space.residency is not None
 
 
-def hold(opened: Opened, shared: bool = False) -> Held:
+def hold(opened: Opened, shared: bool = False, room: Room | None = None) -> Held:
     """Return the chunks in use of a target that was walked over, and its roots, with `shared`
-    memory among them. HeapxError where there is no malloc; StoppedError where reading was stopped.
+    memory among them; the copy goes into `room`, if it fits there. HeapxError where there is no
+    malloc; StoppedError where reading was stopped.
     """
     if not opened.mallocs:
         raise opened.refused or HeapxError("there is no glibc malloc")
@@ -104,7 +106,8 @@ def hold(opened: Opened, shared: bool = False) -> Held:
     behind = index.grains.tail + layout.word  # the header behind a heap's last chunk
     spans = [(part.start, part.end + (0 if part.single else behind)) for part in parts]
     variables = [root for root in roots.spans if root.kind is RootKind.GLOBAL]
-    store = Store(space, [*spans, *((root.start, root.end) for root in variables)])
+    wanted = [*spans, *((root.start, root.end) for root in variables)]
+    store = Store(space, wanted, room)
     table, functions = _for_compiled(space, layout, index, store)
     space.pace.begin("copying chunks in use", sum(end - start for start, end in spans))
     for at, part in enumerate(parts):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import mmap
 import re
-from array import array
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -15,12 +13,12 @@ from ..target.amounts import Amount
 from ..target.mappings import merged
 from ..target.pages import RESIDENT, SHARED, SWAPPED
 from ..target.space import Space
+from .room import Room
 
 COPIED = 0x40  # in the state of a page (pages.py): its memory is in the store
 STATE = 7  # the bits of a page's state that are the kernel's word
 UNKNOWN = 0x20  # nobody knows the state: as in a core
 AT_ONCE = 1 << 20  # bytes read
-MAP_NORESERVE = 0x4000  # uapi/asm-generic/mman.h; elsewhere nothing (Python has no name for it)
 _TO_COPY = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, UNKNOWN))
 _SWAPPED = re.compile(b"%c+" % SWAPPED)
 
@@ -32,21 +30,19 @@ class Store:
     `unreadable` are the bytes that could not be copied.
     """
 
-    def __init__(self, space: Space, spans: Iterable[tuple[int, int]]) -> None:
+    def __init__(
+        self, space: Space, spans: Iterable[tuple[int, int]], room: Room | None = None
+    ) -> None:
         self._space = space
         self._page = page = space.page
         whole = merged((align_down(start, page), align_up(end, page)) for start, end in spans)
-        self._starts, self._ends, self._offsets = array("Q"), array("Q"), array("Q")
-        size = 0
+        if room is None or room.page != page or not room.has(whole):
+            room = Room(whole, page)
+        self._room, self.memory, self.view = room, room.memory, room.view
+        self.pages = bytearray(len(self.memory) // page)
         for start, end in whole:
-            self._starts.append(start)
-            self._ends.append(end)
-            self._offsets.append(size)
-            size += end - start
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-        self.memory = mmap.mmap(-1, max(size, page), flags)
-        self.view = memoryview(self.memory)
-        self.pages = bytearray(b"".join(map(self._states, self._starts, self._ends)))
+            first, states = self.offset(start) // page, self._states(start, end)
+            self.pages[first : first + len(states)] = states
         self.swapped = self.unreadable = 0
 
     def _states(self, start: int, end: int) -> bytes:
@@ -56,10 +52,10 @@ class Store:
 
     def offset(self, address: int) -> int:
         """Return where in `memory` an address is; MemoryFault outside of all spans."""
-        at = bisect_right(self._starts, address) - 1
-        if at < 0 or address >= self._ends[at]:
+        place = self._room.offset(address)
+        if place is None:
             raise MemoryFault(address)
-        return self._offsets[at] + address - self._starts[at]
+        return place
 
     def read(self, address: int, size: int) -> memoryview:
         """Return `size` bytes at `address`, as they were copied; MemoryFault outside."""

@@ -200,7 +200,7 @@ def _width(table: Table, column: Column, unit: int) -> int:
     if column.flows:
         return NARROWEST
     cells = (_cell(column, value, unit) for value in _summed(table, column.name))
-    return max(len(column.heading), *map(len, cells))
+    return max([len(column.heading), *map(len, cells)])
 
 
 def _in_all(widths: Sequence[int], table_format: str | None) -> int:

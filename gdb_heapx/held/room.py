@@ -1,0 +1,84 @@
+"""Memory for a copy, got before a process stands still: that takes longer than to read into it."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
+from ..target.cgroups import affordable
+from ..target.mappings import Mapping
+from ..target.maps import read_maps
+from ..target.pages import RESIDENT, SHARED, SWAPPED, PageStates
+from ..target.space import Residency
+
+MAP_NORESERVE = 0x4000  # uapi/asm-generic/mman.h; elsewhere nothing (Python has no name for it)
+GROWTH = 8  # a part of a mapping: by so much it may have grown when it is copied
+_TO_COME = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, SWAPPED))
+
+
+class Room:
+    """Memory with a place for each byte of some spans, which are in order, of whole pages, and
+    apart from each other.
+    """
+
+    def __init__(self, spans: Sequence[tuple[int, int]], page: int) -> None:
+        self.page = page
+        self._starts, self._ends, self._offsets = array("Q"), array("Q"), array("Q")
+        size = 0
+        for start, end in spans:
+            self._starts.append(start)
+            self._ends.append(end)
+            self._offsets.append(size)
+            size += end - start
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+        self.memory = mmap.mmap(-1, max(size, page), flags)
+        self.view = memoryview(self.memory)
+
+    def offset(self, address: int) -> int | None:
+        """Return where in `memory` an address has its place, None outside of all spans."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or address >= self._ends[at]:
+            return None
+        return self._offsets[at] + address - self._starts[at]
+
+    def has(self, spans: Iterable[tuple[int, int]]) -> bool:
+        """Tell whether each of these spans lies in one of its own."""
+        places = ((self.offset(start), self.offset(end - 1), end - start) for start, end in spans)
+        return all(a is not None and b == a + size - 1 for a, b, size in places)
+
+    def take(self, start: int, end: int, states: bytes) -> None:
+        """Get memory from the kernel for the pages of a span that aren't empty, by their states."""
+        base, page = self.offset(start), self.page
+        for run in _TO_COME.finditer(states):
+            first, last = (base or 0) + run.start() * page, (base or 0) + run.end() * page
+            self.view[first:last:page] = bytes(run.end() - run.start())
+
+
+def room_of(pid: int) -> Room | None:
+    """Return room for what a living process may have of malloc, if that isn't too much; OSError
+    where /proc doesn't tell.
+    """
+    mappings = read_maps(pid)
+    residency = PageStates(pid, mmap.PAGESIZE, mappings)
+    return room_for(mappings, residency, affordable(pid))
+
+
+def room_for(mappings: Iterable[Mapping], residency: Residency, most: int) -> Room | None:
+    """Return room for the anonymous memory of a process, if no more than so many bytes of it are in
+    memory; None else.
+    """
+    chosen = [mapping for mapping in mappings if mapping.anonymous]
+    taken = sum(m.usage.resident + m.usage.swapped for m in chosen if m.usage)
+    if taken > most or not chosen:
+        return None
+    page = residency.page
+    behind = [mapping.start for mapping in chosen[1:]] + [chosen[-1].end + chosen[-1].size]
+    grown = (m.size // GROWTH & -page for m in chosen)
+    spans = [(m.start, min(m.end + more, b)) for m, more, b in zip(chosen, grown, behind)]
+    room = Room(spans, page)
+    for mapping in chosen:
+        room.take(mapping.start, mapping.end, residency.states(mapping.start, mapping.end))
+    return room
