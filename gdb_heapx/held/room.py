@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from ..target.cgroups import affordable
-from ..target.mappings import Mapping
+from ..target.mappings import ADDRESSES, Mapping, merged
 from ..target.maps import read_maps
 from ..target.pages import RESIDENT, SHARED, SWAPPED, PageStates
 from ..target.space import Residency
@@ -66,19 +66,19 @@ def room_of(pid: int) -> Room | None:
     return room_for(mappings, residency, affordable(pid))
 
 
-def room_for(mappings: Iterable[Mapping], residency: Residency, most: int) -> Room | None:
-    """Return room for the anonymous memory of a process, if no more than so many bytes of it are in
-    memory; None else.
+def room_for(mappings: Sequence[Mapping], residency: Residency, most: int) -> Room | None:
+    """Return room for the private memory of a process, if no more than so many bytes of it that are
+    in memory may have to be copied; None else.
     """
-    chosen = [mapping for mapping in mappings if mapping.anonymous]
-    taken = sum(m.usage.resident + m.usage.swapped for m in chosen if m.usage)
-    if taken > most or not chosen:
+    private = [m for m in mappings if m.permissions[-1] == "p" and not m.name.startswith("[v")]
+    copied = [mapping for mapping in private if mapping.anonymous]
+    taken = sum(m.usage.resident + m.usage.swapped for m in copied if m.usage)
+    if taken > most or not copied:
         return None
-    page = residency.page
-    behind = [mapping.start for mapping in chosen[1:]] + [chosen[-1].end + chosen[-1].size]
-    grown = (m.size // GROWTH & -page for m in chosen)
-    spans = [(m.start, min(m.end + more, b)) for m, more, b in zip(chosen, grown, behind)]
-    room = Room(spans, page)
-    for mapping in chosen:
+    page, following = residency.page, [*(m.start for m in private[1:]), ADDRESSES]
+    grown = (m.size // GROWTH & -page if m.anonymous else 0 for m in private)
+    spans = [(m.start, min(m.end + g, f)) for m, g, f in zip(private, grown, following)]
+    room = Room(merged(spans), page)
+    for mapping in copied:
         room.take(mapping.start, mapping.end, residency.states(mapping.start, mapping.end))
     return room
