@@ -307,7 +307,7 @@ class Replay:
     def _read(self) -> Opened:
         return open_target(self.target)
 
-    def hold(self, scope: Scope, shared: bool) -> Held:
+    def hold(self, scope: Scope, shared: bool, passes: bool) -> Held:
         return hold(self._read, shared)
 
     @contextmanager

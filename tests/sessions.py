@@ -46,7 +46,7 @@ class Taken:
         self.asked.append(scope)
         return catalogue_of(self.target or usual().target())
 
-    def hold(self, scope: Scope, shared: bool) -> Held:
+    def hold(self, scope: Scope, shared: bool, passes: bool) -> Held:
         self.asked.append(scope)
         return hold(open_target(self.target or usual().target()), shared)
 
@@ -99,7 +99,7 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
     if declared.needs is Needs.BOTH:
         own.update(catalogue=Taken(snapshot, target=target).catalogue(Scope()))
     if declared.needs is Needs.HELD:
-        own.update(held=Taken(snapshot, target=target).hold(Scope(), shared=False))
+        own.update(held=Taken(snapshot, target=target).hold(Scope(), shared=False, passes=False))
     if declared.needs is Needs.SESSION:
         own.update(session=Taken(snapshot), scope=Scope())
     if declared.needs is not Needs.CHUNKS:

@@ -110,7 +110,8 @@ def test_the_tables_are_those_of_the_issue():
     names = "arenas heaps bins tcache top mmapped check about overview mmapped_total"
     more = "ledger owners trim why threads sizes params environment pins pin_groups"
     single = "chunks chunk neighbours words"  # without a free chunk, or an option
-    assert set(TABLES) == {*names.split(), *more.split(), *single.split()}
+    held = "leaks degrees"
+    assert set(TABLES) == {*names.split(), *more.split(), *single.split(), *held.split()}
 
 
 @pytest.mark.parametrize("declared", load_commands().values(), ids=load_commands())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 from heapbuilder import (
@@ -28,7 +29,7 @@ from recorded import SOUND, load, target_of
 from test_damage import damage
 
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.held import indexing
+from gdb_heapx.held import indexing, parts
 from gdb_heapx.held.held import Held, hold
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import IN_USE, MMAPPED
@@ -50,8 +51,13 @@ def built(seed, machine, release) -> HeapBuilder:
     return heap
 
 
-def held(target) -> Held:
-    return hold(open_target(target))
+def held(target, most=None) -> Held:
+    return hold(open_target(target), most=most, passes=True)
+
+
+def in_pieces(seed):
+    """In here heaps are in pieces, of some chunks each."""
+    return mock.patch.object(parts, "PIECE", seed.choice([1, 1 << 14, 1 << 20]))
 
 
 def in_use(target) -> Iterator[tuple[int, int]]:
@@ -76,7 +82,8 @@ def lookups(found: Held) -> Iterator[int]:
 @given(SEEDS, st.sampled_from(KINDS))
 def test_the_chunks_held_are_those_in_use(seed, kind):
     target = built(seed, *kind).target()
-    found = held(target)
+    with in_pieces(seed):
+        found = held(target)
     expected = sorted(in_use(target))
     assert [(c.address, c.bytes) for c in found.index.each()] == expected
     assert [c.rank for c in found.index.each()] == list(range(found.index.chunks))
@@ -85,7 +92,8 @@ def test_the_chunks_held_are_those_in_use(seed, kind):
 @tried(100)
 @given(SEEDS, st.sampled_from(KINDS))
 def test_an_address_is_of_the_chunk_whose_memory_has_it(seed, kind):
-    found = held(built(seed, *kind).target())
+    with in_pieces(seed):
+        found = held(built(seed, *kind).target())
     owners = {}
     chunks = list(found.index.each())
     for chunk in chunks:
@@ -105,7 +113,8 @@ def test_compiled_code_holds_and_finds_the_same(seed, kind, damaged):
     if damaged:
         damage(seed, heap)
     try:
-        by_c, by_python = held(heap.target()), held(changed(heap.target(), compiled=False))
+        with in_pieces(seed):
+            by_c, by_python = held(heap.target()), held(changed(heap.target(), compiled=False))
     except HeapxError:
         return
     assert (by_c.table is None, by_python.table is None) == (False, True)
@@ -158,3 +167,42 @@ def test_of_real_processes_the_bytes_held_are_those_in_use(name):
     opened = open_target(target_of(load(name)))
     snapshot, found = snapshot_of(opened), hold(opened)
     assert sum(chunk.bytes for chunk in found.index.each()) == snapshot.in_use
+
+
+def test_what_is_too_much_for_a_copy_is_refused_with_what_passes_cost():
+    heap = HeapBuilder()
+    heap.main.add(USED, 1 << 20)
+    with pytest.raises(HeapxError) as refused:
+        hold(open_target(heap.target()), most=1 << 19)
+    assert "1 MiB in use would take more than 512 KiB" in str(refused.value)
+    assert "--passes" in str(refused.value)
+
+
+def test_of_a_core_no_process_stands_still_for_passes():
+    heap = HeapBuilder()
+    heap.main.add(USED, 1 << 20)
+    assert hold(open_target(changed(heap.target(), live=False)), most=1 << 19).index.chunks == 1
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_one_lot_is_at_hand_at_a_time(compiled):
+    heap = HeapBuilder()
+    chunks = [heap.main.add(USED, 1 << 20) for _ in range(4)]
+    for chunk in chunks:
+        heap.poke(chunk + 4096, chunk)
+    with mock.patch.object(parts, "PIECE", 1):
+        found = held(changed(heap.target(), compiled=compiled), most=3 << 19)
+    assert len(found.lots) == 4
+    for chunk in chunks:
+        region = found.index.region_at(chunk + 4096)
+        found.lots.bring(region)
+        read = [found.space.read_word(each + 4096) for each in chunks]
+        assert read == [chunk if each == chunk else 0 for each in chunks]
+
+
+def test_a_chunk_that_is_too_large_alone_is_told_and_not_copied():
+    heap = HeapBuilder()
+    mapped = heap.mmapped(64 * PAGE)
+    heap.poke(mapped + 16, 1)
+    found = held(heap.target(), most=32 * PAGE)
+    assert (found.store.unreadable, found.space.read_word(mapped + 16)) == (64 * PAGE, 0)

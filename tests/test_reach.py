@@ -9,8 +9,9 @@ from heapbuilder import AMD64, I386, S390X, HeapBuilder, changed
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
-from test_held import built, held
+from test_held import built, held, in_pieces
 
+from gdb_heapx.held import parts
 from gdb_heapx.reach import compiled
 from gdb_heapx.reach.compiled import CompiledFlood, flood_of
 from gdb_heapx.reach.flood import Flood
@@ -86,7 +87,8 @@ def degrees(flood, roots, red) -> list[Degree]:
 @given(SEEDS, st.sampled_from(KINDS), st.booleans())
 def test_what_is_reached_is_what_sets_reach(seed, kind, by_c):
     heap = with_pointers(seed, *kind)
-    found = held(changed(heap.target(), compiled=by_c))
+    with in_pieces(seed):
+        found = held(changed(heap.target(), compiled=by_c), seed.choice([None, 40 * heap.page]))
     chunks, naive = list(found.index.each()), Naive(heap, found)
     roots, red = (array("Q", [pointer(seed, chunks) for _ in range(3)]) for _ in range(2))
     with mock.patch.object(compiled, "ROOM", seed.choice([1, 2, 1000])):
@@ -123,8 +125,10 @@ def test_compiled_code_reaches_the_same(seed, kind):
     words = [array("Q", [pointer(seed, chunks) for _ in range(3)]) for _ in range(2)]
     kinds = array("I", [seed.randrange(3) for _ in chunks])
     found = []
+    most = seed.choice([None, 40 * heap.page])
     for by_c in (True, False):
-        flood = flood_of(held(changed(heap.target(), compiled=by_c)), kinds, 3)
+        with mock.patch.object(parts, "PIECE", 1 << 14):
+            flood = flood_of(held(changed(heap.target(), compiled=by_c), most), kinds, 3)
         assert isinstance(flood, CompiledFlood if by_c else Flood)
         found.append((degrees(flood, *words), flood.part(), flood.sums(), bytes(flood.states)))
     assert found[0] == found[1]

@@ -16,7 +16,8 @@ OF_ARENA = Arg("--arena", ARENA.help, "arena")
 ADDRESS = Arg("ADDRESS", "an address, or any expression of gdb's", "address", required=True)
 NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains")
 PAD = Arg("--pad", "leave this much at top, as malloc_trim(BYTES) would", "bytes")
-SCOPE_ARGS = (NO_WALK, PAD)  # what take is told
+PASSES = Arg("--passes", "let the process stand still where a copy of what is in use won't fit")
+SCOPE_ARGS = (NO_WALK, PAD, PASSES)  # what is read, and how
 OUTPUT_ARGS = (
     Arg("--format", "output format", "choice", choices=tuple(FORMATS)),
     Arg("--output", "write to this file, whole or not at all", "file"),

@@ -37,9 +37,10 @@ class Session(Protocol):
     def catalogue(self, scope: Scope) -> Catalogue:
         """Return a way to the single chunks, as long as the session lasts; HeapxError as above."""
 
-    def hold(self, scope: Scope, shared: bool) -> Held:
+    def hold(self, scope: Scope, shared: bool, passes: bool) -> Held:
         """Return the chunks in use and the roots, shared memory too if asked for, to look at when
-        the target runs on; HeapxError as above, and where reading was stopped.
+        the target runs on. Where they are too many for that, HeapxError, unless `passes` over them
+        are wanted, meanwhile; also as above, and where reading was stopped.
         """
 
     def working(self) -> AbstractContextManager[None]:

@@ -94,12 +94,12 @@ def execute(
             raise other
         run, needs = declared.way(options)
         given = _given(declared, needs, session, options)
-        if needs not in AFTERWARDS:
+        if needs not in AFTERWARDS or _in_passes(given):
             report = answered()
             streamed = any(table.streamed for table in report.tables)
         if report and streamed:
             deliver(report)
-    if needs is Needs.HELD:
+    if needs is Needs.HELD and report is None:
         with session.working():
             report = answered()
     report = report or answered()
@@ -136,6 +136,12 @@ def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snaps
     return session.take(_scope(declared, options))
 
 
+def _in_passes(given: dict[str, Any]) -> bool:
+    """Tell whether what is held must be read again and again, while the target stands still."""
+    held = given.get("held")
+    return held is not None and len(held.lots) > 1
+
+
 def _run(run: Function, reading: Snapshot | Catalogue, given: dict[str, Any]) -> Report:
     return run(reading, **given)
 
@@ -157,7 +163,11 @@ def _given(
     if needs is Needs.SESSION:
         own.update(session=session, scope=_scope(declared, options))
     if needs is Needs.HELD:
-        own.update(held=session.hold(_scope(declared, options), options.get("shared", False)))
+        own.update(
+            held=session.hold(
+                _scope(declared, options), options.get("shared", False), options["passes"]
+            )
+        )
     return own
 
 

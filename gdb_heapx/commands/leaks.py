@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
+from ..cli.arguments import PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
 from ..held.root import RootKind
@@ -93,6 +94,7 @@ class _Row(NamedTuple):
     Arg("--by", "take chunks together by this alone", "choice", choices=("type", "size")),
     Arg("--min-bytes", "groups of this many bytes or more, with what hangs from them", "bytes"),
     Arg("--shared", "look for pointers in memory that other processes may write, too"),
+    PASSES,
     needs=Needs.HELD,
     limit=SHOWN,
     tables=(LEAKS, DEGREES),

@@ -18,7 +18,7 @@ from .frames import inside_malloc
 from .inferior import core_path
 from .pacing import PACE
 from .parameters import given, preferred
-from .standing import forget, held, opened
+from .standing import How, forget, held, opened
 from .values import evaluated
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class GdbSession:
     def catalogue(self, scope: Scope) -> Catalogue:
         return Catalogue(_opened(scope))
 
-    def hold(self, scope: Scope, shared: bool) -> Held:
+    def hold(self, scope: Scope, shared: bool, passes: bool) -> Held:
         settings = preferred()
         swap_in = settings.swap_in if scope.swap_in is None else scope.swap_in
-        return held(swap_in, settings.compiled != "off", given(), shared, self._room)
+        return held(swap_in, settings.compiled != "off", given(), How(shared, passes), self._room)
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -23,12 +23,19 @@ EVENTS = (
 )
 
 
+class How(NamedTuple):
+    """How chunks in use are held: with shared memory among the roots, in passes if need be."""
+
+    shared: bool
+    passes: bool
+
+
 class _Kept(NamedTuple):
-    """What was read, and of what; with what was held of it, by whether shared memory was."""
+    """What was read, and of what; with what was held of it."""
 
     key: tuple[Any, ...]
     opened: Opened
-    held: dict[bool, Held]
+    held: dict[How, Held]
 
 
 _kept: list[_Kept] = []  # one at most
@@ -54,17 +61,17 @@ def opened(swap_in: int | None, compiled: bool, given: Given) -> Opened:
     return found
 
 
-def held(
-    swap_in: int | None, compiled: bool, given: Given, shared: bool, room: Room | None
-) -> Held:
+def held(swap_in: int | None, compiled: bool, given: Given, how: How, room: Room | None) -> Held:
     """Return the chunks in use of the selected inferior, and its roots; as `opened`."""
     from ..held.held import hold  # what few commands need is imported by these
+    from ..target.cgroups import affordable
 
     found = opened(swap_in, compiled, given)
     kept = _kept[0].held if _kept and _kept[0].opened is found else {}
-    if shared not in kept:
-        kept[shared] = hold(found, shared, room)
-    return kept[shared]
+    if how not in kept:
+        pid = found.target.facts.pid if found.target.facts.live else None
+        kept[how] = hold(found, how.shared, room, affordable(pid), how.passes)
+    return kept[how]
 
 
 def _by_kernel(inferior: gdb.Inferior) -> tuple[str | None, ...]:

@@ -97,7 +97,15 @@ ALWAYS u64 find(const struct held *h, u64 address, u64 inner, struct found *f)
     else {
         u64 start = covering(r->cells, grain);
         if (start == grain || start == NOWHERE) {
-            if (at % GRAIN >= TAIL || !grain || !(r->cells[(grain - 1) / CELL].ends >> (grain - 1) % CELL & 1))
+            if (at % GRAIN >= TAIL)
+                return 0;
+            if (!grain) { /* the piece of a heap before */
+                if (r == h->regions || r[-1].chunk || address >= r[-1].end)
+                    return 0;
+                f->region = --r;
+                grain = (address - r->start) / GRAIN;
+            }
+            if (!grain || !(r->cells[(grain - 1) / CELL].ends >> (grain - 1) % CELL & 1))
                 return 0;
             start = covering(r->cells, grain - 1);
         }

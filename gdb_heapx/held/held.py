@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import HeapxError, MemoryFault
 from ..glibc.layout import Layout
-from ..heap.heaps import Walked
 from ..heap.library import library
-from ..heap.places import Overlay
 from ..snapshots.opened import Opened
-from ..snapshots.reading import MallocReading
 from ..target.amounts import Amount
 from ..target.pages import IN_RAM
 from ..target.space import Space
@@ -22,6 +18,9 @@ from .declared import declared
 from .files import FileMemory
 from .index import Grains, HeldChunk, Index
 from .indexing import index_compiled, index_heap
+from .lots import Lots
+from .parts import HeldPart, in_use_of, parts_of
+from .passes import refuse_passes
 from .pointers import Pointers, pointers_in
 from .room import Room
 from .root import RootKind, Roots
@@ -32,17 +31,6 @@ from .table import RegionTable
 IN_COPY = bytes([state | more for state in IN_RAM for more in (0, COPIED)])
 
 
-class HeldPart(NamedTuple):
-    """A region of the index: what it is of, and how the chunks in it are told."""
-
-    start: int
-    end: int
-    libc: int
-    single: int = 0
-    walked: Walked | None = None
-    overlay: Overlay | None = None
-
-
 @dataclass(frozen=True)
 class Held:
     """The chunks in use of a target: their index, and a copy of them; its roots, and what these
@@ -50,7 +38,8 @@ class Held:
 
     `inside` are threads that stand inside malloc or free, with the function, by their LWPs.
     `space` reads the copy, that of the files' variables, and what files have; `parts` are the
-    regions of the index. `functions` and `table` are for compiled code, None where there is none.
+    regions of the index, and `lots` which of them are at hand. `functions` and `table` are for
+    compiled code, None where there is none.
     """
 
     target: Target
@@ -60,6 +49,7 @@ class Held:
     store: Store
     space: Space
     parts: tuple[HeldPart, ...]
+    lots: Lots
     roots: Roots
     pointers: Pointers
     inside: Mapping[int, str]
@@ -89,40 +79,53 @@ class Held:
         return self.target.space.residency is not None
 
 
-def hold(opened: Opened, shared: bool = False, room: Room | None = None) -> Held:
+def hold(
+    opened: Opened,
+    shared: bool = False,
+    room: Room | None = None,
+    most: int | None = None,
+    passes: bool = False,
+) -> Held:
     """Return the chunks in use of a target that was walked over, and its roots, with `shared`
-    memory among them; the copy goes into `room`, if it fits there. HeapxError where there is no
-    malloc; StoppedError where reading was stopped.
+    memory among them; the copy goes into `room`, if it fits there.
+
+    Where it would have more than `most` bytes, parts of it are read one after the other. HeapxError
+    where there is no malloc, and where a process would have to stand still for that, unless
+    `passes` are wanted; StoppedError where reading was stopped.
     """
     if not opened.mallocs:
         raise opened.refused or HeapxError("there is no glibc malloc")
     space, layout = opened.target.space, opened.mallocs[0].libc.layout
-    parts = _apart(sorted(_parts(opened), key=attrgetter("start")))
-    roots = find_roots(opened, shared)
+    parts, roots = parts_of(opened), find_roots(opened, shared)
+    if most is not None and space.facts.live and not passes:
+        refuse_passes(space, parts, in_use_of(opened), most)
     index = Index(Grains.of(layout))
     for part in parts:
         index.add_region(part.start, part.end, part.single)
     index.begin()
-    behind = index.grains.tail + layout.word  # the header behind a heap's last chunk
-    spans = [(part.start, part.end + (0 if part.single else behind)) for part in parts]
+    behind = layout.word  # what of the header behind a heap's last chunk isn't memory of that
+    spans = [(part.start, part.end + (behind if part.heap else 0)) for part in parts]
     variables = [root for root in roots.spans if root.kind is RootKind.GLOBAL]
-    wanted = [*spans, *((root.start, root.end) for root in variables)]
-    store = Store(space, wanted, room)
+    store = Store(space, [*spans, *((root.start, root.end) for root in variables)], room)
     table, functions = _for_compiled(space, layout, index, store)
     space.pace.begin("copying chunks in use", sum(end - start for start, end in spans))
+    sizes: list[int] = []
     for at, part in enumerate(parts):
-        _hold(opened, part, at, index, store, table, functions)
+        sizes.append(_hold(opened, part, at, index, store, table, functions, most))
+        if most is not None and sum(sizes) > most:
+            store.let_go(part.start, part.end)
     index.number()
     if table is not None:
         table.number()
     for root in variables:
         store.load(root.start, root.end)
+    lots = Lots(index, store, table, sizes, most)
     pointers = pointers_in(space, roots.spans, index, table, functions)
     memory = _HeldMemory(store, FileMemory(opened.target))
     copied = replace(space, memory=memory, residency=None, fill=None)
     libcs = tuple(reading.libc.path for reading in opened.mallocs)
     inside = opened.target.probe.inside_malloc() or {}
-    whole = (tuple(parts), roots, pointers, inside, functions, table)
+    whole = (tuple(parts), lots, roots, pointers, inside, functions, table)
     return Held(opened.target, libcs, layout, index, store, copied, *whole)
 
 
@@ -136,36 +139,6 @@ def _for_compiled(
     return RegionTable(index, store, space.page), declared(code)
 
 
-def _parts(opened: Opened) -> Iterator[HeldPart]:
-    """Yield the heaps and mmapped chunks of all libcs."""
-    for libc, reading in enumerate(opened.mallocs):
-        tail = reading.libc.layout.word
-        for arena in reading.arenas:
-            overlay = reading.walks.overlay(arena)
-            for walked in reading.walks.over(arena, arena.heaps).parts or ():
-                first, end = walked.heap.first, walked.tally.end
-                if first < end:
-                    yield HeldPart(first, end + tail, libc, 0, walked, overlay)
-        yield from _mmapped(reading, libc)
-
-
-def _mmapped(reading: MallocReading, libc: int) -> Iterator[HeldPart]:
-    if reading.mmapped.certain:
-        cached = reading.outline.caches.mmapped
-        for chunk in reading.mmapped_headers:
-            if chunk.address not in cached:
-                yield HeldPart(chunk.start, chunk.end, libc, chunk.address)
-
-
-def _apart(parts: list[HeldPart]) -> list[HeldPart]:
-    """Return parts without those that overlap one before: damage may claim what isn't its own."""
-    apart: list[HeldPart] = []
-    for part in parts:
-        if not apart or part.start >= apart[-1].end:
-            apart.append(part)
-    return apart
-
-
 def _hold(
     opened: Opened,
     part: HeldPart,
@@ -174,17 +147,23 @@ def _hold(
     store: Store,
     table: RegionTable | None,
     functions: Any,
-) -> None:
-    """Copy a part's chunks in use, and put them into the index."""
-    if part.walked is None or part.overlay is None:
+    most: int | None,
+) -> int:
+    """Copy a part's chunks in use, and put them into the index; return how many bytes that took.
+
+    What has more than `most` alone isn't copied.
+    """
+    if part.heap is None or part.overlay is None:
+        if most is not None and store.to_copy(part.start, part.end) > most:
+            store.leave_out(part.start, part.end)
         store.load(part.start, part.end)
-        return
+        return store.copied(part.start, part.end)
     layout, space = opened.mallocs[part.libc].libc.layout, opened.target.space
-    heap = replace(part.walked.heap, end=part.walked.tally.end)
     if table is not None:
-        index_compiled(functions, space, heap, part.overlay, table, store, at)
+        index_compiled(functions, space, part.heap, part.overlay, table, store, at)
     else:
-        index_heap(space, layout, heap, part.overlay, index, store, at)
+        index_heap(space, layout, part.heap, part.overlay, index, store, at)
+    return store.copied(part.start, part.end)
 
 
 class _HeldMemory:

@@ -218,10 +218,16 @@ class Index:
         if begin < 0 or offset < begin + header:
             if begin >= 0 and offset >= begin + tail:
                 return None  # in its size word
-            before = (begin if begin >= 0 else offset // size * size) // size - 1
-            if before < 0 or not self._ends_at(region, before):
+            if begin < 0:
+                begin = offset // size * size
+            if offset >= begin + tail:
                 return None
-            if offset >= (before + 1) * size + tail:
+            if not begin:  # in the piece of a heap before
+                region, begin = region - 1, address - self.starts[region - 1]
+                if region < 0 or self.singles[region] or address >= self.ends[region]:
+                    return None
+            before = begin // size - 1
+            if before < 0 or not self._ends_at(region, before):
                 return None
             grain = self._covering(region, before)
         return self._chunk(region, grain)

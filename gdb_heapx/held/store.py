@@ -20,6 +20,9 @@ STATE = 7  # the bits of a page's state that are the kernel's word
 UNKNOWN = 0x20  # nobody knows the state: as in a core
 AT_ONCE = 1 << 20  # bytes read
 _TO_COPY = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, UNKNOWN))
+LEFT_OUT = 0x10  # it is never copied
+_LEFT_OUT = bytes(state | LEFT_OUT for state in range(256))
+_COPIES = bytes(range(COPIED, 2 * COPIED))
 _SWAPPED = re.compile(b"%c+" % SWAPPED)
 
 
@@ -117,6 +120,34 @@ class Store:
 
     def _mark(self, first: int, last: int) -> None:
         self.pages[first:last] = bytes(state | COPIED for state in self.pages[first:last])
+
+    def _numbers(self, start: int, end: int) -> slice:
+        """Return the numbers of the pages that have bytes of [start, end)."""
+        first = self.offset(start)
+        return slice(first // self._page, -(-(first + end - start) // self._page))
+
+    def to_copy(self, start: int, end: int) -> int:
+        """Return the bytes of the pages of [start, end) that hold something."""
+        pages = self.pages[self._numbers(start, end)]
+        return self._page * sum(len(run[0]) for run in _TO_COPY.finditer(pages))
+
+    def copied(self, start: int, end: int) -> int:
+        """Return the bytes of the pages of [start, end) that were copied."""
+        pages = self.pages[self._numbers(start, end)]
+        return self._page * (len(pages) - len(pages.translate(None, _COPIES)))
+
+    def leave_out(self, start: int, end: int) -> None:
+        """Never copy what is in the pages of [start, end): it counts as unreadable."""
+        self.unreadable += self.to_copy(start, end)
+        numbers = self._numbers(start, end)
+        self.pages[numbers] = self.pages[numbers].translate(_LEFT_OUT)
+
+    def let_go(self, start: int, end: int) -> None:
+        """Let go the copy of all pages that have bytes of [start, end); it may be loaded again."""
+        numbers = self._numbers(start, end)
+        first, size = numbers.start * self._page, (numbers.stop - numbers.start) * self._page
+        self.memory.madvise(mmap.MADV_DONTNEED, first, size)
+        self.pages[numbers] = bytes(s & ~COPIED for s in self.pages[numbers])
 
     def amount(self, start: int, end: int) -> Amount:
         """Return what of [start, end) is in RAM and in swap; None where nobody knows."""

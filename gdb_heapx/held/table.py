@@ -11,6 +11,7 @@ from .index import CELL_WORDS, Index
 from .store import Store
 
 WORD = 8  # bytes
+COPY = 4  # the word of a region that has where its copy is, 0 if that isn't at hand
 FIRST = 3  # the word of a region that has the rank of its first chunk
 
 
@@ -38,6 +39,15 @@ class RegionTable:
     def region(self, at: int) -> int:
         """Return where in heapx's own memory a struct region is."""
         return address_of(self.regions) + at * REGION_WORDS * WORD
+
+    def show(self, at: int, store: Store) -> None:
+        """Say that what a region has is at hand."""
+        copy = address_of(store.memory) + store.offset(self._index.starts[at])
+        self.regions[at * REGION_WORDS + COPY] = copy
+
+    def hide(self, at: int) -> None:
+        """Say that what a region has isn't at hand."""
+        self.regions[at * REGION_WORDS + COPY] = 0
 
     def number(self) -> None:
         """Take over the ranks of the regions' first chunks."""

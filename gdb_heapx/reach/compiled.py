@@ -10,8 +10,9 @@ from ..held.declared import CCursor, address_of
 from ..held.held import Held
 from ..target.space import Words
 from .declared import AHEAD, CFlood, CGroup, CHanging, CHeads, CSum, declared
-from .flood import Flood, Hanging, Sampled, Together
+from .flood import Flood
 from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
+from .sums import Hanging, Sampled, Together
 
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its state
 STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on
@@ -86,6 +87,8 @@ class CompiledFlood:
         while self._flood.depth or self._flood.pending:
             if not self._flood.depth:
                 self._gather(PENDING, PENDING)
+            if not self._flood.depth and self._flood.pending:
+                self._held.lots.bring_next()
             self._check()
             self._functions.heapx_flood(self._all, self._by, STEPS)
 

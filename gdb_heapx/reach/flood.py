@@ -5,79 +5,19 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..glibc.layout import FLAGS
 from ..held.held import Held
 from ..held.index import CELL, CELL_WORDS, DIRECTORY, RANKS, HeldChunk, ones
 from ..held.store import COPIED
-from ..target.amounts import Amount
 from ..target.space import Words
-from .states import DEGREE, DEGREES, INSIDE, Degree
+from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
+from .sums import Hanging, Sampled, Together
 
 LINKS = 4  # words of a chunk's memory where malloc keeps links while it is free
 STEPS = 1 << 14  # chunks that are looked through before anybody is asked whether to go on
 PIECE = 1 << 16  # chunks that are added up at once
-
-
-@dataclass
-class Together:
-    """Chunks together: how many, their bytes, and what of these is in RAM and in swap."""
-
-    chunks: int = 0
-    bytes: int = 0
-    resident: int = 0
-    swapped: int = 0
-
-    def add(self, amount: Amount) -> None:
-        self.chunks += 1
-        self.bytes += amount.bytes
-        self.resident += amount.resident or 0
-        self.swapped += amount.swapped or 0
-
-    def take(self, other: Together) -> None:
-        """Add the chunks of another sum."""
-        self.chunks += other.chunks
-        self.bytes += other.bytes
-        self.resident += other.resident
-        self.swapped += other.swapped
-
-    def less(self, other: Together) -> Together:
-        """Return this sum without another one that is part of it."""
-        return Together(
-            self.chunks - other.chunks,
-            self.bytes - other.bytes,
-            self.resident - other.resident,
-            self.swapped - other.swapped,
-        )
-
-
-@dataclass
-class Sampled:
-    """Chunks of one degree and kind: what they are together, and the header of the first one."""
-
-    sum: Together = field(default_factory=Together)
-    sample: int = 0
-
-    def add(self, chunk: HeldChunk, amount: Amount) -> None:
-        """Add a chunk."""
-        self.sample = self.sample or chunk.address
-        self.sum.add(amount)
-
-    def take(self, number: int, size: int, first: int) -> None:
-        """Add so many chunks of a size, all in RAM, of which the first lies there."""
-        self.sample = min(self.sample or first, first)
-        self.sum.take(Together(number, number * size, number * size))
-
-
-@dataclass
-class Hanging:
-    """The heads of one kind with all that hangs from them; `at` is the one with `most` bytes."""
-
-    sum: Together = field(default_factory=Together)
-    most: int = 0
-    at: int = 0
 
 
 class Flood:
@@ -94,8 +34,9 @@ class Flood:
         self._index = index = held.index
         self._low, self._high = (index.starts[0], max(index.ends)) if index.starts else (0, 0)
         self._stack = array("Q")  # where the memory of chunks begins
-        self._words = held.space.as_words(held.store.view)
-        self._near = _Near(0, 0, 0, 0, 0, 0)
+        self._lots = held.lots
+        self._look_anew()
+        self._pending = 0  # chunks that are marked, and not at hand
         self._word, self._page = held.space.word, held.space.page
         self._grain = index.grains.size
         self._from: tuple[int, ...] = ()
@@ -189,12 +130,44 @@ class Flood:
 
     def _push(self, chunk: HeldChunk) -> None:
         self.states[chunk.rank] = self._mark
-        self._stack.append(chunk.user)
+        if self._lots.has(chunk.region):
+            self._stack.append(chunk.user)
+        else:
+            self._wait(chunk.rank)
         if self._marked is not None:
             self._marked.add(self._held.amount(chunk))
 
     def _drain(self) -> None:
-        """Look through the chunks of the stack until there is none."""
+        """Look through all chunks that were marked."""
+        self._drain_stack()
+        while self._pending:
+            self._lots.bring_next()
+            self._look_anew()
+            for region in self._lots.regions:
+                self._resume(region)
+            self._drain_stack()
+
+    def _look_anew(self) -> None:
+        """Take over what is at hand by now."""
+        self._near, held = NOWHERE, self._held
+        self._words = held.space.as_words(held.store.view)
+
+    def _wait(self, rank: int) -> None:
+        """Keep a chunk that isn't at hand for later."""
+        self.states[rank] |= PENDING
+        self._pending += 1
+
+    def _resume(self, region: int) -> None:
+        """Put the chunks of a region that wait onto the stack."""
+        firsts = self._index.firsts
+        end = firsts[region + 1] if region + 1 < len(firsts) else len(self.states)
+        for rank in range(firsts[region], end):
+            if self.states[rank] & PENDING:
+                self.states[rank] &= ~PENDING
+                self._pending -= 1
+                self._stack.append(self._index.ranked(rank).user)
+
+    def _drain_stack(self) -> None:
         stack, pace, steps = self._stack, self._held.space.pace, 0
         while stack:
             steps += 1
@@ -235,11 +208,12 @@ class Flood:
     def _region(self, address: int) -> _Near:
         index, region = self._index, self._index.region_at(address)
         if region < 0:
-            return _Near(0, 0, 0, 0, 0, 0)
+            return NOWHERE
         start, end = index.starts[region], index.ends[region]
         offset = self._held.store.offset(start) - start
         place = index.places[region] * CELL_WORDS
-        return _Near(start, end, offset, place, index.firsts[region], index.singles[region])
+        single, present = index.singles[region], self._lots.has(region)
+        return _Near(start, end, offset, place, index.firsts[region], single, present)
 
     def _visit(self, words: Words, links: int = 0) -> None:
         """Push the chunks that some words lead to. The first ones may be `links` that malloc left
@@ -265,7 +239,10 @@ class Flood:
             rank = near.first + (cells[cell + DIRECTORY] & RANKS) + ones(bits & (bit - 1))
             if states[rank] & DEGREE in self._from:
                 states[rank] = self._mark
-                self._stack.append(word)
+                if near.present:
+                    self._stack.append(word)
+                else:
+                    self._wait(rank)
                 if self._marked is not None:
                     self._count(word)
         if others:
@@ -310,6 +287,10 @@ class _Near(NamedTuple):
     place: int
     first: int
     single: int
+    present: bool
+
+
+NOWHERE = _Near(0, 0, 0, 0, 0, 0, False)
 
 
 def _having(states: bytearray, state: int) -> Iterator[int]:

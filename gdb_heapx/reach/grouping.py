@@ -39,6 +39,7 @@ class Grouped:
         found = self.held.index.at(user)
         with suppress(MemoryFault):
             if found is not None:
+                self.held.lots.bring(found.region)
                 size = min(found.usable, SHOWN)
                 return _shown(bytes(self.held.space.memory.read(user, size)))
         return ""

@@ -12,8 +12,8 @@ from ..held.held import Held
 from ..held.root import RootKind
 from ..target.space import Words
 from .compiled import flood_of
-from .flood import Hanging, Sampled, Together
 from .states import DEGREE, Degree
+from .sums import Hanging, Sampled, Together
 
 # What a row is about: chunks that are reached, by degree, and those that aren't.
 REACHED = (Degree.REACHABLE, Degree.INTERIOR, Degree.RED_ZONE)

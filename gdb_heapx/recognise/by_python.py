@@ -35,6 +35,7 @@ class Recognising:
         pace.begin("recognising chunks", sum(index.ends[at] - index.starts[at] for at in regions))
         quickly = Quick(held, self._around, kinds, sizes, self._one)
         for region in regions:
+            self._held.lots.bring(region)
             if self._quick and quickly.can(region):
                 quickly.count(region)
                 continue

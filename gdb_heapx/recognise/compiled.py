@@ -129,6 +129,7 @@ class CompiledRecognising:
         pace, index, at = self._held.target.space.pace, self._held.index, self._at
         pace.begin(what, sum(index.ends[each] - index.starts[each] for each in regions))
         for region in regions:
+            self._held.lots.bring(region)
             at.region, at.grain = region, 0
             self._given.group = self._held.parts[region].libc << LIBC_BITS
             count = STEPS
