@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import NamedTuple, Optional
 
 from ..errors import MemoryFault, Problem, UnreadError
 from ..glibc.layout import BK, FD, FLAGS, SIZE
-from ..target.mappings import merged
+from ..target.mappings import ADDRESSES, merged
 from ..target.pages import UNTOUCHED
 from ..target.space import Space
 from .holes import missing
@@ -30,7 +31,8 @@ class Chain(NamedTuple):
 class Links:
     """Words of the target, read and kept for a while, for following lists.
 
-    One page is read at a time where links scatter; ever more where one leads near the last.
+    One page is read at a time where links scatter; ever more where one leads near the last. Where
+    so many were read that none is likely met again, only the chunk is.
     """
 
     CAPACITY = 4096  # pages
@@ -48,6 +50,10 @@ class Links:
         self._pages: dict[int, Sequence[int]] = {}
         self._last = 0  # the page that was read last, and how many at once
         self._width = 1
+        self._scattered = False  # whether pages were dropped since the last `begin`
+        self._alone = memoryview(bytearray((BK + 1 - SIZE) * space.word))  # of one chunk
+        self._words = self._alone.cast("Q" if space.word == 8 else "I")
+        self._fill = space.fill if space.byteorder == sys.byteorder else None
 
     def word(self, address: int) -> int:
         """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
@@ -59,6 +65,9 @@ class Links:
         offset = address & self._offset
         words, i = self._pages.get(address - offset), offset >> self._shift
         if words is None or offset & self._misaligned:
+            if self._scattered and self._read_alone(address):
+                size, fd, bk = self._words
+                return size, fd, bk
             words, i = self._at(address)
         if i + BK < self._count:
             return words[i + SIZE], words[i + FD], words[i + BK]
@@ -93,6 +102,7 @@ class Links:
 
     def begin(self) -> None:
         """Forget what was read, if that is much: lists of another thread or arena come next."""
+        self._scattered = False
         if len(self._pages) >= self.FEW:
             self._pages.clear()
 
@@ -130,6 +140,7 @@ class Links:
     def _load(self, address: int, page: int) -> Sequence[int]:
         if len(self._pages) >= self.CAPACITY:
             self._pages.clear()
+            self._scattered = True
         distance, self._last = page - self._last, page
         near = abs(distance) <= max(self.NEAR, self._width) * self._space.page
         self._width = min(2 * self._width, self.WIDEST) if near else 1
@@ -143,6 +154,22 @@ class Links:
             raise MemoryFault(address, self._space.word) from None
         self._pages[page] = words
         return words
+
+    def _read_alone(self, chunk: int) -> bool:
+        """Read a chunk's size and links, and nothing around it; not where it lies near the last
+        one, or is not in memory as a whole. Return whether that was done.
+        """
+        fill, size = self._fill, len(self._alone)
+        page, start = chunk & ~self._offset, chunk + SIZE * self._space.word
+        near = abs(page - self._last) <= self.NEAR * self._space.page
+        if near or fill is None or chunk & self._misaligned or not self._pace.goes_on():
+            return False
+        if not 0 <= start <= ADDRESSES - size:
+            return False
+        if missing(self._space.residency, start, start + size)[0] or not fill(start, self._alone):
+            return False
+        self._last = page
+        return True
 
     def _load_wide(self, page: int, down: bool) -> bool:
         """Read a page, and those behind or before it; return whether that was done."""

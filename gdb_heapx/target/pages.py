@@ -86,9 +86,12 @@ class PageStates:
         if start >= end:
             return 0, 0, 0
         first, last = start // self.page, (end - 1) // self.page
-        number, index = divmod(first, self.BLOCK)
+        number = first // self.BLOCK
         if last // self.BLOCK == number:  # most ranges, and most pages are resident
-            states, pages = self._block(number), last - first + 1
+            states = self._blocks.get(number) or self._block(number)
+            index, pages = first - number * self.BLOCK, last - first + 1
+            if pages == 1 and states[index] == RESIDENT:
+                return 0, 0, 0
             if states.count(RESIDENT, index, index + pages) == pages:
                 return 0, 0, 0
         elif last - first >= self.BLOCK:
