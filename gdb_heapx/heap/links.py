@@ -32,13 +32,14 @@ class Links:
     """Words of the target, read and kept for a while, for following lists.
 
     One page is read at a time where links scatter; ever more where one leads near the last. Where
-    so many were read that none is likely met again, only the chunk is.
+    so many were read that few are met again, only the chunk is.
     """
 
     CAPACITY = 4096  # pages
     FEW = 256  # of them: are kept from one thread or arena to the next
     NEAR = 16  # pages between two that are near each other
     WIDEST = 64  # pages read at once
+    SURE = 64  # pages that tell whether they are met again
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -50,7 +51,10 @@ class Links:
         self._pages: dict[int, Sequence[int]] = {}
         self._last = 0  # the page that was read last, and how many at once
         self._width = 1
-        self._scattered = False  # whether pages were dropped since the last `begin`
+        self._single = 0  # pages that were read one by one
+        self._scattered = False  # whether these were many, and few are met again
+        self._met: set[int] = set()  # pages of which a chunk was read, and nothing else
+        self._again = 0  # how often one of these was met again
         self._alone = memoryview(bytearray((BK + 1 - SIZE) * space.word))  # of one chunk
         self._words = self._alone.cast("Q" if space.word == 8 else "I")
         self._fill = space.fill if space.byteorder == sys.byteorder else None
@@ -102,7 +106,7 @@ class Links:
 
     def begin(self) -> None:
         """Forget what was read, if that is much: lists of another thread or arena come next."""
-        self._scattered = False
+        self._scatter(False)
         if len(self._pages) >= self.FEW:
             self._pages.clear()
 
@@ -140,11 +144,11 @@ class Links:
     def _load(self, address: int, page: int) -> Sequence[int]:
         if len(self._pages) >= self.CAPACITY:
             self._pages.clear()
-            self._scattered = True
-        distance, self._last = page - self._last, page
-        near = abs(distance) <= max(self.NEAR, self._width) * self._space.page
-        self._width = min(2 * self._width, self.WIDEST) if near else 1
-        if self._width > 1 and self._load_wide(page, down=distance < 0):
+            self._scatter(2 * self._single > self.CAPACITY)
+            self._single = 0
+        near, down = self._is_near(page), page < self._last
+        self._last, self._width = page, min(2 * self._width, self.WIDEST) if near else 1
+        if self._width > 1 and self._load_wide(page, down):
             return self._pages[page]
         try:
             words = self._space.words(page, self._count)
@@ -153,22 +157,37 @@ class Links:
         except MemoryFault:
             raise MemoryFault(address, self._space.word) from None
         self._pages[page] = words
+        self._single += 1
         return words
+
+    def _scatter(self, scattered: bool) -> None:
+        self._scattered, self._again = scattered, 0
+        self._met.clear()
+
+    def _is_near(self, page: int) -> bool:
+        """Tell whether a page lies near what was read last."""
+        return abs(page - self._last) <= max(self.NEAR, self._width) * self._space.page
 
     def _read_alone(self, chunk: int) -> bool:
         """Read a chunk's size and links, and nothing around it; not where it lies near the last
-        one, or is not in memory as a whole. Return whether that was done.
+        one, or is not in memory, or where pages are met again. Return whether that was done.
         """
         fill, size = self._fill, len(self._alone)
         page, start = chunk & ~self._offset, chunk + SIZE * self._space.word
-        near = abs(page - self._last) <= self.NEAR * self._space.page
-        if near or fill is None or chunk & self._misaligned or not self._pace.goes_on():
+        self._again += page in self._met
+        if len(self._met) >= self.SURE and 2 * self._again > len(self._met):
+            self._scatter(False)
             return False
-        if not 0 <= start <= ADDRESSES - size:
+        if self._is_near(page) or not self._pace.goes_on():
+            return False
+        if fill is None or chunk & self._misaligned or not 0 <= start <= ADDRESSES - size:
             return False
         if missing(self._space.residency, start, start + size)[0] or not fill(start, self._alone):
             return False
-        self._last = page
+        if len(self._met) >= self.CAPACITY:
+            self._scatter(True)
+        self._met.add(page)
+        self._last, self._width = page, 1
         return True
 
     def _load_wide(self, page: int, down: bool) -> bool:
