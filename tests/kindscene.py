@@ -60,7 +60,7 @@ class Program:
         self.memory.regions[HEAP] = bytearray(PAGE)
         self._constants, self._data, self._heap, self._code = 0, DATA, HEAP, CODE
         self.chunks: list[tuple[int, int]] = []  # address, words
-        self.bodies: dict[int, Any] = {}
+        self.bodies = b""
         self._abi = self._vtable(self._type_info(0, ABI["__si_class_type_info"]))
 
     def function(self, symbol: str | None = None) -> int:
@@ -137,7 +137,7 @@ class Program:
         return int.from_bytes(self.memory.read(address, self.word), self.machine.byteorder)
 
     def body(self, address: int) -> Any:
-        return self.bodies.get(address)
+        return None
 
     def around(self) -> Surroundings:
         machine = self.machine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from unittest import mock
 
 from heapbuilder import AMD64, FREE, PAGE, USED, HeapBuilder, Pages, changed
 from hypothesis import given
@@ -16,12 +17,16 @@ from gdb_heapx.errors import HeapxError
 from gdb_heapx.held.held import hold
 from gdb_heapx.recognise.by_python import Recognising
 from gdb_heapx.recognise.classify import classified_by, classify
+from gdb_heapx.recognise.counted import Kinds
 from gdb_heapx.recognise.heaps import surroundings_of
 from gdb_heapx.snapshots.opened import open_target
 
 SEEDS = st.randoms(use_true_random=True)
 CONTROL = "St23_Sp_counted_ptr_inplaceI3DogSaIvELN9__gnu_cxx12_Lock_policyE2EE"
 LIBCXX = "NSt3__120__shared_ptr_emplaceI3DogNS_9allocatorIS1_EEEE"
+
+
+WAYS = ["words", "words", "text", "wide", "tree", "list", "array", "bytes", "holder", "holder"]
 
 
 class Filled:
@@ -58,7 +63,9 @@ class Filled:
 
     def fill(self, chunk, size):
         seed, user = self.seed, chunk + 16
-        way = seed.choice(["words", "words", "text", "wide", "tree", "list", "array", "bytes"])
+        way = seed.choice(
+            ["words", "words", "text", "wide", "tree", "list", "array", "bytes", "holder"]
+        )
         words = [self.word() for _ in range(min((size - 8) // 8, 64))]
         if way == "text":
             text = seed.choice(["plain text ", "naïve\t", "\x7fno", "x\x01", "日本語"]) * 40
@@ -79,6 +86,8 @@ class Filled:
         for at, word in enumerate(words):
             self.heap.poke(user + 8 * at, word)
         other = seed.choice(self.chunks)[0] + 16
+        if way == "holder" and len(words) > 10:
+            self.hold(user, size)
         if way == "list":
             self.link(user, 0, other, 8)
             self.link(other, 0, user, 8)
@@ -88,6 +97,33 @@ class Filled:
             child = seed.choice(self.chunks)[0] + 16
             self.link(user, 16, child, 8)
             self.heap.poke(user + 24, 0)
+
+    def hold(self, user, size):
+        """Let a chunk have a container, or nearly one, that leads to another chunk."""
+        seed = self.seed
+        chunk, room = seed.choice(self.chunks)
+        body, usable = chunk + 16, room - 8
+        near = max(usable - seed.choice([0, 8, 16, 24, 40]), 16)
+        way = seed.choice(["vector", "string", "deque", "hashed"])
+        words = [body, body + seed.choice([0, 8, near]), body + near, seed.choice([0, 0, body])]
+        if way == "string":
+            words = [body, seed.choice([0, 16, near]), near - 1, 7]
+            self.heap.memory.write(body + min(words[1], usable - 1), b"\0")
+        if way == "deque":
+            blocks = [block + 16 for block, _ in seed.sample(self.chunks, 2)]
+            places = body, body + 8
+            for place, block in zip(places, blocks):
+                self.heap.poke(place, block)
+            ends = ((b, b, b + seed.choice([0, 512]), at) for b, at in zip(blocks, places))
+            words = [body, near // 8, *(word for end in ends for word in end)]
+        if way == "hashed":
+            nodes = [node + 16 for node, _ in seed.sample(self.chunks, seed.randrange(1, 4))]
+            for node, after in zip(nodes, (*nodes[1:], 0)):
+                self.heap.poke(node, after)
+            count = len(nodes) + seed.choice([0, 0, 1])
+            words = [body, near // 8, nodes[0], count, seed.choice([0x3F800000, 7])]
+        for at, word in enumerate(words[: (size - 8) // 8]):
+            self.heap.poke(user + 8 * at, word)
 
     def link(self, one, at, other, back):
         self.heap.poke(one + at, other)
@@ -147,3 +183,23 @@ def test_every_chunk_in_use_is_counted_once(seed, compiled):
     assert sum(each.chunks for each in found.sums) == len(chunks)
     assert sum(each.bytes for each in found.sums) == sum(chunk.bytes for chunk in chunks)
     assert Counter(found.kinds) == {at: each.chunks for at, each in enumerate(found.sums)}
+
+
+@tried(60)
+@given(SEEDS, st.booleans(), st.integers(0, 4))
+def test_what_finds_no_room_counts_with_what_is_of_its_kind(seed, sizes, most):
+    filled = Filled(seed)
+    complete = Kinds.__post_init__
+    with mock.patch.object(Kinds, "__post_init__", lambda kinds: complete(full(kinds, most))):
+        held, by_c = classified(filled.target(True), sizes)
+        _, by_python = classified(filled.target(False), sizes)
+        known = one_by_one(held, sizes)
+    assert shown(by_c) == shown(by_python) == shown(known)
+    assert sum(each.chunks for each in by_c.sums) == held.index.chunks
+    specific = [each for each in by_c.groups if each != each.coarse]
+    assert len(specific) <= most
+
+
+def full(kinds, most):
+    kinds.most = most
+    return kinds

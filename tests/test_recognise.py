@@ -168,7 +168,7 @@ def test_a_frame_of_a_coroutine_begins_with_its_functions(program):
 def test_a_chunk_that_begins_with_code_is_named_by_its_function(program):
     assert named(program, program.chunk(program.function("run"), 7, 8)).name.endswith(": run")
     nameless = named(program, program.chunk(program.function(), 7, 8))
-    assert nameless.name.startswith("begins with code: program+0x")
+    assert nameless.name.startswith("leads to code: program+0x")
 
 
 def tree(program, header, colours=(1, 0, 1)):
@@ -278,8 +278,8 @@ def test_a_table_of_functions_names_what_begins_with_it(program):
 def test_a_signature_says_the_size_and_what_its_words_are(program):
     chunk = program.chunk(0, program.chunk(0, 0, 0), 5, 6)
     assert code(program, chunk) is Code.SIGNATURE
-    number = "number" if program.word == 8 else "data"
-    assert named(program, chunk).name == f"{4 * program.word} bytes: 0, pointer, {number}, {number}"
+    number = "number" if program.word == 8 else "bytes"
+    assert named(program, chunk).name == f"{4 * program.word} bytes: 0, heap, {number}, {number}"
 
 
 def test_what_has_nothing_is_not_recognised(program):

@@ -10,9 +10,8 @@ from typing import NamedTuple
 from ..errors import MemoryFault
 from ..held.held import Held
 from ..recognise.classify import classify
-from ..recognise.heaps import HeldHeaps
+from ..recognise.heaps import surroundings_of
 from ..recognise.names import type_of
-from ..recognise.surroundings import Surroundings
 
 SHOWN = 24  # bytes of a chunk's memory
 
@@ -47,7 +46,7 @@ class Grouped:
 
 def grouped(held: Held, by: str | None) -> Grouped:
     """Return the chunks by type and size, or by one of these."""
-    around = Surroundings(held.target, HeldHeaps(held))
+    around = surroundings_of(held)
     kinds = classify(held, around, sizes=by != "type")
     found: dict[Named, int] = {}
     renamed = array("I")

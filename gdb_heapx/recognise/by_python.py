@@ -22,7 +22,7 @@ class Recognising:
 
     def __init__(self, held: Held, around: Surroundings, quick: bool = True) -> None:
         self._held, self._around, self._quick = held, around, quick
-        self._heaps = HeldHeaps(held)
+        self._heaps = HeldHeaps(held, around.heaps.bodies)
 
     def prepare(self, regions: Sequence[int]) -> None:
         """Do nothing: what a word means is asked when it is met."""

@@ -20,8 +20,8 @@ ABI_CLASSES = frozenset(
 FARTHEST = 1 << 24  # bytes from a base to the top of its object
 VTABLE = "_ZTV"
 # Control blocks of shared_ptr, in libstdc++ and libc++, by the beginnings of their names.
-INT_COUNTS = re.compile(r"St(\d+_Sp_counted_(?:ptr_inplace|ptr|deleter)|19_Sp_counted_array)I")
-LONG_COUNTS = re.compile(r"NSt(?:3__1|6__ndk1)\d+(__shared_ptr_(?:emplace|pointer))I")
+INT_COUNTS = re.compile(r"St\d+_Sp_counted_(?:ptr_inplace|ptr|deleter|array)I")
+LONG_COUNTS = re.compile(r"NSt(?:3__1|6__ndk1)\d+__shared_ptr_(?:emplace|pointer)I")
 INPLACE = ("_Sp_counted_ptr_inplace", "__shared_ptr_emplace")
 Demangle = Callable[[str], "str | None"]
 

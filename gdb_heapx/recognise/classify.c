@@ -296,12 +296,25 @@ ALWAYS u64 take(const struct found *f, struct chunk *c)
     return r->copy && c->words > 1;
 }
 
+/* Let memory come that a chunk's first word leads to, where that may be the next node of a list: it is a read in
+   random order, which would be waited for.  */
+ALWAYS void foresee(const struct held *h, const struct found *f)
+{
+    u64 address = f->region->copy ? word_at(f->region, f->chunk + HEADER) : 0;
+    const struct region *r = address & 7 ? 0 : region_of(h, address);
+    if (r && r->copy)
+        __builtin_prefetch(r->copy + (address - r->start));
+}
+
 /* Classify up to `steps` chunks of the region that a cursor is in; return how many that were.  */
 EXPORT u64 heapx_classify(const struct held *h, struct kinds *k, struct cursor *at, u64 steps)
 {
-    u64 region = at->region, done = 0;
+    u64 region = at->region, done = 0, ahead = 0;
+    struct cursor coming = *at;
     struct found f;
     for (struct chunk c; done < steps && next(h, at, &f) && at->region == region; done++) {
+        for (struct found later; ahead < done + AHEAD && next(h, &coming, &later); ahead++)
+            foresee(h, &later);
         struct key key;
         if (take(&f, &c))
             key_of(h, k, &c, k->bodies ? k->bodies[f.rank] : 0, &key);

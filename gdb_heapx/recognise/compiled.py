@@ -46,6 +46,7 @@ class CompiledRecognising:
         given.root_at, given.root_to = address_of(roots.at), address_of(roots.to)
         given.root_count = len(roots.at)
         given.known, given.slots, given.most = address_of(self._known), SLOTS, MOST_KNOWN
+        given.bodies = address_of(around.heaps.bodies)
         given.paged = held.residency_known
 
     def prepare(self, regions: Sequence[int]) -> None:

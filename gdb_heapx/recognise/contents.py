@@ -65,10 +65,8 @@ def _is_letter(character: str) -> bool:
 
 
 def beginning(data: bytes, encoding: int, little: bool) -> str:
-    """Return the text that a chunk begins with."""
+    """Return the text that a chunk begins with, of which `data` are the first bytes."""
     if encoding == UTF16:
-        found = _UNITS[little].match(data)
-        text = data[: found.end()].decode("utf-16-le" if little else "utf-16-be") if found else ""
-    else:
-        text = data.partition(b"\0")[0].decode(errors="ignore")
-    return text
+        data = data[: _length(_UNITS[little], data)]
+        return data.decode("utf-16-le" if little else "utf-16-be")
+    return data.partition(b"\0")[0].decode(errors="ignore")

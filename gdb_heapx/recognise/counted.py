@@ -30,7 +30,7 @@ class Alike(NamedTuple):
         return Alike(Key(self.key.code), self.libc)
 
 
-@dataclass
+@dataclass(frozen=True)
 class KeySum:
     """Chunks that are alike, with their bytes, and what of these is in memory and in swap; the
     objects in them; and where the memory of the first ones begins.
@@ -42,6 +42,17 @@ class KeySum:
     resident: int = 0
     swapped: int = 0
     samples: tuple[int, ...] = ()
+
+    def plus(self, other: KeySum) -> KeySum:
+        """Return both together."""
+        return KeySum(
+            self.chunks + other.chunks,
+            self.bytes + other.bytes,
+            self.instances + other.instances,
+            self.resident + other.resident,
+            self.swapped + other.swapped,
+            (*self.samples, *other.samples)[:SAMPLES],
+        )
 
 
 def _kinds() -> array[int]:
@@ -74,19 +85,8 @@ class Kinds:
         of their group.
         """
         number = self._number(alike)
-        found = self.sums[number]
-        found.chunks += more.chunks
-        found.bytes += more.bytes
-        found.instances += more.instances
-        found.resident += more.resident
-        found.swapped += more.swapped
-        found.samples = (*found.samples, *more.samples)[:SAMPLES]
+        self.sums[number] = self.sums[number].plus(more)
         return number
-
-    def lacks(self, alike: Alike) -> int:
-        """Return how many samples a group lacks."""
-        number = self._numbers.get(alike)
-        return SAMPLES if number is None else SAMPLES - len(self.sums[number].samples)
 
     def _number(self, group: Alike) -> int:
         number = self._numbers.get(group)

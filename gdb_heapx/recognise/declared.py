@@ -1,4 +1,4 @@
-"""What classify.c is given and returns, declared for ctypes: the structs of kinds.h."""
+"""What classify.c and bodies.c are given and return, declared for ctypes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CKinds(ctypes.Structure):
 
 @cache
 def declared(code: ctypes.CDLL) -> Any:
-    """Return classify.c's functions with the types of their arguments."""
+    """Return their functions with the types of their arguments."""
     number, pointer = c_uint64, ctypes.c_void_p
     code.heapx_learn.restype = code.heapx_classify.restype = code.heapx_of_kind.restype = number
     for function in (code.heapx_learn, code.heapx_classify):
@@ -51,6 +51,10 @@ def declared(code: ctypes.CDLL) -> Any:
         *(pointer, POINTER(CKinds), POINTER(CCursor)),
         *(number, pointer, number),
     ]
+    code.heapx_bodies.restype = number
+    code.heapx_bodies.argtypes = [pointer, pointer, number, POINTER(CCursor), number]
+    code.heapx_bodies_in.restype = None
+    code.heapx_bodies_in.argtypes = [pointer, pointer, number, pointer, number]
     code.heapx_know.restype = None
     code.heapx_know.argtypes = [POINTER(CKinds)]
     code.heapx_kinds_size.restype = number

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import MemoryFault
 from ..held.store import COPIED, STATE
 from ..target.pages import SWAPPED
+from .bodies import find_bodies
 from .contents import WINDOW
 from .kinds import Code
 from .recognisers import Contents
@@ -27,9 +28,9 @@ _RUN = re.compile(b"[\x40-\x7f\xc0-\xff]+")  # pages whose state has COPIED
 class HeldHeaps:
     """The heaps of a target that is held; `bodies` is what chunks are for containers, by rank."""
 
-    def __init__(self, held: Held, bodies: bytes = b"") -> None:
+    def __init__(self, held: Held, bodies: bytes | bytearray = b"") -> None:
         self._held, self._index, self._store = held, held.index, held.store
-        self._bodies, self._at = bodies, held.pointers.at
+        self.bodies, self._at = bodies, held.pointers.at
         self._word, self._order, self._page = held.space.word, held.space.byteorder, held.space.page
 
     def has(self, address: int) -> bool:
@@ -49,10 +50,10 @@ class HeldHeaps:
         return int.from_bytes(self._store.read(address, self._word), self._order)
 
     def body(self, address: int) -> Code | None:
-        if not self._bodies:
+        if not self.bodies:
             return None
         chunk = self._index.begin_at(address)
-        return Code(self._bodies[chunk.rank]) if chunk and self._bodies[chunk.rank] else None
+        return Code(self.bodies[chunk.rank]) if chunk and self.bodies[chunk.rank] else None
 
     def contents(self, chunk: HeldChunk) -> Contents | None:
         """Return what a chunk has, None where some of it isn't at hand."""
@@ -102,4 +103,5 @@ class _Variables:
 def surroundings_of(held: Held) -> Surroundings:
     """Return what recognisers may ask about what lies around chunks of a target that is held."""
     space = replace(held.space, memory=_Variables(held))
-    return Surroundings(replace(held.target, space=space), HeldHeaps(held))
+    heaps = HeldHeaps(held, find_bodies(held))
+    return Surroundings(replace(held.target, space=space), heaps)

@@ -11,30 +11,44 @@ from .kinds import Code, Key, Type
 from .recognisers import SIGNED
 from .surroundings import Surroundings
 
-KINDS = ("", "0", "number", "data", "pointer", "pointer to data", "pointer to code")
+KINDS = ("", "0", "number", "bytes", "heap", "file", "code")  # of words: where they lead
+FIRST_WORDS, CONTENTS = "first words", "contents"
 # The functions that resume a coroutine, with the mangled name of that: of gcc's, which is given the
 # frame, and of clang's.
 RESUMES = (re.compile(r".*?\d(_Z.+?)\.Frame\.actor$"), re.compile(r"(_Z.+?)\.resume$"))
+OTHERS = {
+    Code.PYTHON: "other objects of CPython's",
+    Code.FRAME: "leads to other code",
+    Code.FUNCTION: "leads to other code",
+    Code.TEXT: "other text",
+    Code.BEGINS_WITH_TEXT: "other text",
+    Code.SYMBOL: "begins with other variables' addresses",
+    Code.SIGNATURE: "other words",
+}
 HANDLER = "std::_Function_handler<"
 PLAIN = {
     Code.UNRECOGNISED: Type("not recognised", None),
     Code.UNREAD: Type("not read", None),
     Code.STRING: Type("string body", "holder"),
     Code.VECTOR: Type("vector body", "holder"),
-    Code.DEQUE_MAP: Type("deque's map", "holder"),
-    Code.DEQUE_BLOCK: Type("deque's block", "holder"),
+    Code.DEQUE_MAP: Type("map of a deque", "holder"),
+    Code.DEQUE_BLOCK: Type("block of a deque", "holder"),
     Code.BUCKETS: Type("buckets of an unordered container", "holder"),
     Code.HASH_NODE: Type("node of an unordered container", "holder"),
     Code.TREE_NODE: Type("node of a map or set", "links"),
     Code.LIST_NODE: Type("node of a list", "links"),
-    Code.ZEROS: Type("zeros", "contents"),
-    Code.POINTERS: Type("pointers only", "contents"),
+    Code.ZEROS: Type("zeros", CONTENTS),
+    Code.POINTERS: Type("pointers only", CONTENTS),
 }
 
 
 def type_of(key: Key, around: Surroundings) -> Type:
     """Return what chunks of a key are."""
-    return PLAIN[key.code] if key.code in PLAIN else NAMED[key.code](key, around)
+    if key.code in PLAIN:
+        return PLAIN[key.code]
+    if not key.value:  # of those that there was no room for
+        return Type(OTHERS.get(key.code, "other objects"), None)
+    return NAMED[key.code](key, around)
 
 
 def _object(key: Key, around: Surroundings) -> Type:
@@ -63,7 +77,7 @@ def _control(key: Key, around: Surroundings) -> Type:
     if not inside:
         return Type(f"control block of {owned.removesuffix('*')}", how, 0)
     dead = " (dead)" if key.code is Code.DEAD_CONTROL else ""
-    return Type(f"make_shared's {owned}{dead}", how, 0)
+    return Type(f"{owned} of make_shared{dead}", how, 0)
 
 
 def _python(key: Key, around: Surroundings) -> Type:
@@ -74,14 +88,14 @@ def _python(key: Key, around: Surroundings) -> Type:
 def _function(key: Key, around: Surroundings) -> Type:
     symbol = around.parts.symbol(key.value)
     if symbol is None:
-        return Type(f"begins with code: {around.parts.place(key.value)}", "code", key.offset)
+        return Type(f"leads to code: {around.parts.place(key.value)}", "code", key.offset)
     resumed = [found[1] for each in RESUMES if (found := each.match(symbol.name))]
     if key.code is Code.FRAME and resumed:
         return Type(f"coroutine frame of {_plain(resumed[0], around)}", "code", key.offset)
     name = _plain(symbol.name, around)
     if key.offset and name.startswith(HANDLER):
         return Type(f"std::function: {arguments(name)[1]}", "code", key.offset)
-    return Type(f"begins with code: {name}", "code", key.offset)
+    return Type(f"leads to code: {name}", "code", key.offset)
 
 
 def _plain(symbol: str, around: Surroundings) -> str:
@@ -90,7 +104,7 @@ def _plain(symbol: str, around: Surroundings) -> str:
 
 def _text(key: Key, around: Surroundings) -> Type:
     begins = "begins with " if key.code is Code.BEGINS_WITH_TEXT else ""
-    return Type(begins + ENCODINGS[key.value], "contents")
+    return Type(begins + ENCODINGS[key.value], CONTENTS)
 
 
 def _symbol(key: Key, around: Surroundings) -> Type:
@@ -103,7 +117,7 @@ def _signature(key: Key, around: Surroundings) -> Type:
     kinds = [key.value >> 4 * (SIGNED - 1 - at) & 15 for at in range(SIGNED)]
     size = key.value >> 4 * SIGNED
     words = ", ".join(KINDS[kind] for kind in kinds if kind)
-    return Type(f"{size} bytes: {words}" if size else words, "first words")
+    return Type(f"{size} bytes: {words}" if size else words, FIRST_WORDS)
 
 
 NAMED: dict[Code, Callable[[Key, Surroundings], Type]] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..held.index import CELL, CELL_WORDS, ENDS, STARTS, HeldChunk
@@ -145,11 +146,8 @@ class Quick:
         view = self._held.store.read(begin + base * word, size * word)
         words = self._held.space.as_words(view).tolist()
         kinds = self._kinds_of(words, region)
-        first, behind, types = (
-            self._header - base,
-            step + self._tail - base,
-            self._around.heap_types,
-        )
+        first, behind = self._header - base, step + self._tail - base
+        types, bodies = self._around.heap_types, self._around.heaps.bodies
         verdicts, noted, at = self._verdicts, list[int](), rank - 1
         leads_back = self._leads_back(region)
         for start, end in zip(starts, ends):
@@ -164,6 +162,7 @@ class Quick:
                 or (text and TEXTUAL[head & 0xFFFF] and TEXTUAL[head >> 16 & 0xFFFF])
                 or (listed and leads_back(head, begin + (low + base) * word))
                 or (tree and head & 0xFFFFFFFF <= 1)
+                or (bodies and bodies[at])
                 or (types and not types.isdisjoint(words[low + 1 : low + 6]))
             ):
                 asked = RECOGNISERS if types else asked
@@ -281,7 +280,7 @@ class Quick:
                 at = column.index(number, at + 1)
                 begin = index.starts[region] + starts[at] * index.grains.size
                 found.append(begin + index.grains.header)
-            sums[number].samples = tuple(found)
+            sums[number] = replace(sums[number], samples=tuple(found))
 
     def _memory(
         self, region: int, noted: list[int], starts: list[int], ends: list[int]

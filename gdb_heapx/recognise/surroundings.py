@@ -14,7 +14,14 @@ from .pythons import TYPE_PLACES, TypeObject, type_object
 
 
 class Heaps(Protocol):
-    """The heaps of all mallocs, and what else was kept of a target."""
+    """The heaps of all mallocs, and what else was kept of a target.
+
+    `bodies` is what each chunk is for a container that leads to it, by its rank; empty where nobody
+    has looked for containers.
+    """
+
+    @property
+    def bodies(self) -> bytes | bytearray: ...
 
     def has(self, address: int) -> bool:
         """Tell whether an address is of a heap, or of a chunk with a mapping of its own."""

@@ -1,0 +1,219 @@
+"""What containers of libstdc++ have allocated, by what these say of it.
+
+They are looked for in chunks, and in the variables of files. bodies.c does the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..held.declared import CCursor, address_of
+from ..held.root import RootKind
+from .declared import declared
+from .kinds import Code
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
+
+HOLDER = 10  # words of the largest container that is known: std::deque
+NEAR = 3  # words around a vector
+ROOM = 32  # bytes that malloc may give more than was asked for
+LOCAL = 16  # bytes that a string has in itself (basic_string.h, _S_local_capacity)
+LARGEST = 1 << 40  # bytes
+LOADS = range(0x3D000000, 0x42C80001)  # of max_load_factor: 1/32 to 100, as floats
+STEPS = 1 << 16  # chunks between two looks for Ctrl-C
+AT_ONCE = 1 << 17  # words
+
+
+def find_bodies(held: Held) -> bytearray:
+    """Return what each chunk is for a container that leads to it, by its rank: a Code, 0 for
+    nothing.
+    """
+    finder = Bodies(held) if held.table is None else CompiledBodies(held)
+    finder.look_into_chunks()
+    for root in held.roots.spans:
+        if root.kind is RootKind.GLOBAL:
+            finder.look_into(root.start, root.end)
+    return finder.marks
+
+
+class Bodies:
+    """What was found so far, in Python."""
+
+    def __init__(self, held: Held) -> None:
+        self.marks = bytearray(held.index.chunks)
+        self._held, self._index, self._word = held, held.index, held.space.word
+        self._low, self._high = (
+            (held.index.starts[0], max(held.index.ends)) if held.index.starts else (0, 0)
+        )
+
+    def look_into_chunks(self) -> None:
+        """Look for containers in all chunks."""
+        pace, index = self._held.space.pace, self._index
+        pace.begin("looking for containers", sum(map(int.__sub__, index.ends, index.starts)))
+        for start, end in zip(index.starts, index.ends):
+            pace.check(start)
+            for address in self._candidates(start, end):
+                chunk = index.at(address)
+                if chunk is not None and chunk.user <= address:
+                    self._look_at(address, chunk.user, chunk.user + chunk.usable)
+            pace.walked(end - start)
+
+    def look_into(self, start: int, end: int) -> None:
+        """Look for containers in a variable's memory."""
+        for address in self._candidates(start, end):
+            self._look_at(address, start, end)
+
+    def _candidates(self, start: int, end: int) -> Iterator[int]:
+        """Yield where words of [start, end) may begin a container: a pointer into a heap, and a
+        number, or two further ones.
+        """
+        word, low, high, grain = self._word, self._low, self._high, self._index.grains.size
+        step = AT_ONCE * word
+        for at in range(start, end, step):
+            size = (min(at + step + 2 * word, end) - at) // word * word
+            view = self._held.store.read(at, size)
+            words = self._held.space.as_words(view).tolist()
+            last = len(words) - 2
+            leading = [i for i, first in enumerate(words[:AT_ONCE]) if low <= first < high]
+            for place in leading:
+                if place >= last:
+                    break
+                first, second = words[place], words[place + 1]
+                ordered = first <= second <= words[place + 2] < first + LARGEST
+                if (second < LARGEST or ordered) and first % grain == 0:
+                    yield at + place * word
+
+    def _look_at(self, address: int, start: int, end: int) -> None:
+        """Give what a container at an address, in memory of [start, end), has allocated its mark,
+        if it is one.
+        """
+        left = min((end - address) // self._word, HOLDER)
+        view = self._held.store.read(address, left * self._word)
+        words = self._held.space.as_words(view).tolist()
+        body = self._index.begin_at(words[0]) if left > 2 else None
+        if body is None:
+            return
+        marks, rank = self.marks, body.rank
+        if self._is_string(body, *words[1:3]):
+            marks[rank] = Code.STRING
+        elif self._is_vector(body, *words[1:3]):
+            if not marks[rank] and not self._is_stream(address, start, end):
+                marks[rank] = Code.VECTOR
+        elif left >= HOLDER and self._is_deque(body, words):
+            self._mark_deque(body, words)
+        elif left > 4:
+            self._mark_hashed(body, words)
+
+    def _fills(self, body: HeldChunk, size: int) -> bool:
+        """Tell whether so many bytes are what a chunk was asked for: as many as there are, but for
+        what malloc rounds up.
+        """
+        single = self._index.singles[body.region]
+        room = self._held.space.page + ROOM if single else ROOM
+        return size <= body.usable < size + room
+
+    def _is_string(self, body: HeldChunk, size: int, capacity: int) -> bool:
+        if not (size <= capacity and LOCAL <= capacity < LARGEST):
+            return False
+        fills = self._fills(body, capacity + 1)
+        return fills and self._held.store.read(body.user + size, 1)[0] == 0
+
+    def _is_vector(self, body: HeldChunk, end: int, limit: int) -> bool:
+        ordered = body.user <= end <= limit and limit > body.user
+        return ordered and self._fills(body, limit - body.user)
+
+    def _is_stream(self, address: int, start: int, end: int) -> bool:
+        """Tell whether another word near three that a vector may have leads to the same memory:
+        then they are a stream's (struct _IO_FILE, basic_streambuf), which has several such
+        pointers.
+        """
+        word, here = self._word, self._word_at(address)
+        before = range(address - word, max(address - (NEAR + 1) * word, start - 1), -word)
+        behind = range(address + 3 * word, min(address + (3 + NEAR) * word, end - word + 1), word)
+        return any(self._word_at(each) == here for each in (*before, *behind))
+
+    def _is_deque(self, body: HeldChunk, words: Sequence[int]) -> bool:
+        size = words[1] * self._word
+        sized = 0 < words[1] < LARGEST and self._fills(body, size)
+        iterators = words[2:6], words[6:10]
+        return (
+            sized
+            and all(self._is_iterator(body, size, *each) for each in iterators)
+            and words[5] <= words[9]
+        )
+
+    def _is_iterator(
+        self, body: HeldChunk, size: int, at: int, first: int, last: int, node: int
+    ) -> bool:
+        """Tell whether an iterator of a deque's leads to a node of its map."""
+        inside = 0 <= node - body.user < size and (node - body.user) % self._word == 0
+        return inside and first <= at < last and self._word_at(node) == first
+
+    def _mark_deque(self, body: HeldChunk, words: Sequence[int]) -> None:
+        if self.marks[body.rank]:
+            return
+        self.marks[body.rank] = Code.DEQUE_MAP
+        for at in range(words[5], words[9] + 1, self._word):
+            block = self._index.begin_at(self._word_at(at))
+            if block is not None and not self.marks[block.rank]:
+                self.marks[block.rank] = Code.DEQUE_BLOCK
+
+    def _mark_hashed(self, body: HeldChunk, words: Sequence[int]) -> None:
+        """Mark the buckets and nodes of an unordered container: there are as many as it says."""
+        number, first, count = words[1:4]
+        sized = 2 <= number < LARGEST and self._fills(body, number * self._word)
+        if not sized or count > self._index.chunks or words[4] % (1 << 32) not in LOADS:
+            return
+        if self.marks[body.rank] or not self._goes_to_the_end(first, count):
+            return
+        self.marks[body.rank] = Code.BUCKETS
+        for node in self._nodes(first, count):
+            if not self.marks[node.rank]:
+                self.marks[node.rank] = Code.HASH_NODE
+
+    def _goes_to_the_end(self, first: int, count: int) -> bool:
+        """Tell whether there are so many nodes, of which the last one leads nowhere."""
+        nodes = [node.user for node in self._nodes(first, count)]
+        return len(nodes) == count and (self._word_at(nodes[-1]) if nodes else first) == 0
+
+    def _nodes(self, first: int, count: int) -> Iterator[HeldChunk]:
+        at = first
+        for _ in range(count):
+            node = self._index.begin_at(at)
+            if node is None:
+                return
+            yield node
+            at = self._word_at(node.user)
+
+    def _word_at(self, address: int) -> int:
+        order = self._held.space.byteorder
+        return int.from_bytes(self._held.store.read(address, self._word), order)
+
+
+class CompiledBodies:
+    """What was found so far, by bodies.c."""
+
+    def __init__(self, held: Held) -> None:
+        assert held.table is not None
+        self.marks = bytearray(held.index.chunks)
+        self._held, self._functions = held, declared(held.functions)
+        self._given = held.table.reference, address_of(self.marks), held.index.chunks
+
+    def look_into_chunks(self) -> None:
+        pace, index = self._held.space.pace, self._held.index
+        pace.begin("looking for containers", sum(map(int.__sub__, index.ends, index.starts)))
+        for region, (start, end) in enumerate(zip(index.starts, index.ends)):
+            at, count = CCursor(region), STEPS
+            while count == STEPS:
+                pace.check(start)
+                count = self._functions.heapx_bodies(*self._given, ctypes.byref(at), STEPS)
+            pace.walked(end - start)
+
+    def look_into(self, start: int, end: int) -> None:
+        store = self._held.store
+        words = address_of(store.memory) + store.offset(start)
+        self._functions.heapx_bodies_in(*self._given, words, (end - start) // 8)
