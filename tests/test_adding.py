@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from heapbuilder import FAST, FREE, TCACHE, USED, HeapBuilder
@@ -12,6 +13,8 @@ from test_live_adding import PAGE, example
 
 from gdb_heapx.heap import folds
 from gdb_heapx.heap.walk import walk
+from gdb_heapx.recognise import recognisers
+from gdb_heapx.recognise.kinds import Code
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.why.sums import Case
 
@@ -71,3 +74,14 @@ def test_every_file_that_the_page_names_is_there():
     named = set(re.findall(r"gdb_heapx/[\w/]+\.py", PAGE)) - {"gdb_heapx/commands/limits.py"}
     assert "gdb_heapx/heap/folds.py" in named
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_recogniser_of_the_example_knows_an_image(monkeypatch):
+    codes = SimpleNamespace(PNG=max(Code) + 1)
+    monkeypatch.setattr(recognisers, "Code", codes)
+    monkeypatch.setattr(recognisers, "png", None, raising=False)
+    exec(example("A recogniser", "def png"), vars(recognisers))
+    image = recognisers.Contents(16, [1], b"\x89PNG\r\n\x1a\n and more")
+    text = recognisers.Contents(16, [1], b"PNG and more")
+    assert recognisers.png(image, None).key.code == codes.PNG
+    assert recognisers.png(text, None) is None

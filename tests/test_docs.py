@@ -108,7 +108,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
 
 def test_the_tables_are_those_of_the_issue():
     names = "arenas heaps bins tcache top mmapped check about overview mmapped_total"
-    more = "ledger owners trim why threads sizes params environment pins pin_groups"
+    more = "ledger owners trim why threads sizes types params environment pins pin_groups"
     single = "chunks chunk neighbours words"  # without a free chunk, or an option
     held = "leaks degrees"
     assert set(TABLES) == {*names.split(), *more.split(), *single.split(), *held.split()}

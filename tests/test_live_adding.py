@@ -210,7 +210,9 @@ def test_a_format_that_is_added_has_help_and_completion(tsv):
 
 
 def test_every_example_of_the_page_is_one_that_is_tried():
-    """But the fetching of a release, which needs a network; a fold in tests/test_adding.py."""
+    """But the fetching of a release, which needs a network; a fold and a recogniser in
+    tests/test_adding.py.
+    """
     titles = re.findall(r"^## (.*)$", PAGE, re.M)
     blocks = [(title, block) for title in titles for block in examples(title)]
     tried = (
@@ -218,6 +220,7 @@ def test_every_example_of_the_page_is_one_that_is_tried():
         "print_layout.py",
         "@command(",
         "class Largest",
+        "def png",
         "Runtime(",
         "[Finding]",
         "_tsv",

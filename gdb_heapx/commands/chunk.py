@@ -10,8 +10,10 @@ from ..cli.command import Needs, command
 from ..errors import HeapxError, Problem
 from ..glibc.releases import tcache_has_key
 from ..heap.states import NAMES, State
-from ..inventory.chunk import BINNED, FAST, LISTED, TCACHE, TOP, UNKNOWN, Chunk
+from ..inventory.chunk import BINNED, FAST, HELD, LISTED, TCACHE, TOP, UNKNOWN, Chunk
+from ..inventory.looks import recognised
 from ..inventory.words import name_of, words_of
+from ..recognise.kinds import Code
 from ..report.model import Column, Dump, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
@@ -141,7 +143,8 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         NEIGHBOURS.of(list(_neighbours(found))),
         *_place(catalogue, one),
     ]
-    lead = Notes((_where(catalogue, found, address), *_damage(one, smashed)), leads=True)
+    where = _where(catalogue, found, address)
+    lead = Notes((where, *_damage(one, smashed), *_type(catalogue, one)), leads=True)
     if one.state != TOP or smashed is not None:  # nobody has put anything into a sound top yet
         shown += (WORDS.of(list(_words(catalogue, one, data))), dump)
     notes = Notes((*catalogue.notes, *residency_note(catalogue)))
@@ -169,6 +172,15 @@ def _where(catalogue: Catalogue, found: Around, address: int) -> Note:
         state=chunk.state,
         shared=before,
     )
+
+
+def _type(catalogue: Catalogue, chunk: Chunk) -> Iterator[Note]:
+    """Tell what a chunk in use is, if it is recognised."""
+    found = recognised(catalogue, *catalogue.memory(chunk)) if chunk.state in HELD else None
+    if found is None or found[0].key.code in (Code.UNRECOGNISED, Code.SIGNATURE):
+        return  # what its first words are is shown
+    (_, instances), told = found
+    yield note("is_a", type=told.name, how=told.how, instances=instances, offset=told.offset)
 
 
 def _is_shared(catalogue: Catalogue, found: Around, address: int) -> bool:

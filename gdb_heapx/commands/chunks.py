@@ -8,6 +8,7 @@ from ..cli.arg import Arg
 from ..cli.arguments import OF_ARENA
 from ..cli.command import Needs, command
 from ..errors import UsageError
+from ..inventory.by_type import addresses_of
 from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, UNKNOWN, Wanted
 from ..report.model import Notes, Report, Schema, Steps
 from ..snapshots.figures import select_arenas
@@ -40,6 +41,7 @@ class _Count(NamedTuple):
     Arg("--max-size", "chunks of this size or less", "bytes"),
     Arg("--from", "from the chunk that has this address on; any expression of gdb's", "address"),
     Arg("--to", "chunks that begin before this address", "address"),
+    Arg("--type", "those of this type in heapx types; * stands for anything", "text"),
     Arg("--count", "count them and their bytes by state instead"),
     needs=Needs.CHUNKS,
     tables=(CHUNKS, COUNTS),
@@ -50,6 +52,7 @@ def chunks(
     state: str | None,
     min_size: int | None,
     max_size: int | None,
+    type: str | None,
     count: bool,
     **span: int | None,
 ) -> Report:
@@ -65,13 +68,15 @@ def chunks(
 
         heapx chunks --state in-use --min-size 1M   what large the program holds
         heapx chunks --arena 1 --count              how many there are in each state
+        heapx chunks --type 'zoo::*'                the objects of these classes
         heapx chunks --format csv --output all.csv  all, for another program
     """
     select_arenas(catalogue.arenas(), arena)
     if None not in (min_size, max_size) and (min_size or 0) > (max_size or 0):
         raise UsageError("--min-size is more than --max-size")
     states = CHOICES[state] if state else None
-    wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"])
+    of_type = addresses_of(catalogue, type) if type else None
+    wanted = Wanted(arena, states, min_size, max_size, span["from"], span["to"], of_type)
     notes = Notes((*catalogue.notes, *(catalogue.uncertain_mmapped if arena is None else ())))
     if count:
         found = [

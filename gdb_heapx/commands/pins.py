@@ -116,11 +116,12 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
     Those that hold most come first; of pages up to a thousand of each arena are listed, a row being
     all chunks that touch the page, with their bytes. Then follow the groups to look for in the
     program: chunks of one size in an arena (--group size shows all of these), or with --group looks
-    those whose first word looks alike: a symbol, such as a vtable, a string, what it points to, or
-    its value. What a group holds goes once all of its chunks are gone, below a top with what is in
-    tcaches among them; a page that chunks of two groups keep is in neither. --group none lists the
-    pins only. Chunks in a tcache pin as well, until their thread ends: threads says whose. Fast
-    chunks don't keep pages from malloc_trim, which merges them.
+    those that look alike: of one type, as heapx types names it, else with the same first word: a
+    symbol, a string, what it points to, or its value. What a group holds goes once all of its
+    chunks are gone, below a top with what is in tcaches among them; a page that chunks of two
+    groups keep is in neither. --group none lists the pins only. Chunks in a tcache pin as well,
+    until their thread ends: threads says whose. Fast chunks don't keep pages from malloc_trim,
+    which merges them.
 
     Examples:
 

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
@@ -24,12 +25,14 @@ from ..glibc.layout import FLAGS
 from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from ..heap.heaps import Walked
 from ..heap.states import NAMES
+from ..recognise.surroundings import Surroundings
 from ..report.model import Note
 from ..report.notes import sentence
 from ..snapshots.opened import Opened
 from ..target.amounts import Amount, amount_of
 from .chunk import ALL, CHUNK_STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
 from .libc import Inventory
+from .standing_heaps import StandingHeaps
 
 LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN, LOST_IN_SWAP, NOT_REACHED)
 
@@ -93,6 +96,7 @@ class Catalogue:
     def __init__(self, opened: Opened) -> None:
         if opened.refused:
             raise opened.refused
+        self.opened = opened
         self.source = opened.target
         self.problems: list[Problem] = [*opened.problems]
         self.inventories = [Inventory(reading, self.problems) for reading in opened.mallocs]
@@ -103,6 +107,11 @@ class Catalogue:
         self.unused = not any(inventory.held for inventory in self.inventories)
         self.allocators = opened.allocators(self.unused)
         self._lost = opened.lost
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What recognisers may ask about what lies around a chunk."""
+        return Surroundings(self.source, StandingHeaps(self.inventories, self.source.space))
 
     @property
     def stopped(self) -> Problem | None:

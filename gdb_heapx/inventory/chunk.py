@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +17,7 @@ IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD = (NAMES[state] for state in STATES)
 MMAPPED, UNKNOWN = "mmapped", "unknown"
 CHUNK_STATES = (IN_USE, TCACHE, FAST, BINNED, TOP, OVERHEAD, MMAPPED, UNKNOWN)
 LISTED = (TCACHE, FAST, BINNED)  # in a free list
+HELD = (IN_USE, MMAPPED)  # by the program
 TAGGED = (IN_USE, TCACHE, FAST, OVERHEAD)  # in use by their tags
 
 
@@ -45,7 +46,8 @@ class Chunk(NamedTuple):
 @dataclass(frozen=True)
 class Wanted:
     """Which chunks: of an arena (its index or address), in some states, of some sizes, from the one
-    that has the address `start` to those that begin before `end`; all for None.
+    that has the address `start` to those that begin before `end`, at these addresses; all for
+    None.
     """
 
     arena: int | None = None
@@ -54,6 +56,7 @@ class Wanted:
     max_size: int | None = None
     start: int | None = None
     end: int | None = None
+    addresses: Container[int] | None = None
 
     def of(self, chunks: Iterator[Seen]) -> Iterator[Seen]:
         """Yield those of a heap's chunks, in the order of their addresses, that are wanted."""
@@ -69,6 +72,7 @@ class Wanted:
             and (self.min_size is None or chunk.size >= self.min_size)
             and (self.max_size is None or chunk.size <= self.max_size)
             and (self.start is None or chunk.address + chunk.size > self.start)
+            and (self.addresses is None or chunk.address in self.addresses)
         )
 
     def reaches(self, heap: Heap) -> bool:

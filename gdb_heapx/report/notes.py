@@ -71,6 +71,20 @@ def _leaks(chunks: int, size: int, whole: int, certain: bool) -> str:
     return f"{size_text(size)} {of} {said} {counted(chunks, 'chunk')}."
 
 
+def _types(chunks: int, size: int, told: int, objects: int) -> str:
+    if not chunks:
+        return "No chunk is in use."
+    share = f", {100 * told // size} % of it recognised" if size else ""
+    some = f"; in it {counted(objects, 'object')}" if objects else ""
+    return f"{size_text(size)} is in use, in {counted(chunks, 'chunk')}{share}{some}."
+
+
+def _is_a(type: str, how: str, instances: int, offset: int | None) -> str:
+    what = f"{instances:,} of {type}" if instances > 1 else type
+    where = f", from byte {offset} on" if offset else ""
+    return f"What it {'holds' if instances > 1 or offset else 'is'}, by {how}: {what}{where}."
+
+
 def _with_sizes(parts: Sequence[tuple[str, int | None]]) -> str:
     return ", ".join(f"{why} ({size_text(size)})" if size else why for why, size in parts)
 
@@ -229,6 +243,8 @@ SENTENCES: dict[str, Callable[..., str]] = {
         "found for certain: what other anonymous memory there is counts as theirs, up to that "
         "size."
     ),
+    "types": _types,
+    "is_a": _is_a,
     "leaks": _leaks,
     "not_looked_at": lambda parts: (
         f"Not looked at: {_with_sizes(parts)}. What only this refers to counts as unreferenced."

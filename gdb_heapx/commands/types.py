@@ -1,0 +1,191 @@
+"""heapx types: what the chunks in use are."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..cli.arg import Arg
+from ..cli.arguments import OF_ARENA
+from ..cli.command import Needs, command
+from ..heap.states import Search
+from ..recognise.classify import classify
+from ..recognise.contents import beginning
+from ..recognise.heaps import surroundings_of
+from ..recognise.names import CONTENTS, FIRST_WORDS
+from ..recognise.types import Typed, modules_in, types_in, without_smaller
+from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps
+from ..report.notes import note
+from ..snapshots.figures import select_arenas
+from ._columns import LIBC, TOTALS
+from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..snapshots.take import Snapshot
+
+SHOWN = 20  # rows
+SIZE = Column("size", Kind.BYTES, DATA_ONLY, title="of size", exact=True, absent="any")
+TYPES = Schema(
+    "types",
+    (
+        Column("type", Kind.TEXT, shrinks=True),
+        Column("how", Kind.TEXT, rank=3, absent="-"),
+        Column("offset", Kind.COUNT, rank=6, absent="-"),
+        SIZE,
+        Column("instances", Kind.COUNT),
+        *TOTALS,
+        Column("resident", Kind.BYTES, rank=2),
+        Column("swapped", Kind.BYTES, rank=8),
+        Column("share", Kind.COUNT, title="%"),
+        Column("cumulative", Kind.COUNT, title="sum %", rank=1),
+        Column("sample", Kind.ADDRESS, rank=4, absent="-"),
+        Column("contents", Kind.TEXT, rank=5),
+        Column("samples", Kind.TEXT, rank=9, title="two more"),
+        LIBC,
+    ),
+    adds=("chunks",),
+)
+LONGEST = 24  # characters of a text that are shown
+
+
+class _Row(NamedTuple):
+    type: str
+    how: str | None
+    offset: int | None
+    size: int | None
+    instances: int
+    chunks: int
+    bytes: int
+    resident: int | None
+    swapped: int | None
+    share: int
+    cumulative: int
+    sample: int | None
+    contents: str
+    samples: str
+    libc: str
+
+
+@command(
+    "heapx types",
+    OF_ARENA,
+    Arg(
+        "--by",
+        "take chunks together by type, by type and size, or by the file that has the type",
+        "choice",
+        choices=("type", "size", "module"),
+    ),
+    Arg("--min-bytes", "types of this many bytes or more; the others are one row", "bytes"),
+    needs=Needs.HELD,
+    limit=SHOWN,
+    tables=(TYPES,),
+    search=Search.HEADERS,
+)
+def types(
+    snapshot: Snapshot, held: Held, arena: int | None, by: str | None, min_bytes: int | None
+) -> Report:
+    """Count the chunks in use by what they are.
+
+    How says how that is known:
+
+        vtable       a word leads to a vtable of C++, which a symbol names
+        RTTI         the same without a symbol: the vtable leads to a name
+        CPython      it begins with an object whose type has this name
+        code         its first words lead to functions: a coroutine's frame
+        holder       a container of libstdc++ leads to it, and says its size
+        links        other nodes lead back to it: of a map, of a list
+        contents     text, zeros, or pointers only
+        symbol       its first word leads to a variable: a table of functions
+        first words  none of these: its size, and where its words lead: to a
+                     heap, to a variable of a file, to code; or a number, bytes
+
+    Objects of C++ are counted wherever they lie in a chunk: in arrays, vectors, nodes, pools. The
+    chunk counts as what its first object is, and offset is where that lies. Objects of other
+    classes in it are a row of their own, inside, without chunks. What was destroyed in a chunk of
+    make_shared that a weak_ptr keeps is dead. Old contents that nobody has overwritten look like
+    what they were.
+
+    The bytes of all rows are what is in use. % is the share of a row, sum % that of all so far. As
+    text the first 20 are shown, or --limit.
+
+    Examples:
+
+        heapx types                 what there is most of
+        heapx types --by size       the chunks of each size apart
+        heapx types --by module     whose classes: which library's
+        heapx types --arena 1       of one arena
+    """
+    chosen = select_arenas(snapshot.arenas(), arena)
+    whole = arena is None
+    regions = None if whole else [*_regions(held, {(a.libc, a.index) for a in chosen})]
+    around = surroundings_of(held)
+    kinds = classify(held, around, regions, sizes=by == "size")
+    known = types_in(kinds, around)
+    found = modules_in(kinds, around) if by == "module" else known
+    rows = [*_shown(held, without_smaller(found, min_bytes or 0))]
+    schema = TYPES.but("size", rank=0) if by == "size" else TYPES
+    lead = Notes((_headline(known),), leads=True)
+    notes = Notes((*usual_notes(snapshot, () if whole else chosen),))
+    return Report((lead, schema.of(rows), notes, Steps(_next(found, by))), snapshot.problems)
+
+
+def _regions(held: Held, arenas: set[tuple[str, int]]) -> Iterator[int]:
+    """Yield the regions that lie in these arenas."""
+    for number, part in enumerate(held.parts):
+        if part.walked and (held.libcs[part.libc], part.walked.heap.arena) in arenas:
+            yield number
+
+
+def _shown(held: Held, found: Sequence[Typed]) -> Iterator[_Row]:
+    """Yield a row for each type."""
+    whole, so_far = sum(each.sum.bytes for each in found), 0
+    for each in found:
+        so_far += each.sum.bytes
+        yield _row(held, each, whole, so_far)
+
+
+def _row(held: Held, typed: Typed, whole: int, so_far: int) -> _Row:
+    titled, total, known = typed.titled, typed.sum, held.residency_known
+    first = total.samples[0] if total.samples else None
+    return _Row(
+        *(titled.name, titled.how, titled.offset, titled.size, total.instances),
+        *(total.chunks, total.bytes),
+        total.resident if known else None,
+        total.swapped if known else None,
+        100 * total.bytes // whole if whole else 0,
+        100 * so_far // whole if whole else 0,
+        first,
+        _text(held, first, typed.encoding) if first and typed.encoding else "",
+        ", ".join(map(hex, total.samples[1:])),
+        held.libcs[titled.libc],
+    )
+
+
+def _text(held: Held, user: int, encoding: int) -> str:
+    """Return the text that a chunk begins with, in quotes."""
+    chunk = held.index.begin_at(user)
+    data = bytes(held.store.read(user, min(3 * LONGEST, chunk.usable if chunk else 0)))
+    text = beginning(data, encoding, held.space.byteorder == "little")
+    return f'"{text[:LONGEST]}…"' if len(text) > LONGEST else f'"{text}"'
+
+
+def _headline(found: Sequence[Typed]) -> Note:
+    told = [each.sum for each in found if each.titled.how not in (None, FIRST_WORDS)]
+    return note(
+        "types",
+        chunks=sum(each.sum.chunks for each in found),
+        size=sum(each.sum.bytes for each in found),
+        told=sum(each.bytes for each in told),
+        objects=sum(each.instances for each in told),
+    )
+
+
+def _next(found: Sequence[Typed], by: str | None) -> tuple[tuple[str, str], ...]:
+    vague = (None, FIRST_WORDS, CONTENTS)
+    first = next((t for t in found if t.sum.chunks and t.titled.how not in vague), None)
+    if first is None or by == "module":
+        return (("heapx leaks", "what of it nothing refers to"),)
+    line = f"heapx chunks --type {shlex.quote(first.titled.name)}"
+    return ((line, "the largest type"), ("heapx leaks", "what of it nothing refers to"))
