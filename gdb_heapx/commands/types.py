@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.arguments import OF_ARENA
+from ..cli.arguments import OF_ARENA, PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
 from ..recognise.classify import classify
@@ -78,6 +78,7 @@ class _Row(NamedTuple):
         choices=("type", "size", "module"),
     ),
     Arg("--min-bytes", "types of this many bytes or more; the others are one row", "bytes"),
+    PASSES,
     needs=Needs.HELD,
     limit=SHOWN,
     tables=(TYPES,),
@@ -134,7 +135,7 @@ def types(
 def _regions(held: Held, arenas: set[tuple[str, int]]) -> Iterator[int]:
     """Yield the regions that lie in these arenas."""
     for number, part in enumerate(held.parts):
-        if part.walked and (held.libcs[part.libc], part.walked.heap.arena) in arenas:
+        if part.heap and (held.libcs[part.libc], part.heap.arena) in arenas:
             yield number
 
 
@@ -166,6 +167,8 @@ def _row(held: Held, typed: Typed, whole: int, so_far: int) -> _Row:
 def _text(held: Held, user: int, encoding: int) -> str:
     """Return the text that a chunk begins with, in quotes."""
     chunk = held.index.begin_at(user)
+    if chunk is not None:
+        held.lots.bring(chunk.region)
     data = bytes(held.store.read(user, min(3 * LONGEST, chunk.usable if chunk else 0)))
     text = beginning(data, encoding, held.space.byteorder == "little")
     return f'"{text[:LONGEST]}…"' if len(text) > LONGEST else f'"{text}"'

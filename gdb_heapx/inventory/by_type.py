@@ -12,6 +12,7 @@ from ..recognise.classify import classify
 from ..recognise.counted import Kinds
 from ..recognise.heaps import surroundings_of
 from ..recognise.types import types_in
+from ..target.cgroups import affordable
 
 if TYPE_CHECKING:
     from .catalogue import Catalogue
@@ -35,13 +36,14 @@ def addresses_of(catalogue: Catalogue, name: str) -> OfType:
     """Return where chunks are of the type that is called so, or of those that a name with * means;
     HeapxError if there are none.
     """
-    held = hold(catalogue.opened)
-    if held is not None:
-        around = surroundings_of(held)
-        kinds = classify(held, around)
-        pattern = re.compile(".*".join(map(re.escape, name.split("*"))))
-        wanted = [t for t in types_in(kinds, around) if pattern.fullmatch(t.titled.name)]
-        numbers = frozenset(number for each in wanted for number in each.numbers)
-        if numbers:
-            return OfType(held, kinds, numbers)
+    facts = catalogue.opened.target.facts
+    most = affordable(facts.pid if facts.live else None)
+    held = hold(catalogue.opened, most=most, passes=True)  # it stands still in any case
+    around = surroundings_of(held)
+    kinds = classify(held, around)
+    pattern = re.compile(".*".join(map(re.escape, name.split("*"))))
+    wanted = [t for t in types_in(kinds, around) if pattern.fullmatch(t.titled.name)]
+    numbers = frozenset(number for each in wanted for number in each.numbers)
+    if numbers:
+        return OfType(held, kinds, numbers)
     raise HeapxError(f"no chunk in use is of type {name!r}", "See: heapx types")
