@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 import gdb
 
 from ..target.procfs import kept_by_kernel
-from ..target.target import Registers
-from . import frames, registers
+from ..target.target import Local, Registers
+from . import frames, registers, stackvars
 from .strings import said
 
 
@@ -35,6 +36,9 @@ class InferiorProbe:
 
     def kept_by_kernel(self) -> dict[str, tuple[int, ...] | None] | None:
         return kept_by_kernel(self._pid) if self._pid else None
+
+    def locals(self, addresses: Mapping[int, int]) -> dict[int, Local]:
+        return stackvars.locals_at(self._inferior, addresses)
 
     def symbol(self, address: int) -> str | None:
         """Return what lies there, such as `main_arena + 96 in libc.so.6`, None if unnamed."""

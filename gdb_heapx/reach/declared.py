@@ -1,4 +1,4 @@
-"""What reach.c is given and returns, declared for ctypes."""
+"""What reach.c and holders.c are given and return, declared for ctypes."""
 
 from __future__ import annotations
 
@@ -72,4 +72,49 @@ def declared(code: ctypes.CDLL) -> Any:
     code.heapx_sums.argtypes = [
         *(held, c_void_p, c_void_p, c_void_p, number, cursor, number),
     ]
+    return code
+
+
+class CLabels(ctypes.Structure):
+    """struct labels of holders.c."""
+
+    _fields_ = [
+        *_numbers("own first met epoch most reached room depth pending chunks bytes several"),
+        *_numbers("stack labels seen touches"),
+    ]
+
+
+class CTotals(ctypes.Structure):
+    """struct totals of holders.c."""
+
+    _fields_ = _numbers("sums last labels rows kinds bytes number")
+
+
+class CSearch(ctypes.Structure):
+    """struct search of holders.c."""
+
+    _fields_ = [("at", CCursor), *_numbers("region chunk start low high room count found")]
+
+
+class CWays(ctypes.Structure):
+    """struct ways of holders.c."""
+
+    _fields_ = _numbers("head tail goal start queue before")
+
+
+@cache
+def declared_holders(code: ctypes.CDLL) -> Any:
+    """Return the functions of holders.c with the types of their arguments."""
+    number, held, cursor = c_uint64, POINTER(CHeld), POINTER(CCursor)
+    labels, ways = POINTER(CLabels), POINTER(CWays)
+    code.heapx_label_pending.restype = code.heapx_total.restype = number
+    code.heapx_refs.restype = code.heapx_way.restype = number
+    code.heapx_label.restype = code.heapx_label_from.restype = code.heapx_way_from.restype = None
+    code.heapx_label.argtypes = [held, labels, number]
+    code.heapx_label_from.argtypes = [held, labels, c_void_p, number]
+    code.heapx_label_pending.argtypes = [held, labels, cursor]
+    code.heapx_total.argtypes = [held, POINTER(CTotals), cursor, number]
+    code.heapx_refs.argtypes = [held, POINTER(CSearch), number]
+    code.heapx_way_from.argtypes = [held, ways, c_void_p, number]
+    code.heapx_way.argtypes = [held, ways, number]
     return code

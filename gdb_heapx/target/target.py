@@ -21,6 +21,16 @@ class Registers(NamedTuple):
     words: Mapping[str, tuple[int, ...]]
 
 
+class Local(NamedTuple):
+    """What of a thread's stack an address is: the function whose frame has it, and the variable
+    with how far into that it lies; None without debug info, or where no variable has it.
+    """
+
+    function: str | None
+    variable: str | None = None
+    offset: int = 0
+
+
 class Probe(Protocol):
     """What only a debugger can answer of a stopped target; None where it can't.
 
@@ -45,6 +55,9 @@ class Probe(Protocol):
         what it doesn't tell.
         """
 
+    def locals(self, addresses: Mapping[int, int]) -> Mapping[int, Local] | None:
+        """Return what addresses on stacks are, which are given with the threads' LWPs."""
+
     def symbol(self, address: int) -> str | None:
         """Return the name of what lies at an address; None, too, if that has none."""
 
@@ -68,6 +81,9 @@ class NoProbe:
         return None
 
     def kept_by_kernel(self) -> Mapping[str, tuple[int, ...] | None] | None:
+        return None
+
+    def locals(self, addresses: Mapping[int, int]) -> Mapping[int, Local] | None:
         return None
 
     def symbol(self, address: int) -> str | None:

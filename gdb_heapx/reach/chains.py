@@ -1,0 +1,124 @@
+"""The way from a root to a chunk, link by link; those that are alike are folded."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from ..held.held import Held
+from ..held.index import HeldChunk
+from ..held.root import Root, RootKind
+from ..target.space import Words
+from ..target.target import Local
+from .leads import Lead, Leads
+from .places import Place, of_chunk, of_register, of_root
+from .typed import Typed
+from .ways import way_to
+
+# In which the way may begin: a later group only where it can't in one before.
+ORDER = (
+    (RootKind.GLOBAL,),
+    (RootKind.TLS, RootKind.KEY),
+    (RootKind.MAPPING, RootKind.SHARED),
+    (RootKind.STACK,),
+    (RootKind.REGISTER,),
+    (RootKind.RED_ZONE,),
+)
+LOOKED_AT = (
+    1 << 14
+)  # links whose types are told; behind them those count as alike that are as large
+
+
+class Link(NamedTuple):
+    """Words that lead on, each from the chunk that the one before leads to: the first one's place,
+    what has it (None: no chunk), where it leads, how many there are, and how many words away from
+    the chunk that was asked for the first one is. `offset` is None where they differ.
+    """
+
+    place: Place
+    offset: int | None
+    type: str | None
+    to: int
+    links: int
+    depth: int
+
+
+class _Step(NamedTuple):
+    place: Place
+    type: str | None
+    bytes: int
+    to: int
+    depth: int
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        return (self.place.kind, self.type, self.bytes, self.depth if not self.bytes else 0)
+
+
+def chain_to(held: Held, goal: HeldChunk, known: Mapping[int, Local]) -> list[Link]:
+    """Return the shortest way from a root to a chunk, from the root on; [] without one."""
+    way = way_to(held, goal, (_words(held, kinds) for kinds in ORDER))
+    if not way:
+        return []
+    steps = [_first(held, way[0], len(way), known), *_steps(held, way)]
+    return [_folded(list(alike)) for _, alike in groupby(steps, key=lambda step: step.alike)]
+
+
+def _words(held: Held, kinds: Sequence[RootKind]) -> Words:
+    """Return the words of roots of these kinds that lead to chunks."""
+    found = array("Q")
+    for root, first, last in _spans(held, kinds):
+        found.extend(held.pointers.to[first:last])
+    for register in held.roots.registers:
+        if register.kind in kinds:
+            found.extend(register.words)
+    return found
+
+
+def _spans(held: Held, kinds: Sequence[RootKind]) -> Iterator[tuple[Root, int, int]]:
+    at = held.pointers.at
+    for root in held.roots.spans:
+        if root.kind in kinds:
+            yield root, bisect_left(at, root.start), bisect_left(at, root.end)
+
+
+def _first(held: Held, chunk: HeldChunk, links: int, known: Mapping[int, Local]) -> _Step:
+    """Return the step from a root to the first chunk of the way."""
+    end, pointers = chunk.user + chunk.usable, held.pointers
+    for kinds in ORDER:
+        for _, first, last in _spans(held, kinds):
+            for at in range(first, last):
+                if chunk.user <= pointers.to[at] < end:
+                    place = of_root(held, pointers.at[at], known)
+                    if place is not None:
+                        return _Step(place, None, 0, pointers.to[at], links)
+        for register in held.roots.registers:
+            for word in register.words if register.kind in kinds else ():
+                if chunk.user <= word < end:
+                    return _Step(of_register(register), None, 0, word, links)
+    raise AssertionError("no root leads to the first chunk of a way")
+
+
+def _steps(held: Held, way: Sequence[HeldChunk]) -> Iterator[_Step]:
+    leads, typed, type_name = Leads(held), Typed(held), None
+    for number, (chunk, following) in enumerate(zip(way, way[1:])):
+        lead = _lead(leads, chunk, following)
+        type_name = typed.name(chunk) if number < LOOKED_AT else type_name
+        place = of_chunk(chunk, lead.at)
+        yield _Step(place, type_name, chunk.bytes, lead.word, len(way) - 1 - number)
+
+
+def _lead(leads: Leads, chunk: HeldChunk, following: HeldChunk) -> Lead:
+    """Return the first word of a chunk that leads to another one; to its beginning, if one does."""
+    found = [lead for lead in leads.of(chunk) if lead.to.rank == following.rank]
+    return next((lead for lead in found if lead.word == following.user), found[0])
+
+
+def _folded(steps: Sequence[_Step]) -> Link:
+    first = steps[0]
+    offsets = {step.place.offset for step in steps}
+    offset = first.place.offset if len(offsets) == 1 else None
+    return Link(first.place, offset, first.type, first.to, len(steps), first.depth)

@@ -1,0 +1,132 @@
+"""What each holder holds alone, and together with others; what several hold, and what nobody."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Union
+
+from ..held.held import Held
+from .holding import Holder, Holding, holdings_of
+from .labelled import CompiledLabels, labels_of
+from .labels import Labels, Part
+
+TYPES = 3  # that are told of a holder
+MOST_SUMS = 1 << 22  # sums of bytes by holder and kind
+# How many chunks are looked through to tell what holders share: so many times those in use, or so
+# many.
+TIMES, LEAST = 4, 1 << 20
+
+AnyLabels = Union[Labels, CompiledLabels]
+
+
+class Hold(NamedTuple):
+    """What a holder holds alone, and together with others (None: that was too long to count).
+
+    `kinds` are the largest ones of what it holds alone, with their bytes; None where they were not
+    added up.
+    """
+
+    holder: Holder
+    alone: Part
+    shared: Part | None
+    kinds: tuple[tuple[int, int], ...] | None
+
+
+@dataclass(frozen=True)
+class Holders:
+    """All that hold chunks, those with most first; what several of them hold, each chunk once, and
+    what nobody does. What they hold alone, and these two, add up to all that is in use.
+    """
+
+    holds: Sequence[Hold]
+    several: Part
+    unreachable: Part
+
+    @property
+    def alone(self) -> Part:
+        parts = [hold.alone for hold in self.holds]
+        return Part(sum(part.chunks for part in parts), sum(part.bytes for part in parts))
+
+
+@dataclass
+class _Group:
+    """The labels that are one holder's, and what that leads to."""
+
+    holder: Holder
+    labels: range
+    words: array[int]
+    alone: Part = Part(0, 0)
+    touches: bool = False
+
+
+def find_holders(held: Held, kinds: array[int], number: int) -> Holders:
+    """Return who holds what; `kinds` has the kind of each chunk by its rank, of so many kinds.
+    StoppedError where that is stopped.
+    """
+    holdings = holdings_of(held)
+    held.space.pace.begin("following pointers")
+    labels = labels_of(held, len(holdings))
+    groups = _grouped(labels, holdings)
+    parts = labels.totals(array("I"), kinds, 0).parts
+    for group in groups:
+        own = parts[group.labels.start : group.labels.stop]
+        group.alone = Part(sum(part.chunks for part in own), sum(part.bytes for part in own))
+        group.touches = any(labels.touches[group.labels.start : group.labels.stop])
+    groups.sort(key=lambda group: -group.alone.bytes)
+    largest = _largest_kinds(labels, groups, kinds, number)
+    shared = _shared(held, labels, groups)
+    holds = [
+        Hold(group.holder, group.alone, both, largest[at] if at < len(largest) else None)
+        for at, (group, both) in enumerate(zip(groups, shared))
+    ]
+    return Holders(holds, parts[-1], parts[0])
+
+
+def _grouped(labels: AnyLabels, holdings: Sequence[Holding]) -> list[_Group]:
+    """Follow all holders; return which labels belong together."""
+    groups: list[_Group] = []
+    for label, holding in enumerate(holdings, 1):
+        before = groups[-1] if groups and holding.near else None
+        first = before.labels.start if before else label
+        met = labels.follow(label, first, holding.words)
+        if before and met:
+            before.labels = range(first, label + 1)
+            before.words.extend(holding.words)
+        else:
+            groups.append(_Group(holding.holder, range(label, label + 1), holding.words))
+        for address in holding.left:
+            labels.left(label, address)
+    return groups
+
+
+def _largest_kinds(
+    labels: AnyLabels, groups: Sequence[_Group], kinds: array[int], number: int
+) -> list[tuple[tuple[int, int], ...]]:
+    """Return of the groups that hold most which kinds are the largest."""
+    told = [group for group in groups if group.alone.chunks][: max(1, MOST_SUMS // max(number, 1))]
+    last = max((group.labels.stop for group in groups), default=1)
+    rows = array("I", bytes(4 * (last + 1)))
+    for row, group in enumerate(told, 1):
+        for label in group.labels:
+            rows[label] = row
+    found = []
+    for sums in labels.totals(rows, kinds, number).bytes_by_kind if told else ():
+        largest = sorted(range(number), key=sums.__getitem__, reverse=True)[:TYPES]
+        found.append(tuple((kind, sums[kind]) for kind in largest if sums[kind]))
+    return found
+
+
+def _shared(held: Held, labels: AnyLabels, groups: Sequence[_Group]) -> list[Part | None]:
+    """Return what each holds together with others, as far as that isn't too long to count."""
+    left = max(TIMES * held.index.chunks, LEAST)
+    found: list[Part | None] = []
+    for group in groups:
+        if not group.touches:
+            found.append(Part(0, 0))
+            continue
+        both = labels.shared(group.words, left) if left else None
+        found.append(both)
+        left -= min(left, group.alone.chunks + (both.chunks if both else left))
+    return found

@@ -1,0 +1,90 @@
+"""Which holder holds each chunk, compiled: holders.c through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+
+from ..held.declared import CCursor, address_of
+from ..held.held import Held
+from ..target.space import Words
+from .declared import CLabels, CTotals, declared_holders
+from .labels import Labels, Part, Totals, column
+
+ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its label
+STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on
+
+
+def labels_of(held: Held, holders: int) -> Labels | CompiledLabels:
+    """Return what labels the chunks, compiled if it can be."""
+    return (Labels if held.table is None else CompiledLabels)(held, holders)
+
+
+class CompiledLabels:
+    """Labels, by holders.c."""
+
+    def __init__(self, held: Held, holders: int) -> None:
+        assert held.table is not None
+        self.labels = column(held.index.chunks)
+        self.touches = bytearray(holders + 1)
+        self._held, self._holders = held, holders
+        self._seen = column(held.index.chunks)
+        self._stack = array("Q", bytes(8 * ROOM))
+        self._functions, self._all = declared_holders(held.functions), held.table.reference
+        given = self._given = CLabels(room=ROOM, stack=address_of(self._stack))
+        given.labels, given.seen = address_of(self.labels), address_of(self._seen)
+        given.touches = address_of(self.touches)
+        self._by, self._epochs = ctypes.byref(given), 0
+
+    def follow(self, holder: int, first: int, words: Words) -> bool:
+        given = self._given
+        given.own, given.first, given.met, given.epoch = holder, first, 0, 0
+        self._flood(words)
+        return bool(given.met)
+
+    def shared(self, words: Words, most: int) -> Part | None:
+        given, self._epochs = self._given, self._epochs + 1
+        given.epoch, given.chunks, given.bytes, given.reached = self._epochs, 0, 0, 0
+        given.most = most
+        self._flood(words)
+        if given.reached > most:  # what is marked so far, and still waits, is forgotten
+            self._seen = column(self._held.index.chunks)
+            given.seen = address_of(self._seen)
+            return None
+        return Part(given.chunks, given.bytes)
+
+    def _flood(self, words: Words) -> None:
+        part = array("Q", words)
+        self._functions.heapx_label_from(self._all, self._by, address_of(part), len(part))
+        while self._given.depth or self._given.pending:
+            if not self._given.depth:
+                self._gather()
+            self._drain()
+
+    def _gather(self) -> None:
+        cursor, gather = CCursor(), self._functions.heapx_label_pending
+        while not gather(self._all, self._by, ctypes.byref(cursor)):
+            self._drain()
+
+    def _drain(self) -> None:
+        while self._given.depth:
+            self._held.space.pace.check(0)
+            self._functions.heapx_label(self._all, self._by, STEPS)
+
+    def left(self, holder: int, address: int) -> None:
+        chunk = self._held.index.at(address)
+        if chunk is not None and not self.labels[chunk.rank]:
+            self.labels[chunk.rank] = holder
+
+    def totals(self, rows: array[int], kinds: array[int], number: int) -> Totals:
+        last, shown = self._holders + 1, max(rows, default=0)
+        sums, by_kind = array("Q", bytes(16 * (last + 1))), array("Q", bytes(8 * number * shown))
+        given = CTotals(address_of(sums), last, address_of(self.labels))
+        given.rows, given.number = address_of(rows) if shown else 0, number
+        given.kinds, given.bytes = address_of(kinds), address_of(by_kind)
+        cursor = CCursor()
+        for_all = (self._all, ctypes.byref(given), ctypes.byref(cursor), STEPS)
+        while not self._functions.heapx_total(*for_all):
+            self._held.space.pace.check(0)
+        parts = [Part(*sums[at : at + 2]) for at in range(0, len(sums), 2)]
+        return Totals(parts, [by_kind[at : at + number] for at in range(0, len(by_kind), number)])

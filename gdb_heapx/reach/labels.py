@@ -1,0 +1,149 @@
+"""Which holder holds each chunk in use, and what several do: the definition of holders.c."""
+
+from __future__ import annotations
+
+import mmap
+from array import array
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..held.held import Held
+from ..held.index import HeldChunk
+from ..target.space import Words
+from .leads import Leads
+
+SEVERAL = (1 << 31) - 1  # the label of what several holders reach
+STEPS = 1 << 16  # chunks that are looked through before anybody is asked whether to go on
+WORD = 4  # bytes of a label
+
+
+class Part(NamedTuple):
+    """Chunks together: how many, and their bytes."""
+
+    chunks: int
+    bytes: int
+
+
+class Totals(NamedTuple):
+    """What the chunks of each label are together, those that are SEVERAL's last; and for some
+    labels the bytes by kind, by the places that these labels were given.
+    """
+
+    parts: Sequence[Part]
+    bytes_by_kind: Sequence[array[int]]
+
+
+def column(chunks: int) -> memoryview:
+    """Return a number of 32 bits for each chunk, 0 at first; what nobody writes takes no memory."""
+    return memoryview(mmap.mmap(-1, max(chunks, 1) * WORD)).cast("I")
+
+
+class Labels:
+    """Gives each chunk the number of its holder, by rank; 0 where none reaches it.
+
+    Holders are followed one after the other, in the order of their numbers, from 1 on. `touches`
+    tells of each whether it reaches what several do. StoppedError where a pace says so.
+    """
+
+    def __init__(self, held: Held, holders: int) -> None:
+        self.labels = column(held.index.chunks)
+        self.touches = bytearray(holders + 1)
+        self._held, self._holders = held, holders
+        self._leads = Leads(held)
+        self._seen = column(held.index.chunks)
+        self._epoch = 0
+        self._stack: list[int] = []
+
+    def follow(self, holder: int, first: int, words: Words) -> bool:
+        """Label what these words of a holder reach. What the holders from `first` on hold counts as
+        its own; return whether it reaches any of that.
+        """
+        self._met = False
+        for chunk in self._leads.followed(words):
+            self._label(holder, first, chunk)
+        while self._stack:
+            chunk = self._next()
+            if self.labels[chunk.rank] == SEVERAL:
+                for lead in self._leads.of(chunk):
+                    self._share(lead.to)
+            else:
+                for lead in self._leads.of(chunk):
+                    self._label(holder, first, lead.to)
+        return self._met
+
+    _met = False
+
+    def _label(self, holder: int, first: int, chunk: HeldChunk) -> None:
+        before = self.labels[chunk.rank]
+        if not before:
+            self._put(chunk, holder)
+        elif first <= before <= holder:
+            self._met = self._met or before != holder
+        else:
+            self.touches[holder] = 1
+            self._share(chunk)
+
+    def _share(self, chunk: HeldChunk) -> None:
+        before = self.labels[chunk.rank]
+        if before != SEVERAL:
+            if before:
+                self.touches[before] = 1
+            self._put(chunk, SEVERAL)
+
+    def _put(self, chunk: HeldChunk, label: int) -> None:
+        self.labels[chunk.rank] = label
+        self._stack.append(chunk.user)
+
+    def _next(self) -> HeldChunk:
+        """Take a chunk off the stack."""
+        address = self._stack.pop()
+        self._held.space.pace.check(address)
+        chunk = self._held.index.at(address)
+        assert chunk is not None
+        return chunk
+
+    def shared(self, words: Words, most: int) -> Part | None:
+        """Return what these words reach of what several holders do; None where they reach more than
+        `most` chunks.
+        """
+        self._epoch += 1
+        chunks = size = reached = 0
+        todo = list(self._leads.followed(words))
+        while todo:
+            self._stack.clear()
+            for chunk in todo:
+                if self._seen[chunk.rank] != self._epoch:
+                    self._seen[chunk.rank] = self._epoch
+                    self._stack.append(chunk.user)
+                    reached += 1
+                    if self.labels[chunk.rank] == SEVERAL:
+                        chunks, size = chunks + 1, size + chunk.bytes
+            if reached > most:
+                self._stack.clear()
+                return None
+            waiting = [self._next() for _ in range(len(self._stack))]
+            todo = [lead.to for chunk in waiting for lead in self._leads.of(chunk)]
+        return Part(chunks, size)
+
+    def left(self, holder: int, address: int) -> None:
+        """Label a chunk that nothing has reached, but nothing that it leads to."""
+        chunk = self._held.index.at(address)
+        if chunk is not None and not self.labels[chunk.rank]:
+            self.labels[chunk.rank] = holder
+
+    def totals(self, rows: array[int], kinds: array[int], number: int) -> Totals:
+        """Return what is of each label; of those that have a row, from 1 on, also the bytes of each
+        of so many kinds, by a chunk's rank.
+        """
+        last = self._holders + 1
+        chunks, sizes = [0] * (last + 1), [0] * (last + 1)
+        by_kind = [array("Q", bytes(8 * number)) for _ in range(max(rows, default=0))]
+        for chunk in self._held.index.each():
+            self._held.space.pace.check(chunk.address)
+            label = self.labels[chunk.rank]
+            label = last if label == SEVERAL else label
+            chunks[label] += 1
+            sizes[label] += chunk.bytes
+            if rows[label]:
+                by_kind[rows[label] - 1][kinds[chunk.rank]] += chunk.bytes
+        return Totals([Part(*each) for each in zip(chunks, sizes)], by_kind)

@@ -1,0 +1,166 @@
+"""Who holds chunks, and how they are reached: as sets tell it that a test makes by itself."""
+
+from __future__ import annotations
+
+from array import array
+from unittest import mock
+
+import pytest
+from heapbuilder import HeapBuilder, changed
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import tried
+from test_held import held
+from test_reach import KINDS, SEEDS, Naive, pointer, with_pointers
+
+from gdb_heapx.reach import labelled, referrers
+from gdb_heapx.reach.labelled import CompiledLabels, labels_of
+from gdb_heapx.reach.labels import SEVERAL, Labels, Part
+from gdb_heapx.reach.referrers import referring_words
+from gdb_heapx.reach.ways import way_to
+
+ENOUGH = 1 << 30
+BOTH = st.booleans()
+
+
+def a_heap(seed, kind, by_c):
+    heap = with_pointers(seed, *kind)
+    return heap, held(changed(heap.target(), compiled=by_c))
+
+
+def some_words(seed, chunks) -> array:
+    return array("Q", [pointer(seed, chunks) for _ in range(seed.randrange(4))])
+
+
+def reached_from(naive, words) -> set[int]:
+    return naive.reached(naive.hits(words), inner=True)
+
+
+@tried(200)
+@given(SEEDS, st.sampled_from(KINDS), BOTH)
+def test_what_is_held_alone_and_by_several_is_what_sets_hold(seed, kind, by_c):
+    heap, found = a_heap(seed, kind, by_c)
+    chunks, naive = list(found.index.each()), Naive(heap, found)
+    words = [some_words(seed, chunks) for _ in range(4)]
+    with mock.patch.object(labelled, "ROOM", seed.choice([1, 2, 1000])):
+        labels = labels_of(found, len(words))
+        for number, each in enumerate(words, 1):
+            labels.follow(number, number, each)
+        rows, kinds = (
+            array("I", [0, 1, 0, 2, 0, 0]),
+            array("I", [seed.randrange(3) for _ in chunks]),
+        )
+        totals = labels.totals(rows, kinds, 3)
+        shared = [labels.shared(each, ENOUGH) for each in words]
+    reach = [reached_from(naive, each) for each in words]
+    several = {r for r in naive.leads if sum(r in each for each in reach) > 1}
+    size = {chunk.rank: chunk.bytes for chunk in chunks}
+    for number, (mine, both) in enumerate(zip(reach, shared), 1):
+        alone = mine - several
+        assert {r for r in naive.leads if labels.labels[r] == number} == alone
+        assert totals.parts[number] == (len(alone), sum(size[r] for r in alone))
+        assert both == (len(mine & several), sum(size[r] for r in mine & several))
+        assert bool(labels.touches[number]) == bool(mine & several)
+        if rows[number]:
+            told = totals.bytes_by_kind[rows[number] - 1]
+            assert list(told) == [sum(size[r] for r in alone if kinds[r] == k) for k in range(3)]
+    assert {r for r in naive.leads if labels.labels[r] == SEVERAL} == several
+    assert totals.parts[-1] == (len(several), sum(size[r] for r in several))
+    assert sum(part.bytes for part in totals.parts) == sum(size.values())
+
+
+@tried(100)
+@given(SEEDS, st.sampled_from(KINDS[:2]), BOTH)
+def test_words_that_hold_the_same_may_be_one_holder(seed, kind, by_c):
+    heap, found = a_heap(seed, kind, by_c)
+    chunks, naive = list(found.index.each()), Naive(heap, found)
+    one, two, three = (some_words(seed, chunks) for _ in range(3))
+    labels = labels_of(found, 3)
+    labels.follow(1, 1, one)
+    labels.follow(2, 2, two)
+    met = labels.follow(3, 2, three)
+    reach = [reached_from(naive, each) for each in (one, two, three)]
+    assert met == bool(reach[1] & reach[2] - reach[0])
+    together = {r for r in naive.leads if labels.labels[r] in (2, 3)}
+    assert together == (reach[1] | reach[2]) - reach[0]
+
+
+@tried(100)
+@given(SEEDS, st.sampled_from(KINDS[:2]), BOTH)
+def test_counting_ends_where_it_would_take_too_long(seed, kind, by_c):
+    heap, found = a_heap(seed, kind, by_c)
+    chunks, naive = list(found.index.each()), Naive(heap, found)
+    words = [some_words(seed, chunks) for _ in range(4)]
+    labels = labels_of(found, len(words))
+    assert isinstance(labels, CompiledLabels if by_c else Labels)
+    for number, each in enumerate(words, 1):
+        labels.follow(number, number, each)
+    with mock.patch.object(labelled, "ROOM", seed.choice([1, 2, 1000])):
+        for each in words:
+            number = len(reached_from(naive, each))
+            most = seed.randrange(number + 2)
+            told = labels.shared(each, most)
+            assert (told is None) == (number > most)
+
+
+@tried(200)
+@given(SEEDS, st.sampled_from(KINDS), BOTH)
+def test_who_refers_to_a_chunk_is_whoever_has_a_word_that_leads_there(seed, kind, by_c):
+    heap, found = a_heap(seed, kind, by_c)
+    chunks, naive = list(found.index.each()), Naive(heap, found)
+    chunk = seed.choice(chunks)
+    with mock.patch.object(referrers, "ROOM", seed.choice([1, 2, 1000])):
+        told = list(referring_words(found, chunk))
+    assert [heap.peek(lead.at) for lead in told] == [lead.word for lead in told]
+    assert all(chunk.user <= lead.word < chunk.user + chunk.usable for lead in told)
+    by = {
+        each.rank
+        for each in chunks
+        if any(rank == chunk.rank for rank, _ in naive.leads[each.rank])
+    }
+    assert {naive.owner[lead.at].rank for lead in told} == by
+    assert [lead.at for lead in told] == sorted({lead.at for lead in told})
+
+
+@tried(200)
+@given(SEEDS, st.sampled_from(KINDS), BOTH)
+def test_the_way_to_a_chunk_is_the_shortest_one(seed, kind, by_c):
+    heap, found = a_heap(seed, kind, by_c)
+    chunks, naive = list(found.index.each()), Naive(heap, found)
+    first, then = some_words(seed, chunks), some_words(seed, chunks)
+    goal = seed.choice(chunks)
+    way = [chunk.rank for chunk in way_to(found, goal, [first, then])]
+    from_first, from_then = (distances(naive, each) for each in (first, then))
+    told = from_first if goal.rank in from_first else from_then
+    if not way:
+        assert goal.rank not in told
+        return
+    assert way[-1] == goal.rank
+    assert told[way[0]] == 1
+    assert len(way) == told[goal.rank]
+    assert all(b in {rank for rank, _ in naive.leads[a]} for a, b in zip(way, way[1:]))
+
+
+def distances(naive, words) -> dict[int, int]:
+    """Return how many pointers away from words each chunk is."""
+    found, level, number = {}, {rank for rank, _ in naive.hits(words)}, 1
+    while level:
+        found.update(dict.fromkeys(level, number))
+        following = {rank for each in level for rank, _ in naive.leads[each]}
+        level, number = following - found.keys(), number + 1
+    return found
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_list_longer_than_the_stack_is_held_to_its_end(compiled):
+    heap = HeapBuilder()
+    chunks = [heap.main.add("used", 32) for _ in range(200)]
+    for chunk, following in zip(chunks, chunks[1:]):
+        heap.poke(chunk + 16, following + 16)
+    words = array("Q", [chunks[0] + 16])
+    with mock.patch.object(labelled, "ROOM", 1):
+        labels = labels_of(held(changed(heap.target(), compiled=compiled)), 2)
+        labels.follow(1, 1, words)
+        labels.follow(2, 2, words)
+        assert list(labels.labels) == [SEVERAL] * 200
+        assert labels.shared(words, ENOUGH) == Part(200, 200 * 32)
