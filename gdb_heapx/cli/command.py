@@ -91,6 +91,8 @@ class Command:
     chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
     one that wants the regular bins `apart` each of them, one with a `census` how many chunks there
     are of each size, one with `outcomes` what malloc_trim and free() would return.
+    With held chunks the function `asks` is called while the target still stands, with these and its
+    own arguments: what it returns is `asked`.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Command:
     apart: bool
     census: bool
     outcomes: bool
+    asks: Callable[..., Any] | None
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -183,6 +186,7 @@ def command(
     apart: bool = False,
     census: bool = False,
     outcomes: bool = False,
+    asks: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -190,7 +194,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        wanted = search, stale, apart, census, outcomes
+        wanted = search, stale, apart, census, outcomes, asks
         declared = Command(name, args, function, needs, whole, limit, chunks, tables, *wanted)
         wrong = next(_faults(declared), None)
         if wrong:
@@ -246,6 +250,7 @@ def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[st
     given = {arg.key for arg in declared.own_args}
     more = {Needs.SESSION: {"session", "scope"}, Needs.BOTH: {"catalogue"}, Needs.HELD: {"held"}}
     given |= more.get(needs, set())
+    given |= {"asked"} if declared.asks else set()
     yield from (f"nothing gives {name} to {function.__name__}" for name in taken - given)
     if not open_ended:
         yield from (f"{function.__name__} doesn't take {name}" for name in given - taken)

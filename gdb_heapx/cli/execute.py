@@ -163,11 +163,10 @@ def _given(
     if needs is Needs.SESSION:
         own.update(session=session, scope=_scope(declared, options))
     if needs is Needs.HELD:
-        own.update(
-            held=session.hold(
-                _scope(declared, options), options.get("shared", False), options["passes"]
-            )
-        )
+        scope, shared = _scope(declared, options), options.get("shared", False)
+        held = session.hold(scope, shared, options["passes"])
+        asked = {"asked": declared.asks(held, **own)} if declared.asks else {}
+        own.update(held=held, **asked)
     return own
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ..reach.doubts import doubts_of, hidden_by
 from ..report.model import size_text
 from ..report.notes import note
 from ..snapshots.forked import inherited_arenas
 from ..snapshots.regions import EMPTY
 
 if TYPE_CHECKING:
+    from ..held.held import Held
     from ..inventory.catalogue import Catalogue
     from ..report.model import Finding, Note
     from ..snapshots.figures import ArenaFigures
@@ -123,6 +125,15 @@ def residency_note(snapshot: Snapshot | Catalogue) -> tuple[Note, ...]:
     """Return why it isn't known what is resident; nothing where it is."""
     why = snapshot.target.no_residency
     return (note("residency_unknown", why=why),) if why else ()
+
+
+def doubt_notes(held: Held) -> Iterator[Note]:
+    """Tell what was not looked at, though it may refer to chunks, and what is told with a flag."""
+    doubts, hidden = doubts_of(held), hidden_by(held)
+    if doubts:
+        yield note("may_refer", parts=[(each.why, each.bytes) for each in doubts])
+    if hidden:
+        yield note("may_not_refer", parts=[(each.why, each.bytes) for each in hidden])
 
 
 def mmapped_notes(mallocs: Iterable[Malloc]) -> tuple[Note, ...]:

@@ -13,8 +13,8 @@ from ..held.index import HeldChunk
 from ..held.root import Root, RootKind
 from ..target.space import Words
 from ..target.target import Local
-from .leads import Lead, Leads
 from .places import Place, of_chunk, of_register, of_root
+from .referrers import link
 from .typed import Typed
 from .ways import way_to
 
@@ -70,7 +70,7 @@ def chain_to(held: Held, goal: HeldChunk, known: Mapping[int, Local]) -> list[Li
 def _words(held: Held, kinds: Sequence[RootKind]) -> Words:
     """Return the words of roots of these kinds that lead to chunks."""
     found = array("Q")
-    for root, first, last in _spans(held, kinds):
+    for _, first, last in _spans(held, kinds):
         found.extend(held.pointers.to[first:last])
     for register in held.roots.registers:
         if register.kind in kinds:
@@ -103,18 +103,12 @@ def _first(held: Held, chunk: HeldChunk, links: int, known: Mapping[int, Local])
 
 
 def _steps(held: Held, way: Sequence[HeldChunk]) -> Iterator[_Step]:
-    leads, typed, type_name = Leads(held), Typed(held), None
+    typed, type_name = Typed(held), None
     for number, (chunk, following) in enumerate(zip(way, way[1:])):
-        lead = _lead(leads, chunk, following)
+        lead = link(held, chunk, following)
         type_name = typed.name(chunk) if number < LOOKED_AT else type_name
         place = of_chunk(chunk, lead.at)
         yield _Step(place, type_name, chunk.bytes, lead.word, len(way) - 1 - number)
-
-
-def _lead(leads: Leads, chunk: HeldChunk, following: HeldChunk) -> Lead:
-    """Return the first word of a chunk that leads to another one; to its beginning, if one does."""
-    found = [lead for lead in leads.of(chunk) if lead.to.rank == following.rank]
-    return next((lead for lead in found if lead.word == following.user), found[0])
 
 
 def _folded(steps: Sequence[_Step]) -> Link:

@@ -18,6 +18,7 @@ MOST_SUMS = 1 << 22  # sums of bytes by holder and kind
 # many.
 TIMES, LEAST = 4, 1 << 20
 
+NOTHING = Part(0, 0)
 AnyLabels = Union[Labels, CompiledLabels]
 
 
@@ -57,7 +58,7 @@ class _Group:
     holder: Holder
     labels: range
     words: array[int]
-    alone: Part = Part(0, 0)
+    alone: Part = NOTHING
     touches: bool = False
 
 
@@ -124,7 +125,7 @@ def _shared(held: Held, labels: AnyLabels, groups: Sequence[_Group]) -> list[Par
     found: list[Part | None] = []
     for group in groups:
         if not group.touches:
-            found.append(Part(0, 0))
+            found.append(NOTHING)
             continue
         both = labels.shared(group.words, left) if left else None
         found.append(both)

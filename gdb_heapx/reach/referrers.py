@@ -41,13 +41,35 @@ def _found(held: Held, chunk: HeldChunk) -> Iterator[Lead]:
 
 
 def _found_compiled(held: Held, chunk: HeldChunk) -> Iterator[int]:
-    assert held.table is not None
     functions, found = declared_holders(held.functions), array("Q", bytes(8 * ROOM))
-    given = CSearch(low=chunk.user, high=chunk.user + chunk.usable, room=ROOM)
-    given.found = address_of(found)
+    given = _search(found, chunk.user, chunk.user + chunk.usable)
+    assert held.table is not None
     done = 0
     while not done:
         held.space.pace.check(0)
         given.count = 0
         done = functions.heapx_refs(held.table.reference, ctypes.byref(given), STEPS)
         yield from found[: given.count]
+
+
+def _search(found: array[int], low: int, high: int) -> CSearch:
+    given = CSearch(low=low, high=high, room=len(found))
+    given.found = address_of(found)
+    return given
+
+
+def link(held: Held, chunk: HeldChunk, to: HeldChunk) -> Lead:
+    """Return the first word of a chunk that leads to the beginning of another one, or, if none
+    does, to its inside: one does.
+    """
+    if held.table is None:
+        found = [lead for lead in Leads(held).of(chunk) if lead.to.rank == to.rank]
+        return next((lead for lead in found if lead.word == to.user), found[0])
+    functions, room = declared_holders(held.functions), array("Q", bytes(8))
+    for end in (to.user + 1, to.user + to.usable):
+        given = _search(room, to.user, end)
+        given.region, given.chunk, given.start = chunk.region, chunk.address, chunk.user
+        functions.heapx_refs(held.table.reference, ctypes.byref(given), 1)
+        if given.count:
+            break
+    return Lead(room[0], held.space.read_word(room[0]), to)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ..held.held import Held
 from ..held.index import HeldChunk
-from ..recognise.contents import WINDOW
-from ..recognise.heaps import HeldHeaps
+from ..recognise.classify import classify
+from ..recognise.heaps import HeldHeaps, surroundings_of
+from ..recognise.kinds import UNREAD
 from ..recognise.names import type_of
-from ..recognise.recognisers import Contents, recognise
-from ..recognise.surroundings import Surroundings
+from ..recognise.recognisers import recognise
 
-UNREAD = "not read"
+LARGE = 1 << 20  # bytes of a chunk that compiled code looks at, where it has a mapping of its own
 
 
 class Typed:
@@ -18,16 +18,21 @@ class Typed:
 
     def __init__(self, held: Held) -> None:
         self._held, self._heaps = held, HeldHeaps(held)
-        self._around = Surroundings(held.target, self._heaps)
+        self._around = surroundings_of(held)
         self._names: dict[object, str] = {}
 
     def name(self, chunk: HeldChunk) -> str:
-        data = self._heaps.memory(chunk)
-        if data is None:
-            return UNREAD
-        words = self._held.space.as_words(memoryview(data)).tolist()
-        self._around.learn(words)
-        key = recognise(Contents(chunk.user, words, data[:WINDOW]), self._around).key
+        if chunk.usable > LARGE and self._held.index.singles[chunk.region]:
+            return self._of_region(chunk)
+        contents = self._heaps.contents(chunk)
+        if contents is not None:
+            self._around.learn(contents.words)
+        key = (recognise(contents, self._around) if contents else UNREAD).key
         if key not in self._names:
             self._names[key] = type_of(key, self._around).name
         return self._names[key]
+
+    def _of_region(self, chunk: HeldChunk) -> str:
+        around = surroundings_of(self._held)
+        kinds = classify(self._held, around, [chunk.region])
+        return type_of(kinds.groups[kinds.kinds[chunk.rank]].key, around).name

@@ -89,6 +89,41 @@ def _with_sizes(parts: Sequence[tuple[str, int | None]]) -> str:
     return ", ".join(f"{why} ({size_text(size)})" if size else why for why, size in parts)
 
 
+def _a_chunk(chunk: Mapping[str, Any]) -> str:
+    return f"{chunk['address']:#x} ({size_text(chunk['size'])}, {chunk['type']})"
+
+
+def _referred(chunk: Mapping[str, Any], number: int) -> str:
+    if not number:
+        return f"Nothing refers to {_a_chunk(chunk)}, as far as was looked."
+    verb = "leads" if number == 1 else "lead"
+    return f"{counted(number, 'word')} {verb} to {_a_chunk(chunk)}:"
+
+
+def _refers(chunk: Mapping[str, Any], number: int) -> str:
+    if not number:
+        return f"{_a_chunk(chunk)} refers to no chunk in use, no variable and no stack."
+    return (
+        f"{counted(number, 'word')} of {_a_chunk(chunk)} {'leads' if number == 1 else 'lead'} on:"
+    )
+
+
+def _way(chunk: Mapping[str, Any], number: int, where: str) -> str:
+    return f"{where} leads to {_a_chunk(chunk)} by {counted(number, 'pointer')}:"
+
+
+def _holds_most(holder: str, size: int, whole: int, types: str | None) -> str:
+    of = f"{size_text(size)} of {size_text(whole)} in use"
+    return f"{holder} holds {of} alone{': ' + types if types else ''}."
+
+
+def _held_together(size: int, whole: int, holders: Sequence[str]) -> str:
+    of = f"{size_text(size)} of {size_text(whole)} in use"
+    if not holders:
+        return f"Several hold {of} together."
+    return f"Several hold {of} together; each more than half of it: {', '.join(holders)}."
+
+
 def _checks(number: int, failed: int, damaged: bool) -> str:
     if failed:
         return f"{failed} of {number} checks failed."
@@ -253,6 +288,23 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "taken_whole": lambda parts: (
         f"Counts as a root, though not all of it may be one: {_with_sizes(parts)}. That may hide "
         "leaks."
+    ),
+    "may_refer": lambda parts: (
+        f"Not looked at: {_with_sizes(parts)}. Who holds chunks from there isn't told."
+    ),
+    "may_not_refer": lambda parts: (
+        f"Counts as a root, though not all of it may be one: {_with_sizes(parts)}."
+    ),
+    # Who refers to what.
+    "referred": _referred,
+    "refers": _refers,
+    "way": _way,
+    "no_way": lambda chunk: f"No root leads to {_a_chunk(chunk)}, as far as was looked.",
+    "holds_most": _holds_most,
+    "held_together": _held_together,
+    "shared_not_counted": lambda number: (
+        f"What {counted(number, 'holder')} hold{'s' if number == 1 else ''} together with others "
+        "was not counted: it would take too long."
     ),
     # What isn't shown.
     "more_rows": lambda number, summed: (

@@ -1,0 +1,188 @@
+"""heapx holders: which variables hold the memory that is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..cli.arg import Arg
+from ..cli.command import Needs, command
+from ..heap.states import Search
+from ..reach.grouping import grouped
+from ..reach.holders import find_holders
+from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, size_text
+from ..report.notes import note
+from ._notes import doubt_notes, usual_notes
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..reach.holders import Hold, Holders
+    from ..snapshots.take import Snapshot
+
+SHOWN = 15  # rows
+OF_THREADS = ("tls", "key", "stack", "register")
+HOLDERS = Schema(
+    "holders",
+    (
+        Column("holder", Kind.TEXT, shrinks=True),
+        Column("kind", Kind.TEXT),
+        Column("thread", Kind.INDEX, absent="-", rank=3),
+        Column("module", Kind.TEXT, DATA_ONLY),
+        Column("address", Kind.ADDRESS, absent="-", rank=5),
+        Column("exclusive_chunks", Kind.COUNT, title="alone #"),
+        Column("exclusive", Kind.BYTES, title="alone"),
+        Column("shared_chunks", Kind.COUNT, title="shared #", rank=4),
+        Column("shared", Kind.BYTES),
+        Column("sample_types", Kind.TEXT, title="types it holds alone", flows=True, rank=2),
+    ),
+)
+SUMS = Schema(
+    "sums",
+    (
+        Column("holds", Kind.TEXT, title="held"),
+        Column("chunks", Kind.COUNT),
+        Column("bytes", Kind.BYTES),
+        Column("means", Kind.TEXT, flows=True),
+    ),
+    adds=("chunks",),
+)
+EXCLUSIVE, SHARED, UNREACHABLE = "exclusive", "shared", "unreachable"
+MEANS = {
+    EXCLUSIVE: "by one holder alone: gone with it",
+    SHARED: "by several, each chunk counted once",
+    UNREACHABLE: "by nobody: see heapx leaks",
+}
+
+
+class _Row(NamedTuple):
+    holder: str
+    kind: str
+    thread: int | None
+    module: str | None
+    address: int | None
+    exclusive_chunks: int
+    exclusive: int
+    shared_chunks: int | None
+    shared: int | None
+    sample_types: str | None
+
+
+class _Sum(NamedTuple):
+    holds: str
+    chunks: int
+    bytes: int
+    means: str
+
+
+@command(
+    "heapx holders",
+    Arg("--min-bytes", "those that hold this much or more, alone or with others", "bytes"),
+    Arg("--shared", "look for pointers in memory that other processes may write, too"),
+    needs=Needs.HELD,
+    limit=SHOWN,
+    tables=(HOLDERS, SUMS),
+    search=Search.HEADERS,
+)
+def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool) -> Report:
+    """Tell who holds what is in use: variables first, then threads.
+
+    A holder is a variable of the program or of a library, with all that its pointers lead to; a
+    thread's variable (tls), or what pthread keys lead to; all that a thread has on its stack and
+    in registers, as one; or a mapping that isn't malloc's. Alone is what would be freed with it,
+    because no other holder leads there. Shared is what others lead to as well, so these figures
+    overlap, and nothing tells who of them should let go. Below, the sums add up to all that is in
+    use.
+
+    Without symbols a variable is called by file, section and offset. Where such a variable ends
+    nobody knows: each of its pointers is a holder by itself, but those next to each other that
+    lead to the same chunks are one, such as a vector's or a map's.
+
+    Types are those of what a holder has alone, the largest ones. The process stands still only
+    while its chunks in use are copied.
+
+    Examples:
+
+        heapx holders                     which variable holds most
+        heapx holders --sort shared       what is held together with others
+        heapx holders --min-bytes 10M     large ones
+    """
+    kinds = grouped(held, "type")
+    names = [kind.type or "?" for kind in kinds.names]
+    found = find_holders(held, kinds.numbers, len(names))
+    rows = sorted((_row(held, hold, names) for hold in found.holds), key=_statics_first)
+    rows = [row for row in rows if row.exclusive + (row.shared or 0) >= (min_bytes or 0)]
+    notes = (*_uncounted(rows), *doubt_notes(held), *usual_notes(snapshot))
+    blocks = (
+        Notes(tuple(_headline(found, rows)), leads=True),
+        HOLDERS.of(rows),
+        SUMS.of([*_sums(found)]),
+        Notes(notes),
+        Steps(tuple(_next(rows))),
+    )
+    return Report(blocks, snapshot.problems)
+
+
+def _row(held: Held, hold: Hold, names: Sequence[str]) -> _Row:
+    holder, both = hold.holder, hold.shared
+    types = None
+    if hold.kinds is not None:
+        types = ", ".join(f"{names[kind]} ({size_text(size)})" for kind, size in hold.kinds)
+    return _Row(
+        held.target.probe.demangled(holder.name) or holder.name,
+        holder.kind,
+        holder.lwp,
+        holder.module,
+        holder.address,
+        hold.alone.chunks,
+        hold.alone.bytes,
+        both.chunks if both else None,
+        both.bytes if both else None,
+        types or None,
+    )
+
+
+def _statics_first(row: _Row) -> tuple[bool, int, int, str, int]:
+    return row.kind in OF_THREADS, -row.exclusive, -(row.shared or 0), row.holder, row.thread or 0
+
+
+def _sums(found: Holders) -> Iterator[_Sum]:
+    parts = {EXCLUSIVE: found.alone, SHARED: found.several, UNREACHABLE: found.unreachable}
+    for holds, part in parts.items():
+        yield _Sum(holds, part.chunks, part.bytes, MEANS[holds])
+
+
+def _headline(found: Holders, rows: Sequence[_Row]) -> Iterator[Note]:
+    """Tell who holds most alone; and who most with others, if that is more."""
+    whole = found.alone.bytes + found.several.bytes + found.unreachable.bytes
+    most = max(rows, key=lambda row: row.exclusive, default=None)
+    if most is not None:
+        yield note(
+            "holds_most",
+            holder=_called(most),
+            size=most.exclusive,
+            whole=whole,
+            types=most.sample_types,
+        )
+    together = [row for row in rows if 2 * (row.shared or 0) > found.several.bytes]
+    if found.several.bytes > (most.exclusive if most else 0):
+        together.sort(key=lambda row: -(row.shared or 0))
+        names = [_called(row) for row in together[:3]]
+        yield note("held_together", size=found.several.bytes, whole=whole, holders=names)
+
+
+def _called(row: _Row) -> str:
+    if row.thread is None:
+        return row.holder
+    return f"the {row.holder} of thread {row.thread}"
+
+
+def _uncounted(rows: Sequence[_Row]) -> Iterator[Note]:
+    number = sum(row.shared is None for row in rows)
+    if number:
+        yield note("shared_not_counted", number=number)
+
+
+def _next(rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
+    """Return what may be typed where the table doesn't begin with who holds most."""
+    if rows and max(row.exclusive for row in rows) > rows[0].exclusive:
+        yield "heapx holders --sort exclusive", "threads among the variables: who holds most first"

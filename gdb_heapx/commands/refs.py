@@ -1,0 +1,211 @@
+"""heapx refs: who refers to a chunk in use, and what it refers to."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..cli.arg import Arg
+from ..cli.arguments import ADDRESS
+from ..cli.command import Needs, command
+from ..errors import HeapxError, UsageError
+from ..heap.states import Search
+from ..held.root import RootKind
+from ..reach.chains import chain_to
+from ..reach.leads import Leads
+from ..reach.places import KINDS, Place, of_chunk, of_register, of_root
+from ..reach.referrers import referring_words, root_words_to
+from ..reach.typed import Typed
+from ..report.model import DATA_ONLY, Column, Kind, Many, Note, Notes, Report, Schema, Steps
+from ..report.notes import note
+from ._notes import doubt_notes
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
+    from ..snapshots.take import Snapshot
+    from ..target.target import Local
+
+SHOWN = 20  # rows
+LOOKED_UP = 256  # words of stacks whose variables are asked for
+STACKS = (RootKind.STACK, RootKind.RED_ZONE)
+ORDER = [*dict.fromkeys(KINDS[k] for k in (RootKind.GLOBAL, RootKind.TLS, RootKind.KEY))]
+ORDER += [*dict.fromkeys(KINDS[kind] for kind in RootKind if KINDS[kind] not in ORDER)]
+REFS = Schema(
+    "refs",
+    (
+        Column("from", Kind.ADDRESS, absent="-", of="place.start"),
+        Column("offset_in", Kind.BYTES, title="+", exact=True, absent="any", of="offset"),
+        Column("kind", Kind.TEXT, of="place.kind"),
+        Column("where", Kind.TEXT, shrinks=True, of="place.where"),
+        Column("type", Kind.TEXT, absent="", shrinks=True),
+        Column("into", Kind.BYTES, DATA_ONLY, exact=True),
+        Column("links", Kind.COUNT, DATA_ONLY),
+        Column("depth", Kind.COUNT, DATA_ONLY),
+    ),
+)
+
+
+class _Row(NamedTuple):
+    place: Place
+    offset: int | None
+    type: str | None
+    into: int | None
+    links: int
+    depth: int
+
+
+def _on_stacks(held: Held, address: int, **given: Any) -> Mapping[int, Local]:
+    """Return what of stacks the words are that lead to the chunk; of a way, all that may begin
+    it: only now can a debugger tell.
+    """
+    chunk = held.index.at(address)
+    if chunk is None or given["from"]:
+        return {}
+    asked: dict[int, int] = {}
+    every = zip(held.pointers.at, held.pointers.to)
+    leads = every if given["to_root"] else ((r.at, r.word) for r in root_words_to(held, chunk))
+    for at, _ in leads:
+        root = held.roots.at(at)
+        if root is not None and root.kind in STACKS and root.lwp is not None:
+            asked[at] = root.lwp
+        if len(asked) >= LOOKED_UP:
+            break
+    return (held.target.probe.locals(asked) or {}) if asked else {}
+
+
+@command(
+    "heapx refs",
+    ADDRESS,
+    Arg("--from", "what the chunk refers to, instead of what refers to it"),
+    Arg("--to-root", "the shortest way from a variable, a stack or a register to it"),
+    Arg("--shared", "look for pointers in memory that other processes may write, too"),
+    needs=Needs.HELD,
+    limit=SHOWN,
+    tables=(REFS,),
+    search=Search.HEADERS,
+    asks=_on_stacks,
+)
+def refs(
+    snapshot: Snapshot,
+    held: Held,
+    address: int,
+    to_root: bool,
+    shared: bool,
+    asked: Mapping[int, Local],
+    **given: Any,
+) -> Report:
+    """Tell who refers to a chunk in use: every word that leads to it.
+
+    Any address inside the chunk will do; pointers to its inside count as those to its beginning.
+    From is where that begins which has the word, and + how far into it the word lies: a variable
+    of the program or of a library, a thread's variable, the variable of a function that runs, if
+    debug info tells, else the distance from the thread's stack pointer, a register, other memory,
+    or another chunk in use with its type. What is free refers to nothing.
+
+    --to-root shows how the program gets there: the shortest way from a variable, and only where
+    there is none from a thread's own variables, other memory, a stack, or a register. Links of one
+    type in a row are one line. Is there no way at all, see heapx leaks.
+
+    Examples:
+
+        heapx refs 0x7f02e4d63520             who refers to it
+        heapx refs 0x7f02e4d63520 --to-root   which variable leads there, and how
+        heapx refs request --from             what it refers to
+    """
+    if to_root and given["from"]:
+        raise UsageError("--from and --to-root exclude each other")
+    chunk = held.index.at(address)
+    if chunk is None:
+        raise HeapxError(f"no chunk in use has {address:#x}", f"See heapx chunk {address:#x}.")
+    typed = Typed(held)
+    if given["from"]:
+        return _referred(snapshot, held, chunk, typed)
+    if to_root:
+        return _way(snapshot, held, chunk, typed, asked)
+    return _referring(snapshot, held, chunk, typed, asked)
+
+
+def _referring(
+    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: Typed, asked: Mapping[int, Local]
+) -> Report:
+    """Return who refers to a chunk: roots first."""
+    roots = sorted(_roots(held, chunk, asked), key=lambda row: ORDER.index(row.place.kind))
+    words = array("Q", (lead.at for lead in referring_words(held, chunk)))
+
+    def rows() -> Iterator[_Row]:
+        yield from roots
+        for at in words:
+            owner, word = held.index.at(at), held.space.read_word(at)
+            if owner is not None:
+                place = of_chunk(owner, at)
+                yield _Row(place, place.offset, typed.name(owner), word - chunk.user, 1, 1)
+
+    number = len(roots) + len(words)
+    lead = note("referred", chunk=_called(chunk, typed), number=number)
+    at = f"{chunk.user:#x}"
+    next_step = (f"heapx refs {at} --to-root", "the way there from a variable or a stack")
+    steps = Steps((next_step,) if words and not roots else ())
+    doubts = Notes(tuple(doubt_notes(held)) if not number else ())
+    table = (REFS.of(Many(number, rows)),) if number else (REFS.of([]),)
+    return Report((_leading(lead), *table, doubts, steps), snapshot.problems)
+
+
+def _roots(held: Held, chunk: HeldChunk, asked: Mapping[int, Local]) -> Iterator[_Row]:
+    for lead in root_words_to(held, chunk):
+        place = of_root(held, lead.at, asked)
+        if place is not None:
+            yield _Row(place, place.offset, None, lead.word - chunk.user, 1, 1)
+    for register in held.roots.registers:
+        for word in register.words:
+            if chunk.user <= word < chunk.user + chunk.usable:
+                place = of_register(register)
+                yield _Row(place, place.offset, None, word - chunk.user, 1, 1)
+
+
+def _referred(snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: Typed) -> Report:
+    """Return what a chunk refers to: other chunks, variables, stacks."""
+    words = Leads(held).words(chunk)
+    found = [(at - chunk.user, word) for at, word in words if _leads_on(held, word)]
+
+    def rows() -> Iterator[_Row]:
+        for at, word in found:
+            to = held.index.at(word)
+            place = of_chunk(to, word) if to else of_root(held, word, {})
+            if place is not None:
+                yield _Row(place, place.offset, typed.name(to) if to else None, at, 1, 1)
+
+    schema = REFS.but("from", title="to").but("into", rank=0, title="by +")
+    lead = note("refers", chunk=_called(chunk, typed), number=len(found))
+    return Report((_leading(lead), schema.of(Many(len(found), rows))), snapshot.problems)
+
+
+def _leads_on(held: Held, word: int) -> bool:
+    return held.index.at(word) is not None or held.roots.at(word) is not None
+
+
+def _way(
+    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: Typed, asked: Mapping[int, Local]
+) -> Report:
+    """Return the shortest way from a root to a chunk."""
+    links = chain_to(held, chunk, asked)
+    name = _called(chunk, typed)
+    if not links:
+        lost = note("no_way", chunk=name)
+        return Report((_leading(lost, *doubt_notes(held)), REFS.of([])), snapshot.problems)
+    first = links[0].place
+    lead = note("way", chunk=name, number=links[0].depth, where=first.where)
+    rows = [
+        _Row(each.place, each.offset, each.type, None, each.links, each.depth) for each in links
+    ]
+    schema = REFS.but("links", rank=0)
+    return Report((_leading(lead), schema.of(rows)), snapshot.problems)
+
+
+def _leading(*notes: Note) -> Notes:
+    return Notes(notes, leads=True)
+
+
+def _called(chunk: HeldChunk, typed: Typed) -> dict[str, Any]:
+    return {"address": chunk.user, "size": chunk.bytes, "type": typed.name(chunk)}
