@@ -80,3 +80,9 @@ def holders_of(oracle: Oracle) -> list[Holder]:
         Holder(name, kind, int(tid), Count(int(n), int(b)), Count(int(sn), int(sb)))
         for name, (kind, tid, n, b, sn, sb) in _named(oracle, "holder", 6)
     ]
+
+
+def places_of(oracle: Oracle) -> dict[str, range]:
+    """Return where the global variables among them lie, by name."""
+    places = {name: (int(at, 16), int(size)) for name, (at, size) in _named(oracle, "variable", 2)}
+    return {name: range(at, at + size) for name, (at, size) in places.items()}

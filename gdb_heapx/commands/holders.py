@@ -33,7 +33,9 @@ HOLDERS = Schema(
         Column("exclusive", Kind.BYTES, title="alone"),
         Column("shared_chunks", Kind.COUNT, title="shared #", rank=4),
         Column("shared", Kind.BYTES),
-        Column("sample_types", Kind.TEXT, title="types it holds alone", flows=True, rank=2),
+        Column(
+            "sample_types", Kind.TEXT, title="types it holds alone", absent="-", flows=True, rank=2
+        ),
     ),
 )
 SUMS = Schema(
@@ -126,7 +128,7 @@ def _row(held: Held, hold: Hold, names: Sequence[str]) -> _Row:
     holder, both = hold.holder, hold.shared
     types = None
     if hold.kinds is not None:
-        types = ", ".join(f"{names[kind]} ({size_text(size)})" for kind, size in hold.kinds)
+        types = "; ".join(f"{names[kind]} ({size_text(size)})" for kind, size in hold.kinds)
     return _Row(
         held.target.probe.demangled(holder.name) or holder.name,
         holder.kind,
@@ -155,7 +157,7 @@ def _headline(found: Holders, rows: Sequence[_Row]) -> Iterator[Note]:
     """Tell who holds most alone; and who most with others, if that is more."""
     whole = found.alone.bytes + found.several.bytes + found.unreachable.bytes
     most = max(rows, key=lambda row: row.exclusive, default=None)
-    if most is not None:
+    if most is not None and most.exclusive:
         yield note(
             "holds_most",
             holder=_called(most),
@@ -171,9 +173,7 @@ def _headline(found: Holders, rows: Sequence[_Row]) -> Iterator[Note]:
 
 
 def _called(row: _Row) -> str:
-    if row.thread is None:
-        return row.holder
-    return f"the {row.holder} of thread {row.thread}"
+    return row.holder if row.thread is None else f"thread {row.thread}'s {row.holder}"
 
 
 def _uncounted(rows: Sequence[_Row]) -> Iterator[Note]:

@@ -36,11 +36,11 @@ REFS = Schema(
     "refs",
     (
         Column("from", Kind.ADDRESS, absent="-", of="place.start"),
-        Column("offset_in", Kind.BYTES, title="+", exact=True, absent="any", of="offset"),
+        Column("offset_in", Kind.COUNT, title="+", absent="any", of="offset"),
         Column("kind", Kind.TEXT, of="place.kind"),
         Column("where", Kind.TEXT, shrinks=True, of="place.where"),
         Column("type", Kind.TEXT, absent="", shrinks=True),
-        Column("into", Kind.BYTES, DATA_ONLY, exact=True),
+        Column("into", Kind.COUNT, DATA_ONLY),
         Column("links", Kind.COUNT, DATA_ONLY),
         Column("depth", Kind.COUNT, DATA_ONLY),
     ),
@@ -195,7 +195,7 @@ def _way(
         lost = note("no_way", chunk=name)
         return Report((_leading(lost, *doubt_notes(held)), REFS.of([])), snapshot.problems)
     first = links[0].place
-    lead = note("way", chunk=name, number=links[0].depth, where=first.where)
+    lead = note("way", chunk=chunk.user, number=links[0].depth, where=first.where)
     rows = [
         _Row(each.place, each.offset, each.type, None, each.links, each.depth) for each in links
     ]

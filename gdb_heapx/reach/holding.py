@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ..held.held import Held
 from ..held.naming import where_is
 from ..held.root import Register, Root, RootKind
+from ..held.threadlocal import STRUCT
 from ..target.named import Symbol
 from .places import KINDS, module_name
 
@@ -148,7 +149,7 @@ class _Holdings:
         if register.kind is RootKind.REGISTER:
             holder = Holder(KINDS[RootKind.STACK], register.lwp, None, "stack", None)
         else:
-            holder = Holder(KINDS[register.kind], register.lwp, None, register.name, None)
+            holder = Holder(KINDS[register.kind], register.lwp, None, STRUCT, None)  # its DTV
         leads = [word for word in register.words if self._held.index.at(word)]
         if leads:
             self._words_of(holder).extend(leads)

@@ -87,4 +87,4 @@ class CompiledLabels:
         while not self._functions.heapx_total(*for_all):
             self._held.space.pace.check(0)
         parts = [Part(*sums[at : at + 2]) for at in range(0, len(sums), 2)]
-        return Totals(parts, [by_kind[at : at + number] for at in range(0, len(by_kind), number)])
+        return Totals(parts, [by_kind[row * number : (row + 1) * number] for row in range(shown)])

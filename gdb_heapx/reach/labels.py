@@ -133,7 +133,7 @@ class Labels:
 
     def totals(self, rows: array[int], kinds: array[int], number: int) -> Totals:
         """Return what is of each label; of those that have a row, from 1 on, also the bytes of each
-        of so many kinds, by a chunk's rank.
+        of so many kinds, by a chunk's rank. No rows: none has.
         """
         last = self._holders + 1
         chunks, sizes = [0] * (last + 1), [0] * (last + 1)
@@ -144,6 +144,6 @@ class Labels:
             label = last if label == SEVERAL else label
             chunks[label] += 1
             sizes[label] += chunk.bytes
-            if rows[label]:
+            if rows and rows[label]:
                 by_kind[rows[label] - 1][kinds[chunk.rank]] += chunk.bytes
         return Totals([Part(*each) for each in zip(chunks, sizes)], by_kind)

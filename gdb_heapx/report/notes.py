@@ -108,8 +108,8 @@ def _refers(chunk: Mapping[str, Any], number: int) -> str:
     )
 
 
-def _way(chunk: Mapping[str, Any], number: int, where: str) -> str:
-    return f"{where} leads to {_a_chunk(chunk)} by {counted(number, 'pointer')}:"
+def _way(chunk: int, number: int, where: str) -> str:
+    return f"{where} leads to {chunk:#x} by {counted(number, 'pointer')}:"
 
 
 def _holds_most(holder: str, size: int, whole: int, types: str | None) -> str:

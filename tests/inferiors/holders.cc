@@ -3,6 +3,8 @@
      holder KIND TID CHUNKS BYTES SHARED_CHUNKS SHARED_BYTES NAME
          what would be unreachable without the variable, and what it holds together with others; KIND is global, tls or
          stack, TID the thread of the latter two, else 0
+     variable ADDRESS SIZE NAME
+         where a global one lies
      unreachable CHUNKS BYTES
      node LINKS ADDRESS NAME
          a chunk so many pointers away from the variable
@@ -30,6 +32,12 @@ struct Amount {
 static void tell(const char *kind, long tid, Amount alone, Amount shared, const char *name)
 {
 	known("holder %s %ld %ld %ld %ld %ld %s\n", kind, tid, alone.chunks, alone.bytes, shared.chunks, shared.bytes, name);
+}
+
+template <class T> static void tell(const T &variable, Amount alone, Amount shared, const char *name)
+{
+	tell("global", 0, alone, shared, name);
+	known("variable %p %zu %s\n", (const void *) &variable, sizeof variable, name);
 }
 
 struct Node {
@@ -87,7 +95,7 @@ __attribute__((noinline)) static void fill_cache()
 		alone.add((std::_Rb_tree_node_base *) (void *) &*at - 1); /* an element lies behind its node's links */
 		alone.add(at->second.body.data());
 	}
-	tell("global", 0, alone, {}, "shop::cache");
+	tell(shop::cache, alone, {}, "shop::cache");
 }
 
 __attribute__((noinline)) static void fill_orders()
@@ -97,14 +105,14 @@ __attribute__((noinline)) static void fill_orders()
 	alone.add(shop::orders.data());
 	for (long i = 0; i < 1000; i++)
 		shop::orders.push_back(alone.add(new shop::Order));
-	tell("global", 0, alone, {}, "shop::orders");
+	tell(shop::orders, alone, {}, "shop::orders");
 }
 
 __attribute__((noinline)) static void fill_list()
 {
 	Amount alone;
 	shop::list = a_list(5000, alone);
-	tell("global", 0, alone, {}, "shop::list");
+	tell(shop::list, alone, {}, "shop::list");
 	Node *node = shop::list;
 	for (int i = 1; i < 2000; i++)
 		node = node->next;
@@ -116,7 +124,7 @@ __attribute__((noinline)) static void fill_table()
 	Amount alone;
 	for (long i = 0; i < 8; i++)
 		shop::table[i] = a_list(10 * i, alone);
-	tell("global", 0, alone, {}, "shop::table");
+	tell(shop::table, alone, {}, "shop::table");
 }
 
 __attribute__((noinline)) static void fill_queues()
@@ -125,8 +133,8 @@ __attribute__((noinline)) static void fill_queues()
 	shop::left_queue.common = shop::right_queue.common = a_list(300, shared);
 	shop::left_queue.own = a_list(50, left);
 	shop::right_queue.own = a_list(70, right, shop::left_queue.common);
-	tell("global", 0, left, shared, "shop::left_queue");
-	tell("global", 0, right, shared, "shop::right_queue");
+	tell(shop::left_queue, left, shared, "shop::left_queue");
+	tell(shop::right_queue, right, shared, "shop::right_queue");
 }
 
 __attribute__((noinline)) static void fill_static()
@@ -134,9 +142,9 @@ __attribute__((noinline)) static void fill_static()
 	__attribute__((used)) static Node *seen;
 	Amount alone, all;
 	seen = a_list(40, alone);
-	tell("global", 0, alone, {}, "fill_static()::seen");
+	tell(seen, alone, {}, "fill_static()::seen");
 	shop::Registry::all = a_list(30, all);
-	tell("global", 0, all, {}, "shop::Registry::all");
+	tell(shop::Registry::all, all, {}, "shop::Registry::all");
 }
 
 __attribute__((noinline)) static void fill_session(long nodes)
