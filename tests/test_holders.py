@@ -15,7 +15,7 @@ from test_reach import KINDS, SEEDS, Naive, pointer, with_pointers
 
 from gdb_heapx.reach import labelled, referrers
 from gdb_heapx.reach.labelled import CompiledLabels, labels_of
-from gdb_heapx.reach.labels import SEVERAL, Labels, Part
+from gdb_heapx.reach.labels import SEVERAL, Labels, Share
 from gdb_heapx.reach.referrers import referring_words
 from gdb_heapx.reach.ways import way_to
 
@@ -163,4 +163,4 @@ def test_a_list_longer_than_the_stack_is_held_to_its_end(compiled):
         labels.follow(1, 1, words)
         labels.follow(2, 2, words)
         assert list(labels.labels) == [SEVERAL] * 200
-        assert labels.shared(words, ENOUGH) == Part(200, 200 * 32)
+        assert labels.shared(words, ENOUGH) == Share(200, 200 * 32)

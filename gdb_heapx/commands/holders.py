@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arg import Arg
 from ..cli.command import Needs, command
 from ..heap.states import Search
-from ..reach.grouping import grouped
 from ..reach.holders import find_holders
+from ..reach.typed import types_of
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, size_text
 from ..report.notes import note
 from ._notes import doubt_notes, usual_notes
@@ -108,9 +108,8 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
         heapx holders --sort shared       what is held together with others
         heapx holders --min-bytes 10M     large ones
     """
-    kinds = grouped(held, "type")
-    names = [kind.type or "?" for kind in kinds.names]
-    found = find_holders(held, kinds.numbers, len(names))
+    kinds, names = types_of(held)
+    found = find_holders(held, kinds, len(names))
     rows = sorted((_row(held, hold, names) for hold in found.holds), key=_statics_first)
     rows = [row for row in rows if row.exclusive + (row.shared or 0) >= (min_bytes or 0)]
     notes = (*_uncounted(rows), *doubt_notes(held), *usual_notes(snapshot))

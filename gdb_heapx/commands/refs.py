@@ -14,7 +14,7 @@ from ..heap.states import Search
 from ..held.root import RootKind
 from ..reach.chains import chain_to
 from ..reach.leads import Leads
-from ..reach.places import KINDS, Place, of_chunk, of_register, of_root
+from ..reach.places import KINDS, Site, of_chunk, of_register, of_root
 from ..reach.referrers import referring_words, root_words_to
 from ..reach.typed import Typed
 from ..report.model import DATA_ONLY, Column, Kind, Many, Note, Notes, Report, Schema, Steps
@@ -48,7 +48,7 @@ REFS = Schema(
 
 
 class _Row(NamedTuple):
-    place: Place
+    place: Site
     offset: int | None
     type: str | None
     into: int | None

@@ -13,7 +13,7 @@ from ..held.index import HeldChunk
 from ..held.root import Root, RootKind
 from ..target.space import Words
 from ..target.target import Local
-from .places import Place, of_chunk, of_register, of_root
+from .places import Site, of_chunk, of_register, of_root
 from .referrers import link
 from .typed import Typed
 from .ways import way_to
@@ -38,7 +38,7 @@ class Link(NamedTuple):
     the chunk that was asked for the first one is. `offset` is None where they differ.
     """
 
-    place: Place
+    place: Site
     offset: int | None
     type: str | None
     to: int
@@ -47,7 +47,7 @@ class Link(NamedTuple):
 
 
 class _Step(NamedTuple):
-    place: Place
+    place: Site
     type: str | None
     bytes: int
     to: int

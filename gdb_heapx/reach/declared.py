@@ -10,6 +10,7 @@ from typing import Any
 from ..held.declared import CCursor, CHeld
 
 AHEAD = 8
+AHEAD_WORDS = 3 + 8 * (2 + 5)  # of struct ahead of reach.h
 
 
 def _numbers(names: str) -> list[tuple[str, Any]]:
@@ -79,8 +80,9 @@ class CLabels(ctypes.Structure):
     """struct labels of holders.c."""
 
     _fields_ = [
-        *_numbers("own first met epoch most reached room depth pending chunks bytes several"),
+        *_numbers("own first met epoch most reached room depth pending chunks bytes"),
         *_numbers("stack labels seen touches"),
+        ("ahead", c_uint64 * AHEAD_WORDS),
     ]
 
 
@@ -99,7 +101,7 @@ class CSearch(ctypes.Structure):
 class CWays(ctypes.Structure):
     """struct ways of holders.c."""
 
-    _fields_ = _numbers("head tail goal start queue before")
+    _fields_ = [*_numbers("head tail goal queue before"), ("ahead", c_uint64 * AHEAD_WORDS)]
 
 
 @cache

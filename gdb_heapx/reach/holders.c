@@ -14,10 +14,11 @@
    reached; `seen` has by rank the epoch of which it was.  `stack` has chunks that are to be looked through; what
    finds no room there is PENDING.  Counting ends where more than `most` chunks are `reached`.  */
 struct labels {
-    u64 own, first, met, epoch, most, reached, room, depth, pending, chunks, bytes, several;
+    u64 own, first, met, epoch, most, reached, room, depth, pending, chunks, bytes;
     u64 *stack;
     uint32_t *labels, *seen;
     uint8_t *touches;
+    struct ahead ahead;
 };
 
 ALWAYS void put(struct labels *x, uint32_t *word, uint32_t value, const struct found *to)
@@ -34,34 +35,29 @@ ALWAYS void put(struct labels *x, uint32_t *word, uint32_t value, const struct f
     }
 }
 
-ALWAYS void label(const struct held *h, void *given, const struct found *to)
+/* Label a chunk that a word of `own` leads to, or of a chunk that `several` reach.  */
+ALWAYS void label(void *given, const struct found *to, u64 several)
 {
     struct labels *x = given;
-    (void)h;
     uint32_t *word = x->labels + to->rank, before = *word & ~PENDING;
-    if (x->several) {
-        if (before == SEVERAL)
-            return;
-        if (before)
-            x->touches[before] = 1;
-        put(x, word, SEVERAL, to);
-    } else if (!before)
+    if (!before && !several)
         put(x, word, (uint32_t)x->own, to);
-    else if (before >= x->first && before <= x->own)
+    else if (!several && before >= x->first && before <= x->own)
         x->met += before != x->own;
     else {
-        x->touches[x->own] = 1;
+        if (!several)
+            x->touches[x->own] = 1;
         if (before != SEVERAL) {
-            x->touches[before] = 1;
+            x->touches[before] = 1; /* 0 is nobody */
             put(x, word, SEVERAL, to);
         }
     }
 }
 
-ALWAYS void count(const struct held *h, void *given, const struct found *to)
+ALWAYS void count(void *given, const struct found *to, u64 note)
 {
     struct labels *x = given;
-    (void)h;
+    (void)note;
     uint32_t *word = x->seen + to->rank;
     if ((*word & ~PENDING) == x->epoch)
         return;
@@ -73,32 +69,52 @@ ALWAYS void count(const struct held *h, void *given, const struct found *to)
     put(x, word, (uint32_t)x->epoch, to);
 }
 
+ALWAYS void settle_labels(const struct held *h, struct labels *x)
+{
+    if (x->epoch)
+        settle(h, x, &x->ahead, count);
+    else
+        settle(h, x, &x->ahead, label);
+}
+
+ALWAYS void look_through(const struct held *h, struct labels *x, u64 address)
+{
+    struct found chunk;
+    if (!find(h, address, 1, &chunk))
+        return;
+    if (x->epoch)
+        follow_all(h, x, &x->ahead, &chunk, 0, count);
+    else
+        follow_all(h, x, &x->ahead, &chunk, (x->labels[chunk.rank] & ~PENDING) == SEVERAL, label);
+}
+
 /* Look through chunks of the stack until it is empty, or so many steps are done.  */
 EXPORT void heapx_label(const struct held *h, struct labels *x, u64 steps)
 {
-    for (struct found chunk; x->depth && steps; steps--) {
-        if (!find(h, x->stack[--x->depth], 1, &chunk))
-            continue;
-        if (x->epoch) {
-            follow_all(h, x, &chunk, count);
-            if (x->reached > x->most)
-                x->depth = x->pending = 0;
-        } else {
-            x->several = (x->labels[chunk.rank] & ~PENDING) == SEVERAL;
-            follow_all(h, x, &chunk, label);
-        }
+    u64 addresses[AHEAD];
+    for (u64 number = 1; number && steps; steps--) {
+        for (number = 0; number < AHEAD && x->depth; number++)
+            fetch(h, addresses[number] = x->stack[--x->depth]);
+        for (u64 i = 0; i < number; i++)
+            look_through(h, x, addresses[i]);
+        if (!x->depth)
+            settle_labels(h, x);
+        if (x->reached > x->most && x->epoch)
+            x->depth = x->pending = 0;
     }
+    settle_labels(h, x);
 }
 
 /* Take in words that lie outside of all chunks.  */
 EXPORT void heapx_label_from(const struct held *h, struct labels *x, const u64 *words, u64 number)
 {
-    x->several = 0;
+    x->ahead.marks = x->epoch ? x->seen : x->labels;
     for (u64 i = 0; i < number; i++)
         if (x->epoch)
-            follow(h, x, words[i], 0, count);
+            follow(h, x, &x->ahead, words[i], 0, count);
         else
-            follow(h, x, words[i], 0, label);
+            follow(h, x, &x->ahead, words[i], 0, label);
+    settle_labels(h, x);
 }
 
 /* Go on from a cursor: put chunks that are PENDING onto the stack, as many as there is room for.  Return whether that
@@ -183,24 +199,24 @@ EXPORT u64 heapx_refs(const struct held *h, struct search *x, u64 steps)
 /* The shortest way from roots to the chunk of rank `goal`: a queue with room for all chunks, of which those before
    `head` were looked through; and by rank from where each was reached first: 0 from nowhere, 1 from a root, else the
    rank of that chunk, and 2.  */
-struct ways { u64 head, tail, goal, from; u64 *queue; uint32_t *before; };
+struct ways { u64 head, tail, goal; u64 *queue; uint32_t *before; struct ahead ahead; };
 
-ALWAYS void step_to(const struct held *h, void *given, const struct found *to)
+ALWAYS void step_to(void *given, const struct found *to, u64 from)
 {
     struct ways *x = given;
-    (void)h;
     if (x->before[to->rank])
         return;
-    x->before[to->rank] = (uint32_t)x->from;
+    x->before[to->rank] = (uint32_t)from;
     x->queue[x->tail++] = to->chunk + HEADER;
 }
 
 /* Take in words of roots.  */
 EXPORT void heapx_way_from(const struct held *h, struct ways *x, const u64 *words, u64 number)
 {
-    x->from = 1;
+    x->ahead.marks = x->before;
     for (u64 i = 0; i < number; i++)
-        follow(h, x, words[i], 0, step_to);
+        follow(h, x, &x->ahead, words[i], 1 << 1, step_to);
+    settle(h, x, &x->ahead, step_to);
 }
 
 /* Look through so many chunks.  Return whether that was all, or the goal is reached.  */
@@ -208,11 +224,13 @@ EXPORT u64 heapx_way(const struct held *h, struct ways *x, u64 steps)
 {
     for (struct found chunk; steps && !x->before[x->goal]; steps--) {
         if (x->head == x->tail)
+            settle(h, x, &x->ahead, step_to);
+        if (x->head == x->tail)
             return 1;
-        if (!find(h, x->queue[x->head++], 1, &chunk))
-            continue;
-        x->from = chunk.rank + 2;
-        follow_all(h, x, &chunk, step_to);
+        if (x->tail - x->head > AHEAD)
+            fetch(h, x->queue[x->head + AHEAD]);
+        if (find(h, x->queue[x->head++], 1, &chunk))
+            follow_all(h, x, &x->ahead, &chunk, chunk.rank + 2, step_to);
     }
     return x->before[x->goal] != 0;
 }

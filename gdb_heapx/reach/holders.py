@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from ..held.held import Held
-from .holding import Holder, Holding, holdings_of
+from .holding import Holding, RootHolder, holdings_of
 from .labelled import CompiledLabels, labels_of
-from .labels import Labels, Part
+from .labels import Labels, Share
 
 TYPES = 3  # that are told of a holder
 MOST_SUMS = 1 << 22  # sums of bytes by holder and kind
@@ -18,7 +18,7 @@ MOST_SUMS = 1 << 22  # sums of bytes by holder and kind
 # many.
 TIMES, LEAST = 4, 1 << 20
 
-NOTHING = Part(0, 0)
+NOTHING = Share(0, 0)
 AnyLabels = Union[Labels, CompiledLabels]
 
 
@@ -29,9 +29,9 @@ class Hold(NamedTuple):
     added up.
     """
 
-    holder: Holder
-    alone: Part
-    shared: Part | None
+    holder: RootHolder
+    alone: Share
+    shared: Share | None
     kinds: tuple[tuple[int, int], ...] | None
 
 
@@ -42,23 +42,23 @@ class Holders:
     """
 
     holds: Sequence[Hold]
-    several: Part
-    unreachable: Part
+    several: Share
+    unreachable: Share
 
     @property
-    def alone(self) -> Part:
+    def alone(self) -> Share:
         parts = [hold.alone for hold in self.holds]
-        return Part(sum(part.chunks for part in parts), sum(part.bytes for part in parts))
+        return Share(sum(part.chunks for part in parts), sum(part.bytes for part in parts))
 
 
 @dataclass
 class _Group:
     """The labels that are one holder's, and what that leads to."""
 
-    holder: Holder
+    holder: RootHolder
     labels: range
     words: array[int]
-    alone: Part = NOTHING
+    alone: Share = NOTHING
     touches: bool = False
 
 
@@ -73,7 +73,7 @@ def find_holders(held: Held, kinds: array[int], number: int) -> Holders:
     parts = labels.totals(array("I"), kinds, 0).parts
     for group in groups:
         own = parts[group.labels.start : group.labels.stop]
-        group.alone = Part(sum(part.chunks for part in own), sum(part.bytes for part in own))
+        group.alone = Share(sum(part.chunks for part in own), sum(part.bytes for part in own))
         group.touches = any(labels.touches[group.labels.start : group.labels.stop])
     groups.sort(key=lambda group: -group.alone.bytes)
     largest = _largest_kinds(labels, groups, kinds, number)
@@ -119,10 +119,10 @@ def _largest_kinds(
     return found
 
 
-def _shared(held: Held, labels: AnyLabels, groups: Sequence[_Group]) -> list[Part | None]:
+def _shared(held: Held, labels: AnyLabels, groups: Sequence[_Group]) -> list[Share | None]:
     """Return what each holds together with others, as far as that isn't too long to count."""
     left = max(TIMES * held.index.chunks, LEAST)
-    found: list[Part | None] = []
+    found: list[Share | None] = []
     for group in groups:
         if not group.touches:
             found.append(NOTHING)

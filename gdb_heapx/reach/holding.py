@@ -26,7 +26,7 @@ NEAR = 2  # words from one pointer to the next one that may be of the same namel
 ENDED = "left by threads that ended"
 
 
-class Holder(NamedTuple):
+class RootHolder(NamedTuple):
     """What holds chunks: its kind, the thread's LWP, the file's path, its symbol or what else it is
     called, and where it begins; None where it has none.
     """
@@ -44,7 +44,7 @@ class Holding:
     it; and chunks that it holds without what these lead to.
     """
 
-    holder: Holder
+    holder: RootHolder
     near: bool = False
     words: array[int] = field(default_factory=lambda: array("Q"))
     left: tuple[int, ...] = ()
@@ -61,7 +61,7 @@ class _Holdings:
     def __init__(self, held: Held) -> None:
         self._held, self._images = held, held.target.objects
         self._near = NEAR * held.space.word
-        self._named: dict[Holder, Holding] = {}
+        self._named: dict[RootHolder, Holding] = {}
         self._nameless: list[Holding] = []
         self._last = 0  # where the last nameless word lies
 
@@ -73,7 +73,7 @@ class _Holdings:
         yield from self._nameless
         yield from self._named.values()
         if self._held.roots.left:
-            ended = Holder(KINDS[RootKind.TLS], None, None, ENDED, None)
+            ended = RootHolder(KINDS[RootKind.TLS], None, None, ENDED, None)
             yield Holding(ended, left=self._held.roots.left)
 
     def _take(self, root: Root) -> None:
@@ -87,20 +87,20 @@ class _Holdings:
             for place in range(first, last):
                 where = where_is(self._held.target, self._held.roots, at[place])
                 name = where.name if where and where.name else root.name
-                self._add(Holder(KINDS[root.kind], root.lwp, None, name, None), to[place])
+                self._add(RootHolder(KINDS[root.kind], root.lwp, None, name, None), to[place])
         elif first < last:
             self._words_of(self._whole(root)).extend(to[first:last])
 
-    def _whole(self, root: Root) -> Holder:
+    def _whole(self, root: Root) -> RootHolder:
         """Return the holder that all words of a root are of."""
         kind = KINDS[root.kind]
         if root.kind in (RootKind.STACK, RootKind.RED_ZONE):
-            return Holder(kind, root.lwp, None, "stack", None)
+            return RootHolder(kind, root.lwp, None, "stack", None)
         if root.kind in (RootKind.MAPPING, RootKind.SHARED):
             mapping = self._held.target.space.mapping_at(root.start)
             start = mapping.start if mapping else root.start
-            return Holder(kind, None, None, root.name or "anonymous memory", start)
-        return Holder(kind, root.lwp, None, root.name or kind, None)
+            return RootHolder(kind, None, None, root.name or "anonymous memory", start)
+        return RootHolder(kind, root.lwp, None, root.name or kind, None)
 
     def _take_variables(self, root: Root, first: int, last: int) -> None:
         """Take in a file's variables, each by its symbol, if it has one."""
@@ -125,9 +125,9 @@ class _Holdings:
         block = self._held.roots.block_at(address)
         return image.thread_local_at(address - block.start) if block else None
 
-    def _holder(self, root: Root, name: str, begin: int) -> Holder:
+    def _holder(self, root: Root, name: str, begin: int) -> RootHolder:
         path = self._images[root.image or 0].path
-        return Holder(KINDS[root.kind], root.lwp, path, name, begin)
+        return RootHolder(KINDS[root.kind], root.lwp, path, name, begin)
 
     def _take_nameless(self, root: Root, address: int, word: int) -> None:
         near = address - self._last <= self._near and bool(self._nameless)
@@ -147,15 +147,15 @@ class _Holdings:
         stack.
         """
         if register.kind is RootKind.REGISTER:
-            holder = Holder(KINDS[RootKind.STACK], register.lwp, None, "stack", None)
+            holder = RootHolder(KINDS[RootKind.STACK], register.lwp, None, "stack", None)
         else:
-            holder = Holder(KINDS[register.kind], register.lwp, None, STRUCT, None)  # its DTV
+            holder = RootHolder(KINDS[register.kind], register.lwp, None, STRUCT, None)  # its DTV
         leads = [word for word in register.words if self._held.index.at(word)]
         if leads:
             self._words_of(holder).extend(leads)
 
-    def _words_of(self, holder: Holder) -> array[int]:
+    def _words_of(self, holder: RootHolder) -> array[int]:
         return self._named.setdefault(holder, Holding(holder)).words
 
-    def _add(self, holder: Holder, word: int) -> None:
+    def _add(self, holder: RootHolder, word: int) -> None:
         self._words_of(holder).append(word)

@@ -9,7 +9,7 @@ from ..held.declared import CCursor, address_of
 from ..held.held import Held
 from ..target.space import Words
 from .declared import CLabels, CTotals, declared_holders
-from .labels import Labels, Part, Totals, column
+from .labels import Labels, Share, Totals, column
 
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its label
 STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on
@@ -42,7 +42,7 @@ class CompiledLabels:
         self._flood(words)
         return bool(given.met)
 
-    def shared(self, words: Words, most: int) -> Part | None:
+    def shared(self, words: Words, most: int) -> Share | None:
         given, self._epochs = self._given, self._epochs + 1
         given.epoch, given.chunks, given.bytes, given.reached = self._epochs, 0, 0, 0
         given.most = most
@@ -51,7 +51,7 @@ class CompiledLabels:
             self._seen = column(self._held.index.chunks)
             given.seen = address_of(self._seen)
             return None
-        return Part(given.chunks, given.bytes)
+        return Share(given.chunks, given.bytes)
 
     def _flood(self, words: Words) -> None:
         part = array("Q", words)
@@ -86,5 +86,5 @@ class CompiledLabels:
         for_all = (self._all, ctypes.byref(given), ctypes.byref(cursor), STEPS)
         while not self._functions.heapx_total(*for_all):
             self._held.space.pace.check(0)
-        parts = [Part(*sums[at : at + 2]) for at in range(0, len(sums), 2)]
+        parts = [Share(*sums[at : at + 2]) for at in range(0, len(sums), 2)]
         return Totals(parts, [by_kind[row * number : (row + 1) * number] for row in range(shown)])

@@ -17,7 +17,7 @@ STEPS = 1 << 16  # chunks that are looked through before anybody is asked whethe
 WORD = 4  # bytes of a label
 
 
-class Part(NamedTuple):
+class Share(NamedTuple):
     """Chunks together: how many, and their bytes."""
 
     chunks: int
@@ -29,7 +29,7 @@ class Totals(NamedTuple):
     labels the bytes by kind, by the places that these labels were given.
     """
 
-    parts: Sequence[Part]
+    parts: Sequence[Share]
     bytes_by_kind: Sequence[array[int]]
 
 
@@ -102,7 +102,7 @@ class Labels:
         assert chunk is not None
         return chunk
 
-    def shared(self, words: Words, most: int) -> Part | None:
+    def shared(self, words: Words, most: int) -> Share | None:
         """Return what these words reach of what several holders do; None where they reach more than
         `most` chunks.
         """
@@ -123,7 +123,7 @@ class Labels:
                 return None
             waiting = [self._next() for _ in range(len(self._stack))]
             todo = [lead.to for chunk in waiting for lead in self._leads.of(chunk)]
-        return Part(chunks, size)
+        return Share(chunks, size)
 
     def left(self, holder: int, address: int) -> None:
         """Label a chunk that nothing has reached, but nothing that it leads to."""
@@ -146,4 +146,4 @@ class Labels:
             sizes[label] += chunk.bytes
             if rows and rows[label]:
                 by_kind[rows[label] - 1][kinds[chunk.rank]] += chunk.bytes
-        return Totals([Part(*each) for each in zip(chunks, sizes)], by_kind)
+        return Totals([Share(*each) for each in zip(chunks, sizes)], by_kind)

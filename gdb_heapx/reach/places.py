@@ -26,7 +26,7 @@ KINDS = {
 }
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """What a word lies in: where that begins (None: it is no memory), its kind, what it is called,
     and how far into it the word lies.
     """
@@ -42,16 +42,16 @@ def module_name(path: str | None) -> str:
     return PurePath(path).name if path else "?"
 
 
-def of_chunk(chunk: HeldChunk, address: int) -> Place:
-    return Place(chunk.user, CHUNK, f"chunk of {size_text(chunk.bytes)}", address - chunk.user)
+def of_chunk(chunk: HeldChunk, address: int) -> Site:
+    return Site(chunk.user, CHUNK, f"chunk of {size_text(chunk.bytes)}", address - chunk.user)
 
 
-def of_register(register: Register) -> Place:
+def of_register(register: Register) -> Site:
     name = register.name if register.kind is RootKind.REGISTER else register.name.upper()
-    return Place(None, KINDS[register.kind], f"{name}, thread {register.lwp}", 0)
+    return Site(None, KINDS[register.kind], f"{name}, thread {register.lwp}", 0)
 
 
-def of_root(held: Held, address: int, known: Mapping[int, Local]) -> Place | None:
+def of_root(held: Held, address: int, known: Mapping[int, Local]) -> Site | None:
     """Return what of a root has an address, None where none has; `known` is what addresses on
     stacks are, by debug info.
     """
@@ -66,19 +66,19 @@ def of_root(held: Held, address: int, known: Mapping[int, Local]) -> Place | Non
         called = f"{called} in {module_name(where.module)}"
     if where.lwp is not None:
         called = f"{called}, thread {where.lwp}"
-    return Place(address - where.offset, KINDS[where.kind], called, where.offset)
+    return Site(address - where.offset, KINDS[where.kind], called, where.offset)
 
 
 def _is_program(held: Held, path: str) -> bool:
     return path == held.target.facts.exe
 
 
-def _on_stack(where: Where, address: int, local: Local | None) -> Place:
+def _on_stack(where: Where, address: int, local: Local | None) -> Site:
     thread = f"thread {where.lwp}"
     if local is None or local.function is None:
-        return Place(address - where.offset, "stack", f"stack of {thread}", where.offset)
+        return Site(address - where.offset, "stack", f"stack of {thread}", where.offset)
     if local.variable is None:
         called = f"in {local.function}(), {thread}"
-        return Place(address - where.offset, "stack", called, where.offset)
+        return Site(address - where.offset, "stack", called, where.offset)
     called = f"{local.variable} in {local.function}(), {thread}"
-    return Place(address - local.offset, "stack", called, local.offset)
+    return Site(address - local.offset, "stack", called, local.offset)

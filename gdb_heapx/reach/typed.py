@@ -1,6 +1,8 @@
-"""What single chunks are, without a look at all others."""
+"""What chunks are called: all of them, or single ones without a look at all others."""
 
 from __future__ import annotations
+
+from array import array
 
 from ..held.held import Held
 from ..held.index import HeldChunk
@@ -11,6 +13,13 @@ from ..recognise.names import type_of
 from ..recognise.recognisers import recognise
 
 LARGE = 1 << 20  # bytes of a chunk that compiled code looks at, where it has a mapping of its own
+
+
+def types_of(held: Held) -> tuple[array[int], list[str]]:
+    """Return the number of each chunk's type, by its rank, and the types' names."""
+    around = surroundings_of(held)
+    kinds = classify(held, around)
+    return kinds.kinds, [type_of(group.key, around).name for group in kinds.groups]
 
 
 class Typed:
