@@ -22,7 +22,7 @@ from .ways import way_to
 ORDER = (
     (RootKind.GLOBAL,),
     (RootKind.TLS, RootKind.KEY),
-    (RootKind.MAPPING, RootKind.SHARED),
+    (RootKind.MAPPING, RootKind.SHARED, RootKind.KERNEL),
     (RootKind.STACK,),
     (RootKind.REGISTER,),
     (RootKind.RED_ZONE,),

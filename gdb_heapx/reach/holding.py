@@ -146,10 +146,12 @@ class _Holdings:
         """Take in a register: what a thread's functions have there is as what they have on the
         stack.
         """
+        kind = KINDS[register.kind]
+        holder = RootHolder(kind, None, None, f"{register.kind.value}: {register.name}", None)
         if register.kind is RootKind.REGISTER:
             holder = RootHolder(KINDS[RootKind.STACK], register.lwp, None, "stack", None)
-        else:
-            holder = RootHolder(KINDS[register.kind], register.lwp, None, STRUCT, None)  # its DTV
+        elif register.kind is RootKind.TLS:  # the address of its DTV
+            holder = RootHolder(kind, register.lwp, None, STRUCT, None)
         leads = [word for word in register.words if self._held.index.at(word)]
         if leads:
             self._words_of(holder).extend(leads)

@@ -23,6 +23,7 @@ KINDS = {
     RootKind.GLOBAL: "global",
     RootKind.MAPPING: "mapping",
     RootKind.SHARED: "shared",
+    RootKind.KERNEL: "kernel",
 }
 
 
@@ -47,6 +48,8 @@ def of_chunk(chunk: HeldChunk, address: int) -> Site:
 
 
 def of_register(register: Register) -> Site:
+    if register.kind is RootKind.KERNEL:
+        return Site(None, KINDS[register.kind], f"{register.kind.value}: {register.name}", 0)
     name = register.name if register.kind is RootKind.REGISTER else register.name.upper()
     return Site(None, KINDS[register.kind], f"{name}, thread {register.lwp}", 0)
 
