@@ -99,7 +99,11 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
     if declared.needs is Needs.BOTH:
         own.update(catalogue=Taken(snapshot, target=target).catalogue(Scope()))
     if declared.needs is Needs.HELD:
-        own.update(held=Taken(snapshot, target=target).hold(Scope(), shared=False, passes=False))
+        held = Taken(snapshot, target=target).hold(Scope(), shared=False, passes=False)
+        if "address" in own:
+            own["address"] = next(held.index.each()).user
+        asked = {"asked": declared.asks(held, **own)} if declared.asks else {}
+        own.update(held=held, **asked)
     if declared.needs is Needs.SESSION:
         own.update(session=Taken(snapshot), scope=Scope())
     if declared.needs is not Needs.CHUNKS:

@@ -95,11 +95,13 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
     """Whichever Python has made the page."""
     section = COMMANDS_PAGE.read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
     listed = re.findall(r"^(?:Columns|Its total .*): (.*)\.$", section, re.M)
-    free = next(chunk for chunk in catalogue_of(TARGET).chunks() if chunk.state == "binned")
+    every = list(catalogue_of(TARGET).chunks())
+    free, used = (next(c for c in every if c.state == state) for state in ("binned", "in use"))
     lines = {
         "heapx bins": ("bins", "bins --chunks"),
         "heapx chunks": ("chunks", "chunks --count"),
         "heapx chunk": (f"chunk {free.address:#x}",),
+        "heapx refs": (f"refs {used.address + 16:#x}",),
         "heapx ledger": ("ledger", "ledger --outside"),
     }.get(name, (name.partition(" ")[2],))
     assert listed
@@ -109,9 +111,9 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
 def test_the_tables_are_those_of_the_issue():
     names = "arenas heaps bins tcache top mmapped check about overview mmapped_total"
     more = "ledger owners trim why threads sizes types params environment pins pin_groups"
+    held = "leaks degrees refs holders sums"
     single = "chunks chunk neighbours words"  # without a free chunk, or an option
-    held = "leaks degrees"
-    assert set(TABLES) == {*names.split(), *more.split(), *single.split(), *held.split()}
+    assert set(TABLES) == {*names.split(), *more.split(), *held.split(), *single.split()}
 
 
 @pytest.mark.parametrize("declared", load_commands().values(), ids=load_commands())
