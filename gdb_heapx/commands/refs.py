@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cli.arg import Arg
@@ -39,7 +39,8 @@ REFS = Schema(
         Column("offset_in", Kind.COUNT, title="+", absent="any", of="offset"),
         Column("kind", Kind.TEXT, of="place.kind"),
         Column("where", Kind.TEXT, shrinks=True, of="place.where"),
-        Column("type", Kind.TEXT, absent="", shrinks=True),
+        Column("thread", Kind.INDEX, absent="-", of="place.lwp"),
+        Column("type", Kind.TEXT, absent="-", shrinks=True),
         Column("into", Kind.COUNT, DATA_ONLY),
         Column("links", Kind.COUNT, DATA_ONLY),
         Column("depth", Kind.COUNT, DATA_ONLY),
@@ -132,15 +133,18 @@ def _referring(
 ) -> Report:
     """Return who refers to a chunk: roots first."""
     roots = sorted(_roots(held, chunk, asked), key=lambda row: ORDER.index(row.place.kind))
-    words = array("Q", (lead.at for lead in referring_words(held, chunk)))
+    words, into = array("Q"), array("Q")
+    for lead in referring_words(held, chunk):
+        words.append(lead.at)
+        into.append(lead.word - chunk.user)
 
     def rows() -> Iterator[_Row]:
         yield from roots
-        for at in words:
-            owner, word = held.index.at(at), held.space.read_word(at)
+        for at, inside in zip(words, into):
+            owner = held.index.at(at)
             if owner is not None:
                 place = of_chunk(owner, at)
-                yield _Row(place, place.offset, typed.name(owner), word - chunk.user, 1, 1)
+                yield _Row(place, place.offset, typed.name(owner), inside, 1, 1)
 
     number = len(roots) + len(words)
     lead = note("referred", chunk=_called(chunk, typed), number=number)
@@ -148,8 +152,18 @@ def _referring(
     next_step = (f"heapx refs {at} --to-root", "the way there from a variable or a stack")
     steps = Steps((next_step,) if words and not roots else ())
     doubts = Notes(tuple(doubt_notes(held)) if not number else ())
-    table = (REFS.of(Many(number, rows)),) if number else (REFS.of([]),)
-    return Report((_leading(lead), *table, doubts, steps), snapshot.problems)
+    schema = _told(REFS, roots, bool(words))
+    if any(into) or any(row.into for row in roots):
+        schema = schema.but("into", rank=0, title="into +")
+    table = schema.of(Many(number, rows))
+    return Report((_leading(lead), table, doubts, steps), snapshot.problems)
+
+
+def _told(schema: Schema, rows: Sequence[_Row], chunks: bool) -> Schema:
+    """Return the table; text leaves out what these rows, and chunks if there are some, lack."""
+    if not any(row.place.lwp is not None for row in rows):
+        schema = schema.but("thread", rank=DATA_ONLY)
+    return schema if chunks else schema.but("type", rank=DATA_ONLY)
 
 
 def _roots(held: Held, chunk: HeldChunk, asked: Mapping[int, Local]) -> Iterator[_Row]:
@@ -176,7 +190,9 @@ def _referred(snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: Typed) ->
             if place is not None:
                 yield _Row(place, place.offset, typed.name(to) if to else None, at, 1, 1)
 
-    schema = REFS.but("from", title="to").but("into", rank=0, title="by +")
+    led = list(rows()) if len(found) <= SHOWN else []
+    schema = REFS if not led else _told(REFS, led, any(row.type for row in led))
+    schema = schema.but("from", title="to").but("into", rank=0, title="by +")
     lead = note("refers", chunk=_called(chunk, typed), number=len(found))
     return Report((_leading(lead), schema.of(Many(len(found), rows))), snapshot.problems)
 
@@ -195,11 +211,12 @@ def _way(
         lost = note("no_way", chunk=name)
         return Report((_leading(lost, *doubt_notes(held)), REFS.of([])), snapshot.problems)
     first = links[0].place
-    lead = note("way", chunk=chunk.user, number=links[0].depth, where=first.where)
+    where = first.where if first.lwp is None else f"thread {first.lwp}'s {first.where}"
+    lead = note("way", chunk=chunk.user, number=links[0].depth, where=where)
     rows = [
         _Row(each.place, each.offset, each.type, None, each.links, each.depth) for each in links
     ]
-    schema = REFS.but("links", rank=0)
+    schema = _told(REFS.but("links", rank=0), rows, len(rows) > 1)
     return Report((_leading(lead), schema.of(rows)), snapshot.problems)
 
 

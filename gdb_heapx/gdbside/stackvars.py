@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
@@ -9,9 +11,10 @@ import gdb
 
 from ..target.target import Local
 from .frames import selection_kept
-from .strings import exact
+from .strings import exact, said
 
 FRAMES = 256  # of a thread, the innermost ones
+LARGEST = 32 << 20  # bytes of a library whose symbols are read for this
 ERRORS = (gdb.error, RuntimeError, ValueError)  # no debug info, no such register, unreadable
 
 
@@ -37,6 +40,8 @@ def locals_at(inferior: gdb.Inferior, addresses: Mapping[int, int]) -> dict[int,
 
 def _in_thread(addresses: list[int]) -> Iterator[tuple[int, Local]]:
     """Yield what addresses on the selected thread's stack are, upwards."""
+    while _reads_symbols():
+        pass  # the frames are others now
     for frames, end in _stack():
         while addresses and addresses[0] < end:
             address = addresses.pop(0)
@@ -45,21 +50,62 @@ def _in_thread(addresses: list[int]) -> Iterator[tuple[int, Local]]:
             return
 
 
+def _reads_symbols() -> bool:
+    """Read the symbols of the first library on the stack that lacks them, so that frames behind it
+    can be told; return whether that was done.
+    """
+    for frame in _frames():
+        name = _unread(frame)
+        if name is not None:
+            if _size(name) <= LARGEST:
+                said(f"sharedlibrary ^{re.escape(name)}$")
+            return os.path.realpath(name) in _read_files()
+    return False
+
+
+def _frames() -> Iterator[gdb.Frame]:
+    frame, number = gdb.newest_frame(), 0
+    while frame is not None and number < FRAMES:
+        yield frame
+        frame, number = frame.older(), number + 1
+
+
+def _unread(frame: gdb.Frame) -> str | None:
+    """Return the library that a frame's function is of, None where its symbols were read."""
+    name = exact(lambda: gdb.solib_name(frame.pc()))
+    return name if name and os.path.realpath(name) not in _read_files() else None
+
+
+def _read_files() -> set[str]:
+    return {os.path.realpath(_filename(each)) for each in gdb.objfiles() if each.filename}
+
+
+def _filename(objfile: gdb.Objfile) -> str:
+    return exact(lambda: str(objfile.filename))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return LARGEST + 1
+
+
 def _stack() -> Iterator[tuple[list[gdb.Frame], int]]:
     """Yield the frames from the innermost one on, with where each ends: functions that were inlined
-    are in the frame of the one that has them.
+    are in the frame of the one that has them. What is behind a function whose file isn't known, or
+    whose symbols were not read, nobody can tell for certain.
     """
-    frame, number, together = gdb.newest_frame(), 0, list[gdb.Frame]()
-    while frame is not None and number < FRAMES:
+    together = list[gdb.Frame]()
+    for frame in _frames():
         older = frame.older()
         together.append(frame)
-        if older is None:
+        if older is None or _unread(frame) is not None:
             return  # nobody knows where it ends
         end = _stack_pointer(older)
         if end != _stack_pointer(frame):
             yield together, end
             together = []
-        frame, number = older, number + 1
 
 
 def _stack_pointer(frame: gdb.Frame) -> int:

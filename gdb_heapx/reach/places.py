@@ -13,12 +13,12 @@ from ..held.root import Register, RootKind
 from ..report.model import size_text
 from ..target.target import Local
 
-CHUNK = "chunk"
+CHUNK, STACK = "chunk", "stack"
 KINDS = {
     RootKind.KEY: "key",
     RootKind.TLS: "tls",
-    RootKind.RED_ZONE: "stack",  # as what is on it
-    RootKind.STACK: "stack",
+    RootKind.RED_ZONE: STACK,  # as what is on it
+    RootKind.STACK: STACK,
     RootKind.REGISTER: "register",
     RootKind.GLOBAL: "global",
     RootKind.MAPPING: "mapping",
@@ -29,13 +29,14 @@ KINDS = {
 
 class Site(NamedTuple):
     """What a word lies in: where that begins (None: it is no memory), its kind, what it is called,
-    and how far into it the word lies.
+    how far into it the word lies, and the thread whose it is.
     """
 
     start: int | None
     kind: str
     where: str
     offset: int
+    lwp: int | None = None
 
 
 def module_name(path: str | None) -> str:
@@ -48,10 +49,10 @@ def of_chunk(chunk: HeldChunk, address: int) -> Site:
 
 
 def of_register(register: Register) -> Site:
+    kind = KINDS[register.kind]
     if register.kind is RootKind.KERNEL:
-        return Site(None, KINDS[register.kind], f"{register.kind.value}: {register.name}", 0)
-    name = register.name if register.kind is RootKind.REGISTER else register.name.upper()
-    return Site(None, KINDS[register.kind], f"{name}, thread {register.lwp}", 0)
+        return Site(None, kind, f"{register.kind.value}: {register.name}", 0)
+    return Site(None, kind, register.name, 0, register.lwp)
 
 
 def of_root(held: Held, address: int, known: Mapping[int, Local]) -> Site | None:
@@ -67,9 +68,7 @@ def of_root(held: Held, address: int, known: Mapping[int, Local]) -> Site | None
     called = name or "memory without a name"
     if where.module and not (name and _is_program(held, where.module)):
         called = f"{called} in {module_name(where.module)}"
-    if where.lwp is not None:
-        called = f"{called}, thread {where.lwp}"
-    return Site(address - where.offset, KINDS[where.kind], called, where.offset)
+    return Site(address - where.offset, KINDS[where.kind], called, where.offset, where.lwp)
 
 
 def _is_program(held: Held, path: str) -> bool:
@@ -77,11 +76,10 @@ def _is_program(held: Held, path: str) -> bool:
 
 
 def _on_stack(where: Where, address: int, local: Local | None) -> Site:
-    thread = f"thread {where.lwp}"
     if local is None or local.function is None:
-        return Site(address - where.offset, "stack", f"stack of {thread}", where.offset)
+        return Site(address - where.offset, STACK, "stack", where.offset, where.lwp)
     if local.variable is None:
-        called = f"in {local.function}(), {thread}"
-        return Site(address - where.offset, "stack", called, where.offset)
-    called = f"{local.variable} in {local.function}(), {thread}"
-    return Site(address - local.offset, "stack", called, local.offset)
+        called = f"in {local.function}()"
+        return Site(address - where.offset, STACK, called, where.offset, where.lwp)
+    called = f"{local.variable} in {local.function}()"
+    return Site(address - local.offset, STACK, called, local.offset, where.lwp)
