@@ -147,7 +147,7 @@ def _referring(
                 yield _Row(place, place.offset, typed.name(owner), inside, 1, 1)
 
     number = len(roots) + len(words)
-    lead = note("referred", chunk=_called(chunk, typed), number=number)
+    said = note("referred", chunk=_called(chunk, typed), number=number)
     at = f"{chunk.user:#x}"
     next_step = (f"heapx refs {at} --to-root", "the way there from a variable or a stack")
     steps = Steps((next_step,) if words and not roots else ())
@@ -156,7 +156,7 @@ def _referring(
     if any(into) or any(row.into for row in roots):
         schema = schema.but("into", rank=0, title="into +")
     table = schema.of(Many(number, rows))
-    return Report((_leading(lead), table, doubts, steps), snapshot.problems)
+    return Report((_leading(said), table, doubts, steps), snapshot.problems)
 
 
 def _told(schema: Schema, rows: Sequence[_Row], chunks: bool) -> Schema:
