@@ -10,10 +10,14 @@ from heapbuilder import HeapBuilder, changed
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
+from test_damage import damage
 from test_held import held
 from test_reach import KINDS, SEEDS, Naive, pointer, with_pointers
 
+from gdb_heapx.errors import HeapxError
 from gdb_heapx.reach import labelled, referrers
+from gdb_heapx.reach.chains import chain_to
+from gdb_heapx.reach.holders import find_holders
 from gdb_heapx.reach.labelled import CompiledLabels, labels_of
 from gdb_heapx.reach.labels import SEVERAL, Labels, Share
 from gdb_heapx.reach.referrers import referring_words
@@ -149,6 +153,37 @@ def distances(naive, words) -> dict[int, int]:
         following = {rank for each in level for rank, _ in naive.leads[each]}
         level, number = following - found.keys(), number + 1
     return found
+
+
+@tried(100)
+@given(SEEDS, st.sampled_from(KINDS), BOTH)
+def test_whatever_is_damaged_what_is_held_adds_up(seed, kind, by_c):
+    heap = with_pointers(seed, *kind)
+    damage(seed, heap)
+    try:
+        found = held(changed(heap.target(), compiled=by_c))
+    except HeapxError:
+        return
+    kinds = array("I", [seed.randrange(3) for _ in range(found.index.chunks)])
+    told = find_holders(found, kinds, 3)
+    parts = (told.alone, told.several, told.unreachable)
+    assert sum(part.chunks for part in parts) == found.index.chunks
+    assert sum(part.bytes for part in parts) == sum(chunk.bytes for chunk in found.index.each())
+    for hold in told.holds:
+        assert hold.shared is not None
+        assert hold.shared.bytes <= told.several.bytes
+        assert sum(size for _, size in hold.kinds or ()) == hold.alone.bytes
+    for chunk in list(found.index.each())[:3]:
+        way = chain_to(found, chunk, {})
+        assert bool(way) == bool(chunk.rank in reached_by_roots(found))
+
+
+def reached_by_roots(found) -> set[int]:
+    """Return the ranks of the chunks that holders reach."""
+    labels = labels_of(found, 1)
+    words = [*found.pointers.to, *(w for r in found.roots.registers for w in r.words)]
+    labels.follow(1, 1, array("Q", words))
+    return {rank for rank, label in enumerate(labels.labels) if label}
 
 
 @pytest.mark.parametrize("compiled", [True, False])

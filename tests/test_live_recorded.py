@@ -10,7 +10,9 @@ from gdb_heapx.cli.command import REGISTRY
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-COMMANDS = sorted(command.word for command in REGISTRY.values() if command.word not in ("chunk", "refs"))
+COMMANDS = sorted(
+    command.word for command in REGISTRY.values() if command.word not in ("chunk", "refs")
+)
 RECORD = ROOT / "scripts" / "record_image"
 
 
