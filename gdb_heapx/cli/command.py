@@ -74,6 +74,7 @@ class Needs(Enum):
     CHUNKS = "its chunks, to be read one by one: a Catalogue"
     BOTH = "a Snapshot, and its chunks: `catalogue`, a Catalogue"
     HELD = "a Snapshot; and `held`, the chunks in use: the target may have run on"
+    LIVE = "a Snapshot; and `held` as for HELD, where that is quick, else None"
     SESSION = "a Snapshot; `session`, which may change the process; and the `scope`"
 
 
@@ -249,6 +250,7 @@ def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[st
     taken = {each.name for each in parameters if each.kind is not each.VAR_KEYWORD}
     given = {arg.key for arg in declared.own_args}
     more = {Needs.SESSION: {"session", "scope"}, Needs.BOTH: {"catalogue"}, Needs.HELD: {"held"}}
+    more[Needs.LIVE] = more[Needs.HELD]
     given |= more.get(needs, set())
     given |= {"asked"} if declared.asks else set()
     yield from (f"nothing gives {name} to {function.__name__}" for name in taken - given)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -17,14 +18,17 @@ from .command import Command, Function, Needs, Session, find, parse
 from .preferences import NONE_PREFERRED, Preferred
 
 if TYPE_CHECKING:
+    from ..held.held import Held
     from ..inventory.catalogue import Catalogue
     from ..report.model import Report, Value
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
 DAMAGED = 1
+AT_LEAST = 0.05  # seconds in which it may be told what is in use
 ENDED = 130  # as of a program that SIGINT ends
-AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD)  # these hold all: the process needs no longer stand still
+# These hold all: the process needs no longer stand still.
+AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD, Needs.LIVE)
 
 
 @dataclass(frozen=True)
@@ -88,18 +92,21 @@ def execute(
 
     report, streamed = None, False
     with opened(options["max_pause"], declared.way(options)[1] is Needs.HELD) as session:
+        began = perf_counter()
         reading = _read(declared, session, options)
         other = _other(reading)
         if other and not declared.whole:
             raise other
         run, needs = declared.way(options)
         given = _given(declared, needs, session, options)
+        if needs is Needs.LIVE:
+            given.update(held=_quickly(session, reading, options, perf_counter() - began))
         if needs not in AFTERWARDS or _in_passes(given):
             report = answered()
             streamed = any(table.streamed for table in report.tables)
         if report and streamed:
             deliver(report)
-    if needs is Needs.HELD and report is None:
+    if given.get("held") is not None and report is None:
         with session.working():
             report = answered()
     report = report or answered()
@@ -134,6 +141,23 @@ def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snaps
     if needs is Needs.CHUNKS:
         return session.catalogue(_scope(declared, options))
     return session.take(_scope(declared, options))
+
+
+def _quickly(
+    session: Session, reading: Snapshot | Catalogue, options: dict[str, Any], seconds: float
+) -> Held | None:
+    """Return the chunks in use, where what they are is known within the time of the reading."""
+    from ..held.costs import is_quick
+    from ..snapshots.malloc import Scope
+    from ..snapshots.take import Snapshot
+
+    if not isinstance(reading, Snapshot) or (reading.in_use or 0) <= (reading.free or 0):
+        return None
+    if not is_quick(reading, reading.walker.name != "Python", max(seconds, AT_LEAST)):
+        return None
+    with suppress(HeapxError):
+        return session.hold(Scope(swap_in=options["swap_in"]), shared=False, passes=False)
+    return None
 
 
 def _in_passes(given: dict[str, Any]) -> bool:

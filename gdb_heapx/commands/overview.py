@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import NO_WALK
-from ..cli.command import command
+from ..cli.command import Needs, command
 from ..report.model import (
     DATA_ONLY,
     Bar,
@@ -25,9 +25,11 @@ from ..why.causes import find_leading
 from ..why.groups import leading
 from ..why.order import PERCENT
 from ..why.sums import Case
+from ._live import brief_of
 from ._notes import empty_note, equation, mmapped_notes, shared_note, usual_notes, verdict
 
 if TYPE_CHECKING:
+    from ..held.held import Held
     from ..snapshots.holders import Holder
     from ..snapshots.take import Snapshot
 
@@ -58,14 +60,15 @@ OVERVIEW = Schema(
     ),
 )
 NEXT = (("heapx why", "all findings, with evidence; also: pins, trim, ledger, arenas, top"),)
+LIVE_NEXT = (("heapx holders", "who holds what is in use; also: types, leaks, refs"),)
 NEXT_ELSEWHERE = (  # where glibc malloc holds nothing
     ("heapx why", "the finding, with evidence"),
     ("heapx ledger --outside", "who has the memory, by name; also: ledger"),
 )
 
 
-@command("heapx", NO_WALK, whole=True, tables=(OVERVIEW,), outcomes=True)
-def overview(snapshot: Snapshot) -> Report:
+@command("heapx", NO_WALK, needs=Needs.LIVE, whole=True, tables=(OVERVIEW,), outcomes=True)
+def overview(snapshot: Snapshot, held: Held | None) -> Report:
     """Say where the memory of a process sits, why it stays, and what to do.
 
     Three commands answer most questions:
@@ -80,15 +83,16 @@ def overview(snapshot: Snapshot) -> Report:
     --now.
 
     For what is free: arenas, heaps, bins, tcache, threads and top. For the chunks that keep it:
-    pins. For what is in use: sizes, chunks, chunk and mmapped. For every byte of the process:
-    ledger. How far the figures can be trusted: check and about. What malloc was told: params.
+    pins. For what is in use: holders, types, leaks and refs; sizes, chunks, chunk and mmapped. For
+    every byte of the process: ledger. How far the figures can be trusted: check and about. What
+    malloc was told: params.
 
     Examples:
 
         heapx --no-walk                            without visiting every chunk
         heapx why --format json --output why.json  for a script
     """
-    case = Case(snapshot)
+    case = Case(snapshot, brief_of(held))
     told = overview_parts(case)
     private = _private(case, [key for key, *_ in told])
     parts = [_Part(case, *each, private.get(each[0])) for each in told]
@@ -117,6 +121,8 @@ def _next(case: Case) -> tuple[tuple[str, str], ...]:
     """Return what to type next; first the chunks that hold most, where that is worth a look."""
     if case.snapshot.unused and case.snapshot.allocators:
         return NEXT_ELSEWHERE
+    if case.live > max(case.retained, case.outside, case.foreign):
+        return (*LIVE_NEXT, *NEXT)
     most = leading(case)
     return (("heapx pins", most.brief), *NEXT) if PERCENT * most.held >= case.whole > 0 else NEXT
 

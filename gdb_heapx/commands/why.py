@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..cli.command import command
+from ..cli.command import Needs, command
 from ..report.model import DATA_ONLY, Column, Findings, Kind, Notes, Report, Schema
 from ..why.causes import find_causes
 from ..why.sums import Case
+from ._live import brief_of
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
 if TYPE_CHECKING:
+    from ..held.held import Held
     from ..snapshots.take import Snapshot
 
 # For scripts; text shows the findings themselves.
@@ -29,8 +31,8 @@ WHY = Schema(
 )
 
 
-@command("heapx why", whole=True, tables=(WHY,), stale=True, outcomes=True)
-def why(snapshot: Snapshot) -> Report:
+@command("heapx why", needs=Needs.LIVE, whole=True, tables=(WHY,), stale=True, outcomes=True)
+def why(snapshot: Snapshot, held: Held | None) -> Report:
     """Say why memory stays in the process, with the evidence, and what to do.
 
     Each finding: how much it is about, what keeps that, addresses and figures that show it, and
@@ -44,8 +46,9 @@ def why(snapshot: Snapshot) -> Report:
         heapx why                                  for you
         heapx why --format json --output why.json  for a script
     """
-    case = Case(snapshot)
-    findings = find_causes(snapshot)
+    brief = brief_of(held)
+    case = Case(snapshot, brief)
+    findings = find_causes(snapshot, brief)
     blocks = (
         Notes((equation(case), verdict(case, findings)), leads=True),
         WHY.of(findings),

@@ -14,13 +14,13 @@ from ..target.amounts import Amount
 from ..target.pages import IN_RAM
 from ..target.space import Space
 from ..target.target import Target
+from .costs import refuse_passes
 from .declared import declared
 from .files import FileMemory
 from .index import Grains, HeldChunk, Index
 from .indexing import index_compiled, index_heap
 from .lots import Lots
 from .parts import HeldPart, in_use_of, parts_of
-from .passes import refuse_passes
 from .pointers import Pointers, pointers_in
 from .room import Room
 from .root import RootKind, Roots

@@ -15,20 +15,21 @@ from .outside import other_allocator, outside
 from .sums import SHOWN, Case, each_arena
 
 if TYPE_CHECKING:
+    from ..reach.brief import Brief
     from ..snapshots.take import Snapshot
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]
 
 
-def find_causes(snapshot: Snapshot) -> tuple[Finding, ...]:
+def find_causes(snapshot: Snapshot, brief: Brief | None = None) -> tuple[Finding, ...]:
     """Return what keeps memory in the process, as order.in_order orders it.
 
     What must be known before everything else: another allocator, live memory where the program
     holds more than malloc retains, who has what isn't malloc's where that is more than both, and
     tcaches where they alone pin nearly all.
     """
-    case = Case(snapshot.as_read)
+    case = Case(snapshot.as_read, brief)
     return _told(case, _in_order(case))
 
 
@@ -73,12 +74,31 @@ def _live(case: Case) -> Iterator[Finding]:
     yield Finding(
         "live",
         case.live,
-        "the program holds this: it is live, or leaked. malloc retains "
-        f"{size_text(case.retained)} beside it.",
+        f"the program holds this: {_live_is(case)}. malloc retains {size_text(case.retained)} "
+        "beside it.",
         (*_live_arenas(case), *_live_mmapped(case)),
-        "Find who allocates: heaptrack, or valgrind --tool=massif.",
+        "heapx holders says who holds it, heapx types what it is, heapx leaks what nobody refers "
+        "to any more. Who allocates it: heaptrack, or valgrind --tool=massif.",
         about={(Part.LIVE, 0): case.live},
     )
+
+
+def _live_is(case: Case) -> str:
+    """Say what is live, who holds it, and whether all of it is referred to, as far as is known."""
+    brief = case.brief
+    if brief is None:
+        return "it is live, or leaked"
+    told = [f"of it {_with_sizes(brief.types)}"] if brief.types else []
+    if brief.holder:
+        told.append(f"{_with_sizes([brief.holder])} is held by nobody else")
+    if brief.unreferenced:
+        lost = "is leaked" if brief.certain else "is unreferenced, as far as was looked"
+        told.append(f"{size_text(brief.unreferenced)} {lost}")
+    return "; ".join(told)
+
+
+def _with_sizes(named: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} ({size_text(size)})" for name, size in named)
 
 
 def _live_arenas(case: Case) -> Iterator[str]:

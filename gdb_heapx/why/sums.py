@@ -15,6 +15,7 @@ from ..snapshots.regions import APART, EMPTY, Owner
 from .order import SMALLEST, About, Part, spread
 
 if TYPE_CHECKING:
+    from ..reach.brief import Brief
     from ..snapshots.figures import ArenaFigures
     from ..snapshots.take import Snapshot
 
@@ -29,12 +30,13 @@ class Case:
     """
 
     snapshot: Snapshot
+    brief: Brief | None = None  # of what is in use, where it is known
 
     @property
     def as_read(self) -> Case:
         """The sums of what was read of it (Snapshot.as_read)."""
         read = self.snapshot.as_read
-        return self if read is self.snapshot else Case(read)
+        return self if read is self.snapshot else Case(read, self.brief)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -1,0 +1,44 @@
+"""What is in use, in brief: its largest types, who holds most of it, and what nobody refers to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..held.held import Held
+from ..recognise.classify import classify
+from ..recognise.heaps import surroundings_of
+from ..recognise.names import FIRST_WORDS
+from ..recognise.types import types_in
+from .doubts import doubts_of
+from .holders import find_holders
+
+TYPES = 3
+SHARE = 10  # a type with less than one part in so many is not told
+
+
+class Brief(NamedTuple):
+    """The largest types that were recognised, with their bytes; the largest holder, and what it holds alone, None where
+    none does; and the bytes that nothing refers to, where all was looked at that could.
+    """
+
+    types: tuple[tuple[str, int], ...]
+    holder: tuple[str, int] | None
+    unreferenced: int
+    certain: bool
+
+
+def in_brief(held: Held) -> Brief:
+    """Return what is in use, in brief; StoppedError where that is stopped."""
+    around = surroundings_of(held)
+    kinds = classify(held, around)
+    told = [t for t in types_in(kinds, around) if t.titled.how not in (None, FIRST_WORDS)]
+    told = sorted(told, key=lambda typed: -typed.sum.bytes)[:TYPES]
+    large = [t for t in told if SHARE * t.sum.bytes >= held.index.bytes]
+    types = tuple((typed.titled.name, typed.sum.bytes) for typed in large)
+    found = find_holders(held, kinds.kinds, len(kinds.groups))
+    most = max(found.holds, key=lambda hold: hold.alone.bytes, default=None)
+    holder = None
+    if most is not None and most.alone.bytes:
+        name = held.target.probe.demangled(most.holder.name) or most.holder.name
+        holder = name, most.alone.bytes
+    return Brief(types, holder, found.unreachable.bytes, not doubts_of(held))
