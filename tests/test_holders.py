@@ -20,7 +20,7 @@ from gdb_heapx.reach.chains import chain_to
 from gdb_heapx.reach.holders import find_holders
 from gdb_heapx.reach.labelled import CompiledLabels, labels_of
 from gdb_heapx.reach.labels import SEVERAL, Labels, Share
-from gdb_heapx.reach.referrers import referring_words
+from gdb_heapx.reach.referrers import chunk_at, referring_words
 from gdb_heapx.reach.ways import way_to
 
 ENOUGH = 1 << 30
@@ -124,6 +124,23 @@ def test_who_refers_to_a_chunk_is_whoever_has_a_word_that_leads_there(seed, kind
     }
     assert {naive.owner[lead.at].rank for lead in told} == by
     assert [lead.at for lead in told] == sorted({lead.at for lead in told})
+
+
+@tried(100)
+@given(SEEDS, st.sampled_from(KINDS))
+def test_a_chunk_is_meant_by_any_address_in_its_header_and_before_the_next_one_s(seed, kind):
+    found = held(with_pointers(seed, *kind).target())
+    for chunk in found.index.each():
+        word, single = found.space.word, found.index.singles[chunk.region]
+        behind = chunk.user + chunk.usable if single else chunk.address + chunk.bytes
+        for address in (
+            chunk.address,
+            chunk.address + word,
+            chunk.user,
+            chunk.user + 1,
+            behind - 1,
+        ):
+            assert chunk_at(found, address) == chunk
 
 
 @tried(200)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cli.arg import Arg
@@ -15,7 +17,7 @@ from ..held.root import RootKind
 from ..reach.chains import chain_to
 from ..reach.leads import Leads
 from ..reach.places import KINDS, Site, of_chunk, of_register, of_root
-from ..reach.referrers import referring_words, root_words_to
+from ..reach.referrers import chunk_at, referring_words, root_words_to
 from ..reach.typed import Typed
 from ..report.model import DATA_ONLY, Column, Kind, Many, Note, Notes, Report, Schema, Steps
 from ..report.notes import note
@@ -61,19 +63,18 @@ def _on_stacks(held: Held, address: int, **given: Any) -> Mapping[int, Local]:
     """Return what of stacks the words are that lead to the chunk; of a way, all that may begin
     it: only now can a debugger tell.
     """
-    chunk = held.index.at(address)
+    chunk = chunk_at(held, address)
     if chunk is None or given["from"]:
         return {}
+    at, to = held.pointers.at, held.pointers.to
     asked: dict[int, int] = {}
-    every = zip(held.pointers.at, held.pointers.to)
-    leads = every if given["to_root"] else ((r.at, r.word) for r in root_words_to(held, chunk))
-    for at, _ in leads:
-        root = held.roots.at(at)
-        if root is not None and root.kind in STACKS and root.lwp is not None:
-            asked[at] = root.lwp
-        if len(asked) >= LOOKED_UP:
-            break
-    return (held.target.probe.locals(asked) or {}) if asked else {}
+    for root in held.roots.spans:
+        if root.kind in STACKS and root.lwp is not None:
+            for place in range(bisect_left(at, root.start), bisect_left(at, root.end)):
+                if given["to_root"] or chunk.user <= to[place] < chunk.user + chunk.usable:
+                    asked[at[place]] = root.lwp
+    few = dict(islice(asked.items(), LOOKED_UP))
+    return (held.target.probe.locals(few) or {}) if few else {}
 
 
 @command(
@@ -99,11 +100,11 @@ def refs(
 ) -> Report:
     """Tell who refers to a chunk in use: every word that leads to it.
 
-    Any address inside the chunk will do; pointers to its inside count as those to its beginning.
-    From is where that begins which has the word, and + how far into it the word lies: a variable
-    of the program or of a library, a thread's variable, the variable of a function that runs, if
-    debug info tells, else the distance from the thread's stack pointer, a register, other memory,
-    or another chunk in use with its type. What is free refers to nothing.
+    Any address inside the chunk will do, or its header's; pointers to its inside count as those to
+    its beginning. From is where that begins which has the word, and + how far into it the word
+    lies: a variable of the program or of a library, a thread's variable, the variable of a function
+    that runs, if debug info tells, else the distance from the thread's stack pointer, a register,
+    other memory, or another chunk in use with its type. What is free refers to nothing.
 
     --to-root shows how the program gets there: the shortest way from a variable, and only where
     there is none from a thread's own variables, other memory, a stack, or a register. Links of one
@@ -117,7 +118,7 @@ def refs(
     """
     if to_root and given["from"]:
         raise UsageError("--from and --to-root exclude each other")
-    chunk = held.index.at(address)
+    chunk = chunk_at(held, address)
     if chunk is None:
         raise HeapxError(f"no chunk in use has {address:#x}", f"See heapx chunk {address:#x}.")
     typed = Typed(held)

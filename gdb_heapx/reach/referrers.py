@@ -16,6 +16,18 @@ ROOM = 1 << 12  # words that are found at once
 STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on
 
 
+def chunk_at(held: Held, address: int) -> HeldChunk | None:
+    """Return the chunk in use that has an address, in its header or its memory; None without. Where
+    a header begins the memory of the chunk before ends: then the header's is meant.
+    """
+    header, word = held.index.grains.header, held.space.word
+    for at in range(address + header, address, -word):
+        found = held.index.begin_at(at)
+        if found is not None:
+            return found
+    return held.index.at(address)
+
+
 def referring_words(held: Held, chunk: HeldChunk) -> Iterator[Lead]:
     """Yield the words of chunks that lead to a chunk, in order; StoppedError where stopped."""
     held.space.pace.begin("looking for pointers")
