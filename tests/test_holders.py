@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
 from test_damage import damage
-from test_held import held
+from test_held import held, in_pieces
 from test_reach import KINDS, SEEDS, Naive, pointer, with_pointers
 
 from gdb_heapx.errors import HeapxError
@@ -29,7 +29,9 @@ BOTH = st.booleans()
 
 def a_heap(seed, kind, by_c):
     heap = with_pointers(seed, *kind)
-    return heap, held(changed(heap.target(), compiled=by_c))
+    with in_pieces(seed):
+        most = seed.choice([None, None, 40 * heap.page])
+        return heap, held(changed(heap.target(), compiled=by_c), most)
 
 
 def some_words(seed, chunks) -> array:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
+from ..cli.arguments import PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
 from ..reach.holders import find_holders
@@ -80,6 +81,7 @@ class _Sum(NamedTuple):
     "heapx holders",
     Arg("--min-bytes", "those that hold this much or more, alone or with others", "bytes"),
     Arg("--shared", "look for pointers in memory that other processes may write, too"),
+    PASSES,
     needs=Needs.HELD,
     limit=SHOWN,
     tables=(HOLDERS, SUMS),

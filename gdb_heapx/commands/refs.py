@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.arguments import ADDRESS
+from ..cli.arguments import ADDRESS, PASSES
 from ..cli.command import Needs, command
 from ..errors import HeapxError, UsageError
 from ..heap.states import Search
@@ -18,7 +18,7 @@ from ..reach.chains import chain_to
 from ..reach.leads import Leads
 from ..reach.places import KINDS, Site, of_chunk, of_register, of_root
 from ..reach.referrers import chunk_at, referring_words, root_words_to
-from ..reach.typed import Typed
+from ..reach.typed import ChunkNames
 from ..report.model import DATA_ONLY, Column, Kind, Many, Note, Notes, Report, Schema, Steps
 from ..report.notes import note
 from ._notes import doubt_notes
@@ -83,6 +83,7 @@ def _on_stacks(held: Held, address: int, **given: Any) -> Mapping[int, Local]:
     Arg("--from", "what the chunk refers to, instead of what refers to it"),
     Arg("--to-root", "the shortest way from a variable, a stack or a register to it"),
     Arg("--shared", "look for pointers in memory that other processes may write, too"),
+    PASSES,
     needs=Needs.HELD,
     limit=SHOWN,
     tables=(REFS,),
@@ -121,16 +122,20 @@ def refs(
     chunk = chunk_at(held, address)
     if chunk is None:
         raise HeapxError(f"no chunk in use has {address:#x}", f"See heapx chunk {address:#x}.")
-    typed = Typed(held)
+    typed = ChunkNames(held)
     if given["from"]:
         return _referred(snapshot, held, chunk, typed)
+    if to_root and len(held.lots) > 1:
+        raise HeapxError(
+            "the way from a root isn't looked for in passes", "Without --to-root they will do."
+        )
     if to_root:
         return _way(snapshot, held, chunk, typed, asked)
     return _referring(snapshot, held, chunk, typed, asked)
 
 
 def _referring(
-    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: Typed, asked: Mapping[int, Local]
+    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkNames, asked: Mapping[int, Local]
 ) -> Report:
     """Return who refers to a chunk: roots first."""
     roots = sorted(_roots(held, chunk, asked), key=lambda row: ORDER.index(row.place.kind))
@@ -179,7 +184,7 @@ def _roots(held: Held, chunk: HeldChunk, asked: Mapping[int, Local]) -> Iterator
                 yield _Row(place, place.offset, None, word - chunk.user, 1, 1)
 
 
-def _referred(snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: Typed) -> Report:
+def _referred(snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkNames) -> Report:
     """Return what a chunk refers to: other chunks, variables, stacks."""
     words = Leads(held).words(chunk)
     found = [(at - chunk.user, word) for at, word in words if _leads_on(held, word)]
@@ -203,7 +208,7 @@ def _leads_on(held: Held, word: int) -> bool:
 
 
 def _way(
-    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: Typed, asked: Mapping[int, Local]
+    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkNames, asked: Mapping[int, Local]
 ) -> Report:
     """Return the shortest way from a root to a chunk."""
     links = chain_to(held, chunk, asked)
@@ -225,5 +230,5 @@ def _leading(*notes: Note) -> Notes:
     return Notes(notes, leads=True)
 
 
-def _called(chunk: HeldChunk, typed: Typed) -> dict[str, Any]:
+def _called(chunk: HeldChunk, typed: ChunkNames) -> dict[str, Any]:
     return {"address": chunk.user, "size": chunk.bytes, "type": typed.name(chunk)}

@@ -51,6 +51,12 @@ class Lots:
         if self._of[region] != self._at:
             self._bring(self._of[region])
 
+    def each(self) -> Iterator[range]:
+        """Yield the regions of each lot, which is then at hand, from the first one on."""
+        for lot in self._lots:
+            self.bring(lot.start)
+            yield lot
+
     def bring_next(self) -> None:
         """Bring the next lot; the first one after the last."""
         self._bring((self._at + 1) % len(self._lots))

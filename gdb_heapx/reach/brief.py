@@ -17,8 +17,9 @@ SHARE = 10  # a type with less than one part in so many is not told
 
 
 class Brief(NamedTuple):
-    """The largest types that were recognised, with their bytes; the largest holder, and what it holds alone, None where
-    none does; and the bytes that nothing refers to, where all was looked at that could.
+    """The largest types that were recognised, with their bytes; the largest holder, and what it
+    holds alone, None where none does; and the bytes that nothing refers to: it is `certain` where
+    all was looked at that could.
     """
 
     types: tuple[tuple[str, int], ...]

@@ -12,7 +12,7 @@
    the words that lead from it to what another of these holds).  `touches` has a byte by holder: whether it reaches
    what several do.  With `epoch` it gives no labels but counts what of the chunks that are held by several is
    reached; `seen` has by rank the epoch of which it was.  `stack` has chunks that are to be looked through; what
-   finds no room there is PENDING.  Counting ends where more than `most` chunks are `reached`.  */
+   finds no room there, or has no copy at hand, is PENDING.  Counting ends where more than `most` chunks are `reached`.  */
 struct labels {
     u64 own, first, met, epoch, most, reached, room, depth, pending, chunks, bytes;
     u64 *stack;
@@ -27,7 +27,7 @@ ALWAYS void put(struct labels *x, uint32_t *word, uint32_t value, const struct f
     *word = value | waits;
     if (waits)
         return;
-    if (x->depth < x->room)
+    if (to->region->copy && x->depth < x->room)
         x->stack[x->depth++] = to->chunk + HEADER;
     else {
         *word |= PENDING;
@@ -125,7 +125,7 @@ EXPORT u64 heapx_label_pending(const struct held *h, struct labels *x, struct cu
     for (struct found chunk; x->depth < x->room;) {
         if (!next(h, at, &chunk))
             return 1;
-        if (words[chunk.rank] & PENDING) {
+        if (words[chunk.rank] & PENDING && chunk.region->copy) {
             words[chunk.rank] &= ~PENDING;
             x->pending--;
             x->stack[x->depth++] = chunk.chunk + HEADER;

@@ -59,6 +59,8 @@ class CompiledLabels:
         while self._given.depth or self._given.pending:
             if not self._given.depth:
                 self._gather()
+            if not self._given.depth and self._given.pending:
+                self._held.lots.bring_next()
             self._drain()
 
     def _gather(self) -> None:

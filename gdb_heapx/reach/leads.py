@@ -24,7 +24,7 @@ class Leads:
 
     def __init__(self, held: Held) -> None:
         self._held, self._index, self._store = held, held.index, held.store
-        self._all = held.space.as_words(held.store.view)
+        self._words = held.space.as_words(held.store.view)
         starts, ends = held.index.starts, held.index.ends
         self._low, self._high = (starts[0], max(ends)) if starts else (0, 0)
 
@@ -50,12 +50,19 @@ class Leads:
         """Yield where each word of a chunk lies that was copied, and the word."""
         store, word, page = self._store, self._held.space.word, self._held.space.page
         offset = store.offset(chunk.user)
+        self._bring(chunk.region)
         move, end = chunk.user - offset, offset + chunk.usable - chunk.usable % word
         for first in range(offset - offset % page, end, page):
             if store.pages[first // page] & COPIED or chunk.usable <= page:
                 low, high = max(first, offset), min(first + page, end)
                 addresses = range(low + move, high + move, word)
-                yield from zip(addresses, self._all[low // word : high // word])
+                yield from zip(addresses, self._words[low // word : high // word])
+
+    def _bring(self, region: int) -> None:
+        """See to it that a region is at hand."""
+        if not self._held.lots.has(region):
+            self._held.lots.bring(region)
+            self._words = self._held.space.as_words(self._store.view)
 
     def _is_old(self, chunk: HeldChunk, at: int, word: int, to: HeldChunk) -> bool:
         if at >= chunk.user + LINKS * self._held.space.word or self._index.singles[to.region]:

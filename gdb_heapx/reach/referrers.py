@@ -6,7 +6,7 @@ import ctypes
 from array import array
 from collections.abc import Iterator
 
-from ..held.declared import address_of
+from ..held.declared import CCursor, address_of
 from ..held.held import Held
 from ..held.index import HeldChunk
 from .declared import CSearch, declared_holders
@@ -56,12 +56,14 @@ def _found_compiled(held: Held, chunk: HeldChunk) -> Iterator[int]:
     functions, found = declared_holders(held.functions), array("Q", bytes(8 * ROOM))
     given = _search(found, chunk.user, chunk.user + chunk.usable)
     assert held.table is not None
-    done = 0
-    while not done:
-        held.space.pace.check(0)
-        given.count = 0
-        done = functions.heapx_refs(held.table.reference, ctypes.byref(given), STEPS)
-        yield from found[: given.count]
+    for lot in held.lots.each():
+        given.at, given.start = CCursor(lot.start, 0), 0
+        done = 0
+        while not done:
+            held.space.pace.check(0)
+            given.count = 0
+            done = functions.heapx_refs(held.table.reference, ctypes.byref(given), STEPS)
+            yield from found[: given.count]
 
 
 def _search(found: array[int], low: int, high: int) -> CSearch:
@@ -77,6 +79,7 @@ def link(held: Held, chunk: HeldChunk, to: HeldChunk) -> Lead:
     if held.table is None:
         found = [lead for lead in Leads(held).of(chunk) if lead.to.rank == to.rank]
         return next((lead for lead in found if lead.word == to.user), found[0])
+    held.lots.bring(chunk.region)
     functions, room = declared_holders(held.functions), array("Q", bytes(8))
     for end in (to.user + 1, to.user + to.usable):
         given = _search(room, to.user, end)

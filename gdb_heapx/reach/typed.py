@@ -22,7 +22,7 @@ def types_of(held: Held) -> tuple[array[int], list[str]]:
     return kinds.kinds, [type_of(group.key, around).name for group in kinds.groups]
 
 
-class Typed:
+class ChunkNames:
     """What chunks are called, one by one. What only a container tells of its body isn't known."""
 
     def __init__(self, held: Held) -> None:
@@ -33,6 +33,7 @@ class Typed:
     def name(self, chunk: HeldChunk) -> str:
         if chunk.usable > LARGE and self._held.index.singles[chunk.region]:
             return self._of_region(chunk)
+        self._held.lots.bring(chunk.region)
         contents = self._heaps.contents(chunk)
         if contents is not None:
             self._around.learn(contents.words)

@@ -54,8 +54,9 @@ class Bodies:
         """Look for containers in all chunks."""
         pace, index = self._held.space.pace, self._index
         pace.begin("looking for containers", sum(map(int.__sub__, index.ends, index.starts)))
-        for start, end in zip(index.starts, index.ends):
+        for region, (start, end) in enumerate(zip(index.starts, index.ends)):
             pace.check(start)
+            self._held.lots.bring(region)
             for address in self._candidates(start, end):
                 chunk = index.at(address)
                 if chunk is not None and chunk.user <= address:
@@ -207,6 +208,7 @@ class CompiledBodies:
         pace, index = self._held.space.pace, self._held.index
         pace.begin("looking for containers", sum(map(int.__sub__, index.ends, index.starts)))
         for region, (start, end) in enumerate(zip(index.starts, index.ends)):
+            self._held.lots.bring(region)
             at, count = CCursor(region), STEPS
             while count == STEPS:
                 pace.check(start)

@@ -45,7 +45,7 @@ class HeldHeaps:
             at = bisect_left(self._at, address)
             found = at < len(self._at) and self._at[at] == address
             return self._held.pointers.to[at] if found else None
-        if self._index.ends[region] - address < self._word:
+        if self._index.ends[region] - address < self._word or not self._held.lots.has(region):
             return None
         return int.from_bytes(self._store.read(address, self._word), self._order)
 
