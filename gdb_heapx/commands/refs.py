@@ -217,7 +217,9 @@ def _way(
         lost = note("no_way", chunk=name)
         return Report((_leading(lost, *doubt_notes(held)), REFS.of([])), snapshot.problems)
     first = links[0].place
-    where = first.where if first.lwp is None else f"thread {first.lwp}'s {first.where}"
+    where = f"a word {first.where}" if first.where.startswith("in ") else first.where
+    where += f"+{first.offset:#x}" if first.kind == KINDS[RootKind.GLOBAL] and first.offset else ""
+    where += "" if first.lwp is None else f" of thread {first.lwp}"
     lead = note("way", chunk=chunk.user, number=links[0].depth, where=where)
     rows = [
         _Row(each.place, each.offset, each.type, None, each.links, each.depth) for each in links

@@ -86,20 +86,32 @@ def _spans(held: Held, kinds: Sequence[RootKind]) -> Iterator[tuple[Root, int, i
 
 
 def _first(held: Held, chunk: HeldChunk, links: int, known: Mapping[int, Local]) -> _Step:
-    """Return the step from a root to the first chunk of the way."""
-    end, pointers = chunk.user + chunk.usable, held.pointers
+    """Return the step from a root to the first chunk of the way: of words on stacks one of a
+    variable, if there is any.
+    """
     for kinds in ORDER:
-        for _, first, last in _spans(held, kinds):
-            for at in range(first, last):
-                if chunk.user <= pointers.to[at] < end:
-                    place = of_root(held, pointers.at[at], known)
-                    if place is not None:
-                        return _Step(place, None, 0, pointers.to[at], links)
+        words = list(_leading(held, kinds, chunk))
+        named = [at for at, _ in words if at in known and known[at].variable]
+        for at, word in words:
+            place = of_root(held, at, known)
+            if place is not None and (not named or at == named[0]):
+                return _Step(place, None, 0, word, links)
         for register in held.roots.registers:
             for word in register.words if register.kind in kinds else ():
-                if chunk.user <= word < end:
+                if chunk.user <= word < chunk.user + chunk.usable:
                     return _Step(of_register(register), None, 0, word, links)
     raise AssertionError("no root leads to the first chunk of a way")
+
+
+def _leading(held: Held, kinds: Sequence[RootKind], chunk: HeldChunk) -> Iterator[tuple[int, int]]:
+    """Yield the words of roots of these kinds that lead to a chunk: where each lies, and the
+    word.
+    """
+    at, to = held.pointers.at, held.pointers.to
+    for _, first, last in _spans(held, kinds):
+        for place in range(first, last):
+            if chunk.user <= to[place] < chunk.user + chunk.usable:
+                yield at[place], to[place]
 
 
 def _steps(held: Held, way: Sequence[HeldChunk]) -> Iterator[_Step]:

@@ -66,7 +66,9 @@ def of_root(held: Held, address: int, known: Mapping[int, Local]) -> Site | None
         return _on_stack(where, address, known.get(address))
     name = where.name and (held.target.probe.demangled(where.name) or where.name)
     called = name or "memory without a name"
-    if where.module and not (name and _is_program(held, where.module)):
+    if where.module and called.startswith("."):  # a section, for want of a symbol
+        called = f"{module_name(where.module)} {called}"
+    elif where.module and not _is_program(held, where.module):
         called = f"{called} in {module_name(where.module)}"
     return Site(address - where.offset, KINDS[where.kind], called, where.offset, where.lwp)
 
