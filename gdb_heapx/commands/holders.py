@@ -26,13 +26,13 @@ HOLDERS = Schema(
     "holders",
     (
         Column("holder", Kind.TEXT, shrinks=True),
-        Column("kind", Kind.TEXT),
-        Column("thread", Kind.INDEX, absent="-", rank=3),
+        Column("kind", Kind.TEXT, rank=3),
+        Column("thread", Kind.INDEX, absent="-"),
         Column("module", Kind.TEXT, DATA_ONLY),
-        Column("address", Kind.ADDRESS, absent="-", rank=5),
-        Column("exclusive_chunks", Kind.COUNT, title="alone #"),
+        Column("address", Kind.ADDRESS, absent="-", rank=6),
+        Column("exclusive_chunks", Kind.COUNT, title="alone #", rank=4),
         Column("exclusive", Kind.BYTES, title="alone"),
-        Column("shared_chunks", Kind.COUNT, title="shared #", rank=4),
+        Column("shared_chunks", Kind.COUNT, title="shared #", rank=5),
         Column("shared", Kind.BYTES),
         Column(
             "sample_types", Kind.TEXT, title="types it holds alone", absent="-", flows=True, rank=2

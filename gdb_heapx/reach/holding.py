@@ -135,9 +135,9 @@ class _Holdings:
             before = self._nameless[-1].holder
             near = (before.kind, before.lwp) == (KINDS[root.kind], root.lwp)
         where = where_is(self._held.target, self._held.roots, address)
-        section = where.name if where and where.name else KINDS[root.kind]
+        section = f" {where.name}" if where and where.name else ""
         offset = where.offset if where else address - root.start
-        name = f"{module_name(self._images[root.image or 0].path)} {section}+{offset:#x}"
+        name = f"{module_name(self._images[root.image or 0].path)}{section}+{offset:#x}"
         holder = self._holder(root, name, address)
         self._nameless.append(Holding(holder, near, array("Q", [word])))
         self._last = address
