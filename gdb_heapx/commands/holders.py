@@ -34,9 +34,8 @@ HOLDERS = Schema(
         Column("exclusive", Kind.BYTES, title="alone"),
         Column("shared_chunks", Kind.COUNT, title="shared #", rank=5),
         Column("shared", Kind.BYTES),
-        Column(
-            "sample_types", Kind.TEXT, title="types it holds alone", absent="-", flows=True, rank=2
-        ),
+        Column("main_type", Kind.TEXT, title="mostly", absent="-", shrinks=True, rank=2),
+        Column("sample_types", Kind.TEXT, DATA_ONLY),
     ),
 )
 SUMS = Schema(
@@ -67,6 +66,7 @@ class _Row(NamedTuple):
     exclusive: int
     shared_chunks: int | None
     shared: int | None
+    main_type: str | None
     sample_types: str | None
 
 
@@ -101,8 +101,8 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     nobody knows: each of its pointers is a holder by itself, but those next to each other that
     lead to the same chunks are one, such as a vector's or a map's.
 
-    Types are those of what a holder has alone, the largest ones. The process stands still only
-    while its chunks in use are copied.
+    Mostly is the type that most of what a holder has alone is of; JSON has the three largest. The
+    process stands still only while its chunks in use are copied.
 
     Examples:
 
@@ -127,9 +127,8 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
 
 def _row(held: Held, hold: Hold, names: Sequence[str]) -> _Row:
     holder, both = hold.holder, hold.shared
-    types = None
-    if hold.kinds is not None:
-        types = "; ".join(f"{names[kind]} ({size_text(size)})" for kind, size in hold.kinds)
+    kinds = hold.kinds or ()
+    types = "; ".join(f"{names[kind]} ({size_text(size)})" for kind, size in kinds)
     return _Row(
         held.target.probe.demangled(holder.name) or holder.name,
         holder.kind,
@@ -140,6 +139,7 @@ def _row(held: Held, hold: Hold, names: Sequence[str]) -> _Row:
         hold.alone.bytes,
         both.chunks if both else None,
         both.bytes if both else None,
+        names[kinds[0][0]] if kinds else None,
         types or None,
     )
 
