@@ -98,6 +98,8 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
     own = {arg.key: arg.default for arg in declared.own_args}
     if declared.needs is Needs.BOTH:
         own.update(catalogue=Taken(snapshot, target=target).catalogue(Scope()))
+    if declared.needs is Needs.LIVE:
+        own.update(held=None)
     if declared.needs is Needs.HELD:
         held = Taken(snapshot, target=target).hold(Scope(), shared=False, passes=False)
         if "address" in own:

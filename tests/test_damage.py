@@ -94,7 +94,7 @@ def assert_possible(report) -> None:
                     assert value >= 0, (table.name, name, row)
             pairs = [(n.removesuffix("_resident"), n) for n in row if n.endswith("_resident")]
             whole = {"ledger": "virtual", "owners": "virtual", "arenas": "system"}.get(table.name)
-            whole = whole or next((n for n in ("mapping", "size", "bytes") if n in row), None)
+            whole = whole or next((n for n in ("mapping", "bytes", "size") if n in row), None)
             pairs += [(whole, "resident")] if whole and "resident" in row else []
             for size, resident in pairs:
                 if None not in (row[size], row[resident]):

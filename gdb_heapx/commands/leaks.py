@@ -132,7 +132,7 @@ def leaks(
         heapx leaks --min-bytes 1M  large ones
     """
     kinds = grouped(held, by)
-    found = find_leaks(held, kinds.numbers, len(kinds.names))
+    found = find_leaks(held, kinds.numbers, max(len(kinds.names), 1))
     doubts = doubts_of(held)
     damaged = any(problem.damage for problem in snapshot.problems)
     certain = not doubts and not damaged
