@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -26,6 +26,7 @@ from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.glibc.layout import Member, Struct
 from gdb_heapx.held.held import Held, hold
+from gdb_heapx.held.hidden import Way
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.locate.runtimes import RUNTIMES
 from gdb_heapx.snapshots.malloc import Scope
@@ -307,8 +308,8 @@ class Replay:
     def _read(self) -> Opened:
         return open_target(self.target)
 
-    def hold(self, scope: Scope, shared: bool, passes: bool) -> Held:
-        return hold(self._read, shared)
+    def hold(self, scope: Scope, shared: bool, passes: bool, ways: Sequence[Way] = ()) -> Held:
+        return hold(self._read, shared, ways=ways)
 
     @contextmanager
     def working(self) -> Iterator[None]:

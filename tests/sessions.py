@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.held.held import Held, hold
+from gdb_heapx.held.hidden import Way
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.model import Report, Table
 from gdb_heapx.snapshots.malloc import Scope
@@ -46,9 +47,9 @@ class Taken:
         self.asked.append(scope)
         return catalogue_of(self.target or usual().target())
 
-    def hold(self, scope: Scope, shared: bool, passes: bool) -> Held:
+    def hold(self, scope: Scope, shared: bool, passes: bool, ways: Sequence[Way] = ()) -> Held:
         self.asked.append(scope)
-        return hold(open_target(self.target or usual().target()), shared)
+        return hold(open_target(self.target or usual().target()), shared, ways=ways)
 
     @contextmanager
     def working(self) -> Iterator[None]:

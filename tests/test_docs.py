@@ -101,6 +101,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
         "heapx bins": ("bins", "bins --chunks"),
         "heapx chunks": ("chunks", "chunks --count"),
         "heapx chunk": (f"chunk {free.address:#x}",),
+        "heapx leaks": ("leaks", "leaks --unaligned"),
         "heapx refs": (f"refs {used.address + 16:#x}",),
         "heapx ledger": ("ledger", "ledger --outside"),
     }.get(name, (name.partition(" ")[2],))

@@ -7,7 +7,7 @@ from typing import Any
 
 # pid and setting are for the shell command only.
 KINDS = (
-    *("flag", "text", "count", "bytes", "seconds", "choice", "arena", "address", "column"),
+    *("flag", "text", "count", "bits", "bytes", "seconds", "choice", "arena", "address", "column"),
     *("columns", "file", "pid", "setting"),
 )
 

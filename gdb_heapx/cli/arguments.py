@@ -41,6 +41,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _bits(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bits from 1 to 32")
+    return int(text)
+
+
 def _bytes(text: str) -> int:
     match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,18})([KMGT]?)(iB|B)?", text, re.I)
     if not match:
@@ -69,6 +75,7 @@ def _arena(text: str) -> int:
 # What makes a value of a word, by kind; ArgumentTypeError if it can't be one.
 VALUES: dict[str, Callable[[str], Any]] = {
     "count": _count,
+    "bits": _bits,
     "bytes": _bytes,
     "seconds": _seconds,
     "arena": _arena,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..held.held import Held
+    from ..held.hidden import Way
     from ..inventory.catalogue import Catalogue
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
@@ -37,10 +38,11 @@ class Session(Protocol):
     def catalogue(self, scope: Scope) -> Catalogue:
         """Return a way to the single chunks, as long as the session lasts; HeapxError as above."""
 
-    def hold(self, scope: Scope, shared: bool, passes: bool) -> Held:
+    def hold(self, scope: Scope, shared: bool, passes: bool, ways: Sequence[Way] = ()) -> Held:
         """Return the chunks in use and the roots, shared memory too if asked for, to look at when
-        the target runs on. Where they are too many for that, HeapxError, unless `passes` over them
-        are wanted, meanwhile; also as above, and where reading was stopped.
+        the target runs on, with what leads to chunks in these ways. Where they are too many for
+        that, HeapxError, unless `passes` over them are wanted, meanwhile; also as above, and where
+        reading was stopped.
         """
 
     def working(self) -> AbstractContextManager[None]:

@@ -187,8 +187,10 @@ def _given(
     if needs is Needs.SESSION:
         own.update(session=session, scope=_scope(declared, options))
     if needs is Needs.HELD:
+        from ..held.hidden import ways_of
+
         scope, shared = _scope(declared, options), options.get("shared", False)
-        held = session.hold(scope, shared, options["passes"])
+        held = session.hold(scope, shared, options["passes"], ways_of(own))
         asked = {"asked": declared.asks(held, **own)} if declared.asks else {}
         own.update(held=held, **asked)
     return own

@@ -17,6 +17,7 @@ from ..reach.states import Degree
 from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps
 from ..report.notes import note
 from ._columns import IN_MEMORY, LIBC, TOTALS
+from ._hidden import HIDDEN, WAYS, explained_note, hidden_rows
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
@@ -94,14 +95,20 @@ class _Row(NamedTuple):
     Arg("--by", "take chunks together by this alone", "choice", choices=("type", "size")),
     Arg("--min-bytes", "groups of this many bytes or more, with what hangs from them", "bytes"),
     Arg("--shared", "look for pointers in memory that other processes may write, too"),
+    *WAYS,
     PASSES,
     needs=Needs.HELD,
     limit=SHOWN,
-    tables=(LEAKS, DEGREES),
+    tables=(LEAKS, DEGREES, HIDDEN),
     search=Search.HEADERS,
 )
 def leaks(
-    snapshot: Snapshot, held: Held, by: str | None, min_bytes: int | None, shared: bool
+    snapshot: Snapshot,
+    held: Held,
+    by: str | None,
+    min_bytes: int | None,
+    shared: bool,
+    **_ways: object,
 ) -> Report:
     """Find the chunks in use that nothing refers to any more.
 
@@ -122,6 +129,16 @@ def leaks(
     nothing else does, one is the head. The bytes of a row are those of its heads; hang is what only
     these lead to. The sample is the head that holds most; contents are how it begins.
 
+    A pointer is a word at an aligned address. A program may hide its pointers: in packed structs,
+    below a tag, or compressed. What these would explain is told apart if you ask for it, and
+    changes no degree: the heads that would be referred to if such words were followed, too, and
+    all that would be reached with them. Other words may look like that by chance.
+
+        --unaligned        at any byte
+        --mask BITS        the highest bits are something else, up to 32
+        --compressed BASE  32 bits that are shifted (--shift) and added to BASE:
+                           a number, or an expression; only the program knows it
+
     The process stands still while its chunks in use are copied; it runs on before pointers are
     followed.
 
@@ -130,6 +147,7 @@ def leaks(
         heapx leaks                 what is lost, largest first
         heapx leaks --by type       one row for each type
         heapx leaks --min-bytes 1M  large ones
+        heapx leaks --unaligned     whether pointers in packed structs lead there
     """
     kinds = grouped(held, by)
     found = find_leaks(held, kinds.numbers, max(len(kinds.names), 1))
@@ -141,11 +159,14 @@ def leaks(
     rows = sorted(_rows(found, kinds, names, known), key=_first_most)
     rows = [row for row in rows if row.bytes + (row.indirect_bytes or 0) >= (min_bytes or 0)]
     example = rows[0].sample if rows and rows[0].heads else None
-    notes = (*_doubts(doubts, shared), *_hidden(hidden_by(held)), *usual_notes(snapshot))
+    told = (*explained_note(found), *_doubts(doubts, shared), *_hidden(hidden_by(held)))
+    notes = (*told, *usual_notes(snapshot))
+    ways = [HIDDEN.of([*hidden_rows(found, known)])] if found.explained else []
     blocks = (
         Notes((_headline(found, certain),), leads=True),
         LEAKS.of(rows),
         DEGREES.of([*_degrees(found, names, known)]),
+        *ways,
         Notes(notes),
         Steps(_next(example)),
     )

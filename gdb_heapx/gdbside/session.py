@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from .values import evaluated
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..held.hidden import Way
     from ..held.room import Room
     from ..snapshots.malloc import Scope
     from ..snapshots.opened import Opened
@@ -40,10 +41,10 @@ class GdbSession:
     def catalogue(self, scope: Scope) -> Catalogue:
         return Catalogue(_opened(scope))
 
-    def hold(self, scope: Scope, shared: bool, passes: bool) -> Held:
-        settings = preferred()
+    def hold(self, scope: Scope, shared: bool, passes: bool, ways: Sequence[Way] = ()) -> Held:
+        settings, how = preferred(), How(shared, passes, tuple(ways))
         swap_in = settings.swap_in if scope.swap_in is None else scope.swap_in
-        return held(swap_in, settings.compiled != "off", given(), How(shared, passes), self._room)
+        return held(swap_in, settings.compiled != "off", given(), how, self._room)
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from .pacing import PACE
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..held.hidden import Way
     from ..held.room import Room
     from ..locate.release import Given
 
@@ -24,10 +25,13 @@ EVENTS = (
 
 
 class How(NamedTuple):
-    """How chunks in use are held: with shared memory among the roots, in passes if need be."""
+    """How chunks in use are held: with shared memory among the roots, in passes if need be; and in
+    which ways roots are looked at, too.
+    """
 
     shared: bool
     passes: bool
+    ways: tuple[Way, ...] = ()
 
 
 class _Kept(NamedTuple):
@@ -70,7 +74,7 @@ def held(swap_in: int | None, compiled: bool, given: Given, how: How, room: Room
     kept = _kept[0].held if _kept and _kept[0].opened is found else {}
     if how not in kept:
         pid = found.target.facts.pid if found.target.facts.live else None
-        kept[how] = hold(found, how.shared, room, affordable(pid), how.passes)
+        kept[how] = hold(found, how.shared, room, affordable(pid), how.passes, how.ways)
     return kept[how]
 
 

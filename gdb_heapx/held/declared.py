@@ -39,6 +39,12 @@ class CCursor(ctypes.Structure):
     _fields_ = _numbers("region grain")
 
 
+class CWay(ctypes.Structure):
+    """struct way of hidden.h."""
+
+    _fields_ = _numbers("step mask compressed base shift")
+
+
 @cache
 def declared(code: ctypes.CDLL) -> Any:
     """Return held.c's functions with the types of their arguments."""
@@ -52,6 +58,8 @@ def declared(code: ctypes.CDLL) -> Any:
         *(POINTER(CHeld), pointer, number, number),
         *(pointer, POINTER(number)),
     ]
+    code.heapx_seed.restype = None
+    code.heapx_seed.argtypes = [POINTER(CHeld), POINTER(CWay), pointer, number, pointer]
     return code
 
 

@@ -1,8 +1,9 @@
 /* What is in use of a heap, indexed: index.py is the definition.  */
 
 #include "held.h"
+#include "hidden.h"
 
-enum { SPANS = 512 };
+enum { SPANS = 512, SEEDED = 0x10 };
 
 /* How an index is made.  Given are the chunks in tcaches, and in fastbins, upwards, those that are told by their
    links (told.py): their sizes, a bit each for 16 bytes, and where their links lead; the page's bits; and how many
@@ -109,4 +110,13 @@ EXPORT u64 heapx_pointers(const struct held *h, const u64 *words, u64 count, u64
         }
     *room = left;
     return index;
+}
+
+/* Mark the chunks in use that some bytes lead to in a way: SEEDED, by rank.  */
+EXPORT void heapx_seed(const struct held *h, const struct way *way, const uint8_t *from, u64 size, uint8_t *seeds)
+{
+    struct hidden x = {way, from, size, 0, 0, size, 0};
+    for (struct found f; find_hidden(h, &x);)
+        if (find(h, x.word, 1, &f))
+            seeds[f.rank] = SEEDED;
 }

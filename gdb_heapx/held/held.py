@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..target.target import Target
 from .costs import refuse_passes
 from .declared import declared
 from .files import FileMemory
+from .hidden import Way
 from .index import Grains, HeldChunk, Index
 from .indexing import index_compiled, index_heap
 from .lots import Lots
@@ -85,9 +86,10 @@ def hold(
     room: Room | None = None,
     most: int | None = None,
     passes: bool = False,
+    ways: Sequence[Way] = (),
 ) -> Held:
     """Return the chunks in use of a target that was walked over, and its roots, with `shared`
-    memory among them; the copy goes into `room`, if it fits there.
+    memory among them, looked at in `ways`, too; the copy goes into `room`, if it fits there.
 
     Where it would have more than `most` bytes, parts of it are read one after the other. HeapxError
     where there is no malloc, and where a process would have to stand still for that, unless
@@ -120,7 +122,7 @@ def hold(
     for root in variables:
         store.load(root.start, root.end)
     lots = Lots(index, store, table, sizes, most)
-    pointers = pointers_in(space, roots.spans, index, table, functions)
+    pointers = pointers_in(space, roots, index, table, functions, ways)
     memory = _HeldMemory(store, FileMemory(opened.target))
     copied = replace(space, memory=memory, residency=None, fill=None)
     libcs = tuple(reading.libc.path for reading in opened.mallocs)

@@ -14,8 +14,9 @@ from ..glibc.layout import align_down, align_up
 from ..target.pages import RESIDENT, SHARED, SWAPPED
 from ..target.space import Space, Words
 from .declared import address_of
+from .hidden import Hidden, Way, seeker
 from .index import Index
-from .root import Missed, Root
+from .root import Missed, Root, Roots
 from .table import WORD, RegionTable
 
 AT_ONCE = 1 << 20  # bytes read
@@ -31,28 +32,37 @@ def _column() -> array[int]:
 class Pointers:
     """Words that lead to chunks: where each lies, in order, and where it leads.
 
-    `missed` is memory of roots that could not be read.
+    `missed` is memory of roots that could not be read; `hidden` what else leads to chunks, in ways
+    that were asked for.
     """
 
     at: array[int] = field(default_factory=_column)
     to: array[int] = field(default_factory=_column)
     missed: list[Missed] = field(default_factory=list)
+    hidden: tuple[Hidden, ...] = ()
 
 
 def pointers_in(
-    space: Space, roots: Sequence[Root], index: Index, table: RegionTable | None, functions: Any
+    space: Space,
+    roots: Roots,
+    index: Index,
+    table: RegionTable | None,
+    functions: Any,
+    ways: Sequence[Way] = (),
 ) -> Pointers:
     """Return the pointers to chunks in use that roots have; StoppedError where no more is read."""
-    found = Pointers()
-    space.pace.begin("reading roots", sum(root.size for root in roots))
-    for root in roots:
+    found, hidden = Pointers(), seeker(space, index, table, functions, ways)
+    space.pace.begin("reading roots", sum(root.size for root in roots.spans))
+    for root in roots.spans:
         for start, end in _touched(space, root.start, root.end):
             for address, words in _read(space, root, start, end, found.missed):
                 if table is None:
                     _look(index, address, words, space.word, found)
                 else:
                     _look_compiled(table, functions, address, words, found)
+                hidden.add(root.start, root.end, address, words)
                 space.pace.walked(len(words) * space.word)
+    found.hidden = hidden.close(roots.registers)
     return found
 
 

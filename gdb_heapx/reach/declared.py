@@ -31,6 +31,7 @@ class CFlood(ctypes.Structure):
         ("marked", CSum),
         *_numbers("stack states turn"),
         ("waiting", c_uint64 * 2 * AHEAD),
+        ("way", c_uint64),
     ]
 
 

@@ -12,6 +12,7 @@ from ..held.held import Held
 from ..held.root import RootKind
 from ..target.space import Words
 from .compiled import flood_of
+from .explain import Explained, explain
 from .states import DEGREE, Degree
 from .sums import Hanging, Sampled, Together
 
@@ -36,10 +37,13 @@ class Leak(NamedTuple):
 
 @dataclass(frozen=True)
 class Leaks:
-    """How all chunks in use are reached: by degree, which add up to all, and by degree and kind."""
+    """How all chunks in use are reached: by degree, which add up to all, and by degree and kind;
+    and what of the lost ones would be `explained` in the ways that roots were looked at.
+    """
 
     degrees: Mapping[Degree, Together]
     leaks: Sequence[Leak]
+    explained: Sequence[Explained] = ()
 
     def of(self, *degrees: Degree) -> Iterator[Leak]:
         return (leak for leak in self.leaks if leak.degree in degrees)
@@ -55,14 +59,16 @@ def find_leaks(held: Held, kinds: array[int] | None = None, number: int = 1) -> 
     flood.follow([firm], Degree.REACHABLE, inner=False)
     flood.follow_inside(Degree.INTERIOR)
     flood.follow([red], Degree.RED_ZONE, inner=True)
+    left = []  # nobody looks there
     for address in held.roots.left:
         chunk = held.index.at(address)
         if chunk is not None and not flood.states[chunk.rank] & DEGREE:
             flood.states[chunk.rank] = Degree.REACHABLE
+            left.append(chunk.rank)
     hanging, sums = flood.part(), flood.sums()
     leaks = [leak for degree in TOLD for leak in _leaks(degree, sums[degree], hanging)]
     degrees = {degree: _sum(group.sum for group in sums[degree]) for degree in TOLD}
-    return Leaks(degrees, leaks)
+    return Leaks(degrees, leaks, tuple(explain(held, bytes(flood.states), left)))
 
 
 def root_words(held: Held) -> tuple[Words, Words]:

@@ -1,6 +1,7 @@
 /* What is reached from where, by the words of chunks in use: flood.py is the definition.  */
 
 #include "../held/held.h"
+#include "../held/hidden.h"
 
 /* Of a chunk's state, a byte by its rank: its degree, and whether a pointer leads to its inside, or it must still
    be looked through.  */
@@ -15,7 +16,7 @@ struct waiting { u64 word, is_link; };
 /* A flood: chunks of degree `from`, or `also`, that are reached get `mark`; by pointers to their insides too where
    `inner` is set, else such ones get INSIDE.  `stack` has chunks that are to be looked through; what finds no room
    there, or has no copy at hand, is PENDING.  `marked` are those that got a mark.  `waiting` are words that
-   are taken in when what they need of the index was fetched.  */
+   are taken in when what they need of the index was fetched.  Chunks are looked at in a `way`, too, null without.  */
 struct flood {
     u64 from, also, mark, inner, room, depth, pending;
     struct sum marked;
@@ -23,6 +24,7 @@ struct flood {
     uint8_t *states;
     u64 turn;
     struct waiting waiting[AHEAD];
+    const struct way *way;
 };
 
 /* Chunks of a kind: what they are together, and the first one; what hangs from heads of a kind, and the head that
@@ -121,6 +123,25 @@ static void look_through(const struct held *h, struct flood *f, const struct fou
     }
 }
 
+/* Look in a way at the memory of a chunk: pages that were not copied are zeros.  */
+static void look_otherwise(const struct held *h, struct flood *f, const struct found *chunk)
+{
+    const struct region *r = chunk->region;
+    u64 user = chunk->chunk + HEADER, size = memory_end(r, chunk->chunk) - user, page = (u64)1 << h->page_bits;
+    struct hidden x = {f->way, r->copy + (user - r->start), size, 0, 0, 0, 0};
+    for (u64 first = 0; first < size; first = x.stop) {
+        u64 at = user + first;
+        x.at = x.half = first;
+        x.stop = size - first > page - at % page ? first + page - at % page : size;
+        if (r->pages && !(r->pages[(at >> h->page_bits) - (r->start >> h->page_bits)] & COPIED)) {
+            x.at = f->way->step == 1 ? x.stop - WORD + 1 : x.stop; /* what reaches into the next one */
+            x.half = x.stop;
+        }
+        while (find_hidden(h, &x))
+            visit(h, f, x.word, 0);
+    }
+}
+
 /* Look through chunks of the stack until it is empty, or so many steps are done; return how many are left.  What is
    looked through next is fetched before.  */
 EXPORT u64 heapx_flood(const struct held *h, struct flood *f, u64 steps)
@@ -142,6 +163,8 @@ EXPORT u64 heapx_flood(const struct held *h, struct flood *f, u64 steps)
         chunk = next[first++ % AHEAD];
         count--;
         look_through(h, f, &chunk);
+        if (f->way)
+            look_otherwise(h, f, &chunk);
     }
     for (; count; count--)
         f->stack[f->depth++] = next[first++ % AHEAD].chunk + HEADER;

@@ -13,7 +13,8 @@ class Degree(IntEnum):
     """How a chunk is reached.
 
     UNREACHED by anything: where all roots were followed, each such chunk is a HEAD or HANGS from
-    one. Heads are found by way of STARTs, and of what is REACHED from these.
+    one. Heads are found by way of STARTs, and of what is REACHED from these. EXPLAINED are such as
+    pointers lead to that aren't words as they stand (explain.py).
     """
 
     UNREACHED = 0
@@ -24,6 +25,7 @@ class Degree(IntEnum):
     HEAD = 6
     START = 7
     REACHED = 8
+    EXPLAINED = 9
 
 
 DEGREES = 16  # that fit into DEGREE

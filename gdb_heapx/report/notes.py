@@ -85,6 +85,15 @@ def _is_a(type: str, how: str, instances: int, offset: int | None) -> str:
     return f"What it {'holds' if instances > 1 or offset else 'is'}, by {how}: {what}{where}."
 
 
+def _hidden(heads: int, of: int, chunks: int, size: int) -> str:
+    if not chunks:
+        return "Followed so, too, no word leads to what seems lost."
+    return (
+        f"If words were followed so, too, {heads:,} of {counted(of, 'head')} would be referred to: "
+        f"{counted(chunks, 'chunk')} ({size_text(size)}). Words may look like that by chance."
+    )
+
+
 def _with_sizes(parts: Sequence[tuple[str, int | None]]) -> str:
     return ", ".join(f"{why} ({size_text(size)})" if size else why for why, size in parts)
 
@@ -281,6 +290,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "types": _types,
     "is_a": _is_a,
     "leaks": _leaks,
+    "hidden": _hidden,
     "not_looked_at": lambda parts: (
         f"Not looked at: {_with_sizes(parts)}. What only this refers to counts as unreferenced."
     ),

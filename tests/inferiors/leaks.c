@@ -322,7 +322,7 @@ static void by_xored(void)
 
 static void by_misaligned(void)
 {
-	static struct __attribute__((packed)) {
+	static volatile struct __attribute__((packed, aligned(8))) {
 		char c;
 		void *pointers[3];
 	} packed;
