@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFERS = 64, POINTS = 64, ARGUMENTS = 8 };
+enum { BUFFERS = 256, POINTS = 256, ARGUMENTS = 8 };
 
 typedef uint64_t u64;
 typedef u64 function (u64, u64, u64, u64, u64, u64, u64, u64);

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..held.declared import CCursor, address_of
-from .counted import MOST_KEYS, MOST_KNOWN, SAMPLES, Alike, KeySum, Kinds
+from .counted import MOST_KNOWN, SAMPLES, Alike, KeySum, Kinds
 from .declared import (
     FILTER_WORDS,
     KNOWN_WORDS,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 STEPS = 1 << 16  # chunks between two looks for Ctrl-C
 FIRST = 1 << 16  # of a known word's meaning: a chunk begins with it
 SLOTS = 2 * MOST_KNOWN
-KEYS = MOST_KEYS + len(Code)
 
 
 class CompiledRecognising:
@@ -84,7 +83,8 @@ class CompiledRecognising:
         self._know()
         kinds, given = Kinds(), self._given
         kinds.make_room(self._held.index.chunks)
-        keys, slots = (CKey * KEYS)(), array("I", bytes(4 * 2 * SLOTS))
+        room = kinds.most + len(Code) * len(self._held.libcs)
+        keys, slots = (CKey * room)(), array("I", bytes(4 * 2 * SLOTS))
         given.keys, given.key_count, given.most_keys = ctypes.addressof(keys), 0, kinds.most
         given.key_slots, given.key_slot_count = address_of(slots), len(slots)
         given.kinds, given.sizes = address_of(kinds.kinds), sizes

@@ -1,0 +1,260 @@
+"""The calls of held.c, reach.c and classify.c that are made for a heap, recorded.
+
+Each is recorded with the memory that it is given, no byte more: a copy for each region, its pages,
+its cells, and what the structs lead to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+from walkcalls import At, Call, Calls, Made, Point
+
+from gdb_heapx.held import held as holding
+from gdb_heapx.held.declared import REGION_WORDS, CHeld, CIndexing, CWay
+from gdb_heapx.held.declared import declared as declared_held
+from gdb_heapx.reach.declared import AHEAD, CFlood, CGroup, CHanging, CHeads
+from gdb_heapx.reach.declared import declared as declared_reach
+from gdb_heapx.reach.states import DEGREES
+from gdb_heapx.recognise.declared import KNOWN_WORDS, PART_WORDS, CKey, CKinds
+from gdb_heapx.recognise.declared import declared as declared_recognise
+from gdb_heapx.recognise.kinds import Code
+
+WORD, GRAIN, CELL, CELL_BYTES = 8, 16, 64, 24
+REGION = REGION_WORDS * WORD
+MOST = 12  # calls of a function that are recorded of one heap
+
+
+@dataclass
+class Given:
+    """The memory that a call is given, each once, with the pointers between; `foreign` are those
+    that have words of the process, as test_walk_calls.py has them.
+    """
+
+    places: list[tuple[int, int]] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    foreign: list[tuple[int, int, int, int]] = field(default_factory=list)
+    chunks: int = 0
+    data: Any = None  # what was given as bytes
+
+    def add(self, address: int, size: int, foreign: bool = False) -> int:
+        """Add memory, and return its number."""
+        if (address, size) not in self.places:
+            self.places.append((address, size))
+            if foreign:
+                self.foreign.append((len(self.places) - 1, 0, WORD, WORD))
+        return self.places.index((address, size))
+
+    def struct(self, struct: Any) -> int:
+        return self.add(ctypes.addressof(struct), ctypes.sizeof(struct))
+
+    def lead(self, number: int, at: int, size: int, foreign: bool = False) -> None:
+        """Add what a pointer leads to that lies at a byte of memory; nothing if it is null."""
+        address = ctypes.c_uint64.from_address(self.places[number][0] + at).value
+        if address and size:
+            self.points.append(Point(At(number, at), At(self.add(address, size, foreign))))
+
+    def leads(self, struct: Any, **sizes: int) -> int:
+        """Add a struct with what its pointers lead to."""
+        number = self.struct(struct)
+        for name, size in sizes.items():
+            self.lead(number, getattr(type(struct), name).offset, size)
+        return number
+
+    def region(self, number: int, at: int, page_bits: int, behind: int = 0) -> int:
+        """Add what a struct region leads to; return how many chunks are in it and before."""
+        values = (ctypes.c_uint64 * REGION_WORDS).from_address(self.places[number][0] + at)
+        start, end, single, first, _, _, cells = values
+        pages = ((end - 1) >> page_bits) - (start >> page_bits) + 1
+        self.lead(number, at + 4 * WORD, end - start + behind, foreign=True)
+        self.lead(number, at + 5 * WORD, pages)
+        if single:
+            return first + 1
+        count = (end - start) // GRAIN // CELL + 1
+        self.lead(number, at + 6 * WORD, count * CELL_BYTES)
+        last = (ctypes.c_uint64 * 3).from_address(cells + (count - 1) * CELL_BYTES)
+        return first + last[2] % (1 << 32) + bin(last[0]).count("1")
+
+    def held(self, struct: CHeld) -> At:
+        """Add a struct held."""
+        number = self.leads(struct, regions=struct.count * REGION)
+        regions = self.add(struct.regions, struct.count * REGION)
+        for at in range(struct.count):
+            self.chunks = self.region(regions, at * REGION, struct.page_bits)
+        return At(number)
+
+    def before(self) -> tuple[bytes, ...]:
+        """Return what they hold, with zeros for pointers."""
+        found = [bytearray(ctypes.string_at(at, size)) for at, size in self.places]
+        for number, byte in (point.at for point in self.points):
+            found[number][byte : byte + WORD] = bytes(WORD)
+        return tuple(map(bytes, found))
+
+
+Arguments = Iterable[Any]
+
+
+def _index(g: Given, region: int, indexing: CIndexing, *numbers: int) -> Arguments:
+    number = g.add(region, REGION)
+    g.region(number, 0, indexing.page_bits, behind=WORD)
+    lists = g.leads(indexing, cached=WORD * indexing.cached_left, fast=WORD * indexing.fast_left)
+    return At(number), At(lists), *numbers
+
+
+def _ranks(g: Given, region: int) -> Arguments:
+    number = g.add(region, REGION)
+    values = (ctypes.c_uint64 * REGION_WORDS).from_address(region)
+    g.lead(number, 6 * WORD, ((values[1] - values[0]) // GRAIN // CELL + 1) * CELL_BYTES)
+    return (At(number),)
+
+
+def _find(g: Given, held: CHeld, address: int, found: Any) -> Arguments:
+    return g.held(held), address, At(g.struct(found))
+
+
+def _pointers(
+    g: Given, held: CHeld, words: int, count: int, address: int, found: int, room: Any
+) -> Arguments:
+    given = g.held(held), At(g.add(words, WORD * count, foreign=True)), count, address
+    return (*given, At(g.add(found, 2 * WORD * room.value)), At(g.struct(room)))
+
+
+def _seed(g: Given, held: CHeld, way: CWay, data: bytes, size: int, seeds: int) -> Arguments:
+    g.data = copy = ctypes.create_string_buffer(data, size)
+    given = g.held(held), At(g.struct(way)), At(g.add(ctypes.addressof(copy), size, foreign=True))
+    return (*given, size, At(g.add(seeds, g.chunks)))
+
+
+def _flood(g: Given, held: CHeld, flood: CFlood, *rest: Any) -> Arguments:
+    first = g.held(held)
+    sizes = {"stack": WORD * (flood.room + AHEAD), "states": g.chunks, "way": ctypes.sizeof(CWay)}
+    return (first, At(g.leads(flood, **sizes)), *(_cursor(g, each) for each in rest))
+
+
+def _cursor(g: Given, value: Any) -> Any:
+    return value if isinstance(value, int) else At(g.struct(value))
+
+
+def _visit(g: Given, held: CHeld, flood: CFlood, words: int, count: int) -> Arguments:
+    return (*_flood(g, held, flood), At(g.add(words, WORD * count, foreign=True)), count)
+
+
+def _heads(g: Given, held: CHeld, flood: CFlood, heads: CHeads, steps: int) -> Arguments:
+    given = _flood(g, held, flood)
+    kinds = (ctypes.c_uint32 * g.chunks).from_address(heads.kinds) if heads.kinds else (0,)
+    hanging = ctypes.sizeof(CHanging) * (max(kinds, default=0) + 1)
+    return (*given, At(g.leads(heads, kinds=4 * g.chunks, hanging=hanging)), steps)
+
+
+def _sums(
+    g: Given, held: CHeld, states: int, kinds: int, groups: int, number: int, *rest: Any
+) -> Arguments:
+    first, size = g.held(held), DEGREES * number * ctypes.sizeof(CGroup)
+    given = At(g.add(states, g.chunks)), At(g.add(kinds, 4 * g.chunks)) if kinds else 0
+    return (first, *given, At(g.add(groups, size)), number, *(_cursor(g, each) for each in rest))
+
+
+KNOWING = ("parts", "known")
+CLASSIFYING = (*KNOWING, "root_at", "root_to", "keys", "key_slots", "kinds", "bodies")
+
+
+def _kinds(g: Given, kinds: CKinds, names: Iterable[str]) -> At:
+    """Add a struct kinds, with what is called so; the rest may be gone by now."""
+    sizes = {
+        "parts": WORD * PART_WORDS * kinds.part_count,
+        "root_at": WORD * kinds.root_count,
+        "root_to": WORD * kinds.root_count,
+        "known": WORD * KNOWN_WORDS * kinds.slots,
+        "keys": (kinds.most_keys + len(Code)) * ctypes.sizeof(CKey),
+        "key_slots": 4 * kinds.key_slot_count,
+        "kinds": 4 * g.chunks,
+        "bodies": g.chunks,
+    }
+    return At(g.leads(kinds, **{name: sizes[name] for name in names}))
+
+
+def _classify(g: Given, held: CHeld, kinds: CKinds, cursor: Any, steps: int) -> Arguments:
+    return g.held(held), _kinds(g, kinds, CLASSIFYING), _cursor(g, cursor), steps
+
+
+def _learn(g: Given, held: CHeld, kinds: CKinds, cursor: Any, steps: int) -> Arguments:
+    return g.held(held), _kinds(g, kinds, KNOWING), _cursor(g, cursor), steps
+
+
+def _of_kind(
+    g: Given, held: CHeld, kinds: CKinds, cursor: Any, kind: int, found: int, room: int
+) -> Arguments:
+    given = g.held(held), _kinds(g, kinds, ["kinds"]), _cursor(g, cursor), kind
+    return (*given, At(g.add(found, WORD * room)), room)
+
+
+def _know(g: Given, kinds: CKinds) -> Arguments:
+    return (_kinds(g, kinds, KNOWING),)
+
+
+ARGUMENTS: dict[str, Callable[..., Arguments]] = {
+    "heapx_index": _index,
+    "heapx_ranks": _ranks,
+    "heapx_find": _find,
+    "heapx_pointers": _pointers,
+    "heapx_seed": _seed,
+    "heapx_flood": _flood,
+    "heapx_visit": _visit,
+    "heapx_resume": _flood,
+    "heapx_starts": _flood,
+    "heapx_heads": _heads,
+    "heapx_sums": _sums,
+    "heapx_learn": _learn,
+    "heapx_classify": _classify,
+    "heapx_know": _know,
+    "heapx_of_kind": _of_kind,
+}
+VOID = ("heapx_ranks", "heapx_seed", "heapx_visit", "heapx_know")
+
+# A call with what came of it, and `foreign` of its buffers.
+Recorded = tuple[Calls, Made, "list[tuple[int, int, int, int]]"]
+
+
+class Recorder:
+    """The functions of C, for what holds, floods and recognises; `kept` are their calls."""
+
+    def __init__(self, code: ctypes.CDLL) -> None:
+        self._code = declared_recognise(declared_reach(declared_held(code)))
+        self._wrapped: dict[str, Any] = {}
+        self.kept: list[Recorded] = []
+        self.counted: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            return self._call(name, arguments)
+
+        if name not in ARGUMENTS:
+            return getattr(self._code, name)
+        return self._wrapped.setdefault(name, call)
+
+    def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        function = getattr(self._code, name)
+        self.counted[name] += 1
+        if self.counted[name] > MOST:
+            return function(*arguments)
+        given = Given()
+        passed = ARGUMENTS[name](given, *(getattr(each, "_obj", each) for each in arguments))
+        call, before = Call(name, tuple(passed)), given.before()
+        result = function(*arguments)
+        made = Made((result or 0,), given.before())
+        self.kept.append((Calls(before, (call,), tuple(given.points)), made, given.foreign))
+        return result
+
+
+@contextmanager
+def recording(code: ctypes.CDLL) -> Iterator[Recorder]:
+    """Record, in here, the calls of what is held of targets."""
+    recorder = Recorder(code)
+    with mock.patch.object(holding, "declared", return_value=recorder):
+        yield recorder
