@@ -12,6 +12,8 @@ from .otherwise import flood_otherwise
 from .states import DEGREE, PENDING, Degree
 from .sums import Together
 
+LOST = (Degree.HEAD, Degree.HANGS)
+
 
 class Explained(NamedTuple):
     """What would be reached in a way: how many heads, and all that is reached, with these."""
@@ -27,6 +29,9 @@ def explain(held: Held, states: bytes, left: Iterable[int]) -> Iterator[Explaine
     `left`, by rank. StoppedError where that is stopped.
     """
     for hidden in held.pointers.hidden:
+        if not any(state & DEGREE in LOST for state in set(states)):
+            yield Explained(hidden.way, 0, Together())
+            continue
         flood = flood_otherwise(held, hidden.way, begin(states, hidden, left))
         found = flood.states.translate(bytes(s & DEGREE == Degree.EXPLAINED for s in range(256)))
         heads = states.translate(bytes(s & DEGREE == Degree.HEAD for s in range(256)))
@@ -46,7 +51,7 @@ def begin(states: bytes, hidden: Hidden, left: Iterable[int]) -> bytes:
 
 def _begun(state: int) -> int:
     degree = state & DEGREE
-    if degree not in (Degree.HEAD, Degree.HANGS):
+    if degree not in LOST:
         return degree | PENDING
     return Degree.EXPLAINED | PENDING if state & SEEDED else degree
 
