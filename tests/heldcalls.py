@@ -1,4 +1,4 @@
-"""The calls of held.c, reach.c and classify.c that are made for a heap, recorded.
+"""The calls of compiled code about what is held, as they are made for a heap, recorded.
 
 Each is recorded with the memory that it is given, no byte more: a copy for each region, its pages,
 its cells, and what the structs lead to.
@@ -19,8 +19,20 @@ from walkcalls import At, Call, Calls, Made, Point
 from gdb_heapx.held import held as holding
 from gdb_heapx.held.declared import REGION_WORDS, CHeld, CIndexing, CWay
 from gdb_heapx.held.declared import declared as declared_held
-from gdb_heapx.reach.declared import AHEAD, CFlood, CGroup, CHanging, CHeads
+from gdb_heapx.reach.declared import (
+    AHEAD,
+    CFlood,
+    CGroup,
+    CHanging,
+    CHeads,
+    CLabels,
+    CSearch,
+    CTotals,
+    CWays,
+    declared_holders,
+)
 from gdb_heapx.reach.declared import declared as declared_reach
+from gdb_heapx.reach.labels import SEVERAL
 from gdb_heapx.reach.states import DEGREES
 from gdb_heapx.recognise.declared import KNOWN_WORDS, PART_WORDS, CKey, CKinds
 from gdb_heapx.recognise.declared import declared as declared_recognise
@@ -66,6 +78,10 @@ class Given:
         for name, size in sizes.items():
             self.lead(number, getattr(type(struct), name).offset, size)
         return number
+
+    def leads_to(self, number: int, at: int, to: int) -> None:
+        """Say that what lies at a byte of memory becomes a pointer, if it isn't one yet."""
+        self.points.append(Point(At(number, at), At(to)))
 
     def region(self, number: int, at: int, page_bits: int, behind: int = 0) -> int:
         """Add what a struct region leads to; return how many chunks are in it and before."""
@@ -164,6 +180,54 @@ KNOWING = ("parts", "known")
 CLASSIFYING = (*KNOWING, "root_at", "root_to", "keys", "key_slots", "kinds", "bodies")
 
 
+def _labels(g: Given, held: CHeld, x: CLabels, *rest: Any) -> Arguments:
+    first = g.held(held)
+    given = (ctypes.c_uint32 * g.chunks).from_address(x.labels)
+    mine = (each & SEVERAL for each in given)
+    highest = max((each for each in mine if each != SEVERAL), default=0)
+    sizes = {"labels": 4 * g.chunks, "seen": 4 * g.chunks, "touches": max(highest, x.own) + 1}
+    number = g.leads(x, stack=WORD * x.room, **sizes)
+    g.leads_to(number, CLabels.ahead.offset, g.add(x.labels, 4 * g.chunks))
+    return (first, At(number), *(_cursor(g, each) for each in rest))
+
+
+def _label_from(g: Given, held: CHeld, x: CLabels, words: int, count: int) -> Arguments:
+    return (*_labels(g, held, x), At(g.add(words, WORD * count, foreign=True)), count)
+
+
+def _total(g: Given, held: CHeld, x: CTotals, cursor: Any, steps: int) -> Arguments:
+    first, rows = g.held(held), 4 * (x.last + 1)
+    shown = max((ctypes.c_uint32 * (x.last + 1)).from_address(x.rows)) if x.rows else 0
+    by_rank = {"labels": 4 * g.chunks, "kinds": 4 * g.chunks}
+    by_kind = WORD * x.number * shown
+    number = g.leads(x, sums=2 * WORD * (x.last + 1), rows=rows, bytes=by_kind, **by_rank)
+    return first, At(number), _cursor(g, cursor), steps
+
+
+def _refs(g: Given, held: CHeld, x: CSearch, steps: int) -> Arguments:
+    return g.held(held), At(g.leads(x, found=WORD * x.room)), steps
+
+
+def _way(g: Given, held: CHeld, x: CWays, *rest: int) -> Arguments:
+    first = g.held(held)
+    number = g.leads(x, queue=WORD * g.chunks, before=4 * g.chunks)
+    g.leads_to(number, CWays.ahead.offset, g.add(x.before, 4 * g.chunks))
+    return (first, At(number), *rest)
+
+
+def _way_from(g: Given, held: CHeld, x: CWays, words: int, count: int) -> Arguments:
+    return (*_way(g, held, x), At(g.add(words, WORD * count, foreign=True)), count)
+
+
+def _bodies(g: Given, held: CHeld, marks: int, chunks: int, cursor: Any, steps: int) -> Arguments:
+    return g.held(held), At(g.add(marks, chunks)), chunks, _cursor(g, cursor), steps
+
+
+def _bodies_in(g: Given, held: CHeld, marks: int, chunks: int, words: int, count: int) -> Arguments:
+    looked = At(g.add(words, WORD * count, foreign=True))
+    return g.held(held), At(g.add(marks, chunks)), chunks, looked, count
+
+
 def _kinds(g: Given, kinds: CKinds, names: Iterable[str]) -> At:
     """Add a struct kinds, with what is called so; the rest may be gone by now."""
     sizes = {
@@ -210,12 +274,24 @@ ARGUMENTS: dict[str, Callable[..., Arguments]] = {
     "heapx_starts": _flood,
     "heapx_heads": _heads,
     "heapx_sums": _sums,
+    "heapx_label": _labels,
+    "heapx_label_from": _label_from,
+    "heapx_label_pending": _labels,
+    "heapx_total": _total,
+    "heapx_refs": _refs,
+    "heapx_way": _way,
+    "heapx_way_from": _way_from,
+    "heapx_bodies": _bodies,
+    "heapx_bodies_in": _bodies_in,
     "heapx_learn": _learn,
     "heapx_classify": _classify,
     "heapx_know": _know,
     "heapx_of_kind": _of_kind,
 }
-VOID = ("heapx_ranks", "heapx_seed", "heapx_visit", "heapx_know")
+VOID = (
+    *("heapx_ranks", "heapx_seed", "heapx_visit", "heapx_know"),
+    *("heapx_label", "heapx_label_from", "heapx_way_from", "heapx_bodies_in"),
+)
 
 # A call with what came of it, and `foreign` of its buffers.
 Recorded = tuple[Calls, Made, "list[tuple[int, int, int, int]]"]
@@ -225,7 +301,7 @@ class Recorder:
     """The functions of C, for what holds, floods and recognises; `kept` are their calls."""
 
     def __init__(self, code: ctypes.CDLL) -> None:
-        self._code = declared_recognise(declared_reach(declared_held(code)))
+        self._code = declared_recognise(declared_holders(declared_reach(declared_held(code))))
         self._wrapped: dict[str, Any] = {}
         self.kept: list[Recorded] = []
         self.counted: Counter[str] = Counter()

@@ -36,9 +36,15 @@ from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way, seeker
 from gdb_heapx.held.pointers import Pointers, _look_compiled
 from gdb_heapx.reach import compiled as flooding
+from gdb_heapx.reach import labelled, referrers, ways
 from gdb_heapx.reach.compiled import flood_of
 from gdb_heapx.reach.explain import explain
+from gdb_heapx.reach.labelled import labels_of
+from gdb_heapx.reach.referrers import referring_words
+from gdb_heapx.reach.ways import way_to
+from gdb_heapx.recognise import bodies as looking
 from gdb_heapx.recognise import compiled as recognising
+from gdb_heapx.recognise.bodies import CompiledBodies
 from gdb_heapx.recognise.classify import classified_by
 from gdb_heapx.recognise.compiled import CompiledRecognising
 from gdb_heapx.recognise.counted import Kinds
@@ -56,6 +62,11 @@ def little_room() -> Iterator[None]:
         mock.patch.object(flooding, "ROOM", 3),
         mock.patch.object(flooding, "STEPS", 5),
         mock.patch.object(pointers, "ROOM", 8),
+        mock.patch.object(labelled, "ROOM", 3),
+        mock.patch.object(labelled, "STEPS", 5),
+        mock.patch.object(referrers, "ROOM", 2),
+        mock.patch.object(ways, "STEPS", 5),
+        mock.patch.object(looking, "STEPS", 7),
         mock.patch.object(recognising, "STEPS", 7),
         mock.patch.object(recognising, "SLOTS", 256),
         mock.patch.object(recognising, "MOST_KNOWN", 128),
@@ -95,12 +106,35 @@ def point_at(seed: random.Random, found: Held) -> None:
     _look_compiled(found.table, found.functions, 0, words, Pointers())
 
 
+def hold_apart(seed: random.Random) -> None:
+    """Do with a heap what holders and refs do."""
+    heap = with_pointers(seed, AMD64, (2, 36))
+    if seed.random() < 0.5:
+        damage(seed, heap)
+    found = held(heap.target())
+    chunks = list(found.index.each())
+    words = [array("Q", [pointer(seed, chunks) for _ in range(3)]) for _ in range(3)]
+    labels = labels_of(found, len(words))
+    for number, each in enumerate(words, 1):
+        labels.follow(number, number, each)
+    kinds = array("I", [seed.randrange(3) for _ in chunks])
+    labels.totals(array("I", [0, 1, 0, 2, 0]), kinds, 3)
+    for each in words:
+        labels.shared(each, seed.choice([3, 1 << 30]))
+    for chunk in seed.sample(chunks, 2):
+        list(referring_words(found, chunk))
+        way_to(found, chunk, words)
+
+
 def recognise(seed: random.Random) -> None:
     """Do with a heap what types does, and find the chunks of each kind."""
     filled = Filled(seed)
     if seed.random() < 0.5:
         damage(seed, filled.heap)
     found = hold(open_target(filled.target(True)))
+    bodies = CompiledBodies(found)
+    bodies.look_into_chunks()
+    bodies.look_into(found.index.starts[0], found.index.starts[0] + 0x100)
     around = surroundings_of(found)
     way = CompiledRecognising(found, around)
     kinds = classified_by(way, found, around, sizes=seed.random() < 0.5)
@@ -120,7 +154,7 @@ def record(tmp_path_factory):
             mock.patch.object(holding, "library", return_value=library),
             recording(code) as recorder,
         ):
-            for make in (flood, recognise):
+            for make in (flood, hold_apart, recognise):
                 with contextlib.suppress(HeapxError):
                     make(random.Random(number))
         return recorder.kept
