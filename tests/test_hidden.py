@@ -9,7 +9,7 @@ from heapbuilder import AMD64, PAGE, S390X, HeapBuilder, changed
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
-from test_held import built, held
+from test_held import built, held, in_pieces
 from test_reach import Naive, degrees, pointer, with_pointers
 
 from gdb_heapx.errors import UsageError
@@ -94,7 +94,10 @@ def test_what_is_explained_is_what_sets_reach(seed, kind, by_c):
     chunks = list(held(heap.target()).index.each())
     way = way_of(seed, chunks[0].address & ~0xFFFF)
     hide(seed, heap, chunks, way)
-    found = held(changed(heap.target(), compiled=by_c))
+    with in_pieces(seed):
+        most = seed.choice([None, None, 40 * heap.page])
+        found = held(changed(heap.target(), compiled=by_c), most)
+    chunks = list(found.index.each())
     naive, order = Naive(heap, found), found.space.byteorder
     flood = flood_of(found)
     degrees(flood, *(array("Q", [pointer(seed, chunks)]) for _ in range(2)))

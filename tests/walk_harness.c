@@ -1,4 +1,4 @@
-/* Makes the calls of walk.c that its input tells, on memory of exactly the sizes that it tells, so that a
+/* Makes the calls of compiled code that its input tells, on memory of exactly the sizes that it tells, so that a
    sanitizer sees each access beyond them; or, linked with a compiled walk, on a machine without Python.
    tests/walkcalls.py writes the input:
 

@@ -1,4 +1,4 @@
-"""Calls of walk.c as plain values, made by ctypes or by a program of tests/walk_harness.c.
+"""Calls of compiled code as plain values, made by ctypes or by a program of tests/walk_harness.c.
 
 Such a program runs it under sanitizers, or on a machine without Python.
 """
