@@ -76,7 +76,8 @@ class CompiledFlood:
             lambda: self._functions.heapx_sums(self._all, *given, ctypes.byref(cursor), STEPS)
         )
         every = [Sampled(_sum(g.sum), g.sample) for g in groups]
-        return [every[at : at + self._number] for at in range(0, len(every), self._number)]
+        number = self._number  # 0 where no chunk is in use
+        return [every[degree * number : (degree + 1) * number] for degree in range(DEGREES)]
 
     def _begin(self, source: Degree, also: Degree, mark: Degree, inner: bool) -> None:
         flood = self._flood
