@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 
 import pytest
@@ -9,15 +10,18 @@ from heapbuilder import AMD64, PAGE, S390X, HeapBuilder, changed
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
+from sessions import answer
 from test_held import built, held, in_pieces
 from test_reach import Naive, degrees, pointer, with_pointers
 
+from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import UsageError
 from gdb_heapx.held.hidden import SEEDED, Hidden, Way, hidden_in, seeker, ways_of
 from gdb_heapx.held.root import Register
 from gdb_heapx.reach.compiled import flood_of
 from gdb_heapx.reach.explain import explain
 from gdb_heapx.reach.states import DEGREE, Degree
+from gdb_heapx.snapshots.take import take
 
 KINDS = [(AMD64, (2, 36)), (AMD64, (2, 43)), (S390X, (2, 36))]
 SEEDS = st.randoms(use_true_random=True)
@@ -221,3 +225,30 @@ def test_words_of_32_bits_have_no_tags():
     narrow = changed(found.target, word=4).space
     with pytest.raises(UsageError):
         seeker(narrow, found.index, None, None, [Way(bits=8)])
+
+
+def leaks_of(line):
+    """Return the rows of the table hidden, and the notes, of a heap that nobody refers to."""
+    load_commands()
+    heap = HeapBuilder()
+    heap.main.add("used", 64)
+    target = heap.target()
+    report = json.loads(answer(f"{line} --format json", take(target), target=target).text)
+    tables = {table["name"]: table["rows"] for table in report["tables"]}
+    return [(row["how"], row["heads"]) for row in tables.get("hidden", [])], report["notes"]
+
+
+def test_the_report_has_a_row_for_each_way_only_if_it_is_asked_for():
+    none = "Followed so, too, no word leads to what seems lost."
+    rows, notes = leaks_of("leaks --unaligned --mask 8")
+    assert rows == [("unaligned", 0), ("masked", 0), ("together", 0)]
+    assert none in notes
+    rows, notes = leaks_of("leaks")
+    assert not rows
+    assert none not in notes
+
+
+@pytest.mark.parametrize("bits", ["0", "33", "-1", "x"])
+def test_from_1_to_32_bits_can_be_something_else(bits):
+    with pytest.raises(UsageError):
+        leaks_of(f"leaks --mask {bits}")
