@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import gdb
 
 from ..target.procfs import kept_by_kernel
+from ..target.spelling import spelled
 from ..target.target import Local, Registers
 from . import frames, registers, stackvars
 from .strings import said
@@ -46,13 +47,14 @@ class InferiorProbe:
         match = re.match(r"(.+) in section \S+( of (.+))?$", line)
         if not match:
             return None
-        return f"{match[1]} in {os.path.basename(match[3])}" if match[3] else match[1]
+        name = spelled(match[1])
+        return f"{name} in {os.path.basename(match[3])}" if match[3] else name
 
     def demangled(self, symbol: str) -> str | None:
         """Return what a symbol means, None where gdb can't tell."""
         if not re.fullmatch(r"_Z[\w.$]+", symbol, re.ASCII):
             return None
         try:
-            return said(f"demangle -l c++ -- {symbol}").rstrip("\n")
+            return spelled(said(f"demangle -l c++ -- {symbol}").rstrip("\n"))
         except gdb.error:
             return None
