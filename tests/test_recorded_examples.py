@@ -23,7 +23,10 @@ EXAMPLES = [
 def test_an_example_of_the_help_is_answered(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chunk = table(IMAGE.report("chunks --state in-use --limit 1"))[0]["address"]
+    kind = table(IMAGE.report("types --limit 1"))[0]["type"]
     line = re.sub(r"(?<= chunk ).+", chunk, example).strip()
+    line = re.sub(r"(?<=refs )\S+", chunk, line)
+    line = re.sub(r"(?<= --type )'.+'", kind.replace(" ", "*"), line)
     said = IMAGE.answer(line)
     assert (said.status, said.warning) == (0, None)
     written = re.search(r"--output (\S+)", line)
