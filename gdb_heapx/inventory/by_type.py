@@ -13,6 +13,7 @@ from ..recognise.counted import Kinds
 from ..recognise.heaps import surroundings_of
 from ..recognise.types import types_in
 from ..target.cgroups import affordable
+from ..target.spelling import spelled
 
 if TYPE_CHECKING:
     from .catalogue import Catalogue
@@ -41,7 +42,7 @@ def addresses_of(catalogue: Catalogue, name: str) -> OfType:
     held = hold(catalogue.opened, most=most, passes=True)  # it stands still in any case
     around = surroundings_of(held)
     kinds = classify(held, around)
-    pattern = re.compile(".*".join(map(re.escape, name.split("*"))))
+    pattern = re.compile(".*".join(map(re.escape, spelled(name).split("*"))))
     wanted = [t for t in types_in(kinds, around) if pattern.fullmatch(t.titled.name)]
     numbers = frozenset(number for each in wanted for number in each.numbers)
     if numbers:
