@@ -87,7 +87,8 @@ def execute(
         report = _run(run, reading, given)
         if any(problem.code in STOPPED for problem in report.problems):
             report = without_totals(report)
-        report = arrange(report, options["sort"], limit, columns, is_text)
+        few = options["limit"] is options["sort"] is None
+        report = arrange(report, options["sort"], limit, columns, is_text, few)
         return told_apart(report, reading.libcs) if is_text else report
 
     report, streamed = None, False

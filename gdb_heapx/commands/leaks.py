@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
@@ -14,7 +15,7 @@ from ..reach.doubts import doubts_of, hidden_by
 from ..reach.grouping import Grouped, grouped
 from ..reach.leaks import LOST, TOLD, Leaks, find_leaks
 from ..reach.states import Degree
-from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps
+from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps
 from ..report.notes import note
 from ._columns import IN_MEMORY, LIBC, TOTALS
 from ._hidden import HIDDEN, WAYS, explained_note, hidden_rows
@@ -35,11 +36,11 @@ NAMES = {
 UNREFERENCED = "unreferenced"
 ORDER = (Degree.HEAD, Degree.RED_ZONE, Degree.INTERIOR)
 MEANS = {
-    Degree.REACHABLE: "pointers lead there from variables, stacks, registers",
-    Degree.INTERIOR: "only pointers to the inside of chunks lead there",
-    Degree.RED_ZONE: "only pointers below a stack pointer lead there",
+    Degree.REACHABLE: "from variables, stacks, registers",
+    Degree.INTERIOR: "only by pointers to their inside",
+    Degree.RED_ZONE: "only from below a stack pointer",
     Degree.HEAD: "nothing refers to these",
-    Degree.HANGS: "only what is unreferenced refers to these",
+    Degree.HANGS: "only from what nothing refers to",
 }
 DEGREES = Schema(
     "degrees",
@@ -52,17 +53,17 @@ LEAKS = Schema(
         Column("degree", Kind.TEXT),
         Column("type", Kind.TEXT, shrinks=True),
         Column("size", Kind.BYTES, exact=True, absent="any"),
-        Column("heads", Kind.COUNT, absent="-", rank=3),
+        Column("heads", Kind.COUNT, DATA_ONLY, absent="-"),
         *TOTALS,
         Column("indirect_chunks", Kind.COUNT, title="hang #", absent="-", rank=3),
         Column("indirect_bytes", Kind.BYTES, title="hang", absent="-"),
         *IN_MEMORY,
         Column("sample", Kind.ADDRESS),
-        Column("contents", Kind.TEXT, rank=2),
+        Column("contents", Kind.TEXT, rank=1),
         LIBC,
     ),
-)
-SHOWN = 12  # rows
+).but("resident", rank=2)
+SHOWN = 8  # rows
 
 
 class _Degree(NamedTuple):
@@ -164,7 +165,7 @@ def leaks(
     ways = [HIDDEN.of([*hidden_rows(found, known)])] if found.explained else []
     blocks = (
         Notes((_headline(found, certain),), leads=True),
-        LEAKS.of(rows),
+        replace(LEAKS.of(rows), few=sum(row.degree != NAMES[Degree.INTERIOR] for row in rows)),
         DEGREES.of([*_degrees(found, names, known)]),
         *ways,
         Notes(notes),
@@ -210,7 +211,8 @@ def _headline(found: Leaks, certain: bool) -> Note:
     lost = [found.degrees[degree] for degree in LOST]
     whole = sum(each.bytes for each in found.degrees.values())
     chunks, size = sum(each.chunks for each in lost), sum(each.bytes for each in lost)
-    return note("leaks", chunks=chunks, size=size, whole=whole, certain=certain)
+    heads = found.degrees[Degree.HEAD].chunks
+    return note("leaks", chunks=chunks, heads=heads, size=size, whole=whole, certain=certain)
 
 
 def _doubts(doubts: Sequence[Missed], shared: bool) -> Iterator[Note]:

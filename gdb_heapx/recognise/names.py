@@ -117,7 +117,7 @@ def _signature(key: Key, around: Surroundings) -> Type:
     kinds = [key.value >> 4 * (SIGNED - 1 - at) & 15 for at in range(SIGNED)]
     size = key.value >> 4 * SIGNED
     words = ", ".join(KINDS[kind] for kind in kinds if kind)
-    return Type(f"{size} bytes: {words}" if size else words, FIRST_WORDS)
+    return Type(f"{size} bytes: {words}" if size else f"words: {words}", FIRST_WORDS)
 
 
 NAMED: dict[Code, Callable[[Key, Surroundings], Type]] = {

@@ -22,11 +22,12 @@ def arrange(
     limit: int | None,
     columns: tuple[str, ...] | None,
     is_text: bool,
+    few: bool = False,
 ) -> Report:
     """Sort and cut the first table, and the findings where it lists them; check column names.
 
     A stream stays one if nothing needs all of its rows at once; text shows STREAMED of its rows if
-    nothing else is asked for.
+    nothing else is asked for. Where a `few` rows are enough, the table says how many.
     """
     if not report.tables:
         return report
@@ -36,6 +37,8 @@ def arrange(
             known = ", ".join(column.name for column in table.columns)
             raise UsageError(f"{table.name} has no column {name!r}", f"Columns: {known}")
     rows, order = table.rows, _order(table, sort)
+    if few and table.few is not None and limit is not None:
+        limit = min(limit, table.few)
     if limit is None and is_text and isinstance(rows, Iterator):
         limit = STREAMED
     number = None if isinstance(rows, Iterator) else len(rows)

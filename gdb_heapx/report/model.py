@@ -106,7 +106,8 @@ class Table:
 
     The first table of a report may be a stream: its `rows` are an iterator, read once and only
     while the target is stopped. Text has one unit for all sizes: that of the largest one, or of the
-    largest in the column `scale`.
+    largest in the column `scale`. If no more are asked for, it shows a `few` of the first table's
+    rows at most.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Table:
     rows: Sequence[Row] | Many[Row] | Iterator[Row]
     total: Mapping[str, Value] | None = None
     scale: str | None = None
+    few: int | None = None
 
     def __post_init__(self) -> None:
         kept = isinstance(self.rows, Sequence)

@@ -63,12 +63,13 @@ def _lies_at(
     return f"{what} The last word of chunk {shared:#x}'s memory lies there, too."
 
 
-def _leaks(chunks: int, size: int, whole: int, certain: bool) -> str:
+def _leaks(chunks: int, heads: int, size: int, whole: int, certain: bool) -> str:
     of = f"of {size_text(whole)} in use"
     if not chunks:
         return f"Nothing is leaked, {of}." if certain else f"Everything is referred to, {of}."
-    said = "is leaked: nothing refers to" if certain else "is unreferenced, as far as was looked:"
-    return f"{size_text(size)} {of} {said} {counted(chunks, 'chunk')}."
+    said = "leaked" if certain else "unreferenced, as far as was looked"
+    more = f", and only these to {chunks - heads:,} more" if chunks > heads else ""
+    return f"{size_text(size)} {of} is {said}: nothing refers to {counted(heads, 'chunk')}{more}."
 
 
 def _types(chunks: int, size: int, told: int, objects: int) -> str:
