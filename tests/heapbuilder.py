@@ -23,7 +23,7 @@ from gdb_heapx.target.images import Image
 from gdb_heapx.target.mappings import Mapping, Usage, check_range
 from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED, ZERO
 from gdb_heapx.target.space import Space
-from gdb_heapx.target.target import Registers, Target
+from gdb_heapx.target.target import Local, Registers, Target
 
 PAGE = 4096
 PTHREAD = 512  # bytes of struct pthread with the DTV and the block behind it
@@ -384,6 +384,7 @@ class Answers:
     thread_pointers: Callable[[], dict[int, int] | None] = lambda: None
     registers: Callable[[], dict[int, Registers] | None] = lambda: None
     kept_by_kernel: Callable[[], dict[str, tuple[int, ...] | None] | None] = lambda: None
+    locals: Callable[[dict[int, int]], dict[int, Local] | None] = lambda _: None
     symbol: Callable[[int], str | None] = lambda _: None
     demangled: Callable[[str], str | None] = lambda _: None
 

@@ -12,6 +12,7 @@ from properties import SHARE
 from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import CutShortError, StoppedError
+from gdb_heapx.held.held import hold
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import snapshot_of, take
@@ -170,8 +171,15 @@ class Session:
     def catalogue(self, scope):
         return Catalogue(self._read)
 
+    def hold(self, scope, shared, passes, ways=()):
+        return hold(self._read, shared, passes=passes, ways=ways)
+
     @contextmanager
-    def opened(self, seconds=None):
+    def working(self):
+        yield
+
+    @contextmanager
+    def opened(self, seconds=None, held=False):
         yield self
 
 

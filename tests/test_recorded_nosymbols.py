@@ -24,8 +24,13 @@ def image(request):
 
 
 def figures(image):
-    """Return reports without the sentences that tell how things were found."""
+    """Return reports without the sentences that tell how things were found, and what holders are
+    called.
+    """
     reports = {command: image.report(command) for command in (*COMMANDS, "check")}
+    for finding in (each for report in reports.values() for each in report.get("findings", ())):
+        if finding["code"] == "live":
+            finding["statement"] = ""
     return {c: {k: v for k, v in report.items() if k != "notes"} for c, report in reports.items()}
 
 

@@ -12,7 +12,7 @@ from ..recognise.types import types_in
 from .doubts import doubts_of
 from .holders import find_holders
 
-TYPES = 3
+TYPES = 2
 SHARE = 10  # a type with less than one part in so many is not told
 
 

@@ -77,8 +77,8 @@ def _live(case: Case) -> Iterator[Finding]:
         f"the program holds this: {_live_is(case)}. malloc retains {size_text(case.retained)} "
         "beside it.",
         (*_live_arenas(case), *_live_mmapped(case)),
-        "heapx holders says who holds it, heapx types what it is, heapx leaks what nobody refers "
-        "to any more. Who allocates it: heaptrack, or valgrind --tool=massif.",
+        "heapx holders tells whose it is; also: heapx types, heapx leaks. Who allocates it: "
+        "heaptrack, or valgrind --tool=massif.",
         about={(Part.LIVE, 0): case.live},
     )
 
@@ -90,7 +90,7 @@ def _live_is(case: Case) -> str:
         return "it is live, or leaked"
     told = [f"of it {_with_sizes(brief.types)}"] if brief.types else []
     if brief.holder:
-        told.append(f"{_with_sizes([brief.holder])} is held by nobody else")
+        told.append(f"{brief.holder[0]} alone holds {size_text(brief.holder[1])}")
     if brief.unreferenced:
         lost = "is leaked" if brief.certain else "is unreferenced, as far as was looked"
         told.append(f"{size_text(brief.unreferenced)} {lost}")
