@@ -150,7 +150,9 @@ def _seed(g: Given, held: CHeld, way: CWay, data: bytes, size: int, seeds: int) 
 def _flood(g: Given, held: CHeld, flood: CFlood, *rest: Any) -> Arguments:
     first = g.held(held)
     sizes = {"stack": WORD * (flood.room + AHEAD), "states": g.chunks, "way": ctypes.sizeof(CWay)}
-    return (first, At(g.leads(flood, **sizes)), *(_cursor(g, each) for each in rest))
+    number = g.leads(flood, **sizes)
+    g.leads_to(number, CFlood.ahead.offset, g.add(flood.states, g.chunks))
+    return (first, At(number), *(_cursor(g, each) for each in rest))
 
 
 def _cursor(g: Given, value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from ..held.declared import CCursor, CHeld
 
 AHEAD = 8
-AHEAD_WORDS = 3 + 8 * (2 + 5)  # of struct ahead of reach.h
+AHEAD_WORDS = 4 + 8 * (2 + 5)  # of struct ahead of reach.h
 
 
 def _numbers(names: str) -> list[tuple[str, Any]]:
@@ -29,8 +29,8 @@ class CFlood(ctypes.Structure):
     _fields_ = [
         *_numbers("source also mark inner room depth pending"),
         ("marked", CSum),
-        *_numbers("stack states turn"),
-        ("waiting", c_uint64 * 2 * AHEAD),
+        *_numbers("stack states"),
+        ("ahead", c_uint64 * AHEAD_WORDS),
         ("way", c_uint64),
     ]
 

@@ -7,6 +7,7 @@
    still be looked through.  */
 #define SEVERAL 0x7fffffffu
 #define PENDING 0x80000000u
+enum { WIDTH = 2 };
 
 /* A flood that gives labels: from holder `own`, of those from `first` on, which may be one and the same (`met` counts
    the words that lead from it to what another of these holds).  `touches` has a byte by holder: whether it reaches
@@ -108,7 +109,8 @@ EXPORT void heapx_label(const struct held *h, struct labels *x, u64 steps)
 /* Take in words that lie outside of all chunks.  */
 EXPORT void heapx_label_from(const struct held *h, struct labels *x, const u64 *words, u64 number)
 {
-    x->ahead.marks = x->epoch ? x->seen : x->labels;
+    x->ahead.marks = (const uint8_t *)(x->epoch ? x->seen : x->labels);
+    x->ahead.width = WIDTH;
     for (u64 i = 0; i < number; i++)
         if (x->epoch)
             follow(h, x, &x->ahead, words[i], 0, count);
@@ -213,7 +215,8 @@ ALWAYS void step_to(void *given, const struct found *to, u64 from)
 /* Take in words of roots.  */
 EXPORT void heapx_way_from(const struct held *h, struct ways *x, const u64 *words, u64 number)
 {
-    x->ahead.marks = x->before;
+    x->ahead.marks = (const uint8_t *)x->before;
+    x->ahead.width = WIDTH;
     for (u64 i = 0; i < number; i++)
         follow(h, x, &x->ahead, words[i], 1 << 1, step_to);
     settle(h, x, &x->ahead, step_to);

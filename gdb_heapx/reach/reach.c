@@ -1,29 +1,25 @@
 /* What is reached from where, by the words of chunks in use: flood.py is the definition.  */
 
-#include "../held/held.h"
+#include "reach.h"
 #include "../held/hidden.h"
 
 /* Of a chunk's state, a byte by its rank: its degree, and whether a pointer leads to its inside, or it must still
    be looked through.  */
 enum { DEGREE = 0x0f, INSIDE = 0x40, PENDING = 0x80 };
-enum { NONE, HANGS = 5, HEAD, START, REACHED, WORD = 8, LINKS = 4, AHEAD = 8 };
+enum { NONE, HANGS = 5, HEAD, START, REACHED };
 
 struct sum { u64 chunks, bytes, resident, swapped; };
 
-/* A word that may lead to a chunk, and whether it lies where malloc keeps its links.  */
-struct waiting { u64 word, is_link; };
-
 /* A flood: chunks of degree `from`, or `also`, that are reached get `mark`; by pointers to their insides too where
    `inner` is set, else such ones get INSIDE.  `stack` has chunks that are to be looked through; what finds no room
-   there, or has no copy at hand, is PENDING.  `marked` are those that got a mark.  `waiting` are words that
-   are taken in when what they need of the index was fetched.  Chunks are looked at in a `way`, too, null without.  */
+   there, or has no copy at hand, is PENDING.  `marked` are those that got a mark.  `ahead` has words
+   that wait for what they need of the index.  Chunks are looked at in a `way`, too, null without.  */
 struct flood {
     u64 from, also, mark, inner, room, depth, pending;
     struct sum marked;
     u64 *stack;
     uint8_t *states;
-    u64 turn;
-    struct waiting waiting[AHEAD];
+    struct ahead ahead;
     const struct way *way;
 };
 
@@ -62,83 +58,40 @@ ALWAYS void push(const struct held *h, struct flood *f, const struct found *hit)
     }
 }
 
-/* Take in a word that may lead to a chunk.  Where malloc keeps its links it may be an old one, to the header behind a
-   chunk: that is no pointer to the chunk, though its memory ends there.  */
-ALWAYS void take_in(const struct held *h, struct flood *f, u64 word, u64 is_link)
+/* A flood in the memory that is held.  */
+struct flooding { const struct held *h; struct flood *f; };
+
+/* Reach a chunk that a word leads to.  */
+ALWAYS void reach(void *given, const struct found *to, u64 note)
 {
-    struct found hit;
-    if (!find(h, word, 1, &hit))
+    const struct flooding *x = given;
+    uint8_t *state = x->f->states + to->rank, degree = *state & DEGREE;
+    (void)note;
+    if (degree != x->f->from && degree != x->f->also)
         return;
-    if (is_link && !hit.begins && !hit.region->chunk && word + TAIL == memory_end(hit.region, hit.chunk))
-        return;
-    uint8_t state = f->states[hit.rank], degree = state & DEGREE;
-    if (degree != f->from && degree != f->also)
-        return;
-    if (hit.begins || f->inner)
-        push(h, f, &hit);
+    if (to->begins || x->f->inner)
+        push(x->h, x->f, to);
     else
-        f->states[hit.rank] |= INSIDE;
-}
-
-/* Take in a word later, and now the one that has waited longest.  */
-ALWAYS void visit(const struct held *h, struct flood *f, u64 word, u64 is_link)
-{
-    const struct region *r = region_of(h, word);
-    struct waiting *place = f->waiting + f->turn++ % AHEAD, before = *place;
-    if (!r)
-        return;
-    if (!r->chunk)
-        __builtin_prefetch(r->cells + (word - r->start) / GRAIN / CELL);
-    *place = (struct waiting){word, is_link};
-    if (before.word)
-        take_in(h, f, before.word, before.is_link);
-}
-
-/* Take in all words that wait.  */
-static void settle(const struct held *h, struct flood *f)
-{
-    for (u64 i = 0; i < AHEAD; i++) {
-        struct waiting before = f->waiting[i];
-        f->waiting[i].word = 0;
-        if (before.word)
-            take_in(h, f, before.word, before.is_link);
-    }
-}
-
-/* Look through the memory of a chunk, but for pages that were not copied.  */
-static void look_through(const struct held *h, struct flood *f, const struct found *chunk)
-{
-    const struct region *r = chunk->region;
-    u64 at = chunk->chunk + HEADER, end = memory_end(r, chunk->chunk), page = (u64)1 << h->page_bits;
-    u64 links = at + LINKS * WORD;
-    while (at + WORD <= end) {
-        u64 stop = end - at > page - at % page ? (at & -page) + page : end;
-        if (r->pages && !(r->pages[(at >> h->page_bits) - (r->start >> h->page_bits)] & COPIED))
-            at = stop;
-        for (; at + WORD <= stop; at += WORD) {
-            u64 word = word_at(r, at);
-            if (word - h->low < h->high - h->low)
-                visit(h, f, word, at < links);
-        }
-    }
+        *state |= INSIDE;
 }
 
 /* Look in a way at the memory of a chunk: pages that were not copied are zeros.  */
 static void look_otherwise(const struct held *h, struct flood *f, const struct found *chunk)
 {
+    struct flooding x = {h, f};
     const struct region *r = chunk->region;
     u64 user = chunk->chunk + HEADER, size = memory_end(r, chunk->chunk) - user, page = (u64)1 << h->page_bits;
-    struct hidden x = {f->way, r->copy + (user - r->start), size, 0, 0, 0, 0};
-    for (u64 first = 0; first < size; first = x.stop) {
+    struct hidden found = {f->way, r->copy + (user - r->start), size, 0, 0, 0, 0};
+    for (u64 first = 0; first < size; first = found.stop) {
         u64 at = user + first;
-        x.at = x.half = first;
-        x.stop = size - first > page - at % page ? first + page - at % page : size;
+        found.at = found.half = first;
+        found.stop = size - first > page - at % page ? first + page - at % page : size;
         if (r->pages && !(r->pages[(at >> h->page_bits) - (r->start >> h->page_bits)] & COPIED)) {
-            x.at = f->way->step == 1 ? x.stop - WORD + 1 : x.stop; /* what reaches into the next one */
-            x.half = x.stop;
+            found.at = f->way->step == 1 ? found.stop - WORD + 1 : found.stop; /* what reaches into the next one */
+            found.half = found.stop;
         }
-        while (find_hidden(h, &x))
-            visit(h, f, x.word, 0);
+        while (find_hidden(h, &found))
+            follow(h, &x, &f->ahead, found.word, 0, reach);
     }
 }
 
@@ -146,11 +99,13 @@ static void look_otherwise(const struct held *h, struct flood *f, const struct f
    looked through next is fetched before.  */
 EXPORT u64 heapx_flood(const struct held *h, struct flood *f, u64 steps)
 {
+    struct flooding x = {h, f};
     struct found chunk, next[AHEAD];
     u64 first = 0, count = 0;
+    f->ahead.marks = f->states;
     for (; steps; steps--) {
         if (!count && !f->depth)
-            settle(h, f);
+            settle(h, &x, &f->ahead, reach);
         while (count < AHEAD && f->depth) {
             struct found *place = next + (first + count) % AHEAD;
             if (find(h, f->stack[--f->depth], 1, place)) {
@@ -162,23 +117,24 @@ EXPORT u64 heapx_flood(const struct held *h, struct flood *f, u64 steps)
             break;
         chunk = next[first++ % AHEAD];
         count--;
-        look_through(h, f, &chunk);
+        follow_all(h, &x, &f->ahead, &chunk, 0, reach);
         if (f->way)
             look_otherwise(h, f, &chunk);
     }
     for (; count; count--)
         f->stack[f->depth++] = next[first++ % AHEAD].chunk + HEADER;
-    settle(h, f);
+    settle(h, &x, &f->ahead, reach);
     return steps;
 }
 
 /* Take in words that lie outside of all chunks.  */
 EXPORT void heapx_visit(const struct held *h, struct flood *f, const u64 *words, u64 count)
 {
+    struct flooding x = {h, f};
+    f->ahead.marks = f->states;
     for (u64 i = 0; i < count; i++)
-        if (words[i] - h->low < h->high - h->low)
-            visit(h, f, words[i], 0);
-    settle(h, f);
+        follow(h, &x, &f->ahead, words[i], 0, reach);
+    settle(h, &x, &f->ahead, reach);
 }
 
 /* Go on from a cursor: put chunks with all bits of `mask` as in `wanted` onto the stack, marked, and those that are

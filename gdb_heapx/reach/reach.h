@@ -25,12 +25,12 @@ ALWAYS u64 at_hand(const struct held *h, const struct region *r, u64 *at, u64 en
 }
 
 /* What waits for memory that is being fetched: a word, until the index has it; then the chunk that it leads to, until
-   what is noted of that has come, 32 bits by rank in `marks`.  `note` is what whoever takes the chunk wants to know of
+   what is noted of that has come, 1 << `width` bytes by rank in `marks`.  `note` is what whoever takes the chunk wants to know of
    where the word is from; but the lowest bit is set where malloc keeps its links.  */
 enum { AHEAD = 8 };
 struct ahead {
-    const uint32_t *marks;
-    u64 words_turn, chunks_turn;
+    const uint8_t *marks;
+    u64 width, words_turn, chunks_turn;
     struct { u64 word, note; } words[AHEAD];
     struct { struct found to; u64 note; } chunks[AHEAD];
 };
@@ -46,7 +46,7 @@ ALWAYS void wait_for(void *x, struct ahead *a, const struct found *to, u64 note,
     a->chunks[turn].to = *to;
     a->chunks[turn].note = note;
     if (to->region)
-        __builtin_prefetch(a->marks + to->rank);
+        __builtin_prefetch(a->marks + (to->rank << a->width));
     if (before.region)
         take(x, &before, before_note >> 1);
 }
