@@ -62,12 +62,12 @@ int main()
 		blocks += &*i != &*(i - 1) + 1;
 	known("chunks 2001 string body\n"); /* of strings, set and text */
 	known("chunks 2 vector body\n");
-	known("chunks 2003 node of a map or set\n");
-	known("chunks 1001 node of a list\n");
-	known("chunks 1 map of a deque\n");
-	known("chunks %ld block of a deque\n", blocks);
-	known("chunks 2000 node of an unordered container\n");
-	known("chunks 2 buckets of an unordered container\n");
+	known("chunks 2003 tree node\n");
+	known("chunks 1001 list node\n");
+	known("chunks 1 deque map\n");
+	known("chunks %ld deque block\n", blocks);
+	known("chunks 2000 hash node\n");
+	known("chunks 2 hash buckets\n");
 	known("chunks 1 Plain of make_shared\n");
 	known("chunks 1 Plain of make_shared (dead)\n");
 	known("chunks 1 control block of Plain\n");
