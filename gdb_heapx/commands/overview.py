@@ -60,6 +60,10 @@ OVERVIEW = Schema(
     ),
 )
 NEXT = (("heapx why", "all findings, with evidence; also: pins, trim, ledger, arenas, top"),)
+LIVE_NEXT = (
+    ("heapx holders", "who holds what is in use; also: types, leaks, refs"),
+    ("heapx why", "all findings, with evidence; also: ledger, arenas, trim"),
+)
 NEXT_ELSEWHERE = (  # where glibc malloc holds nothing
     ("heapx why", "the finding, with evidence"),
     ("heapx ledger --outside", "who has the memory, by name; also: ledger"),
@@ -120,6 +124,8 @@ def _next(case: Case) -> tuple[tuple[str, str], ...]:
     """Return what to type next; first the chunks that hold most, where that is worth a look."""
     if case.snapshot.unused and case.snapshot.allocators:
         return NEXT_ELSEWHERE
+    if case.live > max(case.retained, case.outside, case.foreign):
+        return LIVE_NEXT
     most = leading(case)
     return (("heapx pins", most.brief), *NEXT) if PERCENT * most.held >= case.whole > 0 else NEXT
 
