@@ -14,7 +14,7 @@ from ..inventory.chunk import BINNED, FAST, HELD, LISTED, TCACHE, TOP, UNKNOWN, 
 from ..inventory.looks import recognised
 from ..inventory.words import name_of, words_of
 from ..recognise.kinds import Code
-from ..report.model import Column, Dump, Kind, Note, Notes, Report, Schema, Table, within
+from ..report.model import Column, Dump, Kind, Note, Notes, Report, Schema, Steps, Table, within
 from ..report.notes import note
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
 from ._notes import residency_note
@@ -148,7 +148,13 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     if one.state != TOP or smashed is not None:  # nobody has put anything into a sound top yet
         shown += (WORDS.of(list(_words(catalogue, one, data))), dump)
     notes = Notes((*catalogue.notes, *residency_note(catalogue)))
-    return Report((lead, *shown, notes), catalogue.problems)
+    steps = [Steps((_next(catalogue, one),))] if one.state in HELD and smashed is None else []
+    return Report((lead, *shown, notes, *steps), catalogue.problems)
+
+
+def _next(catalogue: Catalogue, chunk: Chunk) -> tuple[str, str]:
+    begin, _ = catalogue.memory(chunk)
+    return f"heapx refs {begin:#x}", "who refers to it; --to-root how a variable leads there"
 
 
 def _where(catalogue: Catalogue, found: Around, address: int) -> Note:

@@ -15,6 +15,7 @@ from ..errors import HeapxError, UsageError
 from ..heap.states import Search
 from ..held.root import RootKind
 from ..reach.chains import chain_to
+from ..reach.doubts import doubts_of
 from ..reach.leads import Leads
 from ..reach.places import KINDS, Site, of_chunk, of_register, of_root
 from ..reach.referrers import chunk_at, referring_words, root_words_to
@@ -153,7 +154,8 @@ def _referring(
                 yield _Row(place, place.offset, typed.name(owner), inside, 1, 1)
 
     number = len(roots) + len(words)
-    said = note("referred", chunk=_called(chunk, typed), number=number)
+    certain = not doubts_of(held)
+    said = note("referred", chunk=_called(chunk, typed), number=number, certain=certain)
     at = f"{chunk.user:#x}"
     next_step = (f"heapx refs {at} --to-root", "the way there from a variable or a stack")
     steps = Steps((next_step,) if words and not roots else ())
@@ -214,7 +216,7 @@ def _way(
     links = chain_to(held, chunk, asked)
     name = _called(chunk, typed)
     if not links:
-        lost = note("no_way", chunk=name)
+        lost = note("no_way", chunk=name, certain=not doubts_of(held))
         return Report((_leading(lost, *doubt_notes(held)), REFS.of([])), snapshot.problems)
     first = links[0].place
     where = f"a word {first.where}" if first.where.startswith("in ") else first.where

@@ -7,6 +7,8 @@ from typing import Any
 
 from .model import Note, counted, size_text
 
+AS_FAR = ", as far as was looked"
+
 
 def note(code: str, **values: Any) -> Note:
     """Return a note; ValueError where SENTENCES has none of this code."""
@@ -67,7 +69,7 @@ def _leaks(chunks: int, heads: int, size: int, whole: int, certain: bool) -> str
     of = f"of {size_text(whole)} in use"
     if not chunks:
         return f"Nothing is leaked, {of}." if certain else f"Everything is referred to, {of}."
-    said = "leaked" if certain else "unreferenced, as far as was looked"
+    said = "leaked" if certain else f"unreferenced{AS_FAR}"
     more = f", and only these to {chunks - heads:,} more" if chunks > heads else ""
     return f"{size_text(size)} {of} is {said}: nothing refers to {counted(heads, 'chunk')}{more}."
 
@@ -103,9 +105,9 @@ def _a_chunk(chunk: Mapping[str, Any]) -> str:
     return f"{chunk['address']:#x} ({size_text(chunk['size'])}, {chunk['type']})"
 
 
-def _referred(chunk: Mapping[str, Any], number: int) -> str:
+def _referred(chunk: Mapping[str, Any], number: int, certain: bool) -> str:
     if not number:
-        return f"Nothing refers to {_a_chunk(chunk)}, as far as was looked."
+        return f"Nothing refers to {_a_chunk(chunk)}{'' if certain else AS_FAR}."
     verb = "leads" if number == 1 else "lead"
     return f"{counted(number, 'word')} {verb} to {_a_chunk(chunk)}:"
 
@@ -310,7 +312,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "referred": _referred,
     "refers": _refers,
     "way": _way,
-    "no_way": lambda chunk: f"No root leads to {_a_chunk(chunk)}, as far as was looked.",
+    "no_way": lambda chunk, certain: (
+        f"No root leads to {_a_chunk(chunk)}{'' if certain else AS_FAR}."
+    ),
     "holds_most": _holds_most,
     "held_together": _held_together,
     "shared_not_counted": lambda number: (
