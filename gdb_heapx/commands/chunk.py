@@ -154,7 +154,7 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
 
 def _next(catalogue: Catalogue, chunk: Chunk) -> tuple[str, str]:
     begin, _ = catalogue.memory(chunk)
-    return f"heapx refs {begin:#x}", "who refers to it; --to-root how a variable leads there"
+    return f"heapx refs {begin:#x}", "who refers to it; also: --to-root, --from"
 
 
 def _where(catalogue: Catalogue, found: Around, address: int) -> Note:

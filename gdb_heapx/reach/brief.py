@@ -32,14 +32,16 @@ def in_brief(held: Held) -> Brief:
     """Return what is in use, in brief; StoppedError where that is stopped."""
     around = surroundings_of(held)
     kinds = classify(held, around)
-    told = [t for t in types_in(kinds, around) if t.titled.how not in (None, FIRST_WORDS)]
+    every = list(types_in(kinds, around))
+    told = [t for t in every if t.titled.how not in (None, FIRST_WORDS)]
     told = sorted(told, key=lambda typed: -typed.sum.bytes)[:TYPES]
-    large = [t for t in told if SHARE * t.sum.bytes >= held.index.bytes]
+    large = [t for t in told if SHARE * t.sum.bytes >= sum(each.sum.bytes for each in every)]
     types = tuple((typed.titled.name, typed.sum.bytes) for typed in large)
     found = find_holders(held, kinds.kinds, len(kinds.groups))
     most = max(found.holds, key=lambda hold: hold.alone.bytes, default=None)
     holder = None
     if most is not None and most.alone.bytes:
-        name = held.target.probe.demangled(most.holder.name) or most.holder.name
-        holder = name, most.alone.bytes
+        name, lwp = most.holder.name, most.holder.lwp
+        name = held.target.probe.demangled(name) or name
+        holder = name if lwp is None else f"thread {lwp}'s {name}", most.alone.bytes
     return Brief(types, holder, found.unreachable.bytes, not doubts_of(held))

@@ -88,9 +88,12 @@ def _live_is(case: Case) -> str:
     brief = case.brief
     if brief is None:
         return "it is live, or leaked"
-    told = [f"of it {_with_sizes(brief.types)}"] if brief.types else []
+    told = []
     if brief.holder:
-        told.append(f"{brief.holder[0]} alone holds {size_text(brief.holder[1])}")
+        name, size = brief.holder
+        told.append(f"{name} holds {size_text(size)} of it alone")
+    if brief.types:
+        told.append(f"the largest types: {_with_sizes(brief.types)}")
     if brief.unreferenced:
         lost = "is leaked" if brief.certain else "is unreferenced, as far as was looked"
         told.append(f"{size_text(brief.unreferenced)} {lost}")
