@@ -1,0 +1,136 @@
+"""The second case of docs/explaining-rss.md comes true: what is in use, who holds it, what is lost.
+
+The server itself knows how many requests it has answered, and how many it has lost; the kernel
+knows RSS, with the cure and without.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from live import ROOT, environment, heapx, look, status, table
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler"),
+]
+
+SOURCE = ROOT / "scripts" / "demo_cache.cc"
+PAGE = (ROOT / "docs" / "explaining-rss.md").read_text().split("\n## A second case")[1]
+MB = 128
+FOUND = 0.98  # of what is lost: words that weren't overwritten may still lead to the others
+FAULT, CURE = "page_cache[request->path]", "page_cache[product]"
+
+
+class Server(NamedTuple):
+    pid: int
+    answered: int
+    timed_out: int
+
+
+@contextmanager
+def serving(program: Path) -> Iterator[Server]:
+    with subprocess.Popen([program, str(MB)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            assert process.stdout.readline() == f"ready {process.pid}\n"
+            answered, timed_out = map(int, re.findall(r"\d+", said))
+            yield Server(process.pid, answered, timed_out)
+        finally:
+            process.kill()
+
+
+def built(directory: Path, source: str) -> Path:
+    """Return the server, built as the page says."""
+    (directory / "demo_cache.cc").write_text(source)
+    command = re.search(r"^    (g\+\+ .*) -o \S+ \S+ && .*$", PAGE, re.M)
+    assert command
+    words = [*shlex.split(command[1]), "-o", directory / "demo_cache", directory / "demo_cache.cc"]
+    subprocess.run(words, check=True)
+    return directory / "demo_cache"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    program = built(tmp_path_factory.mktemp("demo"), SOURCE.read_text())
+    with serving(program) as started:
+        yield started
+
+
+def test_one_variable_holds_nearly_all(server):
+    report = look(server.pid, "holders")
+    first, sums = table(report)[0], table(report, "sums")
+    assert (first["holder"], first["kind"]) == ("web::page_cache", "global")
+    assert first["exclusive"] > 0.99 * sum(row["bytes"] for row in sums)
+
+
+def test_there_are_as_many_pages_as_answers(server):
+    pages = [r for r in table(look(server.pid, "types")) if r["type"] == "web::Page"]
+    assert [(row["instances"], row["chunks"]) for row in pages] == [(server.answered,) * 2]
+
+
+def test_the_variable_leads_to_a_page_by_the_nodes_of_its_table(server):
+    way = table(look(server.pid, "refs", a_page(server), "--to-root"))
+    assert (way[0]["kind"], way[0]["where"]) == ("global", "web::page_cache")
+    assert way[-1]["type"] == "hash node"
+
+
+def test_what_is_leaked_are_the_requests_that_timed_out(server):
+    (row,) = (r for r in table(look(server.pid, "leaks")) if r["degree"] != "interior")
+    assert row["type"] == "web::Request"
+    assert FOUND * server.timed_out <= row["heads"] <= server.timed_out
+    assert FOUND * 2 * server.timed_out <= row["indirect_chunks"] <= 2 * server.timed_out
+
+
+def test_with_the_cure_rss_is_a_tenth(server, tmp_path):
+    assert SOURCE.read_text().count(FAULT) == 1
+    before = rss(server)
+    with serving(built(tmp_path, SOURCE.read_text().replace(FAULT, CURE))) as cured:
+        assert 10 * rss(cured) < before
+
+
+def rss(server: Server) -> int:
+    return int(status(server.pid, "VmRSS").split()[0])
+
+
+def a_page(server: Server) -> str:
+    chunks = look(server.pid, "chunks", "--type", "web::Page", "--limit", "1")
+    return str(table(chunks)[0]["address"])
+
+
+SHOWN = re.findall(r"^\$ scripts/heapx -p \d+(.*)\n((?:.+\n)+)", PAGE, re.M)
+
+
+def words(text: str) -> str:
+    """Return a text without its figures, units and files."""
+    text = re.sub(r"\bprocess .*", "process", " ".join(text.split()))
+    text = re.sub(r"0x[0-9a-f]+|[\d,.]+|\b(B|KiB|MiB|GiB)\b", "#", text)
+    return re.sub(r"[# ]*#[# ]*", " # ", text)
+
+
+@pytest.mark.parametrize(("line", "shown"), SHOWN, ids=[line.strip() for line, _ in SHOWN])
+def test_the_page_shows_what_heapx_says_first(server, line, shown):
+    lost = next(r["sample"] for r in table(look(server.pid, "leaks")) if r["heads"])
+    of = {"chunk": lost, "refs": a_page(server), "chunks": a_page(server)}
+    given = [of[line.split()[0]] if w.startswith("0x") else w for w in line.split()]
+    said = heapx("-p", server.pid, *given, env=environment(COLUMNS="80"))
+    assert said.status == 0
+    first = re.match(r"(?:.+\n)+", said.out)
+    assert first
+    begins = words(shown.partition("…")[0])
+    assert words(first[0])[: len(begins)].strip() == begins.strip()
+
+
+def test_the_page_shows_each_step():
+    assert {line.split()[0] if line.split() else "" for line, _ in SHOWN} == {
+        *("", "holders", "types", "chunks", "refs", "leaks", "chunk")
+    }
