@@ -37,7 +37,7 @@ def _equation(
 
 _MOST = {
     "retained": "was freed by the program: glibc malloc keeps it",
-    "live": "is in use: the program holds it",
+    "live": "is in use by the program",
     "outside": "isn't malloc's",
     "foreign": "was taken with sbrk, but not by glibc malloc: heapx why tells where",
     "unknown": "could not be read: the problems and notes tell why",
@@ -45,7 +45,7 @@ _MOST = {
 
 
 def _most_is(of: str, most: bool, setting: bool, who: str | None) -> str:
-    end = ", and no malloc setting gives it back." if of == "live" and not setting else "."
+    end = ": no malloc setting gives it back." if of == "live" and not setting else "."
     end = f": {who}." if who else end
     return f"{'Most of it' if most else 'The largest part'} {_MOST[of]}{end}"
 
