@@ -113,10 +113,11 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     kinds, names = types_of(held)
     found = find_holders(held, kinds, len(names))
     rows = sorted((_row(held, hold, names) for hold in found.holds), key=_statics_first)
+    lead = Notes(tuple(_headline(found, rows)), leads=True)
     rows = [row for row in rows if row.exclusive + (row.shared or 0) >= (min_bytes or 0)]
     notes = (*_uncounted(rows), *doubt_notes(held), *usual_notes(snapshot))
     blocks = (
-        Notes(tuple(_headline(found, rows)), leads=True),
+        lead,
         HOLDERS.of(rows),
         SUMS.of([*_sums(found)]),
         Notes(notes),
