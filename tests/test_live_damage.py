@@ -86,7 +86,8 @@ def test_in_use_is_right_or_null_but_for_chunks_that_a_broken_tcache_lost(damage
 
 @pytest.mark.few(2)
 def test_every_command_answers_on_a_damaged_heap(damaged):
-    for command in ("", "heaps", "bins", "tcache", "top", "mmapped", "check", "about"):
+    single = ("", "heaps", "bins", "tcache", "top", "mmapped", "check", "about")
+    for command in (*single, "types", "leaks", "holders"):
         result = told("-p", damaged.pid, *command.split())
         assert (result.status, result.err) == (1, ""), command
         assert result.out.startswith("problem"), command

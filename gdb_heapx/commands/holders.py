@@ -187,4 +187,4 @@ def _uncounted(rows: Sequence[_Row]) -> Iterator[Note]:
 def _next(rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
     """Return what may be typed where the table doesn't begin with who holds most."""
     if rows and max(row.exclusive for row in rows) > rows[0].exclusive:
-        yield "heapx holders --sort exclusive", "threads among the variables: who holds most first"
+        yield "heapx holders --sort exclusive", "who holds most first, threads or not"
