@@ -95,7 +95,7 @@ def _live_is(case: Case) -> str:
     if brief.types:
         told.append(f"the largest types: {_with_sizes(brief.types)}")
     if brief.unreferenced:
-        lost = "is leaked" if brief.certain else "is unreferenced, as far as was looked"
+        lost = "is leaked" if brief.certain else "may be leaked"
         told.append(f"{size_text(brief.unreferenced)} {lost}")
     return "; ".join(told)
 
