@@ -99,7 +99,6 @@ class Index:
     firsts: array[int] = field(default_factory=_column)
     places: array[int] = field(default_factory=_column)
     chunks: int = 0
-    bytes: int = 0
 
     def add_region(self, start: int, end: int, single: int = 0) -> None:
         """Add a region that lies behind all others."""

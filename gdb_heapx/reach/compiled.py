@@ -112,7 +112,13 @@ class CompiledFlood:
                 self._drain()
 
     def _check(self) -> None:
-        self._held.space.pace.check(0)
+        """See whether to go on, and say how far it is."""
+        marked, pace = self._flood.marked.bytes, self._held.space.pace
+        pace.walked(max(marked - self._shown, 0))
+        self._shown = marked
+        pace.check(0)
+
+    _shown = 0  # bytes of the chunks that were marked
 
 
 def _sum(found: CSum) -> Together:

@@ -53,7 +53,8 @@ def find_leaks(held: Held, kinds: array[int] | None = None, number: int = 1) -> 
     """Return how the chunks are reached; `kinds` has what kind each is of, by its rank, and there
     are so many. StoppedError where that is stopped.
     """
-    held.space.pace.begin("following pointers")
+    whole = sum(held.index.ends) - sum(held.index.starts)
+    held.space.pace.begin("following pointers", whole)
     flood = flood_of(held, kinds, number)
     firm, red = root_words(held)
     flood.follow([firm], Degree.REACHABLE, inner=False)
