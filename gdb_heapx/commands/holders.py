@@ -9,6 +9,7 @@ from ..cli.arg import Arg
 from ..cli.arguments import PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
+from ..reach.doubts import doubts_of
 from ..reach.holders import find_holders
 from ..reach.typed import types_of
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, size_text
@@ -113,7 +114,7 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     kinds, names = types_of(held)
     found = find_holders(held, kinds, len(names))
     rows = sorted((_row(held, hold, names) for hold in found.holds), key=_statics_first)
-    lead = Notes(tuple(_headline(found, rows)), leads=True)
+    lead = Notes((*_lost(held, found), *_headline(found, rows)), leads=True)
     rows = [row for row in rows if row.exclusive + (row.shared or 0) >= (min_bytes or 0)]
     notes = (*_uncounted(rows), *doubt_notes(held), *usual_notes(snapshot))
     blocks = (
@@ -153,6 +154,14 @@ def _sums(found: Holders) -> Iterator[_Sum]:
     parts = {EXCLUSIVE: found.alone, SHARED: found.several, UNREACHABLE: found.unreachable}
     for holds, part in parts.items():
         yield _Sum(holds, part.chunks, part.bytes, MEANS[holds])
+
+
+def _lost(held: Held, found: Holders) -> Iterator[Note]:
+    """Tell that most is held by nobody, where it is so."""
+    lost, others = found.unreachable.bytes, found.alone.bytes + found.several.bytes
+    if lost > others:
+        certain = not doubts_of(held)
+        yield note("held_by_nobody", size=lost, whole=lost + others, certain=certain)
 
 
 def _headline(found: Holders, rows: Sequence[_Row]) -> Iterator[Note]:

@@ -17,6 +17,8 @@ def doubts_of(held: Held) -> tuple[Missed, ...]:
 
 def hidden_by(held: Held) -> tuple[Missed, ...]:
     """Return what counts as a root, though only part of it may be one."""
+    if not held.target.space.mappings:  # no other memory is known that it could count as
+        return ()
     return tuple(each for each in _all(held) if each.taken_whole)
 
 

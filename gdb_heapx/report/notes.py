@@ -315,6 +315,10 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "no_way": lambda chunk, certain: (
         f"No root leads to {_a_chunk(chunk)}{'' if certain else AS_FAR}."
     ),
+    "held_by_nobody": lambda size, whole, certain: (
+        f"Nobody holds {size_text(size)} of {size_text(whole)} in use{'' if certain else AS_FAR}: "
+        "see heapx leaks."
+    ),
     "holds_most": _holds_most,
     "held_together": _held_together,
     "shared_not_counted": lambda number: (
