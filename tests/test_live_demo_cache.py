@@ -126,7 +126,7 @@ def test_the_page_shows_what_heapx_says_first(server, line, shown):
     assert said.status == 0
     first = re.match(r"(?:.+\n)+", said.out)
     assert first
-    begins = words(shown.partition("…")[0])
+    begins = words(re.split(r"…|;|\n\n", shown)[0])  # types of the same size in any order
     assert words(first[0])[: len(begins)].strip() == begins.strip()
 
 
