@@ -41,6 +41,7 @@ from gdb_heapx.recognise.kinds import Code
 WORD, GRAIN, CELL, CELL_BYTES = 8, 16, 64, 24
 REGION = REGION_WORDS * WORD
 MOST = 12  # calls of a function that are recorded of one heap
+LARGEST = 2 << 20  # bytes that such a call is given
 
 
 @dataclass
@@ -323,6 +324,9 @@ class Recorder:
             return function(*arguments)
         given = Given()
         passed = ARGUMENTS[name](given, *(getattr(each, "_obj", each) for each in arguments))
+        if sum(size for _, size in given.places) > LARGEST:
+            self.counted[name] -= 1
+            return function(*arguments)
         call, before = Call(name, tuple(passed)), given.before()
         result = function(*arguments)
         made = Made((result or 0,), given.before())

@@ -78,7 +78,7 @@ def lookups(found: Held) -> Iterator[int]:
         yield from (end - 1, end, end + 8)
 
 
-@tried(200)
+@tried(100)
 @given(SEEDS, st.sampled_from(KINDS))
 def test_the_chunks_held_are_those_in_use(seed, kind):
     target = built(seed, *kind).target()
@@ -89,7 +89,7 @@ def test_the_chunks_held_are_those_in_use(seed, kind):
     assert [c.rank for c in found.index.each()] == list(range(found.index.chunks))
 
 
-@tried(100)
+@tried(50)
 @given(SEEDS, st.sampled_from(KINDS))
 def test_an_address_is_of_the_chunk_whose_memory_has_it(seed, kind):
     with in_pieces(seed):
@@ -106,7 +106,7 @@ def test_an_address_is_of_the_chunk_whose_memory_has_it(seed, kind):
             assert chunk.user <= address < chunk.user + chunk.usable
 
 
-@tried(200)
+@tried(100)
 @given(SEEDS, st.sampled_from(KINDS[:2]), st.booleans())
 def test_compiled_code_holds_and_finds_the_same(seed, kind, damaged):
     heap = built(seed, *kind)

@@ -91,7 +91,7 @@ def hide(seed, heap, chunks, way) -> None:
                 heap.memory.write(chunk.user + seed.randrange(room // step + 1) * step, data)
 
 
-@tried(300)
+@tried(75)
 @given(SEEDS, st.sampled_from(KINDS), st.booleans())
 def test_what_is_explained_is_what_sets_reach(seed, kind, by_c):
     heap = with_pointers(seed, *kind)
@@ -149,7 +149,7 @@ def roots_of(seed, chunks, way, start) -> tuple[list[tuple[int, int]], dict[int,
     return spans, pieces
 
 
-@tried(300)
+@tried(75)
 @given(SEEDS, st.booleans())
 def test_of_roots_each_byte_is_looked_at_whatever_pieces_they_are_read_in(seed, by_c):
     found = held(changed(built(seed, AMD64, (2, 36)).target(), compiled=by_c))

@@ -47,7 +47,7 @@ def reached_from(naive, words) -> set[int]:
     return naive.reached(naive.hits(words), inner=True)
 
 
-@tried(200)
+@tried(66)
 @given(SEEDS, st.sampled_from(KINDS), BOTH)
 def test_what_is_held_alone_and_by_several_is_what_sets_hold(seed, kind, by_c):
     heap, found = a_heap(seed, kind, by_c)
@@ -80,7 +80,7 @@ def test_what_is_held_alone_and_by_several_is_what_sets_hold(seed, kind, by_c):
     assert sum(part.bytes for part in totals.parts) == sum(size.values())
 
 
-@tried(100)
+@tried(33)
 @given(SEEDS, st.sampled_from(KINDS[:2]), BOTH)
 def test_words_that_hold_the_same_may_be_one_holder(seed, kind, by_c):
     heap, found = a_heap(seed, kind, by_c)
@@ -96,7 +96,7 @@ def test_words_that_hold_the_same_may_be_one_holder(seed, kind, by_c):
     assert together == (reach[1] | reach[2]) - reach[0]
 
 
-@tried(100)
+@tried(33)
 @given(SEEDS, st.sampled_from(KINDS[:2]), BOTH)
 def test_counting_ends_where_it_would_take_too_long(seed, kind, by_c):
     heap, found = a_heap(seed, kind, by_c)
@@ -114,7 +114,7 @@ def test_counting_ends_where_it_would_take_too_long(seed, kind, by_c):
             assert (told is None) == (number > most)
 
 
-@tried(200)
+@tried(66)
 @given(SEEDS, st.sampled_from(KINDS), BOTH)
 def test_who_refers_to_a_chunk_is_whoever_has_a_word_that_leads_there(seed, kind, by_c):
     heap, found = a_heap(seed, kind, by_c)
@@ -133,7 +133,7 @@ def test_who_refers_to_a_chunk_is_whoever_has_a_word_that_leads_there(seed, kind
     assert [lead.at for lead in told] == sorted({lead.at for lead in told})
 
 
-@tried(100)
+@tried(33)
 @given(SEEDS, st.sampled_from(KINDS))
 def test_a_chunk_is_meant_by_any_address_in_its_header_and_before_the_next_one_s(seed, kind):
     found = held(with_pointers(seed, *kind).target())
@@ -150,7 +150,7 @@ def test_a_chunk_is_meant_by_any_address_in_its_header_and_before_the_next_one_s
             assert chunk_at(found, address) == chunk
 
 
-@tried(200)
+@tried(66)
 @given(SEEDS, st.sampled_from(KINDS), BOTH)
 def test_the_way_to_a_chunk_is_the_shortest_one(seed, kind, by_c):
     heap, found = a_heap(seed, kind, by_c)
@@ -180,7 +180,7 @@ def distances(naive, words) -> dict[int, int]:
     return found
 
 
-@tried(100)
+@tried(33)
 @given(SEEDS, st.sampled_from(KINDS), BOTH)
 def test_whatever_is_damaged_what_is_held_adds_up(seed, kind, by_c):
     heap = with_pointers(seed, *kind)

@@ -83,7 +83,7 @@ def degrees(flood, roots, red) -> list[Degree]:
     return [Degree(state & DEGREE) for state in flood.states]
 
 
-@tried(200)
+@tried(100)
 @given(SEEDS, st.sampled_from(KINDS), st.booleans())
 def test_what_is_reached_is_what_sets_reach(seed, kind, by_c):
     heap = with_pointers(seed, *kind)
@@ -117,7 +117,7 @@ def assert_are_heads(naive, heads, rest, known):
     assert not any(a in from_each[b] for a in heads for b in heads if a != b)
 
 
-@tried(200)
+@tried(100)
 @given(SEEDS, st.sampled_from(KINDS[:2]))
 def test_compiled_code_reaches_the_same(seed, kind):
     heap = with_pointers(seed, *kind)
