@@ -47,6 +47,7 @@ TYPES = Schema(
     ),
     adds=("chunks",),
 )
+WORTH = 100  # a type with less than one part in so many is not what to look at next
 LONGEST = 24  # characters of a text that are shown
 
 
@@ -187,8 +188,10 @@ def _headline(found: Sequence[Typed]) -> Note:
 
 def _next(found: Sequence[Typed], by: str | None) -> tuple[tuple[str, str], ...]:
     vague = (None, FIRST_WORDS, CONTENTS)
-    first = next((t for t in found if t.sum.chunks and t.titled.how not in vague), None)
+    whole = sum(each.sum.bytes for each in found)
+    large = (t for t in found if t.sum.chunks and WORTH * t.sum.bytes >= whole)
+    first = next((t for t in large if t.titled.how not in vague), None)
     if first is None or by == "module":
         return (("heapx leaks", "what of it nothing refers to"),)
     line = f"heapx chunks --type {shlex.quote(first.titled.name)}"
-    return ((line, "the largest type"), ("heapx leaks", "what of it nothing refers to"))
+    return ((line, "the chunks of this type"), ("heapx leaks", "what of it nothing refers to"))
