@@ -128,7 +128,8 @@ def leaks(
     The degrees add up to all that is in use. Leaked is said where every root was read; else it is
     unreferenced, and a note says what was not looked at. Of chunks that refer to each other, and
     nothing else does, one is the head. The bytes of a row are those of its heads; hang is what only
-    these lead to. The sample is the head that holds most; contents are how it begins.
+    these lead to. The sample is the head that holds most; contents are how it begins. What pointers
+    to the inside reach, such as all objects of CPython's, is listed only with --limit.
 
     A pointer is a word at an aligned address. A program may hide its pointers: in packed structs,
     below a tag, or compressed. What these would explain is told apart if you ask for it, and
