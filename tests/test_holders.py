@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -16,6 +17,7 @@ from test_held import held, in_pieces
 from test_reach import KINDS, SEEDS, Naive, pointer, with_pointers
 
 from gdb_heapx.commands import load_commands
+from gdb_heapx.commands.holders import _headline, _Row
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.reach import labelled, referrers
 from gdb_heapx.reach.chains import chain_to
@@ -24,6 +26,7 @@ from gdb_heapx.reach.labelled import CompiledLabels, labels_of
 from gdb_heapx.reach.labels import SEVERAL, Labels, Share
 from gdb_heapx.reach.referrers import chunk_at, referring_words
 from gdb_heapx.reach.ways import way_to
+from gdb_heapx.report.notes import sentence
 from gdb_heapx.snapshots.take import take
 
 load_commands()
@@ -230,3 +233,25 @@ def test_where_nobody_holds_most_the_first_line_says_so():
     target = usual().target()
     said = answer("holders", take(target), target=target).text
     assert said.startswith("Nobody holds")
+
+
+def first_line(alone: dict[str, int], several: int, *sharing: str) -> list[str]:
+    """Return the sentences about holders, by what each has alone, and who has all of the rest."""
+    sums = (Share(1, each) for each in (sum(alone.values()), several, 0))
+    found = SimpleNamespace(**dict(zip(("alone", "several", "unreachable"), sums)))
+    shared = {name: several if name in sharing else 0 for name in alone}
+    rows = [_Row(n, "global", None, None, 0, 1, alone[n], 1, shared[n], None, None) for n in alone]
+    return [sentence(told).partition(" in use")[0] for told in _headline(found, rows)]
+
+
+def test_who_holds_most_alone_is_told_first():
+    assert first_line({"a": 3 << 20, "b": 1 << 20}, 2 << 20, "b") == ["a holds 3 MiB of 6 MiB"]
+
+
+def test_what_several_hold_is_told_first_if_that_is_more():
+    told = first_line({"a": 3 << 20, "b": 1 << 20}, 4 << 20, "a", "b")
+    assert told == ["Several hold 4 MiB of 8 MiB", "a holds 3 MiB of 8 MiB"]
+
+
+def test_who_holds_next_to_nothing_alone_is_not_the_answer():
+    assert first_line({"a": 4096, "b": 0}, 4 << 20, "a", "b") == ["Several hold 4 MiB of 4 MiB"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..snapshots.take import Snapshot
 
 SHOWN = 15  # rows
+WORTH = 10  # who holds less than one part in so many of what several hold isn't the answer
 OF_THREADS = ("tls", "key", "stack", "register")
 HOLDERS = Schema(
     "holders",
@@ -122,7 +123,7 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
         HOLDERS.of(rows),
         SUMS.of([*_sums(found)]),
         Notes(notes),
-        Steps(tuple(_next(rows))),
+        Steps(tuple(_next(found, rows))),
     )
     return Report(blocks, snapshot.problems)
 
@@ -165,10 +166,16 @@ def _lost(held: Held, found: Holders) -> Iterator[Note]:
 
 
 def _headline(found: Holders, rows: Sequence[_Row]) -> Iterator[Note]:
-    """Tell who holds most alone; and who most with others, if that is more."""
+    """Tell who holds most: first with others, if that is more than anyone holds alone."""
     whole = found.alone.bytes + found.several.bytes + found.unreachable.bytes
     most = max(rows, key=lambda row: row.exclusive, default=None)
-    if most is not None and most.exclusive:
+    alone, both = most.exclusive if most else 0, found.several.bytes
+    if both > alone:
+        together = [row for row in rows if 2 * (row.shared or 0) > both]
+        together.sort(key=lambda r: (r.kind in OF_THREADS, -r.exclusive - (r.shared or 0)))
+        names = [_called(row) for row in together[:3]]
+        yield note("held_together", size=both, whole=whole, holders=names)
+    if most is not None and alone and WORTH * alone >= both:
         yield note(
             "holds_most",
             holder=_called(most),
@@ -176,11 +183,6 @@ def _headline(found: Holders, rows: Sequence[_Row]) -> Iterator[Note]:
             whole=whole,
             types=most.sample_types,
         )
-    together = [row for row in rows if 2 * (row.shared or 0) > found.several.bytes]
-    if found.several.bytes > (most.exclusive if most else 0):
-        together.sort(key=lambda row: -(row.shared or 0))
-        names = [_called(row) for row in together[:3]]
-        yield note("held_together", size=found.several.bytes, whole=whole, holders=names)
 
 
 def _called(row: _Row) -> str:
@@ -193,7 +195,9 @@ def _uncounted(rows: Sequence[_Row]) -> Iterator[Note]:
         yield note("shared_not_counted", number=number)
 
 
-def _next(rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
-    """Return what may be typed where the table doesn't begin with who holds most."""
+def _next(found: Holders, rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
+    """Return what may be typed where several hold most, or others than the table begins with."""
+    if found.several.bytes > found.alone.bytes:
+        yield "heapx refs ADDRESS --to-root", "who of them is next to a chunk: the shortest way"
     if rows and max(row.exclusive for row in rows) > rows[0].exclusive:
         yield "heapx holders --sort exclusive", "who holds most first, threads or not"
