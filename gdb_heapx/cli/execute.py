@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from ..snapshots.take import Snapshot
 
 DAMAGED = 1
-AT_LEAST = 0.05  # seconds in which it may be told what is in use
 ENDED = 130  # as of a program that SIGINT ends
 # These hold all: the process needs no longer stand still.
 AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD, Needs.LIVE)
@@ -93,7 +91,6 @@ def execute(
 
     report, streamed = None, False
     with opened(options["max_pause"], declared.way(options)[1] is Needs.HELD) as session:
-        began = perf_counter()
         reading = _read(declared, session, options)
         other = _other(reading)
         if other and not declared.whole:
@@ -101,7 +98,7 @@ def execute(
         run, needs = declared.way(options)
         given = _given(declared, needs, session, options)
         if needs is Needs.LIVE:
-            given.update(held=_quickly(session, reading, options, perf_counter() - began))
+            given.update(held=_quickly(session, reading, options))
         if needs not in AFTERWARDS or _in_passes(given):
             report = answered()
             streamed = any(table.streamed for table in report.tables)
@@ -145,7 +142,7 @@ def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snaps
 
 
 def _quickly(
-    session: Session, reading: Snapshot | Catalogue, options: dict[str, Any], seconds: float
+    session: Session, reading: Snapshot | Catalogue, options: dict[str, Any]
 ) -> Held | None:
     """Return the chunks in use, where what they are is known within the time of the reading."""
     from ..held.costs import is_quick
@@ -154,7 +151,7 @@ def _quickly(
 
     if not isinstance(reading, Snapshot) or (reading.in_use or 0) <= (reading.free or 0):
         return None
-    if not is_quick(reading, reading.walker.name != "Python", max(seconds, AT_LEAST)):
+    if not is_quick(reading, reading.walker.name != "Python"):
         return None
     with suppress(HeapxError):
         return session.hold(Scope(swap_in=options["swap_in"]), shared=False, passes=False)

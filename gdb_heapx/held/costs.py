@@ -18,19 +18,26 @@ AT_LEAST = 3  # times that all is read: once to know what it is, and twice to fo
 RATE = 2 << 30  # bytes a second, as slow machines read
 
 
-PER_CHUNK = 1.5e-6, 12e-6  # seconds to tell types and holders: compiled, and in Python
-PER_BYTE = 1 / (1 << 30)  # seconds
+# Seconds for a chunk, compiled and in Python, and for a byte: to walk, and to tell types and holders.
+WALK_CHUNK, WALK_BYTE = (2e-8, 2.5e-7), 0.5 / (1 << 30)
+LOOK_CHUNK, LOOK_BYTE = (1e-6, 8e-6), 0.5 / (1 << 30)
+QUICK = 0.05  # seconds that are quick in any case
 
 
-def is_quick(snapshot: Snapshot, compiled: bool, seconds: float) -> bool:
-    """Tell whether it is known within so many seconds what is in use: types, holders, leaks."""
-    arenas = snapshot.arenas()
-    chunks = sum(arena.chunks.get(State.IN_USE, 0) for arena in arenas)
-    chunks += sum(malloc.parameters["n_mmaps"] for malloc in snapshot.mallocs)
-    size = snapshot.in_use
-    if size is None or not snapshot.walked or not chunks:
+def is_quick(snapshot: Snapshot, compiled: bool) -> bool:
+    """Tell whether it is known within the time of a walk what is in use: types, holders, leaks.
+
+    By estimates, so that the same process gets the same answer each time.
+    """
+    arenas, size = snapshot.arenas(), snapshot.in_use
+    used = sum(arena.chunks.get(State.IN_USE, 0) for arena in arenas)
+    used += sum(malloc.parameters["n_mmaps"] for malloc in snapshot.mallocs)
+    if size is None or not snapshot.walked or not used:
         return False
-    return chunks * PER_CHUNK[not compiled] + size * PER_BYTE <= seconds
+    whole = sum(sum(arena.chunks.values()) for arena in arenas)
+    heaps = sum(arena.amount.bytes for arena in arenas)
+    walk = whole * WALK_CHUNK[not compiled] + heaps * WALK_BYTE
+    return used * LOOK_CHUNK[not compiled] + size * LOOK_BYTE <= max(walk, QUICK)
 
 
 def refuse_passes(space: Space, parts: Sequence[HeldPart], in_use: int, most: int) -> None:
