@@ -317,6 +317,11 @@ class Recorder:
             return getattr(self._code, name)
         return self._wrapped.setdefault(name, call)
 
+    def forget(self) -> None:
+        """Let go what was recorded: whoever has declared the functions keeps this for good."""
+        self._wrapped.clear()
+        self.kept = []
+
     def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
         function = getattr(self._code, name)
         self.counted[name] += 1
@@ -339,4 +344,7 @@ def recording(code: ctypes.CDLL) -> Iterator[Recorder]:
     """Record, in here, the calls of what is held of targets."""
     recorder = Recorder(code)
     with mock.patch.object(holding, "declared", return_value=recorder):
-        yield recorder
+        try:
+            yield recorder
+        finally:
+            recorder.forget()

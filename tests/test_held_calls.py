@@ -157,7 +157,7 @@ def record(tmp_path_factory):
             for make in (flood, hold_apart, recognise):
                 with contextlib.suppress(HeapxError):
                     make(random.Random(number))
-        return recorder.kept
+            return recorder.kept
 
     return calls
 

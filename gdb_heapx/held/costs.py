@@ -18,7 +18,7 @@ AT_LEAST = 3  # times that all is read: once to know what it is, and twice to fo
 RATE = 2 << 30  # bytes a second, as slow machines read
 
 
-# Seconds for a chunk, compiled and in Python, and for a byte: to walk, and to tell types and holders.
+# Seconds for a chunk, compiled and in Python, and a byte: to walk, and to tell types and holders.
 WALK_CHUNK, WALK_BYTE = (2e-8, 2.5e-7), 0.5 / (1 << 30)
 LOOK_CHUNK, LOOK_BYTE = (1e-6, 8e-6), 0.5 / (1 << 30)
 QUICK = 0.05  # seconds that are quick in any case
