@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from live import ROOT, environment
 from properties import SHARE
 from walkcalls import SANITIZED, SOURCES, have
@@ -15,6 +16,7 @@ from walkcalls import SANITIZED, SOURCES, have
 HEAPS = max(40 // SHARE, 8)
 
 
+@pytest.mark.slow
 def test_no_access_goes_beyond_what_is_given(tmp_path):
     have("gcc")
     file = tmp_path / f"walk-{os.uname().machine}.so"

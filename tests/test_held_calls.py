@@ -173,19 +173,20 @@ def test_every_function_is_called(record):
 
 
 @pytest.mark.parametrize("number", HEAPS)
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 def test_under_sanitizers_calls_return_and_leave_the_same(under_sanitizers, record, number):
     same(under_sanitizers, record(number))
 
 
 @pytest.mark.parametrize("number", HEAPS)
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 def test_under_sanitizers_no_word_of_the_process_is_trusted(under_sanitizers, record, number):
     chance = random.Random(number)
     made = record(number)
     made_by(under_sanitizers, [damaged(chance.choice(made), chance) for _ in range(120 // SHARE)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", ON_AARCH64)
 def test_on_aarch64_calls_return_and_leave_the_same(compiler, record, tmp_path):
     same(on_aarch64(tmp_path, compiler), [*record(0), *record(1)])

@@ -117,6 +117,7 @@ def words(text: str) -> str:
     return re.sub(r"[# ]*#[# ]*", " # ", text)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("line", "shown"), SHOWN, ids=[line.strip() for line, _ in SHOWN])
 def test_the_page_shows_what_heapx_says_first(server, line, shown):
     lost = next(r["sample"] for r in table(look(server.pid, "leaks")) if r["heads"])
