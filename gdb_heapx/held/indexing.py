@@ -6,9 +6,14 @@ The Python is the definition: held.c does the same.
 from __future__ import annotations
 
 import ctypes
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from ..ending import without_signals
 from ..glibc.layout import FLAGS, PREV_INUSE, SIZE, Layout, align_down, align_up
 from ..heap.arenas import Heap
 from ..heap.places import Overlay
@@ -86,6 +91,36 @@ def index_heap(
     index.complete(at)
 
 
+class _Ahead:
+    """Fetches what is copied next in a thread of its own, while compiled code is at work."""
+
+    def __init__(self, threads: ThreadPoolExecutor | None) -> None:
+        self._threads = threads
+        self._going: Future[None] | None = None
+
+    def begin(self, store: Store, start: int, end: int) -> None:
+        if self._threads is not None and start < end:
+            self._going = self._threads.submit(store.fetch, start, end)
+
+    def wait(self) -> None:
+        """Wait until that is done."""
+        if self._going is not None:
+            self._going.result()
+        self._going = None
+
+
+@contextmanager
+def ahead_of(space: Space) -> Iterator[_Ahead]:
+    """Return what fetches ahead, where another processor can, and nobody must be asked."""
+    if space.fill is None or space.residency is None or len(os.sched_getaffinity(0)) < 2:
+        yield _Ahead(None)
+        return
+    with ThreadPoolExecutor(1) as threads:
+        with without_signals():
+            threads.submit(int).result()  # the thread begins
+        yield _Ahead(threads)
+
+
 def index_compiled(
     functions: Any,
     space: Space,
@@ -113,20 +148,23 @@ def index_compiled(
         space.pace.walked(reached - chunk)
         return reached
 
-    while chunk < stop:
-        limit = min(chunk + WINDOW, stop + header)
-        store.load(chunk, limit)
-        reached = go_on(limit)
-        if reached == chunk:  # it is larger than that, or none
-            size = int.from_bytes(store.read(chunk + WORD, WORD), space.byteorder) & ~FLAGS
-            end = chunk + size
-            if not 2 * header <= size <= stop - chunk:
+    with ahead_of(space) as fetch:
+        while chunk < stop:
+            limit = min(chunk + WINDOW, stop + header)
+            fetch.wait()
+            store.load(chunk, limit)
+            fetch.begin(store, limit, min(limit + WINDOW, stop + header))
+            reached = go_on(limit)
+            if reached == chunk:  # it is larger than that, or none
+                size = int.from_bytes(store.read(chunk + WORD, WORD), space.byteorder) & ~FLAGS
+                end = chunk + size
+                if not 2 * header <= size <= stop - chunk:
+                    break
+                store.load(end, end + header)
+                if store.read(end + WORD, 1)[0] & PREV_INUSE:
+                    store.load(chunk, end)
+                reached = go_on(end + header)
+            if reached == chunk:
                 break
-            store.load(end, end + header)
-            if store.read(end + WORD, 1)[0] & PREV_INUSE:
-                store.load(chunk, end)
-            reached = go_on(end + header)
-        if reached == chunk:
-            break
-        chunk = reached
+            chunk = reached
     functions.heapx_ranks(region)

@@ -23,6 +23,7 @@ _TO_COPY = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, UNKNOWN))
 LEFT_OUT = 0x10  # it is never copied
 _LEFT_OUT = bytes(state | LEFT_OUT for state in range(256))
 _COPIES = bytes(range(COPIED, 2 * COPIED))
+_IN_RAM = re.compile(b"[%c%c]+" % (RESIDENT, SHARED))
 _SWAPPED = re.compile(b"%c+" % SWAPPED)
 
 
@@ -79,6 +80,17 @@ class Store:
             self._copy(run.start(), run.end(), move)
         for run in [*_SWAPPED.finditer(self.pages, first, last)]:
             self._bring_back(run.start(), run.end(), move)
+
+    def fetch(self, start: int, end: int) -> None:
+        """Copy what of [start, end) is known to be in RAM, in any thread, and ask nobody; what that
+        doesn't get is still to be loaded.
+        """
+        page, fill, numbers = self._page, self._space.fill, self._numbers(start, end)
+        move = start - self.offset(start)
+        for run in [*_IN_RAM.finditer(self.pages, numbers.start, numbers.stop)]:
+            low, high = run.start() * page, run.end() * page
+            if fill is not None and fill(low + move, self.view[low:high]):
+                self._mark(run.start(), run.end())
 
     def _copy(self, first: int, last: int, move: int) -> None:
         """Copy pages, by their numbers in the store."""
