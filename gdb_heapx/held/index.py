@@ -6,8 +6,6 @@ It is the definition of held.h, which looks up the same in the same memory.
 from __future__ import annotations
 
 import mmap
-import re
-import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,43 +13,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..glibc.layout import Layout
+from .bits import ones, set_bits, words_of
 
 CELL = 64  # grains, a bit each
 STARTS, ENDS, DIRECTORY, CELL_WORDS = 0, 1, 2, 3  # where chunks begin, their last grains, and RANK
 RANK_BITS = 32  # of DIRECTORY: chunks that begin before; above them, how far back the last one does
 RANKS = (1 << RANK_BITS) - 1
-
-
-ONE = ord("1")
 PIECE = 1 << 10  # cells that are gone through at once
-
-if sys.version_info >= (3, 10):
-    ones = int.bit_count
-else:
-
-    def ones(bits: int) -> int:
-        """Return how many bits are set."""
-        return bin(bits).count("1")
-
-
-def set_bits(words: Iterable[int]) -> list[int]:
-    """Return which bits of some words are set, in order."""
-    found = array("Q", words)
-    if sys.byteorder == "big":
-        found.byteswap()
-    bits = int.from_bytes(found.tobytes(), "little")
-    return [digit.start() for digit in re.finditer("1", bin(bits)[:1:-1])]
-
-
-def words_of(bits: Sequence[int]) -> array[int]:
-    """Return words in which these bits are set."""
-    digits = bytearray(b"0") * (bits[-1] // CELL * CELL + CELL)
-    for bit in bits:
-        digits[~bit] = ONE
-    found = array("Q", int(digits, 2).to_bytes(len(digits) // 8, "little"))
-    if sys.byteorder == "big":
-        found.byteswap()
-    return found
 
 
 class HeldChunk(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..held.bits import ones
 from ..held.held import Held
 from ..held.hidden import SEEDED, Hidden, Way
-from ..held.index import ones
 from .otherwise import flood_otherwise
 from .states import DEGREE, PENDING, Degree
 from .sums import Together

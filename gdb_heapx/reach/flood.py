@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..glibc.layout import FLAGS
+from ..held.bits import ones
 from ..held.held import Held
-from ..held.index import CELL, CELL_WORDS, DIRECTORY, RANKS, HeldChunk, ones
+from ..held.index import CELL, CELL_WORDS, DIRECTORY, RANKS, HeldChunk
 from ..held.store import COPIED
 from ..target.space import Words
 from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
