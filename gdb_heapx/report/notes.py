@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .in_use import IN_USE
 from .model import Note, counted, size_text
-
-AS_FAR = ", as far as was looked"
 
 
 def note(code: str, **values: Any) -> Note:
@@ -63,77 +62,6 @@ def _lies_at(
     if shared is None:
         return what
     return f"{what} The last word of chunk {shared:#x}'s memory lies there, too."
-
-
-def _leaks(chunks: int, heads: int, size: int, whole: int, certain: bool) -> str:
-    of = f"of {size_text(whole)} in use"
-    if not chunks:
-        return f"Nothing is leaked, {of}." if certain else f"Everything is referred to, {of}."
-    said = "leaked" if certain else f"unreferenced{AS_FAR}"
-    more = f", and only these to {chunks - heads:,} more" if chunks > heads else ""
-    return f"{size_text(size)} {of} is {said}: nothing refers to {counted(heads, 'chunk')}{more}."
-
-
-def _types(chunks: int, size: int, told: int, objects: int) -> str:
-    if not chunks:
-        return "No chunk is in use."
-    share = f", {100 * told // size} % of it recognised" if size else ""
-    some = f"; in it {counted(objects, 'object')}" if objects else ""
-    return f"{size_text(size)} is in use, in {counted(chunks, 'chunk')}{share}{some}."
-
-
-def _is_a(type: str, how: str, instances: int, offset: int | None) -> str:
-    what = f"{instances:,} of {type}" if instances > 1 else type
-    where = f", from byte {offset} on" if offset else ""
-    return f"What it {'holds' if instances > 1 or offset else 'is'}, by {how}: {what}{where}."
-
-
-def _hidden(heads: int, of: int, chunks: int, size: int) -> str:
-    if not chunks:
-        return "Followed so, too, no word leads to what seems lost."
-    return (
-        f"If words were followed so, too, {heads:,} of {counted(of, 'head')} would be referred to: "
-        f"{counted(chunks, 'chunk')} ({size_text(size)}). Words may look like that by chance."
-    )
-
-
-def _with_sizes(parts: Sequence[tuple[str, int | None]]) -> str:
-    return ", ".join(f"{why} ({size_text(size)})" if size else why for why, size in parts)
-
-
-def _a_chunk(chunk: Mapping[str, Any]) -> str:
-    return f"{chunk['address']:#x} ({size_text(chunk['size'])}, {chunk['type']})"
-
-
-def _referred(chunk: Mapping[str, Any], number: int, certain: bool) -> str:
-    if not number:
-        return f"Nothing refers to {_a_chunk(chunk)}{'' if certain else AS_FAR}."
-    verb = "leads" if number == 1 else "lead"
-    return f"{counted(number, 'word')} {verb} to {_a_chunk(chunk)}:"
-
-
-def _refers(chunk: Mapping[str, Any], number: int) -> str:
-    if not number:
-        return f"{_a_chunk(chunk)} refers to no chunk in use, no variable and no stack."
-    return (
-        f"{counted(number, 'word')} of {_a_chunk(chunk)} {'leads' if number == 1 else 'lead'} on:"
-    )
-
-
-def _way(chunk: int, number: int, where: str) -> str:
-    return f"{where} leads to {chunk:#x} by {counted(number, 'pointer')}:"
-
-
-def _holds_most(holder: str, size: int, whole: int, types: str | None) -> str:
-    of = f"{size_text(size)} of {size_text(whole)} in use"
-    return f"{holder} holds {of} alone{': ' + types if types else ''}."
-
-
-def _held_together(size: int, whole: int, holders: Sequence[str]) -> str:
-    of = f"{size_text(size)} of {size_text(whole)} in use"
-    if not holders:
-        return f"Several hold {of} together."
-    return f"Several hold {of} together; each more than half of it: {', '.join(holders)}."
 
 
 def _checks(number: int, failed: int, damaged: bool) -> str:
@@ -290,41 +218,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
         "found for certain: what other anonymous memory there is counts as theirs, up to that "
         "size."
     ),
-    "types": _types,
-    "is_a": _is_a,
-    "leaks": _leaks,
-    "hidden": _hidden,
-    "not_looked_at": lambda parts: (
-        f"Not looked at: {_with_sizes(parts)}. What only this refers to counts as unreferenced."
-    ),
-    "shared_not_looked_at": lambda: "heapx leaks --shared looks into shared memory, too.",
-    "taken_whole": lambda parts: (
-        f"Counts as a root, though not all of it may be one: {_with_sizes(parts)}. That may hide "
-        "leaks."
-    ),
-    "may_refer": lambda parts: (
-        f"Not looked at: {_with_sizes(parts)}. Who holds chunks from there isn't told."
-    ),
-    "may_not_refer": lambda parts: (
-        f"Counts as a root, though not all of it may be one: {_with_sizes(parts)}."
-    ),
-    # Who refers to what.
-    "referred": _referred,
-    "refers": _refers,
-    "way": _way,
-    "no_way": lambda chunk, certain: (
-        f"No root leads to {_a_chunk(chunk)}{'' if certain else AS_FAR}."
-    ),
-    "held_by_nobody": lambda size, whole, certain: (
-        f"Nobody holds {size_text(size)} of {size_text(whole)} in use{'' if certain else AS_FAR}: "
-        "see heapx leaks."
-    ),
-    "holds_most": _holds_most,
-    "held_together": _held_together,
-    "shared_not_counted": lambda number: (
-        f"What {counted(number, 'holder')} hold{'s' if number == 1 else ''} together with others "
-        "was not counted: it would take too long."
-    ),
+    **IN_USE,
     # What isn't shown.
     "more_rows": lambda number, summed: (
         f"{counted(number, 'more row')} (--limit){'; the total is of all rows' if summed else ''}."
