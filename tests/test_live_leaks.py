@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -55,6 +56,8 @@ def leaks(request, inferiors, tmp_path_factory):
     name, *arguments = request.param.words.split()
     directory = tmp_path_factory.mktemp(name)
     env = {"GLIBC_TUNABLES": request.param.tunables} if request.param.tunables else {}
+    if request.param.tunables == IN_MMAPS:
+        env["HEAPX_HEAP_MAX"] = str(4 * huge_page())  # glibc 2.35 to 2.41
     with seen(
         *(request.param.way, inferiors / name, *arguments),
         directory=directory,
@@ -63,6 +66,12 @@ def leaks(request, inferiors, tmp_path_factory):
         env=env,
     ) as found:
         yield found
+
+
+def huge_page() -> int:
+    """Return the size of the kernel's usual huge page, in bytes."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Hugepagesize:"))
 
 
 def known(one: Set) -> Counter[str]:

@@ -15,7 +15,7 @@ void __libc_free(void *);
 
 enum { MMAPPED = 2, NON_MAIN_ARENA = 4, FLAGS = 7, ARENAS = 4096 };
 
-static const uintptr_t HEAP_MAX = sizeof(size_t) == 8 ? 64 << 20 : 1 << 20;
+static uintptr_t heap_max = sizeof(size_t) == 8 ? 64 << 20 : 1 << 20;
 
 static struct count {
 	_Atomic uintptr_t arena;
@@ -27,9 +27,17 @@ struct chunk {
 	size_t bytes;
 };
 
+/* HEAPX_HEAP_MAX is what glibc's heaps are aligned to where a tunable says so. No thread's arena is older. */
+__attribute__((constructor)) static void set_heap_max(void)
+{
+	const char *bytes = getenv("HEAPX_HEAP_MAX");
+	if (bytes)
+		heap_max = strtoull(bytes, NULL, 10);
+}
+
 static struct count *count_of(uintptr_t arena)
 {
-	for (size_t i = arena / HEAP_MAX;; i++) {
+	for (size_t i = arena / heap_max;; i++) {
 		struct count *c = &others[i % ARENAS];
 		uintptr_t none = 0;
 		if (atomic_compare_exchange_strong(&c->arena, &none, arena) || none == arena)
@@ -50,7 +58,7 @@ static struct chunk chunk_of(void *p)
 		return (struct chunk) { &in_mappings, total };
 	}
 	if (word & NON_MAIN_ARENA)
-		return (struct chunk) { count_of(*(uintptr_t *) ((uintptr_t) header & ~(HEAP_MAX - 1))), size };
+		return (struct chunk) { count_of(*(uintptr_t *) ((uintptr_t) header & ~(heap_max - 1))), size };
 	return (struct chunk) { &in_main, size };
 }
 
