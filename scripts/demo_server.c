@@ -5,7 +5,8 @@
  * A ring of workers. Each takes requests in and hands every message to its neighbour, who answers and
  * frees it: memory from one thread's arena, freed by another thread. The back end stalls, so messages
  * pile up to MB; then it recovers, all are freed and the workers wait for more. What is left are the
- * sessions: a few hundred KiB, but spread over all heaps. Prints "ready PID" and waits for SIGTERM. */
+ * sessions: a few hundred KiB, but spread over all heaps. Prints "ready PID" and waits: for SIGUSR1, by which
+ * the main thread exports what was answered, into memory of its own arena; for SIGTERM, which ends it. */
 
 #define _GNU_SOURCE
 #include <malloc.h>
@@ -28,7 +29,11 @@ enum { SMALLEST_BIT = 6, LARGEST_BIT = 15 };
  * free() only ever returns the end of a heap. */
 enum { MESSAGES_PER_SESSION = 64 };
 
-struct block { /* a message or a session: it lies in a list, and has a body */
+/* An export has a page for so many MB of the peak, and takes its time for each. Pages stay until they are
+ * fetched, which nobody does here. */
+enum { EXPORT_PAGE = 96 << 10, MB_PER_PAGE = 4, MICROSECONDS_PER_PAGE = 10000 };
+
+struct block { /* a message, a session or a page: it lies in a list, and has a body */
     struct block *next;
     size_t size; /* of all of it */
     char body[];
@@ -116,6 +121,26 @@ static void *work(void *argument) {
     return NULL;
 }
 
+/* A line of the export. It is freed once it is in its page: each has the memory of the one before. */
+static size_t render_line(unsigned number) {
+    char *line = malloc(256);
+    size_t length = line ? (size_t)snprintf(line, 256, "%u messages answered\n", number) : 0;
+    free(line);
+    return length;
+}
+
+static struct block *export_page(struct block *pages) {
+    struct block *page = malloc(EXPORT_PAGE);
+    if (!page)
+        return pages;
+    memset(page, 0x20, EXPORT_PAGE);
+    page->next = pages;
+    page->size = EXPORT_PAGE;
+    for (size_t written = 0, line = 0; written < EXPORT_PAGE / 2; line++)
+        written += render_line(line) + 1;
+    return page;
+}
+
 static long resident_kib(void) {
     long kib = 0;
     char line[128];
@@ -151,10 +176,11 @@ int main(int argc, char **argv) {
     /* Where Yama guards ptrace (ptrace_scope 1), gdb may only attach to its own children otherwise. */
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 
-    sigset_t end; /* blocked before any thread starts, so that sigwait() below gets it */
-    sigemptyset(&end);
-    sigaddset(&end, SIGTERM); /* not SIGINT: sigwait() would take it from a gdb that waits for it */
-    pthread_sigmask(SIG_BLOCK, &end, NULL);
+    sigset_t asked; /* blocked before any thread starts, so that sigwait() below gets them */
+    sigemptyset(&asked);
+    sigaddset(&asked, SIGUSR1);
+    sigaddset(&asked, SIGTERM); /* not SIGINT: sigwait() would take it from a gdb that waits for it */
+    pthread_sigmask(SIG_BLOCK, &asked, NULL);
 
     pthread_barrier_init(&stalled, NULL, threads + 1);
     pthread_barrier_init(&recovered, NULL, threads + 1);
@@ -193,8 +219,19 @@ int main(int argc, char **argv) {
     printf("ready %d\n", (int)getpid());
     fflush(stdout);
 
-    int received;
-    sigwait(&end, &received);
+    struct block *pages = NULL;
+    for (int received; !sigwait(&asked, &received) && received == SIGUSR1;) {
+        for (size_t i = 0; i < mb / MB_PER_PAGE; i++) {
+            pages = export_page(pages);
+            usleep(MICROSECONDS_PER_PAGE);
+        }
+        printf("exported %zu pages of %d bytes\n", mb / MB_PER_PAGE, EXPORT_PAGE);
+        fflush(stdout);
+    }
+    for (struct block *next; pages; pages = next) {
+        next = pages->next;
+        free(pages);
+    }
     for (unsigned i = 0; i < threads; i++) {
         pthread_mutex_lock(&workers[i].lock);
         workers[i].closed = true;
