@@ -387,7 +387,6 @@ class Answers:
     locals: Callable[[dict[int, int]], dict[int, Local] | None] = lambda _: None
     symbol: Callable[[int], str | None] = lambda _: None
     demangled: Callable[[str], str | None] = lambda _: None
-    locals: Callable[[dict[int, int]], dict[int, Local] | None] = lambda _: None
 
 
 class HeapBuilder:

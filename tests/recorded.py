@@ -37,9 +37,11 @@ from gdb_heapx.target.facts import Facts, Thread
 from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mappings import Mapping, check_range
 from gdb_heapx.target.maps import parse_smaps
+from gdb_heapx.target.named import Row
 from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED
+from gdb_heapx.target.sections import Section
 from gdb_heapx.target.space import Space
-from gdb_heapx.target.target import Target
+from gdb_heapx.target.target import Registers, Target
 
 FORMAT = 1
 IMAGES = Path(__file__).parent / "images"
@@ -220,9 +222,34 @@ class File(Elf):
     def thread_local(self, name: str) -> int | None:
         return self._answers["thread_local"].get(name)
 
+    has_symbol_table = True  # this machine's debug files say nothing here
+
+    def rows(self) -> Iterator[Any]:
+        yield Listed(self._answers.get("rows", []))
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        rows = enumerate(self._answers.get("sections", []))
+        return tuple(Section(number, *fields) for number, (_, *fields) in rows)
+
+    def section_name(self, section: Section) -> str | None:
+        name = self._answers["sections"][section.name][0]
+        return None if name is None else str(name)
+
     def search(self, pattern: bytes) -> re.Match[bytes] | None:
         text = _asked(self._answers["texts"], pattern.decode())
         return None if text is None else re.search(pattern, text.encode())
+
+
+class Listed(list[Row]):
+    """A symbol table that was recorded; each row has its own name."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        super().__init__(Row(number, *row[1:]) for number, row in enumerate(rows))
+        self._names: list[str] = [row[0] for row in rows]
+
+    def name(self, row: Row) -> str:
+        return self._names[row.name]
 
 
 def _asked(answers: dict[Any, Any], question: Any) -> Any:
@@ -268,6 +295,8 @@ def target_of(recording: Recording) -> Target:
         return _asked(names, address) if of_file else None
 
     pointers = {t["lwp"]: t["pointer"] for t in facts["threads"] if t["pointer"] is not None}
+    held = {t["lwp"]: t["held"] for t in facts["threads"] if t.get("held")}
+    registers = {lwp: Registers(pointer, words) for lwp, (pointer, words) in held.items()}
     objects = find_images(mappings, memory, open_file, map(Debug, debug))
     own = next(image for image in objects if image.path == facts["exe"])
     what = Facts(
@@ -282,6 +311,8 @@ def target_of(recording: Recording) -> Target:
         inside_malloc=lambda: {int(lwp): name for lwp, name in facts["inside_malloc"].items()},
         aborting=lambda: frozenset(facts["aborting"]),
         thread_pointers=lambda: pointers,
+        registers=lambda: registers or None,
+        kept_by_kernel=lambda: facts.get("kept_by_kernel"),
         symbol=symbol,
     )
     return Target(Space(what, memory, Pages(recording)), objects, probe)

@@ -132,6 +132,7 @@ class Seam:
             "threads": list(self.threads()),
             "inside_malloc": target.probe.inside_malloc() or {},
             "aborting": sorted(target.probe.aborting() or ()),
+            "kept_by_kernel": target.probe.kept_by_kernel(),
             "debug": [self.of_debugger(info) for info in self.debug],
             "files": {image.path: self.of_file(image) for image in target.objects if image.file},
         }
@@ -160,10 +161,31 @@ class Seam:
             "functions": {name: elf.function(name) for name in FUNCTIONS},
             "thread_local": found(elf.thread_local, THREAD_LOCAL),
             "texts": {text: match and match[0].decode() for text, match in texts.items()},
+            "rows": list(self.rows(image)),
+            "sections": [
+                [elf.section_name(each), *each[1:]] for each in elf.sections if each.address
+            ],
         }
+
+    def rows(self, image: Any) -> Iterator[list[Any]]:
+        """Yield the symbols of its variables: name, and what else a symbol table says."""
+        from gdb_heapx.target.debugfiles import symbol_files
+        from gdb_heapx.target.headers import PF_W
+        from gdb_heapx.target.named import STT_COMMON, STT_OBJECT, STT_TLS
+
+        spans = [(start - image.base, end - image.base) for start, end in image.spans(PF_W)]
+        for table in symbol_files(image.elf, image.path):
+            for rows in table.rows():
+                for row in rows:
+                    kind = row.info & 15
+                    written = any(start <= row.value < end for start, end in spans)
+                    placed = kind in (STT_OBJECT, STT_COMMON) and written
+                    if row.section and (placed or kind == STT_TLS):
+                        yield [rows.name(row), *row[1:]]
 
     def threads(self) -> Iterator[dict[str, Any]]:
         pointers = self.target.probe.thread_pointers() or {}
+        held = self.target.probe.registers() or {}
         of_gdb = {thread.ptid[1]: thread for thread in self.gdb.selected_inferior().threads()}
         for thread in self.target.facts.threads:
             of_gdb[thread.lwp].switch()
@@ -173,6 +195,7 @@ class Seam:
                 "inner": thread.inner,
                 "pointer": pointers.get(thread.lwp),
                 "registers": self.registers(),
+                "held": held.get(thread.lwp),
                 "frames": self.frames(),
             }
 
