@@ -86,3 +86,21 @@ def places_of(oracle: Oracle) -> dict[str, range]:
     """Return where the global variables among them lie, by name."""
     places = {name: (int(at, 16), int(size)) for name, (at, size) in _named(oracle, "variable", 2)}
     return {name: range(at, at + size) for name, (at, size) in places.items()}
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A variable or a stack, and the bytes that it holds (inferiors/overlaps.c)."""
+
+    name: str
+    kind: str
+    tid: int
+    alone: int
+    nearest: int
+    shared: int
+
+
+def overlaps_of(oracle: Oracle) -> list[Overlap]:
+    """Return who leads to chunks to which others do, too."""
+    found = _named(oracle, "holds", 5)
+    return [Overlap(name, kind, *map(int, numbers)) for name, (kind, *numbers) in found]

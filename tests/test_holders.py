@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from types import SimpleNamespace
 from unittest import mock
 
 import pytest
 from heapbuilder import HeapBuilder, changed, usual
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
 from sessions import answer
@@ -17,16 +16,16 @@ from test_held import held, in_pieces
 from test_reach import KINDS, SEEDS, Naive, pointer, with_pointers
 
 from gdb_heapx.commands import load_commands
-from gdb_heapx.commands.holders import _headline, _Row
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.reach import labelled, referrers
 from gdb_heapx.reach.chains import chain_to
 from gdb_heapx.reach.holders import find_holders
 from gdb_heapx.reach.labelled import CompiledLabels, labels_of
 from gdb_heapx.reach.labels import SEVERAL, Labels, Share
+from gdb_heapx.reach.nearest import nearest_of
 from gdb_heapx.reach.referrers import chunk_at, referring_words
 from gdb_heapx.reach.ways import way_to
-from gdb_heapx.report.notes import sentence
+from gdb_heapx.report.notes import note, sentence
 from gdb_heapx.snapshots.take import take
 
 load_commands()
@@ -44,6 +43,10 @@ def a_heap(seed, kind, by_c):
 
 def some_words(seed, chunks) -> array:
     return array("Q", [pointer(seed, chunks) for _ in range(seed.randrange(4))])
+
+
+def told_share(counted) -> Share | None:
+    return counted.share if counted else None
 
 
 def reached_from(naive, words) -> set[int]:
@@ -65,7 +68,7 @@ def test_what_is_held_alone_and_by_several_is_what_sets_hold(seed, kind, by_c):
             array("I", [seed.randrange(3) for _ in chunks]),
         )
         totals = labels.totals(rows, kinds, 3)
-        shared = [labels.shared(each, ENOUGH) for each in words]
+        shared = [told_share(labels.shared(each, ENOUGH)) for each in words]
     reach = [reached_from(naive, each) for each in words]
     several = {r for r in naive.leads if sum(r in each for each in reach) > 1}
     size = {chunk.rank: chunk.bytes for chunk in chunks}
@@ -157,7 +160,6 @@ def test_a_chunk_is_meant_by_any_address_in_its_header_and_before_the_next_one_s
 @given(SEEDS, st.sampled_from(KINDS), BOTH)
 def test_the_way_to_a_chunk_is_the_shortest_one(seed, kind, by_c):
     heap, found = a_heap(seed, kind, by_c)
-    assume(len(found.lots) == 1)  # heapx refs refuses --to-root in passes
     chunks, naive = list(found.index.each()), Naive(heap, found)
     first, then = some_words(seed, chunks), some_words(seed, chunks)
     goal = seed.choice(chunks)
@@ -171,6 +173,54 @@ def test_the_way_to_a_chunk_is_the_shortest_one(seed, kind, by_c):
     assert told[way[0]] == 1
     assert len(way) == told[goal.rank]
     assert all(b in {rank for rank, _ in naive.leads[a]} for a, b in zip(way, way[1:]))
+
+
+@tried(66)
+@given(SEEDS, st.sampled_from(KINDS), BOTH)
+def test_a_chunk_is_nearest_to_the_root_from_which_the_fewest_pointers_lead_there(seed, kind, by_c):
+    """Of roots in one turn; those of an earlier turn come before, and of equal ones the first."""
+    heap, found = a_heap(seed, kind, by_c)
+    chunks, naive = list(found.index.each()), Naive(heap, found)
+    turns = [[some_words(seed, chunks) for _ in range(3)] for _ in range(2)]
+    search, number, expected = nearest_of(found), 1, {}
+    for words in turns:
+        far = [distances(naive, each) for each in words]
+        for rank in naive.leads:
+            ways = [(d[rank], number + at) for at, d in enumerate(far) if rank in d]
+            if ways:
+                expected.setdefault(rank, min(ways)[1])
+        for at, each in enumerate(words):
+            search.take(number + at, each)
+        search.follow()
+        number += len(words)
+    told = {rank: search.origin(rank) for rank in naive.leads if search.origin(rank)}
+    assert told == expected
+
+
+@tried(33)
+@given(SEEDS, st.sampled_from(KINDS[:2]), BOTH)
+def test_what_several_hold_is_added_up_once_more_by_who_is_nearest(seed, kind, by_c):
+    heap, found = a_heap(seed, kind, by_c)
+    chunks, naive = list(found.index.each()), Naive(heap, found)
+    words, size = [some_words(seed, chunks) for _ in range(4)], {c.rank: c.bytes for c in chunks}
+    labels, search = labels_of(found, 4), nearest_of(found)
+    for number, each in enumerate(words, 1):
+        labels.follow(number, number, each)
+        search.take(number, each)
+    search.follow()
+    labels.nearest, labels.lead = search.reached, seed.randrange(1, 5)
+    several = {rank for rank, label in enumerate(labels.labels) if label == SEVERAL}
+    kinds, rows = array("I", [rank % 3 for rank in naive.leads]), array("I", [0, 1, 2, 3, 4, 0])
+    totals = labels.totals(rows, kinds, 3)
+    for number, each in enumerate(words, 1):
+        near = {rank for rank in several if search.origin(rank) == number}
+        assert totals.nearer[number] == (len(near), sum(size[rank] for rank in near))
+        mine = near | {rank for rank, label in enumerate(labels.labels) if label == number}
+        sums = [sum(size[r] for r in mine if kinds[r] == k) for k in range(3)]
+        assert list(totals.bytes_by_kind[number - 1]) == sums
+        led = {r for r in reached_from(naive, each) & several if search.origin(r) == labels.lead}
+        assert labels.shared(each, ENOUGH).led == sum(size[rank] for rank in led)
+    assert sum(part.bytes for part in totals.nearer) == totals.parts[-1].bytes
 
 
 def distances(naive, words) -> dict[int, int]:
@@ -200,7 +250,9 @@ def test_whatever_is_damaged_what_is_held_adds_up(seed, kind, by_c):
     for hold in told.holds:
         assert hold.shared is not None
         assert hold.shared.bytes <= told.several.bytes
-        assert sum(size for _, size in hold.kinds or ()) == hold.alone.bytes
+        assert sum(size for _, size in hold.kinds or ()) == hold.bytes
+    assert sum(hold.nearest.bytes for hold in told.holds) == told.several.bytes
+    assert sum(hold.nearest.chunks for hold in told.holds) == told.several.chunks
     for chunk in list(found.index.each())[:3]:
         way = chain_to(found, chunk, {})
         assert bool(way) == bool(chunk.rank in reached_by_roots(found))
@@ -226,7 +278,7 @@ def test_a_list_longer_than_the_stack_is_held_to_its_end(compiled):
         labels.follow(1, 1, words)
         labels.follow(2, 2, words)
         assert list(labels.labels) == [SEVERAL] * 200
-        assert labels.shared(words, ENOUGH) == Share(200, 200 * 32)
+        assert told_share(labels.shared(words, ENOUGH)) == Share(200, 200 * 32)
 
 
 def test_where_nobody_holds_most_the_first_line_says_so():
@@ -235,23 +287,29 @@ def test_where_nobody_holds_most_the_first_line_says_so():
     assert said.startswith("Nobody holds")
 
 
-def first_line(alone: dict[str, int], several: int, *sharing: str) -> list[str]:
-    """Return the sentences about holders, by what each has alone, and who has all of the rest."""
-    sums = (Share(1, each) for each in (sum(alone.values()), several, 0))
-    found = SimpleNamespace(**dict(zip(("alone", "several", "unreachable"), sums)))
-    shared = {name: several if name in sharing else 0 for name in alone}
-    rows = [_Row(n, "global", None, None, 0, 1, alone[n], 1, shared[n], None, None) for n in alone]
-    return [sentence(told).partition(" in use")[0] for told in _headline(found, rows)]
+def first_line(alone: int, *others: int) -> str:
+    """Return the sentence about who holds 4 of 8 MiB, of which others lead to so many bytes."""
+    named = [(f"other {number}", size) for number, size in enumerate(others, 1)]
+    said = {"holder": "cache", "size": 4 << 20, "whole": 8 << 20, "types": "Page (4 MiB)"}
+    return sentence(note("holds_most", **said, alone=alone, others=named[:2], more=len(named[2:])))
 
 
-def test_who_holds_most_alone_is_told_first():
-    assert first_line({"a": 3 << 20, "b": 1 << 20}, 2 << 20, "b") == ["a holds 3 MiB of 6 MiB"]
+def test_the_first_line_tells_who_holds_most_and_of_which_types():
+    assert first_line(4 << 20) == "cache holds 4 MiB of 8 MiB in use alone: Page (4 MiB)."
 
 
-def test_what_several_hold_is_told_first_if_that_is_more():
-    told = first_line({"a": 3 << 20, "b": 1 << 20}, 4 << 20, "a", "b")
-    assert told == ["Several hold 4 MiB of 8 MiB", "a holds 3 MiB of 8 MiB"]
+def test_few_chunks_that_others_lead_to_are_only_counted():
+    told = first_line((4 << 20) - 4096, 4096)
+    assert told.startswith("cache holds 4 MiB of 8 MiB in use, all but 4 KiB of it alone: ")
 
 
-def test_who_holds_next_to_nothing_alone_is_not_the_answer():
-    assert first_line({"a": 4096, "b": 0}, 4 << 20, "a", "b") == ["Several hold 4 MiB of 4 MiB"]
+def test_who_leads_to_much_of_what_another_holds_is_named_behind():
+    told = first_line(1 << 20, 3 << 20, 2 << 20, 1, 1)
+    assert told.startswith("cache holds 4 MiB of 8 MiB in use: Page (4 MiB). ")
+    rest = "others lead to the rest, too: other 1, other 2 (2 MiB) and 2 more."
+    assert told.endswith(f"It holds 1 MiB of that alone; {rest}")
+
+
+def test_of_what_nobody_holds_alone_one_is_named_first():
+    assert first_line(0, 4 << 20).endswith(" Others lead to all of that, too: other 1.")
+    assert first_line(0).endswith(" Others lead to all of that, too.")

@@ -70,7 +70,7 @@ def test_one_variable_holds_nearly_all(server):
     report = look(server.pid, "holders")
     first, sums = table(report)[0], table(report, "sums")
     assert (first["holder"], first["kind"]) == ("web::page_cache", "global")
-    assert first["exclusive"] > 0.99 * sum(row["bytes"] for row in sums)
+    assert first["held"] > 0.99 * sum(row["bytes"] for row in sums)
 
 
 def test_there_are_as_many_pages_as_answers(server):

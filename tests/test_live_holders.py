@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from live import heapx, look, table
-from sets import Holder, holders_of, places_of
+from sets import Holder, holders_of, overlaps_of, places_of
 from ways import ALL, in_use, seen
 
 pytestmark = pytest.mark.live
@@ -124,3 +124,46 @@ def test_who_refers_to_a_node_is_the_one_before_it(cxx_inferiors, start):
     assert [(row["kind"], row["depth"]) for row in rows] == [("chunk", 1)]
     before = table(look(inferior.pid, "refs", address, "--from", *ALL.split()), "refs")
     assert [row["kind"] for row in before] == ["chunk"]
+
+
+@pytest.fixture(scope="module", params=["live", pytest.param("gcore", marks=pytest.mark.slow)])
+def overlaps(request, inferiors, tmp_path_factory):
+    options = {"directory": tmp_path_factory.mktemp("overlaps"), "counted": True}
+    with seen(request.param, inferiors / "overlaps", commands=("holders",), **options) as found:
+        yield found
+
+
+def row_of(held, kind: str, name: str, tid: int) -> dict[str, Any]:
+    found = (r for r in rows_of(held) if (r["kind"], r["holder"]) == (kind, name))
+    (row,) = (row for row in found if row["thread"] in (tid or None, str(tid)))
+    return row
+
+
+def test_what_several_lead_to_is_held_by_who_is_nearest_variables_before_stacks(overlaps):
+    for each in overlaps_of(overlaps.oracle):
+        row = row_of(overlaps, each.kind, each.name, each.tid)
+        told = [row[name] for name in ("exclusive", "nearest", "shared")]
+        assert told == [each.alone, each.nearest, each.shared], each.name
+        assert row["held"] == each.alone + each.nearest
+
+
+def test_what_each_holds_and_what_nobody_does_add_up_to_in_use(overlaps):
+    sums = {row["holds"]: row for row in table(overlaps.reports["holders"], "sums")}
+    rows = rows_of(overlaps)
+    for chunks, size in (("chunks", "bytes"),):
+        assert sum(row["nearest"] for row in rows) == sums["shared"][size]
+        assert sum(row["nearest_chunks"] for row in rows) == sums["shared"][chunks]
+    held = sum(row["held"] for row in rows)
+    assert held + sums["unreachable"]["bytes"] == in_use(overlaps.oracle)[1]
+
+
+def test_the_first_line_names_the_variable_to_which_stale_words_lead_too(inferiors, start):
+    inferior = start("overlaps")
+    said = " ".join(heapx("-p", inferior.pid, "holders").out.split())
+    (tid, *_) = (
+        each.tid
+        for each in overlaps_of(inferior.oracle)
+        if each.kind == "stack" and each.shared > each.alone + each.nearest * 2
+    )
+    assert said.startswith("large holds ")
+    assert f"thread {tid}'s stack" in said.partition(" holders, sizes")[0]

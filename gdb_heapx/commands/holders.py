@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..snapshots.take import Snapshot
 
 SHOWN = 15  # rows
-WORTH = 10  # who holds less than one part in so many of what several hold isn't the answer
+OTHERS = 2  # who lead to what the first one holds, and are named
 OF_THREADS = ("tls", "key", "stack", "register")
 HOLDERS = Schema(
     "holders",
@@ -32,11 +32,14 @@ HOLDERS = Schema(
         Column("thread", Kind.INDEX, absent="-"),
         Column("module", Kind.TEXT, DATA_ONLY),
         Column("address", Kind.ADDRESS, absent="-", rank=6),
+        Column("held", Kind.BYTES, title="holds"),
         Column("exclusive_chunks", Kind.COUNT, title="alone #", rank=4),
         Column("exclusive", Kind.BYTES, title="alone"),
+        Column("nearest_chunks", Kind.COUNT, DATA_ONLY),
+        Column("nearest", Kind.BYTES, DATA_ONLY),
         Column("shared_chunks", Kind.COUNT, title="shared #", rank=5),
         Column("shared", Kind.BYTES),
-        Column("main_type", Kind.TEXT, title="mostly", absent="-", shrinks=True, rank=2),
+        Column("main_type", Kind.TEXT, title="mostly", absent="-", shrinks=True, rank=1),
         Column("sample_types", Kind.TEXT, DATA_ONLY),
     ),
 )
@@ -64,8 +67,11 @@ class _Row(NamedTuple):
     thread: int | None
     module: str | None
     address: int | None
+    held: int
     exclusive_chunks: int
     exclusive: int
+    nearest_chunks: int
+    nearest: int
     shared_chunks: int | None
     shared: int | None
     main_type: str | None
@@ -96,15 +102,17 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     thread's variable (tls), or what pthread keys lead to; all that a thread has on its stack and
     in registers, as one; or a mapping that isn't malloc's. Alone is what would be freed with it,
     because no other holder leads there. Shared is what others lead to as well, so these figures
-    overlap, and nothing tells who of them should let go. Below, the sums add up to all that is in
-    use.
+    overlap. Of that a holder holds what the shortest way leads to from it, as heapx refs --to-root
+    tells it: from variables, then threads' variables, other memory, and stacks last, where words
+    that nobody uses any more often lead to much. So what each holds, and what nobody does, adds up
+    to all that is in use, as the sums below do.
 
     Without symbols a variable is called by file, section and offset. Where such a variable ends
     nobody knows: each of its pointers is a holder by itself, but those next to each other that
     lead to the same chunks are one, such as a vector's or a map's.
 
-    Mostly is the type that most of what a holder has alone is of; JSON has the three largest. The
-    process stands still only while its chunks in use are copied.
+    Mostly is the type that most of what it holds is of; JSON has the three largest. The process
+    stands still only while its chunks in use are copied.
 
     Examples:
 
@@ -115,7 +123,7 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     kinds, names = types_of(held)
     found = find_holders(held, kinds, len(names))
     rows = sorted((_row(held, hold, names) for hold in found.holds), key=_statics_first)
-    lead = Notes((*_lost(held, found), *_headline(found, rows)), leads=True)
+    lead = Notes((*_lost(held, found), *_headline(held, found, names)), leads=True)
     rows = [row for row in rows if row.exclusive + (row.shared or 0) >= (min_bytes or 0)]
     notes = (*_uncounted(rows), *doubt_notes(held), *usual_notes(snapshot))
     blocks = (
@@ -138,8 +146,9 @@ def _row(held: Held, hold: Hold, names: Sequence[str]) -> _Row:
         holder.lwp,
         holder.module,
         holder.address,
-        hold.alone.chunks,
-        hold.alone.bytes,
+        hold.bytes,
+        *hold.alone,
+        *hold.nearest,
         both.chunks if both else None,
         both.bytes if both else None,
         names[kinds[0][0]] if kinds else None,
@@ -148,7 +157,7 @@ def _row(held: Held, hold: Hold, names: Sequence[str]) -> _Row:
 
 
 def _statics_first(row: _Row) -> tuple[bool, int, int, str, int]:
-    return row.kind in OF_THREADS, -row.exclusive, -(row.shared or 0), row.holder, row.thread or 0
+    return row.kind in OF_THREADS, -row.held, -(row.shared or 0), row.holder, row.thread or 0
 
 
 def _sums(found: Holders) -> Iterator[_Sum]:
@@ -165,24 +174,24 @@ def _lost(held: Held, found: Holders) -> Iterator[Note]:
         yield note("held_by_nobody", size=lost, whole=lost + others, certain=certain)
 
 
-def _headline(found: Holders, rows: Sequence[_Row]) -> Iterator[Note]:
-    """Tell who holds most: first with others, if that is more than anyone holds alone."""
-    whole = found.alone.bytes + found.several.bytes + found.unreachable.bytes
-    most = max(rows, key=lambda row: row.exclusive, default=None)
-    alone, both = most.exclusive if most else 0, found.several.bytes
-    if both > alone:
-        together = [row for row in rows if 2 * (row.shared or 0) > both]
-        together.sort(key=lambda r: (r.kind in OF_THREADS, -r.exclusive - (r.shared or 0)))
-        names = [_called(row) for row in together[:3]]
-        yield note("held_together", size=both, whole=whole, holders=names)
-    if most is not None and alone and WORTH * alone >= both:
-        yield note(
-            "holds_most",
-            holder=_called(most),
-            size=most.exclusive,
-            whole=whole,
-            types=most.sample_types,
-        )
+def _headline(held: Held, found: Holders, names: Sequence[str]) -> Iterator[Note]:
+    """Tell who holds most; and, unless it does so alone, who leads to that, too."""
+    first = next((hold for hold in found.holds if hold.bytes), None)
+    if first is None:
+        return
+    others = [hold for hold in found.holds if hold is not first and hold.of_lead]
+    others.sort(key=lambda hold: -(hold.of_lead or 0))
+    row = _row(held, first, names)
+    yield note(
+        "holds_most",
+        holder=_called(row),
+        size=row.held,
+        whole=found.alone.bytes + found.several.bytes + found.unreachable.bytes,
+        alone=row.exclusive,
+        others=[(_called(_row(held, hold, names)), hold.of_lead) for hold in others[:OTHERS]],
+        more=max(len(others) - OTHERS, 0),
+        types=row.sample_types,
+    )
 
 
 def _called(row: _Row) -> str:
@@ -198,6 +207,6 @@ def _uncounted(rows: Sequence[_Row]) -> Iterator[Note]:
 def _next(found: Holders, rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
     """Return what may be typed where several hold most, or others than the table begins with."""
     if found.several.bytes > found.alone.bytes:
-        yield "heapx refs ADDRESS --to-root", "who of them is next to a chunk: the shortest way"
-    if rows and max(row.exclusive for row in rows) > rows[0].exclusive:
-        yield "heapx holders --sort exclusive", "who holds most first, threads or not"
+        yield "heapx refs ADDRESS --to-root", "the shortest way to a chunk that several hold"
+    if rows and max(row.held for row in rows) > rows[0].held:
+        yield "heapx holders --sort held", "who holds most first, threads or not"

@@ -17,13 +17,14 @@ SHARE = 10  # a type with less than one part in so many is not told
 
 
 class Brief(NamedTuple):
-    """The largest types that were recognised, with their bytes; the largest holder, and what it
-    holds alone, None where none does; and the bytes that nothing refers to: it is `certain` where
-    all was looked at that could.
+    """The largest types that were recognised, with their bytes; who holds most, and how much, None
+    where nobody does, and whether that is held by it `alone`; and the bytes that nothing refers to:
+    it is `certain` where all was looked at that could.
     """
 
     types: tuple[tuple[str, int], ...]
     holder: tuple[str, int] | None
+    alone: bool
     unreferenced: int
     certain: bool
 
@@ -38,10 +39,10 @@ def in_brief(held: Held) -> Brief:
     large = [t for t in told if SHARE * t.sum.bytes >= sum(each.sum.bytes for each in every)]
     types = tuple((typed.titled.name, typed.sum.bytes) for typed in large)
     found = find_holders(held, kinds.kinds, len(kinds.groups))
-    most = max(found.holds, key=lambda hold: hold.alone.bytes, default=None)
-    holder = None
-    if most is not None and most.alone.bytes:
+    most = next((hold for hold in found.holds if hold.bytes), None)
+    holder, alone = None, most is not None and not most.nearest.bytes
+    if most is not None:
         name, lwp = most.holder.name, most.holder.lwp
         name = held.target.probe.demangled(name) or name
-        holder = name if lwp is None else f"thread {lwp}'s {name}", most.alone.bytes
-    return Brief(types, holder, found.unreachable.bytes, not doubts_of(held))
+        holder = name if lwp is None else f"thread {lwp}'s {name}", most.bytes
+    return Brief(types, holder, alone, found.unreachable.bytes, not doubts_of(held))

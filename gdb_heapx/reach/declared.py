@@ -81,8 +81,8 @@ class CLabels(ctypes.Structure):
     """struct labels of holders.c."""
 
     _fields_ = [
-        *_numbers("own first met epoch most reached room depth pending chunks bytes"),
-        *_numbers("stack labels seen touches"),
+        *_numbers("own first met epoch most reached room depth pending chunks bytes lead led"),
+        *_numbers("stack nearest labels seen touches"),
         ("ahead", c_uint64 * AHEAD_WORDS),
     ]
 
@@ -90,7 +90,7 @@ class CLabels(ctypes.Structure):
 class CTotals(ctypes.Structure):
     """struct totals of holders.c."""
 
-    _fields_ = _numbers("sums last labels rows kinds bytes number")
+    _fields_ = _numbers("sums nearer last nearest labels rows kinds bytes number")
 
 
 class CSearch(ctypes.Structure):
@@ -102,7 +102,10 @@ class CSearch(ctypes.Structure):
 class CWays(ctypes.Structure):
     """struct ways of holders.c."""
 
-    _fields_ = [*_numbers("head tail goal queue before"), ("ahead", c_uint64 * AHEAD_WORDS)]
+    _fields_ = [
+        *_numbers("whose goal head tail room pending ring reached"),
+        ("ahead", c_uint64 * AHEAD_WORDS),
+    ]
 
 
 @cache
@@ -111,13 +114,15 @@ def declared_holders(code: ctypes.CDLL) -> Any:
     number, held, cursor = c_uint64, POINTER(CHeld), POINTER(CCursor)
     labels, ways = POINTER(CLabels), POINTER(CWays)
     code.heapx_label_pending.restype = code.heapx_total.restype = number
-    code.heapx_refs.restype = code.heapx_way.restype = number
+    code.heapx_refs.restype = number
+    code.heapx_way.restype = code.heapx_way_pending.restype = number
     code.heapx_label.restype = code.heapx_label_from.restype = code.heapx_way_from.restype = None
     code.heapx_label.argtypes = [held, labels, number]
     code.heapx_label_from.argtypes = [held, labels, c_void_p, number]
     code.heapx_label_pending.argtypes = [held, labels, cursor]
     code.heapx_total.argtypes = [held, POINTER(CTotals), cursor, number]
     code.heapx_refs.argtypes = [held, POINTER(CSearch), number]
-    code.heapx_way_from.argtypes = [held, ways, c_void_p, number]
+    code.heapx_way_from.argtypes = [held, ways, number, number, c_void_p, number]
     code.heapx_way.argtypes = [held, ways, number]
+    code.heapx_way_pending.argtypes = [held, ways, cursor, number, number]
     return code

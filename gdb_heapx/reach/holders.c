@@ -3,6 +3,14 @@
 
 #include "reach.h"
 
+/* From where a chunk is reached by the fewest pointers: what was noted of that, 0 where nothing reaches it, and how
+   far that is: from the roots of which turn, and by how many pointers, with WAITS where it must still be looked
+   through.  */
+struct reached { uint32_t from, far; };
+#define WAITS 0x80000000u
+#define DEEPEST 0x0fffffffu /* as far as that is counted; above it the turn */
+enum { REACHED_WIDTH = 3 };
+
 /* A label, 32 bits by rank: 0 for none, a holder's number, or that there are several; and whether the chunk must
    still be looked through.  */
 #define SEVERAL 0x7fffffffu
@@ -13,10 +21,12 @@ enum { WIDTH = 2 };
    the words that lead from it to what another of these holds).  `touches` has a byte by holder: whether it reaches
    what several do.  With `epoch` it gives no labels but counts what of the chunks that are held by several is
    reached; `seen` has by rank the epoch of which it was.  `stack` has chunks that are to be looked through; what
-   finds no room there, or has no copy at hand, is PENDING.  Counting ends where more than `most` chunks are `reached`.  */
+   finds no room there, or has no copy at hand, is PENDING.  Counting ends where more than `most` chunks are `reached`.
+   Of what is counted, `led` are the bytes to which the shortest way is that of `lead`, by `nearest`.  */
 struct labels {
-    u64 own, first, met, epoch, most, reached, room, depth, pending, chunks, bytes;
+    u64 own, first, met, epoch, most, reached, room, depth, pending, chunks, bytes, lead, led;
     u64 *stack;
+    const struct reached *nearest;
     uint32_t *labels, *seen;
     uint8_t *touches;
     struct ahead ahead;
@@ -65,7 +75,10 @@ ALWAYS void count(void *given, const struct found *to, u64 note)
     x->reached++;
     if ((x->labels[to->rank] & ~PENDING) == SEVERAL) {
         x->chunks++;
-        x->bytes += bytes_of(to->region, to->chunk);
+        u64 size = bytes_of(to->region, to->chunk);
+        x->bytes += size;
+        if (x->nearest && x->nearest[to->rank].from == x->lead)
+            x->led += size;
     }
     put(x, word, (uint32_t)x->epoch, to);
 }
@@ -136,14 +149,22 @@ EXPORT u64 heapx_label_pending(const struct held *h, struct labels *x, struct cu
     return 0;
 }
 
-/* What is added up: by label chunks and bytes; and for the labels that have a `row`, by kind bytes; the labels of
-   SEVERAL are the last one.  */
+/* What is added up: by label chunks and bytes; the labels of SEVERAL are the last one, and their chunks are added up
+   once more, by the label that is `nearest`.  And for the labels that have a `row` bytes by kind: of both.  */
+struct share { u64 chunks, bytes; };
 struct totals {
-    struct { u64 chunks, bytes; } *sums;
+    struct share *sums, *nearer;
     u64 last;
+    const struct reached *nearest;
     const uint32_t *labels, *rows, *kinds;
     u64 *bytes, number;
 };
+
+ALWAYS void add(struct share *to, u64 size)
+{
+    to->chunks++;
+    to->bytes += size;
+}
 
 /* Go on from a cursor, for so many chunks.  Return whether that was all.  */
 EXPORT u64 heapx_total(const struct held *h, struct totals *x, struct cursor *at, u64 steps)
@@ -151,10 +172,12 @@ EXPORT u64 heapx_total(const struct held *h, struct totals *x, struct cursor *at
     for (struct found chunk; steps; steps--) {
         if (!next(h, at, &chunk))
             return 1;
-        u64 own = x->labels[chunk.rank] == SEVERAL ? x->last : x->labels[chunk.rank];
-        u64 size = bytes_of(chunk.region, chunk.chunk);
-        x->sums[own].chunks++;
-        x->sums[own].bytes += size;
+        u64 own = x->labels[chunk.rank], size = bytes_of(chunk.region, chunk.chunk), several = own == SEVERAL;
+        add(x->sums + (several ? x->last : own), size);
+        if (several) {
+            own = x->nearest ? x->nearest[chunk.rank].from : 0;
+            add(x->nearer + own, size);
+        }
         if (x->rows && x->rows[own])
             x->bytes[(x->rows[own] - 1) * x->number + x->kinds[chunk.rank]] += size;
     }
@@ -198,42 +221,87 @@ EXPORT u64 heapx_refs(const struct held *h, struct search *x, u64 steps)
     return 0;
 }
 
-/* The shortest way from roots to the chunk of rank `goal`: a queue with room for all chunks, of which those before
-   `head` were looked through; and by rank from where each was reached first: 0 from nowhere, 1 from a root, else the
-   rank of that chunk, and 2.  */
-struct ways { u64 head, tail, goal; u64 *queue; uint32_t *before; struct ahead ahead; };
+/* A search for that, by rank.  What is noted is `whose` root leads there; or else which chunk does, its rank and 2:
+   that ends where the chunk of rank `goal` is reached.  Of roots that are as near the one with the smaller note is
+   taken.  A ring with room for all chunks, of which those from `head` to `tail` are to be looked through; `pending` more have no copy
+   at hand.  */
+struct ways { u64 whose, goal, head, tail, room, pending, *ring; struct reached *reached; struct ahead ahead; };
 
-ALWAYS void step_to(void *given, const struct found *to, u64 from)
+ALWAYS u64 note_of(u64 from, u64 far) { return far << 32 | from; }
+
+ALWAYS void enqueue(struct ways *x, u64 address)
+{
+    x->ring[x->tail] = address;
+    x->tail = x->tail + 1 == x->room ? 0 : x->tail + 1;
+}
+
+ALWAYS void step_to(void *given, const struct found *to, u64 note)
 {
     struct ways *x = given;
-    if (x->before[to->rank])
+    struct reached *r = x->reached + to->rank;
+    uint32_t waits = r->far & WAITS;
+    u64 counts = x->whose ? 0 : 32; /* from which bit on */
+    if (r->from && note_of(r->from, r->far & ~WAITS) >> counts <= note >> counts)
         return;
-    x->before[to->rank] = (uint32_t)from;
-    x->queue[x->tail++] = to->chunk + HEADER;
+    r->from = (uint32_t)note;
+    r->far = (uint32_t)(note >> 32) | WAITS;
+    if (waits)
+        return;
+    if (to->region->copy)
+        enqueue(x, to->chunk + HEADER);
+    else
+        x->pending++;
 }
 
 /* Take in words of roots.  */
-EXPORT void heapx_way_from(const struct held *h, struct ways *x, const u64 *words, u64 number)
+EXPORT void heapx_way_from(const struct held *h, struct ways *x, u64 from, u64 far, const u64 *words, u64 number)
 {
-    x->ahead.marks = (const uint8_t *)x->before;
-    x->ahead.width = WIDTH;
+    x->ahead.marks = (const uint8_t *)x->reached;
+    x->ahead.width = REACHED_WIDTH;
     for (u64 i = 0; i < number; i++)
-        follow(h, x, &x->ahead, words[i], 1 << 1, step_to);
+        follow(h, x, &x->ahead, words[i], note_of(from, far) << 1, step_to);
     settle(h, x, &x->ahead, step_to);
 }
 
-/* Look through so many chunks.  Return whether that was all, or the goal is reached.  */
+/* Look through a chunk, unless what it leads to is no nearer than the goal.  */
+ALWAYS void step_from(const struct held *h, struct ways *x, const struct found *chunk)
+{
+    struct reached *r = x->reached + chunk->rank;
+    const struct reached *goal = x->whose ? 0 : x->reached + x->goal;
+    r->far &= ~WAITS;
+    u64 far = r->far + ((r->far & DEEPEST) != DEEPEST);
+    if (!goal || !goal->from || far < (goal->far & ~WAITS))
+        follow_all(h, x, &x->ahead, chunk, note_of(x->whose ? r->from : chunk->rank + 2, far), step_to);
+}
+
+/* Look through so many chunks.  Return whether that was all that is at hand.  */
 EXPORT u64 heapx_way(const struct held *h, struct ways *x, u64 steps)
 {
-    for (struct found chunk; steps && !x->before[x->goal]; steps--) {
+    for (struct found chunk; steps; steps--) {
         if (x->head == x->tail)
             settle(h, x, &x->ahead, step_to);
         if (x->head == x->tail)
             return 1;
-        if (x->tail - x->head > AHEAD)
-            fetch(h, x->queue[x->head + AHEAD]);
-        if (find(h, x->queue[x->head++], 1, &chunk))
-            follow_all(h, x, &x->ahead, &chunk, chunk.rank + 2, step_to);
+        u64 address = x->ring[x->head], ahead = x->head + AHEAD;
+        fetch(h, x->ring[ahead < x->room ? ahead : x->head]);
+        x->head = x->head + 1 == x->room ? 0 : x->head + 1;
+        if (find(h, address, 1, &chunk))
+            step_from(h, x, &chunk);
     }
-    return x->before[x->goal] != 0;
+    return 0;
+}
+
+/* Go on from a cursor up to a region, through so many chunks: put those that wait onto the ring.  Return whether that
+   was all.  */
+EXPORT u64 heapx_way_pending(const struct held *h, struct ways *x, struct cursor *at, u64 end, u64 steps)
+{
+    for (struct found chunk; steps; steps--) {
+        if (!next(h, at, &chunk) || (u64)(chunk.region - h->regions) >= end)
+            return 1;
+        if (x->reached[chunk.rank].far & WAITS) {
+            x->pending--;
+            enqueue(x, chunk.chunk + HEADER);
+        }
+    }
+    return 0;
 }

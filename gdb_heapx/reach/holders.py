@@ -10,7 +10,8 @@ from typing import NamedTuple, Union
 from ..held.held import Held
 from .holding import Holding, RootHolder, holdings_of
 from .labelled import CompiledLabels, labels_of
-from .labels import Labels, Share
+from .labels import NO_CHUNKS, Counted, Labels, Share
+from .nearest import nearest_of
 
 TYPES = 3  # that are told of a holder
 MOST_SUMS = 1 << 22  # sums of bytes by holder and kind
@@ -18,27 +19,39 @@ MOST_SUMS = 1 << 22  # sums of bytes by holder and kind
 # many.
 TIMES, LEAST = 4, 1 << 20
 
-NOTHING = Share(0, 0)
 AnyLabels = Union[Labels, CompiledLabels]
+# From which holders the way to a chunk begins: from a later group only if from none before.
+ORDER = (("global",), ("tls", "key"), ("mapping", "shared", "kernel"), ("stack",))
 
 
 class Hold(NamedTuple):
-    """What a holder holds alone, and together with others (None: that was too long to count).
+    """What a holder holds alone; what of that which several hold is `nearest` to it; and all that
+    it holds together with others, with the bytes of that which are nearest to the holder that
+    leads (None: that was too long to count).
 
-    `kinds` are the largest ones of what it holds alone, with their bytes; None where they were not
-    added up.
+    `kinds` are the largest ones of what it holds alone or is nearest to it, with their bytes; None
+    where they were not added up.
     """
 
     holder: RootHolder
     alone: Share
+    nearest: Share
     shared: Share | None
+    of_lead: int | None
     kinds: tuple[tuple[int, int], ...] | None
+
+    @property
+    def bytes(self) -> int:
+        """What it holds alone, and what is nearest to it."""
+        return self.alone.bytes + self.nearest.bytes
 
 
 @dataclass(frozen=True)
 class Holders:
     """All that hold chunks, those with most first; what several of them hold, each chunk once, and
-    what nobody does. What they hold alone, and these two, add up to all that is in use.
+    what nobody does. What they hold alone, and these two, add up to all that is in use. What
+    several hold is added up once more by the holder to which each chunk is nearest: from which the
+    shortest way leads there.
     """
 
     holds: Sequence[Hold]
@@ -58,7 +71,8 @@ class _Group:
     holder: RootHolder
     labels: range
     words: array[int]
-    alone: Share = NOTHING
+    alone: Share = NO_CHUNKS
+    nearest: Share = NO_CHUNKS
     touches: bool = False
 
 
@@ -70,19 +84,28 @@ def find_holders(held: Held, kinds: array[int], number: int) -> Holders:
     held.space.pace.begin("following pointers")
     labels = labels_of(held, len(holdings))
     groups = _grouped(labels, holdings)
-    parts = labels.totals(array("I"), kinds, 0).parts
     for group in groups:
-        own = parts[group.labels.start : group.labels.stop]
-        group.alone = Share(sum(part.chunks for part in own), sum(part.bytes for part in own))
         group.touches = any(labels.touches[group.labels.start : group.labels.stop])
-    groups.sort(key=lambda group: -group.alone.bytes)
+    labels.nearest = _nearest(held, groups)
+    totals = labels.totals(array("I"), kinds, 0)
+    for group in groups:
+        own = totals.parts[group.labels.start : group.labels.stop]
+        group.alone = Share(sum(part.chunks for part in own), sum(part.bytes for part in own))
+        group.nearest = totals.nearer[group.labels.start]
+    groups.sort(key=lambda group: -group.alone.bytes - group.nearest.bytes)
+    labels.lead = groups[0].labels.start if groups else labels.lead
     largest = _largest_kinds(labels, groups, kinds, number)
-    shared = _shared(held, labels, groups)
-    holds = [
-        Hold(group.holder, group.alone, both, largest[at] if at < len(largest) else None)
-        for at, (group, both) in enumerate(zip(groups, shared))
-    ]
-    return Holders(holds, parts[-1], parts[0])
+    counted = _shared(held, labels, groups)
+    kinds_of = [*largest, *[None] * (len(groups) - len(largest))]
+    holds = [_hold(*each) for each in zip(groups, counted, kinds_of)]
+    return Holders(holds, totals.parts[-1], totals.parts[0])
+
+
+def _hold(
+    group: _Group, counted: Counted | None, kinds: tuple[tuple[int, int], ...] | None
+) -> Hold:
+    shared, of_lead = counted or (None, None)
+    return Hold(group.holder, group.alone, group.nearest, shared, of_lead, kinds)
 
 
 def _grouped(labels: AnyLabels, holdings: Sequence[Holding]) -> list[_Group]:
@@ -102,11 +125,28 @@ def _grouped(labels: AnyLabels, holdings: Sequence[Holding]) -> list[_Group]:
     return groups
 
 
+def _nearest(held: Held, groups: Sequence[_Group]) -> memoryview | None:
+    """Return of each chunk to which group it is nearest, by the first label of that, as
+    Nearest.reached; None where no chunk is held by several.
+    """
+    touching = [group for group in groups if group.touches]
+    if not touching:
+        return None
+    search = nearest_of(held)
+    for kinds in ORDER:
+        for group in touching:
+            if group.holder.kind in kinds:
+                search.take(group.labels.start, group.words)
+        search.follow()
+    return search.reached
+
+
 def _largest_kinds(
     labels: AnyLabels, groups: Sequence[_Group], kinds: array[int], number: int
 ) -> list[tuple[tuple[int, int], ...]]:
-    """Return of the groups that hold most which kinds are the largest."""
-    told = [group for group in groups if group.alone.chunks][: max(1, MOST_SUMS // max(number, 1))]
+    """Return of the groups that come first which kinds are the largest."""
+    with_any = [group for group in groups if group.alone.chunks or group.nearest.chunks]
+    told = with_any[: max(1, MOST_SUMS // max(number, 1))]
     last = max((group.labels.stop for group in groups), default=1)
     rows = array("I", bytes(4 * (last + 1)))
     for row, group in enumerate(told, 1):
@@ -119,15 +159,15 @@ def _largest_kinds(
     return found
 
 
-def _shared(held: Held, labels: AnyLabels, groups: Sequence[_Group]) -> list[Share | None]:
+def _shared(held: Held, labels: AnyLabels, groups: Sequence[_Group]) -> list[Counted | None]:
     """Return what each holds together with others, as far as that isn't too long to count."""
     left = max(TIMES * held.index.chunks, LEAST)
-    found: list[Share | None] = []
+    found: list[Counted | None] = []
     for group in groups:
         if not group.touches:
-            found.append(NOTHING)
+            found.append(Counted(NO_CHUNKS, 0))
             continue
         both = labels.shared(group.words, left) if left else None
         found.append(both)
-        left -= min(left, group.alone.chunks + (both.chunks if both else left))
+        left -= min(left, group.alone.chunks + (both.share.chunks if both else left))
     return found

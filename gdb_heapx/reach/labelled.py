@@ -9,7 +9,7 @@ from ..held.declared import CCursor, address_of
 from ..held.held import Held
 from ..target.space import Words
 from .declared import CLabels, CTotals, declared_holders
-from .labels import Labels, Share, Totals, column
+from .labels import Counted, Labels, Share, Totals, column
 
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its label
 STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on
@@ -22,6 +22,9 @@ def labels_of(held: Held, holders: int) -> Labels | CompiledLabels:
 
 class CompiledLabels:
     """Labels, by holders.c."""
+
+    nearest: memoryview | None = None
+    lead = -1
 
     def __init__(self, held: Held, holders: int) -> None:
         assert held.table is not None
@@ -42,16 +45,17 @@ class CompiledLabels:
         self._flood(words)
         return bool(given.met)
 
-    def shared(self, words: Words, most: int) -> Share | None:
+    def shared(self, words: Words, most: int) -> Counted | None:
         given, self._epochs = self._given, self._epochs + 1
         given.epoch, given.chunks, given.bytes, given.reached = self._epochs, 0, 0, 0
-        given.most = most
+        given.most, given.lead, given.led = most, self.lead, 0
+        given.nearest = address_of(self.nearest) if self.nearest is not None else 0
         self._flood(words)
         if given.reached > most:  # what is marked so far, and still waits, is forgotten
             self._seen = column(self._held.index.chunks)
             given.seen = address_of(self._seen)
             return None
-        return Share(given.chunks, given.bytes)
+        return Counted(Share(given.chunks, given.bytes), given.led)
 
     def _flood(self, words: Words) -> None:
         part = array("Q", words)
@@ -80,13 +84,20 @@ class CompiledLabels:
 
     def totals(self, rows: array[int], kinds: array[int], number: int) -> Totals:
         last, shown = self._holders + 1, max(rows, default=0)
-        sums, by_kind = array("Q", bytes(16 * (last + 1))), array("Q", bytes(8 * number * shown))
-        given = CTotals(address_of(sums), last, address_of(self.labels))
+        sums, nearer = (array("Q", bytes(16 * (last + 1))) for _ in range(2))
+        by_kind = array("Q", bytes(8 * number * shown))
+        given = CTotals(address_of(sums), address_of(nearer), last)
+        given.nearest = address_of(self.nearest) if self.nearest is not None else 0
+        given.labels = address_of(self.labels)
         given.rows, given.number = address_of(rows) if shown else 0, number
         given.kinds, given.bytes = address_of(kinds), address_of(by_kind)
         cursor = CCursor()
         for_all = (self._all, ctypes.byref(given), ctypes.byref(cursor), STEPS)
         while not self._functions.heapx_total(*for_all):
             self._held.space.pace.check(0)
-        parts = [Share(*sums[at : at + 2]) for at in range(0, len(sums), 2)]
-        return Totals(parts, [by_kind[row * number : (row + 1) * number] for row in range(shown)])
+        parts, near = (
+            [Share(*s[at : at + 2]) for at in range(0, len(s), 2)] for s in (sums, nearer)
+        )
+        return Totals(
+            parts, near, [by_kind[row * number : (row + 1) * number] for row in range(shown)]
+        )

@@ -15,6 +15,7 @@ from .leads import Leads
 SEVERAL = (1 << 31) - 1  # the label of what several holders reach
 STEPS = 1 << 16  # chunks that are looked through before anybody is asked whether to go on
 WORD = 4  # bytes of a label
+NUMBERS = 2  # of a chunk in Nearest.reached: what is noted of whence it is, and how far that is
 
 
 class Share(NamedTuple):
@@ -23,13 +24,30 @@ class Share(NamedTuple):
     chunks: int
     bytes: int
 
+    def and_one(self, size: int) -> Share:
+        return Share(self.chunks + 1, self.bytes + size)
+
+
+NO_CHUNKS = Share(0, 0)
+
+
+class Counted(NamedTuple):
+    """What a holder reaches of what several do; and the bytes of that to which the shortest way is
+    the one of the holder that leads.
+    """
+
+    share: Share
+    led: int
+
 
 class Totals(NamedTuple):
-    """What the chunks of each label are together, those that are SEVERAL's last; and for some
-    labels the bytes by kind, by the places that these labels were given.
+    """What the chunks of each label are together, those that are SEVERAL's last; what of these is
+    nearest to each label; and for some labels the bytes of both by kind, by the places that these
+    labels were given.
     """
 
     parts: Sequence[Share]
+    nearer: Sequence[Share]
     bytes_by_kind: Sequence[array[int]]
 
 
@@ -42,8 +60,13 @@ class Labels:
     """Gives each chunk the number of its holder, by rank; 0 where none reaches it.
 
     Holders are followed one after the other, in the order of their numbers, from 1 on. `touches`
-    tells of each whether it reaches what several do. StoppedError where a pace says so.
+    tells of each whether it reaches what several do. To whom that is nearest is told by others,
+    once all are followed: as Nearest.reached; which label leads, too. StoppedError where a pace
+    says so.
     """
+
+    nearest: memoryview | None = None
+    lead = -1
 
     def __init__(self, held: Held, holders: int) -> None:
         self.labels = column(held.index.chunks)
@@ -102,12 +125,12 @@ class Labels:
         assert chunk is not None
         return chunk
 
-    def shared(self, words: Words, most: int) -> Share | None:
+    def shared(self, words: Words, most: int) -> Counted | None:
         """Return what these words reach of what several holders do; None where they reach more than
         `most` chunks.
         """
         self._epoch += 1
-        chunks = size = reached = 0
+        chunks = size = led = reached = 0
         todo = list(self._leads.followed(words))
         while todo:
             self._stack.clear()
@@ -118,12 +141,16 @@ class Labels:
                     reached += 1
                     if self.labels[chunk.rank] == SEVERAL:
                         chunks, size = chunks + 1, size + chunk.bytes
+                        led += chunk.bytes if self._nearest_to(chunk) == self.lead else 0
             if reached > most:
                 self._stack.clear()
                 return None
             waiting = [self._next() for _ in range(len(self._stack))]
             todo = [lead.to for chunk in waiting for lead in self._leads.of(chunk)]
-        return Share(chunks, size)
+        return Counted(Share(chunks, size), led)
+
+    def _nearest_to(self, chunk: HeldChunk) -> int:
+        return self.nearest[NUMBERS * chunk.rank] if self.nearest is not None else 0
 
     def left(self, holder: int, address: int) -> None:
         """Label a chunk that nothing has reached, but nothing that it leads to."""
@@ -132,18 +159,20 @@ class Labels:
             self.labels[chunk.rank] = holder
 
     def totals(self, rows: array[int], kinds: array[int], number: int) -> Totals:
-        """Return what is of each label; of those that have a row, from 1 on, also the bytes of each
-        of so many kinds, by a chunk's rank. No rows: none has.
+        """Return what is of each label, and nearest to it; of those that have a row, from 1 on,
+        also the bytes of each of so many kinds, by a chunk's rank. No rows: none has.
         """
         last = self._holders + 1
-        chunks, sizes = [0] * (last + 1), [0] * (last + 1)
+        sums, nearer = ([NO_CHUNKS] * (last + 1) for _ in range(2))
         by_kind = [array("Q", bytes(8 * number)) for _ in range(max(rows, default=0))]
         for chunk in self._held.index.each():
             self._held.space.pace.check(chunk.address)
             label = self.labels[chunk.rank]
-            label = last if label == SEVERAL else label
-            chunks[label] += 1
-            sizes[label] += chunk.bytes
+            part = last if label == SEVERAL else label
+            sums[part] = sums[part].and_one(chunk.bytes)
+            if label == SEVERAL:
+                label = self._nearest_to(chunk)
+                nearer[label] = nearer[label].and_one(chunk.bytes)
             if rows and rows[label]:
                 by_kind[rows[label] - 1][kinds[chunk.rank]] += chunk.bytes
-        return Totals([Share(*each) for each in zip(chunks, sizes)], by_kind)
+        return Totals(sums, nearer, by_kind)

@@ -64,6 +64,11 @@ class Leads:
             self._held.lots.bring(region)
             self._words = self._held.space.as_words(self._store.view)
 
+    def bring_next(self) -> None:
+        """Bring the next lot of regions."""
+        self._held.lots.bring_next()
+        self._words = self._held.space.as_words(self._store.view)
+
     def _is_old(self, chunk: HeldChunk, at: int, word: int, to: HeldChunk) -> bool:
         if at >= chunk.user + LINKS * self._held.space.word or self._index.singles[to.region]:
             return False

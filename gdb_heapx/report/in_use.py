@@ -69,16 +69,30 @@ def _way(chunk: int, number: int, where: str) -> str:
     return f"{where} leads to {chunk:#x} by {counted(number, 'pointer')}:"
 
 
-def _holds_most(holder: str, size: int, whole: int, types: str | None) -> str:
-    of = f"{size_text(size)} of {size_text(whole)} in use"
-    return f"{holder} holds {of} alone{': ' + types if types else ''}."
+FEW = 10  # what others lead to of what somebody holds is few if it is less than one part in so many
 
 
-def _held_together(size: int, whole: int, holders: Sequence[str]) -> str:
-    of = f"{size_text(size)} of {size_text(whole)} in use"
-    if not holders:
-        return f"Several hold {of} together."
-    return f"Several hold {of} together; each more than half of it: {', '.join(holders)}."
+def _holds_most(
+    holder: str,
+    size: int,
+    whole: int,
+    alone: int,
+    others: Sequence[tuple[str, int]],
+    more: int,
+    types: str | None,
+) -> str:
+    said = f"{holder} holds {size_text(size)} of {size_text(whole)} in use"
+    kinds, rest = f": {types}" if types else "", size - alone
+    if not rest:
+        return f"{said} alone{kinds}."
+    if FEW * rest < size:
+        return f"{said}, all but {size_text(rest)} of it alone{kinds}."
+    named = [name if of == rest else f"{name} ({size_text(of)})" for name, of in others]
+    names = f": {', '.join(named)}{f' and {more:,} more' if more else ''}" if named else ""
+    if not alone:
+        return f"{said}{kinds}. Others lead to all of that, too{names}."
+    part = f"It holds {size_text(alone)} of that alone"
+    return f"{said}{kinds}. {part}; others lead to the rest, too{names}."
 
 
 IN_USE: dict[str, Callable[..., str]] = {
@@ -112,7 +126,6 @@ IN_USE: dict[str, Callable[..., str]] = {
         "see heapx leaks."
     ),
     "holds_most": _holds_most,
-    "held_together": _held_together,
     "shared_not_counted": lambda number: (
         f"What {counted(number, 'holder')} hold{'s' if number == 1 else ''} together with others "
         "was not counted: it would take too long."

@@ -91,7 +91,7 @@ def _live_is(case: Case) -> str:
     told = []
     if brief.holder:
         name, size = brief.holder
-        told.append(f"{name} holds {size_text(size)} of it alone")
+        told.append(f"{name} holds {size_text(size)} of it{' alone' if brief.alone else ''}")
     if brief.types:
         told.append(f"the largest types: {_with_sizes(brief.types)}")
     if brief.unreferenced:
