@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from live import heapx, look, table
+from live import gdb, heapx, look, table
 from sets import Holder, holders_of, overlaps_of, places_of
 from ways import ALL, in_use, seen
 
@@ -167,3 +168,39 @@ def test_the_first_line_names_the_variable_to_which_stale_words_lead_too(inferio
     )
     assert said.startswith("large holds ")
     assert f"thread {tid}'s stack" in said.partition(" holders, sizes")[0]
+
+
+# A part has 128 KiB, and no more than that is at hand.
+FEW_AT_HAND = (
+    "python import gdb_heapx.held.parts as p, gdb_heapx.target.cgroups as c",
+    "python p.PIECE = 64 << 10; c.affordable = lambda pid: 128 << 10",
+)
+
+
+def in_passes(pid: int, line: str) -> str:
+    """Return what heapx says behind what gdb says of where it has stopped."""
+    lines = (*FEW_AT_HAND, "echo \\n--\\n", f"heapx {line} --passes")
+    return gdb(*lines, target=("-p", pid)).out.partition("\n--\n")[2]
+
+
+def test_in_passes_the_way_to_a_chunk_is_as_long_and_begins_at_the_same_variable(
+    cxx_inferiors, start
+):
+    inferior = start("holders")
+    links, address, variable = node_of(inferior.oracle)
+    said = in_passes(inferior.pid, f"refs {address} --to-root")
+    assert said.startswith(f"{variable} leads to {address} by {links:,} pointers:"), said
+
+
+def test_in_passes_holders_hold_the_same_and_a_note_says_what_is_not_recognised(inferiors, start):
+    inferior = start("overlaps")
+    told, _ = json.JSONDecoder().raw_decode(in_passes(inferior.pid, f"holders {ALL} --format json"))
+    whole = look(inferior.pid, "holders", *ALL.split())
+    names = ("holder", "kind", "thread", "held", "exclusive", "nearest", "shared")
+    rows, expected = (
+        [[row[name] for name in names] for row in table(report, "holders")]
+        for report in (told, whole)
+    )
+    assert rows == expected
+    assert any(said.startswith("Read in ") for said in told["notes"])
+    assert not any(said.startswith("Read in ") for said in whole["notes"])

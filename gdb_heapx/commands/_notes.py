@@ -136,6 +136,11 @@ def doubt_notes(held: Held) -> Iterator[Note]:
         yield note("may_not_refer", parts=[(each.why, each.bytes) for each in hidden])
 
 
+def passes_notes(held: Held) -> tuple[Note, ...]:
+    """Tell what isn't known since only a part of what is in use was at hand at a time."""
+    return (note("in_passes", parts=len(held.lots)),) if len(held.lots) > 1 else ()
+
+
 def mmapped_notes(mallocs: Iterable[Malloc]) -> tuple[Note, ...]:
     """Tell where mmapped chunks were not all found, so that they have no owner of their own."""
     counts = (each.parameters for each in mallocs if each.mmapped_lost)

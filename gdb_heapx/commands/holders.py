@@ -14,7 +14,7 @@ from ..reach.holders import find_holders
 from ..reach.typed import types_of
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, size_text
 from ..report.notes import note
-from ._notes import doubt_notes, usual_notes
+from ._notes import doubt_notes, passes_notes, usual_notes
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -125,7 +125,10 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     rows = sorted((_row(held, hold, names) for hold in found.holds), key=_statics_first)
     lead = Notes((*_lost(held, found), *_headline(held, found, names)), leads=True)
     rows = [row for row in rows if row.exclusive + (row.shared or 0) >= (min_bytes or 0)]
-    notes = (*_uncounted(rows), *doubt_notes(held), *usual_notes(snapshot))
+    notes = (
+        *(*_uncounted(rows), *doubt_notes(held), *passes_notes(held)),
+        *usual_notes(snapshot),
+    )
     blocks = (
         lead,
         HOLDERS.of(rows),

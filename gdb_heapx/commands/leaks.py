@@ -19,7 +19,7 @@ from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema,
 from ..report.notes import note
 from ._columns import IN_MEMORY, LIBC, TOTALS
 from ._hidden import HIDDEN, WAYS, explained_note, hidden_rows
-from ._notes import usual_notes
+from ._notes import passes_notes, usual_notes
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -162,7 +162,7 @@ def leaks(
     rows = [row for row in rows if row.bytes + (row.indirect_bytes or 0) >= (min_bytes or 0)]
     example = rows[0].sample if rows and rows[0].heads else None
     told = (*explained_note(found), *_doubts(doubts, shared), *_hidden(hidden_by(held)))
-    notes = (*told, *usual_notes(snapshot))
+    notes = (*told, *passes_notes(held), *usual_notes(snapshot))
     ways = [HIDDEN.of([*hidden_rows(found, known)])] if found.explained else []
     blocks = (
         Notes((_headline(found, certain),), leads=True),

@@ -126,10 +126,6 @@ def refs(
     typed = ChunkNames(held)
     if given["from"]:
         return _referred(snapshot, held, chunk, typed)
-    if to_root and len(held.lots) > 1:
-        raise HeapxError(
-            "the way from a root isn't looked for in passes", "Without --to-root they will do."
-        )
     if to_root:
         return _way(snapshot, held, chunk, typed, asked)
     return _referring(snapshot, held, chunk, typed, asked)

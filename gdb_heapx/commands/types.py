@@ -19,7 +19,7 @@ from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema,
 from ..report.notes import note
 from ..snapshots.figures import select_arenas
 from ._columns import LIBC, TOTALS
-from ._notes import usual_notes
+from ._notes import passes_notes, usual_notes
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -129,7 +129,7 @@ def types(
     rows = [*_shown(held, without_smaller(found, min_bytes or 0))]
     schema = TYPES.but("size", rank=0) if by == "size" else TYPES
     lead = Notes((_headline(known),), leads=True)
-    notes = Notes((*usual_notes(snapshot, () if whole else chosen),))
+    notes = Notes((*passes_notes(held), *usual_notes(snapshot, () if whole else chosen)))
     return Report((lead, schema.of(rows), notes, Steps(_next(found, by))), snapshot.problems)
 
 

@@ -114,6 +114,10 @@ IN_USE: dict[str, Callable[..., str]] = {
     "may_not_refer": lambda parts: (
         f"Counts as a root, though not all of it may be one: {_with_sizes(parts)}."
     ),
+    "in_passes": lambda parts: (
+        f"Read in {parts:,} parts, one at a time. What a chunk is, such as a node of a tree, isn't "
+        "recognised where only another part could tell."
+    ),
     # Who refers to what.
     "referred": _referred,
     "refers": _refers,
