@@ -58,9 +58,12 @@ class HeapxError(Exception):
 
 
 class CutShortError(HeapxError):
-    """Reading was stopped before there was anything to tell."""
+    """Reading was stopped before there was anything to tell. `work` is what was being done, and
+    after how many seconds that is done at the rate until then; None where nobody knows.
+    """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, work: tuple[str, float] | None = None) -> None:
+        self.problem, self.work = problem, work
         more = ("--max-pause SECONDS: give it more.",) if problem.code == TIME_IS_UP else ()
         super().__init__(problem.statement, *more)
         self.interrupted = problem.code == INTERRUPTED

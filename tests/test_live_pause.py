@@ -34,6 +34,10 @@ SLOW = (
     "os.pread = lambda *words: (time.sleep(0.0007), real_read(*words))[1]"
 )
 SLOWLY = ("--gdb-args", f"-ex '{SLOW}'")
+COPIES_SLOWLY = (
+    "--gdb-args",
+    f"-ex '{SLOW.replace('pread', 'preadv').replace('0.0007', '0.005')}'",
+)
 LONG = re.compile(r"(following lists|reading heaps)")
 ERASED = "\r\x1b[K"
 
@@ -172,6 +176,31 @@ def test_a_pause_that_is_too_short_for_anything_is_one_message(arenas):
     assert (result.status, result.out) == (3, "")
     assert "--max-pause" in result.err
     assert at_rest(arenas.pid)
+
+
+@pytest.mark.parametrize("line", ["leaks", "holders", "types"])
+def test_a_pause_that_ends_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line):
+    for seconds in ("2", "2.5", "3", "4"):
+        partial = heapx("-p", arenas.pid, *COPIES_SLOWLY, line, "--max-pause", seconds)
+        said = " ".join(partial.out.split())
+        if "while copying chunks in use" in said:
+            break
+    assert (partial.status, partial.err) == (1, "")
+    assert said.startswith("problem: stopped by --max-pause after ")
+    assert re.search(r" is in use, in [0-9,]+ chunks: not looked through\.", said)
+    assert "none" not in partial.out
+    assert at_rest(arenas.pid)
+
+
+@pytest.mark.parametrize("line", ["leaks", "holders"])
+def test_a_ctrl_c_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line):
+    words = (*COPIES_SLOWLY, line, "--format", "json")
+    code, out, err = interrupted(arenas, *words, after=2)
+    assert (code, err) == (130, "heapx: interrupted\n")
+    report = json.loads(out)
+    assert [problem["code"] for problem in report["problems"]] == ["interrupted"]
+    assert "copying chunks in use" in report["problems"][0]["statement"]
+    assert " is in use, in " in report["notes"][0]
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "1e3", "soon", "0.0"])

@@ -14,9 +14,10 @@ from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import CutShortError, StoppedError
 from gdb_heapx.held.held import hold
 from gdb_heapx.inventory.catalogue import Catalogue
+from gdb_heapx.report.model import size_text
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import snapshot_of, take
-from gdb_heapx.target.pace import LOOK, PATIENCE, Pace, PacedMemory
+from gdb_heapx.target.pace import LOOK, PATIENCE, Pace, PacedMemory, cut_short
 
 load_commands()
 MIB = 1 << 20
@@ -176,11 +177,13 @@ class Session:
 
     @contextmanager
     def working(self):
-        yield
+        with cut_short(self._target.space.pace):
+            yield
 
     @contextmanager
     def opened(self, seconds=None, held=False):
-        yield self
+        with cut_short(self._target.space.pace):
+            yield self
 
 
 def answered(line, target, last=0):
@@ -274,3 +277,35 @@ def test_a_reading_that_was_stopped_knows_no_sums():
     assert [a.index for a in taken.as_read.arenas()] == [
         a.index for a in taken.arenas() if a.in_use
     ]
+
+
+@pytest.mark.parametrize("line", ["leaks", "holders", "types"])
+@pytest.mark.few(1)
+def test_stopped_before_what_is_in_use_was_looked_at_it_is_told_how_much_that_is(line):
+    target = usual().target()
+    _, _, reads = answered(line, target)
+    in_use = f"{size_text(take(target).in_use)} is in use"
+    told = set()
+    for last in (*range(1, reads, max(reads // STEPS, 1)), reads):
+        report, status, _ = answered(line, target, last)
+        if report is None or not report["problems"]:
+            continue
+        assert status == 130
+        assert [p["code"] for p in report["problems"]].count("interrupted") == 1
+        assert [(t["name"], t["rows"]) for t in report["tables"]] == [(line, [])]
+        (said,) = report["notes"]
+        told.add(said.startswith("At least "))
+        assert said.startswith("At least ") or said.startswith(in_use)
+    assert told == {True, False}
+
+
+def test_how_long_what_was_stopped_takes_is_told_by_its_rate():
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    pace.start(3.0)
+    now[0] = 1.0
+    pace.begin("copying chunks in use", 400)
+    pace.walked(100)
+    now[0] = 3.0
+    assert not pace.goes_on()
+    assert pace.rest() == ("copying chunks in use", 9.0)

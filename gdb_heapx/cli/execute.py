@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import __version__
-from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, HeapxError, Problem, escape
+from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, CutShortError, HeapxError, Problem, escape
 from ..report.arrange import arrange, told_apart, without_totals
 from ..report.files import write_whole
 from ..report.render import FORMATS, Context, missing_libraries
@@ -72,7 +72,7 @@ def execute(
     units = "bytes" if options["bytes"] else preferred.units
     style = Style(terminal.width, units, columns, preferred.table_format, preferred.style)
 
-    def deliver(report: Report) -> None:
+    def deliver(report: Report, reading: Snapshot | Catalogue) -> None:
         context = Context(declared.name, __version__, target_facts(reading))
         pieces = FORMATS[chosen](report, context, style)
         if options["output"]:
@@ -81,7 +81,7 @@ def execute(
         for piece in pieces:
             write(piece)
 
-    def answered() -> Report:
+    def answered(reading: Snapshot | Catalogue) -> Report:
         report = _run(run, reading, given)
         if any(problem.code in STOPPED for problem in report.problems):
             report = without_totals(report)
@@ -89,30 +89,42 @@ def execute(
         report = arrange(report, options["sort"], limit, columns, is_text, few)
         return told_apart(report, reading.libcs) if is_text else report
 
-    report, streamed = None, False
-    with opened(options["max_pause"], declared.way(options)[1] is Needs.HELD) as session:
-        reading = _read(declared, session, options)
-        other = _other(reading)
-        if other and not declared.whole:
-            raise other
-        run, needs = declared.way(options)
-        given = _given(declared, needs, session, options)
-        if needs is Needs.LIVE:
-            given.update(held=_quickly(session, reading, options))
-        if needs not in AFTERWARDS or _in_passes(given):
-            report = answered()
-            streamed = any(table.streamed for table in report.tables)
-        if report and streamed:
-            deliver(report)
-    if given.get("held") is not None and report is None:
-        with session.working():
-            report = answered()
-    report = report or answered()
+    report, streamed, (run, needs) = None, False, declared.way(options)
+    reading: Snapshot | Catalogue | None = None
+    try:
+        with opened(options["max_pause"], needs is Needs.HELD) as session:
+            reading = _read(declared, session, options)
+            other = _other(reading)
+            if other and not declared.whole:
+                raise other
+            given = _given(declared, needs, session, options)
+            if needs is Needs.LIVE:
+                given.update(held=_quickly(session, reading, options))
+            if needs not in AFTERWARDS or _in_passes(given):
+                report = answered(reading)
+                streamed = any(table.streamed for table in report.tables)
+            if report and streamed:
+                deliver(report, reading)
+        if given.get("held") is not None and report is None:
+            with session.working():
+                report = answered(reading)
+    except CutShortError as cut:
+        if reading is None or needs is not Needs.HELD:
+            raise
+        report = _cut_short(declared, reading, cut)
+    report = report or answered(reading)
     if not streamed:
-        deliver(report)
+        deliver(report, reading)
     if other:
         return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
     return Answer(_status((*reading.problems, *report.problems)), warning)
+
+
+def _cut_short(declared: Command, reading: Snapshot | Catalogue, cut: CutShortError) -> Report:
+    """Return what is known where reading was stopped before what is in use was looked through."""
+    from .cut import cut_report
+
+    return cut_report(declared.tables[0], cast("Snapshot", reading), cut)
 
 
 def _status(problems: Iterable[Problem]) -> int:

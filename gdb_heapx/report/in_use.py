@@ -95,6 +95,15 @@ def _holds_most(
     return f"{said}{kinds}. {part}; others lead to the rest, too{names}."
 
 
+def _not_looked_through(size: int, chunks: int, whole: bool, work: tuple[str, float] | None) -> str:
+    least = "" if whole else "At least "
+    said = f"{least}{size_text(size)} is in use, in {counted(chunks, 'chunk')}: not looked through."
+    if work is None:
+        return said
+    what, seconds = work
+    return f"{said} At the rate until then {what} is done after some {seconds:.1f} s."
+
+
 IN_USE: dict[str, Callable[..., str]] = {
     "types": _types,
     "is_a": _is_a,
@@ -114,6 +123,7 @@ IN_USE: dict[str, Callable[..., str]] = {
     "may_not_refer": lambda parts: (
         f"Counts as a root, though not all of it may be one: {_with_sizes(parts)}."
     ),
+    "not_looked_through": _not_looked_through,
     "in_passes": lambda parts: (
         f"Read in {parts:,} parts, one at a time. What a chunk is, such as a node of a tree, isn't "
         "recognised where only another part could tell."

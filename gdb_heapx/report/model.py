@@ -100,6 +100,9 @@ class Many(Generic[_Thing]):
         return self.make()
 
 
+NONE_KNOWN = 0  # rows: not since there are none
+
+
 @dataclass(frozen=True)
 class Table:
     """A named table; `total` has values for the columns that can be added up.
@@ -107,7 +110,7 @@ class Table:
     The first table of a report may be a stream: its `rows` are an iterator, read once and only
     while the target is stopped. Text has one unit for all sizes: that of the largest one, or of the
     largest in the column `scale`. If no more are asked for, it shows a `few` of the first table's
-    rows at most.
+    rows at most; where that is NONE_KNOWN, it doesn't say that there are none.
     """
 
     name: str

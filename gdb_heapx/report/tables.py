@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from ..errors import escape
-from .model import ALWAYS, DATA_ONLY, UNITS, Column, Kind, Table, Value, shortened
+from .model import ALWAYS, DATA_ONLY, NONE_KNOWN, UNITS, Column, Kind, Table, Value, shortened
 from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
 
 GAP = "  "
@@ -18,6 +18,8 @@ NARROWEST = 16  # columns of text that is broken into lines
 def table_tokens(table: Table, style: Style) -> Tokens:
     assert not isinstance(table.rows, Iterator), "text needs all rows for its widths"
     if not table.rows and not any((table.total or {}).values()):
+        if table.few == NONE_KNOWN:
+            return
         yield NOTE, f"{table.name.replace('_', ' ')}: none\n"
         return
     unit, unit_name = _unit(table, style)

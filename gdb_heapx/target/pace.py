@@ -148,6 +148,16 @@ class Pace:
         if self._work and self._work.lists:
             self._work.done += size
 
+    def rest(self) -> tuple[str, float] | None:
+        """Return what was being done when reading was stopped, and after how many seconds that is
+        done at the rate until then; None where nobody knows.
+        """
+        stopped, work = self.stopped, self._work
+        if stopped is None or work is None or not (work.whole and work.done):
+            return None
+        before = work.began - self._began
+        return work.what, before + (stopped.after - before) * max(work.whole / work.done, 1)
+
     def problem(self, arenas: Iterable[int] = ()) -> Problem | None:
         """Return the one problem for all that was missed, None where nothing was."""
         if self.stopped is None or not self.missed:
@@ -172,7 +182,7 @@ def cut_short(pace: Pace) -> Iterator[None]:
         problem = pace.problem()
         if problem is None:
             raise
-        raise CutShortError(problem) from None
+        raise CutShortError(problem, pace.rest()) from None
 
 
 def _ranges(numbers: list[int]) -> str:
