@@ -118,25 +118,26 @@ def test_shared_memory_is_a_root_where_asked_for_else_its_bytes_are_told(inferio
     assert "SHARED" not in asked.missed
 
 
-def test_general_and_vector_registers_of_each_thread_are_read(inferior, live):
+def test_general_vector_and_mmx_registers_of_each_thread_are_read(inferior, live):
     asked = [place for place in places(inferior) if place.kind == "registers"]
     assert asked or not live.said["registers"]
     for place in asked:
         words = live.words(place.lwp)
-        assert {MAGIC + 1, MAGIC + 2} <= words
+        assert {MAGIC + 1, MAGIC + 2, MAGIC + 6} <= words
         assert (UPPER in words) == (place.name == "ymm")
 
 
-def test_what_the_kernel_keeps_for_epoll_is_read_of_a_process_and_missed_in_a_core(
+def test_what_the_kernel_keeps_for_epoll_and_timers_is_read_of_a_process_and_missed_in_a_core(
     inferior, live, tmp_path
 ):
-    (place,) = (place for place in places(inferior) if place.kind == "kernel")
+    expected = {(inferior.pid, p.address) for p in places(inferior) if p.kind == "kernel"}
     kept = [each for each in live.said["registers"] if each[3] == "KERNEL"]
-    assert [(lwp, words) for lwp, _, words, _ in kept] == [(inferior.pid, [place.address])]
+    assert {(lwp, *words) for lwp, _, words, _ in kept} == expected
     assert "KERNEL" not in live.missed
     core = roots(tmp_path, inferior.exe, gcore(inferior.pid, tmp_path / "core"))
     (told,) = (each for each in core.said["missed"] if each[0] == "KERNEL")
     assert "epoll" in told[1]
+    assert "timers" in told[1]
     assert not told[3]
 
 
@@ -185,7 +186,18 @@ def test_a_core_has_the_roots_of_the_process(start, tmp_path, make):
     check(after, places(inferior), NOT_ASKED)
     for place in places(inferior):
         if place.kind == "registers":
-            assert {MAGIC + 1, MAGIC + 2} <= after.words(place.lwp) & before.words(place.lwp)
+            assert {MAGIC + 1, MAGIC + 2, MAGIC + 6} <= after.words(place.lwp) & before.words(
+                place.lwp
+            )
+
+
+def test_of_a_core_from_which_the_program_left_memory_out_that_is_told(start, tmp_path):
+    missed = []
+    for way in ("", "dontdump"):
+        core = kernel_core(started := start("roots", *filter(None, [way])))
+        told = roots(tmp_path, started.exe, core).said["missed"]
+        missed.append(sum(m[2] for m in told if "isn't in the core" in m[1]))
+    assert missed[1] - missed[0] == 256 << 10
 
 
 @pytest.mark.slow

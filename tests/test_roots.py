@@ -281,14 +281,45 @@ def test_what_the_kernel_keeps_and_does_not_tell_is_missed():
     assert "(io_uring 7)" in told.why
 
 
-@pytest.mark.parametrize("name", ["epoll_ctl", "malloc"])
-def test_where_nobody_asks_the_kernel_epoll_is_missed_of_programs_that_use_it(name):
+@pytest.mark.parametrize(
+    ("name", "what"), [("epoll_ctl", "epoll"), ("timer_create", "timers"), ("malloc", "")]
+)
+def test_where_nobody_asks_the_kernel_what_it_keeps_is_missed_of_programs_that_use_it(name, what):
     target = usual().target()
     file = File(imported=frozenset([name]))
     user = Image("/bin/x", (), target.space.memory, lambda _: file)
     roots = roots_of(changed(target, objects=(*target.objects, user)))
+    told = [each.why for each in roots.missed if each.kind is RootKind.KERNEL]
+    assert told == [f"what the kernel keeps ({what})"] * bool(what)
+
+
+@pytest.mark.parametrize("name", ["timer_create", "malloc"])
+def test_timers_of_which_the_kernel_does_not_tell_are_missed_of_programs_that_use_them(name):
+    target = usual().target()
+    file = File(imported=frozenset([name]))
+    user = Image("/bin/x", (), target.space.memory, lambda _: file)
+    objects = (*target.objects, user)
+    roots = roots_of(changed(target, objects=objects, kept_by_kernel=lambda: {"timers": None}))
     missed = [each.kind for each in roots.missed]
-    assert (RootKind.KERNEL in missed) == (name == "epoll_ctl")
+    assert (RootKind.KERNEL in missed) == (name == "timer_create")
+
+
+@pytest.mark.parametrize("permissions", ["rw-s", "r--s"])
+def test_memory_of_devices_is_not_looked_at_and_missed_where_it_can_be_written(permissions):
+    usage = Usage(0, 0, 0, 0, 0, 0, False, "device")
+    device = Mapping(0x7F8000000000, 0x7F8000010000, permissions, 0, "/dev/dri/card0", 0, usage)
+    roots = roots_of(with_memory(usual(), device))
+    told = [m.bytes for m in roots.missed if "devices" in m.why]
+    assert told == ([device.size] if "w" in permissions else [])
+    assert kind_at(roots, device.start) is None
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_memory_that_a_core_lacks_is_missed_since_it_may_have_been_left_out(live):
+    absent = Mapping(0x7F8000000000, 0x7F8000010000, "-w-p", 0, "")
+    target = changed(with_memory(usual(), absent), live=live)
+    told = [m.bytes for m in roots_of(target).missed if "isn't in the core" in m.why]
+    assert told == ([] if live else [absent.size])
 
 
 def test_where_the_main_thread_has_ended_its_stack_counts_whole_as_that_of_no_other_thread():

@@ -156,6 +156,7 @@ def leaks(
     doubts = doubts_of(held)
     damaged = any(problem.damage for problem in snapshot.problems)
     certain = not doubts and not damaged
+    most = not damaged and not hidden_by(held)
     names = NAMES if certain else {**NAMES, Degree.HEAD: UNREFERENCED}
     known = held.residency_known
     rows = sorted(_rows(found, kinds, names, known), key=_first_most)
@@ -165,7 +166,7 @@ def leaks(
     notes = (*told, *passes_notes(held), *usual_notes(snapshot))
     ways = [HIDDEN.of([*hidden_rows(found, known)])] if found.explained else []
     blocks = (
-        Notes((_headline(found, certain),), leads=True),
+        Notes((_headline(found, certain, most),), leads=True),
         replace(LEAKS.of(rows), few=sum(row.degree != NAMES[Degree.INTERIOR] for row in rows)),
         DEGREES.of([*_degrees(found, names, known)]),
         *ways,
@@ -208,12 +209,21 @@ def _degrees(found: Leaks, names: dict[Degree, str], known: bool) -> Iterator[_D
         yield _Degree(names[degree], own.chunks, own.bytes, resident, swapped, MEANS[degree])
 
 
-def _headline(found: Leaks, certain: bool) -> Note:
+def _headline(found: Leaks, certain: bool, most: bool) -> Note:
+    """Tell what is lost: where not all was looked at that may refer to it, `most` of it is."""
     lost = [found.degrees[degree] for degree in LOST]
     whole = sum(each.bytes for each in found.degrees.values())
     chunks, size = sum(each.chunks for each in lost), sum(each.bytes for each in lost)
     heads = found.degrees[Degree.HEAD].chunks
-    return note("leaks", chunks=chunks, heads=heads, size=size, whole=whole, certain=certain)
+    return note(
+        "leaks",
+        chunks=chunks,
+        heads=heads,
+        size=size,
+        whole=whole,
+        certain=certain,
+        most=most,
+    )
 
 
 def _doubts(doubts: Sequence[Missed], shared: bool) -> Iterator[Note]:

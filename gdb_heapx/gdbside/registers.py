@@ -15,6 +15,8 @@ from .frames import selection_kept
 from .values import byteorder, word_size
 
 GROUPS = ("general", "vector")
+FLOATS = "float"  # the group of x87's, whose mantissas are MMX's, and of those that no vector has
+TAGS, EMPTY = "ftag", 0xFFFF  # what tells which of x87's are in use, and that none is
 MOST_NESTED = 4  # unions within one another
 CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}  # of struct's, by bytes
 
@@ -43,6 +45,7 @@ class _Reader:
         self._word = word_size()
         self._order = "<" if byteorder() == "little" else ">"
         self._names: dict[str, list[str]] = {}
+        self._floats: dict[str, list[str]] = {}
         self._paths: dict[tuple[str, str], Path] = {}
 
     def read(self, frame: gdb.Frame) -> Registers:
@@ -52,7 +55,11 @@ class _Reader:
             groups = (architecture.registers(group) for group in GROUPS)
             every = (register.name for group in groups for register in group)
             self._names[called] = list(dict.fromkeys(filter(None, every)))
-        held = ((name, self._held(frame, called, name)) for name in self._names[called])
+            floats = (register.name for register in architecture.registers(FLOATS))
+            self._floats[called] = [f for f in floats if f not in self._names[called]]
+        held = [(name, self._held(frame, called, name)) for name in self._names[called]]
+        if self._held(frame, called, TAGS) != (EMPTY,):
+            held += [(name, self._raw(frame, name)) for name in self._floats[called]]
         pointer = self._held(frame, called, "sp")  # gdb's own name, on each architecture
         return Registers(pointer[0] if pointer else None, {name: w for name, w in held if w})
 
@@ -68,6 +75,20 @@ class _Reader:
             return self._joined(reduce(gdb.Value.__getitem__, path, value)) if path else ()
         except (gdb.error, ValueError, OverflowError):  # unavailable, or no integers
             return ()
+
+    def _raw(self, frame: gdb.Frame, name: str) -> tuple[int, ...]:
+        """Return the whole words that a floating-point register has from its lowest byte on, ()
+        where it isn't known: of x87's the mantissa.
+        """
+        try:
+            value = frame.read_register(name)
+            if value.type.strip_typedefs().code != gdb.TYPE_CODE_FLT:
+                return ()
+            number, bits = int(value.format_string(format="x"), 16), 8 * self._word
+        except (gdb.error, ValueError):  # unavailable
+            return ()
+        places = range(0, 8 * value.type.sizeof - bits + 1, bits)
+        return tuple(number >> at & (1 << bits) - 1 for at in places)
 
     def _joined(self, lanes: gdb.Value) -> tuple[int, ...]:
         """Return an array of integers as words, as they lie in memory."""

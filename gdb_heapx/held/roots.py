@@ -12,8 +12,10 @@ from ..locate.tcbs import Tcbs, find_tcbs
 from ..report.model import counted
 from ..snapshots.opened import Opened
 from ..snapshots.regions import Owner, owner_of
+from ..target.core import NOT_HELD
 from ..target.headers import PF_W
 from ..target.mappings import Mapping as Mapped
+from ..target.procfs import TIMERS
 from ..target.target import Registers, Target
 from .own import own_memory, uncertain
 from .root import Missed, Register, Root, RootKind, Roots, arranged
@@ -22,7 +24,8 @@ from .threadlocal import blocks, dead_dtvs, dtvs, key_roots, left_behind, own_ro
 
 NO_TCBS = Tcbs((), (), None)
 ZEROS = "threads' stacks, which are zeros in this core (gcore before gdb 18, from glibc 2.42 on)"
-EPOLL = "epoll_ctl"
+# What of the kernel's programs use by which function.
+KEEPERS = {"epoll": "epoll_ctl", TIMERS: "timer_create"}
 Kept = Optional[Mapping[str, Optional[tuple[int, ...]]]]  # as the probe tells it
 KERNELS = (Owner.KERNEL, Owner.DEVICE)
 
@@ -110,6 +113,11 @@ def _is_shared(mapping: Mapped, live: bool) -> bool:
     return written and not _is_ours(mapping, live) and owner_of(mapping) not in KERNELS
 
 
+def _is_device(mapping: Mapped) -> bool:
+    """Tell whether a mapping that can be written has a device's memory: a read may do something."""
+    return "w" in mapping.permissions and owner_of(mapping) is Owner.DEVICE
+
+
 def _is_ours(mapping: Mapped, live: bool) -> bool:
     """Tell whether no other process can write to a mapping: of a core only its name tells."""
     return mapping.permissions[-1] == "p" and (live or owner_of(mapping) is not Owner.SHARED)
@@ -142,11 +150,14 @@ def _unknown_threads(target: Target, libc: Libc | None, tcbs: Tcbs) -> Iterator[
 
 def _not_told_by_kernel(target: Target, kept: Kept) -> Iterator[Missed]:
     """Yield what the kernel keeps and doesn't tell; of a core it tells nothing."""
-    names = [name for name, words in (kept or {}).items() if words is None]
-    if kept is None and any(image.imports(EPOLL) for image in target.objects):
-        names.append("epoll")
+    untold = KEEPERS if kept is None else [name for name, words in kept.items() if words is None]
+    names = [name for name in untold if name not in KEEPERS or _uses(target, KEEPERS[name])]
     if names:
         yield Missed(RootKind.KERNEL, f"what the kernel keeps ({', '.join(sorted(names))})")
+
+
+def _uses(target: Target, function: str) -> bool:
+    return any(image.imports(function) for image in target.objects)
 
 
 def _left_out(target: Target, shared: bool) -> Iterator[Missed]:
@@ -158,6 +169,12 @@ def _left_out(target: Target, shared: bool) -> Iterator[Missed]:
     if both and not shared:
         size = sum(mapping.size for mapping in both)
         yield Missed(RootKind.SHARED, "shared memory that can be written", size)
+    devices = sum(m.size for m in space.mappings if _is_device(m))
+    if devices:
+        yield Missed(RootKind.MAPPING, "memory of devices that can be written", devices)
+    unknown = sum(m.size for m in space.mappings if m.permissions == NOT_HELD)
+    if unknown and not target.facts.live:
+        yield Missed(RootKind.MAPPING, "memory that isn't in the core, if it was touched", unknown)
     cut = sum(m.left_out for m in space.mappings if "w" in m.permissions)
     if target.facts.cut or cut:
         why = f" ({target.facts.cut})" if target.facts.cut else ""

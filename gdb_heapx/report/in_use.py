@@ -10,13 +10,17 @@ from .model import counted, size_text
 AS_FAR = ", as far as was looked"
 
 
-def _leaks(chunks: int, heads: int, size: int, whole: int, certain: bool) -> str:
+def _leaks(chunks: int, heads: int, size: int, whole: int, certain: bool, most: bool) -> str:
     of = f"of {size_text(whole)} in use"
     if not chunks:
         return f"Nothing is leaked, {of}." if certain else f"Everything is referred to, {of}."
-    said = "leaked" if certain else f"unreferenced{AS_FAR}"
     more = f", and only these to {chunks - heads:,} more" if chunks > heads else ""
-    return f"{size_text(size)} {of} is {said}: nothing refers to {counted(heads, 'chunk')}{more}."
+    nothing = f"refers to {counted(heads, 'chunk')}{more}"
+    if certain:
+        return f"{size_text(size)} {of} is leaked: nothing {nothing}."
+    if most:
+        return f"At most {size_text(size)} {of} is leaked: nothing that was looked at {nothing}."
+    return f"{size_text(size)} {of} is unreferenced{AS_FAR}: nothing {nothing}."
 
 
 def _types(chunks: int, size: int, told: int, objects: int) -> str:

@@ -40,6 +40,7 @@ class Owner(Enum):
     DEVICE = "devices (not in RSS)"
 
 
+EMPTY_IF_UNUSED = ("---", "-w-")  # permissions: nothing was touched, or it isn't in a core
 APART = (Owner.HUGETLB, Owner.DEVICE)
 # Address space with nothing behind it, or, in a core, likely so.
 EMPTY = (Owner.RESERVED, Owner.VOID, Owner.ABSENT)
@@ -181,4 +182,4 @@ def _kind(name: str, inode: int, permissions: str, apart: str | None, held: bool
         return Owner.FILES if "x" in permissions else Owner.DATA
     if permissions.endswith("s"):
         return Owner.SHARED
-    return Owner.VOID if permissions.startswith("---") and not held else Owner.ANONYMOUS
+    return Owner.VOID if permissions.startswith(EMPTY_IF_UNUSED) and not held else Owner.ANONYMOUS

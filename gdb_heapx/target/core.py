@@ -15,6 +15,7 @@ from .mappings import Fill, Mapping, check_range
 
 NT_AUXV, NT_FILE = 6, 0x46494C45
 LARGEST_NOTE = 16 << 20  # the kernel writes 4 MiB (core_file_note_size_limit), or as much as that
+NOT_HELD = "-w-p"  # permissions of what could be written and isn't in a core
 HELD_UNIT = 4096  # bytes: the smallest page
 
 
@@ -25,7 +26,8 @@ class Core(Elf):
         """Return the PT_LOAD segments as mappings, named from its NT_FILE note.
 
         The inode is unknown in a core; 1 stands for "has a file". What has none, and isn't in the
-        core, is a mapping of its own that can't be read: it may be larger than any file.
+        core, is a mapping of its own that can't be read: it may be larger than any file. Nobody has
+        touched it, or it was left out (madvise(2), MADV_DONTDUMP; core(5), coredump_filter).
         """
         files = {start: (offset, name) for start, offset, name in self._files()}
         mappings = []
@@ -42,7 +44,8 @@ class Core(Elf):
                 row = (permissions, int(bool(name)), name, offset, None, left_out)
                 mappings.append(Mapping(segment.address, held + left_out, *row))
             if held + left_out < end:
-                mappings.append(Mapping(held, end, "---p", 0, ""))
+                untouched = NOT_HELD if segment.flags & PF_W else "---p"
+                mappings.append(Mapping(held, end, untouched, 0, ""))
         return tuple(mappings)
 
     def _held(self, segment: Segment) -> int:

@@ -210,13 +210,20 @@ def thread_name(pid: int, lwp: int) -> str | None:
 
 
 _EPOLL_DATA = re.compile(r"^tfd:.*?\bdata:\s*([0-9a-f]+)", re.M)
+_TIMER = re.compile(r"^ID: (\d+)\nsignal: \d+/([0-9a-f]+)$", re.M)
+TIMERS = "timers"
 
 
 def kept_by_kernel(pid: int) -> dict[str, tuple[int, ...] | None]:
     """Return what a process has given to the kernel that it gets back later, as words, by the file
-    that has it: epoll's data (proc(5), fdinfo). None where the kernel doesn't tell: io_uring.
+    that has it: epoll's data (proc(5), fdinfo), and what a POSIX timer tells with its signal, or to
+    a function (timer_create(2), sigev_value). None where the kernel doesn't tell: io_uring; timers
+    where it was built without CONFIG_CHECKPOINT_RESTORE.
     """
-    kept: dict[str, tuple[int, ...] | None] = {}
+    kept: dict[str, tuple[int, ...] | None] = {TIMERS: None}
+    with suppress(OSError):
+        timers = _TIMER.findall(text_of(f"/proc/{pid}/timers"))
+        kept = {f"timer {number}": (int(value, 16),) for number, value in timers}
     with suppress(OSError):
         for number in os.listdir(f"/proc/{pid}/fd"):
             with suppress(OSError):

@@ -1,11 +1,12 @@
 /* A place of every kind that may or may not be a root: "kind lwp address name", one a line; lwp 0 where it is no
    thread's, kind "none" where nobody may look. Main waits in a handler on a signal stack with the argument "signal",
-   "inside" where that is part of its own stack, on a fiber with "fiber". */
+   "inside" where that is part of its own stack, on a fiber with "fiber". With "dontdump" cores lack a mapping. */
 #include "checkpoint.h"
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
 
 enum { PAGES = 256 << 10, MAGIC = 0x5eed0000 };
@@ -101,8 +102,9 @@ static void *in_registers(void *arg)
 	pthread_barrier_wait(&ready);
 	if (arg)
 		__asm__ volatile("vmovdqa %0, %%ymm6" : : "m"(upper));
-	__asm__ volatile("movabs $0x5eed0001, %%r12; movabs $0x5eed0002, %%rax; movq %%rax, %%xmm7\n"
-			 "1:\tmov %0, %%eax\n\tsyscall\n\tjmp 1b" : : "i"(SYS_pause) : "rax", "r12", "xmm7", "rcx", "r11");
+	__asm__ volatile("movabs $0x5eed0006, %%rax; movq %%rax, %%mm4\n\t"
+			 "movabs $0x5eed0001, %%r12; movabs $0x5eed0002, %%rax; movq %%rax, %%xmm7\n"
+			 "1:\tmov %0, %%eax\n\tsyscall\n\tjmp 1b" : : "i"(SYS_pause) : "rax", "r12", "xmm7", "mm4", "rcx", "r11");
 	return NULL;
 }
 #endif
@@ -201,6 +203,12 @@ int main(int argc, char **argv)
 		abort();
 	place("kernel", getpid(), (void *) (uintptr_t) (MAGIC + 5), "epoll");
 
+	struct sigevent event = { .sigev_notify = SIGEV_NONE, .sigev_value.sival_ptr = (void *) (uintptr_t) (MAGIC + 7) };
+	timer_t timer;
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer))
+		abort();
+	place("kernel", getpid(), event.sigev_value.sival_ptr, "timer");
+
 	getcontext(&fiber);
 	fiber.uc_stack.ss_sp = map(PAGES, MAP_PRIVATE);
 	fiber.uc_stack.ss_size = PAGES;
@@ -218,6 +226,8 @@ int main(int argc, char **argv)
 #endif
 	pthread_join(left_behind(), NULL); /* nptl keeps its stack */
 	const char *where = argc > 1 ? argv[1] : "";
+	if (!strcmp(where, "dontdump"))
+		madvise(map(PAGES, MAP_PRIVATE), PAGES, MADV_DONTDUMP);
 	char inside[PAGES];
 	if (!strcmp(where, "signal"))
 		on_signal_stack(map(PAGES, MAP_PRIVATE));
