@@ -204,6 +204,9 @@ NAMES = Schema(
 )
 
 
+MORE = Column("more", Kind.TEXT, shrinks=True, rank=1)
+
+
 def named(*parts):
     return Report((NAMES.of([SimpleNamespace(mark="#", part=each, n=7) for each in parts]),))
 
@@ -217,6 +220,16 @@ def test_the_middle_of_a_long_name_is_left_out_so_that_the_table_fits(width):
     assert name.startswith(start)
     assert name.endswith(end)
     assert lines[1].split() == ["#", "short", "7"]
+
+
+@pytest.mark.parametrize(("width", "shown"), [(72, True), (53, False)])
+def test_text_that_may_be_left_out_is_shortened_before_it_is_and_before_other_text(width, shown):
+    schema = replace(NAMES, columns=(*NAMES.columns, MORE))
+    row = SimpleNamespace(mark="#", part="p" * 40, n=7, more="m" * 60)
+    heading, line, *_ = text_of(Report((schema.of([row]),)), width=width).splitlines()
+    assert ("more" in heading, "m" in line) == (shown, shown)
+    assert "p" * 40 in line
+    assert len(line) <= width
 
 
 @given(st.text("ab", max_size=90), st.integers(12, 90), st.integers(12, 90))

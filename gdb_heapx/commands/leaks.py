@@ -57,6 +57,7 @@ LEAKS = Schema(
         *TOTALS,
         Column("indirect_chunks", Kind.COUNT, title="hang #", absent="-", rank=3),
         Column("indirect_bytes", Kind.BYTES, title="hang", absent="-"),
+        Column("in_all", Kind.BYTES, title="in all"),
         *IN_MEMORY,
         Column("sample", Kind.ADDRESS),
         Column("contents", Kind.TEXT, rank=1),
@@ -84,6 +85,7 @@ class _Row(NamedTuple):
     bytes: int
     indirect_chunks: int | None
     indirect_bytes: int | None
+    in_all: int
     resident: int | None
     swapped: int | None
     sample: int
@@ -128,8 +130,9 @@ def leaks(
     The degrees add up to all that is in use. Leaked is said where every root was read; else it is
     unreferenced, and a note says what was not looked at. Of chunks that refer to each other, and
     nothing else does, one is the head. The bytes of a row are those of its heads; hang is what only
-    these lead to. The sample is the head that holds most; contents are how it begins. What pointers
-    to the inside reach, such as all objects of CPython's, is listed only with --limit.
+    these lead to, and in all is both. The sample is the head that holds most; contents are how it
+    begins. What pointers to the inside reach, such as all objects of CPython's, is listed only with
+    --limit.
 
     A pointer is a word at an aligned address. A program may hide its pointers: in packed structs,
     below a tag, or compressed. What these would explain is told apart if you ask for it, and
@@ -160,7 +163,7 @@ def leaks(
     names = NAMES if certain else {**NAMES, Degree.HEAD: UNREFERENCED}
     known = held.residency_known
     rows = sorted(_rows(found, kinds, names, known), key=_first_most)
-    rows = [row for row in rows if row.bytes + (row.indirect_bytes or 0) >= (min_bytes or 0)]
+    rows = [row for row in rows if row.in_all >= (min_bytes or 0)]
     example = rows[0].sample if rows and rows[0].heads else None
     told = (*explained_note(found), *_doubts(doubts, shared), *_hidden(hidden_by(held)))
     notes = (*told, *passes_notes(held), *usual_notes(snapshot))
@@ -178,8 +181,7 @@ def leaks(
 
 def _first_most(row: _Row) -> tuple[int, int, str, int]:
     order = {NAMES[degree]: at for at, degree in enumerate(ORDER)}
-    size = row.bytes + (row.indirect_bytes or 0)
-    return order.get(row.degree, 0), -size, row.type or "", row.sample
+    return order.get(row.degree, 0), -row.in_all, row.type or "", row.sample
 
 
 def _rows(found: Leaks, kinds: Grouped, names: dict[Degree, str], known: bool) -> Iterator[_Row]:
@@ -194,6 +196,7 @@ def _rows(found: Leaks, kinds: Grouped, names: dict[Degree, str], known: bool) -
             leak.own.bytes,
             leak.hanging.chunks if head else None,
             leak.hanging.bytes if head else None,
+            leak.own.bytes + (leak.hanging.bytes if head else 0),
             leak.own.resident if known else None,
             leak.own.swapped if known else None,
             leak.sample,

@@ -93,17 +93,19 @@ def _formatted(
 
 
 def _shrunk(rows: list[list[str]], columns: Sequence[Column], style: Style) -> list[list[str]]:
-    """Return the rows with text that shrinks in the room that the other columns leave to it."""
+    """Return the rows with text that shrinks in the room that the other columns leave to it: first
+    of what might be left out, then of the widest column.
+    """
     places = [i for i, column in enumerate(columns) if column.shrinks]
     if not places or not rows or style.table_format:
         return rows
     widths = [max(len(c.heading), *map(len, cells)) for c, cells in zip(columns, zip(*rows))]
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - style.width
-    if excess <= 0:
-        return rows
-    at = max(places, key=lambda i: widths[i])
-    room = max(widths[at] - excess, NARROWEST)
-    return [[*row[:at], shortened(row[at], room), *row[at + 1 :]] for row in rows]
+    for at in sorted(places, key=lambda i: (columns[i].rank == ALWAYS, -widths[i])):
+        room = min(widths[at], max(widths[at] - excess, NARROWEST))
+        excess -= widths[at] - room
+        rows = [[*row[:at], shortened(row[at], room), *row[at + 1 :]] for row in rows]
+    return rows
 
 
 def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> list[list[str]]:
@@ -198,11 +200,12 @@ def _summed(table: Table, name: str) -> Iterator[Value]:
 
 
 def _width(table: Table, column: Column, unit: int) -> int:
-    """Return how wide a column is."""
+    """Return how wide a column is; of one that shrinks and might be left out, at least."""
     if column.flows:
         return NARROWEST
     cells = (_cell(column, value, unit) for value in _summed(table, column.name))
-    return max([len(column.heading), *map(len, cells)])
+    width = max([len(column.heading), *map(len, cells)])
+    return min(width, NARROWEST) if column.shrinks and column.rank != ALWAYS else width
 
 
 def _in_all(widths: Sequence[int], table_format: str | None) -> int:
