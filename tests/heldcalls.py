@@ -19,6 +19,7 @@ from walkcalls import At, Call, Calls, Made, Point
 from gdb_heapx.held import held as holding
 from gdb_heapx.held.declared import REGION_WORDS, CHeld, CIndexing, CWay
 from gdb_heapx.held.declared import declared as declared_held
+from gdb_heapx.held.spots import AROUND, BEHIND
 from gdb_heapx.reach.declared import (
     AHEAD,
     CFlood,
@@ -142,6 +143,13 @@ def _pointers(
     return (*given, At(g.add(found, 2 * WORD * room.value)), At(g.struct(room)))
 
 
+def _spots(
+    g: Given, held: CHeld, words: int, at: int, end: int, found: int, room: Any
+) -> Arguments:
+    given = g.held(held), At(g.add(words, WORD * (end + BEHIND - 1), foreign=True)), at, end
+    return (*given, At(g.add(found, WORD * room.value)), At(g.struct(room)))
+
+
 def _seed(g: Given, held: CHeld, way: CWay, data: bytes, size: int, seeds: int) -> Arguments:
     g.data = copy = ctypes.create_string_buffer(data, size)
     given = g.held(held), At(g.struct(way)), At(g.add(ctypes.addressof(copy), size, foreign=True))
@@ -231,6 +239,13 @@ def _bodies_in(g: Given, held: CHeld, marks: int, chunks: int, words: int, count
     return g.held(held), At(g.add(marks, chunks)), chunks, looked, count
 
 
+def _bodies_at(
+    g: Given, held: CHeld, marks: int, chunks: int, spots: int, count: int, over: int
+) -> Arguments:
+    looked = At(g.add(spots, WORD * AROUND * count, foreign=True))
+    return g.held(held), At(g.add(marks, chunks)), chunks, looked, count, int(over)
+
+
 def _kinds(g: Given, kinds: CKinds, names: Iterable[str]) -> At:
     """Add a struct kinds, with what is called so; the rest may be gone by now."""
     sizes = {
@@ -270,6 +285,7 @@ ARGUMENTS: dict[str, Callable[..., Arguments]] = {
     "heapx_ranks": _ranks,
     "heapx_find": _find,
     "heapx_pointers": _pointers,
+    "heapx_spots": _spots,
     "heapx_seed": _seed,
     "heapx_flood": _flood,
     "heapx_visit": _visit,
@@ -286,6 +302,7 @@ ARGUMENTS: dict[str, Callable[..., Arguments]] = {
     "heapx_way_from": _way_from,
     "heapx_bodies": _bodies,
     "heapx_bodies_in": _bodies_in,
+    "heapx_bodies_at": _bodies_at,
     "heapx_learn": _learn,
     "heapx_classify": _classify,
     "heapx_know": _know,
@@ -294,6 +311,7 @@ ARGUMENTS: dict[str, Callable[..., Arguments]] = {
 VOID = (
     *("heapx_ranks", "heapx_seed", "heapx_visit", "heapx_know"),
     *("heapx_label", "heapx_label_from", "heapx_way_from", "heapx_bodies_in"),
+    "heapx_bodies_at",
 )
 
 # A call with what came of it, and `foreign` of its buffers.

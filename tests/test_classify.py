@@ -14,12 +14,14 @@ from properties import tried
 from test_damage import damage
 
 from gdb_heapx.errors import HeapxError
+from gdb_heapx.held import pointers, spots
 from gdb_heapx.held.held import hold
 from gdb_heapx.recognise.by_python import Recognising
 from gdb_heapx.recognise.classify import classified_by, classify
 from gdb_heapx.recognise.counted import Kinds
 from gdb_heapx.recognise.heaps import surroundings_of
 from gdb_heapx.snapshots.opened import open_target
+from gdb_heapx.target.mappings import Mapping
 
 SEEDS = st.randoms(use_true_random=True)
 CONTROL = "St23_Sp_counted_ptr_inplaceI3DogSaIvELN9__gnu_cxx12_Lock_policyE2EE"
@@ -27,6 +29,8 @@ LIBCXX = "NSt3__120__shared_ptr_emplaceI3DogNS_9allocatorIS1_EEEE"
 
 
 WAYS = ["words", "words", "text", "wide", "tree", "list", "array", "bytes", "holder", "holder"]
+
+OTHER = Mapping(0x7F9000000000, 0x7F9000002000, "rw-p", 0, "")  # as fibers' stacks are
 
 
 class Filled:
@@ -60,6 +64,8 @@ class Filled:
         heap.target()
         for chunk in self.chunks:
             self.fill(*chunk)
+        places = seed.sample(range(OTHER.size // 8 - 10), seed.randrange(6))
+        self.others = [(OTHER.start + 8 * place, self.container()) for place in places]
 
     def fill(self, chunk, size):
         seed, user = self.seed, chunk + 16
@@ -100,15 +106,23 @@ class Filled:
 
     def hold(self, user, size):
         """Let a chunk have a container, or nearly one, that leads to another chunk."""
+        for at, word in enumerate(self.container()[: (size - 8) // 8]):
+            self.heap.poke(user + 8 * at, word)
+
+    def container(self):
+        """Return the words of a container, or nearly one, that leads to a chunk."""
         seed = self.seed
         chunk, room = seed.choice(self.chunks)
         body, usable = chunk + 16, room - 8
         near = max(usable - seed.choice([0, 8, 16, 24, 40]), 16)
         way = seed.choice(["vector", "string", "deque", "hashed"])
         words = [body, body + seed.choice([0, 8, near]), body + near, seed.choice([0, 0, body])]
+        words += [seed.choice([0, body]), 0]
         if way == "string":
             words = [body, seed.choice([0, 16, near]), near - 1, 7]
             self.heap.memory.write(body + min(words[1], usable - 1), b"\0")
+            if seed.random() < 0.5:
+                self.heap.memory.write(body, b"x" * min(words[1], usable - 1))
         if way == "deque":
             blocks = [block + 16 for block, _ in seed.sample(self.chunks, 2)]
             places = body, body + 8
@@ -122,8 +136,7 @@ class Filled:
                 self.heap.poke(node, after)
             count = len(nodes) + seed.choice([0, 0, 1])
             words = [body, near // 8, nodes[0], count, seed.choice([0x3F800000, 7])]
-        for at, word in enumerate(words[: (size - 8) // 8]):
-            self.heap.poke(user + 8 * at, word)
+        return words
 
     def link(self, one, at, other, back):
         self.heap.poke(one + at, other)
@@ -135,8 +148,14 @@ class Filled:
         return self.seed.choice(self.words)
 
     def target(self, compiled):
-        target = changed(self.heap.target(), compiled=compiled)
-        program = self.program
+        target = self.heap.target()
+        mappings = sorted((*target.space.mappings, OTHER), key=lambda mapping: mapping.start)
+        target = changed(target, compiled=compiled, mappings=tuple(mappings))
+        program, other = self.program, self.heap.memory.regions
+        other[OTHER.start] = bytearray(OTHER.size)
+        for place, words in self.others:
+            for at, word in enumerate(words):
+                self.heap.poke(place + 8 * at, word)
         self.heap.memory.regions[DATA] = program.memory.regions[DATA]
         return replace(target, objects=(*target.objects, program.image()))
 
@@ -173,6 +192,17 @@ def test_compiled_code_recognises_the_same(seed, sizes, damaged):
     for found in (by_c, by_python):
         assert shown(found) == shown(known)
         assert [found.groups[n] for n in found.kinds] == [known.groups[n] for n in known.kinds]
+
+
+@tried(100)
+@given(SEEDS, st.sampled_from([24, 64, 200, 4096]))
+def test_it_makes_no_difference_how_memory_is_read_in_pieces(seed, size):
+    filled = Filled(seed)
+    _, whole = classified(filled.target(True))
+    for compiled in (True, False):
+        with mock.patch.object(pointers, "AT_ONCE", size), mock.patch.object(spots, "AT_ONCE", 2):
+            _, found = classified(filled.target(compiled))
+        assert shown(found) == shown(whole)
 
 
 @tried(100)

@@ -31,10 +31,12 @@ from walkcalls import ON_AARCH64, Program, made_by, native, on_aarch64, sanitize
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.heap.library import Library
 from gdb_heapx.held import held as holding
-from gdb_heapx.held import pointers
+from gdb_heapx.held import pointers, spots
 from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way, seeker
 from gdb_heapx.held.pointers import Pointers, _look_compiled
+from gdb_heapx.held.root import RootKind
+from gdb_heapx.held.spots import SpotSeeker
 from gdb_heapx.reach import compiled as flooding
 from gdb_heapx.reach import labelled, referrers, ways
 from gdb_heapx.reach.compiled import flood_of
@@ -62,6 +64,7 @@ def little_room() -> Iterator[None]:
         mock.patch.object(flooding, "ROOM", 3),
         mock.patch.object(flooding, "STEPS", 5),
         mock.patch.object(pointers, "ROOM", 8),
+        mock.patch.object(spots, "AT_ONCE", 2),
         mock.patch.object(labelled, "ROOM", 3),
         mock.patch.object(labelled, "STEPS", 5),
         mock.patch.object(referrers, "ROOM", 2),
@@ -135,11 +138,22 @@ def recognise(seed: random.Random) -> None:
     bodies = CompiledBodies(found)
     bodies.look_into_chunks()
     bodies.look_into(found.index.starts[0], found.index.starts[0] + 0x100)
+    for over in (False, True):
+        bodies.look_at(spots_in(seed, filled, found), over)
     around = surroundings_of(found)
     way = CompiledRecognising(found, around)
     kinds = classified_by(way, found, around, sizes=seed.random() < 0.5)
     for number in range(min(len(kinds.groups), 3)):
         list(way.users(kinds, number))
+
+
+def spots_in(seed: random.Random, filled: Filled, found: Held) -> array:
+    """Return what is found of containers in memory of a root."""
+    seeker = SpotSeeker(found.space, found.index, found.table, found.functions)
+    for at in (0, 800, 4000):
+        words = array("Q", [word for _ in range(9) for word in filled.container()])
+        seeker.add(RootKind.STACK, 0, at, words)
+    return seeker.close().get(RootKind.STACK, array("Q"))
 
 
 @pytest.fixture(scope="module")

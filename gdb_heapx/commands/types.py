@@ -107,7 +107,9 @@ def types(
     chunk counts as what its first object is, and offset is where that lies. Objects of other
     classes in it are a row of their own, inside, without chunks. What was destroyed in a chunk of
     make_shared that a weak_ptr keeps is dead. Old contents that nobody has overwritten look like
-    what they were.
+    what they were. A container on a stack, or in other memory,
+    may be over: there a small string counts if its text is still in the chunk, a small vector
+    unless that is text or a node by now.
 
     The bytes of all rows are what is in use. % is the share of a row, sum % that of all so far. As
     text the first 20 are shown, or --limit.

@@ -50,11 +50,16 @@ def declared(code: ctypes.CDLL) -> Any:
     """Return held.c's functions with the types of their arguments."""
     number, pointer = c_uint64, ctypes.c_void_p
     code.heapx_index.restype = code.heapx_find.restype = code.heapx_pointers.restype = number
+    code.heapx_spots.restype = number
     code.heapx_index.argtypes = [pointer, POINTER(CIndexing), number, number, number]
     code.heapx_ranks.restype = None
     code.heapx_ranks.argtypes = [pointer]
     code.heapx_find.argtypes = [POINTER(CHeld), number, pointer]
     code.heapx_pointers.argtypes = [
+        *(POINTER(CHeld), pointer, number, number),
+        *(pointer, POINTER(number)),
+    ]
+    code.heapx_spots.argtypes = [
         *(POINTER(CHeld), pointer, number, number),
         *(pointer, POINTER(number)),
     ]

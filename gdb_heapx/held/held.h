@@ -138,6 +138,32 @@ ALWAYS u64 memory_end(const struct region *r, u64 chunk)
     return r->chunk ? r->end : chunk + bytes_of(r, chunk) + TAIL;
 }
 
+/* A chunk that something seems to hold: where its memory begins, how much that is, and its rank.  */
+struct body { const struct region *region; u64 user, usable, rank; };
+
+enum { ROUNDED = 32 }; /* bytes that malloc may give more than was asked for */
+#define LARGEST ((u64)1 << 40)
+
+/* Find the chunk in use whose memory begins at an address; return whether there is one.  */
+ALWAYS u64 begins(const struct held *h, u64 address, struct body *b)
+{
+    struct found f;
+    if (address % GRAIN || !find(h, address, 0, &f) || !f.begins)
+        return 0;
+    b->region = f.region;
+    b->user = address;
+    b->usable = memory_end(f.region, f.chunk) - address;
+    b->rank = f.rank;
+    return 1;
+}
+
+/* Tell whether so many bytes are what a chunk was asked for: as many as there are, but for what malloc rounds up.  */
+ALWAYS u64 fills(const struct held *h, const struct body *b, u64 size)
+{
+    u64 room = b->region->chunk ? ((u64)1 << h->page_bits) + ROUNDED : ROUNDED;
+    return size <= b->usable && b->usable - size < room;
+}
+
 /* Where one goes on through the chunks in use: a region, and in it a grain.  */
 struct cursor { u64 region, grain; };
 

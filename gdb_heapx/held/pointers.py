@@ -17,6 +17,7 @@ from .declared import address_of
 from .hidden import Hidden, Way, seeker
 from .index import Index
 from .root import Missed, Root, Roots
+from .spots import Spots, SpotSeeker
 from .table import WORD, RegionTable
 
 AT_ONCE = 1 << 20  # bytes read
@@ -32,13 +33,14 @@ def _column() -> array[int]:
 class Pointers:
     """Words that lead to chunks: where each lies, in order, and where it leads.
 
-    `missed` is memory of roots that could not be read; `hidden` what else leads to chunks, in ways
-    that were asked for.
+    `missed` is memory of roots that could not be read; `spots` what of them may be containers;
+    `hidden` what else leads to chunks, in ways that were asked for.
     """
 
     at: array[int] = field(default_factory=_column)
     to: array[int] = field(default_factory=_column)
     missed: list[Missed] = field(default_factory=list)
+    spots: Spots = field(default_factory=dict)
     hidden: tuple[Hidden, ...] = ()
 
 
@@ -52,6 +54,7 @@ def pointers_in(
 ) -> Pointers:
     """Return the pointers to chunks in use that roots have; StoppedError where no more is read."""
     found, hidden = Pointers(), seeker(space, index, table, functions, ways)
+    spots = SpotSeeker(space, index, table, functions)
     space.pace.begin("reading roots", sum(root.size for root in roots.spans))
     for root in roots.spans:
         for start, end in _touched(space, root.start, root.end):
@@ -60,8 +63,10 @@ def pointers_in(
                     _look(index, address, words, space.word, found)
                 else:
                     _look_compiled(table, functions, address, words, found)
+                spots.add(root.kind, root.start, address, words)
                 hidden.add(root.start, root.end, address, words)
                 space.pace.walked(len(words) * space.word)
+    found.spots = spots.close()
     found.hidden = hidden.close(roots.registers)
     return found
 
@@ -115,7 +120,8 @@ def _look(index: Index, address: int, words: Words, word: int, found: Pointers) 
 def _look_compiled(
     table: RegionTable, functions: Any, address: int, words: Words, found: Pointers
 ) -> None:
-    part = array("Q", words)
+    part = array("Q")
+    part.frombytes(memoryview(words).cast("B"))
     pairs, room = array("Q", bytes(2 * ROOM * WORD)), ctypes.c_uint64()
     done = 0
     while done < len(part):

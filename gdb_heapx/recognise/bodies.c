@@ -2,30 +2,14 @@
 
 #include "../held/held.h"
 
-enum { STRING = 9, VECTOR, DEQUE_MAP, DEQUE_BLOCK, BUCKETS, HASH_NODE, HOLDER = 10, NEAR = 3, ROOM = 32, LOCAL = 16 };
+enum { STRING = 9, VECTOR, DEQUE_MAP, DEQUE_BLOCK, BUCKETS, HASH_NODE, LIKELY_VECTOR = 25 };
+enum { HOLDER = 10, NEAR = 3, LOCAL = 16, CACHED = 1032 };
 enum { LEAST_LOAD = 0x3d000000, MOST_LOAD = 0x42c80000 }; /* of max_load_factor: 1/32 to 100, as floats */
-#define LARGEST ((u64)1 << 40)
 
-/* A chunk that something seems to hold: where its memory begins, how much that is, and its rank.  */
-struct body { const struct region *region; u64 user, usable, rank; };
-
-ALWAYS u64 begins(const struct held *h, u64 address, struct body *b)
+/* Find a chunk whose memory begins at an address, and is at hand; return whether there is one.  */
+ALWAYS u64 at_hand(const struct held *h, u64 address, struct body *b)
 {
-    struct found f;
-    if (address % GRAIN || !find(h, address, 0, &f) || !f.begins || !f.region->copy)
-        return 0;
-    b->region = f.region;
-    b->user = address;
-    b->usable = memory_end(f.region, f.chunk) - address;
-    b->rank = f.rank;
-    return 1;
-}
-
-/* Tell whether so many bytes are what a chunk was asked for: as many as there are, but for what malloc rounds up.  */
-ALWAYS u64 fills(const struct held *h, const struct body *b, u64 size)
-{
-    u64 room = b->region->chunk ? ((u64)1 << h->page_bits) + ROOM : ROOM;
-    return size <= b->usable && b->usable - size < room;
+    return begins(h, address, b) && b->region->copy;
 }
 
 ALWAYS u64 word_in(const struct body *b, u64 address) { return word_at(b->region, address); }
@@ -34,6 +18,17 @@ ALWAYS u64 is_string(const struct held *h, const struct body *b, u64 size, u64 c
 {
     return size <= capacity && capacity >= LOCAL && capacity < LARGEST && fills(h, b, capacity + 1) &&
            !b->region->copy[b->user + size - b->region->start];
+}
+
+/* Tell whether a string may be over whose words lie on a stack: malloc gives what it caches again, as it is, and
+   others' memory is hardly text up to the same place.  */
+ALWAYS u64 is_over(const struct body *b, u64 size)
+{
+    const uint8_t *text = b->region->copy + (b->user - b->region->start);
+    u64 length = 0;
+    while (b->usable <= CACHED && length < size && text[length])
+        length++;
+    return b->usable <= CACHED && (!size || length < size);
 }
 
 ALWAYS u64 is_vector(const struct held *h, const struct body *b, u64 end, u64 limit)
@@ -62,7 +57,7 @@ static void mark_deque(const struct held *h, uint8_t *marks, const struct body *
         return;
     marks[map->rank] = DEQUE_MAP;
     for (u64 at = words[5]; at <= words[9]; at += 8)
-        if (begins(h, word_in(map, at), &block) && !marks[block.rank])
+        if (at_hand(h, word_in(map, at), &block) && !marks[block.rank])
             marks[block.rank] = DEQUE_BLOCK;
 }
 
@@ -73,7 +68,7 @@ static u64 nodes(const struct held *h, uint8_t *marks, u64 first, u64 count, u64
     struct body node;
     u64 at = first;
     for (u64 left = count; left; left--, at = word_in(&node, at)) {
-        if (!begins(h, at, &node))
+        if (!at_hand(h, at, &node))
             return 0;
         if (mark && !marks[node.rank])
             marks[node.rank] = HASH_NODE;
@@ -100,26 +95,28 @@ ALWAYS u64 may_hold(const struct held *h, const u64 *words, u64 left)
             (words[1] >= words[0] && words[2] >= words[1] && words[2] - words[0] < LARGEST));
 }
 
-/* Tell whether another word near three that a vector may have leads to the same memory: then they are a stream's
-   (struct _IO_FILE, basic_streambuf), which has several such pointers.  */
+/* Tell whether two other words near three that a vector may have lead to the same memory: then they are a stream's
+   (struct _IO_FILE, basic_streambuf), which has several such pointers.  One may be an iterator.  */
 static u64 is_stream(const u64 *words, u64 before, u64 left)
 {
     u64 found = 0;
     for (u64 i = 1; i <= NEAR; i++)
-        found |= (i <= before && words[-(int64_t)i] == *words) || (i + 2 < left && words[i + 2] == *words);
-    return found;
+        found += (i <= before && words[-(int64_t)i] == *words) + (i + 2 < left && words[i + 2] == *words);
+    return found > 1;
 }
 
-static void look_at(const struct held *h, uint8_t *marks, u64 chunks, const u64 *words, u64 before, u64 left)
+/* Give what a container has allocated its mark; `words` are what it has, if it is one, which may be `over`.  */
+static void look_at(const struct held *h, uint8_t *marks, u64 chunks, const u64 *words, u64 before, u64 left, u64 over)
 {
     struct body b;
-    if (!begins(h, words[0], &b))
+    if (!at_hand(h, words[0], &b))
         return;
-    if (is_string(h, &b, words[1], words[2]))
-        marks[b.rank] = STRING;
-    else if (is_vector(h, &b, words[1], words[2])) {
+    if (is_string(h, &b, words[1], words[2])) {
+        if (!over || (!marks[b.rank] && !is_over(&b, words[1])))
+            marks[b.rank] = STRING;
+    } else if (is_vector(h, &b, words[1], words[2])) {
         if (!marks[b.rank] && !is_stream(words, before, left))
-            marks[b.rank] = VECTOR;
+            marks[b.rank] = over && b.usable <= CACHED ? LIKELY_VECTOR : VECTOR;
     } else if (left >= HOLDER && is_deque(h, &b, words))
         mark_deque(h, marks, &b, words);
     else if (left > 4)
@@ -131,7 +128,15 @@ EXPORT void heapx_bodies_in(const struct held *h, uint8_t *marks, u64 chunks, co
 {
     for (u64 i = 0; i < count; i++)
         if (may_hold(h, words + i, count - i))
-            look_at(h, marks, chunks, words + i, i, count - i);
+            look_at(h, marks, chunks, words + i, i, count - i, 0);
+}
+
+/* Look for containers in spots (spots.py), which may be `over`.  */
+EXPORT void heapx_bodies_at(
+    const struct held *h, uint8_t *marks, u64 chunks, const u64 (*spots)[NEAR + HOLDER], u64 count, u64 over)
+{
+    for (u64 i = 0; i < count; i++)
+        look_at(h, marks, chunks, spots[i] + NEAR, NEAR, HOLDER, over);
 }
 
 /* Look for containers in up to `steps` chunks of the region that a cursor is in; return how many that were.  */
@@ -148,7 +153,7 @@ EXPORT u64 heapx_bodies(const struct held *h, uint8_t *marks, u64 chunks, struct
             for (u64 a = from; a + 8 <= stop; a += 8) {
                 const u64 *words = (const u64 *)(r->copy + (a - r->start));
                 if (may_hold(h, words, (end - a) / 8))
-                    look_at(h, marks, chunks, words, (a - f.chunk - HEADER) / 8, (end - a) / 8);
+                    look_at(h, marks, chunks, words, (a - f.chunk - HEADER) / 8, (end - a) / 8, 0);
             }
         }
     }

@@ -1,16 +1,19 @@
 """What containers of libstdc++ have allocated, by what these say of it.
 
-They are looked for in chunks, and in the variables of files. bodies.c does the same.
+They are looked for in chunks, in variables, on stacks, and in other memory. There one may be over,
+and its memory another's by now: what is claimed must be seen in that, too. bodies.c does the same.
 """
 
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
 from ..held.root import RootKind
+from ..held.spots import AROUND, BEFORE, BEHIND, LARGEST, fills
 from .declared import declared
 from .kinds import Code
 
@@ -18,11 +21,10 @@ if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.index import HeldChunk
 
-HOLDER = 10  # words of the largest container that is known: std::deque
-NEAR = 3  # words around a vector
-ROOM = 32  # bytes that malloc may give more than was asked for
 LOCAL = 16  # bytes that a string has in itself (basic_string.h, _S_local_capacity)
-LARGEST = 1 << 40  # bytes
+CACHED = 1032  # bytes of a chunk that malloc caches, and gives again as it is
+OVER = (RootKind.MAPPING, RootKind.SHARED, RootKind.STACK)  # where words stay of what is over
+SURE_FIRST = (RootKind.TLS, RootKind.KEY, *OVER)
 LOADS = range(0x3D000000, 0x42C80001)  # of max_load_factor: 1/32 to 100, as floats
 STEPS = 1 << 16  # chunks between two looks for Ctrl-C
 AT_ONCE = 1 << 17  # words
@@ -34,9 +36,12 @@ def find_bodies(held: Held) -> bytearray:
     """
     finder = Bodies(held) if held.table is None else CompiledBodies(held)
     finder.look_into_chunks()
-    for root in held.roots.spans:
-        if root.kind is RootKind.GLOBAL:
+    variables = [root for root in held.roots.spans if root.kind is RootKind.GLOBAL]
+    for _ in held.lots.each():
+        for root in variables:
             finder.look_into(root.start, root.end)
+        for kind in SURE_FIRST:
+            finder.look_at(held.pointers.spots.get(kind, array("Q")), kind in OVER)
     return finder.marks
 
 
@@ -60,13 +65,18 @@ class Bodies:
             for address in self._candidates(start, end):
                 chunk = index.at(address)
                 if chunk is not None and chunk.user <= address:
-                    self._look_at(address, chunk.user, chunk.user + chunk.usable)
+                    self._look(self._around(address, chunk.user, chunk.user + chunk.usable))
             pace.walked(end - start)
 
     def look_into(self, start: int, end: int) -> None:
         """Look for containers in a variable's memory."""
         for address in self._candidates(start, end):
-            self._look_at(address, start, end)
+            self._look(self._around(address, start, end))
+
+    def look_at(self, spots: Sequence[int], over: bool) -> None:
+        """Look for containers in what was kept of roots, which may be over."""
+        for at in range(0, len(spots), AROUND):
+            self._look(spots[at : at + AROUND], over)
 
     def _candidates(self, start: int, end: int) -> Iterator[int]:
         """Yield where words of [start, end) may begin a container: a pointer into a heap, and a
@@ -88,34 +98,41 @@ class Bodies:
                 if (second < LARGEST or ordered) and first % grain == 0:
                     yield at + place * word
 
-    def _look_at(self, address: int, start: int, end: int) -> None:
-        """Give what a container at an address, in memory of [start, end), has allocated its mark,
-        if it is one.
-        """
-        left = min((end - address) // self._word, HOLDER)
-        view = self._held.store.read(address, left * self._word)
+    def _around(self, address: int, start: int, end: int) -> list[int]:
+        """Return the words around an address, as of a spot, as far as they lie in [start, end)."""
+        word = self._word
+        before = min((address - start) // word, BEFORE)
+        behind = min((end - address) // word, BEHIND)
+        view = self._held.store.read(address - before * word, (before + behind) * word)
         words = self._held.space.as_words(view).tolist()
-        body = self._index.begin_at(words[0]) if left > 2 else None
+        return [*[0] * (BEFORE - before), *words, *[0] * (BEHIND - behind)]
+
+    def _look(self, around: Sequence[int], over: bool = False) -> None:
+        """Give what a container has allocated its mark, if words are one's, which may be over."""
+        words, marks = around[BEFORE:], self.marks
+        body = self._begin_at(words[0])
         if body is None:
             return
-        marks, rank = self.marks, body.rank
+        rank = body.rank
         if self._is_string(body, *words[1:3]):
-            marks[rank] = Code.STRING
+            if not over or not (marks[rank] or self._is_over(body, words[1])):
+                marks[rank] = Code.STRING
         elif self._is_vector(body, *words[1:3]):
-            if not marks[rank] and not self._is_stream(address, start, end):
-                marks[rank] = Code.VECTOR
-        elif left >= HOLDER and self._is_deque(body, words):
+            if not marks[rank] and not _is_stream(around):
+                likely = over and body.usable <= CACHED
+                marks[rank] = Code.LIKELY_VECTOR if likely else Code.VECTOR
+        elif self._is_deque(body, words):
             self._mark_deque(body, words)
-        elif left > 4:
+        else:
             self._mark_hashed(body, words)
 
+    def _begin_at(self, address: int) -> HeldChunk | None:
+        """Return the chunk whose memory begins there, if that is at hand."""
+        found = self._index.begin_at(address)
+        return found if found is not None and self._held.lots.has(found.region) else None
+
     def _fills(self, body: HeldChunk, size: int) -> bool:
-        """Tell whether so many bytes are what a chunk was asked for: as many as there are, but for
-        what malloc rounds up.
-        """
-        single = self._index.singles[body.region]
-        room = self._held.space.page + ROOM if single else ROOM
-        return size <= body.usable < size + room
+        return fills(self._index, self._held.space.page, body, size)
 
     def _is_string(self, body: HeldChunk, size: int, capacity: int) -> bool:
         if not (size <= capacity and LOCAL <= capacity < LARGEST):
@@ -123,19 +140,16 @@ class Bodies:
         fills = self._fills(body, capacity + 1)
         return fills and self._held.store.read(body.user + size, 1)[0] == 0
 
+    def _is_over(self, body: HeldChunk, size: int) -> bool:
+        """Tell whether a string may be over whose words lie on a stack: malloc gives what it caches
+        again, as it is, and others' memory is hardly text up to the same place.
+        """
+        text = bytes(self._held.store.read(body.user, size)) if body.usable <= CACHED else b"-"
+        return not text or 0 in text
+
     def _is_vector(self, body: HeldChunk, end: int, limit: int) -> bool:
         ordered = body.user <= end <= limit and limit > body.user
         return ordered and self._fills(body, limit - body.user)
-
-    def _is_stream(self, address: int, start: int, end: int) -> bool:
-        """Tell whether another word near three that a vector may have leads to the same memory:
-        then they are a stream's (struct _IO_FILE, basic_streambuf), which has several such
-        pointers.
-        """
-        word, here = self._word, self._word_at(address)
-        before = range(address - word, max(address - (NEAR + 1) * word, start - 1), -word)
-        behind = range(address + 3 * word, min(address + (3 + NEAR) * word, end - word + 1), word)
-        return any(self._word_at(each) == here for each in (*before, *behind))
 
     def _is_deque(self, body: HeldChunk, words: Sequence[int]) -> bool:
         size = words[1] * self._word
@@ -159,7 +173,7 @@ class Bodies:
             return
         self.marks[body.rank] = Code.DEQUE_MAP
         for at in range(words[5], words[9] + 1, self._word):
-            block = self._index.begin_at(self._word_at(at))
+            block = self._begin_at(self._word_at(at))
             if block is not None and not self.marks[block.rank]:
                 self.marks[block.rank] = Code.DEQUE_BLOCK
 
@@ -184,7 +198,7 @@ class Bodies:
     def _nodes(self, first: int, count: int) -> Iterator[HeldChunk]:
         at = first
         for _ in range(count):
-            node = self._index.begin_at(at)
+            node = self._begin_at(at)
             if node is None:
                 return
             yield node
@@ -193,6 +207,15 @@ class Bodies:
     def _word_at(self, address: int) -> int:
         order = self._held.space.byteorder
         return int.from_bytes(self._held.store.read(address, self._word), order)
+
+
+def _is_stream(around: Sequence[int]) -> bool:
+    """Tell whether two other words near three that a vector may have lead to the same memory: then
+    they are a stream's (struct _IO_FILE, basic_streambuf), which has several such pointers. One may
+    be an iterator.
+    """
+    near = (*around[:BEFORE], *around[BEFORE + 3 : 2 * BEFORE + 3])
+    return near.count(around[BEFORE]) > 1
 
 
 class CompiledBodies:
@@ -219,3 +242,7 @@ class CompiledBodies:
         store = self._held.store
         words = address_of(store.memory) + store.offset(start)
         self._functions.heapx_bodies_in(*self._given, words, (end - start) // 8)
+
+    def look_at(self, spots: array[int], over: bool) -> None:
+        number = len(spots) // AROUND
+        self._functions.heapx_bodies_at(*self._given, address_of(spots), number, over)

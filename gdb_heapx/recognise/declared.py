@@ -55,6 +55,8 @@ def declared(code: ctypes.CDLL) -> Any:
     code.heapx_bodies.argtypes = [pointer, pointer, number, POINTER(CCursor), number]
     code.heapx_bodies_in.restype = None
     code.heapx_bodies_in.argtypes = [pointer, pointer, number, pointer, number]
+    code.heapx_bodies_at.restype = None
+    code.heapx_bodies_at.argtypes = [pointer, pointer, number, pointer, number, number]
     code.heapx_know.restype = None
     code.heapx_know.argtypes = [POINTER(CKinds)]
     code.heapx_kinds_size.restype = number

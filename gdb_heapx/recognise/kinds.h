@@ -1,8 +1,8 @@
 /* Words that lead into a target's files, what they mean, and the keys that chunks get: declared.py has the structs,
    kinds.py the numbers.  */
 
-enum { OBJECT = 1, DEAD, ARRAY, CONTROL, DEAD_CONTROL, PYTHON, FRAME, FUNCTION, TREE_NODE = 15, LIST_NODE, TEXT,
-       BEGINS_WITH_TEXT, ZEROS, POINTERS, SYMBOL, SIGNATURE, UNREAD = 24, CODES };
+enum { OBJECT = 1, DEAD, ARRAY, CONTROL, DEAD_CONTROL, PYTHON, FRAME, FUNCTION, VECTOR = 10, TREE_NODE = 15, LIST_NODE,
+       TEXT, BEGINS_WITH_TEXT, ZEROS, POINTERS, SYMBOL, SIGNATURE, UNREAD = 24, LIKELY_VECTOR, CODES };
 enum { VTABLE = 1, SECOND, COUNTS_INT, COUNTS_LONG, TYPE, TRACKED_TYPE, A_SYMBOL, FIRST = 1 << 16 };
 enum { ZERO = 1, NUMBER, OTHER, HEAP, DATA, INTO_CODE, SIGNED = 4, LARGEST_SIGNED = 1024 }; /* of a signature */
 enum { SAMPLES = 3, AHEAD = 12, BLOCK_BITS = 21, FILTER = 1 << 15 };

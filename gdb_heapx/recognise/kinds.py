@@ -34,6 +34,7 @@ class Code(IntEnum):
     SIGNATURE = 22
     INSIDE = 23
     UNREAD = 24
+    LIKELY_VECTOR = 25  # of a body only: no key has it
 
 
 class Meaning(IntEnum):

@@ -132,7 +132,14 @@ def leads_to_code(chunk: Contents, around: Surroundings) -> Recognised | None:
 def container_body(chunk: Contents, around: Surroundings) -> Recognised | None:
     """What a container of the standard library leads to, by what that says of it."""
     found = around.heaps.body(chunk.address)
-    return None if found is None else Recognised(Key(found), 0)
+    sure = found is not None and found is not Code.LIKELY_VECTOR
+    return Recognised(Key(found), 0) if found and sure else None
+
+
+def likely_body(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """What a vector on a stack leads to, which may be over: others may have got that memory."""
+    likely = around.heaps.body(chunk.address) is Code.LIKELY_VECTOR
+    return Recognised(Key(Code.VECTOR), 0) if likely else None
 
 
 def tree_node(chunk: Contents, around: Surroundings) -> Recognised | None:
@@ -237,6 +244,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     tree_node,
     list_node,
     text,
+    likely_body,
     zeros,
     pointers,
     symbol,

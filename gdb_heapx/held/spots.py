@@ -1,0 +1,124 @@
+"""What of roots may be a container: kept while the target stands still, to be looked at later.
+
+A spot is a word that leads to where the memory of a chunk in use begins, where one behind it says
+how much that is, with the words around. What of the root lies elsewhere counts as zeros. held.c
+finds the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..target.space import Space, Words
+from .declared import address_of
+from .index import HeldChunk, Index
+from .root import RootKind
+from .table import WORD, RegionTable
+
+BEFORE, BEHIND = 3, 10  # words of a spot, and with them of what is looked at at least
+AROUND = BEFORE + BEHIND
+LARGEST = 1 << 40  # bytes
+ROUNDED = 32  # bytes that malloc may give more than was asked for
+AT_ONCE = 1 << 10  # spots that are found at once
+MOST = 1 << 20  # of one kind of root: as many containers nobody has there
+# Files' variables are copied whole, and what lies below a stack pointer is over.
+ELSEWHERE = (RootKind.GLOBAL, RootKind.RED_ZONE)
+
+Spots = dict[RootKind, "array[int]"]  # AROUND words for each
+
+
+def fills(index: Index, page: int, chunk: HeldChunk, size: int) -> bool:
+    """Tell whether so many bytes are what a chunk was asked for: as many as there are, but for what
+    malloc rounds up, of a chunk with a mapping of its own to whole pages.
+    """
+    room = (page if index.singles[chunk.region] else 0) + ROUNDED
+    return size <= chunk.usable < size + room
+
+
+def measures(index: Index, space: Space, words: Sequence[int]) -> bool:
+    """Tell whether words begin like a container's: a string's, a vector's, or one with a table, of
+    which the third word leads on.
+    """
+    first, second, third = words[:3]
+    ordered = first <= second <= third
+    if first % index.grains.size or not (min(second, third) < LARGEST or ordered):
+        return False
+    chunk = index.begin_at(first)
+    if chunk is None:
+        return False
+    low, high = index.starts[0], max(index.ends)
+    sizes = [third + 1] if second <= third < LARGEST else []
+    sizes += [third - first] if ordered else []
+    if second < LARGEST and (not third or low <= third < high):
+        sizes.append(second * space.word)
+    return any(fills(index, space.page, chunk, size) for size in sizes)
+
+
+@dataclass
+class SpotSeeker:
+    """Looks for spots in the memory of roots, while that is read from low to high."""
+
+    space: Space
+    index: Index
+    table: RegionTable | None
+    functions: Any
+    found: Spots = field(default_factory=dict)
+    _kind: RootKind = field(default=RootKind.GLOBAL, init=False)
+    _behind: int = field(default=0, init=False)
+    _root: int = field(default=0, init=False)  # where that begins which is read
+    _left: array[int] = field(default_factory=lambda: array("Q"), init=False)
+
+    def add(self, kind: RootKind, start: int, address: int, words: Words) -> None:
+        """Look at words of a root that begins at `start`."""
+        if kind in ELSEWHERE:
+            return
+        if (start, address) != (self._root, self._behind):
+            self.close()
+            self._left = array("Q", bytes(BEFORE * WORD))
+        self._kind, self._root = kind, start
+        if self.table is None:
+            self._left.extend(words)
+        else:
+            self._left.frombytes(memoryview(words).cast("B"))
+        self._behind = address + len(words) * self.space.word
+        self._look()
+
+    def close(self) -> Spots:
+        """Look at what is left, behind which nothing follows; return all spots."""
+        if self._left:
+            self._left.frombytes(bytes((BEHIND - 1) * WORD))
+            self._look()
+            self._left = array("Q")
+        return self.found
+
+    def _look(self) -> None:
+        """Look at all words that have BEFORE words before them and BEHIND from them on."""
+        words, last = self._left, len(self._left) - BEHIND
+        if last < BEFORE:
+            return
+        found = self.found.setdefault(self._kind, array("Q"))
+        if len(found) < MOST * AROUND:
+            (self._find if self.table is None else self._find_compiled)(words, last, found)
+        self._left = words[last + 1 - BEFORE :]
+
+    def _find(self, words: array[int], last: int, found: array[int]) -> None:
+        index = self.index
+        low, high = (index.starts[0], max(index.ends)) if index.starts else (0, 0)
+        for at in range(BEFORE, last + 1):
+            if low <= words[at] < high and measures(index, self.space, words[at : at + 3]):
+                found.extend(words[at - BEFORE : at + BEHIND])
+
+    def _find_compiled(self, words: array[int], last: int, found: array[int]) -> None:
+        assert self.table is not None
+        spots = array("Q", bytes(AT_ONCE * WORD))
+        at, room = BEFORE, ctypes.c_uint64()
+        while at <= last:
+            room.value = AT_ONCE
+            given = (self.table.reference, address_of(words), at, last + 1, address_of(spots))
+            at = self.functions.heapx_spots(*given, room)
+            for place in spots[: AT_ONCE - room.value]:
+                found.extend(words[place - BEFORE : place + BEHIND])
