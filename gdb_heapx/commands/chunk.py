@@ -11,9 +11,9 @@ from ..errors import HeapxError, Problem
 from ..glibc.releases import tcache_has_key
 from ..heap.states import NAMES, State
 from ..inventory.chunk import BINNED, FAST, HELD, LISTED, TCACHE, TOP, UNKNOWN, Chunk
-from ..inventory.looks import recognised
+from ..inventory.looks import MOST, recognised
 from ..inventory.words import name_of, words_of
-from ..recognise.kinds import Code
+from ..recognise.kinds import SURE
 from ..report.model import Column, Dump, Kind, Note, Notes, Report, Schema, Steps, Table, within
 from ..report.notes import note
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
@@ -144,9 +144,10 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         *_place(catalogue, one),
     ]
     where = _where(catalogue, found, address)
-    lead = Notes((where, *_damage(one, smashed), *_type(catalogue, one)), leads=True)
     if one.state != TOP or smashed is not None:  # nobody has put anything into a sound top yet
         shown += (WORDS.of(list(_words(catalogue, one, data))), dump)
+    lead = Notes((where, *_damage(one, smashed), *_type(catalogue, one)), leads=True)
+    catalogue.tell()
     notes = Notes((*catalogue.notes, *residency_note(catalogue)))
     steps = [Steps((_next(catalogue, one),))] if one.state in HELD and smashed is None else []
     return Report((lead, *shown, notes, *steps), catalogue.problems)
@@ -181,12 +182,23 @@ def _where(catalogue: Catalogue, found: Around, address: int) -> Note:
 
 
 def _type(catalogue: Catalogue, chunk: Chunk) -> Iterator[Note]:
-    """Tell what a chunk in use is, if it is recognised."""
-    found = recognised(catalogue, *catalogue.memory(chunk)) if chunk.state in HELD else None
-    if found is None or found[0].key.code in (Code.UNRECOGNISED, Code.SIGNATURE):
-        return  # what its first words are is shown
-    (_, instances), told = found
-    yield note("is_a", type=told.name, how=told.how, instances=instances, offset=told.offset)
+    """Tell what a chunk in use is, if it is recognised; and whether more may be said of it."""
+    if chunk.state not in HELD:
+        return
+    begin, end = catalogue.memory(chunk)
+    found, all_seen = recognised(catalogue, begin, end), catalogue.types is not None
+    if found is not None and found[1].how is not None:
+        (_, instances), told = found
+        yield note(
+            "is_a",
+            type=told.name,
+            how=told.how,
+            instances=instances,
+            offset=told.offset,
+            partly=not all_seen and end - begin > MOST,
+        )
+    if not all_seen and (found is None or found[0].key.code not in SURE):
+        yield note("body_unknown", address=begin)
 
 
 def _is_shared(catalogue: Catalogue, found: Around, address: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..cli.arg import Arg
@@ -153,6 +153,7 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
     lost = [each.index for each in chosen if (each.libc, each.address) not in read]
     notes = (
         *_together(found),
+        *([note("bodies_unknown")] if _untold(catalogue, tables) else ()),
         *_unlisted(found, group),
         *([note("pins_unknown", arenas=lost)] if lost else ()),
         *usual_notes(snapshot, chosen),
@@ -166,6 +167,11 @@ def _first_most(row: Pinned | PinGroup) -> tuple[int, bool, str, int, int]:
     pin = row.pin if isinstance(row, Pinned) else row
     place = pin.address if isinstance(pin, Pin) else pin.example
     return -pin.held.in_ram, pin.state is not State.IN_USE, row.libc, pin.arena, place
+
+
+def _untold(catalogue: Catalogue, tables: Sequence[Table]) -> bool:
+    """Tell whether it isn't known what chunks are for containers that lead to them."""
+    return any(table.rows for table in tables) and catalogue.types is None
 
 
 def _shown(snapshot: Snapshot, schema: Schema) -> Schema:

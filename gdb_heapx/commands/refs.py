@@ -19,7 +19,7 @@ from ..reach.doubts import doubts_of
 from ..reach.leads import Leads
 from ..reach.places import KINDS, Site, of_chunk, of_register, of_root
 from ..reach.referrers import chunk_at, referring_words, root_words_to
-from ..reach.typed import ChunkNames
+from ..reach.typed import ChunkTypes
 from ..report.model import DATA_ONLY, Column, Kind, Many, Note, Notes, Report, Schema, Steps
 from ..report.notes import note
 from ._notes import doubt_notes
@@ -123,7 +123,7 @@ def refs(
     chunk = chunk_at(held, address)
     if chunk is None:
         raise HeapxError(f"no chunk in use has {address:#x}", f"See heapx chunk {address:#x}.")
-    typed = ChunkNames(held)
+    typed = ChunkTypes(held)
     if given["from"]:
         return _referred(snapshot, held, chunk, typed)
     if to_root:
@@ -132,7 +132,7 @@ def refs(
 
 
 def _referring(
-    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkNames, asked: Mapping[int, Local]
+    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkTypes, asked: Mapping[int, Local]
 ) -> Report:
     """Return who refers to a chunk: roots first."""
     roots = sorted(_roots(held, chunk, asked), key=lambda row: ORDER.index(row.place.kind))
@@ -182,7 +182,7 @@ def _roots(held: Held, chunk: HeldChunk, asked: Mapping[int, Local]) -> Iterator
                 yield _Row(place, place.offset, None, word - chunk.user, 1, 1)
 
 
-def _referred(snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkNames) -> Report:
+def _referred(snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkTypes) -> Report:
     """Return what a chunk refers to: other chunks, variables, stacks."""
     words = Leads(held).words(chunk)
     found = [(at - chunk.user, word) for at, word in words if _leads_on(held, word)]
@@ -206,7 +206,7 @@ def _leads_on(held: Held, word: int) -> bool:
 
 
 def _way(
-    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkNames, asked: Mapping[int, Local]
+    snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkTypes, asked: Mapping[int, Local]
 ) -> Report:
     """Return the shortest way from a root to a chunk."""
     links = chain_to(held, chunk, asked)
@@ -230,5 +230,5 @@ def _leading(*notes: Note) -> Notes:
     return Notes(notes, leads=True)
 
 
-def _called(chunk: HeldChunk, typed: ChunkNames) -> dict[str, Any]:
+def _called(chunk: HeldChunk, typed: ChunkTypes) -> dict[str, Any]:
     return {"address": chunk.user, "size": chunk.bytes, "type": typed.name(chunk)}

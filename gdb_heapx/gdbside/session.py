@@ -18,7 +18,7 @@ from .frames import inside_malloc
 from .inferior import core_path
 from .pacing import PACE
 from .parameters import given, preferred
-from .standing import How, forget, held, opened
+from .standing import How, forget, held, is_held, opened
 from .values import evaluated
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ class GdbSession:
         return snapshot_of(_opened(scope), scope)
 
     def catalogue(self, scope: Scope) -> Catalogue:
-        return Catalogue(_opened(scope))
+        def hold(_: Opened, passes: bool) -> Held:
+            return self.hold(scope, shared=False, passes=passes)
+
+        found = _opened(scope)
+        return Catalogue(found, hold, is_held(found))
 
     def hold(self, scope: Scope, shared: bool, passes: bool, ways: Sequence[Way] = ()) -> Held:
         settings, how = preferred(), How(shared, passes, tuple(ways))

@@ -78,6 +78,11 @@ def held(swap_in: int | None, compiled: bool, given: Given, how: How, room: Room
     return kept[how]
 
 
+def is_held(found: Opened) -> bool:
+    """Tell whether the chunks in use of a target were held already, so that no look costs much."""
+    return bool(_kept) and _kept[0].opened is found and How(False, False) in _kept[0].held
+
+
 def _by_kernel(inferior: gdb.Inferior) -> tuple[str | None, ...]:
     """Return what changes of a process though nobody lets it run: it is killed, or swapped out."""
     status = status_of(inferior.pid) if is_native(inferior) else {}

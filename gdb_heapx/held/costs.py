@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import HeapxError
+from ..heap.holes import missing
+from ..heap.library import library
 from ..heap.states import State
 from ..report.model import size_text
 from ..target.space import Space
-from .parts import HeldPart
+from .parts import HeldPart, in_use_of
 
 if TYPE_CHECKING:
+    from ..snapshots.opened import Opened
     from ..snapshots.take import Snapshot
 
 AT_LEAST = 3  # times that all is read: once to know what it is, and twice to follow pointers
@@ -22,6 +25,8 @@ RATE = 2 << 30  # bytes a second, as slow machines read
 WALK_CHUNK, WALK_BYTE = (2e-8, 2.5e-7), 0.5 / (1 << 30)
 LOOK_CHUNK, LOOK_BYTE = (1e-6, 8e-6), 0.5 / (1 << 30)
 QUICK = 0.05  # seconds that are quick in any case
+HOLD_CHUNK = (2e-7, 5e-6)  # seconds as above, to tell only what containers hold
+SHORT = 0.5  # seconds that a command about single chunks may take more
 
 
 def is_quick(snapshot: Snapshot, compiled: bool) -> bool:
@@ -38,6 +43,24 @@ def is_quick(snapshot: Snapshot, compiled: bool) -> bool:
     heaps = sum(arena.amount.bytes for arena in arenas)
     walk = whole * WALK_CHUNK[not compiled] + heaps * WALK_BYTE
     return used * LOOK_CHUNK[not compiled] + size * LOOK_BYTE <= max(walk, QUICK)
+
+
+def is_short(opened: Opened) -> bool:
+    """Tell whether a look at all that is in use is short, for what single chunks are.
+
+    By estimates as above; where there is too much for that, it isn't walked over. What is in swap
+    isn't brought back for it.
+    """
+    space, compiled = opened.target.space, library(opened.target.space).code is not None
+    heaps = [heap for each in opened.mallocs for arena in each.arenas for heap in arena.heaps]
+    mmapped = sum(each.libc.parameters["mmapped_mem"] for each in opened.mallocs)
+    time = min(SHORT, space.pace.left / 2)
+    if (sum(heap.size for heap in heaps) + mmapped) * LOOK_BYTE > time:
+        return False
+    if any(missing(space.residency, heap.address, heap.end)[1] for heap in heaps):
+        return False
+    chunks, size = in_use_of(opened)
+    return chunks * HOLD_CHUNK[not compiled] + size * LOOK_BYTE <= time
 
 
 def refuse_passes(space: Space, parts: Sequence[HeldPart], in_use: int, most: int) -> None:

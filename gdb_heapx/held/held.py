@@ -11,6 +11,7 @@ from ..glibc.layout import Layout
 from ..heap.library import library
 from ..snapshots.opened import Opened
 from ..target.amounts import Amount
+from ..target.cgroups import affordable
 from ..target.pages import IN_RAM
 from ..target.space import Space
 from ..target.target import Target
@@ -100,7 +101,7 @@ def hold(
     space, layout = opened.target.space, opened.mallocs[0].libc.layout
     parts, roots = parts_of(opened), find_roots(opened, shared)
     if most is not None and space.facts.live and not passes:
-        refuse_passes(space, parts, in_use_of(opened), most)
+        refuse_passes(space, parts, in_use_of(opened)[1], most)
     index = Index(Grains.of(layout))
     for part in parts:
         index.add_region(part.start, part.end, part.single)
@@ -129,6 +130,12 @@ def hold(
     inside = opened.target.probe.inside_malloc() or {}
     whole = (tuple(parts), lots, roots, pointers, inside, functions, table)
     return Held(opened.target, libcs, layout, index, store, copied, *whole)
+
+
+def hold_alone(opened: Opened, passes: bool) -> Held:
+    """Return the chunks in use of a target, as far as memory allows, which nobody else has."""
+    facts = opened.target.facts
+    return hold(opened, most=affordable(facts.pid if facts.live else None), passes=passes)
 
 
 def _for_compiled(

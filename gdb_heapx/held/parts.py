@@ -73,17 +73,16 @@ def _mmapped(reading: MallocReading, libc: int) -> Iterator[HeldPart]:
                 yield HeldPart(chunk.start, chunk.end, libc, chunk.address)
 
 
-def in_use_of(opened: Opened) -> int:
-    """Return the bytes of all chunks in use that were walked over, and of mmapped ones."""
-    tallies = [
-        walked.tally
+def in_use_of(opened: Opened) -> tuple[int, int]:
+    """Return how many chunks in use were walked over, and mmapped ones, and their bytes."""
+    counts = [
+        walked.tally.counts
         for reading in opened.mallocs
         for arena in reading.arenas
         for walked in reading.walks.over(arena, arena.heaps).parts or ()
     ]
-    heaps = sum(
-        sum(size * number for size, number in tally.counts.used.items())
-        - tally.counts.overlaid_bytes
-        for tally in tallies
-    )
-    return heaps + sum(reading.libc.parameters["mmapped_mem"] for reading in opened.mallocs)
+    parameters = [reading.libc.parameters for reading in opened.mallocs]
+    chunks = sum(each.used_chunks - each.overlaid_chunks for each in counts)
+    size = sum(each.used_bytes - each.overlaid_bytes for each in counts)
+    chunks += sum(each["n_mmaps"] for each in parameters)
+    return chunks, size + sum(each["mmapped_mem"] for each in parameters)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import HeapxError
-from ..held.held import Held, hold
+from ..held.held import Held
 from ..recognise.classify import classify
 from ..recognise.counted import Kinds
 from ..recognise.heaps import surroundings_of
 from ..recognise.types import types_in
-from ..target.cgroups import affordable
 from ..target.spelling import spelled
 
 if TYPE_CHECKING:
@@ -37,9 +36,7 @@ def addresses_of(catalogue: Catalogue, name: str) -> OfType:
     """Return where chunks are of the type that is called so, or of those that a name with * means;
     HeapxError if there are none.
     """
-    facts = catalogue.opened.target.facts
-    most = affordable(facts.pid if facts.live else None)
-    held = hold(catalogue.opened, most=most, passes=True)  # it stands still in any case
+    held = catalogue.hold(passes=True)  # it stands still in any case
     around = surroundings_of(held)
     kinds = classify(held, around)
     pattern = re.compile(".*".join(map(re.escape, spelled(name).split("*"))))

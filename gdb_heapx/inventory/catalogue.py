@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import (
     LOST_IN_SWAP,
@@ -33,6 +33,11 @@ from ..target.amounts import Amount, amount_of
 from .chunk import ALL, CHUNK_STATES, TAGGED, TOP, UNKNOWN, Chunk, Seen, Wanted
 from .libc import Inventory
 from .standing_heaps import StandingHeaps
+
+Hold = Callable[[Opened, bool], "Held"]
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..reach.typed import ChunkTypes
 
 LOSES_HEAPS = (HEAP_CHAIN, RING_BROKEN, LOST_IN_SWAP, NOT_REACHED)
 
@@ -88,15 +93,16 @@ class Catalogue:
     """The chunks of all mallocs of a target that was opened, read while it is stopped.
 
     `source` is the target itself, `target` what is told of it. `problems` are what was found wrong
-    so far: more may come while chunks are read.
+    so far: more may come while chunks are read. `hold` holds the chunks in use, `held` tells
+    whether that was done before.
     """
 
     walked = True
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, hold: Hold | None = None, held: bool = False) -> None:
         if opened.refused:
             raise opened.refused
-        self.opened = opened
+        self.opened, self._hold, self._held = opened, hold, held
         self.source = opened.target
         self.problems: list[Problem] = [*opened.problems]
         self.inventories = [Inventory(reading, self.problems) for reading in opened.mallocs]
@@ -107,6 +113,19 @@ class Catalogue:
         self.unused = not any(inventory.held for inventory in self.inventories)
         self.allocators = opened.allocators(self.unused)
         self._lost = opened.lost
+
+    def hold(self, passes: bool = False) -> Held:
+        """Return the chunks in use: where they are too many, in `passes`, or with a HeapxError."""
+        from ..held.held import hold_alone  # what few commands need is imported by these
+
+        return (self._hold or hold_alone)(self.opened, passes)
+
+    @cached_property
+    def types(self) -> ChunkTypes | None:
+        """What chunks in use are, as `heapx types` says; None where a look at all would be long."""
+        from ..reach.typed import types_if_short
+
+        return types_if_short(self.opened, self.hold, self._held)
 
     @cached_property
     def surroundings(self) -> Surroundings:

@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
 
 MOST, FEW = 1 << 20, 1 << 12  # bytes of a chunk that are looked at: of one, and of each of many
-# What is said of chunks by their first word alone.
-BY_WORD = (Code.UNRECOGNISED, Code.SIGNATURE, Code.POINTERS, Code.ZEROS, Code.SYMBOL)
-TEXTS = (Code.TEXT, Code.BEGINS_WITH_TEXT)
+# What tells less than a chunk's first word.
+BY_WORD = (Code.UNRECOGNISED, Code.UNREAD, Code.SIGNATURE, Code.TEXT, Code.BEGINS_WITH_TEXT)
 
 
 def recognised(
     catalogue: Catalogue, begin: int, end: int, most: int = MOST
 ) -> tuple[Recognised, Type] | None:
-    """Return what the chunk in use is whose memory lies there, by so many of its bytes, and what is
-    said of it; None where these aren't all in RAM, which reading would change, or can't be read.
+    """Return what the chunk in use is whose memory lies there, and what is said of it: as a look at
+    all chunks tells, else by so many of its bytes; None where these don't tell, aren't all in RAM,
+    which reading would change, or can't be read.
     """
+    types = catalogue.types
+    held = types.held.index.begin_at(begin) if types else None
+    if types and held:
+        return types.of(held)
     space, word, around = catalogue.source.space, catalogue.word, catalogue.surroundings
     size = min(end - begin, most) // word * word
     if missing(space.residency, begin, begin + size)[0]:
@@ -39,6 +43,8 @@ def recognised(
     contents = Contents(begin, space.as_words(memoryview(data)), data[:WINDOW])
     around.learn(contents.words)
     found = recognise(contents, around)
+    if size < end - begin and found.key.code in (Code.ZEROS, Code.POINTERS):
+        return None
     return found, type_of(found.key, around)
 
 
@@ -59,7 +65,7 @@ def looks(catalogue: Catalogue, address: int) -> str | None:
         return None
     size = space.as_words(memoryview(head))[1] & ~FLAGS
     found = recognised(catalogue, begin, address + size + word, FEW)
-    if found is not None and found[0].key.code not in (*BY_WORD, *TEXTS):
+    if found is not None and found[0].key.code not in BY_WORD:
         return found[1].name
     if missing(space.residency, begin, begin + word)[0]:
         return None

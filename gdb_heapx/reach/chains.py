@@ -15,7 +15,7 @@ from ..target.space import Words
 from ..target.target import Local
 from .places import Site, of_chunk, of_register, of_root
 from .referrers import link
-from .typed import ChunkNames
+from .typed import ChunkTypes
 from .ways import way_to
 
 # In which the way may begin: a later group only where it can't in one before.
@@ -115,7 +115,7 @@ def _leading(held: Held, kinds: Sequence[RootKind], chunk: HeldChunk) -> Iterato
 
 
 def _steps(held: Held, way: Sequence[HeldChunk]) -> Iterator[_Step]:
-    typed, type_name = ChunkNames(held), None
+    typed, type_name = ChunkTypes(held), None
     for number, (chunk, following) in enumerate(zip(way, way[1:])):
         lead = link(held, chunk, following)
         type_name = typed.name(chunk) if number < LOOKED_AT else type_name

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
+from contextlib import suppress
 
+from ..errors import HeapxError, StoppedError
+from ..held.costs import is_short
 from ..held.held import Held
 from ..held.index import HeldChunk
-from ..recognise.classify import classify
+from ..recognise.classify import classify, classify_one
 from ..recognise.heaps import HeldHeaps, surroundings_of
-from ..recognise.kinds import UNREAD
+from ..recognise.kinds import UNREAD, Key, Recognised, Type
 from ..recognise.names import type_of
 from ..recognise.recognisers import recognise
+from ..snapshots.opened import Opened
 
-LARGE = 1 << 20  # bytes of a chunk that compiled code looks at, where it has a mapping of its own
+LARGE = 1 << 16  # bytes of a chunk that compiled code looks at, where there is some
 
 
 def types_of(held: Held) -> tuple[array[int], list[str]]:
@@ -22,27 +27,41 @@ def types_of(held: Held) -> tuple[array[int], list[str]]:
     return kinds.kinds, [type_of(group.key, around).name for group in kinds.groups]
 
 
-class ChunkNames:
-    """What chunks are called, one by one. What only a container tells of its body isn't known."""
+class ChunkTypes:
+    """What chunks are, one by one, as `types_of` says it of all."""
 
     def __init__(self, held: Held) -> None:
-        self._held, self._heaps = held, HeldHeaps(held)
+        self.held, self._heaps = held, HeldHeaps(held)
         self._around = surroundings_of(held)
-        self._names: dict[object, str] = {}
+        self._types: dict[Key, Type] = {}
 
     def name(self, chunk: HeldChunk) -> str:
-        if chunk.usable > LARGE and self._held.index.singles[chunk.region]:
-            return self._of_region(chunk)
-        self._held.lots.bring(chunk.region)
-        contents = self._heaps.contents(chunk)
-        if contents is not None:
-            self._around.learn(contents.words)
-        key = (recognise(contents, self._around) if contents else UNREAD).key
-        if key not in self._names:
-            self._names[key] = type_of(key, self._around).name
-        return self._names[key]
+        return self.of(chunk)[1].name
 
-    def _of_region(self, chunk: HeldChunk) -> str:
-        around = surroundings_of(self._held)
-        kinds = classify(self._held, around, [chunk.region])
-        return type_of(kinds.groups[kinds.kinds[chunk.rank]].key, around).name
+    def of(self, chunk: HeldChunk) -> tuple[Recognised, Type]:
+        """Return what a chunk is, and what is said of that."""
+        found = self._large(chunk) if chunk.usable > LARGE else self._small(chunk)
+        if found.key not in self._types:
+            self._types[found.key] = type_of(found.key, self._around)
+        return found, self._types[found.key]
+
+    def _small(self, chunk: HeldChunk) -> Recognised:
+        self.held.lots.bring(chunk.region)
+        contents = self._heaps.contents(chunk)
+        if contents is None:
+            return UNREAD
+        self._around.learn(contents.words)
+        return recognise(contents, self._around)
+
+    def _large(self, chunk: HeldChunk) -> Recognised:
+        around = surroundings_of(self.held, self._around.heaps.bodies)
+        return classify_one(self.held, around, chunk)
+
+
+def types_if_short(opened: Opened, hold: Callable[[], Held], already: bool) -> ChunkTypes | None:
+    """Return what the chunks in use of a target are, once it is held; None where that is refused,
+    or long, if they aren't held already.
+    """
+    with suppress(HeapxError, StoppedError):
+        return ChunkTypes(hold()) if already or is_short(opened) else None
+    return None

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
 
 class Recognising:
-    """Chunks that are recognised in Python; where it is `quick`, many at once."""
+    """Chunks that are recognised in Python: all, if `quick` many at once; or `only` one."""
 
-    def __init__(self, held: Held, around: Surroundings, quick: bool = True) -> None:
-        self._held, self._around, self._quick = held, around, quick
+    def __init__(
+        self,
+        held: Held,
+        around: Surroundings,
+        quick: bool = True,
+        only: HeldChunk | None = None,
+    ) -> None:
+        self._held, self._around, self._quick, self._only = held, around, quick, only
         self._heaps = HeldHeaps(held, around.heaps.bodies)
 
     def prepare(self, regions: Sequence[int]) -> None:
@@ -33,6 +39,10 @@ class Recognising:
         kinds.make_room(held.index.chunks)
         pace, index = held.space.pace, held.index
         pace.begin("recognising chunks", sum(index.ends[at] - index.starts[at] for at in regions))
+        if self._only is not None:
+            self._held.lots.bring(self._only.region)
+            self._add(self._only, kinds, sizes)
+            return kinds
         quickly = Quick(held, self._around, kinds, sizes, self._one)
         for region in regions:
             self._held.lots.bring(region)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Union
 from .by_python import Recognising
 from .compiled import CompiledRecognising
 from .counted import Kinds
-from .kinds import Code
+from .kinds import Code, Recognised
 from .surroundings import Surroundings
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..held.index import HeldChunk
 
 ROUNDS = 8  # types of types
+FIRST = 8  # words of a chunk, among which its type is
 Counting = Union[Recognising, CompiledRecognising]
 
 
@@ -44,6 +46,18 @@ def classified_by(
         if not around.add_types(_types(way, around, found)):
             break
     return found
+
+
+def classify_one(held: Held, around: Surroundings, chunk: HeldChunk) -> Recognised:
+    """Return what one chunk is, without a look at others."""
+    compiled = held.table is not None
+    way: Counting = (CompiledRecognising if compiled else Recognising)(held, around, only=chunk)
+    way.prepare([chunk.region])
+    word = held.space.word
+    first = held.store.read(chunk.user, min(chunk.usable // word, FIRST) * word)
+    around.learn(held.space.as_words(first))
+    found = way.count([chunk.region], sizes=False)
+    return Recognised(found.groups[0].key, found.sums[0].instances)
 
 
 def _types(way: Counting, around: Surroundings, found: Kinds) -> Iterator[int]:

@@ -22,6 +22,7 @@ from .surroundings import Surroundings
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..held.index import HeldChunk
 
 STEPS = 1 << 16  # chunks between two looks for Ctrl-C
 FIRST = 1 << 16  # of a known word's meaning: a chunk begins with it
@@ -29,10 +30,11 @@ SLOTS = 2 * MOST_KNOWN
 
 
 class CompiledRecognising:
-    """Chunks that are recognised by compiled code."""
+    """Chunks that are recognised by compiled code, all or `only` one."""
 
-    def __init__(self, held: Held, around: Surroundings) -> None:
+    def __init__(self, held: Held, around: Surroundings, only: HeldChunk | None = None) -> None:
         assert held.table is not None
+        self._only = only
         self._held, self._around, self._given = held, around, CKinds()
         self._functions = declared(held.functions)
         self._regions, self._at = held.table.reference, CCursor()
@@ -133,11 +135,21 @@ class CompiledRecognising:
             self._held.lots.bring(region)
             at.region, at.grain = region, 0
             self._given.group = self._held.parts[region].libc << LIBC_BITS
+            if self._only is not None:
+                at.grain = self._grain(self._only)
+                function(self._regions, self._reference, ctypes.byref(at), 1)
+                continue
             count = STEPS
             while count == STEPS:
                 pace.check(index.starts[region])
                 count = function(self._regions, self._reference, ctypes.byref(at), STEPS)
             pace.walked(index.ends[region] - index.starts[region])
+
+    def _grain(self, chunk: HeldChunk) -> int:
+        """Return where a chunk begins in its region, as a cursor has it."""
+        index = self._held.index
+        behind = chunk.address - index.starts[chunk.region]
+        return 0 if index.singles[chunk.region] else behind // index.grains.size
 
 
 def _sum(key: CKey) -> KeySum:

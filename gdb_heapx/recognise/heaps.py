@@ -100,8 +100,10 @@ class _Variables:
         return data
 
 
-def surroundings_of(held: Held) -> Surroundings:
-    """Return what recognisers may ask about what lies around chunks of a target that is held."""
+def surroundings_of(held: Held, bodies: bytes | bytearray | None = None) -> Surroundings:
+    """Return what recognisers may ask about what lies around chunks of a target that is held;
+    containers are looked for where their `bodies` aren't known yet.
+    """
     space = replace(held.space, memory=_Variables(held))
-    heaps = HeldHeaps(held, find_bodies(held))
+    heaps = HeldHeaps(held, find_bodies(held) if bodies is None else bodies)
     return Surroundings(replace(held.target, space=space), heaps)

@@ -37,6 +37,13 @@ class Code(IntEnum):
     LIKELY_VECTOR = 25  # of a body only: no key has it
 
 
+# What a chunk is whatever leads to it.
+SURE = (
+    *(Code.OBJECT, Code.DEAD, Code.ARRAY, Code.CONTROL, Code.DEAD_CONTROL, Code.PYTHON),
+    *(Code.FRAME, Code.FUNCTION, Code.TREE_NODE, Code.LIST_NODE),
+)
+
+
 class Meaning(IntEnum):
     """What a word means that leads into an ELF file's data, or to a type object; classify.c has the
     same numbers.

@@ -23,6 +23,16 @@ def _leaks(chunks: int, heads: int, size: int, whole: int, certain: bool, most: 
     return f"{size_text(size)} {of} is unreferenced{AS_FAR}: nothing {nothing}."
 
 
+HOW = {
+    "code": "the code that it leads to",
+    "holder": "the container that leads to it",
+    "links": "the nodes that lead back to it",
+    "contents": "its contents",
+    "symbol": "its first word",
+    "first words": "its first words",
+}
+
+
 def _types(chunks: int, size: int, told: int, objects: int) -> str:
     if not chunks:
         return "No chunk is in use."
@@ -31,10 +41,13 @@ def _types(chunks: int, size: int, told: int, objects: int) -> str:
     return f"{size_text(size)} is in use, in {counted(chunks, 'chunk')}{share}{some}."
 
 
-def _is_a(type: str, how: str, instances: int, offset: int | None) -> str:
+def _is_a(type: str, how: str, instances: int, offset: int | None, partly: bool) -> str:
+    type = f'"{type}"' if ": " in type else type  # as heapx types calls it
     what = f"{instances:,} of {type}" if instances > 1 else type
+    what = f"at least {what}" if partly and instances > 1 else what
     where = f", from byte {offset} on" if offset else ""
-    return f"What it {'holds' if instances > 1 or offset else 'is'}, by {how}: {what}{where}."
+    by = HOW.get(how, how)
+    return f"What it {'holds' if instances > 1 or offset else 'is'}, by {by}: {what}{where}."
 
 
 def _hidden(heads: int, of: int, chunks: int, size: int) -> str:
@@ -111,6 +124,14 @@ def _not_looked_through(size: int, chunks: int, whole: bool, work: tuple[str, fl
 IN_USE: dict[str, Callable[..., str]] = {
     "types": _types,
     "is_a": _is_a,
+    "body_unknown": lambda address: (
+        f"If it is a container's body, such as a string's or a vector's, heapx refs {address:#x} "
+        "says so: that looks at all chunks."
+    ),
+    "bodies_unknown": lambda: (
+        "What is a container's body, such as a string's, isn't told apart here: there are too many "
+        "chunks for a quick look at all. heapx types counts these, heapx refs ADDRESS tells of one."
+    ),
     "leaks": _leaks,
     "hidden": _hidden,
     "not_looked_at": lambda parts: (

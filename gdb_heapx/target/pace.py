@@ -101,6 +101,11 @@ class Pace:
     def started(self) -> bool:
         return self._look_at < inf
 
+    @property
+    def left(self) -> float:
+        """Seconds that reading may still take."""
+        return self._until - self._clock() if self.started else inf
+
     def stop(self, code: str = INTERRUPTED) -> None:
         """Read no more; what has stopped it first is what counts."""
         if self.started and self.stopped is None:
