@@ -14,7 +14,19 @@ from ..inventory.chunk import BINNED, FAST, HELD, LISTED, TCACHE, TOP, UNKNOWN, 
 from ..inventory.looks import MOST, recognised
 from ..inventory.words import name_of, words_of
 from ..recognise.kinds import SURE
-from ..report.model import Column, Dump, Kind, Note, Notes, Report, Schema, Steps, Table, within
+from ..report.model import (
+    DATA_ONLY,
+    Column,
+    Dump,
+    Kind,
+    Note,
+    Notes,
+    Report,
+    Schema,
+    Steps,
+    Table,
+    within,
+)
 from ..report.notes import note
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
 from ._notes import residency_note
@@ -31,6 +43,13 @@ ONE = Schema(
             "amount",
             Column("resident", Kind.BYTES, rank=2, exact=True),
             Column("swapped", Kind.BYTES, rank=3, exact=True),
+        ),
+        *within(
+            "told",
+            Column("type", Kind.TEXT, DATA_ONLY),
+            Column("how", Kind.TEXT, DATA_ONLY),
+            Column("offset", Kind.COUNT, DATA_ONLY),
+            Column("instances", Kind.COUNT, DATA_ONLY),
         ),
         *within("chunk", LIST, LIBC),
     ),
@@ -72,9 +91,19 @@ WORDS = Schema(
 )
 
 
+class _Told(NamedTuple):
+    """What a chunk in use is, as in heapx types; None where only a look at all chunks tells."""
+
+    type: str | None = None
+    how: str | None = None
+    offset: int | None = None
+    instances: int | None = None
+
+
 class _One(NamedTuple):
     chunk: Chunk
     amount: Amount
+    told: _Told
 
 
 class _Neighbour(NamedTuple):
@@ -139,14 +168,15 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         place = address - (address - begin) % DUMP_LINE
         dump = Dump(place, catalogue.data(place, min(end - place, DUMPED)), place - begin)
     shown: list[object] = [
-        ONE.of([_One(one, catalogue.amount(one))]),
         NEIGHBOURS.of(list(_neighbours(found))),
         *_place(catalogue, one),
     ]
     where = _where(catalogue, found, address)
     if one.state != TOP or smashed is not None:  # nobody has put anything into a sound top yet
         shown += (WORDS.of(list(_words(catalogue, one, data))), dump)
-    lead = Notes((where, *_damage(one, smashed), *_type(catalogue, one)), leads=True)
+    told, said = _told(catalogue, one)
+    shown.insert(0, ONE.of([_One(one, catalogue.amount(one), told)]))
+    lead = Notes((where, *_damage(one, smashed), *said), leads=True)
     catalogue.tell()
     notes = Notes((*catalogue.notes, *residency_note(catalogue)))
     steps = [Steps((_next(catalogue, one),))] if one.state in HELD and smashed is None else []
@@ -181,24 +211,24 @@ def _where(catalogue: Catalogue, found: Around, address: int) -> Note:
     )
 
 
-def _type(catalogue: Catalogue, chunk: Chunk) -> Iterator[Note]:
-    """Tell what a chunk in use is, if it is recognised; and whether more may be said of it."""
+def _told(catalogue: Catalogue, chunk: Chunk) -> tuple[_Told, list[Note]]:
+    """Return what a chunk in use is, and what is said of it, and of what isn't known."""
     if chunk.state not in HELD:
-        return
+        return _Told(), []
     begin, end = catalogue.memory(chunk)
     found, all_seen = recognised(catalogue, begin, end), catalogue.types is not None
-    if found is not None and found[1].how is not None:
-        (_, instances), told = found
-        yield note(
-            "is_a",
-            type=told.name,
-            how=told.how,
-            instances=instances,
-            offset=told.offset,
-            partly=not all_seen and end - begin > MOST,
-        )
+    told, said = _Told(), list[Note]()
+    if found is not None:
+        (key, instances), (name, how, offset) = found
+        partly = not all_seen and end - begin > MOST
+        if how is not None:
+            many = instances, offset
+            said.append(note("is_a", type=name, how=how, many=many, partly=partly))
+        if all_seen or (key.code in SURE and not partly):
+            told = _Told(name, how, offset, instances)
     if not all_seen and (found is None or found[0].key.code not in SURE):
-        yield note("body_unknown", address=begin)
+        said.append(note("body_unknown", address=begin))
+    return told, said
 
 
 def _is_shared(catalogue: Catalogue, found: Around, address: int) -> bool:

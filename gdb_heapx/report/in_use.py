@@ -41,7 +41,8 @@ def _types(chunks: int, size: int, told: int, objects: int) -> str:
     return f"{size_text(size)} is in use, in {counted(chunks, 'chunk')}{share}{some}."
 
 
-def _is_a(type: str, how: str, instances: int, offset: int | None, partly: bool) -> str:
+def _is_a(type: str, how: str, many: tuple[int, int | None], partly: bool) -> str:
+    instances, offset = many
     type = f'"{type}"' if ": " in type else type  # as heapx types calls it
     what = f"{instances:,} of {type}" if instances > 1 else type
     what = f"at least {what}" if partly and instances > 1 else what
