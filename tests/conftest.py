@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from zlib import crc32
 import pytest
 import warm
 from live import ROOT, Inferior, gdb, run, running
+from once import alone
 from releases import need
 
 from gdb_heapx.commands import load_commands
@@ -67,19 +67,24 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture(scope="session")
-def inferiors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory that is there as long as the tests run, the same for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def inferiors(shared: Path) -> Path:
     """Return the directory of the inferiors, built once; $HEAPX_INFERIORS may name one."""
     if built := os.environ.get("HEAPX_INFERIORS"):
         return Path(built)
     for tool in ("gdb", "make", "cc"):
         if shutil.which(tool) is None:
             pytest.skip(f"live tests need {tool}")
-    base = tmp_path_factory.getbasetemp()
-    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "inferiors"
+    out = shared / "inferiors"
     out.mkdir(exist_ok=True)
     sources = Path(__file__).parent / "inferiors"
-    with open(out.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker makes them, or finds them made
+    with alone(out):  # make finds what another worker has made
         subprocess.run(["make", "-s", "-C", sources, f"OUT={out}"], check=True, timeout=120)
     return out
 
@@ -88,8 +93,7 @@ def inferiors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cxx_inferiors(inferiors: Path) -> Path:
     """Return the directory of the inferiors, with those in C++ in it."""
     need(**{"g++": "g++"})
-    with open(inferiors.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(inferiors):
         sources = Path(__file__).parent / "inferiors"
         words = ["make", "-s", "-C", sources, f"OUT={inferiors}", "cxx"]
         subprocess.run(words, check=True, timeout=240)

@@ -11,20 +11,17 @@ from pathlib import Path
 import pytest
 from live import ROOT, environment
 from properties import SHARE
-from walkcalls import SANITIZED, SOURCES, have
+from walkcalls import sanitized_walk
 
 HEAPS = max(40 // SHARE, 8)
 
 
 @pytest.mark.slow
-def test_no_access_goes_beyond_what_is_given(tmp_path):
-    have("gcc")
-    file = tmp_path / f"walk-{os.uname().machine}.so"
-    flags = ("-std=c11", "-O1", "-g", "-fPIC", "-shared", "-fno-builtin", *SANITIZED)
-    subprocess.run(("gcc", *flags, "-o", file, *SOURCES), check=True, timeout=120)
+def test_no_access_goes_beyond_what_is_given(shared):
+    file = sanitized_walk(shared)
     runtime = subprocess.check_output(("gcc", "-print-file-name=libasan.so"), text=True).strip()
     more = {"LD_PRELOAD": runtime, "PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0"}
-    command = (sys.executable, __file__, tmp_path, str(HEAPS))
+    command = (sys.executable, __file__, file.parent, str(HEAPS))
     path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     done = subprocess.run(
         list(map(str, command)),

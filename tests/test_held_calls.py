@@ -157,9 +157,9 @@ def spots_in(seed: random.Random, filled: Filled, found: Held) -> array:
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory):
+def record(shared):
     """Return what records the calls that are made for a heap, by its number."""
-    code = native(tmp_path_factory.mktemp("native"))
+    code = native(shared)
     library = Library(code, "here", Path("walk.so"))
 
     def calls(number: int) -> list[Recorded]:
@@ -177,8 +177,8 @@ def record(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def under_sanitizers(tmp_path_factory):
-    return sanitized(tmp_path_factory.mktemp("sanitized"))
+def under_sanitizers(shared):
+    return sanitized(shared)
 
 
 def test_every_function_is_called(record):
@@ -202,8 +202,8 @@ def test_under_sanitizers_no_word_of_the_process_is_trusted(under_sanitizers, re
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", ON_AARCH64)
-def test_on_aarch64_calls_return_and_leave_the_same(compiler, record, tmp_path):
-    same(on_aarch64(tmp_path, compiler), [*record(0), *record(1)])
+def test_on_aarch64_calls_return_and_leave_the_same(compiler, record, shared):
+    same(on_aarch64(shared, compiler), [*record(0), *record(1)])
 
 
 def same(program: Program, recorded: list[Recorded]) -> None:

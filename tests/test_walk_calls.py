@@ -149,9 +149,9 @@ def _of_table(struct: Any) -> Iterator[tuple[int, Any]]:
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory):
+def record(shared):
     """Return what records the calls that a snapshot of a target makes."""
-    code = native(tmp_path_factory.mktemp("native"))
+    code = native(shared)
     library = Library(code, "here", Path("walk.so"))
 
     def calls(name: str | None) -> list[Recorded]:
@@ -177,8 +177,8 @@ def record(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def under_sanitizers(tmp_path_factory):
-    return sanitized(tmp_path_factory.mktemp("sanitized"))
+def under_sanitizers(shared):
+    return sanitized(shared)
 
 
 @pytest.mark.few(3)
@@ -225,6 +225,7 @@ def test_under_sanitizers_no_word_of_the_process_is_trusted(under_sanitizers, re
 
 
 @pytest.mark.parametrize("compiler", ON_AARCH64)
-def test_on_aarch64_a_heap_s_calls_return_and_leave_the_same(compiler, record, tmp_path):
+@pytest.mark.few(1)
+def test_on_aarch64_a_heap_s_calls_return_and_leave_the_same(compiler, record, shared):
     made, expected, _ = zip(*record(None), *record("2.36-amd64"))
-    assert made_by(on_aarch64(tmp_path, compiler), made) == list(expected)
+    assert made_by(on_aarch64(shared, compiler), made) == list(expected)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from live import ROOT, environment
+from once import once
 from releases import missing, need
 
 HARNESS = Path(__file__).parent / "walk_harness.c"
@@ -28,6 +29,8 @@ SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 CROSS = "aarch64-linux-gnu-gcc"
 ON_AARCH64 = (CROSS, "clang --target=aarch64-linux-gnu")
 COMPILERS = ("gcc", "clang", *ON_AARCH64)
+QUICK = ("-fno-var-tracking-assignments",)  # a third less time: nobody looks at its variables
+WALK = f"walk-{os.uname().machine}.so"
 POINTER = 8  # bytes
 
 Program = tuple[str | Path, ...]
@@ -48,37 +51,56 @@ def build(file: Path, compiler: str, *flags: str | Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def native(directory: Path) -> ctypes.CDLL:
-    """Compile the walk for this machine, and load it."""
-    have("gcc")
-    file = directory / "libwalk.so"
-    assert build(file, "gcc") == (0, "")
-    return ctypes.CDLL(str(file))
+def walk_by(compiler: str, shared: Path) -> Path:
+    """Return the walk that a compiler has made without a warning, once for all tests."""
+    have(compiler)
+
+    def make(directory: Path) -> None:
+        assert build(directory / "libwalk.so", compiler, *STRICT) == (0, "")
+
+    return once(shared / f"walk-by-{compiler.replace(' ', '')}", make) / "libwalk.so"
 
 
-def _harness(file: Path, compiler: str, *words: str | Path) -> Path:
-    """Build the harness; the functions that it calls are in `words`, a source or a library."""
-    command = (*shlex.split(compiler), "-std=gnu11", "-g", "-O1", *STRICT, "-rdynamic", "-o", file)
-    subprocess.run((*command, HARNESS, *words, "-ldl"), check=True, timeout=120)
-    return file
+def native(shared: Path) -> ctypes.CDLL:
+    """Return the walk for this machine, loaded."""
+    return ctypes.CDLL(str(walk_by("gcc", shared)))
 
 
-def sanitized(directory: Path) -> Program:
-    """Return the harness with the source of the walk in it, under AddressSanitizer and UBSan.
+def sanitized_walk(shared: Path) -> Path:
+    """Return the walk under AddressSanitizer and UBSan, made once for all tests.
 
     Both come with gcc. Debian's clang needs a package of its release's name for them.
     """
     have("gcc")
-    return (_harness(directory / "harness", "gcc", *SANITIZED, *SOURCES),)
+    flags = ("-std=c11", "-O1", "-g", *QUICK, "-fPIC", "-shared", "-fno-builtin", *SANITIZED)
+
+    def make(directory: Path) -> None:
+        words = ("gcc", *flags, "-o", directory / WALK, *SOURCES)
+        subprocess.run(words, check=True, timeout=120)
+
+    return once(shared / "walk-sanitized", make) / WALK
 
 
-def on_aarch64(directory: Path, compiler: str) -> Program:
+def _harness(walk: Path, compiler: str, *flags: str) -> Path:
+    """Return the harness with a library of the functions that it calls."""
+    command = (*shlex.split(compiler), "-std=gnu11", "-g", "-O1", *STRICT, *flags, HARNESS)
+
+    def make(directory: Path) -> None:
+        words = (*command, "-Wl,--no-as-needed", walk, "-ldl", "-o", directory / "harness")
+        subprocess.run(words, check=True, timeout=120)
+
+    return once(walk.parent / "with-harness", make) / "harness"
+
+
+def sanitized(shared: Path) -> Program:
+    """Return the harness with the walk, both under AddressSanitizer and UBSan."""
+    return (_harness(sanitized_walk(shared), "gcc", *SANITIZED),)
+
+
+def on_aarch64(shared: Path, compiler: str) -> Program:
     """Return the harness with the compiled walk for aarch64, which qemu-user runs."""
-    have(compiler)
     need(qemu_aarch64_static="qemu-user-static")
-    file = directory / "libwalk.so"
-    assert build(file, compiler) == (0, "")
-    program = _harness(directory / "harness", CROSS, "-Wl,--no-as-needed", file)
+    program = _harness(walk_by(compiler, shared), CROSS)
     return "qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu", program
 
 
