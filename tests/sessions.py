@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest import mock
 
 from heapbuilder import usual
 
+from gdb_heapx.cli import execute as executing
 from gdb_heapx.cli.command import Command, Needs
-from gdb_heapx.cli.execute import Terminal, execute
+from gdb_heapx.cli.execute import Terminal, _run, execute
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.held.held import Held, hold
@@ -92,6 +94,20 @@ def answer(
 ) -> Said:
     """Run a command line on a snapshot, and the chunks of its target."""
     return said(line, Taken(snapshot, target=target), Terminal(width, colour))
+
+
+def shown(line: str, snapshot: Snapshot, target: Target) -> tuple[Said, Report]:
+    """Run a command line on a snapshot; return what it says, and the report that it says it of."""
+    reports: list[Report] = []
+
+    def run(*args: Any) -> Report:
+        reports.append(_run(*args))
+        return reports[-1]
+
+    with mock.patch.object(executing, "_run", run):
+        said = answer(line, snapshot, target=target)
+    (report,) = reports
+    return said, report
 
 
 def report_of(declared: Command, snapshot: Snapshot, target: Target | None = None) -> Report:

@@ -20,7 +20,7 @@ from heapbuilder import (
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
-from sessions import answer, report_of
+from sessions import shown
 
 from gdb_heapx.cli.command import Needs
 from gdb_heapx.commands import load_commands
@@ -116,9 +116,9 @@ def assert_nothing_is_absurd(heap: HeapBuilder, walk: bool) -> None:
     for name, declared in load_commands().items():
         wants_one = any(arg.required for arg in declared.own_args)  # refs: see test_holders.py
         if declared.needs is not Needs.CHUNKS and not wants_one:
-            assert_possible(report_of(declared, snapshot, target))
-            text = answer(name.partition(" ")[2], snapshot, target=target).text
-            assert not re.search(r"(^|\s)-\d", text), text
+            said, report = shown(name.partition(" ")[2], snapshot, target)
+            assert_possible(report)
+            assert not re.search(r"(^|\s)-\d", said.text), said.text
 
 
 def check(seed: random.Random, kind, walk: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from ..held.declared import CCursor, address_of
@@ -62,7 +63,7 @@ class CompiledRecognising:
     def _know(self) -> None:
         """Take over what words mean by now."""
         known, table = self._around.known or {}, self._known
-        places = {word: at for at, word in enumerate(table[::KNOWN_WORDS]) if word}
+        places = {table[KNOWN_WORDS * at]: at for at in self._taken()}
         for word in known.keys() - places.keys():  # types that are chunks
             places[word] = self._place(word)
             table[KNOWN_WORDS * places[word]] = word
@@ -71,6 +72,10 @@ class CompiledRecognising:
         for at in range(FILTER_WORDS):
             self._given.known_filter[at] = 0
         self._functions.heapx_know(self._reference)
+
+    def _taken(self) -> list[int]:
+        """Return which places have a word."""
+        return list(compress(range(SLOTS), self._known[::KNOWN_WORDS]))
 
     def _place(self, word: int) -> int:
         """Return a free place for a word, where place_of of kinds.h finds it."""
@@ -104,7 +109,8 @@ class CompiledRecognising:
     def _inside(self, libc: int) -> dict[tuple[int, int], int]:
         """Return how many objects lie inside chunks of another class, and begin again."""
         table, found = self._known, {}
-        for at, rest in enumerate(table[1::KNOWN_WORDS]):
+        for at in self._taken():
+            rest = table[KNOWN_WORDS * at + 1]
             if rest >> 32:
                 found[libc, table[KNOWN_WORDS * at]] = rest >> 32
                 table[KNOWN_WORDS * at + 1] = rest % (1 << 32)
