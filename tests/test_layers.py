@@ -24,6 +24,7 @@ FLOORS = (
     ("locate",),
     ("heap",),
     ("snapshots",),
+    ("fit",),
     ("held",),
     ("recognise",),
     ("reach",),

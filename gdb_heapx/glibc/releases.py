@@ -16,6 +16,7 @@ OLDEST: Release = (2, 23)
 NEWEST: Release = (2, 44)
 
 CHAR, SHORT, INT, WORD = 1, 2, 4, 0
+FASTCHUNKS_BIT = 1  # malloc_state.flags, to 2.26: there are no fast chunks
 
 DEFAULT_MMAP_THRESHOLD = DEFAULT_TRIM_THRESHOLD = DEFAULT_TOP_PAD = 128 << 10
 DEFAULT_MMAPS_MAX = 65536

@@ -54,7 +54,7 @@ class Facts:
     None if unknown. `mappings` are empty where the address space isn't known. `no_residency` says
     why it isn't known which pages are in memory, None where it is; `cut` how much of a core is
     there, None where all is. `parent` is who forked it, None where it shares nothing with that, or
-    nobody can tell.
+    nobody can tell. `cpus` is how many its machine has, None where that isn't known for certain.
     """
 
     pid: int | None
@@ -72,6 +72,7 @@ class Facts:
     no_residency: str | None = None
     cut: str | None = None
     parent: Parent | None = None
+    cpus: int | None = None
 
     @property
     def name(self) -> str:

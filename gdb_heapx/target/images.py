@@ -16,6 +16,7 @@ from .mapped import Mapped
 from .mappings import DELETED, Mapping, Memory
 from .named import PLACED, STT_TLS, Rows, Symbol, SymbolIndex
 
+MOST_NUMBERED = 64  # variables of functions that are named alike in one file
 # Returns the file that an image is of, None where it can't be opened or is another one by now; it
 # is given the build-id that memory shows, None where memory doesn't tell.
 Opener = Callable[[Optional[str]], Optional[Elf]]
@@ -162,6 +163,13 @@ class Image:
         if found is not None or self.elf is None:
             return found
         return self._placed(self.elf.variable(name))
+
+    def numbered(self, name: str) -> int | None:
+        """Return the address of a variable that a function keeps: a compiler has numbered it."""
+        names = [f"{name}.{number}" for number in range(MOST_NUMBERED)]
+        files = symbol_files(self.elf, self.path) if self.elf else ()
+        found = (file.variable(each) for file in files for each in names)
+        return self._placed(next((value for value in found if value is not None), None))
 
     def exported(self, name: str, base: int | None) -> int | None:
         """Return a variable's address by .dynsym alone; `base` is for a file without mappings."""

@@ -68,6 +68,18 @@ LARGEST_AUXILIARY = 1 << 16
 STANDING = "tTZX"
 
 
+def cpus(pid: int) -> int | None:
+    """Return how many CPUs are online; None where a process may not use all of them, since then
+    releases of glibc count differently (get_nprocs).
+    """
+    with suppress(OSError, ValueError):
+        ranges = text_of("/sys/devices/system/cpu/online").strip().split(",")
+        ends = [[int(end) for end in each.split("-")] for each in ranges]
+        online = sum(each[-1] - each[0] + 1 for each in ends)
+        return online if len(os.sched_getaffinity(pid)) == online else None
+    return None
+
+
 def malloc_variables(data: bytes) -> dict[str, str]:
     """Return the variables that malloc reads, from an environment as the kernel lays it out.
 

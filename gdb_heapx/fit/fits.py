@@ -1,0 +1,162 @@
+"""What malloc would do now with a request: in one thread, or in one arena without a tcache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import MemoryFault, UnreadError
+from ..glibc.layout import align_up
+from ..snapshots.reading import MallocReading
+from .arenas import empty_bins
+from .int_malloc import Thread, int_malloc
+from .limits import Limits
+from .malloc import Caller, malloc
+from .overlay import Overlay, known
+from .rules import rules_of
+from .state import Mstate, Served, State, Untold
+from .tcache import read_tcache
+
+STACK_GAP = 256  # pages that the kernel keeps free below a stack
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What malloc does with a request: where the chunk comes from, where it is, its size, what is
+    split off behind it, and by how many bytes malloc's memory grows.
+
+    `source` is one of SOURCES; None where it can't be told, for this `reason`. `arena` is the index
+    of the arena that malloc looks in, None of one that is made for it. The address is None of
+    memory that isn't there yet.
+    """
+
+    thread: int | None
+    arena: int | None
+    request: int
+    libc: str
+    source: str | None = None
+    chunk_size: int | None = None
+    address: int | None = None
+    remainder: int | None = None
+    grows: int | None = None
+    reason: str | None = None
+
+
+SOURCES = (
+    *("tcache", "fast", "small", "unsorted", "large", "top"),
+    *("extend", "new_heap", "new_arena", "mmap", "fails"),
+)
+
+
+def fit(
+    reading: MallocReading, request: int, lwp: int | None = None, arena: int | None = None
+) -> Fit:
+    """Return what a malloc of so many bytes does now: in a thread, else in the arena of this index,
+    without any tcache. All other threads are taken not to be inside malloc.
+    """
+    where = Fit(lwp, arena, request, reading.libc.path)
+    try:
+        return _replayed(reading, where)
+    except Untold as untold:
+        return _unknown(where, untold.statement)
+    except UnreadError as fault:
+        return _unknown(where, f"what lies at {fault.address:#x} {fault.why}")
+    except MemoryFault as fault:
+        return _unknown(where, f"what lies at {fault.address:#x} can't be read")
+
+
+def fits(reading: MallocReading, requests: Sequence[int], lwp: int | None = None) -> Iterator[Fit]:
+    """Yield what each of these requests alone would do now: in a thread, else in each arena."""
+    indexes = [None] if lwp is not None else [arena.index for arena in reading.arenas]
+    for index in indexes:
+        for request in requests:
+            yield fit(reading, request, lwp, index)
+
+
+def _unknown(where: Fit, reason: str) -> Fit:
+    return Fit(where.thread, where.arena, where.request, where.libc, reason=reason)
+
+
+def _replayed(reading: MallocReading, where: Fit) -> Fit:
+    if reading.libc.debugs is not None:
+        raise Untold("libc_malloc_debug.so serves malloc, which pads requests by rules of its own")
+    state = state_of(reading)
+    if where.request > state.rules.largest_request:
+        return _told(state, where, where.arena, Served("fails", 0, None, None))
+    if where.thread is None:
+        arena = next(each for each in state.arenas.values() if each.index == where.arena)
+        served = int_malloc(state, arena, Thread(), where.request)
+        return _told(state, where, where.arena, served)
+    caller = _caller(reading, state, where.thread)
+    served = malloc(state, caller, where.request)
+    own = caller.arena or state.arenas.get(caller.attached)
+    return _told(state, where, own.index if own else None, served)
+
+
+def _told(state: State, where: Fit, arena: int | None, served: Served) -> Fit:
+    fails = served.source == "fails"
+    return Fit(
+        where.thread,
+        arena,
+        where.request,
+        where.libc,
+        served.source,
+        served.size,
+        None if fails else known(served.chunk),
+        served.remainder,
+        0 if fails else state.grown,
+    )
+
+
+def state_of(reading: MallocReading) -> State:
+    """Return what one libc's malloc has at hand."""
+    rules, space = rules_of(reading), reading.space
+    arenas = {
+        arena.address: Mstate.of(arena.record, arena.main, arena.index, rules.layout)
+        for arena in reading.arenas
+    }
+    brk = reading.program_break
+    above = None if brk is None else _above(reading, brk)
+    state = State(rules.layout, rules, Overlay(space), arenas, space.page, brk, above)
+    main = arenas[reading.libc.main_arena]
+    if not main.top:  # to 2.41 the first malloc makes it what it is
+        main.top = rules.layout.bin_at(main.address, 1)
+        empty_bins(state, main)
+    return state
+
+
+def _above(reading: MallocReading, brk: int) -> int | None:
+    """Return up to where the break may move: the next mapping, None without."""
+    page = reading.space.page
+    nearest = min(
+        (m for m in reading.space.mappings if m.start >= align_up(brk, page)),
+        key=lambda mapping: mapping.start,
+        default=None,
+    )
+    if nearest is None:
+        return None
+    return nearest.start - (STACK_GAP * page if nearest.name == "[stack]" else 0)
+
+
+def _caller(reading: MallocReading, state: State, lwp: int) -> Caller:
+    """Return a thread as malloc finds it; Untold where its own data isn't known."""
+    caches, rules = reading.outline.caches, state.rules
+    if lwp not in caches.thread_arena:
+        raise Untold(f"thread {lwp}'s own data wasn't found")
+    found = {cache.tcache.lwp: cache.tcache.address for cache in caches.caches}
+    thread = Thread()
+    if lwp in found:
+        thread.tcache = read_tcache(state, reading.space, found[lwp])
+    elif rules.layout.tcache is not None and _lost(reading, lwp):
+        raise Untold(f"the tcache of thread {lwp} can't be read")
+    else:
+        thread.inactive = rules.tcache_comes_late
+    attached = caches.thread_arena[lwp]
+    if not attached and lwp == reading.target.facts.pid:
+        attached = reading.libc.main_arena  # what the first malloc gives the first thread
+    return Caller(thread, attached, Limits(reading, rules))
+
+
+def _lost(reading: MallocReading, lwp: int) -> bool:
+    caches = reading.outline.caches
+    return caches.missing is not None or any(each.thread == lwp for each in caches.problems)
