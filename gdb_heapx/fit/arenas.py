@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from ..glibc.layout import LAST_BIN
 from .heaps import new_heap
-from .limits import Limits
-from .state import Mstate, State, Untold
+from .limits import ArenaLimits
+from .replay import Mstate, Replay, Untold
 
 
-def arena_for(state: State, limits: Limits, attached: int, request: int) -> Mstate:
+def arena_for(replay: Replay, limits: ArenaLimits, attached: int, request: int) -> Mstate:
     """Return the arena of a thread: the one that it is `attached` to, by address, else what
     arena_get2 gives it, for a request of so many bytes.
     """
     if attached:
-        return _at(state, attached)
+        return _at(replay, attached)
     if limits.free_list is None:
         raise Untold("which arenas are free isn't known, and so not which one the thread would get")
     if limits.free_list:
-        return _at(state, limits.free_list)
+        return _at(replay, limits.free_list)
     if limits.may_add:
-        return _new_arena(state, request)
+        return _new_arena(replay, request)
     if limits.next_to_use is None:
         raise Untold("there may be no more arenas, and which one is next isn't known")
-    return _at(state, limits.next_to_use)
+    return _at(replay, limits.next_to_use)
 
 
-def _at(state: State, address: int) -> Mstate:
-    arena = state.arenas.get(address)
+def _at(replay: Replay, address: int) -> Mstate:
+    arena = replay.arenas.get(address)
     if arena is None:
         raise Untold(f"the thread's arena at {address:#x} isn't one that was found")
     return arena
 
 
-def _new_arena(state: State, request: int) -> Mstate:
+def _new_arena(replay: Replay, request: int) -> Mstate:
     """Make an arena with room for a request, or a small one where no heap has that
     (_int_new_arena).
     """
-    layout = state.layout
+    layout = replay.layout
     own = layout.heap_info.size + layout.state.size + layout.alignment
-    made = new_heap(state, request + own) or new_heap(state, own)
+    made = new_heap(replay, request + own) or new_heap(replay, own)
     if made is None:
         raise Untold("top_pad leaves no room for a new arena")
     heap, size = made
@@ -46,14 +46,14 @@ def _new_arena(state: State, request: int) -> Mstate:
     top = layout.first_chunk(address + layout.state.size)
     fast = [0] * (layout.state["fastbinsY"].size // layout.word) if layout.has_fastbins else []
     arena = Mstate(address, False, None, top, 0, size, False, False, fast, [0] * 4)
-    empty_bins(state, arena)
-    state.set_head(top, heap + size - top)
-    state.arenas[address] = arena
+    empty_bins(replay, arena)
+    replay.set_head(top, heap + size - top)
+    replay.arenas[address] = arena
     return arena
 
 
-def empty_bins(state: State, arena: Mstate) -> None:
+def empty_bins(replay: Replay, arena: Mstate) -> None:
     """Let an arena have empty bins, as malloc_init_state does."""
     for index in range(1, LAST_BIN + 2):
-        head = state.layout.bin_at(arena.address, index)
-        state.link(head, head, head)
+        head = replay.layout.bin_at(arena.address, index)
+        replay.link(head, head, head)

@@ -9,12 +9,12 @@ from ..errors import MemoryFault, UnreadError
 from ..glibc.layout import align_up
 from ..snapshots.reading import MallocReading
 from .arenas import empty_bins
-from .int_malloc import Thread, int_malloc
-from .limits import Limits
+from .int_malloc import Asking, int_malloc
+from .limits import ArenaLimits
 from .malloc import Caller, malloc
-from .overlay import Overlay, known
+from .overlay import Written, known
+from .replay import Mstate, Replay, Served, Untold
 from .rules import rules_of
-from .state import Mstate, Served, State, Untold
 from .tcache import read_tcache
 
 STACK_GAP = 256  # pages that the kernel keeps free below a stack
@@ -80,20 +80,20 @@ def _unknown(where: Fit, reason: str) -> Fit:
 def _replayed(reading: MallocReading, where: Fit) -> Fit:
     if reading.libc.debugs is not None:
         raise Untold("libc_malloc_debug.so serves malloc, which pads requests by rules of its own")
-    state = state_of(reading)
-    if where.request > state.rules.largest_request:
-        return _told(state, where, where.arena, Served("fails", 0, None, None))
+    replay = replay_of(reading)
+    if where.request > replay.rules.largest_request:
+        return _told(replay, where, where.arena, Served("fails", 0, None, None))
     if where.thread is None:
-        arena = next(each for each in state.arenas.values() if each.index == where.arena)
-        served = int_malloc(state, arena, Thread(), where.request)
-        return _told(state, where, where.arena, served)
-    caller = _caller(reading, state, where.thread)
-    served = malloc(state, caller, where.request)
-    own = caller.arena or state.arenas.get(caller.attached)
-    return _told(state, where, own.index if own else None, served)
+        arena = next(each for each in replay.arenas.values() if each.index == where.arena)
+        served = int_malloc(replay, arena, Asking(), where.request)
+        return _told(replay, where, where.arena, served)
+    caller = _caller(reading, replay, where.thread)
+    served = malloc(replay, caller, where.request)
+    own = caller.arena or replay.arenas.get(caller.attached)
+    return _told(replay, where, own.index if own else None, served)
 
 
-def _told(state: State, where: Fit, arena: int | None, served: Served) -> Fit:
+def _told(replay: Replay, where: Fit, arena: int | None, served: Served) -> Fit:
     fails = served.source == "fails"
     return Fit(
         where.thread,
@@ -104,11 +104,11 @@ def _told(state: State, where: Fit, arena: int | None, served: Served) -> Fit:
         served.size,
         None if fails else known(served.chunk),
         served.remainder,
-        0 if fails else state.grown,
+        0 if fails else replay.grown,
     )
 
 
-def state_of(reading: MallocReading) -> State:
+def replay_of(reading: MallocReading) -> Replay:
     """Return what one libc's malloc has at hand."""
     rules, space = rules_of(reading), reading.space
     arenas = {
@@ -117,12 +117,12 @@ def state_of(reading: MallocReading) -> State:
     }
     brk = reading.program_break
     above = None if brk is None else _above(reading, brk)
-    state = State(rules.layout, rules, Overlay(space), arenas, space.page, brk, above)
+    replay = Replay(rules.layout, rules, Written(space), arenas, space.page, brk, above)
     main = arenas[reading.libc.main_arena]
     if not main.top:  # to 2.41 the first malloc makes it what it is
         main.top = rules.layout.bin_at(main.address, 1)
-        empty_bins(state, main)
-    return state
+        empty_bins(replay, main)
+    return replay
 
 
 def _above(reading: MallocReading, brk: int) -> int | None:
@@ -138,15 +138,15 @@ def _above(reading: MallocReading, brk: int) -> int | None:
     return nearest.start - (STACK_GAP * page if nearest.name == "[stack]" else 0)
 
 
-def _caller(reading: MallocReading, state: State, lwp: int) -> Caller:
+def _caller(reading: MallocReading, replay: Replay, lwp: int) -> Caller:
     """Return a thread as malloc finds it; Untold where its own data isn't known."""
-    caches, rules = reading.outline.caches, state.rules
+    caches, rules = reading.outline.caches, replay.rules
     if lwp not in caches.thread_arena:
         raise Untold(f"thread {lwp}'s own data wasn't found")
     found = {cache.tcache.lwp: cache.tcache.address for cache in caches.caches}
-    thread = Thread()
+    thread = Asking()
     if lwp in found:
-        thread.tcache = read_tcache(state, reading.space, found[lwp])
+        thread.tcache = read_tcache(replay, reading.space, found[lwp])
     elif rules.layout.tcache is not None and _lost(reading, lwp):
         raise Untold(f"the tcache of thread {lwp} can't be read")
     else:
@@ -154,7 +154,7 @@ def _caller(reading: MallocReading, state: State, lwp: int) -> Caller:
     attached = caches.thread_arena[lwp]
     if not attached and lwp == reading.target.facts.pid:
         attached = reading.libc.main_arena  # what the first malloc gives the first thread
-    return Caller(thread, attached, Limits(reading, rules))
+    return Caller(thread, attached, ArenaLimits(reading, rules))
 
 
 def _lost(reading: MallocReading, lwp: int) -> bool:

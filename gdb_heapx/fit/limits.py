@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..snapshots.reading import MallocReading
+from .replay import Untold
 from .rules import Rules, static_of_function, variable
-from .state import Untold
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArenaLimits:
     """What of one libc decides that, as far as its symbols tell it."""
 
     reading: MallocReading

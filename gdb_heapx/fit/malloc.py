@@ -6,39 +6,39 @@ from dataclasses import dataclass
 
 from . import tcache as tcaches
 from .arenas import arena_for
-from .int_malloc import Thread, int_malloc
-from .limits import Limits
-from .state import Mstate, Served, State
+from .int_malloc import Asking, int_malloc
+from .limits import ArenaLimits
+from .replay import Mstate, Replay, Served
 
 
 @dataclass
 class Caller:
     """The thread that calls malloc; `attached` is the address of its arena, 0 without one."""
 
-    thread: Thread
+    thread: Asking
     attached: int
-    limits: Limits
+    limits: ArenaLimits
     arena: Mstate | None = None
 
 
-def malloc(state: State, caller: Caller, request: int) -> Served:
+def malloc(replay: Replay, caller: Caller, request: int) -> Served:
     """Return what a thread gets for a request (__libc_malloc)."""
-    rules, thread, nb = state.rules, caller.thread, state.rules.chunk_size(request)
+    rules, thread, nb = replay.rules, caller.thread, replay.rules.chunk_size(request)
     lacks = rules.release >= (2, 26) and thread.tcache is None and not rules.tcache_comes_late
     if lacks and (rules.release < (2, 42) or nb < rules["tcache_max_bytes"]):
-        _in_arena(state, caller, tcaches.request(state))
-        thread.tcache = tcaches.new_tcache(state)
+        _in_arena(replay, caller, tcaches.request(replay))
+        thread.tcache = tcaches.new_tcache(replay)
     elif thread.tcache is not None:
-        served = tcaches.get(state, thread.tcache, nb)
+        served = tcaches.get(replay, thread.tcache, nb)
         if served is not None:
             return served
-    return _in_arena(state, caller, request)
+    return _in_arena(replay, caller, request)
 
 
-def _in_arena(state: State, caller: Caller, request: int) -> Served:
+def _in_arena(replay: Replay, caller: Caller, request: int) -> Served:
     """Return what a thread's arena gives it; it keeps the arena that it gets."""
     if caller.arena is None:
-        caller.arena = arena_for(state, caller.limits, caller.attached, request)
-    served = int_malloc(state, caller.arena, caller.thread, request)
+        caller.arena = arena_for(replay, caller.limits, caller.attached, request)
+    served = int_malloc(replay, caller.arena, caller.thread, request)
     made = caller.arena.index is None and served.source == "top"
     return served._replace(source="new_arena") if made else served

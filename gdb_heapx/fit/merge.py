@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 from ..glibc.layout import FD, PREV_INUSE, SIZE
 from .bins import unlink
-from .state import Mstate, Served, State, Untold
+from .replay import Mstate, Replay, Served, Untold
 from .unsorted import MAX_ITERS
 
 MOST = 4 << 20  # fast chunks that are merged: some 50 bytes each
 LINKED = 4 * MAX_ITERS  # results: the bin is gone through at most so often in one malloc
 
 
-class Run(NamedTuple):
+class Merged(NamedTuple):
     """What chunks that lie side by side become, and when the last of them was merged."""
 
     start: int
@@ -30,117 +30,119 @@ class Run(NamedTuple):
     last: int
 
 
-def take_fast(state: State, arena: Mstate, nb: int) -> Served | None:
+def take_fast(replay: Replay, arena: Mstate, nb: int) -> Served | None:
     """Take the first chunk of the fastbin of a size, None where it is empty."""
-    if not 0 < nb <= state.rules.max_fast:
+    if not 0 < nb <= replay.rules.max_fast:
         return None
-    victim = pop_fast(state, arena, nb)
+    victim = pop_fast(replay, arena, nb)
     return None if victim is None else Served("fast", victim, nb)
 
 
-def pop_fast(state: State, arena: Mstate, nb: int) -> int | None:
+def pop_fast(replay: Replay, arena: Mstate, nb: int) -> int | None:
     """Take the first chunk off the fastbin of a size, None where it is empty."""
-    index = state.layout.fast_index(nb)
+    index = replay.layout.fast_index(nb)
     victim = arena.fast[index]
     if not victim:
         return None
-    right = state.layout.fast_index(state.size(victim)) == index
-    state.check(right and _aligned(state, victim), "a fastbin", victim)
-    arena.fast[index] = _next(state, victim)
+    right = replay.layout.fast_index(replay.size(victim)) == index
+    replay.check(right and _aligned(replay, victim), "a fastbin", victim)
+    arena.fast[index] = _next(replay, victim)
     return victim
 
 
-def _next(state: State, chunk: int) -> int:
-    return state.layout.reveal(state.fd(chunk), chunk + FD * state.layout.word)
+def _next(replay: Replay, chunk: int) -> int:
+    return replay.layout.reveal(replay.fd(chunk), chunk + FD * replay.layout.word)
 
 
-def _aligned(state: State, chunk: int) -> bool:
-    return not (chunk + state.layout.header) % state.layout.alignment
+def _aligned(replay: Replay, chunk: int) -> bool:
+    return not (chunk + replay.layout.header) % replay.layout.alignment
 
 
-def consolidate(state: State, arena: Mstate) -> None:
+def consolidate(replay: Replay, arena: Mstate) -> None:
     """Merge all fast chunks with what is free beside them, into top or the unsorted bin
     (malloc_consolidate).
     """
     arena.have_fastchunks = False
-    chunks, sizes = _all_fast(state, arena)
+    chunks, sizes = _all_fast(replay, arena)
     order = array("I", sorted(range(len(chunks)), key=chunks.__getitem__))
-    runs = (run for run in _runs(state, arena, chunks, sizes, order) if not _top(state, arena, run))
+    runs = (
+        run for run in _runs(replay, arena, chunks, sizes, order) if not _top(replay, arena, run)
+    )
     for run in nsmallest(LINKED, runs, key=attrgetter("last")):
-        _hang_in(state, arena, run)
+        _hang_in(replay, arena, run)
 
 
-def _top(state: State, arena: Mstate, run: Run) -> bool:
+def _top(replay: Replay, arena: Mstate, run: Merged) -> bool:
     """Merge what lies before top with it; return whether that is so."""
     if run.end != arena.top:
         return False
-    arena.top, top = run.start, state.size(arena.top)
-    state.set_head(run.start, run.end - run.start + top)
+    arena.top, top = run.start, replay.size(arena.top)
+    replay.set_head(run.start, run.end - run.start + top)
     return True
 
 
-def _all_fast(state: State, arena: Mstate) -> tuple[array[int], array[int]]:
+def _all_fast(replay: Replay, arena: Mstate) -> tuple[array[int], array[int]]:
     """Take all chunks out of the fastbins, in the order in which they are merged: each with its
     size.
     """
     chunks, sizes = array("Q"), array("I")
-    most = arena.system // state.layout.min_size
+    most = arena.system // replay.layout.min_size
     for index, chunk in enumerate(arena.fast):
         while chunk:
-            size = state.size(chunk)
-            right = state.layout.fast_index(size) == index and _aligned(state, chunk)
-            state.check(right and len(chunks) < most, f"fastbin {index}", chunk)
+            size = replay.size(chunk)
+            right = replay.layout.fast_index(size) == index and _aligned(replay, chunk)
+            replay.check(right and len(chunks) < most, f"fastbin {index}", chunk)
             chunks.append(chunk)
             sizes.append(size)
             if len(chunks) > MOST:
                 raise Untold(f"malloc would merge more than {MOST:,} fast chunks first")
-            chunk = _next(state, chunk)
+            chunk = _next(replay, chunk)
         arena.fast[index] = 0
     return chunks, sizes
 
 
 def _runs(
-    state: State, arena: Mstate, chunks: array[int], sizes: array[int], order: array[int]
-) -> Iterator[Run]:
+    replay: Replay, arena: Mstate, chunks: array[int], sizes: array[int], order: array[int]
+) -> Iterator[Merged]:
     """Yield what the fast chunks become, in the order of addresses; free chunks beside them are
     taken off their lists.
     """
-    run: Run | None = None
+    run: Merged | None = None
     for number in order:
         chunk, end = chunks[number], chunks[number] + sizes[number]
         start = chunk
-        state.check(run is None or run.end <= chunk, "a fastbin", chunk)
+        replay.check(run is None or run.end <= chunk, "a fastbin", chunk)
         if run is None or run.end != chunk:
             if run is not None:
                 yield run
             run = None
-            if not state.word(chunk, SIZE) & PREV_INUSE:
-                start = chunk - _free_before(state, chunk)
+            if not replay.word(chunk, SIZE) & PREV_INUSE:
+                start = chunk - _free_before(replay, chunk)
         last = number if run is None else max(number, run.last)
-        end += _free_behind(state, arena, end)
-        run = Run(start if run is None else run.start, end, last)
+        end += _free_behind(replay, arena, end)
+        run = Merged(start if run is None else run.start, end, last)
     if run is not None:
         yield run
 
 
-def _free_before(state: State, chunk: int) -> int:
-    size = state.memory.word(chunk)
-    state.check(state.size(chunk - size) == size, "the size of a free chunk", chunk - size)
-    unlink(state, chunk - size, size)
+def _free_before(replay: Replay, chunk: int) -> int:
+    size = replay.memory.word(chunk)
+    replay.check(replay.size(chunk - size) == size, "the size of a free chunk", chunk - size)
+    unlink(replay, chunk - size, size)
     return size
 
 
-def _free_behind(state: State, arena: Mstate, chunk: int) -> int:
+def _free_behind(replay: Replay, arena: Mstate, chunk: int) -> int:
     """Take what lies behind a fast chunk off its list, if it is free, and return its size."""
-    size = state.size(chunk)
-    if chunk == arena.top or state.word(chunk + size, SIZE) & PREV_INUSE:
+    size = replay.size(chunk)
+    if chunk == arena.top or replay.word(chunk + size, SIZE) & PREV_INUSE:
         return 0
-    unlink(state, chunk, size)
+    unlink(replay, chunk, size)
     return size
 
 
-def _hang_in(state: State, arena: Mstate, run: Run) -> None:
+def _hang_in(replay: Replay, arena: Mstate, run: Merged) -> None:
     """Hang a merged chunk into the unsorted bin."""
-    behind = run.end + state.layout.word
-    state.memory.write(behind, state.memory.word(behind) & ~PREV_INUSE)
-    state.first_unsorted(arena, run.start, run.end - run.start)
+    behind = run.end + replay.layout.word
+    replay.memory.write(behind, replay.memory.word(behind) & ~PREV_INUSE)
+    replay.first_unsorted(arena, run.start, run.end - run.start)

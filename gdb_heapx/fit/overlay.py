@@ -9,7 +9,7 @@ from ..target.space import Space
 FRESH = 1 << 64  # no target has memory there: the kernel decides where new mappings lie
 
 
-class Overlay:
+class Written:
     """Words of a target as malloc would find them: read through, but for those written here.
 
     Nothing is written to the target. New memory is at addresses of its own, which mean nothing.

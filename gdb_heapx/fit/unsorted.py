@@ -6,32 +6,35 @@ from collections.abc import Callable
 
 from ..glibc.layout import FLAGS, PREV_INUSE, SIZE, UNSORTED
 from .bins import sort_in
-from .state import Mstate, Served, State
+from .replay import Mstate, Replay, Served
 
 MAX_ITERS = 10000
 LIST = "the unsorted bin"
 Stash = Callable[[int], bool]  # puts a chunk into the tcache, if that takes it
 
 
-def go_through(state: State, arena: Mstate, nb: int, stash: Stash) -> Served | None:
+def go_through(replay: Replay, arena: Mstate, nb: int, stash: Stash) -> Served | None:
     """Return what malloc takes of the unsorted bin for a chunk of `nb` bytes, None for nothing.
 
     Exact fits are put into the tcache, as long as that takes them: then the last one is returned.
     """
-    head, limit = state.layout.bin_at(arena.address, UNSORTED), state.rules["tcache_unsorted_limit"]
+    head, limit = (
+        replay.layout.bin_at(arena.address, UNSORTED),
+        replay.rules["tcache_unsorted_limit"],
+    )
     stashed, placed = None, 0
-    while (victim := state.bk(head)) != head:
-        size = _checked(state, arena, head, victim)
-        if _is_last_remainder(state, arena, head, victim, size, nb):
-            return _split_remainder(state, arena, head, victim, size, nb)
-        state.take_last(head, LIST)
+    while (victim := replay.bk(head)) != head:
+        size = _checked(replay, arena, head, victim)
+        if _is_last_remainder(replay, arena, head, victim, size, nb):
+            return _split_remainder(replay, arena, head, victim, size, nb)
+        replay.take_last(head, LIST)
         if size == nb:
-            state.memory.set_lowest(victim + size + state.layout.word)
+            replay.memory.set_lowest(victim + size + replay.layout.word)
             if not stash(victim):
                 return Served("unsorted", victim, nb)
             stashed = victim
             continue
-        sort_in(state, arena, victim, size)
+        sort_in(replay, arena, victim, size)
         placed += 1
         if stashed is not None and 0 < limit < placed:
             break
@@ -40,34 +43,34 @@ def go_through(state: State, arena: Mstate, nb: int, stash: Stash) -> Served | N
     return None if stashed is None else Served("unsorted", stashed, nb)
 
 
-def _checked(state: State, arena: Mstate, head: int, victim: int) -> int:
+def _checked(replay: Replay, arena: Mstate, head: int, victim: int) -> int:
     """Return the size of the last chunk; Untold where it isn't as malloc wants it."""
-    size, behind = state.size(victim), victim + state.size(victim)
-    state.check(state.layout.header < size <= arena.system, LIST, victim)
-    word = state.word(behind, SIZE)
+    size, behind = replay.size(victim), victim + replay.size(victim)
+    replay.check(replay.layout.header < size <= arena.system, LIST, victim)
+    word = replay.word(behind, SIZE)
     sound = (
-        state.layout.header <= word <= arena.system
+        replay.layout.header <= word <= arena.system
         and not word & PREV_INUSE
-        and state.memory.word(behind) & ~FLAGS == size
-        and state.fd(victim) == head
+        and replay.memory.word(behind) & ~FLAGS == size
+        and replay.fd(victim) == head
     )
-    state.check(sound, LIST, victim)
+    replay.check(sound, LIST, victim)
     return size
 
 
 def _is_last_remainder(
-    state: State, arena: Mstate, head: int, victim: int, size: int, nb: int
+    replay: Replay, arena: Mstate, head: int, victim: int, size: int, nb: int
 ) -> bool:
     """Tell whether a small request is to be split off a chunk that is alone in the bin."""
-    alone = state.bk(victim) == head and victim == arena.last_remainder
-    return alone and state.is_small(nb) and size > nb + state.layout.min_size
+    alone = replay.bk(victim) == head and victim == arena.last_remainder
+    return alone and replay.is_small(nb) and size > nb + replay.layout.min_size
 
 
 def _split_remainder(
-    state: State, arena: Mstate, head: int, victim: int, size: int, nb: int
+    replay: Replay, arena: Mstate, head: int, victim: int, size: int, nb: int
 ) -> Served:
     """Split what the last small request has left, where nothing else is in the bin."""
-    state.take_last(head, LIST)
-    rest = state.split(arena, victim, size, nb)
+    replay.take_last(head, LIST)
+    rest = replay.split(arena, victim, size, nb)
     arena.last_remainder = victim + nb
     return Served("unsorted", victim, nb, rest)

@@ -20,7 +20,7 @@ from ..glibc.layout import (
 )
 from ..glibc.releases import FASTCHUNKS_BIT
 from ..target.space import Record
-from .overlay import FRESH, Overlay
+from .overlay import FRESH, Written
 from .rules import Rules
 
 
@@ -74,7 +74,7 @@ class Mstate:
 
 
 @dataclass
-class State:
+class Replay:
     """All of one malloc. `brk` is the program break, `above` where what is mapped behind it begins:
     None where unknown. `grown` are the bytes that were got from the system, None where that can't
     be told.
@@ -82,7 +82,7 @@ class State:
 
     layout: Layout
     rules: Rules
-    memory: Overlay
+    memory: Written
     arenas: dict[int, Mstate]
     page: int
     brk: int | None
