@@ -8,7 +8,7 @@ from typing import Any
 # pid and setting are for the shell command only.
 KINDS = (
     *("flag", "text", "count", "bits", "bytes", "seconds", "choice", "arena", "address", "column"),
-    *("columns", "file", "pid", "setting"),
+    *("columns", "file", "pid", "request", "setting", "thread"),
 )
 
 

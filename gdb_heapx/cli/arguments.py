@@ -51,10 +51,23 @@ def _bytes(text: str) -> int:
     match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,18})([KMGT]?)(iB|B)?", text, re.I)
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 4096, 0x1000 or 100M")
-    number = int(match[1], 16 if match[1][:2] in ("0x", "0X") else 10)
-    size = number << 10 * " KMGT".index(match[2].upper() or " ")
+    size = _in_units(match)
     if size >> 63:
         raise argparse.ArgumentTypeError(f"{text!r} is more than any memory")
+    return size
+
+
+def _in_units(match: re.Match[str]) -> int:
+    number = int(match[1], 16 if match[1][:2] in ("0x", "0X") else 10)
+    return number << 10 * " KMGT".index(match[2].upper() or " ")
+
+
+def _request(text: str) -> int:
+    match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,20})([KMGT]?)(iB|B)?", text, re.I)
+    size = _in_units(match) if match else 1 << 64
+    if size >> 64:
+        message = f"{text!r} is nothing that malloc can be asked for, such as 4096 or 100M"
+        raise argparse.ArgumentTypeError(message)
     return size
 
 
@@ -77,7 +90,9 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "count": _count,
     "bits": _bits,
     "bytes": _bytes,
+    "request": _request,
     "seconds": _seconds,
+    "thread": _count,
     "arena": _arena,
 }
 

@@ -2,53 +2,194 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import Needs, command
-from ..fit.fits import fits
-from ..heap.states import Search
-from ..report.model import DATA_ONLY, Column, Kind, Notes, Report, Schema
+from ..errors import UsageError
+from ..fit.fits import Fit, fits
+from ..fit.unusable import Unusable, unusable
+from ..heap.states import HELD_FREE, Search
+from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, within
+from ..report.notes import note
 from ._columns import LIBC
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
+    from ..snapshots.malloc import Malloc
     from ..snapshots.take import Snapshot
 
+WHERE = (Column("thread", Kind.INDEX, absent="-"), Column("arena", Kind.INDEX, absent="-"))
+REQUEST = Column("request", Kind.BYTES, exact=True)
 FIT = Schema(
     "fit",
     (
-        Column("thread", Kind.INDEX, absent="-"),
-        Column("arena", Kind.INDEX, absent="-"),
-        Column("request", Kind.BYTES, exact=True),
-        Column("chunk_size", Kind.BYTES, rank=3, title="chunk", exact=True),
-        Column("source", Kind.TEXT),
-        Column("address", Kind.ADDRESS, rank=2, title="chunk at"),
-        Column("remainder", Kind.BYTES, rank=4),
-        Column("grows", Kind.BYTES),
-        Column("reason", Kind.TEXT, DATA_ONLY),
-        LIBC,
+        *within(
+            "fit",
+            *WHERE,
+            REQUEST,
+            Column("chunk_size", Kind.BYTES, rank=3, title="chunk", exact=True),
+            Column("source", Kind.TEXT, absent="?"),
+            Column("address", Kind.ADDRESS, rank=2, title="chunk at", absent="-"),
+            Column("remainder", Kind.BYTES, rank=4),
+            Column("grows", Kind.BYTES),
+        ),
+        Column("usable", Kind.BYTES, DATA_ONLY),
+        *within("fit", Column("reason", Kind.TEXT, DATA_ONLY), LIBC),
     ),
 )
-POWERS = tuple(1 << power for power in range(5, 27))
+RANGES = Schema(
+    "fit_ranges",
+    (
+        *within("first", *WHERE, Column("smallest", Kind.BYTES, of="request", exact=True)),
+        *within("last", Column("largest", Kind.BYTES, of="request", exact=True)),
+        *within("first", Column("source", Kind.TEXT)),
+        *within("last", Column("grows", Kind.BYTES, title="grows by")),
+        *within("first", LIBC),
+    ),
+)
+UNUSABLE = Schema(
+    "fit_unusable",
+    (
+        *within("fit", *WHERE, REQUEST),
+        *within(
+            "free",
+            Column("reason", Kind.TEXT),
+            Column("chunks", Kind.COUNT),
+            Column("bytes", Kind.BYTES),
+            Column("largest", Kind.BYTES, exact=True),
+        ),
+        *within("fit", LIBC),
+    ),
+    adds=("chunks",),
+)
+WHOSE = ("thread", "arena", "request")  # what the row of the only request tells
+POWERS = tuple(1 << power for power in range(5, 27))  # 32 bytes to 64 MiB
+SHOWN = 40  # rows
+
+
+class _Found(NamedTuple):
+    """What a request gets, and what of the free memory can't serve it."""
+
+    fit: Fit
+    malloc: Malloc
+    unusable: tuple[Unusable, ...]
+
+    @property
+    def usable(self) -> int | None:
+        """The free bytes that can serve it; None where that isn't known."""
+        lost = [each.bytes for each in self.unusable]
+        if self.fit.source is None or None in lost:
+            return None
+        amounts = (arena.amounts for arena in self.malloc.arenas)
+        free = sum(each[state].bytes for each in amounts for state in HELD_FREE)
+        return free - sum(each or 0 for each in lost)
+
+
+class _Lost(NamedTuple):
+    fit: Fit
+    free: Unusable
+
+
+class _Range(NamedTuple):
+    """Requests one behind the other that are served alike: the smallest and the largest one."""
+
+    first: Fit
+    last: Fit
 
 
 @command(
     "heapx fit",
-    Arg("SIZE", "bytes that malloc is asked for; powers of two if absent", "bytes"),
-    Arg("--thread", "in this thread, by its LWP; if absent in each arena", "count"),
+    Arg("SIZE", "bytes that malloc is asked for; powers of two if absent", "request"),
+    Arg("--thread", "in this thread, by its LWP; if absent in each arena", "thread", metavar="LWP"),
     needs=Needs.BOTH,
-    tables=(FIT,),
+    limit=SHOWN,
+    tables=(FIT, RANGES, UNUSABLE),
     search=Search.NONE,
     census=True,
 )
 def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int | None) -> Report:
-    """Tell what malloc would do now with a request.
+    """Tell what malloc would do with a request now, and what of the free memory can't serve it.
 
-    Example: heapx fit 100000
+    What malloc does is gone through step by step, on a copy: nothing is changed, and all other
+    threads are taken not to be inside malloc. source is where the chunk comes from: the thread's
+    tcache; a fast, small or large bin, or the unsorted one; top; extend: the heap grows, by brk or
+    within what is reserved for it; new_heap or new_arena: such a one is mapped; mmap: the chunk
+    gets a mapping of its own. remainder is what is split off behind the chunk, grows what malloc
+    gets from the system. Where the kernel will map memory can't be told, and that it does is taken
+    for granted. fails: no malloc serves so much.
+
+    With --thread it is what that thread gets: from its tcache, else from its arena. A thread that
+    has none gets a tcache and an arena first. Without, it is what each arena gives, without tcache.
+    Without SIZE powers of two are tried, from 32 bytes to 64 MiB.
+
+    Examples:
+
+        heapx fit 100K --thread 4711  what malloc(100 * 1024) in this thread would do
+        heapx fit                     from which size on each arena grows
     """
+    if thread is not None and thread not in [each.lwp for each in snapshot.target.threads]:
+        raise UsageError(f"there is no thread {thread}", "heapx threads lists them by their LWPs.")
+    if (size or 0) >> 8 * catalogue.word:
+        raise UsageError(f"{size} is more than malloc can be asked for in this process")
+    found = list(_found(snapshot, catalogue, size, thread))
+    every = [each.fit for each in found]
+    notes = Notes((*_unknown(every), *usual_notes(snapshot)))
+    unseen = () if thread is not None else ("thread",)
+    if size is None:
+        ranges = _without(RANGES, *unseen).of(list(_ranges(every)))
+        return Report((ranges, _hidden(FIT).of(found), notes), snapshot.problems)
+    lost = [_Lost(each.fit, free) for each in found for free in each.unusable]
+    alone = len(found) == 1
+    unusable_ones = (_without(UNUSABLE, *WHOSE) if alone else _hidden(UNUSABLE)).of(lost)
+    steps = Steps(() if alone else _steps(snapshot, size))
+    table = _without(FIT, *unseen).of(found)
+    return Report((table, unusable_ones, notes, steps), snapshot.problems)
+
+
+def _found(
+    snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int | None
+) -> Iterator[_Found]:
     requests = POWERS if size is None else (size,)
-    mallocs = catalogue.opened.mallocs
-    found = [each for reading in mallocs for each in fits(reading, requests, thread)]
-    return Report((FIT.of(found), Notes(usual_notes(snapshot))), snapshot.problems)
+    for reading, malloc in zip(catalogue.opened.mallocs, snapshot.mallocs):
+        for each in fits(reading, requests, thread):
+            lost = () if size is None else unusable(reading, malloc, each)
+            yield _Found(each, malloc, lost)
+
+
+def _without(schema: Schema, *names: str) -> Schema:
+    """Return a table of which text doesn't show some columns."""
+    for column in schema.columns:
+        if column.name in names:
+            schema = schema.but(column.name, rank=DATA_ONLY)
+    return schema
+
+
+def _hidden(schema: Schema) -> Schema:
+    return _without(schema, *(column.name for column in schema.columns))
+
+
+def _ranges(found: Sequence[Fit]) -> Iterator[_Range]:
+    """Yield the requests that an arena, or a thread, serves alike."""
+    for _, group in groupby(found, lambda it: (it.libc, it.arena, it.source, it.reason)):
+        alike = list(group)
+        yield _Range(alike[0], alike[-1])
+
+
+def _unknown(found: Sequence[Fit]) -> Iterator[Note]:
+    """Tell why it isn't known what malloc would do."""
+    for _, group in groupby(found, lambda it: (it.libc, it.thread, it.arena, it.reason)):
+        first = next(group)
+        if first.reason is not None:
+            where = f"arena {first.arena}" if first.thread is None else f"thread {first.thread}"
+            yield note("fit_unknown", request=first.request, where=where, why=first.reason)
+
+
+def _steps(snapshot: Snapshot, size: int) -> tuple[tuple[str, str], ...]:
+    """Return the line that asks about one thread."""
+    threads = snapshot.target.threads
+    line = f"heapx fit {size} --thread {threads[0].lwp}" if threads else ""
+    return ((line, "in one thread, and what can't serve it"),) if threads else ()

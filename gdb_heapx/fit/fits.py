@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ..errors import MemoryFault, UnreadError
 from ..glibc.layout import align_up
@@ -13,7 +13,7 @@ from .int_malloc import Asking, int_malloc
 from .limits import ArenaLimits
 from .malloc import Caller, malloc
 from .overlay import Written, known
-from .replay import Mstate, Replay, Served, Untold
+from .replay import Merging, Mstate, Replay, Served, Untold
 from .rules import rules_of
 from .tcache import read_tcache
 
@@ -27,7 +27,8 @@ class Fit:
 
     `source` is one of SOURCES; None where it can't be told, for this `reason`. `arena` is the index
     of the arena that malloc looks in, None of one that is made for it. The address is None of
-    memory that isn't there yet.
+    memory that isn't there yet. `merging` is what the arena's fast chunks became, None where they
+    stayed as they were.
     """
 
     thread: int | None
@@ -40,6 +41,7 @@ class Fit:
     remainder: int | None = None
     grows: int | None = None
     reason: str | None = None
+    merging: Merging | None = field(default=None, repr=False, compare=False)
 
 
 SOURCES = (
@@ -58,11 +60,11 @@ def fit(
     try:
         return _replayed(reading, where)
     except Untold as untold:
-        return _unknown(where, untold.statement)
+        return replace(where, reason=untold.statement)
     except UnreadError as fault:
-        return _unknown(where, f"what lies at {fault.address:#x} {fault.why}")
+        return replace(where, reason=f"what lies at {fault.address:#x} {fault.why}")
     except MemoryFault as fault:
-        return _unknown(where, f"what lies at {fault.address:#x} can't be read")
+        return replace(where, reason=f"what lies at {fault.address:#x} can't be read")
 
 
 def fits(reading: MallocReading, requests: Sequence[int], lwp: int | None = None) -> Iterator[Fit]:
@@ -73,38 +75,31 @@ def fits(reading: MallocReading, requests: Sequence[int], lwp: int | None = None
             yield fit(reading, request, lwp, index)
 
 
-def _unknown(where: Fit, reason: str) -> Fit:
-    return Fit(where.thread, where.arena, where.request, where.libc, reason=reason)
-
-
 def _replayed(reading: MallocReading, where: Fit) -> Fit:
     if reading.libc.debugs is not None:
         raise Untold("libc_malloc_debug.so serves malloc, which pads requests by rules of its own")
     replay = replay_of(reading)
     if where.request > replay.rules.largest_request:
-        return _told(replay, where, where.arena, Served("fails", 0, None, None))
+        return replace(where, source="fails", grows=0)
     if where.thread is None:
         arena = next(each for each in replay.arenas.values() if each.index == where.arena)
         served = int_malloc(replay, arena, Asking(), where.request)
-        return _told(replay, where, where.arena, served)
+        return _told(replay, where, arena, served)
     caller = _caller(reading, replay, where.thread)
     served = malloc(replay, caller, where.request)
-    own = caller.arena or replay.arenas.get(caller.attached)
-    return _told(replay, where, own.index if own else None, served)
+    return _told(replay, where, caller.arena or replay.arenas.get(caller.attached), served)
 
 
-def _told(replay: Replay, where: Fit, arena: int | None, served: Served) -> Fit:
-    fails = served.source == "fails"
-    return Fit(
-        where.thread,
-        arena,
-        where.request,
-        where.libc,
-        served.source,
-        served.size,
-        None if fails else known(served.chunk),
-        served.remainder,
-        0 if fails else replay.grown,
+def _told(replay: Replay, where: Fit, arena: Mstate | None, served: Served) -> Fit:
+    return replace(
+        where,
+        arena=arena.index if arena else None,
+        source=served.source,
+        chunk_size=served.size,
+        address=known(served.chunk),
+        remainder=served.remainder,
+        grows=replay.grown,
+        merging=replay.merging.get(arena.address) if arena else None,
     )
 
 

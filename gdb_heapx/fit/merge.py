@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..glibc.layout import FD, PREV_INUSE, SIZE
 from .bins import unlink
-from .replay import Mstate, Replay, Served, Untold
+from .replay import Merging, Mstate, Replay, Served, Untold
 from .unsorted import MAX_ITERS
 
 MOST = 4 << 20  # fast chunks that are merged: some 50 bytes each
@@ -28,6 +28,10 @@ class Merged(NamedTuple):
     start: int
     end: int
     last: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
 
 
 def take_fast(replay: Replay, arena: Mstate, nb: int) -> Served | None:
@@ -65,17 +69,19 @@ def consolidate(replay: Replay, arena: Mstate) -> None:
     arena.have_fastchunks = False
     chunks, sizes = _all_fast(replay, arena)
     order = array("I", sorted(range(len(chunks)), key=chunks.__getitem__))
-    runs = (
-        run for run in _runs(replay, arena, chunks, sizes, order) if not _top(replay, arena, run)
-    )
+    merging = replay.merging.setdefault(arena.address, Merging())
+    found = _runs(replay, arena, chunks, sizes, order, merging)
+    runs = (run for run in found if not _top(replay, arena, run, merging))
     for run in nsmallest(LINKED, runs, key=attrgetter("last")):
         _hang_in(replay, arena, run)
 
 
-def _top(replay: Replay, arena: Mstate, run: Merged) -> bool:
+def _top(replay: Replay, arena: Mstate, run: Merged, merging: Merging) -> bool:
     """Merge what lies before top with it; return whether that is so."""
     if run.end != arena.top:
+        merging.made[run.size] += 1
         return False
+    merging.topped += run.size
     arena.top, top = run.start, replay.size(arena.top)
     replay.set_head(run.start, run.end - run.start + top)
     return True
@@ -102,12 +108,18 @@ def _all_fast(replay: Replay, arena: Mstate) -> tuple[array[int], array[int]]:
 
 
 def _runs(
-    replay: Replay, arena: Mstate, chunks: array[int], sizes: array[int], order: array[int]
+    replay: Replay,
+    arena: Mstate,
+    chunks: array[int],
+    sizes: array[int],
+    order: array[int],
+    merging: Merging,
 ) -> Iterator[Merged]:
     """Yield what the fast chunks become, in the order of addresses; free chunks beside them are
     taken off their lists.
     """
     run: Merged | None = None
+    removed = merging.removed
     for number in order:
         chunk, end = chunks[number], chunks[number] + sizes[number]
         start = chunk
@@ -118,8 +130,12 @@ def _runs(
             run = None
             if not replay.word(chunk, SIZE) & PREV_INUSE:
                 start = chunk - _free_before(replay, chunk)
+                removed[chunk - start] += 1
         last = number if run is None else max(number, run.last)
-        end += _free_behind(replay, arena, end)
+        behind = _free_behind(replay, arena, end)
+        if behind:
+            removed[behind] += 1
+            end += behind
         run = Merged(start if run is None else run.start, end, last)
     if run is not None:
         yield run
@@ -145,4 +161,4 @@ def _hang_in(replay: Replay, arena: Mstate, run: Merged) -> None:
     """Hang a merged chunk into the unsorted bin."""
     behind = run.end + replay.layout.word
     replay.memory.write(behind, replay.memory.word(behind) & ~PREV_INUSE)
-    replay.first_unsorted(arena, run.start, run.end - run.start)
+    replay.first_unsorted(arena, run.start, run.size)

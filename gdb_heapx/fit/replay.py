@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -74,6 +75,17 @@ class Mstate:
 
 
 @dataclass
+class Merging:
+    """What became of an arena's fast chunks, and of the free chunks beside them, which were
+    `removed`: sizes with their numbers, and bytes that were added to top.
+    """
+
+    removed: Counter[int] = field(default_factory=Counter)
+    made: Counter[int] = field(default_factory=Counter)
+    topped: int = 0
+
+
+@dataclass
 class Replay:
     """All of one malloc. `brk` is the program break, `above` where what is mapped behind it begins:
     None where unknown. `grown` are the bytes that were got from the system, None where that can't
@@ -88,6 +100,7 @@ class Replay:
     brk: int | None
     above: int | None
     grown: int | None = 0
+    merging: dict[int, Merging] = field(default_factory=dict)
     firsts: dict[int, tuple[list[int], list[int]]] = field(default_factory=dict)
 
     def grow(self, size: int | None) -> None:

@@ -59,10 +59,16 @@ class _GdbCommand(gdb.Command):
         if awaited is not None and awaited.kind == "address":
             return int(gdb.COMPLETE_EXPRESSION)
         matches = self._declared.complete(before.split(), last)
+        if awaited is not None and awaited.kind == "thread":
+            matches = [lwp for lwp in _lwps() if lwp.startswith(last)]
         if word is None:  # asked where the word begins
             return matches
         done = len(last) - len(word)
         return [match[done:] for match in matches]
+
+
+def _lwps() -> list[str]:
+    return [f"{thread.ptid[1] or thread.ptid[0]}" for thread in gdb.selected_inferior().threads()]
 
 
 def register() -> None:

@@ -165,6 +165,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"Without all {counted(pins, 'pin')} of pages malloc_trim(0) would return "
         f"{size_text(size)} more."
     ),
+    "fit_unknown": lambda request, where, why: (
+        f"What malloc({request:,}) would do in {where} can't be told: {why}."
+    ),
     # What isn't known, or not for certain.
     "pins_unknown": lambda arenas: (
         f"The pins of arena {_listed(arenas)} are unknown: not all of it could be read, or agrees."
