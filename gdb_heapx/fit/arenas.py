@@ -12,8 +12,19 @@ def arena_for(replay: Replay, limits: ArenaLimits, attached: int, request: int) 
     """Return the arena of a thread: the one that it is `attached` to, by address, else what
     arena_get2 gives it, for a request of so many bytes.
     """
-    if attached:
-        return _at(replay, attached)
+    return _at(replay, attached) if attached else _any_arena(replay, limits, request)
+
+
+def other_arena(replay: Replay, limits: ArenaLimits, failed: Mstate, request: int) -> Mstate:
+    """Return the arena that is tried where one has failed (arena_get_retry): the main one, or from
+    there what a thread without an arena would get.
+    """
+    main = next(arena for arena in replay.arenas.values() if arena.main)
+    return _any_arena(replay, limits, request) if failed.main else main
+
+
+def _any_arena(replay: Replay, limits: ArenaLimits, request: int) -> Mstate:
+    """Return what a thread gets that has no arena (arena_get2)."""
     if limits.free_list is None:
         raise Untold("which arenas are free isn't known, and so not which one the thread would get")
     if limits.free_list:

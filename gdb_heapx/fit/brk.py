@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..glibc.layout import PREV_INUSE, SIZE, align_down, align_up
-from .heaps import free_rest
+from .free import free_rest
 from .replay import Mstate, Replay, Untold
 
 MMAP_AS_MORECORE_SIZE = 1 << 20

@@ -84,9 +84,13 @@ def _replayed(reading: MallocReading, where: Fit) -> Fit:
     if where.thread is None:
         arena = next(each for each in replay.arenas.values() if each.index == where.arena)
         served = int_malloc(replay, arena, Asking(), where.request)
+        if served is None:
+            raise Untold(f"what arena {where.arena} gets is trimmed at once: another one serves")
         return _told(replay, where, arena, served)
     caller = _caller(reading, replay, where.thread)
     served = malloc(replay, caller, where.request)
+    if served is None:
+        return replace(where, source="fails", grows=replay.grown)
     return _told(replay, where, caller.arena or replay.arenas.get(caller.attached), served)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..glibc.layout import FD, PREV_INUSE, SIZE, align_down, align_up
-from .bins import sort_in
+from ..glibc.layout import PREV_INUSE, SIZE, align_down, align_up
+from .free import free_rest
 from .replay import Mstate, Replay
 
 HEAP_MIN_SIZE = 32 << 10
@@ -11,13 +11,13 @@ HEAP_MIN_SIZE = 32 << 10
 
 def grow_heap(replay: Replay, arena: Mstate, needed: int) -> bool:
     """Let the heap that top is in have so much more, if it can; return whether that is so."""
-    info, heap = replay.layout.heap_info, replay.layout.heap_of(arena.top)
-    page = replay.memory.word(heap + info["pagesize"].offset) if "pagesize" in info else replay.page
+    heap = replay.layout.heap_of(arena.top)
+    page, size = replay.heap_page(heap), replay.read_info(heap, "size")
     replay.check(page > 0, "a heap_info", heap)
-    size, more = replay.memory.word(heap + info["size"].offset), align_up(needed, page)
+    more = align_up(needed, page)
     if size + more > replay.layout.heap_max:
         return False
-    replay.memory.write(heap + info["size"].offset, size + more)
+    replay.write_info(heap, "size", size + more)
     arena.system += more
     replay.grow(more)
     replay.set_head(arena.top, heap + size + more - arena.top)
@@ -31,6 +31,7 @@ def add_heap(replay: Replay, arena: Mstate, nb: int) -> bool:
     if made is None:
         return False
     heap, whole = made
+    replay.write_info(heap, "prev", layout.heap_of(old))
     arena.system += whole
     arena.top = heap + layout.heap_info.size
     rest = align_down(replay.size(old) - layout.min_size, layout.alignment)
@@ -59,10 +60,9 @@ def new_heap(replay: Replay, size: int) -> tuple[int, int] | None:
 
 
 def _write_info(replay: Replay, heap: int, size: int, page: int) -> None:
-    info = replay.layout.heap_info
-    for name, value in (("size", size), ("mprotect_size", size), ("pagesize", page)):
-        if name in info:
-            replay.memory.write(heap + info[name].offset, value)
+    replay.write_info(heap, "size", size)
+    if replay.has_pagesize:
+        replay.write_info(heap, "pagesize", page)
 
 
 def _pages(replay: Replay) -> tuple[int, ...]:
@@ -89,22 +89,3 @@ def _heap_size(replay: Replay, size: int, page: int) -> int | None:
     else:
         size = most
     return align_up(size, page)
-
-
-def free_rest(replay: Replay, arena: Mstate, chunk: int, size: int) -> None:
-    """Free what remains of an old top, which nothing free lies beside (_int_free)."""
-    layout = replay.layout
-    if size <= replay.rules.max_fast:
-        index, field = layout.fast_index(size), chunk + FD * layout.word
-        replay.set_head(chunk, size)
-        replay.memory.write(field, layout.reveal(arena.fast[index], field))
-        arena.fast[index], arena.have_fastchunks = chunk, True
-        return
-    behind = chunk + size + layout.word
-    replay.memory.write(behind, replay.memory.word(behind) & ~PREV_INUSE)
-    if replay.rules.release >= (2, 41) and replay.is_small(size):  # e2436d6f5a
-        replay.set_head(chunk, size)
-        replay.memory.write(chunk + size, size)
-        sort_in(replay, arena, chunk, size)
-    else:
-        replay.first_unsorted(arena, chunk, size)

@@ -23,8 +23,10 @@ class Asking:
     inactive: bool = False
 
 
-def int_malloc(replay: Replay, arena: Mstate, thread: Asking, request: int) -> Served:
-    """Return the chunk that an arena gives a thread for a request (_int_malloc)."""
+def int_malloc(replay: Replay, arena: Mstate, thread: Asking, request: int) -> Served | None:
+    """Return the chunk that an arena gives a thread for a request; None where it fails
+    (_int_malloc).
+    """
     nb = replay.rules.chunk_size(request)
     served = take_fast(replay, arena, nb)
     if served is not None:
@@ -55,10 +57,7 @@ def _from_free(replay: Replay, arena: Mstate, thread: Asking, nb: int) -> Served
     served = served or next_bin(replay, arena, nb)
     if served is not None:
         return served
-    size = replay.size(arena.top)
-    replay.check(size <= arena.system, "top", arena.top)
-    if size < nb + replay.layout.min_size:
-        return None
+    replay.check(replay.size(arena.top) <= arena.system, "top", arena.top)
     return from_top(replay, arena, nb, "top")
 
 
@@ -87,8 +86,8 @@ def _tcache(replay: Replay, arena: Mstate, thread: Asking) -> CacheNow | None:
     if thread.inactive:
         thread.inactive = False
         if replay.rules["tcache_count"]:
-            int_malloc(replay, arena, thread, tcaches.request(replay, within=True))
-            thread.tcache = tcaches.new_tcache(replay)
+            made = int_malloc(replay, arena, thread, tcaches.request(replay, within=True))
+            thread.tcache = tcaches.new_tcache(replay) if made else None
     return thread.tcache
 
 

@@ -48,6 +48,18 @@ class ArenaLimits:
         return cpus * (8 if rules.layout.word == 8 else 2)
 
     @cached_property
+    def single_threaded(self) -> bool:
+        """Whether there has never been a second thread (SINGLE_THREAD_P); Untold where that isn't
+        known.
+        """
+        if len(self.reading.target.facts.threads) > 1 or len(self.reading.arenas) > 1:
+            return False
+        known = variable(self.reading, "__libc_single_threaded", 1)  # from 2.32
+        if known is None:
+            raise Untold("whether there were other threads isn't known: if so, malloc tries again")
+        return bool(known)
+
+    @cached_property
     def next_to_use(self) -> int | None:
         """The arena that is taken next where there may be no more; None where not known."""
         found = static_of_function(self.reading, "next_to_use")

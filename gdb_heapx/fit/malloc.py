@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import tcache as tcaches
-from .arenas import arena_for
+from .arenas import arena_for, other_arena
 from .int_malloc import Asking, int_malloc
 from .limits import ArenaLimits
 from .replay import Mstate, Replay, Served
+
+MADE = ("top", "extend", "new_heap")  # where a chunk comes from in an arena that was just made
 
 
 @dataclass
@@ -21,13 +23,13 @@ class Caller:
     arena: Mstate | None = None
 
 
-def malloc(replay: Replay, caller: Caller, request: int) -> Served:
-    """Return what a thread gets for a request (__libc_malloc)."""
+def malloc(replay: Replay, caller: Caller, request: int) -> Served | None:
+    """Return what a thread gets for a request; None where malloc fails (__libc_malloc)."""
     rules, thread, nb = replay.rules, caller.thread, replay.rules.chunk_size(request)
     lacks = rules.release >= (2, 26) and thread.tcache is None and not rules.tcache_comes_late
     if lacks and (rules.release < (2, 42) or nb < rules["tcache_max_bytes"]):
-        _in_arena(replay, caller, tcaches.request(replay))
-        thread.tcache = tcaches.new_tcache(replay)
+        made = _in_arena(replay, caller, tcaches.request(replay))
+        thread.tcache = tcaches.new_tcache(replay) if made else None
     elif thread.tcache is not None:
         served = tcaches.get(replay, thread.tcache, nb)
         if served is not None:
@@ -35,10 +37,14 @@ def malloc(replay: Replay, caller: Caller, request: int) -> Served:
     return _in_arena(replay, caller, request)
 
 
-def _in_arena(replay: Replay, caller: Caller, request: int) -> Served:
-    """Return what a thread's arena gives it; it keeps the arena that it gets."""
+def _in_arena(replay: Replay, caller: Caller, request: int) -> Served | None:
+    """Return what a thread's arena gives it, else another one; it keeps the one that it gets."""
     if caller.arena is None:
         caller.arena = arena_for(replay, caller.limits, caller.attached, request)
     served = int_malloc(replay, caller.arena, caller.thread, request)
-    made = caller.arena.index is None and served.source == "top"
-    return served._replace(source="new_arena") if made else served
+    if served is None and not caller.limits.single_threaded:
+        caller.arena = other_arena(replay, caller.limits, caller.arena, request)
+        served = int_malloc(replay, caller.arena, caller.thread, request)
+    if served is not None and caller.arena.index is None and served.source in MADE:
+        return served._replace(source="new_arena")
+    return served

@@ -136,6 +136,21 @@ class Replay:
         self.write(before, FD, chunk)
         self.write(behind, BK, chunk)
 
+    def read_info(self, heap: int, name: str) -> int:
+        """Return a member of a heap_info."""
+        return self.memory.word(heap + self.layout.heap_info[name].offset)
+
+    def write_info(self, heap: int, name: str, value: int) -> None:
+        self.memory.write(heap + self.layout.heap_info[name].offset, value)
+
+    def heap_page(self, heap: int) -> int:
+        """Return what a heap grows and shrinks by (2.35: its own pagesize)."""
+        return self.read_info(heap, "pagesize") if self.has_pagesize else self.page
+
+    @property
+    def has_pagesize(self) -> bool:
+        return "pagesize" in self.layout.heap_info
+
     def take_last(self, bin_: int, what: str) -> int:
         """Take the last chunk off a list that isn't empty; Untold where its links are damaged."""
         victim = self.bk(bin_)

@@ -9,8 +9,8 @@ from .overlay import FRESH
 from .replay import Mstate, Replay, Served
 
 
-def sysmalloc(replay: Replay, arena: Mstate, nb: int) -> Served:
-    """Return a chunk of what malloc gets from the system."""
+def sysmalloc(replay: Replay, arena: Mstate, nb: int) -> Served | None:
+    """Return a chunk of what malloc gets from the system; None where that is trimmed at once."""
     rules = replay.rules
     if nb >= rules["mmap_threshold"] and rules["n_mmaps"] < rules["n_mmaps_max"]:
         return mapped(replay, nb)
@@ -24,8 +24,10 @@ def sysmalloc(replay: Replay, arena: Mstate, nb: int) -> Served:
     return mapped(replay, nb)
 
 
-def from_top(replay: Replay, arena: Mstate, nb: int, source: str) -> Served:
-    """Split a chunk off top, which is large enough."""
+def from_top(replay: Replay, arena: Mstate, nb: int, source: str) -> Served | None:
+    """Split a chunk off top; None where that isn't large enough."""
+    if replay.size(arena.top) < nb + replay.layout.min_size:
+        return None
     victim, rest = arena.top, replay.size(arena.top) - nb
     arena.top = victim + nb
     replay.set_head(victim, nb)
