@@ -1,8 +1,8 @@
 /* The walk over the chunks of a heap, compiled, for 64-bit little-endian targets: what scan.py and the folds
-   of tally.py do, and what lists.py does of chunks in a table.  declared.py has its structs for ctypes.
-   It is freestanding and needs no symbol of any library, so one binary per architecture runs under
-   every libc and every Python.  No word of the process is trusted: each read of `words` is within
-   `count`, each of `states` within the heap, each of a table within what was kept.  */
+   of tally.py do, and what lists.py does of chunks in a table.  declared.py has its structs for ctypes.  It is
+   freestanding and needs no symbol of any library, so one binary per architecture runs under every libc and
+   every Python.  No word of the process is trusted: each read of `words` is within `count`, each of `states`
+   within the heap, each of a table within what was kept.  */
 
 #include <stdint.h>
 
@@ -11,7 +11,7 @@ typedef uint64_t u64;
 #define ALWAYS static inline __attribute__((always_inline))
 
 enum { SIZES = 4096, FAST_SIZES = 64, EVENTS = 512, TRAIL = 512, MOST_EVENTS = 6, FLAWS = 8 };
-enum { PREV_INUSE = 1, FLAGS = 7, OWN = 1, MET = 2 };
+enum { PREV_INUSE = 1, FLAGS = 7, OWN = 1, MET = 2, AHEAD = 256 /* words that memory is asked for before */ };
 enum { AT, NEXT, BACK, UNITS, HEADS = 127 };                         /* a table's cells in a row */
 enum { PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE };          /* the words of a malloc_chunk */
 enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, STATES = 8, LOCKED = 0x80 }; /* a page's (pages.py) */
@@ -332,8 +332,8 @@ ALWAYS u64 is_size(const struct walk *w, u64 word, u64 room)
     return word >= w->smallest && !(word & w->bad) && (word & ~(u64)FLAGS) <= room;
 }
 
-/* Take in the chunks from `chunk` on, which `words` hold, as far as nothing is unusual: the next
-   one must be a chunk, too, whose header is held.  Return where that ends.  */
+/* Take in the chunks from `chunk` on, which `words` hold, as far as nothing is unusual: the next one must be
+   a chunk, too, whose header is held.  Return where that ends.  */
 EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
 {
     u64 index = 0, word = count > SIZE ? words[SIZE] : 0;
@@ -341,6 +341,7 @@ EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
         u64 size = word & ~(u64)FLAGS, behind = index + (size >> 3);
         if (behind + SIZE >= count || chunk + size == w->limit)
             break;
+        __builtin_prefetch(words + behind + AHEAD);
         word = words[behind + SIZE];
         good = is_size(w, word, w->limit - chunk - size) &&
                take(w, chunk, size, words + index, word, words[behind + PREV_SIZE]);
@@ -352,8 +353,7 @@ EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
 
 /* Take in the chunks of a run that was settled: up to `end`, where `following` and `foot` are size
    and prev_size.  Return where that ends: before, if events must be taken out first.  */
-EXPORT u64 heapx_run(struct walk *w, const u64 *words, u64 count, u64 chunk, u64 end,
-                     u64 following, u64 foot)
+EXPORT u64 heapx_run(struct walk *w, const u64 *words, u64 count, u64 chunk, u64 end, u64 following, u64 foot)
 {
     for (u64 index = 0, behind; chunk < end && index + SIZE < count; index = behind) {
         u64 size = words[index + SIZE] & ~(u64)FLAGS;
