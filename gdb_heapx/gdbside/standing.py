@@ -74,7 +74,8 @@ def held(swap_in: int | None, compiled: bool, given: Given, how: How, room: Room
     kept = _kept[0].held if _kept and _kept[0].opened is found else {}
     if how not in kept:
         pid = found.target.facts.pid if found.target.facts.live else None
-        kept[how] = hold(found, how.shared, room, affordable(pid), how.passes, how.ways)
+        most = affordable(pid) if room is None else room.most  # which has taken of that
+        kept[how] = hold(found, how.shared, room, most, how.passes, how.ways)
     return kept[how]
 
 

@@ -21,11 +21,14 @@ _TO_COME = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, SWAPPED))
 
 class Room:
     """Memory with a place for each byte of some spans, which are in order, of whole pages, and
-    apart from each other.
+    apart from each other. `most` is what a copy may take, as it was before that was got; None if
+    that wasn't asked.
     """
 
-    def __init__(self, spans: Sequence[tuple[int, int]], page: int) -> None:
-        self.page = page
+    def __init__(
+        self, spans: Sequence[tuple[int, int]], page: int, most: int | None = None
+    ) -> None:
+        self.page, self.most = page, most
         self._starts, self._ends, self._offsets = array("Q"), array("Q"), array("Q")
         size = 0
         for start, end in spans:
@@ -35,6 +38,9 @@ class Room:
             size += end - start
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
         self.memory = mmap.mmap(-1, max(size, page), flags)
+        # gdb forks when it attaches (nat/linux-ptrace.c, linux_check_ptrace_features): each page in
+        # which its child had a share costs a fault when it is written to.
+        self.memory.madvise(mmap.MADV_DONTFORK)
         self.view = memoryview(self.memory)
 
     def offset(self, address: int) -> int | None:
@@ -78,7 +84,7 @@ def room_for(mappings: Sequence[Mapping], residency: Residency, most: int) -> Ro
     page, following = residency.page, [*(m.start for m in private[1:]), ADDRESSES]
     grown = (m.size // GROWTH & -page if m.anonymous else 0 for m in private)
     spans = [(m.start, min(m.end + g, f)) for m, g, f in zip(private, grown, following)]
-    room = Room(merged(spans), page)
+    room = Room(merged(spans), page, most)
     for mapping in copied:
         room.take(mapping.start, mapping.end, residency.states(mapping.start, mapping.end))
     return room
