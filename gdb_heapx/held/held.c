@@ -3,6 +3,7 @@
 #include "held.h"
 #include "hidden.h"
 
+enum { AHEAD = 2048 }; /* bytes that memory is asked for before they are looked at */
 enum { SPANS = 512, SEEDED = 0x10 };
 
 /* How an index is made.  Given are the chunks in tcaches, and in fastbins, upwards, those that are told by their
@@ -51,6 +52,7 @@ ALWAYS void keep_span(struct indexing *x, u64 chunk, u64 size)
 EXPORT u64 heapx_index(struct region *r, struct indexing *x, u64 chunk, u64 stop, u64 limit)
 {
     while (chunk < stop && chunk + 2 * HEADER <= limit && x->count < SPANS) {
+        __builtin_prefetch(r->copy + (chunk - r->start) + AHEAD);
         u64 size = word_at(r, chunk + 8) & ~(u64)FLAGS, end = chunk + size;
         if (size < 2 * GRAIN || size % GRAIN || size > stop - chunk || end + HEADER > limit)
             break;

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import starmap
 from typing import Any
 
 from ..errors import HeapxError, MemoryFault
@@ -12,17 +14,19 @@ from ..heap.library import library
 from ..snapshots.opened import Opened
 from ..target.amounts import Amount
 from ..target.cgroups import affordable
+from ..target.mappings import merged
 from ..target.pages import IN_RAM
 from ..target.space import Space
 from ..target.target import Target
+from .compiled import CompiledIndexing, Job, Load, by_two
 from .costs import refuse_passes
 from .declared import declared
 from .files import FileMemory
 from .hidden import Way
 from .index import Grains, HeldChunk, Index
-from .indexing import index_compiled, index_heap
+from .indexing import index_heap
 from .lots import Lots
-from .parts import HeldPart, in_use_of, parts_of
+from .parts import PIECE, HeldPart, in_use_of, parts_of
 from .pointers import Pointers, pointers_in
 from .room import Room
 from .root import RootKind, Roots
@@ -111,10 +115,13 @@ def hold(
     variables = [root for root in roots.spans if root.kind is RootKind.GLOBAL]
     store = Store(space, [*spans, *((root.start, root.end) for root in variables)], room)
     table, functions = _for_compiled(space, layout, index, store)
+    heaps = {} if table is None else _compiled(functions, space, parts, table, store)
     space.pace.begin("copying chunks in use", sum(end - start for start, end in spans))
+    if table is not None and (most is None or sum(starmap(store.to_copy, spans)) <= most):
+        by_two(space, store, _jobs(parts, heaps))
     sizes: list[int] = []
     for at, part in enumerate(parts):
-        sizes.append(_hold(opened, part, at, index, store, table, functions, most))
+        sizes.append(_hold(opened, part, at, index, store, heaps.get(at), most))
         if most is not None and sum(sizes) > most:
             store.let_go(part.start, part.end)
     index.number()
@@ -148,14 +155,36 @@ def _for_compiled(
     return RegionTable(index, store, space.page), declared(code)
 
 
+def _compiled(
+    functions: Any, space: Space, parts: Sequence[HeldPart], table: RegionTable, store: Store
+) -> dict[int, CompiledIndexing]:
+    """Return what indexes each heap by compiled code, by the numbers of the parts."""
+    return {
+        at: CompiledIndexing(functions, space, part.heap, part.overlay, table, store, at)
+        for at, part in enumerate(parts)
+        if part.heap is not None and part.overlay is not None
+    }
+
+
+def _jobs(parts: Sequence[HeldPart], heaps: Mapping[int, CompiledIndexing]) -> Iterator[Job]:
+    """Yield what two threads may do: index the heaps, and copy what mmapped chunks have."""
+    yield from (heap.go_on for heap in heaps.values())
+    for start, end in merged((part.start, part.end) for part in parts if part.single):
+        for at in range(start, end, PIECE):
+            yield partial(_load, at, min(at + PIECE, end))
+
+
+def _load(start: int, end: int, load: Load) -> None:
+    load(start, end)
+
+
 def _hold(
     opened: Opened,
     part: HeldPart,
     at: int,
     index: Index,
     store: Store,
-    table: RegionTable | None,
-    functions: Any,
+    compiled: CompiledIndexing | None,
     most: int | None,
 ) -> int:
     """Copy a part's chunks in use, and put them into the index; return how many bytes that took.
@@ -168,8 +197,9 @@ def _hold(
         store.load(part.start, part.end)
         return store.copied(part.start, part.end)
     layout, space = opened.mallocs[part.libc].libc.layout, opened.target.space
-    if table is not None:
-        index_compiled(functions, space, part.heap, part.overlay, table, store, at)
+    if compiled is not None:
+        compiled.go_on(store.load)
+        compiled.complete()
     else:
         index_heap(space, layout, part.heap, part.overlay, index, store, at)
     return store.copied(part.start, part.end)

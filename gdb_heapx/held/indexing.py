@@ -5,26 +5,17 @@ The Python is the definition: held.c does the same.
 
 from __future__ import annotations
 
-import ctypes
-import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
-from ..ending import without_signals
-from ..glibc.layout import FLAGS, PREV_INUSE, SIZE, Layout, align_down, align_up
+from ..glibc.layout import FLAGS, SIZE, Layout, align_down, align_up
 from ..heap.arenas import Heap
 from ..heap.places import Overlay
 from ..heap.runs import Run
 from ..heap.told import GRAIN
 from ..heap.walk import walk
 from ..target.space import Space
-from .declared import CIndexing, address_of
 from .index import Index
 from .store import Store
-from .table import WORD, RegionTable
 
 WINDOW = 1 << 20  # bytes that are copied before they are indexed
 LEAST = 256 << 10  # bytes of free pages that are worth letting go: the kernel splits huge pages
@@ -89,82 +80,3 @@ def index_heap(
     copied = replace(space, memory=_Loading(store), fill=None)
     walk(copied, layout, heap, overlay, [Indexing(index, store, at, space.page)])
     index.complete(at)
-
-
-class _Ahead:
-    """Fetches what is copied next in a thread of its own, while compiled code is at work."""
-
-    def __init__(self, threads: ThreadPoolExecutor | None) -> None:
-        self._threads = threads
-        self._going: Future[None] | None = None
-
-    def begin(self, store: Store, start: int, end: int) -> None:
-        if self._threads is not None and start < end:
-            self._going = self._threads.submit(store.fetch, start, end)
-
-    def wait(self) -> None:
-        """Wait until that is done."""
-        if self._going is not None:
-            self._going.result()
-        self._going = None
-
-
-@contextmanager
-def ahead_of(space: Space) -> Iterator[_Ahead]:
-    """Return what fetches ahead, where another processor can, and nobody must be asked."""
-    if space.fill is None or space.residency is None or len(os.sched_getaffinity(0)) < 2:
-        yield _Ahead(None)
-        return
-    with ThreadPoolExecutor(1) as threads:
-        with without_signals():
-            threads.submit(int).result()  # the thread begins
-        yield _Ahead(threads)
-
-
-def index_compiled(
-    functions: Any,
-    space: Space,
-    heap: Heap,
-    overlay: Overlay,
-    table: RegionTable,
-    store: Store,
-    at: int,
-) -> None:
-    """Do the same by held.c."""
-    region, told = table.region(at), overlay.told
-    lists = [places.upwards(heap.first, heap.end) for places in (overlay.cached, overlay.fast)]
-    given = CIndexing(*map(address_of, lists), *map(len, lists))
-    given.page_bits, given.least = space.page.bit_length() - 1, LEAST
-    if told is not None:
-        given.told = sum(1 << size // (2 * WORD) for size in told.sizes)
-        given.low, given.high = told.low, told.high
-    chunk, stop, header = heap.first, heap.end, 2 * WORD
-
-    def go_on(limit: int) -> int:
-        given.count = 0
-        reached: int = functions.heapx_index(region, ctypes.byref(given), chunk, stop, limit)
-        for start, end in given.spans[: given.count]:
-            store.drop(start, end)
-        space.pace.walked(reached - chunk)
-        return reached
-
-    with ahead_of(space) as fetch:
-        while chunk < stop:
-            limit = min(chunk + WINDOW, stop + header)
-            fetch.wait()
-            store.load(chunk, limit)
-            fetch.begin(store, limit, min(limit + WINDOW, stop + header))
-            reached = go_on(limit)
-            if reached == chunk:  # it is larger than that, or none
-                size = int.from_bytes(store.read(chunk + WORD, WORD), space.byteorder) & ~FLAGS
-                end = chunk + size
-                if not 2 * header <= size <= stop - chunk:
-                    break
-                store.load(end, end + header)
-                if store.read(end + WORD, 1)[0] & PREV_INUSE:
-                    store.load(chunk, end)
-                reached = go_on(end + header)
-            if reached == chunk:
-                break
-            chunk = reached
-    functions.heapx_ranks(region)

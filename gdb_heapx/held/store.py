@@ -22,7 +22,9 @@ AT_ONCE = 1 << 20  # bytes read
 _TO_COPY = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, UNKNOWN))
 LEFT_OUT = 0x10  # it is never copied
 _LEFT_OUT = bytes(state | LEFT_OUT for state in range(256))
+_AS_COPIED = bytes(state | COPIED for state in range(256))
 _COPIES = bytes(range(COPIED, 2 * COPIED))
+_TO_LOAD = re.compile(b"[%c%c%c%c]" % (RESIDENT, SHARED, SWAPPED, UNKNOWN))
 _IN_RAM = re.compile(b"[%c%c]+" % (RESIDENT, SHARED))
 _SWAPPED = re.compile(b"%c+" % SWAPPED)
 
@@ -68,10 +70,12 @@ class Store:
             self.offset(address + size - 1)
         return self.view[offset : offset + size]
 
-    def load(self, start: int, end: int) -> None:
-        """Copy what of [start, end) is in memory; StoppedError where no more is read."""
+    def load(self, start: int, end: int) -> bool:
+        """Copy what of [start, end) is in memory; StoppedError where no more is read. Return True:
+        nothing is still to be loaded.
+        """
         if start >= end:
-            return
+            return True
         page, address = self._page, align_down(start, self._page)
         offset = self.offset(address)
         first, last = offset // page, -(-(offset + end - address) // page)
@@ -80,10 +84,11 @@ class Store:
             self._copy(run.start(), run.end(), move)
         for run in [*_SWAPPED.finditer(self.pages, first, last)]:
             self._bring_back(run.start(), run.end(), move)
+        return True
 
-    def fetch(self, start: int, end: int) -> None:
-        """Copy what of [start, end) is known to be in RAM, in any thread, and ask nobody; what that
-        doesn't get is still to be loaded.
+    def fetch(self, start: int, end: int) -> bool:
+        """Copy what of [start, end) is known to be in RAM, in any thread, and ask nobody; return
+        whether nothing is still to be loaded.
         """
         page, fill, numbers = self._page, self._space.fill, self._numbers(start, end)
         move = start - self.offset(start)
@@ -91,6 +96,7 @@ class Store:
             low, high = run.start() * page, run.end() * page
             if fill is not None and fill(low + move, self.view[low:high]):
                 self._mark(run.start(), run.end())
+        return not _TO_LOAD.search(self.pages, numbers.start, numbers.stop)
 
     def _copy(self, first: int, last: int, move: int) -> None:
         """Copy pages, by their numbers in the store."""
@@ -131,7 +137,7 @@ class Store:
             self._mark(number, number + 1)
 
     def _mark(self, first: int, last: int) -> None:
-        self.pages[first:last] = bytes(state | COPIED for state in self.pages[first:last])
+        self.pages[first:last] = self.pages[first:last].translate(_AS_COPIED)
 
     def _numbers(self, start: int, end: int) -> slice:
         """Return the numbers of the pages that have bytes of [start, end)."""
