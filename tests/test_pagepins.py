@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from unittest import mock
 
-from heapbuilder import AMD64, ARM, FAST, FREE, I386, PAGE, TCACHE, USED, HeapBuilder, up
+import pytest
+from heapbuilder import AMD64, ARM, FAST, FREE, I386, PAGE, TCACHE, USED, HeapBuilder, up, usual
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import tried
@@ -17,6 +18,7 @@ from gdb_heapx.heap.pagepins import PagePins
 from gdb_heapx.heap.pingroups import PinGroups, size_and_state
 from gdb_heapx.heap.places import Overlay
 from gdb_heapx.heap.walk import walk
+from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
 
 SMALL = (32, 48, 64, 112, 240, 512, 1024)
@@ -206,3 +208,9 @@ def test_what_a_pin_looks_like_is_told_of_a_chunk_that_is_in_use():
     text = answer("pins --group none", take(target), target=target, width=120).text
     (row,) = (line for line in text.splitlines() if "  top  " in line)
     assert row.endswith("  0x1234")
+
+
+@pytest.mark.parametrize("outcomes", [True, False])
+def test_what_keeps_pages_is_looked_for_where_outcomes_are_told(outcomes):
+    snapshot = take(usual().target(), Scope(outcomes=outcomes))
+    assert {arena.pages is not None for arena in snapshot.arenas()} == {outcomes}

@@ -42,7 +42,8 @@ class Scope:
     inside large free chunks, too, what headers are left there. `whole`: everything else is worth an
     answer, too, where there is no glibc malloc. `apart`: tell the regular bins apart, for which
     lists may have to be followed. `census`: count the chunks of each arena by their exact size.
-    `outcomes`: tell what malloc_trim and free() would return of each arena.
+    `outcomes`: tell what malloc_trim and free() would return of each arena, and, unless only
+    malloc's own figures matter, what keeps single pages from it.
     """
 
     walk: bool = True
@@ -212,8 +213,9 @@ def _part(
 
 
 def _pins(reading: MallocReading, arena: ArenaReading, scope: Scope) -> PinGroups | None:
-    """Return what keeps single pages of an arena, where more than malloc's own figures matters."""
-    if scope.search is Search.NONE or arena.walked is None or not arena.sure:
+    """Return what keeps single pages of an arena, where that is asked for."""
+    wanted = scope.outcomes and scope.search is not Search.NONE
+    if not wanted or arena.walked is None or not arena.sure:
         return None
     return reading.walks.page_pins(arena.arena)
 
