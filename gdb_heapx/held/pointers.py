@@ -122,12 +122,12 @@ def _look_compiled(
 ) -> None:
     part = array("Q")
     part.frombytes(memoryview(words).cast("B"))
-    pairs, room = array("Q", bytes(2 * ROOM * WORD)), ctypes.c_uint64()
-    done = 0
+    most, room, done = min(ROOM, len(part)), ctypes.c_uint64(), 0
+    pairs = array("Q", bytes(2 * most * WORD))
     while done < len(part):
-        room.value = ROOM
+        room.value = most
         given = (address_of(part) + done * WORD, len(part) - done, address + done * WORD)
         done += functions.heapx_pointers(table.reference, *given, address_of(pairs), room)
-        number = 2 * (ROOM - room.value)
+        number = 2 * (most - room.value)
         found.at.extend(pairs[0:number:2])
         found.to.extend(pairs[1:number:2])
