@@ -143,9 +143,10 @@ class Seeker:
 
 def _stored(space: Space, words: Words) -> bytes:
     """Return words as they lie in the target's memory."""
+    if space.byteorder == sys.byteorder:
+        return words.tobytes()
     found = array("Q" if space.word == 8 else "I", words)
-    if space.byteorder != sys.byteorder:
-        found.byteswap()
+    found.byteswap()
     return found.tobytes()
 
 
