@@ -19,12 +19,12 @@ from .index import HeldChunk, Index
 from .root import RootKind
 from .table import WORD, RegionTable
 
-BEFORE, BEHIND = 3, 10  # words of a spot, and with them of what is looked at at least
+BEFORE, BEHIND = 3, 24  # words of a spot: those that tell containers from streams
 AROUND = BEFORE + BEHIND
 LARGEST = 1 << 40  # bytes
 ROUNDED = 32  # bytes that malloc may give more than was asked for
 AT_ONCE = 1 << 10  # spots that are found at once
-MOST = 1 << 20  # of one kind of root: as many containers nobody has there
+MOST = 1 << 19  # of one kind of root: as many containers nobody has there
 # Files' variables are copied whole, and what lies below a stack pointer is over.
 ELSEWHERE = (RootKind.GLOBAL, RootKind.RED_ZONE)
 

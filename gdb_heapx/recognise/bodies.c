@@ -3,7 +3,7 @@
 #include "../held/held.h"
 
 enum { STRING = 9, VECTOR, DEQUE_MAP, DEQUE_BLOCK, BUCKETS, HASH_NODE, LIKELY_VECTOR = 25 };
-enum { HOLDER = 10, NEAR = 3, LOCAL = 16, CACHED = 1032 };
+enum { HOLDER = 10, BEFORE = 3, BEHIND = 24, SIZED = 11, LOCAL = 16, CACHED = 1032 };
 enum { LEAST_LOAD = 0x3d000000, MOST_LOAD = 0x42c80000 }; /* of max_load_factor: 1/32 to 100, as floats */
 
 /* Find a chunk whose memory begins at an address, and is at hand; return whether there is one.  */
@@ -95,14 +95,20 @@ ALWAYS u64 may_hold(const struct held *h, const u64 *words, u64 left)
             (words[1] >= words[0] && words[2] >= words[1] && words[2] - words[0] < LARGEST));
 }
 
-/* Tell whether two other words near three that a vector may have lead to the same memory: then they are a stream's
-   (struct _IO_FILE, basic_streambuf), which has several such pointers.  One may be an iterator.  */
-static u64 is_stream(const u64 *words, u64 before, u64 left)
+/* Tell whether three words that a vector may have are a stream's.  Of three words before them two lead to the same
+   memory, too (struct _IO_FILE, basic_streambuf, when they write); or one behind them does, with the size behind it
+   (basic_filebuf, when it reads).  */
+static u64 is_stream(const struct held *h, const struct body *b, const u64 *words, u64 before, u64 left)
 {
-    u64 found = 0;
-    for (u64 i = 1; i <= NEAR; i++)
-        found += (i <= before && words[-(int64_t)i] == *words) + (i + 2 < left && words[i + 2] == *words);
-    return found > 1;
+    u64 same = 0;
+    for (u64 i = 1; i <= BEFORE && i <= before; i++)
+        same += words[-(int64_t)i] == *words;
+    if (same > 1)
+        return 1;
+    for (u64 i = SIZED; i + 1 < BEHIND && i + 1 < left; i++)
+        if (words[i] == *words && fills(h, b, words[i + 1]))
+            return 1;
+    return 0;
 }
 
 /* Give what a container has allocated its mark; `words` are what it has, if it is one, which may be `over`.  */
@@ -115,7 +121,7 @@ static void look_at(const struct held *h, uint8_t *marks, u64 chunks, const u64 
         if (!over || (!marks[b.rank] && !is_over(&b, words[1])))
             marks[b.rank] = STRING;
     } else if (is_vector(h, &b, words[1], words[2])) {
-        if (!marks[b.rank] && !is_stream(words, before, left))
+        if (!marks[b.rank] && !is_stream(h, &b, words, before, left))
             marks[b.rank] = over && b.usable <= CACHED ? LIKELY_VECTOR : VECTOR;
     } else if (left >= HOLDER && is_deque(h, &b, words))
         mark_deque(h, marks, &b, words);
@@ -133,10 +139,10 @@ EXPORT void heapx_bodies_in(const struct held *h, uint8_t *marks, u64 chunks, co
 
 /* Look for containers in spots (spots.py), which may be `over`.  */
 EXPORT void heapx_bodies_at(
-    const struct held *h, uint8_t *marks, u64 chunks, const u64 (*spots)[NEAR + HOLDER], u64 count, u64 over)
+    const struct held *h, uint8_t *marks, u64 chunks, const u64 (*spots)[BEFORE + BEHIND], u64 count, u64 over)
 {
     for (u64 i = 0; i < count; i++)
-        look_at(h, marks, chunks, spots[i] + NEAR, NEAR, HOLDER, over);
+        look_at(h, marks, chunks, spots[i] + BEFORE, BEFORE, BEHIND, over);
 }
 
 /* Look for containers in up to `steps` chunks of the region that a cursor is in; return how many that were.  */

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.index import HeldChunk
 
+SIZED = 11  # words from a stream's first pointer to its buffer on to that with the size, or more
 LOCAL = 16  # bytes that a string has in itself (basic_string.h, _S_local_capacity)
 CACHED = 1032  # bytes of a chunk that malloc caches, and gives again as it is
 OVER = (RootKind.MAPPING, RootKind.SHARED, RootKind.STACK)  # where words stay of what is over
@@ -118,7 +119,7 @@ class Bodies:
             if not over or not (marks[rank] or self._is_over(body, words[1])):
                 marks[rank] = Code.STRING
         elif self._is_vector(body, *words[1:3]):
-            if not marks[rank] and not _is_stream(around):
+            if not marks[rank] and not self._is_stream(body, around):
                 likely = over and body.usable <= CACHED
                 marks[rank] = Code.LIKELY_VECTOR if likely else Code.VECTOR
         elif self._is_deque(body, words):
@@ -150,6 +151,16 @@ class Bodies:
     def _is_vector(self, body: HeldChunk, end: int, limit: int) -> bool:
         ordered = body.user <= end <= limit and limit > body.user
         return ordered and self._fills(body, limit - body.user)
+
+    def _is_stream(self, body: HeldChunk, around: Sequence[int]) -> bool:
+        """Tell whether three words that a vector may have are a stream's. Of three before them two
+        lead to the same memory, too (struct _IO_FILE, basic_streambuf, when they write); or one
+        behind them does, with the size behind it (basic_filebuf, when it reads).
+        """
+        words, begin = around[BEFORE:], around[BEFORE]
+        sized = zip(words[SIZED:], words[SIZED + 1 :])
+        buffers = (size for word, size in sized if word == begin)
+        return around[:BEFORE].count(begin) > 1 or any(self._fills(body, s) for s in buffers)
 
     def _is_deque(self, body: HeldChunk, words: Sequence[int]) -> bool:
         size = words[1] * self._word
@@ -207,15 +218,6 @@ class Bodies:
     def _word_at(self, address: int) -> int:
         order = self._held.space.byteorder
         return int.from_bytes(self._held.store.read(address, self._word), order)
-
-
-def _is_stream(around: Sequence[int]) -> bool:
-    """Tell whether two other words near three that a vector may have lead to the same memory: then
-    they are a stream's (struct _IO_FILE, basic_streambuf), which has several such pointers. One may
-    be an iterator.
-    """
-    near = (*around[:BEFORE], *around[BEFORE + 3 : 2 * BEFORE + 3])
-    return near.count(around[BEFORE]) > 1
 
 
 class CompiledBodies:

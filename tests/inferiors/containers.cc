@@ -5,6 +5,7 @@
 #include "checkpoint.h"
 
 #include <deque>
+#include <fstream>
 #include <list>
 #include <map>
 #include <memory>
@@ -93,6 +94,8 @@ static std::unordered_set<std::string> hashed_strings;
 static std::shared_ptr<Plain> made, owned;
 static std::weak_ptr<Plain> left;
 static std::stringstream *stream;
+static const char *const program = "/proc/self/exe"; /* of more bytes than a buffer has */
+static std::ifstream reads(program);
 
 int main()
 {
@@ -132,10 +135,21 @@ int main()
 	stream = new std::stringstream;
 	for (int i = 0; i < 500; i++)
 		*stream << "number " << i << "\n";
+	std::ifstream local_reads(program), *new_reads = new std::ifstream(program);
+	reads.get();
+	local_reads.get();
+	new_reads->get();
+	struct {
+		std::vector<int>::iterator end, begin;
+		std::vector<int> vector = std::vector<int>(300, -1);
+		std::vector<int>::iterator again;
+	} near;
+	near.begin = near.again = near.vector.begin();
+	near.end = near.vector.end();
 	FILE *file = fopen("/dev/null", "w");
 	fprintf(file, "buffered");
 	known("chunks %d string body\n", 2001 + 2 * Kept::PLACES); /* of strings, set and text */
-	known("chunks %d vector body\n", 2 + 2 * Kept::PLACES);
+	known("chunks %d vector body\n", 3 + 2 * Kept::PLACES);
 	known("chunks 2003 tree node\n");
 	known("chunks 1002 list node\n");
 	known("chunks %d deque map\n", 1 + Kept::PLACES);
@@ -152,5 +166,5 @@ int main()
 	known("chunks 1 Plain of make_shared (dead)\n");
 	known("chunks 1 control block of Plain\n");
 	checkpoint();
-	return local.size() + alone.size();
+	return local.size() + alone.size() + *near.again;
 }
