@@ -129,6 +129,15 @@ def test_compiled_code_holds_and_finds_the_same(seed, kind, damaged):
 
 
 @pytest.mark.parametrize("compiled", [True, False])
+def test_a_large_chunk_is_held_beside_small_ones(compiled):
+    heap = HeapBuilder()
+    sizes = [*[64] * 40, 3 * indexing.WINDOW] * 2
+    added = {heap.main.add(USED, size) for size in sizes}
+    found = held(changed(heap.target(), compiled=compiled))
+    assert added <= {chunk.address for chunk in found.index.each()}
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 def test_the_copy_has_what_chunks_in_use_have(compiled):
     heap = HeapBuilder()
     small = heap.main.add(USED, 64)

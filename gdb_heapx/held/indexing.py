@@ -55,10 +55,14 @@ class Indexing:
                 drop(self._store, chunk + header, chunk + (word & ~FLAGS), self._page)
 
     def _set(self, start: int, chunks: list[int], sizes: list[int]) -> None:
-        """Put chunks into the index; of a run only the last one may be large."""
-        if sizes and sizes[-1] > WINDOW:
-            self._index.set(self._region, start + chunks.pop(), sizes.pop())
+        """Put chunks into the index; of a run only the last one may be large. It comes last: what
+        begins in the same cell is written with that.
+        """
+        large = sizes and sizes[-1] > WINDOW
+        last = (start + chunks.pop(), sizes.pop()) if large else None
         self._index.set_many(self._region, start, chunks, sizes)
+        if last is not None:
+            self._index.set(self._region, *last)
 
     def close(self, end: int) -> None:
         pass
