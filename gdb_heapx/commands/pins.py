@@ -43,7 +43,7 @@ HELD = within(
     Column("held_resident", Kind.BYTES, title="holds", of="resident"),
     Column("held_swapped", Kind.BYTES, DATA_ONLY, of="swapped"),
 )
-LOOKS = Column("looks", Kind.TEXT, title="looks like", absent="-", rank=1)
+LOOKS = Column("looks", Kind.TEXT, title="looks like", absent="-", rank=1, shrinks=True)
 STATE = Column(
     "state",
     Kind.TEXT,

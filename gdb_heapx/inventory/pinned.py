@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from ..snapshots.figures import ArenaFigures
     from .catalogue import Catalogue
     from .libc import Inventory
-
-VARIOUS = "various"
 
 
 class Pinned(NamedTuple):
@@ -151,11 +150,14 @@ class ArenaPins:
         return own | {lwp for lwp, held in holders if not chunks.isdisjoint(held)}
 
     def _looks_of(self, chunks: Iterable[int], state: State) -> str | None:
-        """Return what these chunks look like, if they are in use."""
-        found = {looks(self.catalogue, chunk) for chunk in chunks if state is State.IN_USE}
-        if not found or self.inventory.reading.space.pace.stopped:  # or it couldn't be read
+        """Return what these chunks look like, if they are in use: where that differs, as most of
+        them do.
+        """
+        found = Counter(looks(self.catalogue, chunk) for chunk in chunks if state is State.IN_USE)
+        most = next((name for name, _ in found.most_common() if name is not None), None)
+        if most is None or self.inventory.reading.space.pace.stopped:  # or it couldn't be read
             return None
-        return found.pop() if len(found) == 1 else VARIOUS
+        return f"{most}, …" if len(found) > 1 else most
 
     def of_size(self) -> Iterator[PinGroup]:
         """Yield the groups of the chunks of one size."""
