@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from typing import Any
+from unittest import mock
 
 import pytest
 from live import table
@@ -13,6 +14,7 @@ from sessions import answer, catalogue_of
 from test_classify import Filled
 
 from gdb_heapx.errors import HeapxError
+from gdb_heapx.held import costs
 from gdb_heapx.inventory.looks import looks
 from gdb_heapx.snapshots.take import take
 
@@ -111,3 +113,28 @@ def test_a_pin_looks_like_the_class_of_its_object(filled):
     row = next(row for row in asked(filled, f"types {JSON}") if row["type"] == "3Dog")
     header = int(row["sample"], 16) - 16
     assert looks(catalogue_of(filled), header) == "3Dog"
+
+
+def samples(target) -> dict[str, str]:
+    """Return the type of each chunk that types shows, by the address of its memory."""
+    return {row["sample"]: row["type"] for row in asked(target, f"types {JSON}") if row["sample"]}
+
+
+def test_chunk_has_the_type_that_types_has(filled):
+    found = samples(filled)
+    assert len(found) > 5
+    for address, name in found.items():
+        (row,) = asked(filled, f"chunk {address} {JSON}")
+        assert row["type"] == name
+
+
+def test_where_a_look_at_all_chunks_is_long_chunk_claims_what_no_container_changes(filled):
+    known = 0
+    with mock.patch.object(costs, "SHORT", 0):
+        for address, name in samples(filled).items():
+            (row,) = asked(filled, f"chunk {address} {JSON}")
+            said = answer(f"chunk {address}", take(filled), target=filled, width=200).text
+            assert row["type"] in (name, None)
+            assert (row["type"] is None) == (f"heapx refs {address} says so" in said)
+            known += row["type"] is not None
+    assert known

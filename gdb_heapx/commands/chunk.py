@@ -145,8 +145,9 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     quotes. Of a free chunk its list is shown, and its place there. Of the first words it tells what
     they are: a vtable or another symbol, a pointer into a chunk or a mapping, a string. The dump
     shows the first bytes, or those around ADDRESS where that lies behind them. Where a header is
-    damaged, it shows that, and the chunks before it. Outside of malloc it names the mapping, and
-    the exit status is 3.
+    damaged, it shows that, and the chunks before it. What a chunk in use is, it says as heapx types
+    does, where a look at all chunks takes half a second at most; else what its own words tell.
+    Outside of malloc it names the mapping, and the exit status is 3.
 
     Examples:
 
