@@ -196,7 +196,8 @@ def _labels(g: Given, held: CHeld, x: CLabels, *rest: Any) -> Arguments:
     given = (ctypes.c_uint32 * g.chunks).from_address(x.labels)
     mine = (each & SEVERAL for each in given)
     highest = max((each for each in mine if each != SEVERAL), default=0)
-    sizes = {"labels": 4 * g.chunks, "seen": 4 * g.chunks, "touches": max(highest, x.own) + 1}
+    sizes = {"labels": 4 * g.chunks, "seen": 4 * g.chunks, "nearest": 8 * g.chunks}
+    sizes["touches"] = max(highest, x.own) + 1
     number = g.leads(x, stack=WORD * x.room, **sizes)
     g.leads_to(number, CLabels.ahead.offset, g.add(x.labels, 4 * g.chunks))
     return (first, At(number), *(_cursor(g, each) for each in rest))
@@ -209,9 +210,9 @@ def _label_from(g: Given, held: CHeld, x: CLabels, words: int, count: int) -> Ar
 def _total(g: Given, held: CHeld, x: CTotals, cursor: Any, steps: int) -> Arguments:
     first, rows = g.held(held), 4 * (x.last + 1)
     shown = max((ctypes.c_uint32 * (x.last + 1)).from_address(x.rows)) if x.rows else 0
-    by_rank = {"labels": 4 * g.chunks, "kinds": 4 * g.chunks}
-    by_kind = WORD * x.number * shown
-    number = g.leads(x, sums=2 * WORD * (x.last + 1), rows=rows, bytes=by_kind, **by_rank)
+    sizes = {"labels": 4 * g.chunks, "kinds": 4 * g.chunks, "nearest": 8 * g.chunks}
+    sizes.update(dict.fromkeys(("sums", "nearer"), 2 * WORD * (x.last + 1)))
+    number = g.leads(x, rows=rows, bytes=WORD * x.number * shown, **sizes)
     return first, At(number), _cursor(g, cursor), steps
 
 
@@ -219,15 +220,31 @@ def _refs(g: Given, held: CHeld, x: CSearch, steps: int) -> Arguments:
     return g.held(held), At(g.leads(x, found=WORD * x.room)), steps
 
 
-def _way(g: Given, held: CHeld, x: CWays, *rest: int) -> Arguments:
+def _way(g: Given, held: CHeld, x: CWays, *rest: Any) -> Arguments:
     first = g.held(held)
-    number = g.leads(x, queue=WORD * g.chunks, before=4 * g.chunks)
-    g.leads_to(number, CWays.ahead.offset, g.add(x.before, 4 * g.chunks))
-    return (first, At(number), *rest)
+    number = g.leads(x, ring=WORD * x.room, reached=8 * g.chunks)
+    g.leads_to(number, CWays.ahead.offset, g.add(x.reached, 8 * g.chunks))
+    return (first, At(number), *(_cursor(g, each) for each in rest))
 
 
-def _way_from(g: Given, held: CHeld, x: CWays, words: int, count: int) -> Arguments:
-    return (*_way(g, held, x), At(g.add(words, WORD * count, foreign=True)), count)
+def _way_from(
+    g: Given, held: CHeld, x: CWays, origin: int, far: int, words: int, count: int
+) -> Arguments:
+    given = At(g.add(words, WORD * count, foreign=True)), count
+    return (*_way(g, held, x), origin, far, *given)
+
+
+def _large(before: Callable[..., Arguments]) -> Callable[..., Arguments]:
+    """Return the arguments of what looks through a large chunk, behind those that come before."""
+
+    def arguments(g: Given, held: CHeld, x: Any, address: int, copy: int) -> Arguments:
+        numbers = REGION_WORDS * held.count
+        words = (ctypes.c_uint64 * numbers).from_address(held.regions)
+        spans = zip(words[0::REGION_WORDS], words[1::REGION_WORDS])
+        (size,) = (end - start for start, end in spans if start <= address < end)
+        return (*before(g, held, x), address, At(g.add(copy, size, foreign=True)))
+
+    return arguments
 
 
 def _bodies(g: Given, held: CHeld, marks: int, chunks: int, cursor: Any, steps: int) -> Arguments:
@@ -293,6 +310,10 @@ ARGUMENTS: dict[str, Callable[..., Arguments]] = {
     "heapx_starts": _flood,
     "heapx_heads": _heads,
     "heapx_sums": _sums,
+    "heapx_flood_large": _large(_flood),
+    "heapx_label_large": _large(_labels),
+    "heapx_way_large": _large(_way),
+    "heapx_way_pending": _way,
     "heapx_label": _labels,
     "heapx_label_from": _label_from,
     "heapx_label_pending": _labels,
@@ -311,7 +332,7 @@ ARGUMENTS: dict[str, Callable[..., Arguments]] = {
 VOID = (
     *("heapx_ranks", "heapx_seed", "heapx_visit", "heapx_know"),
     *("heapx_label", "heapx_label_from", "heapx_way_from", "heapx_bodies_in"),
-    "heapx_bodies_at",
+    *("heapx_bodies_at", "heapx_flood_large", "heapx_label_large", "heapx_way_large"),
 )
 
 # A call with what came of it, and `foreign` of its buffers.

@@ -33,6 +33,7 @@ from gdb_heapx.held import indexing, parts
 from gdb_heapx.held.held import Held, hold
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import IN_USE, MMAPPED
+from gdb_heapx.reach.typed import types_of
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import snapshot_of
 
@@ -209,9 +210,27 @@ def test_one_lot_is_at_hand_at_a_time(compiled):
         assert read == [chunk if each == chunk else 0 for each in chunks]
 
 
-def test_a_chunk_that_is_too_large_alone_is_told_and_not_copied():
+@pytest.mark.parametrize("compiled", [True, False])
+def test_of_a_chunk_that_is_too_large_alone_one_piece_after_the_other_is_at_hand(compiled):
     heap = HeapBuilder()
     mapped = heap.mmapped(64 * PAGE)
-    heap.poke(mapped + 16, 1)
-    found = held(heap.target(), most=32 * PAGE)
-    assert (found.store.unreadable, found.space.read_word(mapped + 16)) == (64 * PAGE, 0)
+    places = range(mapped + 16, mapped + 64 * PAGE, 5 * PAGE)
+    for place in places:
+        heap.poke(place, place)
+    found = held(changed(heap.target(), compiled=compiled), most=32 * PAGE)
+    (region,) = found.lots.large
+    assert found.lots.passes
+    seen, copied = set(), found.store.copied
+    for _ in found.lots.pieces(region):
+        assert copied(found.index.starts[region], found.index.ends[region]) <= 9 * PAGE
+        seen.update(place for place in places if found.space.read_word(place) == place)
+    assert seen == {*places}
+    assert not copied(found.index.starts[region], found.index.ends[region])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_nothing_is_said_of_what_a_chunk_is_that_is_too_large_to_be_at_hand(compiled):
+    heap = HeapBuilder()
+    heap.poke(heap.mmapped(64 * PAGE) + 40 * PAGE, 0x4142434445464748)
+    found = held(changed(heap.target(), compiled=compiled), most=32 * PAGE)
+    assert types_of(found)[1] == ["not read"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from heapbuilder import AMD64
+from heapbuilder import AMD64, HeapBuilder
 from heldcalls import ARGUMENTS, VOID, Recorded, recording
 from properties import SHARE
 from test_classify import Filled
@@ -38,10 +38,11 @@ from gdb_heapx.held.pointers import Pointers, _look_compiled
 from gdb_heapx.held.root import RootKind
 from gdb_heapx.held.spots import SpotSeeker
 from gdb_heapx.reach import compiled as flooding
-from gdb_heapx.reach import labelled, referrers, ways
+from gdb_heapx.reach import labelled, nearest, referrers
 from gdb_heapx.reach.compiled import flood_of
 from gdb_heapx.reach.explain import explain
 from gdb_heapx.reach.labelled import labels_of
+from gdb_heapx.reach.nearest import nearest_of
 from gdb_heapx.reach.referrers import referring_words
 from gdb_heapx.reach.ways import way_to
 from gdb_heapx.recognise import bodies as looking
@@ -68,7 +69,7 @@ def little_room() -> Iterator[None]:
         mock.patch.object(labelled, "ROOM", 3),
         mock.patch.object(labelled, "STEPS", 5),
         mock.patch.object(referrers, "ROOM", 2),
-        mock.patch.object(ways, "STEPS", 5),
+        mock.patch.object(nearest, "STEPS", 5),
         mock.patch.object(looking, "STEPS", 7),
         mock.patch.object(recognising, "STEPS", 7),
         mock.patch.object(recognising, "SLOTS", 256),
@@ -78,6 +79,11 @@ def little_room() -> Iterator[None]:
         yield
 
 
+def some(seed: random.Random, heap: HeapBuilder) -> int | None:
+    """Return how many bytes are at hand at once, None for all."""
+    return seed.choice([None, 3 * heap.page, 40 * heap.page])
+
+
 def flood(seed: random.Random) -> None:
     """Do with a heap what leaks does, and look up what is in it."""
     heap = with_pointers(seed, AMD64, (2, 36))
@@ -85,7 +91,7 @@ def flood(seed: random.Random) -> None:
     hide(seed, heap, chunks, ALL_WAYS[0])
     if seed.random() < 0.5:
         damage(seed, heap)
-    found = hold(open_target(heap.target()), ways=ALL_WAYS)
+    found = hold(open_target(heap.target()), most=some(seed, heap), passes=True, ways=ALL_WAYS)
     place = (ctypes.c_uint64 * 4)()
     for address in seed.sample([*lookups(found)], 20):
         found.functions.heapx_find(found.table.reference, address, place)
@@ -114,12 +120,16 @@ def hold_apart(seed: random.Random) -> None:
     heap = with_pointers(seed, AMD64, (2, 36))
     if seed.random() < 0.5:
         damage(seed, heap)
-    found = held(heap.target())
+    found = held(heap.target(), some(seed, heap))
     chunks = list(found.index.each())
     words = [array("Q", [pointer(seed, chunks) for _ in range(3)]) for _ in range(3)]
     labels = labels_of(found, len(words))
+    search = nearest_of(found)
     for number, each in enumerate(words, 1):
         labels.follow(number, number, each)
+        search.take(number, each)
+    search.follow()
+    labels.nearest, labels.lead = search.reached, 1
     kinds = array("I", [seed.randrange(3) for _ in chunks])
     labels.totals(array("I", [0, 1, 0, 2, 0]), kinds, 3)
     for each in words:

@@ -99,7 +99,7 @@ def test_what_is_explained_is_what_sets_reach(seed, kind, by_c):
     way = way_of(seed, chunks[0].address & ~0xFFFF)
     hide(seed, heap, chunks, way)
     with in_pieces(seed):
-        most = seed.choice([None, None, 40 * heap.page])
+        most = seed.choice([None, None, 3 * heap.page, 40 * heap.page])
         found = held(changed(heap.target(), compiled=by_c), most)
     chunks = list(found.index.each())
     naive, order = Naive(heap, found), found.space.byteorder

@@ -37,7 +37,7 @@ BOTH = st.booleans()
 def a_heap(seed, kind, by_c):
     heap = with_pointers(seed, *kind)
     with in_pieces(seed):
-        most = seed.choice([None, None, 40 * heap.page])
+        most = seed.choice([None, None, 3 * heap.page, 40 * heap.page])
         return heap, held(changed(heap.target(), compiled=by_c), most)
 
 

@@ -88,7 +88,10 @@ def degrees(flood, roots, red) -> list[Degree]:
 def test_what_is_reached_is_what_sets_reach(seed, kind, by_c):
     heap = with_pointers(seed, *kind)
     with in_pieces(seed):
-        found = held(changed(heap.target(), compiled=by_c), seed.choice([None, 40 * heap.page]))
+        found = held(
+            changed(heap.target(), compiled=by_c),
+            seed.choice([None, 3 * heap.page, 40 * heap.page]),
+        )
     chunks, naive = list(found.index.each()), Naive(heap, found)
     roots, red = (array("Q", [pointer(seed, chunks) for _ in range(3)]) for _ in range(2))
     with mock.patch.object(compiled, "ROOM", seed.choice([1, 2, 1000])):
@@ -125,7 +128,7 @@ def test_compiled_code_reaches_the_same(seed, kind):
     words = [array("Q", [pointer(seed, chunks) for _ in range(3)]) for _ in range(2)]
     kinds = array("I", [seed.randrange(3) for _ in chunks])
     found = []
-    most = seed.choice([None, 40 * heap.page])
+    most = seed.choice([None, 3 * heap.page, 40 * heap.page])
     for by_c in (True, False):
         with mock.patch.object(parts, "PIECE", 1 << 14):
             flood = flood_of(held(changed(heap.target(), compiled=by_c), most), kinds, 3)

@@ -173,7 +173,7 @@ def _quickly(
 def _in_passes(given: dict[str, Any]) -> bool:
     """Tell whether what is held must be read again and again, while the target stands still."""
     held = given.get("held")
-    return held is not None and len(held.lots) > 1
+    return held is not None and held.lots.passes
 
 
 def _run(run: Function, reading: Snapshot | Catalogue, given: dict[str, Any]) -> Report:

@@ -138,7 +138,8 @@ def doubt_notes(held: Held) -> Iterator[Note]:
 
 def passes_notes(held: Held) -> tuple[Note, ...]:
     """Tell what isn't known since only a part of what is in use was at hand at a time."""
-    return (note("in_passes", parts=len(held.lots)),) if len(held.lots) > 1 else ()
+    parts = len(held.lots) + len(held.lots.large)
+    return (note("in_passes", parts=parts),) if held.lots.passes else ()
 
 
 def mmapped_notes(mallocs: Iterable[Malloc]) -> tuple[Note, ...]:

@@ -10,7 +10,7 @@ typedef uint64_t u64;
 #define ALWAYS static inline __attribute__((always_inline))
 
 enum { GRAIN = 16, CELL = 64, HEADER = 16, TAIL = 8, FLAGS = 7, PREV_INUSE = 1 };
-enum { COPIED = 0x40, RESIDENT = 1, SWAPPED = 2, SHARED = 4, STATES = 8 }; /* a page's (pages.py) */
+enum { COPIED = 0x40, RESIDENT = 1, SWAPPED = 2, ZERO_PAGE = 3, SHARED = 4, STATES = 8 }; /* a page's (pages.py) */
 #define NOWHERE (~(u64)0)
 
 /* 64 grains of a region, a bit each: where a chunk in use begins, and which is the last one of it.  `rank` such

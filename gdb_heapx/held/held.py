@@ -20,7 +20,7 @@ from ..target.space import Space
 from ..target.target import Target
 from .compiled import CompiledIndexing, Job, Load, by_two
 from .costs import refuse_passes
-from .declared import declared
+from .declared import address_of, declared
 from .files import FileMemory
 from .hidden import Way
 from .index import Grains, HeldChunk, Index
@@ -79,6 +79,15 @@ class Held:
             for at, size in places
         ]
 
+    def large(self) -> Iterator[HeldChunk]:
+        """Yield the chunks that are too large to be at hand."""
+        yield from (self.index.ranked(self.index.firsts[region]) for region in self.lots.large)
+
+    def copy_of(self, region: int) -> int:
+        """Return where in heapx's own memory a region's copy is."""
+        offset: int = self.store.offset(self.index.starts[region])
+        return int(address_of(self.store.memory)) + offset
+
     @property
     def residency_known(self) -> bool:
         """Whether it is known what of the chunks is in memory."""
@@ -120,7 +129,13 @@ def hold(
     if table is not None and (most is None or sum(starmap(store.to_copy, spans)) <= most):
         by_two(space, store, _jobs(parts, heaps))
     sizes: list[int] = []
+    large = [at for at, part in enumerate(parts) if _is_large(part, store, most)]
     for at, part in enumerate(parts):
+        if at in large:
+            sizes.append(0)
+            if table is not None:
+                table.hide(at)
+            continue
         sizes.append(_hold(opened, part, at, index, store, heaps.get(at), most))
         if most is not None and sum(sizes) > most:
             store.let_go(part.start, part.end)
@@ -129,7 +144,7 @@ def hold(
         table.number()
     for root in variables:
         store.load(root.start, root.end)
-    lots = Lots(index, store, table, sizes, most)
+    lots = Lots(index, store, table, sizes, most, large)
     pointers = pointers_in(space, roots, index, table, functions, ways)
     memory = _HeldMemory(store, FileMemory(opened.target))
     copied = replace(space, memory=memory, residency=None, fill=None)
@@ -187,13 +202,8 @@ def _hold(
     compiled: CompiledIndexing | None,
     most: int | None,
 ) -> int:
-    """Copy a part's chunks in use, and put them into the index; return how many bytes that took.
-
-    What has more than `most` alone isn't copied.
-    """
+    """Copy a part's chunks in use, and put them into the index; return how many bytes that took."""
     if part.heap is None or part.overlay is None:
-        if most is not None and store.to_copy(part.start, part.end) > most:
-            store.leave_out(part.start, part.end)
         store.load(part.start, part.end)
         return store.copied(part.start, part.end)
     layout, space = opened.mallocs[part.libc].libc.layout, opened.target.space
@@ -203,6 +213,12 @@ def _hold(
     else:
         index_heap(space, layout, part.heap, part.overlay, index, store, at)
     return store.copied(part.start, part.end)
+
+
+def _is_large(part: HeldPart, store: Store, most: int | None) -> bool:
+    """Tell whether a single chunk has more alone than may be copied."""
+    single = part.heap is None and most is not None
+    return single and store.to_copy(part.start, part.end) > (most or 0)
 
 
 class _HeldMemory:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .index import Index
 from .store import Store
 from .table import RegionTable
 
+PIECES = 4  # that have together as much as may be copied: of a large chunk one is at hand
+
 
 class Lots:
     """The regions in lots, of which one is at hand at a time: their memory is in the store.
 
-    Where there is one lot, the target isn't needed any more. Else it must stand still.
+    A chunk with more than may be copied is `large`, by its region: it is never at hand but for a
+    piece. Where there is one lot, and no such chunk, the target isn't needed any more. Else it must
+    stand still, for `passes`.
     """
 
     def __init__(
@@ -22,8 +26,13 @@ class Lots:
         table: RegionTable | None,
         sizes: Sequence[int],
         most: int | None,
+        large: Iterable[int] = (),
     ) -> None:
         self._index, self._store, self._table = index, store, table
+        self.large, self._piece = tuple(large), (most or 0) // PIECES & -store.page
+        self._begun: int | None = None  # of which large one the beginning is at hand
+        if self.large and most is not None:
+            most -= self._piece
         self._lots = list(_lots(sizes, most))
         self._of = {region: at for at, lot in enumerate(self._lots) for region in lot}
         self._at = 0
@@ -42,13 +51,20 @@ class Lots:
 
     def has(self, region: int) -> bool:
         """Tell whether a region is at hand."""
-        return region in self.regions
+        return region in self.regions and region not in self.large
+
+    @property
+    def passes(self) -> bool:
+        """Whether the target is read again and again."""
+        return len(self) > 1 or bool(self.large)
 
     def bring(self, region: int) -> None:
-        """Bring the lot that has a region, and let go the one before; StoppedError where no more
-        is read.
+        """Bring the lot that has a region, or the beginning of a large one, and let go the one
+        before; StoppedError where no more is read.
         """
-        if self._of[region] != self._at:
+        if region in self.large:
+            self._begin(region)
+        elif self._of[region] != self._at:
             self._bring(self._of[region])
 
     def each(self) -> Iterator[range]:
@@ -56,6 +72,26 @@ class Lots:
         for lot in self._lots:
             self.bring(lot.start)
             yield lot
+
+    def pieces(self, region: int) -> Iterator[None]:
+        """Bring one piece of a large region after the other; they overlap by a page: a pointer
+        may lie across its end.
+        """
+        start, end, page = self._index.starts[region], self._index.ends[region], self._store.page
+        for low in range(start, end, max(self._piece, page)):
+            first, last = max(low - page, start), min(low + max(self._piece, page), end)
+            self._store.load(first, last)
+            yield
+            self._store.let_go(first, last)
+        self._begun = None
+
+    def _begin(self, region: int) -> None:
+        if self._begun != region:
+            for large, go in ((self._begun, self._store.let_go), (region, self._store.load)):
+                if large is not None:
+                    start = self._index.starts[large]
+                    go(start, min(start + self._piece, self._index.ends[large]))
+            self._begun = region
 
     def bring_next(self) -> None:
         """Bring the next lot; the first one after the last."""
@@ -68,6 +104,8 @@ class Lots:
 
     def _load(self) -> None:
         for region in self.regions:
+            if region in self.large:
+                continue
             start, end = self._index.starts[region], self._index.ends[region]
             self._store.load(start, end)
             if self._table is not None:
@@ -75,6 +113,8 @@ class Lots:
 
     def _let_go(self, lot: range) -> None:
         for region in lot:
+            if region in self.large:
+                continue
             self._store.let_go(self._index.starts[region], self._index.ends[region])
             if self._table is not None:
                 self._table.hide(region)

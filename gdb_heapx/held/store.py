@@ -20,8 +20,6 @@ STATE = 7  # the bits of a page's state that are the kernel's word
 UNKNOWN = 0x20  # nobody knows the state: as in a core
 AT_ONCE = 1 << 20  # bytes read
 _TO_COPY = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, UNKNOWN))
-LEFT_OUT = 0x10  # it is never copied
-_LEFT_OUT = bytes(state | LEFT_OUT for state in range(256))
 _AS_COPIED = bytes(state | COPIED for state in range(256))
 _COPIES = bytes(range(COPIED, 2 * COPIED))
 _TO_LOAD = re.compile(b"[%c%c%c%c]" % (RESIDENT, SHARED, SWAPPED, UNKNOWN))
@@ -40,7 +38,7 @@ class Store:
         self, space: Space, spans: Iterable[tuple[int, int]], room: Room | None = None
     ) -> None:
         self._space = space
-        self._page = page = space.page
+        self.page = self._page = page = space.page
         whole = merged((align_down(start, page), align_up(end, page)) for start, end in spans)
         if room is None or room.page != page or not room.has(whole):
             room = Room(whole, page)
@@ -153,12 +151,6 @@ class Store:
         """Return the bytes of the pages of [start, end) that were copied."""
         pages = self.pages[self._numbers(start, end)]
         return self._page * (len(pages) - len(pages.translate(None, _COPIES)))
-
-    def leave_out(self, start: int, end: int) -> None:
-        """Never copy what is in the pages of [start, end): it counts as unreadable."""
-        self.unreadable += self.to_copy(start, end)
-        numbers = self._numbers(start, end)
-        self.pages[numbers] = self.pages[numbers].translate(_LEFT_OUT)
 
     def let_go(self, start: int, end: int) -> None:
         """Let go the copy of all pages that have bytes of [start, end); it may be loaded again."""

@@ -88,10 +88,22 @@ class CompiledFlood:
         while self._flood.depth or self._flood.pending:
             if not self._flood.depth:
                 self._gather(PENDING, PENDING)
-            if not self._flood.depth and self._flood.pending:
+            if not self._flood.depth and self._flood.pending and not self._look_into_large():
                 self._held.lots.bring_next()
             self._check()
             self._functions.heapx_flood(self._all, self._by, STEPS)
+
+    def _look_into_large(self) -> bool:
+        """Look through large chunks that are PENDING; return whether there are any."""
+        found = [chunk for chunk in self._held.large() if self.states[chunk.rank] & PENDING]
+        for chunk in found:
+            self.states[chunk.rank] &= ~PENDING
+            self._flood.pending -= 1
+            given = self._all, self._by, chunk.user, self._held.copy_of(chunk.region)
+            for _ in self._held.lots.pieces(chunk.region):
+                self._functions.heapx_flood_large(*given)
+                self._drain_stack()
+        return bool(found)
 
     def _gather(self, mask: int, wanted: int) -> None:
         cursor = CCursor()

@@ -65,7 +65,8 @@ def declared(code: ctypes.CDLL) -> Any:
     cursor = POINTER(CCursor)
     code.heapx_flood.restype = code.heapx_resume.restype = code.heapx_starts.restype = number
     code.heapx_heads.restype = code.heapx_sums.restype = number
-    code.heapx_visit.restype = None
+    code.heapx_visit.restype = code.heapx_flood_large.restype = None
+    code.heapx_flood_large.argtypes = [held, flood, number, number]
     code.heapx_flood.argtypes = [held, flood, number]
     code.heapx_visit.argtypes = [held, flood, c_void_p, number]
     code.heapx_resume.argtypes = [held, flood, cursor, number, number]
@@ -117,6 +118,9 @@ def declared_holders(code: ctypes.CDLL) -> Any:
     code.heapx_refs.restype = number
     code.heapx_way.restype = code.heapx_way_pending.restype = number
     code.heapx_label.restype = code.heapx_label_from.restype = code.heapx_way_from.restype = None
+    code.heapx_label_large.restype = code.heapx_way_large.restype = None
+    code.heapx_label_large.argtypes = [held, labels, number, number]
+    code.heapx_way_large.argtypes = [held, ways, number, number]
     code.heapx_label.argtypes = [held, labels, number]
     code.heapx_label_from.argtypes = [held, labels, c_void_p, number]
     code.heapx_label_pending.argtypes = [held, labels, cursor]

@@ -142,11 +142,29 @@ class Flood:
         """Look through all chunks that were marked."""
         self._drain_stack()
         while self._pending:
+            if self._look_into_large():
+                continue
             self._lots.bring_next()
             self._look_anew()
             for region in self._lots.regions:
                 self._resume(region)
             self._drain_stack()
+
+    def _look_into_large(self) -> bool:
+        """Look through large chunks that are PENDING; return whether there are any."""
+        found = [chunk for chunk in self._held.large() if self.states[chunk.rank] & PENDING]
+        for chunk in found:
+            self.states[chunk.rank] &= ~PENDING
+            self._pending -= 1
+            for _ in self._lots.pieces(chunk.region):
+                self._look_anew()
+                self._look_into(chunk)
+                self._drain_stack()
+        return bool(found)
+
+    def _look_into(self, chunk: HeldChunk) -> None:
+        """Look through what is at hand of a chunk."""
+        self._look_through(chunk)
 
     def _look_anew(self) -> None:
         """Take over what is at hand by now."""
@@ -159,7 +177,9 @@ class Flood:
         self._pending += 1
 
     def _resume(self, region: int) -> None:
-        """Put the chunks of a region that wait onto the stack."""
+        """Put the chunks of a region that wait onto the stack, if they are at hand."""
+        if not self._lots.has(region):
+            return
         firsts = self._index.firsts
         end = firsts[region + 1] if region + 1 < len(firsts) else len(self.states)
         for rank in range(firsts[region], end):

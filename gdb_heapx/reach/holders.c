@@ -91,31 +91,40 @@ ALWAYS void settle_labels(const struct held *h, struct labels *x)
         settle(h, x, &x->ahead, label);
 }
 
-ALWAYS void look_through(const struct held *h, struct labels *x, u64 address)
+ALWAYS void look_through(const struct held *h, struct labels *x, const struct found *chunk)
 {
-    struct found chunk;
-    if (!find(h, address, 1, &chunk))
-        return;
     if (x->epoch)
-        follow_all(h, x, &x->ahead, &chunk, 0, count);
+        follow_all(h, x, &x->ahead, chunk, 0, count);
     else
-        follow_all(h, x, &x->ahead, &chunk, (x->labels[chunk.rank] & ~PENDING) == SEVERAL, label);
+        follow_all(h, x, &x->ahead, chunk, (x->labels[chunk->rank] & ~PENDING) == SEVERAL, label);
 }
 
 /* Look through chunks of the stack until it is empty, or so many steps are done.  */
 EXPORT void heapx_label(const struct held *h, struct labels *x, u64 steps)
 {
     u64 addresses[AHEAD];
+    struct found chunk;
     for (u64 number = 1; number && steps; steps--) {
         for (number = 0; number < AHEAD && x->depth; number++)
             fetch(h, addresses[number] = x->stack[--x->depth]);
         for (u64 i = 0; i < number; i++)
-            look_through(h, x, addresses[i]);
+            if (find(h, addresses[i], 1, &chunk))
+                look_through(h, x, &chunk);
         if (!x->depth)
             settle_labels(h, x);
         if (x->reached > x->most && x->epoch)
             x->depth = x->pending = 0;
     }
+    settle_labels(h, x);
+}
+
+/* Look through what is at hand of a large chunk.  */
+EXPORT void heapx_label_large(const struct held *h, struct labels *x, u64 address, const uint8_t *copy)
+{
+    struct found chunk;
+    struct region own;
+    if (find_large(h, address, copy, &chunk, &own))
+        look_through(h, x, &chunk);
     settle_labels(h, x);
 }
 
@@ -266,10 +275,8 @@ EXPORT void heapx_way_from(const struct held *h, struct ways *x, u64 from, u64 f
 /* Look through a chunk, unless what it leads to is no nearer than the goal.  */
 ALWAYS void step_from(const struct held *h, struct ways *x, const struct found *chunk)
 {
-    struct reached *r = x->reached + chunk->rank;
-    const struct reached *goal = x->whose ? 0 : x->reached + x->goal;
-    r->far &= ~WAITS;
-    u64 far = r->far + ((r->far & DEEPEST) != DEEPEST);
+    const struct reached *r = x->reached + chunk->rank, *goal = x->whose ? 0 : x->reached + x->goal;
+    u64 far = (r->far & ~WAITS) + ((r->far & DEEPEST) != DEEPEST);
     if (!goal || !goal->from || far < (goal->far & ~WAITS))
         follow_all(h, x, &x->ahead, chunk, note_of(x->whose ? r->from : chunk->rank + 2, far), step_to);
 }
@@ -285,10 +292,22 @@ EXPORT u64 heapx_way(const struct held *h, struct ways *x, u64 steps)
         u64 address = x->ring[x->head], ahead = x->head + AHEAD;
         fetch(h, x->ring[ahead < x->room ? ahead : x->head]);
         x->head = x->head + 1 == x->room ? 0 : x->head + 1;
-        if (find(h, address, 1, &chunk))
+        if (find(h, address, 1, &chunk)) {
+            x->reached[chunk.rank].far &= ~WAITS;
             step_from(h, x, &chunk);
+        }
     }
     return 0;
+}
+
+/* Look through what is at hand of a large chunk.  */
+EXPORT void heapx_way_large(const struct held *h, struct ways *x, u64 address, const uint8_t *copy)
+{
+    struct found chunk;
+    struct region own;
+    if (find_large(h, address, copy, &chunk, &own))
+        step_from(h, x, &chunk);
+    settle(h, x, &x->ahead, step_to);
 }
 
 /* Go on from a cursor up to a region, through so many chunks: put those that wait onto the ring.  Return whether that
@@ -298,7 +317,7 @@ EXPORT u64 heapx_way_pending(const struct held *h, struct ways *x, struct cursor
     for (struct found chunk; steps; steps--) {
         if (!next(h, at, &chunk) || (u64)(chunk.region - h->regions) >= end)
             return 1;
-        if (x->reached[chunk.rank].far & WAITS) {
+        if (chunk.region->copy && x->reached[chunk.rank].far & WAITS) {
             x->pending--;
             enqueue(x, chunk.chunk + HEADER);
         }

@@ -11,6 +11,7 @@ from ..target.space import Words
 from .declared import CLabels, CTotals, declared_holders
 from .labels import Counted, Labels, Share, Totals, column
 
+PENDING = 1 << 31  # of a label: the chunk must still be looked through
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its label
 STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on
 
@@ -63,9 +64,22 @@ class CompiledLabels:
         while self._given.depth or self._given.pending:
             if not self._given.depth:
                 self._gather()
-            if not self._given.depth and self._given.pending:
+            if not self._given.depth and self._given.pending and not self._look_into_large():
                 self._held.lots.bring_next()
             self._drain()
+
+    def _look_into_large(self) -> bool:
+        """Look through large chunks that are PENDING; return whether there are any."""
+        marks = self._seen if self._given.epoch else self.labels
+        found = [chunk for chunk in self._held.large() if marks[chunk.rank] & PENDING]
+        for chunk in found:
+            marks[chunk.rank] &= ~PENDING
+            self._given.pending -= 1
+            given = self._all, self._by, chunk.user, self._held.copy_of(chunk.region)
+            for _ in self._held.lots.pieces(chunk.region):
+                self._functions.heapx_label_large(*given)
+                self._drain()
+        return bool(found)
 
     def _gather(self) -> None:
         cursor, gather = CCursor(), self._functions.heapx_label_pending

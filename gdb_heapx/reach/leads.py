@@ -48,9 +48,21 @@ class Leads:
 
     def words(self, chunk: HeldChunk) -> Iterator[tuple[int, int]]:
         """Yield where each word of a chunk lies that was copied, and the word."""
+        if chunk.region in self._held.lots.large:
+            last = 0
+            for _ in self._held.lots.pieces(chunk.region):
+                self._words = self._held.space.as_words(self._store.view)
+                for at, word in self._at_hand(chunk):
+                    if at > last:  # pieces overlap
+                        last = at
+                        yield at, word
+            return
+        self._bring(chunk.region)
+        yield from self._at_hand(chunk)
+
+    def _at_hand(self, chunk: HeldChunk) -> Iterator[tuple[int, int]]:
         store, word, page = self._store, self._held.space.word, self._held.space.page
         offset = store.offset(chunk.user)
-        self._bring(chunk.region)
         move, end = chunk.user - offset, offset + chunk.usable - chunk.usable % word
         for first in range(offset - offset % page, end, page):
             if store.pages[first // page] & COPIED or chunk.usable <= page:

@@ -97,7 +97,8 @@ class Nearest:
             return
         waits = self.reached[at + 1] & WAITS
         self.reached[at], self.reached[at + 1] = origin, far | WAITS
-        if not waits and self._held.lots.has(chunk.region):
+        region, lots = chunk.region, self._held.lots
+        if not waits and (lots.has(region) or region in lots.large):
             self._todo.append(chunk)
         elif not waits:
             self._pending += 1
@@ -129,7 +130,18 @@ class CompiledNearest:
             self._held.lots.bring_next()
             self._resume(self._held.lots.regions)
             self._look_through()
+            self._look_into_large()
         self._turn += 1
+
+    def _look_into_large(self) -> None:
+        for chunk in self._held.large():
+            if self.reached[NUMBERS * chunk.rank + 1] & WAITS:
+                self.reached[NUMBERS * chunk.rank + 1] &= ~WAITS
+                self._given.pending -= 1
+                given = *self._all, chunk.user, self._held.copy_of(chunk.region)
+                for _ in self._held.lots.pieces(chunk.region):
+                    self._functions.heapx_way_large(*given)
+                    self._look_through()
 
     def _look_through(self) -> None:
         while not self._functions.heapx_way(*self._all, STEPS):

@@ -51,8 +51,11 @@ class Otherwise(Flood):
                 self._held.space.pace.check(self._stack[-1])
             chunk = self._index.at(self._stack.pop())
             assert chunk is not None
-            self._look_through(chunk)
-            self._look_otherwise(chunk)
+            self._look_into(chunk)
+
+    def _look_into(self, chunk: HeldChunk) -> None:
+        self._look_through(chunk)
+        self._look_otherwise(chunk)
 
     def _look_otherwise(self, chunk: HeldChunk) -> None:
         """Look in the way at the memory of a chunk: pages that were not copied are zeros."""

@@ -127,6 +127,21 @@ EXPORT u64 heapx_flood(const struct held *h, struct flood *f, u64 steps)
     return steps;
 }
 
+/* Look through what is at hand of a large chunk.  */
+EXPORT void heapx_flood_large(const struct held *h, struct flood *f, u64 address, const uint8_t *copy)
+{
+    struct flooding x = {h, f};
+    struct found chunk;
+    struct region own;
+    if (!find_large(h, address, copy, &chunk, &own))
+        return;
+    f->ahead.marks = f->states;
+    follow_all(h, &x, &f->ahead, &chunk, 0, reach);
+    if (f->way)
+        look_otherwise(h, f, &chunk);
+    settle(h, &x, &f->ahead, reach);
+}
+
 /* Take in words that lie outside of all chunks.  */
 EXPORT void heapx_visit(const struct held *h, struct flood *f, const u64 *words, u64 count)
 {

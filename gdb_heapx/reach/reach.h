@@ -100,6 +100,18 @@ ALWAYS void follow_all(const struct held *h, void *x, struct ahead *a, const str
         }
 }
 
+/* Find a chunk that is too large to be copied whole, in a region of its own whose `copy` has what is at hand of it;
+   return whether there is one.  */
+ALWAYS u64 find_large(const struct held *h, u64 address, const uint8_t *copy, struct found *chunk, struct region *own)
+{
+    if (!find(h, address, 1, chunk))
+        return 0;
+    *own = *chunk->region;
+    own->copy = copy;
+    chunk->region = own;
+    return 1;
+}
+
 /* Fetch a chunk's memory that is looked through soon.  */
 ALWAYS void fetch(const struct held *h, u64 address)
 {

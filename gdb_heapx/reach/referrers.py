@@ -64,6 +64,26 @@ def _found_compiled(held: Held, chunk: HeldChunk) -> Iterator[int]:
             given.count = 0
             done = functions.heapx_refs(held.table.reference, ctypes.byref(given), STEPS)
             yield from found[: given.count]
+    for large in held.large():
+        yield from _found_in(held, large, chunk.user, chunk.user + chunk.usable)
+
+
+def _found_in(held: Held, large: HeldChunk, low: int, high: int) -> Iterator[int]:
+    """Yield where words of a large chunk lead into [low, high)."""
+    assert held.table is not None
+    functions, found, last = declared_holders(held.functions), array("Q", bytes(8 * ROOM)), 0
+    given = _search(found, low, high)
+    for _ in held.lots.pieces(large.region):
+        held.table.show(large.region, held.store)
+        given.region, given.chunk, given.start = large.region, large.address, large.user
+        words = array("Q")
+        while given.start:
+            given.count = 0
+            functions.heapx_refs(held.table.reference, ctypes.byref(given), 1)
+            words.extend(found[: given.count])
+        held.table.hide(large.region)
+        yield from (at for at in words if at > last)  # pieces overlap
+        last = words[-1] if words else last
 
 
 def _search(found: array[int], low: int, high: int) -> CSearch:
@@ -79,6 +99,8 @@ def link(held: Held, chunk: HeldChunk, to: HeldChunk) -> Lead:
     if held.table is None:
         found = [lead for lead in Leads(held).of(chunk) if lead.to.rank == to.rank]
         return next((lead for lead in found if lead.word == to.user), found[0])
+    if chunk.region in held.lots.large:
+        return _link_of_large(held, chunk, to)
     held.lots.bring(chunk.region)
     functions, room = declared_holders(held.functions), array("Q", bytes(8))
     for end in (to.user + 1, to.user + to.usable):
@@ -88,3 +110,10 @@ def link(held: Held, chunk: HeldChunk, to: HeldChunk) -> Lead:
         if given.count:
             break
     return Lead(room[0], held.space.read_word(room[0]), to)
+
+
+def _link_of_large(held: Held, large: HeldChunk, to: HeldChunk) -> Lead:
+    for end in (to.user + 1, to.user + to.usable):
+        for at in _found_in(held, large, to.user, end):
+            return Lead(at, held.space.read_word(at), to)
+    raise AssertionError("a chunk of a way leads to the next one")

@@ -79,8 +79,8 @@ ALWAYS u64 look_at(const struct held *h, struct kinds *k, struct chunk *c)
         u64 state = state_of(h, c->region, c->user + 8 * at);
         end = piece_end(h, c, at);
         if (!(state & COPIED)) {
-            if (state % STATES == SWAPPED)
-                return 0;
+            if (state && state != ZERO_PAGE)
+                return 0; /* in swap, or of a chunk that is too large */
             continue; /* nobody has touched it: zeros */
         }
         for (u64 i = at; i < end; i++) {

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import MemoryFault
-from ..held.store import COPIED, STATE
-from ..target.pages import SWAPPED
+from ..held.store import COPIED
+from ..target.pages import UNTOUCHED, ZERO
 from .bodies import find_bodies
 from .contents import WINDOW
 from .kinds import Code
@@ -57,7 +57,8 @@ class HeldHeaps:
 
     def contents(self, chunk: HeldChunk) -> Contents | None:
         """Return what a chunk has, None where some of it isn't at hand."""
-        if self._store.swapped and not self._is_read(chunk):
+        large = chunk.region in self._held.lots.large
+        if (self._store.swapped or large) and not self._is_read(chunk):
             return None
         view = self._store.read(chunk.user, chunk.usable)
         words, head = self._held.space.as_words(view), bytes(view[:WINDOW])
@@ -74,7 +75,7 @@ class HeldHeaps:
 
     def _is_read(self, chunk: HeldChunk) -> bool:
         _, states = self._pages(chunk)
-        return all(state & COPIED or state & STATE != SWAPPED for state in states)
+        return all(state & COPIED or state in (UNTOUCHED, ZERO) for state in states)
 
     def _touched(self, chunk: HeldChunk) -> list[tuple[int, int]]:
         """Return which words of a chunk lie in pages that were copied; the others are zeros."""
