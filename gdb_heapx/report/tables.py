@@ -101,7 +101,9 @@ def _shrunk(rows: list[list[str]], columns: Sequence[Column], style: Style) -> l
         return rows
     widths = [max(len(c.heading), *map(len, cells)) for c, cells in zip(columns, zip(*rows))]
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - style.width
-    for at in sorted(places, key=lambda i: (columns[i].rank == ALWAYS, -widths[i])):
+    always = [i for i in places if columns[i].rank == ALWAYS]
+    widest = sorted(always, key=lambda i: -widths[i])[:1]
+    for at in [*(i for i in places if i not in always), *widest]:
         room = min(widths[at], max(widths[at] - excess, NARROWEST))
         excess -= widths[at] - room
         rows = [[*row[:at], shortened(row[at], room), *row[at + 1 :]] for row in rows]
