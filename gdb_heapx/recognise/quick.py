@@ -48,10 +48,8 @@ BITS = [tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256)
 PLAIN = {9, 10, 13, *range(0x20, 0x7F)}
 BYTES = [byte in PLAIN or byte >= 0x80 for byte in range(256)]
 LATIN = [byte in PLAIN or byte >= 0xA0 for byte in range(256)]
-TEXTUAL = bytes(
-    (BYTES[pair & 255] and BYTES[pair >> 8]) or (LATIN[pair & 255] if pair < 256 else pair < 0x600)
-    for pair in range(1 << 16)
-)
+TEXTUAL = bytes(LATIN) + bytes([True]) * 0x500
+TEXTUAL += b"".join(bytes(BYTES) if BYTES[high] else bytes(256) for high in range(6, 256))
 
 ALL_IN_RAM = bytes(state for state in range(256) if state & STATE in IN_RAM)
 
