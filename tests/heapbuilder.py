@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 import re
+import sys
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -496,8 +498,16 @@ class HeapBuilder:
         self.memory.write(address, value.to_bytes(self.word, self.machine.byteorder))
 
     def peek(self, address: int) -> int:
+        return self.words(address, 1)[0]
+
+    def words(self, address: int, count: int) -> array[int]:
+        """Return so many words of the finished heap."""
         self.target()
-        return int.from_bytes(self.memory.read(address, self.word), self.machine.byteorder)
+        data = bytes(self.memory.read(address, count * self.word))
+        words = array("I" if self.word == 4 else "Q", data)
+        if self.machine.byteorder != sys.byteorder:
+            words.byteswap()
+        return words
 
     def field(self, struct: Struct, address: int, name: str, value: int, index: int = 0) -> None:
         """Write a member; its size tells whether it is an int or words."""

@@ -32,7 +32,7 @@ from gdb_heapx.snapshots.take import take
 
 KINDS = [(AMD64, (2, 36)), (I386, (2, 31)), (S390X, (2, 44)), (AMD64, (2, 43))]
 SEEDS = st.randoms(use_true_random=True)  # hypothesis' own prefers the first of all choices
-LONG = int(os.environ.get("HEAPX_DAMAGED_HEAPS", "2000"))
+LONG = int(os.environ.get("HEAPX_DAMAGED_HEAPS", "1000"))
 LISTS = ("heapx chunk", "heapx chunks")
 
 

@@ -74,9 +74,7 @@ def words_in(way, data, order, begins) -> set[int]:
 
 def memory_of(heap, chunk) -> bytes:
     """Return the memory of a chunk."""
-    places = range(chunk.user, chunk.user + chunk.usable, 8)
-    order = heap.target().space.byteorder
-    return b"".join(heap.peek(place).to_bytes(8, order) for place in places)
+    return bytes(heap.memory.read(chunk.user, chunk.usable))
 
 
 def hide(seed, heap, chunks, way) -> None:

@@ -38,10 +38,15 @@ def compiled(file, source=None):
     return file
 
 
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    return compiled(tmp_path_factory.mktemp("walk") / NAME)
+
+
 @pytest.fixture
-def here(tmp_path):
+def here(walk, tmp_path):
     """Return a directory with the compiled walk."""
-    compiled(tmp_path / NAME)
+    shutil.copy2(walk, tmp_path)
     return tmp_path
 
 

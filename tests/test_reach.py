@@ -41,7 +41,7 @@ def pointer(seed, chunks) -> int:
 
 
 class Naive:
-    """Reaches chunks by sets, asking for one word after the other."""
+    """Reaches chunks by sets, looking at one word after the other."""
 
     def __init__(self, heap, found) -> None:
         self.heap, self.chunks = heap, list(found.index.each())
@@ -54,9 +54,7 @@ class Naive:
         self.leads = {chunk.rank: self._leads(chunk) for chunk in self.chunks}
 
     def _leads(self, chunk) -> set[tuple[int, bool]]:
-        word = self.heap.word
-        places = range(chunk.user, chunk.user + chunk.usable - word + 1, word)
-        words = [self.heap.peek(place) for place in places]
+        words = self.heap.words(chunk.user, chunk.usable // self.heap.word)
         stale = [word for word in words[:4] if word in self.behind]
         return self.hits([*words[4:], *(word for word in words[:4] if word not in stale)])
 
