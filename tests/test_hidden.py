@@ -60,14 +60,14 @@ def words_in(way, data, order, begins) -> set[int]:
     and compressed ones where a chunk `begins`: looked for at each byte.
     """
     found, mask = set(), (1 << 64 - way.bits) - 1
-    for at in range(len(data)):
-        word = int.from_bytes(data[at : at + 8], order)
-        aligned, whole = not at % 8, at + 8 <= len(data)
-        if whole and (way.unaligned or (way.bits and aligned)) and not (aligned and word <= mask):
+    for at in range(len(data) - 7 if way.unaligned or way.bits else 0):
+        word, aligned = int.from_bytes(data[at : at + 8], order), not at % 8
+        if (way.unaligned or aligned) and not (aligned and word <= mask):
             found.add(word & mask)
+    for at in range(0, len(data) - 3 if way.base is not None else 0, 4):
         half = int.from_bytes(data[at : at + 4], order)
-        to = ((way.base or 0) + (half << way.shift)) % (1 << 64)
-        if way.base is not None and not at % 4 and at + 4 <= len(data) and half and to in begins:
+        to = (way.base + (half << way.shift)) % (1 << 64)
+        if half and to in begins:
             found.add(to)
     return found
 
