@@ -566,7 +566,11 @@ class HeapBuilder:
             "sbrk_base": self.main.heaps[0][0],
             "n_mmaps": len(self.mmaps),
             "mmapped_mem": sum(size for _, size in self.mmaps),
+            "n_mmaps_max": 65536,
             "tcache_count": 16 if self.release >= (2, 43) else 7,
+            "tcache_bins": 64,
+            "tcache_small_bins": 64,
+            "tcache_max_bytes": self._largest_cached(),
         }
         for name, value in values.items():
             if name in par:
@@ -575,13 +579,23 @@ class HeapBuilder:
             self.program_break = self.main.heaps[0][1]  # the others are mmaps
         self._write(self.symbols["__curbrk"], self.program_break)
 
+    def _largest_cached(self) -> int:
+        """Return tcache_max_bytes: a request to 2.41, then a chunk size that is too large."""
+        largest = self.layout.min_size + 63 * self.layout.alignment
+        return largest + 1 if self.release >= (2, 42) else largest - self.word
+
     def _write_arena(self, arena: ArenaBuilder) -> None:
         state, address = self.layout.state, arena.address
 
         def put(name: str, value: int, index: int = 0) -> None:
             self.field(state, address, name, value, index)
 
-        put("flags", 0 if arena.main and arena.contiguous else 2)
+        flags = 0 if arena.main and arena.contiguous else 2
+        if "have_fastchunks" in state:
+            put("have_fastchunks", int(bool(arena.fast)))
+        elif self.release < (2, 27) and not arena.fast:
+            flags |= 1
+        put("flags", flags)
         put("top", arena.top)
         put("next", self.arenas[(arena.index + 1) % len(self.arenas)].address)
         put("system_mem", arena.system)
@@ -590,6 +604,11 @@ class HeapBuilder:
             put("attached_threads", 1)
         for index in range(1, 128):
             self._link_bin(arena, index, put)
+        bits = sum(1 << index for index in arena.bins if index > 1)
+        binmap = bits.to_bytes(16, "little")
+        for word in range(4):
+            value = int.from_bytes(binmap[4 * word : 4 * word + 4], "little")
+            self._write(address + state["binmap"].offset + 4 * word, value, 4)
         for index, chunks in arena.fast.items():
             put("fastbinsY", chunks[0], index)
             links = [chunk + self.layout.header for chunk in chunks]
@@ -600,6 +619,8 @@ class HeapBuilder:
         for base, end in arena.heaps:
             info = {"ar_ptr": address, "prev": previous, "size": end - base}
             info["mprotect_size"] = end - base
+            if "pagesize" in self.layout.heap_info:
+                info["pagesize"] = self.machine.page
             for name, value in info.items():
                 self.field(self.layout.heap_info, base, name, value)
             previous = base

@@ -12,7 +12,7 @@ from .arenas import empty_bins
 from .int_malloc import Asking, int_malloc
 from .limits import ArenaLimits
 from .malloc import Caller, malloc
-from .overlay import Written, known
+from .overlay import Source, Written, known
 from .replay import Merging, Mstate, Replay, Served, Untold
 from .rules import rules_of
 from .tcache import read_tcache
@@ -51,14 +51,19 @@ SOURCES = (
 
 
 def fit(
-    reading: MallocReading, request: int, lwp: int | None = None, arena: int | None = None
+    reading: MallocReading,
+    request: int,
+    lwp: int | None = None,
+    arena: int | None = None,
+    source: Source | None = None,
 ) -> Fit:
     """Return what a malloc of so many bytes does now: in a thread, else in the arena of this index,
-    without any tcache. All other threads are taken not to be inside malloc.
+    without any tcache. All other threads are taken not to be inside malloc. `source` is for several
+    ones, as long as the target stands still.
     """
     where = Fit(lwp, arena, request, reading.libc.path)
     try:
-        return _replayed(reading, where)
+        return _replayed(reading, where, source or Source(reading.space))
     except Untold as untold:
         return replace(where, reason=untold.statement)
     except UnreadError as fault:
@@ -70,15 +75,16 @@ def fit(
 def fits(reading: MallocReading, requests: Sequence[int], lwp: int | None = None) -> Iterator[Fit]:
     """Yield what each of these requests alone would do now: in a thread, else in each arena."""
     indexes = [None] if lwp is not None else [arena.index for arena in reading.arenas]
+    source = Source(reading.space)
     for index in indexes:
         for request in requests:
-            yield fit(reading, request, lwp, index)
+            yield fit(reading, request, lwp, index, source)
 
 
-def _replayed(reading: MallocReading, where: Fit) -> Fit:
+def _replayed(reading: MallocReading, where: Fit, source: Source) -> Fit:
     if reading.libc.debugs is not None:
         raise Untold("libc_malloc_debug.so serves malloc, which pads requests by rules of its own")
-    replay = replay_of(reading)
+    replay = replay_of(reading, source)
     if where.request > replay.rules.largest_request:
         return replace(where, source="fails", grows=0)
     if where.thread is None:
@@ -107,16 +113,16 @@ def _told(replay: Replay, where: Fit, arena: Mstate | None, served: Served) -> F
     )
 
 
-def replay_of(reading: MallocReading) -> Replay:
+def replay_of(reading: MallocReading, source: Source) -> Replay:
     """Return what one libc's malloc has at hand."""
-    rules, space = rules_of(reading), reading.space
+    rules = rules_of(reading)
     arenas = {
         arena.address: Mstate.of(arena.record, arena.main, arena.index, rules.layout)
         for arena in reading.arenas
     }
     brk = reading.program_break
     above = None if brk is None else _above(reading, brk)
-    replay = Replay(rules.layout, rules, Written(space), arenas, space.page, brk, above)
+    replay = Replay(rules.layout, rules, Written(source), arenas, reading.space.page, brk, above)
     main = arenas[reading.libc.main_arena]
     if not main.top:  # to 2.41 the first malloc makes it what it is
         main.top = rules.layout.bin_at(main.address, 1)

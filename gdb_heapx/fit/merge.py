@@ -8,18 +8,19 @@ the results are linked as malloc can come to.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from heapq import nsmallest
 from operator import attrgetter
 from typing import NamedTuple
 
-from ..glibc.layout import FD, PREV_INUSE, SIZE
+from ..glibc.layout import FD, FLAGS, PREV_INUSE
 from .bins import unlink
 from .replay import Merging, Mstate, Replay, Served, Untold
 from .unsorted import MAX_ITERS
 
 MOST = 4 << 20  # fast chunks that are merged: some 50 bytes each
-LINKED = 4 * MAX_ITERS  # results: the bin is gone through at most so often in one malloc
+LINKED = 2 * MAX_ITERS  # results: the bin is gone through twice at most, once for the tcache
 
 
 class Merged(NamedTuple):
@@ -67,10 +68,31 @@ def consolidate(replay: Replay, arena: Mstate) -> None:
     (malloc_consolidate).
     """
     arena.have_fastchunks = False
-    chunks, sizes = _all_fast(replay, arena)
-    order = array("I", sorted(range(len(chunks)), key=chunks.__getitem__))
+    memory, before = replay.memory, replay.memory.source.merged.get(arena.address)
+    first = memory.untouched
+    if first and isinstance(before, _Before):
+        memory.lay_over(before.written)
+        arena.top, arena.fast = before.top, [0] * len(arena.fast)
+        replay.merging[arena.address] = before.merging
+        return
     merging = replay.merging.setdefault(arena.address, Merging())
-    found = _runs(replay, arena, chunks, sizes, order, merging)
+    _merge_all(replay, arena, merging)
+    if first:
+        memory.source.merged = {arena.address: _Before(memory.keep(), arena.top, merging)}
+
+
+class _Before(NamedTuple):
+    """What a replay has made of an arena's fast chunks, where that was the first that it did."""
+
+    written: Mapping[int, int]
+    top: int
+    merging: Merging
+
+
+def _merge_all(replay: Replay, arena: Mstate, merging: Merging) -> None:
+    chunks, words = _all_fast(replay, arena)
+    order = array("I", sorted(range(len(chunks)), key=chunks.__getitem__))
+    found = _runs(replay, arena, chunks, words, order, merging)
     runs = (run for run in found if not _top(replay, arena, run, merging))
     for run in nsmallest(LINKED, runs, key=attrgetter("last")):
         _hang_in(replay, arena, run)
@@ -89,71 +111,64 @@ def _top(replay: Replay, arena: Mstate, run: Merged, merging: Merging) -> bool:
 
 def _all_fast(replay: Replay, arena: Mstate) -> tuple[array[int], array[int]]:
     """Take all chunks out of the fastbins, in the order in which they are merged: each with its
-    size.
+    size word.
     """
-    chunks, sizes = array("Q"), array("I")
-    most = arena.system // replay.layout.min_size
+    layout, chunks, words = replay.layout, array("Q"), array("I")
+    most, field = arena.system // layout.min_size, FD * layout.word
+    chunk_at = replay.memory.source.chunk if replay.memory.untouched else replay.head_and_fd
     for index, chunk in enumerate(arena.fast):
+        size = layout.fast_size(index)
         while chunk:
-            size = replay.size(chunk)
-            right = replay.layout.fast_index(size) == index and _aligned(replay, chunk)
+            word, link = chunk_at(chunk)
+            right = word & ~FLAGS == size and not (chunk + layout.header) % layout.alignment
             replay.check(right and len(chunks) < most, f"fastbin {index}", chunk)
             chunks.append(chunk)
-            sizes.append(size)
+            words.append(word)
             if len(chunks) > MOST:
                 raise Untold(f"malloc would merge more than {MOST:,} fast chunks first")
-            chunk = _next(replay, chunk)
+            chunk = layout.reveal(link, chunk + field)
         arena.fast[index] = 0
-    return chunks, sizes
+    return chunks, words
 
 
 def _runs(
     replay: Replay,
     arena: Mstate,
     chunks: array[int],
-    sizes: array[int],
+    words: array[int],
     order: array[int],
     merging: Merging,
 ) -> Iterator[Merged]:
     """Yield what the fast chunks become, in the order of addresses; free chunks beside them are
     taken off their lists.
     """
-    run: Merged | None = None
-    removed = merging.removed
+    start = stop = last = 0  # of the run so far
+    removed, word_at, word = merging.removed, replay.memory.word, replay.layout.word
     for number in order:
-        chunk, end = chunks[number], chunks[number] + sizes[number]
-        start = chunk
-        replay.check(run is None or run.end <= chunk, "a fastbin", chunk)
-        if run is None or run.end != chunk:
-            if run is not None:
-                yield run
-            run = None
-            if not replay.word(chunk, SIZE) & PREV_INUSE:
-                start = chunk - _free_before(replay, chunk)
-                removed[chunk - start] += 1
-        last = number if run is None else max(number, run.last)
-        behind = _free_behind(replay, arena, end)
-        if behind:
-            removed[behind] += 1
-            end += behind
-        run = Merged(start if run is None else run.start, end, last)
-    if run is not None:
-        yield run
+        chunk, head = chunks[number], words[number]
+        replay.check(stop <= chunk, "a fastbin", chunk)
+        if stop != chunk:
+            if stop:
+                yield Merged(start, stop, last)
+            start, last = chunk, number
+            if not head & PREV_INUSE:
+                start -= _free_before(replay, chunk, removed)
+        last, stop = max(last, number), chunk + (head & ~FLAGS)
+        size = word_at(stop + word) & ~FLAGS
+        if stop != arena.top and not word_at(stop + size + word) & PREV_INUSE:
+            unlink(replay, stop, size)
+            removed[size] += 1
+            stop += size
+    if stop:
+        yield Merged(start, stop, last)
 
 
-def _free_before(replay: Replay, chunk: int) -> int:
+def _free_before(replay: Replay, chunk: int, removed: Counter[int]) -> int:
+    """Take what lies before a fast chunk off its list, and return its size."""
     size = replay.memory.word(chunk)
     replay.check(replay.size(chunk - size) == size, "the size of a free chunk", chunk - size)
     unlink(replay, chunk - size, size)
-    return size
-
-
-def _free_behind(replay: Replay, arena: Mstate, chunk: int) -> int:
-    """Take what lies behind a fast chunk off its list, if it is free, and return its size."""
-    size = replay.size(chunk)
-    if chunk == arena.top or replay.word(chunk + size, SIZE) & PREV_INUSE:
-        return 0
-    unlink(replay, chunk, size)
+    removed[size] += 1
     return size
 
 

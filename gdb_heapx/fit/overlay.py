@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..glibc.layout import align_up
 from ..heap.links import Links
 from ..target.space import Space
 
 FRESH = 1 << 64  # no target has memory there: the kernel decides where new mappings lie
+KEPT = 1 << 18  # words that were read, some 100 bytes each
+NOTHING: Mapping[int, int] = {}
+
+
+class Source:
+    """The words of a target, kept for several replays; `merged` is what one of them has made of an
+    arena's fast chunks, by its address.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._links = Links(space)
+        self._kept: dict[int, int] = {}
+        self.merged: dict[int, object] = {}
+
+    def word(self, address: int) -> int:
+        """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
+        found = self._kept.get(address)
+        if found is None:
+            found = self._links.word(address)
+            if len(self._kept) < KEPT:
+                self._kept[address] = found
+        return found
+
+    def chunk(self, address: int) -> tuple[int, int]:
+        """Return a chunk's size word and its fd."""
+        size, fd, _ = self._links.chunk(address)
+        return size, fd
 
 
 class Written:
@@ -15,17 +44,25 @@ class Written:
     Nothing is written to the target. New memory is at addresses of its own, which mean nothing.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._read = Links(space).word
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self._written: dict[int, int] = {}
+        self._below = NOTHING  # what was written before, for other replays, too
         self._set: set[int] = set()  # words whose lowest bit is set, unread
         self._end = FRESH
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was written yet."""
+        return not (self._written or self._below or self._set)
 
     def word(self, address: int) -> int:
         """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
         found = self._written.get(address)
         if found is None:
-            found = self._read(address) if address < FRESH else 0
+            found = self._below.get(address)
+            if found is None:
+                found = self.source.word(address) if address < FRESH else 0
             if address in self._set:
                 found |= 1
         return found
@@ -40,6 +77,15 @@ class Written:
             self._written[address] |= 1
         else:
             self._set.add(address)
+
+    def keep(self) -> Mapping[int, int]:
+        """Return what was written, which is not changed from now on."""
+        self._below, self._written = self._written, {}
+        return self._below
+
+    def lay_over(self, below: Mapping[int, int]) -> None:
+        """Begin with what another replay has kept."""
+        self._below = below
 
     def map(self, size: int, alignment: int) -> int:
         """Return where so many bytes of new memory begin: zeros."""

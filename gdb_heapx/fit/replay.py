@@ -117,6 +117,9 @@ class Replay:
     def size(self, chunk: int) -> int:
         return self.memory.word(chunk + self.layout.word) & ~FLAGS
 
+    def head_and_fd(self, chunk: int) -> tuple[int, int]:
+        return self.word(chunk, SIZE), self.word(chunk, FD)
+
     def fd(self, chunk: int) -> int:
         return self.word(chunk, FD)
 
