@@ -264,6 +264,7 @@ class Debug:
     def __init__(self, answers: dict[str, Any]) -> None:
         self.path: str = answers["path"]
         self.build_id: str | None = answers["build_id"]
+        self.debug_files: list[str] = []
         self._answers = answers
 
     def address(self, name: str) -> int | None:

@@ -33,6 +33,7 @@ class Info:
     path: str = "/usr/lib/libc.so.6"
     build_id: str | None = None
     addresses: dict = field(default_factory=dict)
+    debug_files: list = field(default_factory=list)
 
     def address(self, name):
         return self.addresses.get(name)

@@ -22,7 +22,7 @@ class ObjectFile:
 
     def __init__(self, objfile: gdb.Objfile, debug_files: list[str]) -> None:
         self._objfile = objfile
-        self._debug_files = debug_files
+        self.debug_files = debug_files
         self.path = file_of(objfile) or ""
         self.build_id: str | None = objfile.build_id
 
@@ -54,7 +54,7 @@ class ObjectFile:
         return Struct(name, symbol.type.sizeof, members)
 
     def tls_offset(self, name: str) -> int | None:
-        for path in (*self._debug_files, self.path):
+        for path in (*self.debug_files, self.path):
             try:
                 offset = Elf.open(path).thread_local(name)
             except (OSError, ValueError):

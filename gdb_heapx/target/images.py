@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property, partial
 from itertools import groupby
 from typing import Optional, Protocol
@@ -27,6 +28,7 @@ class DebugInfo(Protocol):
 
     path: str
     build_id: str | None
+    debug_files: list[str]  # the separate ones that it reads, too
 
     def address(self, name: str) -> int | None:
         """Return the address of a variable of this file, None if it has none so named."""
@@ -167,9 +169,16 @@ class Image:
     def numbered(self, name: str) -> int | None:
         """Return the address of a variable that a function keeps: a compiler has numbered it."""
         names = [f"{name}.{number}" for number in range(MOST_NUMBERED)]
-        files = symbol_files(self.elf, self.path) if self.elf else ()
-        found = (file.variable(each) for file in files for each in names)
+        found = (file.variable(each) for file in self._symbol_files() for each in names)
         return self._placed(next((value for value in found if value is not None), None))
+
+    def _symbol_files(self) -> Iterator[Elf]:
+        """Yield the files that have its symbols: those that a debugger has found in front."""
+        for path in self.debug.debug_files if self.debug else ():
+            with suppress(OSError, ValueError):
+                yield Elf.open(path)
+        if self.elf:
+            yield from symbol_files(self.elf, self.path)
 
     def exported(self, name: str, base: int | None) -> int | None:
         """Return a variable's address by .dynsym alone; `base` is for a file without mappings."""
