@@ -197,6 +197,7 @@ def test_the_walk_can_be_left_out(name):
 
 
 LEAST = Scope(apart=False, census=False, outcomes=False)
+WHOLE = replace(LEAST, census=True, outcomes=True)
 
 
 @pytest.mark.parametrize(
@@ -212,13 +213,13 @@ LEAST = Scope(apart=False, census=False, outcomes=False)
         ("mmapped", replace(LEAST, search=Search.HEADERS)),
         ("bins", replace(LEAST, search=Search.NONE, apart=True)),
         ("sizes", replace(LEAST, search=Search.HEADERS, census=True)),
-        ("why", replace(LEAST, search=Search.MAPPINGS, stale=True, whole=True, outcomes=True)),
+        ("why", replace(WHOLE, search=Search.MAPPINGS, stale=True, whole=True)),
     ],
 )
 def test_a_line_says_how_much_of_the_target_to_read(line, scope):
     session = Taken(SNAPSHOT)
     said(line, session, PLAIN)
-    assert session.asked == [scope]
+    assert set(session.asked) == {scope}
 
 
 @every

@@ -94,6 +94,7 @@ class Command:
     chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
     one that wants the regular bins `apart` each of them, one with a `census` how many chunks there
     are of each size, one with `outcomes` what malloc_trim and free() would return.
+    One that asks for `ceilings` is also told what arenas can serve from what is free.
     With held chunks the function `asks` is called while the target still stands, with these and its
     own arguments: what it returns is `asked`.
     """
@@ -111,6 +112,7 @@ class Command:
     apart: bool
     census: bool
     outcomes: bool
+    ceilings: bool
     asks: Callable[..., Any] | None
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
@@ -189,6 +191,7 @@ def command(
     apart: bool = False,
     census: bool = False,
     outcomes: bool = False,
+    ceilings: bool = False,
     asks: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
@@ -197,7 +200,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        wanted = search, stale, apart, census, outcomes, asks
+        wanted = search, stale, apart, census, outcomes, ceilings, asks
         declared = Command(name, args, function, needs, whole, limit, chunks, tables, *wanted)
         wrong = next(_faults(declared), None)
         if wrong:
@@ -255,6 +258,7 @@ def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[st
     more[Needs.LIVE] = more[Needs.HELD]
     given |= more.get(needs, set())
     given |= {"asked"} if declared.asks else set()
+    given |= {"ceilings"} if declared.ceilings else set()
     yield from (f"nothing gives {name} to {function.__name__}" for name in taken - given)
     if not open_ended:
         yield from (f"{function.__name__} doesn't take {name}" for name in given - taken)

@@ -17,6 +17,7 @@ from .command import Command, Function, Needs, Session, find, parse
 from .preferences import NONE_PREFERRED, Preferred
 
 if TYPE_CHECKING:
+    from ..fit.ceilings import Ceiling
     from ..held.held import Held
     from ..inventory.catalogue import Catalogue
     from ..report.model import Report, Value
@@ -100,6 +101,8 @@ def execute(
             given = _given(declared, needs, session, options)
             if needs is Needs.LIVE:
                 given.update(held=_quickly(session, reading, options))
+            if declared.ceilings:
+                given.update(ceilings=_ceilings(session, _scope(declared, options), reading))
             if needs not in AFTERWARDS or _in_passes(given):
                 report = answered(reading)
                 streamed = any(table.streamed for table in report.tables)
@@ -168,6 +171,17 @@ def _quickly(
     with suppress(HeapxError):
         return session.hold(Scope(swap_in=options["swap_in"]), shared=False, passes=False)
     return None
+
+
+def _ceilings(session: Session, scope: Scope, reading: Snapshot | Catalogue) -> tuple[Ceiling, ...]:
+    """Return what arenas can serve from what is free; nothing without a glibc malloc."""
+    from ..fit.ceilings import ceilings
+    from ..snapshots.take import Snapshot
+
+    with suppress(HeapxError):
+        if isinstance(reading, Snapshot):
+            return ceilings(session.catalogue(scope).opened, reading)
+    return ()
 
 
 def _in_passes(given: dict[str, Any]) -> bool:

@@ -112,7 +112,7 @@ class _Range(NamedTuple):
     census=True,
 )
 def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int | None) -> Report:
-    """Tell what malloc would do with a request now, and what of the free memory can't serve it.
+    """Tell what malloc would do with a request now, and what free memory can't serve it.
 
     What malloc does is gone through step by step, on a copy: nothing is changed, and all other
     threads are taken not to be inside malloc. source is where the chunk comes from: the thread's

@@ -12,6 +12,7 @@ from ._live import brief_of
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
 if TYPE_CHECKING:
+    from ..fit.ceilings import Ceiling
     from ..held.held import Held
     from ..snapshots.take import Snapshot
 
@@ -31,8 +32,17 @@ WHY = Schema(
 )
 
 
-@command("heapx why", needs=Needs.LIVE, whole=True, tables=(WHY,), stale=True, outcomes=True)
-def why(snapshot: Snapshot, held: Held | None) -> Report:
+@command(
+    "heapx why",
+    needs=Needs.LIVE,
+    whole=True,
+    tables=(WHY,),
+    stale=True,
+    census=True,
+    outcomes=True,
+    ceilings=True,
+)
+def why(snapshot: Snapshot, held: Held | None, ceilings: tuple[Ceiling, ...]) -> Report:
     """Say why memory stays in the process, with the evidence, and what to do.
 
     Each finding: how much it is about, what keeps that, addresses and figures that show it, and
@@ -48,7 +58,7 @@ def why(snapshot: Snapshot, held: Held | None) -> Report:
     """
     brief = brief_of(held)
     case = Case(snapshot, brief)
-    findings = find_causes(snapshot, brief)
+    findings = find_causes(snapshot, brief, ceilings)
     blocks = (
         Notes((equation(case), verdict(case, findings)), leads=True),
         WHY.of(findings),

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from ..heap.states import State
 from ..report.model import Finding, counted, size_text
 from ..snapshots.regions import Owner
-from . import arenas, breaks, forked, groups, limits, paging, pins, settings
+from . import arenas, breaks, forked, groups, grows, limits, paging, pins, settings
 from .order import SMALLEST, Part, first_screen, in_order, spread
 from .outside import other_allocator, outside
 from .sums import SHOWN, Case, each_arena
 
 if TYPE_CHECKING:
+    from ..fit.ceilings import Ceiling
     from ..reach.brief import Brief
     from ..snapshots.take import Snapshot
 
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 Cause = Callable[[Case], Iterator[Finding]]
 
 
-def find_causes(snapshot: Snapshot, brief: Brief | None = None) -> tuple[Finding, ...]:
+def find_causes(
+    snapshot: Snapshot, brief: Brief | None = None, ceilings: tuple[Ceiling, ...] = ()
+) -> tuple[Finding, ...]:
     """Return what keeps memory in the process, as order.in_order orders it.
 
     What must be known before everything else: another allocator, live memory where the program
     holds more than malloc retains, who has what isn't malloc's where that is more than both, and
     tcaches where they alone pin nearly all.
     """
-    case = Case(snapshot.as_read, brief)
+    case = Case(snapshot.as_read, brief, ceilings)
     return _told(case, _in_order(case))
 
 
@@ -227,7 +230,7 @@ CAUSES: tuple[Cause, ...] = (
     *(limits.mmap_threshold_set, limits.mmap_disabled, limits.top_pad_set),
     *(limits.mmap_threshold_raised, limits.mmaps_exhausted),
     *(forked.parents_arenas, arenas.idle_arenas, arenas.many_arenas, arenas.other_tops),
-    *(_fragmented, _too_small, pins.tcaches, pins.fast),
+    *(_fragmented, grows.no_fit, _too_small, pins.tcaches, pins.fast),
     *(breaks.sbrk_pins, breaks.foreign_sbrk, breaks.unexplained_heap, breaks.foreign_brk),
     *(paging.huge_pages, paging.locked_all, paging.locked, paging.swapped, _mmapped),
     *(forked.parents_stacks, outside),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ..snapshots.regions import APART, EMPTY, Owner
 from .order import SMALLEST, About, Part, spread
 
 if TYPE_CHECKING:
+    from ..fit.ceilings import Ceiling
     from ..reach.brief import Brief
     from ..snapshots.figures import ArenaFigures
     from ..snapshots.take import Snapshot
@@ -31,12 +32,13 @@ class Case:
 
     snapshot: Snapshot
     brief: Brief | None = None  # of what is in use, where it is known
+    ceilings: tuple[Ceiling, ...] = ()  # of what arenas serve from what is free, as far as known
 
     @property
     def as_read(self) -> Case:
         """The sums of what was read of it (Snapshot.as_read)."""
         read = self.snapshot.as_read
-        return self if read is self.snapshot else Case(read, self.brief)
+        return self if read is self.snapshot else replace(self, snapshot=read)
 
     @cached_property
     def ledger(self) -> Ledger:
