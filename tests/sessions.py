@@ -117,6 +117,8 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
         own.update(catalogue=Taken(snapshot, target=target).catalogue(Scope()))
     if declared.needs is Needs.LIVE:
         own.update(held=None)
+    if declared.ceilings:
+        own.update(ceilings=())
     if declared.needs is Needs.HELD:
         held = Taken(snapshot, target=target).hold(Scope(), shared=False, passes=False)
         if "address" in own:

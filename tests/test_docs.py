@@ -101,6 +101,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
         "heapx bins": ("bins", "bins --chunks"),
         "heapx chunks": ("chunks", "chunks --count"),
         "heapx chunk": (f"chunk {free.address:#x}",),
+        "heapx fit": ("fit", "fit 100"),
         "heapx leaks": ("leaks", "leaks --unaligned"),
         "heapx refs": (f"refs {used.address + 16:#x}",),
         "heapx ledger": ("ledger", "ledger --outside"),
@@ -113,8 +114,15 @@ def test_the_tables_are_those_of_the_issue():
     names = "arenas heaps bins tcache top mmapped check about overview mmapped_total"
     more = "ledger owners trim why threads sizes types params environment pins pin_groups"
     held = "leaks degrees refs holders sums"
+    asked = "fit fit_ranges"  # without a request
     single = "chunks chunk neighbours words"  # without a free chunk, or an option
-    assert set(TABLES) == {*names.split(), *more.split(), *held.split(), *single.split()}
+    assert set(TABLES) == {
+        *names.split(),
+        *more.split(),
+        *held.split(),
+        *single.split(),
+        *asked.split(),
+    }
 
 
 @pytest.mark.parametrize("declared", load_commands().values(), ids=load_commands())

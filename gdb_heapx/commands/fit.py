@@ -107,12 +107,12 @@ class _Range(NamedTuple):
     Arg("--thread", "in this thread, by its LWP; if absent in each arena", "thread", metavar="LWP"),
     needs=Needs.BOTH,
     limit=SHOWN,
-    tables=(FIT, RANGES, UNUSABLE),
+    tables=(RANGES, FIT, UNUSABLE),
     search=Search.NONE,
     census=True,
 )
 def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int | None) -> Report:
-    """Tell what malloc would do with a request now, and what free memory can't serve it.
+    """Tell what malloc would do with a request now, and what can't serve it.
 
     What malloc does is gone through step by step, on a copy: nothing is changed, and all other
     threads are taken not to be inside malloc. source is where the chunk comes from: the thread's
@@ -128,7 +128,7 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
 
     Examples:
 
-        heapx fit 100K --thread 4711  what malloc(100 * 1024) in this thread would do
+        heapx fit 100K --thread 4711  what malloc(102400) would do in this thread
         heapx fit                     from which size on each arena grows
     """
     if thread is not None and thread not in [each.lwp for each in snapshot.target.threads]:
@@ -144,10 +144,11 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
         return Report((ranges, _hidden(FIT).of(found), notes), snapshot.problems)
     lost = [_Lost(each.fit, free) for each in found for free in each.unusable]
     alone = len(found) == 1
-    unusable_ones = (_without(UNUSABLE, *WHOSE) if alone else _hidden(UNUSABLE)).of(lost)
+    unseen_ones = WHOSE if alone else tuple(column.name for column in UNUSABLE.columns)
+    more = (_without(UNUSABLE, *unseen_ones).of(lost),) if lost else ()
     steps = Steps(() if alone else _steps(snapshot, size))
     table = _without(FIT, *unseen).of(found)
-    return Report((table, unusable_ones, notes, steps), snapshot.problems)
+    return Report((table, *more, notes, steps), snapshot.problems)
 
 
 def _found(
