@@ -145,6 +145,14 @@ def test_bash_completes_files_and_processes(tmp_path, monkeypatch):
     assert "1" in in_bash("heapx -p ")
 
 
+@with_tool("bash")
+def test_bash_completes_the_threads_of_the_process():
+    pid = os.getpid()
+    threads = {lwp for lwp in os.listdir(f"/proc/{pid}/task") if lwp.startswith(str(pid))}
+    assert set(in_bash(f"heapx -p {pid} fit 100 --thread {pid}")) == threads
+    assert in_bash("heapx fit 100 --thread ") == []
+
+
 WITHOUT_PS = {  # what prints the processes that are offered
     "bash": "source {0}; COMP_WORDS=(heapx -p '') COMP_CWORD=2; _heapx; echo ${{COMPREPLY[@]}}",
     "zsh": "_describe() {{ print -l -- $pids; }}; compdef() {{ :; }}; source {0}; _heapx_pids",

@@ -34,8 +34,9 @@ def _bash() -> Iterator[str]:
     valued = [name for arg in SHELL_ARGS if arg.kind != "flag" for name in _names((arg,))]
     yield from ("# heapx: made by heapx --completion bash", "", "_heapx() {")
     yield "    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}"
-    yield "    local command= i"
+    yield "    local command= pid= i"
     yield "    for ((i = 1; i < COMP_CWORD; i++)); do"
+    yield "        [[ ${COMP_WORDS[i]} == @(-p|--pid) ]] && pid=${COMP_WORDS[i + 1]}"
     yield "        case ${COMP_WORDS[i]} in"
     yield f"        {' | '.join(valued)}) ((i++)) ;;"
     yield f"        {' | '.join(commands)}) command=${{COMP_WORDS[i]}} && break ;;"
@@ -86,6 +87,9 @@ def _bash_values(arg: Arg) -> str:
     if arg.kind == "setting":
         names = " ".join(_settings())
         return f'compopt -o nospace; COMPREPLY=($(compgen -S = -W "{names}" -- "$word"))'
+    if arg.kind == "thread":
+        lwps = "local lwps=(); [[ -d /proc/$pid/task ]] && lwps=(/proc/$pid/task/*)"
+        return f'{lwps}; COMPREPLY=($(compgen -W "${{lwps[*]##*/}}" -- "$word"))'
     return _bash_words(arg.choices)
 
 

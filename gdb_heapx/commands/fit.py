@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
+from ..cli.arguments import NO_WALK
 from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..fit.fits import Fit, fits
@@ -105,6 +106,7 @@ class _Range(NamedTuple):
     "heapx fit",
     Arg("SIZE", "bytes that malloc is asked for; powers of two if absent", "request"),
     Arg("--thread", "in this thread, by its LWP; if absent in each arena", "thread", metavar="LWP"),
+    NO_WALK,
     needs=Needs.BOTH,
     limit=SHOWN,
     tables=(RANGES, FIT, UNUSABLE),
@@ -124,7 +126,8 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
 
     With --thread it is what that thread gets: from its tcache, else from its arena. A thread that
     has none gets a tcache and an arena first. Without, it is what each arena gives, without tcache.
-    Without SIZE powers of two are tried, from 32 bytes to 64 MiB.
+    Without SIZE powers of two are tried, from 32 bytes to 64 MiB. --no-walk is quick in a large
+    heap: how many free chunks are too small may then be unknown.
 
     Examples:
 
