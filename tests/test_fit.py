@@ -264,6 +264,16 @@ def test_another_arena_grows_within_its_heap():
     assert found.grows == -(-needed // 4096) * 4096
 
 
+@pytest.mark.parametrize("release", [(2, 31), (2, 36)], ids=str)
+def test_where_a_hook_serves_malloc_nothing_is_said(release):
+    heap, _ = heap_with(release=release)
+    heap.variable("__malloc_hook", 8)
+    heap.target()
+    heap._write(heap.symbols["__malloc_hook"], 0x1234)
+    found = served(heap, 100)
+    assert (found.source is None) == (release < (2, 34))
+
+
 def test_beyond_what_malloc_takes_it_fails():
     for machine, most in ((AMD64, (1 << 63) - 1), (I386, (1 << 31) - 1)):
         heap, _ = heap_with(machine=machine, top=72 if machine is I386 else 64)

@@ -141,6 +141,12 @@ def test_an_address_is_completed_as_expressions_are(inferiors, typed):
     assert found == f"{typed} handle_request\n"
 
 
+def test_a_thread_is_completed_by_its_lwp(mixed):
+    lwps = os.listdir(f"/proc/{mixed.pid}/task")
+    found = gdb("complete heapx fit 100 --thread ", target=("-p", f"{mixed.pid}")).out
+    assert {f"heapx fit 100 --thread {lwp}" for lwp in lwps} <= set(found.splitlines())
+
+
 # Output.
 
 

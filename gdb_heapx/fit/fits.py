@@ -14,7 +14,7 @@ from .limits import ArenaLimits
 from .malloc import Caller, malloc
 from .overlay import Source, Written, known
 from .replay import Merging, Mstate, Replay, Served, Untold
-from .rules import rules_of
+from .rules import rules_of, variable
 from .tcache import read_tcache
 
 STACK_GAP = 256  # pages that the kernel keeps free below a stack
@@ -84,6 +84,8 @@ def fits(reading: MallocReading, requests: Sequence[int], lwp: int | None = None
 def _replayed(reading: MallocReading, where: Fit, source: Source) -> Fit:
     if reading.libc.debugs is not None:
         raise Untold("libc_malloc_debug.so serves malloc, which pads requests by rules of its own")
+    if _hooked(reading):
+        raise Untold("a __malloc_hook serves malloc: MALLOC_CHECK_ sets one, or the program")
     replay = replay_of(reading, source)
     if where.request > replay.rules.largest_request:
         return replace(where, source="fails", grows=0)
@@ -98,6 +100,13 @@ def _replayed(reading: MallocReading, where: Fit, source: Source) -> Fit:
     if served is None:
         return replace(where, source="fails", grows=replay.grown)
     return _told(replay, where, caller.arena or replay.arenas.get(caller.attached), served)
+
+
+def _hooked(reading: MallocReading) -> bool:
+    """Tell whether malloc calls a hook instead (to 2.33); the first malloc has one of its own."""
+    if reading.libc.layout.release >= (2, 34) or not reading.arenas[0].top:
+        return False
+    return bool(variable(reading, "__malloc_hook", reading.space.word))
 
 
 def _told(replay: Replay, where: Fit, arena: Mstate | None, served: Served) -> Fit:
