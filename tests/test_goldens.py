@@ -23,7 +23,7 @@ PLAIN = sorted(c.word for c in REGISTRY.values() if c.word not in ("chunk", "chu
 MORE = (
     *("arenas 1", "arenas --no-walk", "heaps --no-walk", "top --no-walk", "bins --no-walk"),
     *("arenas --bytes", "bins --chunks --limit 40", "chunks --limit 40", "chunks --count"),
-    *("sizes --group", "trim 1", "trim --pad 300000"),
+    *("sizes --group", "trim 1", "trim --pad 300000", "fit 5000"),
 )
 STATES = ("in-use", "tcache", "fast", "binned", "top", "overhead", "mmapped")
 WIDE = ("", "arenas", "heaps", "ledger", "top", "trim", "threads", "mmapped", "chunks --limit 40")
