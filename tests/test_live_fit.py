@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from fitting import difference, heap
-from releases import HOST, glibc_of
 
 pytestmark = pytest.mark.live
 

@@ -273,15 +273,18 @@ static void set(size_t value)
 	mallopt(what, value);
 }
 
-/* Someone else takes a part of what brk makes, or lies in its way. */
+/* Someone else takes a part of what brk makes, or lies in its way. With huge pages sysmalloc (2.41) asserts that this
+   is whole pages. */
 static void meddle_with_the_break(size_t bytes)
 {
+	const char *tunables = getenv("GLIBC_TUNABLES");
+	int whole = tunables && strstr(tunables, "hugetlb=1");
 	char *up = sbrk(0) + (-(size_t) sbrk(0) & 4095) + (bytes & ~(size_t) 4095);
 
 	if (one_of(8))
 		mmap(up, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	else
-		sbrk(one_of(3) ? (intptr_t) bytes : up - (char *) sbrk(0));
+		sbrk(one_of(3) && !whole ? (intptr_t) bytes : up - (char *) sbrk(0));
 }
 
 static void trim(size_t pad)
@@ -380,7 +383,7 @@ static void answer_in_a_child(size_t size)
 		syscall(SYS_exit_group, 0);
 	}
 	if (child < 0 || syscall(SYS_wait4, child, &status, 0, NULL) != child || status)
-		put(answers, "failed %d\n", status);
+		put(answers, "ended\n");
 }
 
 static struct thread *by_lwp(pid_t lwp)
