@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from live import TIMEOUT, Inferior, at_rest, eventually, reports, running, table
+from live import TIMEOUT, Inferior, at_rest, eventually, gcore, reports, running, table
 
 FLAGS = 7
 LARGEST = 1 << 26  # bytes; what is larger has a mapping of its own
@@ -98,6 +98,10 @@ class Heap:
         """Have the heap go on changing."""
         self._say("more")
 
+    def core(self, path: Path) -> Path:
+        """Save a core with gdb; the process runs on."""
+        return gcore(self.inferior.pid, path)
+
     def asks(self, count: int) -> list[Ask]:
         """Return different asks at random, of sizes that may well fit and of any."""
         found = dict.fromkeys(self._ask() for _ in range(count))
@@ -164,14 +168,19 @@ def _only_row(report: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def heap(
-    exe: Path, seed: int, directory: Path, symbols: tuple[str, ...] = (), **options: Any
+    exe: Path,
+    seed: int,
+    directory: Path,
+    symbols: tuple[str, ...] = (),
+    threads: int | None = None,
+    env: dict[str, str] | None = None,
 ) -> Iterator[Heap]:
-    """Start a program with the heap that this seed gives; its threads and settings come of it."""
+    """Start a program with the heap that this seed gives, which also decides what isn't given."""
     chance = random.Random(seed)
-    threads = chance.choice((0, 0, 1, 3, 8, 20))
-    env = _settings(chance)
-    options = {"directory": directory, "env": env, **options}
-    with running(exe, str(seed), str(threads), **options) as inferior:
+    usual = chance.choice((0, 0, 1, 3, 8, 20))
+    number = str(usual if threads is None else threads)
+    settings = _settings(chance) if env is None else env
+    with running(exe, str(seed), number, directory=directory, env=settings) as inferior:
         found = Heap(inferior, chance, symbols)
         try:
             yield found
