@@ -28,7 +28,7 @@ FLOORS = (
     ("held",),
     ("recognise",),
     ("reach",),
-    ("inventory", "why"),
+    ("inventory", "why", "growth"),
     ("cli",),
     ("commands",),
     ("gdbside",),

@@ -7,8 +7,8 @@ from typing import Any
 
 # pid and setting are for the shell command only.
 KINDS = (
-    *("flag", "text", "count", "bits", "bytes", "seconds", "choice", "arena", "address", "column"),
-    *("columns", "file", "pid", "request", "setting", "thread"),
+    *("flag", "text", "count", "bits", "percent", "bytes", "seconds", "choice", "arena", "address"),
+    *("column", "columns", "file", "pid", "request", "setting", "thread"),
 )
 
 

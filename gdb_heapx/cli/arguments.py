@@ -47,6 +47,12 @@ def _bits(text: str) -> int:
     return int(text)
 
 
+def _percent(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}%?", text) or not 1 <= int(text.rstrip("%")) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share in percent, such as 20%")
+    return int(text.rstrip("%"))
+
+
 def _bytes(text: str) -> int:
     match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,18})([KMGT]?)(iB|B)?", text, re.I)
     if not match:
@@ -89,6 +95,7 @@ def _arena(text: str) -> int:
 VALUES: dict[str, Callable[[str], Any]] = {
     "count": _count,
     "bits": _bits,
+    "percent": _percent,
     "bytes": _bytes,
     "request": _request,
     "seconds": _seconds,
@@ -108,7 +115,7 @@ def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[st
         if arg.choices:
             options["choices"] = arg.choices
         if arg.name.startswith("-"):
-            options["dest"] = arg.key
+            options.update(dest=arg.key, required=arg.required)
         else:
             several = "+" if arg.required else "*"
             options["nargs"] = several if arg.kind == "address" else "?"

@@ -13,12 +13,14 @@ from ..errors import UsageError
 from ..heap.states import Search
 from ..report.files import check_output
 from ..report.model import Report, Schema
+from ..report.stacks import FOLDED, STACK
 from .arg import Arg
 from .arguments import OUTPUT_ARGS, SCOPE_ARGS, parse_words
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from ..growth.watched import Watched, Wishes
     from ..held.held import Held
     from ..held.hidden import Way
     from ..inventory.catalogue import Catalogue
@@ -51,6 +53,11 @@ class Session(Protocol):
     def evaluate(self, expression: str) -> int:
         """Return the address that an expression means; HeapxError where it means none."""
 
+    def growth(self, catalogue: Catalogue, wishes: Wishes) -> Watched:
+        """Let the process run, and return what made its malloc grow; HeapxError if it can't be
+        watched.
+        """
+
     def malloc_trim(self, scope: Scope) -> int:
         """Call malloc_trim (of the scope's pad) in the process and return its result; HeapxError if
         it can't be.
@@ -77,6 +84,7 @@ class Needs(Enum):
     BOTH = "a Snapshot, and its chunks: `catalogue`, a Catalogue"
     HELD = "a Snapshot; and `held`, the chunks in use: the target may have run on"
     LIVE = "a Snapshot; and `held` as for HELD, where that is quick, else None"
+    GROWTH = "a Catalogue; and `watched`, what was seen while the process ran on"
     SESSION = "a Snapshot; `session`, which may change the process; and the `scope`"
 
 
@@ -129,6 +137,11 @@ class Command:
     @property
     def all_args(self) -> tuple[Arg, ...]:
         return (*self.args, *OUTPUT_ARGS)
+
+    @property
+    def has_stacks(self) -> bool:
+        """Whether its reports have a table of stacks."""
+        return any(column.name == STACK for table in self.tables for column in table.columns)
 
     @property
     def doc(self) -> str:
@@ -229,6 +242,13 @@ def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
     """Return a command's arguments by key; UsageError if they make no sense."""
     options = parse_words(declared.name, declared.all_args, words)
     check_output(options["output"])
+    if options["format"] == FOLDED and not declared.has_stacks:
+        raise UsageError(f"{declared.name} has no stacks to fold", "heapx growth has.")
+    if declared.needs is Needs.GROWTH and options["max_pause"] is not None:
+        raise UsageError(
+            f"{declared.name} can't promise --max-pause: the process stands still again and again",
+            "--max-load bounds for how much of the time.",
+        )
     return options
 
 
@@ -256,6 +276,7 @@ def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[st
     given = {arg.key for arg in declared.own_args}
     more = {Needs.SESSION: {"session", "scope"}, Needs.BOTH: {"catalogue"}, Needs.HELD: {"held"}}
     more[Needs.LIVE] = more[Needs.HELD]
+    more[Needs.GROWTH] = {"watched"}
     given |= more.get(needs, set())
     given |= {"asked"} if declared.asks else set()
     given |= {"ceilings"} if declared.ceilings else set()

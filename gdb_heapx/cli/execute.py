@@ -18,6 +18,7 @@ from .preferences import NONE_PREFERRED, Preferred
 
 if TYPE_CHECKING:
     from ..fit.ceilings import Ceiling
+    from ..growth.watched import Watched
     from ..held.held import Held
     from ..inventory.catalogue import Catalogue
     from ..report.model import Report, Value
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 DAMAGED = 1
 ENDED = 130  # as of a program that SIGINT ends
 # These hold all: the process needs no longer stand still.
-AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD, Needs.LIVE)
+AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD, Needs.LIVE, Needs.GROWTH)
+OF_CHUNKS = (Needs.CHUNKS, Needs.GROWTH)  # a Catalogue: nothing is walked over before
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,7 @@ def execute(
             if other and not declared.whole:
                 raise other
             given = _given(declared, needs, session, options)
-            if needs is Needs.LIVE:
-                given.update(held=_quickly(session, reading, options))
-            if declared.ceilings:
-                given.update(ceilings=_ceilings(session, _scope(declared, options), reading))
+            given.update(_looked_at(declared, needs, session, reading, options))
             if needs not in AFTERWARDS or _in_passes(given):
                 report = answered(reading)
                 streamed = any(table.streamed for table in report.tables)
@@ -151,7 +150,7 @@ def _scope(declared: Command, options: dict[str, Any]) -> Scope:
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
     """Return what a command is about: the whole as a snapshot, or its single chunks."""
     _, needs = declared.way(options)
-    if needs is Needs.CHUNKS:
+    if needs in OF_CHUNKS:
         return session.catalogue(_scope(declared, options))
     return session.take(_scope(declared, options))
 
@@ -173,6 +172,24 @@ def _quickly(
     return None
 
 
+def _looked_at(
+    declared: Command,
+    needs: Needs,
+    session: Session,
+    reading: Snapshot | Catalogue,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what a command is given that is looked at when the rest has been read."""
+    found: dict[str, Any] = {}
+    if needs is Needs.GROWTH:
+        found.update(watched=_watched(session, reading, options))
+    if needs is Needs.LIVE:
+        found.update(held=_quickly(session, reading, options))
+    if declared.ceilings:
+        found.update(ceilings=_ceilings(session, _scope(declared, options), reading))
+    return found
+
+
 def _ceilings(session: Session, scope: Scope, reading: Snapshot | Catalogue) -> tuple[Ceiling, ...]:
     """Return what arenas can serve from what is free; nothing without a glibc malloc."""
     from ..fit.ceilings import ceilings
@@ -182,6 +199,15 @@ def _ceilings(session: Session, scope: Scope, reading: Snapshot | Catalogue) -> 
         if isinstance(reading, Snapshot):
             return ceilings(session.catalogue(scope).opened, reading)
     return ()
+
+
+def _watched(session: Session, reading: Snapshot | Catalogue, options: dict[str, Any]) -> Watched:
+    from ..growth.watched import Wishes
+    from ..inventory.catalogue import Catalogue
+
+    assert isinstance(reading, Catalogue)
+    wishes = Wishes(options["seconds"], options["stop_after"], options["max_load"])
+    return session.growth(reading, wishes)
 
 
 def _in_passes(given: dict[str, Any]) -> bool:

@@ -28,6 +28,7 @@ from .strings import nameable, quoted, said
 
 if TYPE_CHECKING:
     from ..held.room import Room
+    from .breakpoints import Keep
     from .session import GdbSession
     from .talk import Talk
 
@@ -77,7 +78,7 @@ def _answer(request: dict[str, Any], talk: Talk) -> dict[str, Any]:
             load_commands()
 
         def opened(seconds: float | None, held: bool) -> AbstractContextManager[GdbSession]:
-            return _opened(request, seconds, _shown(request, talk), held)
+            return _opened(request, seconds, talk, held)
 
         answer = execute(words, opened, terminal, talk.write, settings)
         talk.flush()
@@ -92,7 +93,7 @@ def _answer(request: dict[str, Any], talk: Talk) -> dict[str, Any]:
 
 @contextmanager
 def _opened(
-    request: dict[str, Any], seconds: float | None, show: Callable[[str], object], held: bool
+    request: dict[str, Any], seconds: float | None, talk: Talk, held: bool
 ) -> Iterator[GdbSession]:
     """Attach to the process or open the core that a request names; detach in any case, and before
     these seconds are over.
@@ -112,11 +113,14 @@ def _opened(
     if core is not None:
         _try(f"core-file {nameable(core)}", cut or f"cannot open the core {core}")
     room = _room(pid) if held and pid is not None else None
+    keep = talk.keep if request.get("watches", False) else None
+    if keep is not None:
+        said("set auto-solib-add on")
     looked_into = _attached(pid, seconds) if pid is not None else nullcontext()
-    PACE.start(_for_reading(seconds), show=show)
+    PACE.start(_for_reading(seconds), show=_shown(request, talk))
     try:
         with looked_into, cut_short(PACE):
-            yield _looked_into(room)
+            yield _looked_into(room, keep)
     finally:
         PACE.end()
 
@@ -142,13 +146,17 @@ def _room(pid: int) -> Room | None:
     return None
 
 
-def _looked_into(room: Room | None) -> GdbSession:
-    """Read the symbols of glibc's own files, and no others."""
+def _looked_into(room: Room | None, keep: Keep | None) -> GdbSession:
+    """Read the symbols of glibc's own files, and no others: where the process is watched, gdb has
+    all of them, since backtraces need each file's unwind tables.
+    """
+    from .session import GdbSession  # what of it isn't there yet (_import_meanwhile)
+
+    if keep is not None:
+        return GdbSession(room, keep)
     for library in ("libc", "libpthread", "ld"):
         said(f"sharedlibrary /{library}[-.0-9][^/]*$")
     said("sharedlibrary /libc_malloc_debug[^/]*$")  # another malloc (locate/libcs.py)
-    from .session import GdbSession  # what of it isn't there yet (_import_meanwhile)
-
     return GdbSession(room)
 
 

@@ -38,7 +38,7 @@ def serve(descriptor: int) -> None:
         talk.watch()
         with let_through():
             _import_meanwhile(request["words"])
-            read_symbols(request["pid"])
+            read_symbols(request["pid"], request.get("watches", False))
             from .answering import answer  # as soon as it is there
 
             result = answer(request, talk)
@@ -65,13 +65,13 @@ def _import_meanwhile(words: Sequence[str]) -> None:
         Thread(target=imports, daemon=True).start()
 
 
-def read_symbols(pid: int | None) -> None:
-    """Read the symbols of glibc's own files while the process still runs.
+def read_symbols(pid: int | None, all_files: bool) -> None:
+    """Read the symbols of glibc's own files, or of all, while the process still runs.
 
     gdb keeps what it has read of a file, here for inferiors that are never run: then the attach
     takes a tenth of the time.
     """
     for name, inode in mapped_files(pid).items() if pid else ():
         with suppress(OSError, gdb.error):
-            if LIBRARIES.search(name) and os.stat(name).st_ino == inode:
+            if (all_files or LIBRARIES.search(name)) and os.stat(name).st_ino == inode:
                 said(f"add-inferior -no-connection -exec {quoted(name)}")

@@ -8,9 +8,8 @@ goes on with a wrong result, and glibc aborts.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import gdb
@@ -20,6 +19,7 @@ from ..errors import HeapxError
 from ..target.procfs import in_system_call, is_dead
 from .frames import selection_kept
 from .inferior import is_native
+from .passing import breakpoints_off, signals_passed
 from .values import setting
 
 
@@ -77,7 +77,7 @@ def _called(addresses: Sequence[int], argument: int) -> tuple[list[int], str | N
     results: list[int] = []
     try:
         one_thread, in_c = setting("scheduler-locking", "on"), setting("language", "c")
-        with one_thread, in_c, _signals_passed(), _breakpoints_off():
+        with one_thread, in_c, signals_passed(), breakpoints_off():
             for address in addresses:
                 line = f"((int (*)(unsigned long)) {address})({argument})"
                 results.append(int(gdb.parse_and_eval(line)))
@@ -181,36 +181,3 @@ def _put_back(before: Registers) -> list[str]:
 def _changed(before: Registers) -> list[str]:
     now = _registers()
     return sorted(name for name in before if before[name][0] != now.get(name, ("",))[0])
-
-
-@contextmanager
-def _breakpoints_off() -> Iterator[None]:
-    """Let no breakpoint of the user's stop a called function half-way."""
-    listed = gdb.execute("info breakpoints", to_string=True)
-    numbers = " ".join(re.findall(r"^(\d+)\s.*?\s(?:keep|del|dis)\s+y\s", listed, re.M))
-    if numbers:
-        gdb.execute(f"disable {numbers}", to_string=True)
-    try:
-        yield
-    finally:
-        if numbers:
-            gdb.execute(f"enable {numbers}", to_string=True)
-
-
-@contextmanager
-def _signals_passed() -> Iterator[None]:
-    """Let waiting signals reach the program, instead of stopping a called function half-way."""
-    table = re.findall(
-        r"^(SIG\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)",
-        gdb.execute("info signals", to_string=True),
-        re.M,
-    )
-    gdb.execute("handle all nostop noprint pass", to_string=True)
-    try:
-        yield
-    finally:
-        for name, *values in table:
-            words = zip(values, ("stop", "print", "pass"))
-            actions = " ".join(word if value == "Yes" else f"no{word}" for value, word in words)
-            if actions != "nostop noprint pass" and name not in ("SIGTRAP", "SIGINT"):
-                gdb.execute(f"handle {name} {actions}", to_string=True)

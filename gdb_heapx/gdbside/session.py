@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import gdb
 
 from ..errors import HeapxError, UsageError
+from ..growth.watched import announced
 from ..inventory.catalogue import Catalogue
 from ..locate.libcs import glibc_images
 from ..snapshots.take import Snapshot, snapshot_of
@@ -22,18 +23,24 @@ from .standing import How, forget, held, is_held, opened
 from .values import evaluated
 
 if TYPE_CHECKING:
+    from ..growth.watched import Watched, Wishes
     from ..held.held import Held
     from ..held.hidden import Way
     from ..held.room import Room
     from ..snapshots.malloc import Scope
     from ..snapshots.opened import Opened
+    from .breakpoints import Keep
 
 
 class GdbSession:
-    """The selected inferior, while it is stopped; a copy of its chunks goes into `room`."""
+    """The selected inferior, while it is stopped; a copy of its chunks goes into `room`.
 
-    def __init__(self, room: Room | None = None) -> None:
-        self._room = room
+    `keep` is told where the process's text is changed: None at gdb's prompt, where nobody could
+    put it back if gdb were killed.
+    """
+
+    def __init__(self, room: Room | None = None, keep: Keep | None = None) -> None:
+        self._room, self._keep = room, keep
 
     def take(self, scope: Scope) -> Snapshot:
         return snapshot_of(_opened(scope), scope)
@@ -66,6 +73,19 @@ class GdbSession:
             raise HeapxError(
                 f"{expression} is no address: {error}", "Give a number, or an expression of gdb's."
             ) from None
+
+    def growth(self, catalogue: Catalogue, wishes: Wishes) -> Watched:
+        """Let the process run, and note what makes its malloc grow."""
+        from .watching import watch
+
+        if self._keep is None:
+            gdb.write(f"heapx: {announced(wishes, 'the process')}\n", gdb.STDERR)
+        for image in catalogue.source.objects:
+            image.keep_symbols()
+        try:
+            return watch(catalogue.opened, wishes, self._keep or (lambda places: None))
+        finally:
+            forget()
 
     def malloc_trim(self, scope: Scope) -> int:
         """Call malloc_trim of every libc in one thread, while all others stand still."""

@@ -6,13 +6,17 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from ..ending import EndedError, without_signals
+from ..errors import HeapxError
 
 PIECE = 1 << 16  # characters of text that are sent at once
+KEPT = b"kept\n"  # shell/asking.py has noted what was told
+PATIENCE = 5.0  # seconds for that
 
 
 class Talk:
@@ -22,6 +26,7 @@ class Talk:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
         self._lines = self._socket.makefile("rb")
+        self._kept = Event()
         self._pieces: list[str] = []
         self._size = 0
 
@@ -52,6 +57,15 @@ class Talk:
         except ConnectionError:
             raise EndedError(signal.SIGTERM) from None
 
+    def keep(self, places: Sequence[tuple[int, bytes]]) -> None:
+        """Tell where the process's text is about to change and what is there, and wait until that
+        is kept; or, without places, that all is as it was. HeapxError if nobody keeps it.
+        """
+        self._kept.clear()
+        self.say(places=[(f"{address:#x}", data.hex()) for address, data in places])
+        if places and not self._kept.wait(PATIENCE):
+            raise HeapxError("the heapx that started this gdb doesn't answer")
+
     def watch(self) -> None:
         """Do as after a Ctrl-C when the shell command says a word; end this gdb as SIGTERM does
         when it hangs up, or is there no more.
@@ -59,8 +73,11 @@ class Talk:
 
         def wait() -> None:
             with suppress(OSError):
-                for _word in self._lines:
-                    os.kill(os.getpid(), signal.SIGINT)
+                for word in self._lines:
+                    if word == KEPT:
+                        self._kept.set()
+                    else:
+                        os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
 
         with without_signals():

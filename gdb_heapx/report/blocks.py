@@ -7,8 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import escape
-from .model import Bar, Dump, Finding, Findings, Notes, Steps, Table, shortened, size_text
+from .model import (
+    Bar,
+    Dump,
+    Finding,
+    Findings,
+    Notes,
+    Steps,
+    Table,
+    counted,
+    shortened,
+    size_text,
+)
 from .notes import sentence
+from .stacks import Traces
 from .style import BARS, COMMAND, HEADING, NOTE, Style, Tokens, library
 from .tables import GAP, table_tokens
 
@@ -117,6 +129,21 @@ def _first_sentence(text: str) -> str:
     return first + stop.strip()
 
 
+SHOWN_FRAMES = 16  # of a backtrace
+
+
+def _trace_tokens(block: Traces, style: Style) -> Tokens:
+    for number, trace in enumerate(block.traces):
+        if number:
+            yield "", "\n"
+        yield from sentence_tokens(HEADING, trace.heading, style)
+        for frame in trace.frames[:SHOWN_FRAMES]:
+            yield "", f"{GAP}{shortened(escape(frame), max(style.width, 40) - len(GAP))}\n"
+        more = len(trace.frames) - SHOWN_FRAMES
+        if more > 0:
+            yield NOTE, f"{GAP}and {counted(more, 'frame')} more\n"
+
+
 def _dump_data(dump: Dump) -> dict[str, Any]:
     return {"dump": {"address": f"{dump.address:#x}", "hex": dump.data.hex()}}
 
@@ -157,4 +184,5 @@ BLOCKS: dict[type, Shown] = {
     Findings: Shown(_findings_tokens, _findings_data),
     Notes: Shown(_note_tokens, lambda block: {"notes": [sentence(note) for note in block.notes]}),
     Steps: Shown(_step_tokens),
+    Traces: Shown(_trace_tokens),  # in JSON a table has them
 }

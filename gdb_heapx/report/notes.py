@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .growing import GROWING
 from .in_use import IN_USE
 from .model import Note, counted, size_text
 
@@ -222,6 +223,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
         "size."
     ),
     **IN_USE,
+    **GROWING,
     # What isn't shown.
     "more_rows": lambda number, summed: (
         f"{counted(number, 'more row')} (--limit){'; the total is of all rows' if summed else ''}."

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import Problem, escape, valid
 from .blocks import BLOCKS
 from .model import Kind, Report, Table, Value
+from .stacks import FOLDED, folded
 from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, is_there, library
 from .text import tokens
 
@@ -187,10 +188,16 @@ _CSV_CELLS: dict[Kind, Callable[[Any], Value]] = {
 }
 
 
+def render_folded(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield the report's stacks, a line each, as tools for flame graphs read them."""
+    yield from folded(report)
+
+
 Renderer = Callable[[Report, Context, Style], Pieces]
 FORMATS: dict[str, Renderer] = {
     "text": render_text,
     "ansi": render_ansi,
     "json": render_json,
     "csv": render_csv,
+    FOLDED: render_folded,
 }

@@ -17,6 +17,8 @@ NARROWEST = 16  # columns of text that is broken into lines
 
 def table_tokens(table: Table, style: Style) -> Tokens:
     assert not isinstance(table.rows, Iterator), "text needs all rows for its widths"
+    if not style.columns and all(column.rank == DATA_ONLY for column in table.columns):
+        return  # a table for scripts
     if not table.rows and not any((table.total or {}).values()):
         if table.few == NONE_KNOWN:
             return

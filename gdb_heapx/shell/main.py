@@ -116,7 +116,9 @@ def _run(arguments: Sequence[str]) -> int:
         print_pieces([said.encode()])
         return 0
     acts = "--now" in words and _announced(options, words)
-    return _through_gdb(options, {"words": words, "acts": acts, "progress": shows_work()})
+    watches = words[:1] == ["growth"] and _watching(options, words)
+    request = {"words": words, "acts": acts or watches, "watches": watches}
+    return _through_gdb(options, {**request, "progress": shows_work()})
 
 
 def _see_libraries() -> None:
@@ -136,6 +138,17 @@ def _announced(options: argparse.Namespace, words: Sequence[str]) -> bool:
         call = f"malloc_trim({parsed['pad'] or 0})"
         complain(f"heapx: will call {call} in the process, unless it is unsafe")
     return bool(parsed.get("now"))
+
+
+def _watching(options: argparse.Namespace, words: Sequence[str]) -> bool:
+    """Say what will be done to the process that is to be watched."""
+    from ..growth.watched import Wishes, announced
+
+    parsed = _parsed(words)
+    wishes = Wishes(parsed["seconds"], parsed["stop_after"], parsed["max_load"])
+    if options.pid:
+        complain(f"heapx: {announced(wishes, f'process {options.pid}')}")
+    return True
 
 
 def _parsed(words: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,17 @@ from .elf import Elf, as_loaded, base_of
 from .headers import PF_W, PT_INTERP, PT_LOAD, PT_TLS
 from .mapped import Mapped
 from .mappings import DELETED, Mapping, Memory
-from .named import PLACED, STT_TLS, Rows, Symbol, SymbolIndex
+from .named import (
+    PLACED,
+    SHN_UNDEF,
+    STT_FUNC,
+    STT_GNU_IFUNC,
+    STT_TLS,
+    Function,
+    Rows,
+    Symbol,
+    SymbolIndex,
+)
 
 MOST_NUMBERED = 64  # variables of functions that are named alike in one file
 # Returns the file that an image is of, None where it can't be opened or is another one by now; it
@@ -199,6 +209,19 @@ class Image:
         too, where this machine has it.
         """
         return None if self.base is None else self._symbols.at(address - self.base)
+
+    def functions(self) -> list[Function]:
+        """Return its functions by address, under each of their names; by the debug file, too."""
+        base, kinds = self.base, (STT_FUNC, STT_GNU_IFUNC)
+        if base is None:
+            return []
+        found = {
+            Function(base + row.value, base + row.value + row.size, rows.name(row))
+            for rows in self._rows()
+            for row in rows
+            if row.info & 15 in kinds and row.section != SHN_UNDEF
+        }
+        return sorted(found)
 
     def thread_local_at(self, offset: int) -> Symbol | None:
         """Return the thread-local variable that has an offset in its block, None if unnamed."""

@@ -29,6 +29,14 @@ class Symbol(NamedTuple):
     size: int
 
 
+class Function(NamedTuple):
+    """A function: where it begins and ends, and its name."""
+
+    start: int
+    end: int
+    name: str
+
+
 class SymbolTable(NamedTuple):
     """A symbol table and its strings, as offsets in the file."""
 

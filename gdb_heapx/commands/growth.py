@@ -1,0 +1,267 @@
+"""heapx growth: who makes malloc get memory from the system, caught in the act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..cli.arg import Arg
+from ..cli.command import Needs, command
+from ..growth.sites import Backtrace, CallSite, Names, site_of, sites_of
+from ..growth.watched import MAX_LOAD, MOST_KEPT, Growth, Watched
+from ..report.model import (
+    DATA_ONLY,
+    Column,
+    Kind,
+    Note,
+    Notes,
+    Report,
+    Schema,
+    counted,
+    size_text,
+    within,
+)
+from ..report.notes import note
+from ..report.stacks import Trace, Traces
+
+if TYPE_CHECKING:
+    from ..inventory.catalogue import Catalogue
+
+SHOWN = 15  # rows
+TRACED = 3  # call sites whose backtrace is shown
+CHUNKS = (
+    Column("smallest", Kind.BYTES, rank=3, title="from", exact=True),
+    Column("largest", Kind.BYTES, rank=3, title="to", exact=True),
+)
+GROWTH = Schema(
+    "growth",
+    (
+        *within("site", Column("site", Kind.TEXT, shrinks=True, of="name")),
+        *within("site", Column("file", Kind.TEXT, DATA_ONLY)),
+        *within("site", Column("requests", Kind.COUNT), Column("bytes", Kind.BYTES), *CHUNKS),
+        Column("sources", Kind.TEXT, rank=5, title="by"),
+        Column("arenas", Kind.TEXT, rank=2, absent="-"),
+        Column("threads", Kind.COUNT, rank=4),
+        Column("free", Kind.BYTES, rank=1, title="free then"),
+        Column("largest_free", Kind.BYTES, rank=1, title="largest free", exact=True),
+        Column("free_chunks", Kind.COUNT, DATA_ONLY),
+        Column("free_whole", Kind.BOOL, DATA_ONLY),
+    ),
+)
+STACKS = Schema(
+    "growth_stacks",
+    (
+        Column("site", Kind.TEXT, DATA_ONLY),
+        Column("requests", Kind.COUNT, DATA_ONLY),
+        Column("bytes", Kind.BYTES, DATA_ONLY),
+        Column("stack", Kind.TEXT, DATA_ONLY),
+    ),
+)
+REQUESTS = Schema(
+    "growth_requests",
+    (
+        Column("milliseconds", Kind.COUNT, DATA_ONLY),
+        Column("thread", Kind.INDEX, DATA_ONLY),
+        Column("name", Kind.TEXT, DATA_ONLY),
+        Column("site", Kind.TEXT, DATA_ONLY),
+        Column("source", Kind.TEXT, DATA_ONLY),
+        Column("arena", Kind.INDEX, DATA_ONLY),
+        Column("chunk_size", Kind.BYTES, DATA_ONLY),
+        Column("bytes", Kind.BYTES, DATA_ONLY),
+        Column("free", Kind.BYTES, DATA_ONLY),
+        Column("largest_free", Kind.BYTES, DATA_ONLY),
+        Column("free_chunks", Kind.COUNT, DATA_ONLY),
+        Column("free_whole", Kind.BOOL, DATA_ONLY),
+    ),
+)
+RUN = Schema(
+    "growth_run",
+    (
+        Column("milliseconds", Kind.COUNT, DATA_ONLY),
+        Column("ended", Kind.TEXT, DATA_ONLY),
+        Column("stops", Kind.COUNT, DATA_ONLY),
+        Column("stood_microseconds", Kind.COUNT, DATA_ONLY),
+        Column("failed", Kind.COUNT, DATA_ONLY),
+        Column("unfinished", Kind.COUNT, DATA_ONLY),
+        Column("by_request", Kind.BOOL, DATA_ONLY),
+    ),
+)
+
+
+class _FreeThen:
+    """What was free in an arena at a request, None where that is unknown."""
+
+    def __init__(self, growth: Growth | None) -> None:
+        known = growth.free if growth else None
+        self.free = known.bytes if known else None
+        self.largest_free = known.largest if known else None
+        self.free_chunks = known.chunks if known else None
+        self.free_whole = known.whole if known else None
+
+
+class _Row(_FreeThen):
+    def __init__(self, site: CallSite) -> None:
+        super().__init__(site.most_free)
+        self.site = site
+        self.sources = ", ".join(each.replace("_", " ") for each in site.sources)
+        self.arenas = ", ".join(map(str, site.arenas)) or None
+        self.threads = len(site.threads)
+
+
+class _Request(_FreeThen):
+    def __init__(self, growth: Growth, site: str, watched: Watched) -> None:
+        super().__init__(growth)
+        self.milliseconds = int(growth.at * 1000)
+        self.thread, self.name = growth.thread, watched.threads.get(growth.thread)
+        self.site, self.source, self.chunk_size = site, growth.source, growth.chunk_size
+        self.arena = watched.arenas.get(growth.arena) if growth.arena else None
+        self.bytes = growth.bytes
+
+
+class _Stack(NamedTuple):
+    site: str
+    requests: int
+    bytes: int
+    stack: str
+
+
+class _Run(NamedTuple):
+    milliseconds: int
+    ended: str
+    stops: int
+    stood_microseconds: int
+    failed: int
+    unfinished: int
+    by_request: bool
+
+
+@command(
+    "heapx growth",
+    Arg("--seconds", "let the process run for so long, and watch", "seconds", required=True),
+    Arg("--stop-after", "end after so many requests", "count", default=MOST_KEPT),
+    Arg(
+        "--max-load",
+        "end where the process stands still for more of the time, such as 20%",
+        "percent",
+        default=MAX_LOAD,
+    ),
+    needs=Needs.GROWTH,
+    limit=SHOWN,
+    tables=(GROWTH, STACKS, REQUESTS, RUN),
+)
+def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
+    """Catch malloc growing: who asks when it gets memory from the system.
+
+    It lets the process run, with breakpoints in malloc's code where that gets memory from the
+    system, which is seldom. At each it notes the backtrace, the arena and what was free there, and
+    lets the process go on. Beside heapx trim --now it is the only command that changes the process:
+    the breakpoints are instructions in libc's text, and are gone in the end.
+
+    A row is a call site: the function nearest to malloc that isn't libc's, nor operator new or the
+    standard library's. Bytes is by how much malloc's memory grew for its requests, from and to are
+    the sizes of the smallest and the largest chunk that was needed. Free then is what lay in the
+    bins of that arena at the request for which that was most, and largest free the largest piece of
+    it: malloc had looked there, and found nothing that fits.
+
+    It extends an arena (extend), makes it a new heap (new heap) or a thread a new arena (new
+    arena), or gives the chunk a mapping of its own (mmap, mremap). Without libc's symbols it stops
+    at malloc's calls of sbrk, mmap, mprotect and mremap: sizes of requests are unknown then.
+
+    Where memory is asked for often, the process stands still often: --max-load ends it then.
+    In gdb your own breakpoints are off meanwhile, and signals don't stop the process.
+
+    Examples:
+
+        heapx growth --seconds 30                    who asks, in half a minute
+        heapx growth --seconds 600 --stop-after 100  no more than 100 requests
+        heapx growth --seconds 30 --format folded    for a flame graph
+    """
+    mallocs = [each for each in catalogue.source.objects if _is_libc(each.path)]
+    own = [each.reading.libc.image for each in catalogue.inventories]
+    names = Names(catalogue.source.objects, [*mallocs, *own], catalogue.source.probe.demangled)
+    sites = sites_of(watched.growths, names, watched.arenas)
+    table = GROWTH.of([_Row(site) for site in sites])
+    sums = {"requests": len(watched.growths), "bytes": sum(e.bytes for e in watched.growths)}
+    blocks = (
+        Notes((_headline(watched, sites), *_told(sites, watched)), leads=True),
+        replace(table, total=sums if sites else None),
+        Traces(tuple(_trace(site) for site in sites[:TRACED])),
+        STACKS.of([_folded(site, stack) for site in sites for stack in site.stacks]),
+        REQUESTS.of([_request(each, names, watched) for each in watched.growths]),
+        RUN.of([_run(watched)]),
+        Notes(tuple(_notes(watched))),
+    )
+    return Report(blocks, catalogue.problems)
+
+
+def _is_libc(path: str) -> bool:
+    from ..growth.sites import LIBC_FILES
+
+    return LIBC_FILES.search(path) is not None
+
+
+def _headline(watched: Watched, sites: Sequence[CallSite]) -> Note:
+    return note(
+        "grew",
+        seconds=watched.seconds,
+        size=sum(each.bytes for each in watched.growths),
+        requests=len(watched.growths),
+        sites=len(sites),
+    )
+
+
+def _told(sites: Sequence[CallSite], watched: Watched) -> Iterator[Note]:
+    """Tell of the site with most bytes what was free when it asked."""
+    most = sites[0].most_free if sites else None
+    if most is None or most.free is None or not most.free.bytes:
+        return
+    yield note(
+        "was_free",
+        site=sites[0].name,
+        chunk=most.chunk_size,
+        arena=watched.arenas.get(most.arena) if most.arena else None,
+        free=most.free.bytes,
+        chunks=most.free.chunks,
+        largest=most.free.largest,
+        whole=most.free.whole,
+    )
+
+
+def _trace(site: CallSite) -> Trace:
+    stack = site.stacks[0]
+    heading = f"{site.name}: {counted(stack.requests, 'request')}, {size_text(stack.bytes)}"
+    return Trace(heading, tuple(frame.name for frame in stack.frames))
+
+
+def _folded(site: CallSite, stack: Backtrace) -> _Stack:
+    names = (frame.name.replace(";", ",") for frame in reversed(stack.frames))
+    return _Stack(site.name, stack.requests, stack.bytes, ";".join(names))
+
+
+def _request(growth: Growth, names: Names, watched: Watched) -> _Request:
+    site = site_of(names.of(growth.stack))
+    return _Request(growth, site.name if site else "?", watched)
+
+
+def _run(watched: Watched) -> _Run:
+    return _Run(
+        int(watched.seconds * 1000),
+        watched.ended.code,
+        watched.stops,
+        int(watched.stood * 1e6),
+        watched.failed,
+        watched.unfinished,
+        watched.by_request,
+    )
+
+
+def _notes(watched: Watched) -> Iterator[Note]:
+    yield note("growth_cost", stops=watched.stops, stood=watched.stood, seconds=watched.seconds)
+    yield note("growth_ended", why=watched.ended.code, text=watched.ended.text)
+    if not watched.by_request:
+        yield note("growth_by_calls")
+    if watched.failed:
+        yield note("growth_failed", number=watched.failed)
+    if watched.unfinished:
+        yield note("growth_unfinished", number=watched.unfinished)

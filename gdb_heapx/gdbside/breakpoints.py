@@ -1,0 +1,71 @@
+"""Breakpoints of heapx's own, which none knows of but gdb, and which are gone in the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import gdb
+
+from ..errors import HeapxError
+from ..target.procfs import read_auxiliary
+from .strings import said
+from .values import word_size
+
+AT_ENTRY = 9  # elf.h
+# gdb steps over a breakpoint in a copy of the instruction at the program's entry, which runs once
+# (gdb/linux-tdep.c, linux_displaced_step_location).
+COPIED = 64
+Place = tuple[int, bytes]
+Keep = Callable[[Sequence[Place]], object]
+LISTED = re.compile(r"^-?\d+(?:\.\d+)?\s.*?\s(0x[0-9a-f]+)\s", re.M)
+
+
+@contextmanager
+def stopping_at(
+    addresses: Sequence[int], read: Callable[[int, int], bytes], keep: Keep
+) -> Iterator[None]:
+    """In here a process stops at these addresses, and when it calls exec.
+
+    `keep` gets all places that gdb may write to, with the bytes that are there, before it writes;
+    and in the end, when the process stands still and they are as before, none.
+    """
+    breakpoints: list[gdb.Breakpoint] = []
+    numbers: list[str] = []
+    try:
+        for address in addresses:
+            breakpoints.append(gdb.Breakpoint(f"*{address:#x}", internal=True))
+            breakpoints[-1].silent = True
+        numbers += re.findall(r"Catchpoint (\d+)", said("tcatch exec"))
+        keep(_written(set(addresses), read))
+        yield
+    finally:
+        for each in breakpoints:
+            if each.is_valid():
+                each.delete()
+        for number in numbers:
+            with suppress(gdb.error):  # it was hit
+                said(f"delete {number}")
+    keep(())
+
+
+def _written(own: set[int], read: Callable[[int, int], bytes]) -> list[Place]:
+    """Return where gdb may write, and what is there now: gdb's own breakpoints are listed by
+    `maint info breakpoints` alone. HeapxError where one of these can't be read.
+    """
+    inferior = gdb.selected_inferior()
+    listed = {int(each, 16) for each in LISTED.findall(said("maint info breakpoints"))}
+    wide = inferior.architecture().name().startswith("aarch64")
+    sizes = dict.fromkeys(own | listed, 4 if wide else 1)
+    entry = read_auxiliary(inferior.pid, word_size()).get(AT_ENTRY)
+    if entry:
+        sizes[entry] = COPIED
+    places = []
+    for address, size in sorted(sizes.items()):
+        with suppress(OSError):  # of a file that isn't there any more
+            places.append((address, read(address, size)))
+    lost = own - {address for address, _ in places}
+    if lost:
+        raise HeapxError(f"malloc's code at {min(lost):#x} can't be read")
+    return places

@@ -1,0 +1,284 @@
+"""The process runs, and stops where malloc gets memory from the system: heapx growth."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+
+import gdb
+
+from ..ending import HELD_BACK, held_back
+from ..errors import HeapxError
+from ..growth.calls import ARGUMENTS, Call, Calls, find_calls
+from ..growth.load import Load
+from ..growth.noting import Before, Grower, Notebook
+from ..growth.watched import (
+    ASKED,
+    COUNT,
+    DEEPEST,
+    EXEC,
+    EXITED,
+    LOAD,
+    SIGNAL,
+    TIME,
+    Ended,
+    Watched,
+    Wishes,
+)
+from ..snapshots.opened import Opened
+from ..target.procfs import status_of, thread_name
+from .breakpoints import Keep
+from .frames import selection_kept
+from .inferior import core_path, is_native
+from .pacing import PACE
+from .passing import breakpoints_off, signals_passed
+from .standstill import Standstill, Ticks
+from .strings import said
+from .values import setting
+
+MOST_ARENAS = 1 << 16
+# What holds while the process runs; what this gdb doesn't know is left out.
+SETTINGS = (
+    ("scheduler-locking", "off"),
+    ("schedule-multiple", "off"),
+    ("detach-on-fork", "on"),
+    ("follow-fork-mode", "parent"),
+    ("follow-exec-mode", "same"),
+    ("stop-on-solib-events", "0"),
+    ("auto-solib-add", "off"),  # else a library's symbols are read while the process waits
+    ("breakpoint always-inserted", "off"),  # at each stop the text is as it was
+    ("print thread-events", "off"),
+    ("print inferior-events", "off"),
+    ("suppress-cli-notifications", "on"),  # since gdb 12
+)
+STOPPED = 1 << signal.SIGSTOP - 1  # in the masks of /proc/PID/status
+
+
+def refuse(inferior: gdb.Inferior) -> None:
+    """Raise HeapxError where a process can't be watched."""
+    if core_path() is not None:
+        raise HeapxError("a core doesn't grow", "heapx growth needs a living process.")
+    if not is_native(inferior):
+        raise HeapxError(
+            "a process can't be watched over a remote connection",
+            "Run heapx where the process runs.",
+        )
+    if gdb.parameter("non-stop"):
+        raise HeapxError("heapx growth can't run in gdb's non-stop mode", "set non-stop off")
+
+
+def watch(opened: Opened, wishes: Wishes, keep: Keep) -> Watched:
+    """Let the process run, and note what makes its malloc grow; afterwards it stands still again,
+    if it is still there, without a breakpoint of heapx's. HeapxError before anything was touched,
+    where it can't be done.
+    """
+    inferior = gdb.selected_inferior()
+    refuse(inferior)
+    reading = opened.mallocs[0]
+    libc, machine = reading.libc, opened.target.facts.machine
+    with open(f"/proc/{inferior.pid}/mem", "rb", buffering=0) as memory:
+
+        def read(address: int, size: int) -> bytes:
+            return os.pread(memory.fileno(), size, address)
+
+        found = find_calls(libc.image, read, machine)
+        notebook = Notebook(Grower(libc.layout, libc.main_arena, read))
+        run = _Run(inferior, found, notebook, wishes, ARGUMENTS[machine])
+        with ExitStack() as afterwards:
+            afterwards.enter_context(selection_kept())
+            afterwards.enter_context(breakpoints_off())
+            afterwards.enter_context(_signals(inferior))
+            for name, value in SETTINGS:
+                with suppress(gdb.error, RuntimeError):
+                    afterwards.enter_context(setting(name, value))
+            with Breakpoints(
+                [each for c in found.calls for each in (c.address, c.behind)], read, keep
+            ):
+                run.go_on()
+            _swallow_stops(inferior)
+        return run.seen(_ring(notebook.malloc))
+
+
+def _signals(inferior: gdb.Inferior) -> AbstractContextManager[None]:
+    """Pass signals on, but for the one that ends the run. Ctrl-C at gdb's terminal is a process's,
+    too, that gdb has started: it stays gdb's there.
+    """
+    others = ["SIGSTOP stop print nopass"]
+    if inferior.was_attached:
+        others.append("SIGINT nostop noprint pass")
+    return signals_passed(*others)
+
+
+def _swallow_stops(inferior: gdb.Inferior) -> None:
+    """Take a stop that was asked for when the process had stopped already."""
+    while inferior.pid and int(status_of(inferior.pid).get("ShdPnd", "0"), 16) & STOPPED:
+        said("continue")
+
+
+def _ring(malloc: Grower) -> dict[int, int]:
+    """Return the index of each arena by its address, as the ring has them."""
+    found = {malloc.main_arena: 0}
+    with suppress(OSError):
+        at = malloc.layout.state["next"].offset
+        arena = malloc.word(malloc.main_arena + at)
+        while arena and arena not in found and len(found) < MOST_ARENAS:
+            found[arena] = len(found)
+            arena = malloc.word(arena + at)
+    return found
+
+
+class _Run:
+    """A process that is let run again and again, until something ends that."""
+
+    def __init__(
+        self,
+        inferior: gdb.Inferior,
+        calls: Calls,
+        notebook: Notebook,
+        wishes: Wishes,
+        registers: tuple[Sequence[str], str],
+    ) -> None:
+        self._inferior, self._notebook, self._wishes = inferior, notebook, wishes
+        self._pid = inferior.pid
+        self._by_request = calls.by_request
+        self._before: dict[int, Call] = {call.address: call for call in calls.calls}
+        self._behind = {call.behind for call in calls.calls}
+        self._arguments, self._result = registers
+        self._threads: dict[int, str | None] = {}
+        self._ended: Ended | None = None
+        self._stops = 0
+        self._event: gdb.Event | None = None
+
+    def go_on(self) -> None:
+        """Let the process run until watching ends."""
+        self._began = time.monotonic()
+        self._standing = Standstill(Load(self._wishes.max_load / 100, self._began))
+        gdb.events.stop.connect(self._stopped)
+        gdb.events.exited.connect(self._stopped)
+        try:
+            with Ticks(self._tick):
+                while self._ended is None:
+                    self._continue()
+        finally:
+            gdb.events.stop.disconnect(self._stopped)
+            gdb.events.exited.disconnect(self._stopped)
+
+    def seen(self, arenas: dict[int, int]) -> Watched:
+        assert self._ended is not None
+        notebook = self._notebook
+        return Watched(
+            tuple(notebook.growths),
+            self._standing.until - self._began,
+            self._ended,
+            self._stops,
+            self._standing.load.stood,
+            notebook.failed,
+            notebook.unfinished,
+            self._by_request,
+            arenas,
+            self._threads,
+        )
+
+    def _stopped(self, event: gdb.Event) -> None:
+        self._event = event
+
+    def _continue(self) -> None:
+        """Let the process run to its next stop, and see what that is."""
+        self._event = None
+        line = self._line
+        self._line = "continue"
+        with held_back():  # an exception in what gdb calls meanwhile would be lost
+            self._standing.ends()
+            try:
+                said(line)
+            except gdb.error as error:
+                self._ended = Ended(SIGNAL, str(error))
+            self._standing.begins()
+        if self._ended is None:
+            self._ended = self._why_stopped()
+
+    _line = "continue"
+
+    def _why_stopped(self) -> Ended | None:
+        """Return why watching ends; None where it goes on."""
+        event = self._event
+        if not self._inferior.pid or isinstance(event, gdb.ExitedEvent):
+            return Ended(EXITED, _how_exited(event))
+        if isinstance(event, gdb.SignalEvent):
+            return self._by_signal(event.stop_signal)
+        place = int(gdb.newest_frame().pc())
+        if place in self._before or place in self._behind:
+            self._stops += 1
+            return self._noted(place)
+        return Ended(EXEC) if isinstance(event, gdb.StopEvent) else Ended(SIGNAL, "?")
+
+    def _by_signal(self, name: str) -> Ended | None:
+        if name == "SIGSTOP":
+            return self._over() or Ended(SIGNAL, name)
+        if name == "SIGTRAP":  # the program's own
+            self._line = "signal SIGTRAP"
+            return None
+        return Ended(ASKED) if name == "SIGINT" else Ended(SIGNAL, name)
+
+    def _noted(self, place: int) -> Ended | None:
+        """Note a stop before a call or behind one."""
+        thread = gdb.selected_thread()
+        lwp, frame = thread.ptid[1] or thread.ptid[0], gdb.newest_frame()
+        if lwp not in self._threads:
+            self._threads[lwp] = thread_name(self._pid, lwp)
+        if place in self._behind:
+            self._notebook.leave(lwp, _register(frame, self._result))
+        call = self._before.get(place)
+        if call is not None:
+            arguments = tuple(_register(frame, name) for name in self._arguments)
+            if self._notebook.wanted(call.callee, arguments):
+                at = time.monotonic() - self._began
+                self._notebook.enter(Before(call.callee, at, lwp, _stack(frame), arguments))
+        if len(self._notebook.growths) >= self._wishes.stop_after:
+            return Ended(COUNT)
+        return self._over()
+
+    def _over(self) -> Ended | None:
+        """Return what ends it apart from the process itself, None without."""
+        if not PACE.goes_on():
+            return Ended(ASKED)
+        if self._standing.too_much:
+            return Ended(LOAD)
+        return Ended(TIME) if time.monotonic() - self._began >= self._wishes.seconds else None
+
+    def _tick(self) -> None:
+        """Stop the process, if it is time; where it has stopped meanwhile, the stop is swallowed.
+
+        Not by SIGINT: a program may block it, and would get it when it is let go.
+        """
+        if self._ended is None and (self._over() or _signalled()):
+            with suppress(OSError):
+                os.kill(self._pid, signal.SIGSTOP)
+
+
+def _signalled() -> bool:
+    """Tell whether a signal waits that ends heapx."""
+    return bool(signal.sigpending() & set(HELD_BACK))
+
+
+def _how_exited(event: gdb.Event | None) -> str:
+    code = getattr(event, "exit_code", None)
+    return "" if code is None else str(code)
+
+
+def _register(frame: gdb.Frame, name: str) -> int:
+    return int(frame.read_register(name)) % (1 << 64)
+
+
+def _stack(frame: gdb.Frame | None) -> tuple[int, ...]:
+    """Return where a thread's frames are, the innermost first, as far as they unwind."""
+    found: list[int] = []
+    with suppress(gdb.error):
+        while frame is not None and len(found) < DEEPEST:
+            if frame.type() != gdb.INLINE_FRAME:
+                found.append(int(frame.pc()))
+            frame = frame.older()
+    return tuple(found)

@@ -1,0 +1,82 @@
+"""What was free in an arena while one of its requests made it grow: by its lists, up to a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from ..errors import MemoryFault
+from ..glibc.layout import BK, FD, FLAGS, LAST_BIN, SIZE, UNSORTED, Layout
+
+Read = Callable[[int, int], bytes]
+MOST = 1000  # chunks that are looked at in one stop: some milliseconds
+
+
+class Free(NamedTuple):
+    """The free chunks in an arena's bins and fastbins: bytes, how many, and the largest.
+
+    Where they are not `whole`, there were more, or a list was broken: these are so many at least.
+    """
+
+    bytes: int = 0
+    chunks: int = 0
+    largest: int = 0
+    whole: bool = True
+
+
+def free_in(read: Read, layout: Layout, arena: int, most: int = MOST) -> Free:
+    """Return what is free in an arena whose lock the thread has that stands still.
+
+    malloc counts none of it, so the lists are followed, the largest chunks first.
+    """
+    size, number, largest = 0, 0, 0
+    try:
+        for chunk in _listed(read, layout, arena):
+            if chunk is None or number == most:
+                return Free(size, number, largest, False)
+            size, number, largest = size + chunk, number + 1, max(largest, chunk)
+    except (MemoryFault, OSError):
+        return Free(size, number, largest, False)
+    return Free(size, number, largest)
+
+
+def _listed(read: Read, layout: Layout, arena: int) -> Iterator[int | None]:
+    """Yield the sizes of the chunks in an arena's lists, None where one is broken."""
+    word = layout.word
+    state = read(arena, layout.state.size)
+    bins = layout.state["bins"].offset
+    for number in (*range(LAST_BIN, UNSORTED, -1), UNSORTED):
+        at = bins + 2 * (number - 1) * word
+        first = int.from_bytes(state[at : at + word], "little")
+        yield from _bin(read, layout, arena + at - layout.header, first)
+    if layout.has_fastbins:
+        start, length = layout.state["fastbinsY"]
+        for at in range(start, start + length, word):
+            yield from _fast(read, layout, int.from_bytes(state[at : at + word], "little"))
+
+
+def _bin(read: Read, layout: Layout, header: int, chunk: int) -> Iterator[int | None]:
+    word, before = layout.word, header
+    while chunk != header:
+        words = read(chunk, 4 * word)
+        size, forward, back = (_word(words, at, word) for at in (SIZE, FD, BK))
+        if back != before:
+            yield None
+            return
+        yield size & ~FLAGS
+        before, chunk = chunk, forward
+
+
+def _fast(read: Read, layout: Layout, chunk: int) -> Iterator[int | None]:
+    word = layout.word
+    while chunk:
+        words = read(chunk, 4 * word)
+        yield _word(words, SIZE, word) & ~FLAGS
+        place = chunk + FD * word
+        chunk = _word(words, FD, word)
+        if layout.safe_linking:
+            chunk ^= place >> 12
+
+
+def _word(data: bytes, number: int, word: int) -> int:
+    return int.from_bytes(data[number * word : (number + 1) * word], "little")

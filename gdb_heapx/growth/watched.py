@@ -1,0 +1,94 @@
+"""What is wished for, and what was seen: plain values, which need no process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .free import Free
+
+DEEPEST = 64  # frames of a backtrace
+MOST_KEPT = 10_000  # requests, if no other number is given
+MAX_LOAD = 20  # percent
+
+
+class Wishes(NamedTuple):
+    """How long to watch, for how many requests at most, and how much of the time the process may
+    stand still, in percent.
+    """
+
+    seconds: float
+    stop_after: int
+    max_load: int
+
+
+def announced(wishes: Wishes, process: str) -> str:
+    """Return what to say before it begins: what will be done, and what can go wrong."""
+    return (
+        f"will set breakpoints in malloc's code in {process} and let it run for "
+        f"{wishes.seconds:g} s. Each time malloc gets memory from the system it stands still for "
+        f"about a millisecond, {wishes.max_load} % of the time at most. {RISK}"
+    )
+
+
+RISK = "If gdb is killed meanwhile, the process may end by SIGTRAP."
+
+
+# By what an arena grew, as heapx fit calls it; and by realloc of a chunk with its own mapping.
+EXTEND, NEW_HEAP, NEW_ARENA, MMAP, MREMAP = "extend", "new_heap", "new_arena", "mmap", "mremap"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One request that made malloc get memory from the system.
+
+    `at` is how many seconds after the beginning. `arena` is an arena's address, None for a mapping
+    of its own. `chunk_size` is that of the chunk that was needed, None where it isn't known, or the
+    arena itself was. `bytes` is by how much malloc's memory grew, `free` what was free in the
+    arena that was asked. `stack` has the addresses of the thread's frames, the innermost first.
+    """
+
+    at: float
+    thread: int
+    source: str
+    arena: int | None
+    chunk_size: int | None
+    bytes: int
+    free: Free | None
+    stack: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Why watching ended: a code of ENDS, with what there is to say of it."""
+
+    code: str
+    text: str = ""
+
+
+TIME, COUNT, LOAD, ASKED = "time", "count", "load", "asked"
+EXITED, EXEC, SIGNAL = "exited", "exec", "signal"
+ENDS = (TIME, COUNT, LOAD, ASKED, EXITED, EXEC, SIGNAL)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was seen in these `seconds`: the requests in their order, and what it cost.
+
+    `stops` is how often a thread stood at a breakpoint, `stood` for how many seconds in all;
+    `failed` how many requests got nothing from the system, `unfinished` those under way at the end.
+    `by_request` tells whether sizes of requests are known. `arenas` has the indexes of arenas by
+    address, `threads` the names of threads by LWP.
+    """
+
+    growths: tuple[Growth, ...]
+    seconds: float
+    ended: Ended
+    stops: int
+    stood: float
+    failed: int
+    unfinished: int
+    by_request: bool
+    arenas: Mapping[int, int]
+    threads: Mapping[int, str | None]
