@@ -30,7 +30,7 @@ from ..growth.watched import (
 )
 from ..snapshots.opened import Opened
 from ..target.procfs import status_of, thread_name
-from .breakpoints import Keep
+from .breakpoints import Keep, stopping_at
 from .frames import selection_kept
 from .inferior import core_path, is_native
 from .pacing import PACE
@@ -82,7 +82,10 @@ def watch(opened: Opened, wishes: Wishes, keep: Keep) -> Watched:
     with open(f"/proc/{inferior.pid}/mem", "rb", buffering=0) as memory:
 
         def read(address: int, size: int) -> bytes:
-            return os.pread(memory.fileno(), size, address)
+            data = os.pread(memory.fileno(), size, address)
+            if len(data) < size:  # the process is gone, or what lies there
+                raise OSError(f"cannot read {size} bytes at {address:#x}")
+            return data
 
         found = find_calls(libc.image, read, machine)
         notebook = Notebook(Grower(libc.layout, libc.main_arena, read))
@@ -94,12 +97,10 @@ def watch(opened: Opened, wishes: Wishes, keep: Keep) -> Watched:
             for name, value in SETTINGS:
                 with suppress(gdb.error, RuntimeError):
                     afterwards.enter_context(setting(name, value))
-            with Breakpoints(
-                [each for c in found.calls for each in (c.address, c.behind)], read, keep
-            ):
+            with stopping_at(found.places, read, keep):
                 run.go_on()
             _swallow_stops(inferior)
-        return run.seen(_ring(notebook.malloc))
+        return run.seen()
 
 
 def _signals(inferior: gdb.Inferior) -> AbstractContextManager[None]:
@@ -119,14 +120,15 @@ def _swallow_stops(inferior: gdb.Inferior) -> None:
 
 
 def _ring(malloc: Grower) -> dict[int, int]:
-    """Return the index of each arena by its address, as the ring has them."""
+    """Return the index of each arena by its address, as the ring has them; OSError if the process
+    is gone.
+    """
     found = {malloc.main_arena: 0}
-    with suppress(OSError):
-        at = malloc.layout.state["next"].offset
-        arena = malloc.word(malloc.main_arena + at)
-        while arena and arena not in found and len(found) < MOST_ARENAS:
-            found[arena] = len(found)
-            arena = malloc.word(arena + at)
+    at = malloc.layout.state["next"].offset
+    arena = malloc.word(malloc.main_arena + at)
+    while arena and arena not in found and len(found) < MOST_ARENAS:
+        found[arena] = len(found)
+        arena = malloc.word(arena + at)
     return found
 
 
@@ -148,6 +150,7 @@ class _Run:
         self._behind = {call.behind for call in calls.calls}
         self._arguments, self._result = registers
         self._threads: dict[int, str | None] = {}
+        self._arenas: dict[int, int] = {}
         self._ended: Ended | None = None
         self._stops = 0
         self._event: gdb.Event | None = None
@@ -166,8 +169,9 @@ class _Run:
             gdb.events.stop.disconnect(self._stopped)
             gdb.events.exited.disconnect(self._stopped)
 
-    def seen(self, arenas: dict[int, int]) -> Watched:
+    def seen(self) -> Watched:
         assert self._ended is not None
+        self._see_arenas()
         notebook = self._notebook
         return Watched(
             tuple(notebook.growths),
@@ -178,9 +182,14 @@ class _Run:
             notebook.failed,
             notebook.unfinished,
             self._by_request,
-            arenas,
+            self._arenas,
             self._threads,
         )
+
+    def _see_arenas(self) -> None:
+        """Learn which index each arena has by now; where the process is gone, what was known."""
+        with suppress(OSError):
+            self._arenas = _ring(self._notebook.malloc)
 
     def _stopped(self, event: gdb.Event) -> None:
         self._event = event
@@ -230,7 +239,9 @@ class _Run:
         if lwp not in self._threads:
             self._threads[lwp] = thread_name(self._pid, lwp)
         if place in self._behind:
-            self._notebook.leave(lwp, _register(frame, self._result))
+            growth = self._notebook.leave(lwp, _register(frame, self._result))
+            if growth and growth.arena and growth.arena not in self._arenas:
+                self._see_arenas()
         call = self._before.get(place)
         if call is not None:
             arguments = tuple(_register(frame, name) for name in self._arguments)

@@ -1,0 +1,152 @@
+/* Functions that make malloc grow, and one that doesn't: a SIGUSR1 begins it. What grew, by malloc's own figures
+   before and after each call, is written to the file "truth": the function, how often, and by how many bytes.
+
+   growth sites           one thread after the other
+   growth race [THREADS]  all at once: only the sum is known
+   growth rest            nothing happens then */
+#include "checkpoint.h"
+
+#include <sys/wait.h>
+
+#define UNUSED __attribute__((unused))
+#define NOINLINE __attribute__((noinline, noclone))
+enum { SMALL = 60000, LARGE = 4 << 20, HUGE = 16 << 20 };
+enum { FEW = 60, FILL = 20 }; /* FILL of LARGE are more than a heap has */
+
+static size_t grown(void)
+{
+	__typeof__(mallinfo2()) m = mallinfo2();
+	return (size_t) m.arena + (size_t) m.hblkhd;
+}
+
+NOINLINE void *grow_by_chunks(UNUSED void *unused, size_t size)
+{
+	char *made = malloc(size);
+	made[0] = 1;
+	return made;
+}
+
+NOINLINE void *grow_by_mappings(UNUSED void *unused, size_t size)
+{
+	char *made = malloc(size);
+	made[0] = 1;
+	return made;
+}
+
+NOINLINE void *grow_by_realloc(void *old, size_t size)
+{
+	char *made = realloc(old, size);
+	made[0] = 1;
+	return made;
+}
+
+/* What was freed right before. */
+NOINLINE void *use_again(UNUSED void *unused, size_t size)
+{
+	char *made = malloc(size);
+	made[0] = 1;
+	return made;
+}
+
+static struct site {
+	const char *name;
+	void *(*call)(void *old, size_t size);
+	size_t requests, bytes;
+} sites[] = {
+	{ "grow_by_chunks", grow_by_chunks, 0, 0 },
+	{ "grow_by_mappings", grow_by_mappings, 0, 0 },
+	{ "grow_by_realloc", grow_by_realloc, 0, 0 },
+	{ "use_again", use_again, 0, 0 },
+};
+enum { CHUNKS, MAPPINGS, REALLOC, AGAIN, SITES };
+
+static void *called(int site, void *old, size_t size)
+{
+	if (site == AGAIN)
+		free(old);
+	size_t before = grown();
+	void *made = sites[site].call(old, size);
+	size_t after = grown();
+	if (after > before) {
+		sites[site].requests++;
+		sites[site].bytes += after - before;
+	}
+	return made;
+}
+
+/* Then all of it is freed, and asked for again: a heap grows into what it had given back. */
+static void *in_an_arena(UNUSED void *unused)
+{
+	void *made[FILL];
+	free(called(CHUNKS, NULL, 1)); /* a new arena */
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < FILL; i++)
+			made[i] = called(CHUNKS, NULL, LARGE);
+		for (int i = 0; i < FILL; i++)
+			made[i] = called(AGAIN, made[i], LARGE);
+		for (int i = FILL; i-- > 0;)
+			free(made[i]);
+	}
+	return NULL;
+}
+
+static void in_turn(void)
+{
+	void *made[FEW];
+	for (int i = 0; i < FEW; i++)
+		made[i] = called(CHUNKS, NULL, SMALL);
+	for (int i = 0; i < FEW; i++)
+		made[i] = called(AGAIN, made[i], SMALL);
+	for (int i = 0; i < 5; i++) {
+		void *mapped = called(MAPPINGS, NULL, HUGE);
+		called(REALLOC, mapped, 2 * HUGE);
+	}
+	for (int i = 0; i < 2; i++) {
+		pthread_t thread;
+		pthread_create(&thread, NULL, in_an_arena, NULL);
+		pthread_join(thread, NULL);
+	}
+}
+
+static void *at_once(UNUSED void *unused)
+{
+	for (int i = 0; i < FILL; i++)
+		grow_by_chunks(NULL, LARGE / 40);
+	return NULL;
+}
+
+static void race(size_t threads)
+{
+	pthread_t all[64];
+	size_t before = grown();
+	for (size_t i = 0; i < threads; i++)
+		pthread_create(&all[i], NULL, at_once, NULL);
+	for (size_t i = 0; i < threads; i++)
+		pthread_join(all[i], NULL);
+	sites[CHUNKS].bytes = grown() - before;
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argc > 1 ? argv[1] : "sites";
+	sigset_t set;
+	int sig;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	mallopt(M_MMAP_THRESHOLD, 8 << 20);
+	free(malloc(1)); /* its tcache and the first heap are no request of a site */
+	announce();
+	sigwait(&set, &sig);
+	if (!strcmp(mode, "sites"))
+		in_turn();
+	if (!strcmp(mode, "race"))
+		race(argc > 2 ? strtoul(argv[2], NULL, 0) : 8);
+	int truth = oracle_file("truth");
+	for (int i = 0; i < SITES; i++)
+		put(truth, "%s %zu %zu\n", sites[i].name, sites[i].requests, sites[i].bytes);
+	publish("done", 0);
+	if (!strcmp(mode, "rest"))
+		rest();
+	return 7;
+}
