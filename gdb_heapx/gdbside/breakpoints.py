@@ -25,25 +25,33 @@ LISTED = re.compile(r"^-?\d+(?:\.\d+)?\s.*?\s(0x[0-9a-f]+)\s", re.M)
 @contextmanager
 def stopping_at(
     addresses: Sequence[int], read: Callable[[int, int], bytes], keep: Keep
-) -> Iterator[None]:
-    """In here a process stops at these addresses, and when it calls exec.
+) -> Iterator[list[gdb.Breakpoint]]:
+    """In here a process stops at these addresses, and when it calls exec: then the breakpoints are
+    gone at once, because gdb would set them anew, in another program.
 
     `keep` gets all places that gdb may write to, with the bytes that are there, before it writes;
     and in the end, when the process stands still and they are as before, none.
     """
     breakpoints: list[gdb.Breakpoint] = []
     numbers: list[str] = []
+
+    def remove(_event: object = None) -> None:
+        while breakpoints:
+            each = breakpoints.pop()
+            if each.is_valid():
+                each.delete()
+
+    gdb.events.clear_objfiles.connect(remove)  # before gdb reads the new program's symbols
     try:
         for address in addresses:
             breakpoints.append(gdb.Breakpoint(f"*{address:#x}", internal=True))
             breakpoints[-1].silent = True
         numbers += re.findall(r"Catchpoint (\d+)", said("tcatch exec"))
         keep(_written(set(addresses), read))
-        yield
+        yield breakpoints
     finally:
-        for each in breakpoints:
-            if each.is_valid():
-                each.delete()
+        gdb.events.clear_objfiles.disconnect(remove)
+        remove()
         for number in numbers:
             with suppress(gdb.error):  # it was hit
                 said(f"delete {number}")

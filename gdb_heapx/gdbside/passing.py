@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,23 @@ def breakpoints_off() -> Iterator[None]:
     finally:
         if numbers:
             gdb.execute(f"enable {numbers}", to_string=True)
+
+
+@contextmanager
+def nothing_printed() -> Iterator[None]:
+    """Let gdb print nothing of its own: that a signal has stopped the process it prints even where
+    a line's output is a string.
+    """
+    gdb.flush()
+    stdout = os.dup(1)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        gdb.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from .breakpoints import Keep, stopping_at
 from .frames import selection_kept
 from .inferior import core_path, is_native
 from .pacing import PACE
-from .passing import breakpoints_off, signals_passed
+from .passing import breakpoints_off, nothing_printed, signals_passed
 from .standstill import Standstill, Ticks
 from .strings import said
 from .values import setting
@@ -97,8 +97,8 @@ def watch(opened: Opened, wishes: Wishes, keep: Keep) -> Watched:
             for name, value in SETTINGS:
                 with suppress(gdb.error, RuntimeError):
                     afterwards.enter_context(setting(name, value))
-            with stopping_at(found.places, read, keep):
-                run.go_on()
+            with stopping_at(found.places, read, keep) as breakpoints:
+                run.go_on(breakpoints)
             _swallow_stops(inferior)
         return run.seen()
 
@@ -116,7 +116,9 @@ def _signals(inferior: gdb.Inferior) -> AbstractContextManager[None]:
 def _swallow_stops(inferior: gdb.Inferior) -> None:
     """Take a stop that was asked for when the process had stopped already."""
     while inferior.pid and int(status_of(inferior.pid).get("ShdPnd", "0"), 16) & STOPPED:
-        said("continue")
+        with nothing_printed():
+            said("continue")
+        said("queue-signal 0")
 
 
 def _ring(malloc: Grower) -> dict[int, int]:
@@ -155,8 +157,9 @@ class _Run:
         self._stops = 0
         self._event: gdb.Event | None = None
 
-    def go_on(self) -> None:
-        """Let the process run until watching ends."""
+    def go_on(self, breakpoints: Sequence[gdb.Breakpoint]) -> None:
+        """Let the process run until watching ends; these are gone where it calls exec."""
+        self._breakpoints = breakpoints
         self._began = time.monotonic()
         self._standing = Standstill(Load(self._wishes.max_load / 100, self._began))
         gdb.events.stop.connect(self._stopped)
@@ -202,12 +205,12 @@ class _Run:
         with held_back():  # an exception in what gdb calls meanwhile would be lost
             self._standing.ends()
             try:
-                said(line)
+                with nothing_printed():
+                    said(line)
             except gdb.error as error:
                 self._ended = Ended(SIGNAL, str(error))
             self._standing.begins()
-        if self._ended is None:
-            self._ended = self._why_stopped()
+            self._ended = self._ended or self._why_stopped()
 
     _line = "continue"
 
@@ -216,17 +219,20 @@ class _Run:
         event = self._event
         if not self._inferior.pid or isinstance(event, gdb.ExitedEvent):
             return Ended(EXITED, _how_exited(event))
+        if not self._breakpoints:
+            return Ended(EXEC)
         if isinstance(event, gdb.SignalEvent):
             return self._by_signal(event.stop_signal)
         place = int(gdb.newest_frame().pc())
         if place in self._before or place in self._behind:
             self._stops += 1
             return self._noted(place)
-        return Ended(EXEC) if isinstance(event, gdb.StopEvent) else Ended(SIGNAL, "?")
+        return Ended(SIGNAL, "gdb tells no reason")
 
     def _by_signal(self, name: str) -> Ended | None:
-        if name == "SIGSTOP":
-            return self._over() or Ended(SIGNAL, name)
+        if name == "SIGSTOP" and (over := self._over() or self._interrupted()):
+            said("queue-signal 0")  # it was heapx's own: nobody else gets it
+            return over
         if name == "SIGTRAP":  # the program's own
             self._line = "signal SIGTRAP"
             return None
@@ -260,19 +266,20 @@ class _Run:
             return Ended(LOAD)
         return Ended(TIME) if time.monotonic() - self._began >= self._wishes.seconds else None
 
+    def _interrupted(self) -> Ended | None:
+        """Return that a signal waits that ends heapx; when it comes through, it raises what it
+        does.
+        """
+        return Ended(ASKED) if signal.sigpending() & set(HELD_BACK) else None
+
     def _tick(self) -> None:
         """Stop the process, if it is time; where it has stopped meanwhile, the stop is swallowed.
 
         Not by SIGINT: a program may block it, and would get it when it is let go.
         """
-        if self._ended is None and (self._over() or _signalled()):
+        if self._ended is None and (self._over() or self._interrupted()):
             with suppress(OSError):
                 os.kill(self._pid, signal.SIGSTOP)
-
-
-def _signalled() -> bool:
-    """Tell whether a signal waits that ends heapx."""
-    return bool(signal.sigpending() & set(HELD_BACK))
 
 
 def _how_exited(event: gdb.Event | None) -> str:
