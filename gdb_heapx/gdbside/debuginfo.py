@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import gdb
 
@@ -22,7 +22,7 @@ class ObjectFile:
 
     def __init__(self, objfile: gdb.Objfile, debug_files: list[str]) -> None:
         self._objfile = objfile
-        self.debug_files = debug_files
+        self.debug_files: Sequence[str] = debug_files
         self.path = file_of(objfile) or ""
         self.build_id: str | None = objfile.build_id
 

@@ -49,7 +49,7 @@ def nothing_printed() -> Iterator[None]:
 def signals_passed(*others: str) -> Iterator[None]:
     """Let signals reach the program, instead of stopping it; `others` are handled as these say."""
     table = re.findall(
-        r"^(SIG\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)",
+        r"^([A-Z]\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)",
         gdb.execute("info signals", to_string=True),
         re.M,
     )

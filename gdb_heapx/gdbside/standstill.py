@@ -30,9 +30,9 @@ class Standstill:
 
     def begins(self) -> None:
         """The process stands still, and gdb has told so."""
-        self.until = now = time.monotonic()
-        worked, self._stands_since = _worked(), now
-        self.too_much |= self.load.spent(worked - self._worked, now)
+        now, ran = time.monotonic(), time.monotonic() - self.until
+        self.until = self._stands_since = now
+        self.too_much |= self.load.spent(min(_worked() - self._worked, ran), now)
 
     def ends(self) -> None:
         """The process is about to be let go."""
@@ -40,6 +40,7 @@ class Standstill:
         self._worked = _worked()
         if self._stands_since is not None:
             self.too_much |= self.load.spent(now - self._stands_since, now)
+        self.until = now
 
 
 def _worked() -> float:

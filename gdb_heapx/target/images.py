@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from itertools import groupby
@@ -38,7 +38,7 @@ class DebugInfo(Protocol):
 
     path: str
     build_id: str | None
-    debug_files: list[str]  # the separate ones that it reads, too
+    debug_files: Sequence[str]  # separate ones, which a debugger has found
 
     def address(self, name: str) -> int | None:
         """Return the address of a variable of this file, None if it has none so named."""
@@ -211,13 +211,15 @@ class Image:
         return None if self.base is None else self._symbols.at(address - self.base)
 
     def functions(self) -> list[Function]:
-        """Return its functions by address, under each of their names; by the debug file, too."""
+        """Return its functions by address, under each of their names; by the debug file, too, be
+        it one that only the debugger has found.
+        """
         base, kinds = self.base, (STT_FUNC, STT_GNU_IFUNC)
         if base is None:
             return []
         found = {
             Function(base + row.value, base + row.value + row.size, rows.name(row))
-            for rows in self._rows()
+            for rows in (*self._rows(), *self._rows_of_debugger())
             for row in rows
             if row.info & 15 in kinds and row.section != SHN_UNDEF
         }
@@ -251,6 +253,11 @@ class Image:
     def _rows(self) -> Iterator[Rows]:
         for file in symbol_files(self.elf, self.path) if self.elf else ():
             yield from file.rows()
+
+    def _rows_of_debugger(self) -> Iterator[Rows]:
+        for path in self.debug.debug_files if self.debug else ():
+            with suppress(OSError, ValueError):
+                yield from Elf.open(path).rows()
 
     def _placed(self, value: int | None) -> int | None:
         return None if value is None or self.base is None else self.base + value
