@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "gdb_heapx"
 # Modules and folders, from the ground up. Those of one floor don't know of each other.
 FLOORS = (
     ("__init__",),
-    ("errors", "ending"),
+    ("errors", "ending", "lifeline"),
     ("glibc",),
     ("report",),
     ("target",),

@@ -22,6 +22,7 @@ from ..target.leaders import others_held, to_attach
 from ..target.pace import cut_short
 from ..target.procfs import is_stopped, run_on, tracer_of
 from . import parameters
+from .guarding import Guarded
 from .pacing import PACE
 from .parameters import preferred
 from .strings import nameable, quoted, said
@@ -113,7 +114,8 @@ def _opened(
     if core is not None:
         _try(f"core-file {nameable(core)}", cut or f"cannot open the core {core}")
     room = _room(pid) if held and pid is not None else None
-    keep = talk.keep if request.get("watches", False) else None
+    lifeline = request.get("lifeline")
+    keep = Guarded(talk, lifeline).keep if lifeline is not None else None
     if keep is not None:
         said("set auto-solib-add on")
     looked_into = _attached(pid, seconds) if pid is not None else nullcontext()

@@ -15,7 +15,7 @@ from ..ending import EndedError, without_signals
 from ..errors import HeapxError
 
 PIECE = 1 << 16  # characters of text that are sent at once
-KEPT = b"kept\n"  # shell/asking.py has noted what was told
+KEPT, REFUSED = b"kept\n", b"refused\n"  # by shell/guard.py, which could put it back, or not
 PATIENCE = 5.0  # seconds for that
 
 
@@ -26,7 +26,8 @@ class Talk:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
         self._lines = self._socket.makefile("rb")
-        self._kept = Event()
+        self._answered = Event()
+        self._kept = False
         self._pieces: list[str] = []
         self._size = 0
 
@@ -57,14 +58,19 @@ class Talk:
         except ConnectionError:
             raise EndedError(signal.SIGTERM) from None
 
-    def keep(self, places: Sequence[tuple[int, bytes]]) -> None:
-        """Tell where the process's text is about to change and what is there, and wait until that
-        is kept; or, without places, that all is as it was. HeapxError if nobody keeps it.
+    def keep(self, pid: int, places: Sequence[tuple[int, bytes]]) -> None:
+        """Tell where a process's text is about to change and what is there, and wait until that
+        is kept; or, without places, that all is as it was. HeapxError if nobody could put it back.
         """
-        self._kept.clear()
-        self.say(places=[(f"{address:#x}", data.hex()) for address, data in places])
-        if places and not self._kept.wait(PATIENCE):
+        self._answered.clear()
+        self.say(pid=pid, places=[(f"{address:#x}", data.hex()) for address, data in places])
+        if places and not self._answered.wait(PATIENCE):
             raise HeapxError("the heapx that started this gdb doesn't answer")
+        if places and not self._kept:
+            raise HeapxError(
+                "heapx may not write to the process, to take out breakpoints if gdb were killed",
+                "Run heapx as root, or as the user of the process.",
+            )
 
     def watch(self) -> None:
         """Do as after a Ctrl-C when the shell command says a word; end this gdb as SIGTERM does
@@ -74,8 +80,9 @@ class Talk:
         def wait() -> None:
             with suppress(OSError):
                 for word in self._lines:
-                    if word == KEPT:
-                        self._kept.set()
+                    if word in (KEPT, REFUSED):
+                        self._kept = word == KEPT
+                        self._answered.set()
                     else:
                         os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)

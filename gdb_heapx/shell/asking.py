@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from ..ending import ENDING, EndedError, held_back
 from ..target.procfs import is_stopped, run_on
+
+if TYPE_CHECKING:
+    from .guard import Guard
 
 PATIENCE = 3  # seconds that gdb has to end before one more signal kills it
 SETTLED = 0.2  # seconds in which a process stops that a killed gdb leaves
@@ -27,13 +30,14 @@ SETTLED = 0.2  # seconds in which a process stops that a killed gdb leaves
 
 class Reply(NamedTuple):
     """What gdb's side said at its end, None if it ended without; whether it began to answer at all,
-    gdb's own messages, and the signal that ended gdb, None without.
+    gdb's own messages, and the signal that ended gdb, None without; what was done then in lines.
     """
 
     result: dict[str, Any] | None
     began: bool
     messages: str
     killed_by: int | None
+    mended: tuple[str, ...] = ()
 
 
 def ask(
@@ -55,23 +59,34 @@ def ask(
     was_stopped = pid is not None and is_stopped(pid)
     ours, theirs = socket.socketpair()
     killable = not request["acts"]
+    guard = _guard(was_stopped) if request.get("watches") else None
+    request = {**request, "lifeline": guard and guard.descriptor}
     with ours, theirs, _hanging_up(ours, killable) as children:
         line = serve.format(theirs.fileno())
-        gdb = _started([*command, "-ex", line], theirs.fileno())
+        descriptors = [theirs.fileno(), *([guard.descriptor] if guard else ())]
+        gdb = _started([*command, "-ex", line], descriptors)
         children.append(gdb)
         theirs.close()
         end = _thread(_end_with, gdb)
         try:
-            reply = _talk(gdb, end, ours, request, take, show)
+            reply = _talk(gdb, end, ours, request, take, show, guard)
         finally:
             _hang_up(ours, socket.SHUT_RDWR)  # nobody reads what it still says
             end.join()
+            if guard:
+                guard.end(gdb.returncode != 0)
             if pid is not None and not was_stopped:
                 _run_on(pid, gdb.returncode < 0)
-    return reply
+    return reply._replace(mended=guard.said()) if guard else reply
 
 
-def _started(command: Sequence[str], descriptor: int) -> subprocess.Popen[str]:
+def _guard(was_stopped: bool) -> Guard:
+    from .guard import Guard  # one command needs it
+
+    return Guard(was_stopped)
+
+
+def _started(command: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[str]:
     """Start gdb with signals held back, so that none ends it before it can let go of the process.
 
     Variables of Python's are the user's for another Python than gdb's.
@@ -86,7 +101,7 @@ def _started(command: Sequence[str], descriptor: int) -> subprocess.Popen[str]:
             text=True,
             errors="replace",
             env=environment,
-            pass_fds=(descriptor,),
+            pass_fds=descriptors,
             start_new_session=True,  # a Ctrl-C comes here alone
         )
 
@@ -118,6 +133,7 @@ def _talk(
     request: dict[str, Any],
     take: Callable[[str], object],
     show: Callable[[str], object],
+    guard: Guard | None,
 ) -> Reply:
     messages: list[str] = []
     result, began = None, False
@@ -130,9 +146,10 @@ def _talk(
             take(said["text"])
         elif "progress" in said:
             show(said["progress"])
-        elif said.get("places"):  # of the process's text, before gdb changes it
+        elif "places" in said and guard:  # of the process's text, before gdb changes it
+            kept = b"kept\n" if guard.keep(said["pid"], said["places"]) else b"refused\n"
             with suppress(OSError):
-                ours.sendall(b"kept\n", socket.MSG_NOSIGNAL)
+                ours.sendall(kept, socket.MSG_NOSIGNAL)
         elif "result" in said:
             result = said["result"]
             break

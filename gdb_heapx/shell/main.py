@@ -146,8 +146,9 @@ def _watching(options: argparse.Namespace, words: Sequence[str]) -> bool:
 
     parsed = _parsed(words)
     wishes = Wishes(parsed["seconds"], parsed["stop_after"], parsed["max_load"])
-    if options.pid:
-        complain(f"heapx: {announced(wishes, f'process {options.pid}')}")
+    process = f"process {options.pid}" if options.pid else "the process"
+    if not options.core and (options.pid or options.gdb_args):
+        complain(f"heapx: {announced(wishes, process)}")
     return True
 
 
@@ -278,12 +279,15 @@ def _result(gdb: str, reply: Reply) -> dict[str, Any] | None:
     if result is not None:
         return result
     if reply.killed_by:
-        raise HeapxError(f"{gdb} was ended by {signal.Signals(reply.killed_by).name}")
+        name = signal.Signals(reply.killed_by).name
+        raise HeapxError(f"{gdb} was ended by {name}", *reply.mended)
     if not reply.began:
         unfit = UNFIT.search(reply.messages)
         said = unfit[0] if unfit else "\n  ".join(reply.messages.strip().splitlines()[-4:])
         raise HeapxError(f"{gdb} can't run heapx", said or "It ended without a word.")
     complain(reply.messages)
+    for line in reply.mended:
+        complain(f"heapx: {line}")
     complain(
         "heapx: this is a bug in heapx. Please report it with the messages above, "
         f"version {__version__}, and your gdb's and glibc's versions."

@@ -62,7 +62,7 @@ def others_held(lwp: int) -> Iterator[None]:
     if process_of(lwp) == lwp:
         yield
         return
-    ptrace = _ptrace()
+    ptrace = tracing()
     held = {lwp}
     try:
         while new := living_threads(lwp) - held:
@@ -85,7 +85,8 @@ def held_by(pid: int, tracer: int) -> set[int]:
     return {e for e in living_threads(pid) if status_of(pid, e).get("TracerPid") == str(tracer)}
 
 
-def _ptrace() -> ctypes._NamedFuncPointer:
+def tracing() -> ctypes._NamedFuncPointer:
+    """Return ptrace(2); a thread's requests are about what this same thread traces."""
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
     ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     ptrace.restype = ctypes.c_long
