@@ -9,14 +9,8 @@ from contextlib import contextmanager, suppress
 import gdb
 
 from ..errors import HeapxError
-from ..target.procfs import read_auxiliary
 from .strings import said
-from .values import word_size
 
-AT_ENTRY = 9  # elf.h
-# gdb steps over a breakpoint in a copy of the instruction at the program's entry, which runs once
-# (gdb/linux-tdep.c, linux_displaced_step_location).
-COPIED = 64
 Place = tuple[int, bytes]
 Keep = Callable[[Sequence[Place]], object]
 LISTED = re.compile(r"^-?\d+(?:\.\d+)?\s.*?\s(0x[0-9a-f]+)\s", re.M)
@@ -55,7 +49,7 @@ def stopping_at(
         for number in numbers:
             with suppress(gdb.error):  # it was hit
                 said(f"delete {number}")
-    keep(())
+        keep(())
 
 
 def _written(own: set[int], read: Callable[[int, int], bytes]) -> list[Place]:
@@ -64,13 +58,9 @@ def _written(own: set[int], read: Callable[[int, int], bytes]) -> list[Place]:
     """
     inferior = gdb.selected_inferior()
     listed = {int(each, 16) for each in LISTED.findall(said("maint info breakpoints"))}
-    wide = inferior.architecture().name().startswith("aarch64")
-    sizes = dict.fromkeys(own | listed, 4 if wide else 1)
-    entry = read_auxiliary(inferior.pid, word_size()).get(AT_ENTRY)
-    if entry:
-        sizes[entry] = COPIED
+    size = 4 if inferior.architecture().name().startswith("aarch64") else 1
     places = []
-    for address, size in sorted(sizes.items()):
+    for address in sorted(own | listed):
         with suppress(OSError):  # of a file that isn't there any more
             places.append((address, read(address, size)))
     lost = own - {address for address, _ in places}

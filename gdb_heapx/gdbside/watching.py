@@ -49,6 +49,7 @@ SETTINGS = (
     ("follow-exec-mode", "same"),
     ("stop-on-solib-events", "0"),
     ("auto-solib-add", "off"),  # else a library's symbols are read while the process waits
+    ("displaced-stepping", "off"),  # what is in a copy of an instruction when gdb dies is lost
     ("breakpoint always-inserted", "off"),  # at each stop the text is as it was
     ("print thread-events", "off"),
     ("print inferior-events", "off"),
