@@ -228,15 +228,15 @@ class _Run:
         if place in self._before or place in self._behind:
             self._stops += 1
             return self._noted(place)
+        if _by_trap():  # the program's own: gdb tells no signal then (python/py-stopevent.c)
+            self._line = "signal SIGTRAP"
+            return None
         return Ended(SIGNAL, "gdb tells no reason")
 
     def _by_signal(self, name: str) -> Ended | None:
         if name == "SIGSTOP" and (over := self._over() or self._interrupted()):
             said("queue-signal 0")  # it was heapx's own: nobody else gets it
             return over
-        if name == "SIGTRAP":  # the program's own
-            self._line = "signal SIGTRAP"
-            return None
         return Ended(ASKED) if name == "SIGINT" else Ended(SIGNAL, name)
 
     def _noted(self, place: int) -> Ended | None:
@@ -281,6 +281,13 @@ class _Run:
         if self._ended is None and (self._over() or self._interrupted()):
             with suppress(OSError):
                 os.kill(self._pid, signal.SIGSTOP)
+
+
+def _by_trap() -> bool:
+    """Tell whether SIGTRAP has stopped the selected thread, as the kernel tells it."""
+    with suppress(gdb.error):
+        return int(gdb.parse_and_eval("$_siginfo.si_signo")) == signal.SIGTRAP
+    return False
 
 
 def _how_exited(event: gdb.Event | None) -> str:
