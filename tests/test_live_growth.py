@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def in_text(inferior) -> bool:
 def changed_text(pid: int) -> int:
     """Return how many bytes of libc's text differ from its file."""
     lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    line = next(x.split() for x in lines if "libc.so" in x and x.split()[1].startswith("r-x"))
+    line = next(x.split() for x in lines if re.search(r" r-xp .*/libc[-.][^/]*$", x))
     start, end = (int(part, 16) for part in line[0].split("-"))
     with open(f"/proc/{pid}/mem", "rb") as memory, open(line[5], "rb") as file:
         memory.seek(start)
