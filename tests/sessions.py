@@ -12,9 +12,11 @@ from heapbuilder import usual
 
 from gdb_heapx.cli import execute as executing
 from gdb_heapx.cli.command import Command, Needs
-from gdb_heapx.cli.execute import Terminal, _run, execute
+from gdb_heapx.cli.execute import OF_CHUNKS, Terminal, _run, execute
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
+from gdb_heapx.growth.free import Free
+from gdb_heapx.growth.watched import TIME, Ended, Growth, Watched, Wishes
 from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way
 from gdb_heapx.inventory.catalogue import Catalogue
@@ -23,6 +25,15 @@ from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import Snapshot
 from gdb_heapx.target.target import Target
+
+# Two requests of one thread: addresses of their frames in no file.
+WATCHED = Watched(
+    (
+        Growth(0.1, 7, "extend", 16, 4096, 135_168, Free(70_000, 9, 2048), (0x1000, 0x2000)),
+        Growth(0.2, 7, "mmap", None, 200_016, 204_800, None, (0x1000, 0x3000)),
+    ),
+    *("/lib/libc.so.6", 1.5, Ended(TIME), 4, 0.006, 0, 1, False, {16: 0}, {7: "worker"}),
+)
 
 
 def catalogue_of(target: Target) -> Catalogue:
@@ -59,6 +70,9 @@ class Taken:
 
     def evaluate(self, expression: str) -> int:
         return int(expression, 0)
+
+    def growth(self, catalogue: Catalogue, wishes: Wishes) -> Watched:
+        return WATCHED
 
     def malloc_trim(self, scope: Scope) -> int:
         raise HeapxError("there is no process to change")
@@ -127,7 +141,9 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
         own.update(held=held, **asked)
     if declared.needs is Needs.SESSION:
         own.update(session=Taken(snapshot), scope=Scope())
-    if declared.needs is not Needs.CHUNKS:
+    if declared.needs is Needs.GROWTH:
+        own.update(watched=WATCHED)
+    if declared.needs not in OF_CHUNKS:
         return declared.run(snapshot, **own)
     catalogue = catalogue_of(usual().target())
     if "address" in own:

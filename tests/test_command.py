@@ -41,6 +41,8 @@ def run(line, snapshot=SNAPSHOT, terminal=PLAIN, target=None):
 def line_of(declared, target):
     """Return a line of this command, without `heapx`, that says no more than it must."""
     name = declared.name.partition(" ")[2]
+    if name == "growth":
+        return f"{name} --seconds 1"
     if name == "refs":
         return f"{name} {next(hold(open_target(target)).index.each()).user:#x}"
     return f"{name} {next(catalogue_of(target).chunks()).address:#x}" if name == "chunk" else name
@@ -380,7 +382,7 @@ def test_trim_now_refuses_where_a_thread_holds_an_arenas_lock():
     [
         ([], "--f", ["--format"]),
         ([], "--no", ["--no-walk"]),
-        (["--format"], "", ["text", "ansi", "json", "csv"]),
+        (["--format"], "", ["text", "ansi", "json", "csv", "folded"]),
         (["--format"], "j", ["json"]),
         (["--kind"], "s", ["small"]),
         (["--limit"], "", []),

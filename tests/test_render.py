@@ -258,6 +258,8 @@ WITHOUT_LIBC |= {
     "sums",
     "degrees",
     "hidden",
+    "growth_stacks",
+    "growth_run",
 }  # chunks of all libcs refer to each other
 
 

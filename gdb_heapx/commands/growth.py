@@ -24,6 +24,7 @@ from ..report.model import (
 )
 from ..report.notes import note
 from ..report.stacks import Trace, Traces
+from ._columns import LIBC
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
@@ -47,6 +48,7 @@ GROWTH = Schema(
         Column("largest_free", Kind.BYTES, rank=1, title="largest free", exact=True),
         Column("free_chunks", Kind.COUNT, DATA_ONLY),
         Column("free_whole", Kind.BOOL, DATA_ONLY),
+        LIBC,
     ),
 )
 STACKS = Schema(
@@ -73,6 +75,7 @@ REQUESTS = Schema(
         Column("largest_free", Kind.BYTES, DATA_ONLY),
         Column("free_chunks", Kind.COUNT, DATA_ONLY),
         Column("free_whole", Kind.BOOL, DATA_ONLY),
+        LIBC,
     ),
 )
 RUN = Schema(
@@ -101,9 +104,9 @@ class _FreeThen:
 
 
 class _Row(_FreeThen):
-    def __init__(self, site: CallSite) -> None:
+    def __init__(self, site: CallSite, libc: str) -> None:
         super().__init__(site.most_free)
-        self.site = site
+        self.site, self.libc = site, libc
         self.sources = ", ".join(each.replace("_", " ") for each in site.sources)
         self.arenas = ", ".join(map(str, site.arenas)) or None
         self.threads = len(site.threads)
@@ -116,7 +119,7 @@ class _Request(_FreeThen):
         self.thread, self.name = growth.thread, watched.threads.get(growth.thread)
         self.site, self.source, self.chunk_size = site, growth.source, growth.chunk_size
         self.arena = watched.arenas.get(growth.arena) if growth.arena else None
-        self.bytes = growth.bytes
+        self.bytes, self.libc = growth.bytes, watched.libc
 
 
 class _Stack(NamedTuple):
@@ -168,7 +171,8 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
     arena), or gives the chunk a mapping of its own (mmap, mremap). Without libc's symbols it stops
     at malloc's calls of sbrk, mmap, mprotect and mremap: sizes of requests are unknown then.
 
-    Where memory is asked for often, the process stands still often: --max-load ends it then.
+    Where memory is asked for often, the process stands still often: --max-load ends it when that is
+    more than this share of any stretch of time and one second more.
     In gdb your own breakpoints are off meanwhile, and signals don't stop the process.
 
     Examples:
@@ -181,7 +185,7 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
     own = [each.reading.libc.image for each in catalogue.inventories]
     names = Names(catalogue.source.objects, [*mallocs, *own], catalogue.source.probe.demangled)
     sites = sites_of(watched.growths, names, watched.arenas)
-    table = GROWTH.of([_Row(site) for site in sites])
+    table = GROWTH.of([_Row(site, watched.libc) for site in sites])
     sums = {"requests": len(watched.growths), "bytes": sum(e.bytes for e in watched.growths)}
     blocks = (
         Notes((_headline(watched, sites), *_told(sites, watched)), leads=True),

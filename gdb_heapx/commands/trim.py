@@ -115,7 +115,7 @@ def trim(
     aren't in memory any more. The rest is kept: the tops of the other arenas, the caches of the
     threads, parts of pages, and chunks too small for one.
 
-    --now is the only option of heapx that changes the process: it calls malloc_trim there, in one
+    --now changes the process, as only heapx growth does, too: it calls malloc_trim there, in one
     thread while the others stand still, and shows what it returned beside what was predicted. It
     refuses where a thread stands inside malloc. It trims all arenas, whichever are shown.
 

@@ -90,7 +90,7 @@ def watch(opened: Opened, wishes: Wishes, keep: Keep) -> Watched:
 
         found = find_calls(libc.image, read, machine)
         notebook = Notebook(Grower(libc.layout, libc.main_arena, read))
-        run = _Run(inferior, found, notebook, wishes, ARGUMENTS[machine])
+        run = _Run(inferior, found, notebook, wishes, ARGUMENTS[machine], libc.path)
         with ExitStack() as afterwards:
             afterwards.enter_context(selection_kept())
             afterwards.enter_context(breakpoints_off())
@@ -145,7 +145,9 @@ class _Run:
         notebook: Notebook,
         wishes: Wishes,
         registers: tuple[Sequence[str], str],
+        libc: str,
     ) -> None:
+        self._libc = libc
         self._inferior, self._notebook, self._wishes = inferior, notebook, wishes
         self._pid = inferior.pid
         self._by_request = calls.by_request
@@ -179,6 +181,7 @@ class _Run:
         notebook = self._notebook
         return Watched(
             tuple(notebook.growths),
+            self._libc,
             self._standing.until - self._began,
             self._ended,
             self._stops,

@@ -74,7 +74,8 @@ ENDS = (TIME, COUNT, LOAD, ASKED, EXITED, EXEC, SIGNAL)
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen in these `seconds`: the requests in their order, and what it cost.
+    """What was seen in these `seconds`: the requests in their order, and what it cost. `libc` is
+    whose malloc that was.
 
     `stops` is how often a thread stood at a breakpoint, `stood` for how many seconds in all;
     `failed` how many requests got nothing from the system, `unfinished` those under way at the end.
@@ -83,6 +84,7 @@ class Watched:
     """
 
     growths: tuple[Growth, ...]
+    libc: str
     seconds: float
     ended: Ended
     stops: int
