@@ -15,7 +15,7 @@ from gdb_heapx.growth.calls import Call, _text, calls_in
 from gdb_heapx.growth.free import Free, free_in
 from gdb_heapx.growth.load import Load
 from gdb_heapx.growth.noting import Before, Grower, Notebook
-from gdb_heapx.growth.sites import Frame, site_of, sites_of
+from gdb_heapx.growth.sites import Frame, is_wrapper, site_of, sites_of
 from gdb_heapx.growth.watched import Growth
 from gdb_heapx.report.model import Report
 from gdb_heapx.report.stacks import folded
@@ -199,6 +199,23 @@ def test_who_asked_is_the_innermost_function_that_allocates_for_nobody():
     assert site_of((MALLOC, Frame("0x1234", None, False), MAIN)) == MAIN
     assert site_of((MALLOC, NEW)) == NEW
     assert site_of(()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "allocates"),
+    [
+        ("operator new(unsigned long)", True),
+        ("std::allocator<char>::allocate(unsigned long)", True),
+        ("void std::vector<int>::_M_realloc_insert<int const&>(int const&)", True),
+        ("std::pair<int, bool> std::set<int>::emplace<int>(int&&)", True),
+        ("_PyObject_Malloc", True),
+        ("std::string app::name<int>(int)", False),
+        ("void app::fill<int, std::string>(std::vector<int>&)", False),
+        ("main", False),
+    ],
+)
+def test_what_only_allocates_for_others_is_told_by_its_own_name(name, allocates):
+    assert is_wrapper(name) == allocates
 
 
 class Named:

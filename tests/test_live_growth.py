@@ -231,6 +231,7 @@ def test_ctrl_c_ends_it_with_an_answer(start):
     as_before(inferior.pid)
 
 
+@pytest.mark.slow
 def test_a_signal_that_ends_heapx_lets_the_process_go(start):
     inferior = start("growth", "rest")
     with watched(inferior, HEAPX, "-p", inferior.pid, "growth", *LONG, *ALL) as process:
@@ -325,6 +326,7 @@ def _begun(inferior, process) -> str:
     return process.communicate(timeout=TIMEOUT)[0]
 
 
+@pytest.mark.slow
 def test_folded_stacks_add_up_to_what_grew(start):
     inferior = start("growth", "race", "2")
     command = (HEAPX, "-p", inferior.pid, "growth", *LONG, *ALL, "--format", "folded")

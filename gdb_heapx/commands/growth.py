@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SHOWN = 15  # rows
 TRACED = 3  # call sites whose backtrace is shown
 CHUNKS = (
-    Column("smallest", Kind.BYTES, rank=3, title="from", exact=True),
+    Column("smallest", Kind.BYTES, rank=4, title="from", exact=True),
     Column("largest", Kind.BYTES, rank=3, title="to", exact=True),
 )
 GROWTH = Schema(
@@ -41,9 +41,9 @@ GROWTH = Schema(
         *within("site", Column("site", Kind.TEXT, shrinks=True, of="name")),
         *within("site", Column("file", Kind.TEXT, DATA_ONLY)),
         *within("site", Column("requests", Kind.COUNT), Column("bytes", Kind.BYTES), *CHUNKS),
-        Column("sources", Kind.TEXT, rank=5, title="by"),
+        Column("sources", Kind.TEXT, rank=6, title="by"),
         Column("arenas", Kind.TEXT, rank=2, absent="-"),
-        Column("threads", Kind.COUNT, rank=4),
+        Column("threads", Kind.COUNT, rank=5),
         Column("free", Kind.BYTES, rank=1, title="free then"),
         Column("largest_free", Kind.BYTES, rank=1, title="largest free", exact=True),
         Column("free_chunks", Kind.COUNT, DATA_ONLY),

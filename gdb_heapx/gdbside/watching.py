@@ -258,6 +258,7 @@ class _Run:
             if self._notebook.wanted(call.callee, arguments):
                 at = time.monotonic() - self._began
                 self._notebook.enter(Before(call.callee, at, lwp, _stack(frame), arguments))
+                return None  # it returns soon
         if len(self._notebook.growths) >= self._wishes.stop_after:
             return Ended(COUNT)
         return self._over()

@@ -12,8 +12,8 @@ from .watched import Growth
 
 # Who allocates for others: nobody learns from these who asked.
 WRAPPERS = re.compile(
-    r"operator new|std::|__gnu_cxx::|void\* std::|__rust_|__rdl_|__rg_|alloc::(alloc|raw_vec)"
-    r"|_?x(m|c|re)alloc|g_(try_)?(malloc|realloc)(0|_n|0_n)?\b"
+    r"operator new|std::|__gnu_cxx::|__rust_|__rdl_|__rg_|alloc::(alloc|raw_vec)"
+    r"|_?x(m|c|re)alloc|_?Py(Object|Mem)_\w*[aA]lloc|g_(try_)?(malloc|realloc)(0|_n|0_n)?\b"
 )
 
 
@@ -68,9 +68,23 @@ class Names:
             name = self._demangled(symbol.name) or symbol.name
             static = of_malloc and image.static
             allocates = _is_malloc(symbol.name) if static else of_malloc
-            return Frame(name, image.path, allocates or bool(WRAPPERS.match(name)))
+            return Frame(name, image.path, allocates or is_wrapper(name))
         name = f"{base_name(image.path)}+{address - (image.base or 0):#x}"
         return Frame(name, image.path, of_malloc and not image.static)
+
+
+def is_wrapper(name: str) -> bool:
+    """Tell whether a function only allocates for others. A template's name has what it returns
+    before it: `void std::vector<int>::_M_realloc_insert<int>(...)`.
+    """
+    start, depth = 0, 0
+    for at, character in enumerate(name if not name.startswith("operator") else ""):
+        depth += {"<": 1, ">": -1}.get(character, 0)
+        if character == "(" and not depth:
+            break
+        if character == " " and not depth:
+            start = at + 1
+    return WRAPPERS.match(name, start) is not None
 
 
 def _is_malloc(symbol: str) -> bool:
