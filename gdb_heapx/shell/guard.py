@@ -75,7 +75,8 @@ class Guard:
 
     def _wait(self, process: Survivor) -> None:
         with suppress(OSError):  # not permitted: then others may come first
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            first = os.sched_param(os.sched_get_priority_max(os.SCHED_FIFO))
+            os.sched_setscheduler(0, os.SCHED_FIFO, first)
         if self._lifeline.outlived():
             self._put_right(process)
 
