@@ -159,7 +159,8 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
     It lets the process run, with breakpoints in malloc's code where that gets memory from the
     system, which is seldom. At each it notes the backtrace, the arena and what was free there, and
     lets the process go on. Beside heapx trim --now it is the only command that changes the process:
-    the breakpoints are instructions in libc's text, and are gone in the end.
+    the breakpoints are instructions in libc's text, and are gone in the end. If gdb is killed, the
+    heapx that was run from a shell takes them out; what risk remains it says before it begins.
 
     A row is a call site: the function nearest to malloc that isn't libc's, nor operator new or the
     standard library's. Bytes is by how much malloc's memory grew for its requests, from and to are

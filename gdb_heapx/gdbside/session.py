@@ -79,7 +79,8 @@ class GdbSession:
         from .watching import watch
 
         if self._keep is None:
-            gdb.write(f"heapx: {announced(wishes, 'the process')}\n", gdb.STDERR)
+            said = announced(wishes, "the process", guarded=False)
+            gdb.write(f"heapx: {said}\n", gdb.STDERR)
         for image in catalogue.source.objects:
             image.keep_symbols()
         try:

@@ -23,16 +23,27 @@ class Wishes(NamedTuple):
     max_load: int
 
 
-def announced(wishes: Wishes, process: str) -> str:
-    """Return what to say before it begins: what will be done, and what can go wrong."""
+def announced(wishes: Wishes, process: str, guarded: bool) -> str:
+    """Return what to say before it begins: what will be done, and what can go wrong. `guarded`:
+    somebody is there who takes the breakpoints out if gdb is killed.
+    """
+    risk = GUARDED if guarded else UNGUARDED
     return (
         f"will set breakpoints in malloc's code in {process} and let it run for "
         f"{wishes.seconds:g} s. Each time malloc gets memory from the system it stands still for "
-        f"about a millisecond, {wishes.max_load} % of the time at most. {RISK}"
+        f"about a millisecond, {wishes.max_load} % of the time at most. {risk}"
     )
 
 
-RISK = "If gdb is killed meanwhile, the process may end by SIGTRAP."
+GUARDED = (
+    "If gdb is killed, heapx takes the breakpoints out at once: only if a thread comes to one in "
+    "that moment, about a millisecond and longer on a busy machine, the process ends by SIGTRAP. "
+    "If heapx is killed with gdb, they stay, and it ends where it comes to one."
+)
+UNGUARDED = (
+    "If gdb is killed, the breakpoints stay, and the process ends by SIGTRAP where it comes to "
+    "one. Run heapx from a shell: it takes them out then."
+)
 
 
 # By what an arena grew, as heapx fit calls it; and by realloc of a chunk with its own mapping.

@@ -148,7 +148,7 @@ def _watching(options: argparse.Namespace, words: Sequence[str]) -> bool:
     wishes = Wishes(parsed["seconds"], parsed["stop_after"], parsed["max_load"])
     process = f"process {options.pid}" if options.pid else "the process"
     if not options.core and (options.pid or options.gdb_args):
-        complain(f"heapx: {announced(wishes, process)}")
+        complain(f"heapx: {announced(wishes, process, guarded=True)}")
     return True
 
 
