@@ -93,6 +93,12 @@ def test_the_finding_says_what_was_found():
     assert told.worth is None
 
 
+def test_one_piece_that_is_nearly_all_that_is_free_is_no_finding():
+    _, snapshot, (found,) = looked_at(heap_in_pieces())
+    one = replace(found, largest=found.free // 2)
+    assert "no_fit" not in [each.code for each in find_causes(snapshot, None, (one,))]
+
+
 def test_damage_lets_nothing_be_told():
     heap = heap_in_pieces(state=UNSORTED)
     heap.target()

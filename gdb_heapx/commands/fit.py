@@ -38,7 +38,7 @@ FIT = Schema(
             Column("remainder", Kind.BYTES, rank=4, exact=True),
             Column("grows", Kind.BYTES, exact=True),
         ),
-        Column("usable", Kind.BYTES, DATA_ONLY),
+        Column("usable", Kind.BYTES, DATA_ONLY, exact=True),
         *within("fit", Column("reason", Kind.TEXT, DATA_ONLY), LIBC),
     ),
 )

@@ -9,10 +9,13 @@ from ..report.model import Finding, size_text
 from .order import Part, spread
 from .sums import SHOWN, Case
 
+SHATTERED = 4  # times as much is free as the largest piece has
+
 
 def no_fit(case: Case) -> Iterator[Finding]:
     """Arenas that grow for requests of a size that no free piece of theirs has."""
-    found = sorted(case.ceilings, key=lambda each: -each.free)
+    shattered = (each for each in case.ceilings if SHATTERED * each.largest <= each.free)
+    found = sorted(shattered, key=lambda each: -each.free)
     if not found:
         return
     most = found[0]
@@ -20,9 +23,12 @@ def no_fit(case: Case) -> Iterator[Finding]:
     below = [(min(case.reachable(arena), size), arena) for size, arena in kept]
     edges = [(size - part, arena) for (size, arena), (part, _) in zip(kept, below)]
     free = f"{size_text(most.free)} are free there"
+    whole = sum(size for size, _ in kept)
+    if 10 * whole < case.whole:
+        return
     yield Finding(
         "no_fit",
-        sum(size for size, _ in kept),
+        whole,
         f"requests above {most.served:,} bytes extend {case.named(most.arena)}, although {free}: "
         f"the largest free piece{', top,' if most.at_top else ''} has {most.largest:,} bytes.",
         tuple(
