@@ -15,7 +15,7 @@ from .overlay import Source
 from .unusable import BEHIND, SMALL, unusable
 
 MUCH = 1 << 20  # bytes that are free in an arena: what makes it grow is looked for
-MOST = 16  # arenas, those with most free bytes
+MOST = 4  # arenas, those with most free bytes
 GROWS = ("extend", "new_heap")
 
 
