@@ -16,7 +16,7 @@ from gdb_heapx.cli.execute import OF_CHUNKS, Terminal, _run, execute
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.growth.free import Free
-from gdb_heapx.growth.watched import TIME, Ended, Growth, Watched, Wishes
+from gdb_heapx.growth.watched import TIME, Ended, Growth, SourceLine, Watched, Wishes
 from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way
 from gdb_heapx.inventory.catalogue import Catalogue
@@ -33,6 +33,10 @@ WATCHED = Watched(
         Growth(0.2, 7, "mmap", None, 200_016, 204_800, None, (0x1000, 0x3000)),
     ),
     *("/lib/libc.so.6", 1.5, Ended(TIME), 4, 0.006, 0, 1, False, {16: 0}, {7: "worker"}),
+    *(
+        {16: Free(70_000, 9, 2048), 32: Free(1 << 20, 3, 1 << 19)},
+        {0x3000: (SourceLine("f", "/s/f.c", 7),)},
+    ),
 )
 
 

@@ -12,11 +12,11 @@ from gdb_heapx.commands.growth import GROWTH, STACKS
 from gdb_heapx.errors import UsageError
 from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.growth.calls import Call, _text, calls_in
-from gdb_heapx.growth.free import Free, free_in
+from gdb_heapx.growth.free import Free, free_at_once, free_in, total
 from gdb_heapx.growth.load import Load
 from gdb_heapx.growth.noting import Before, Grower, Notebook
-from gdb_heapx.growth.sites import Frame, is_wrapper, site_of, sites_of
-from gdb_heapx.growth.watched import Growth
+from gdb_heapx.growth.sites import Frame, Names, is_wrapper, site_of, sites_of
+from gdb_heapx.growth.watched import Growth, SourceLine
 from gdb_heapx.report.model import Report
 from gdb_heapx.report.stacks import folded
 from gdb_heapx.target.named import Function
@@ -233,10 +233,53 @@ def grown(size: int, stack=(0, 1, 2), **more) -> Growth:
 def test_call_sites_add_up_and_that_with_most_bytes_is_first():
     growths = [grown(1), grown(2, (0, 2)), grown(4, thread=2, chunk_size=64), grown(8, arena=None)]
     first, second = sites_of(growths, Named(), {7: 3})
-    assert (first.name, first.requests, first.bytes) == ("ask", 3, 13)
+    assert (first.frame.name, first.requests, first.bytes) == ("ask", 3, 13)
     assert (first.smallest, first.largest, first.arenas, first.threads) == (48, 64, (3,), (1, 2))
-    assert (second.name, second.bytes) == ("main", 2)
+    assert (second.frame.name, second.bytes) == ("main", 2)
     assert [stack.frames for stack in second.stacks] == [(MALLOC, MAIN)]
+
+
+def test_functions_that_were_inlined_have_frames_of_their_own_and_the_innermost_is_asked():
+    code = {
+        20: (
+            SourceLine("allocator<int>::allocate", "new.h", 1),
+            SourceLine("fill", "/src/a.cc", 7),
+        ),
+        30: (SourceLine("main", "/src/a.cc", 9),),
+    }
+    names = Names((), (), lambda _: None, code)
+    frames = names.of((10, 20, 30))
+    assert [(f.name, f.at) for f in frames[1:]] == [
+        *(("allocator<int>::allocate", "new.h:1"), ("fill", "a.cc:7"), ("main", "a.cc:9")),
+    ]
+    assert frames[0] == Frame("0xa", None, False)
+
+
+def test_a_function_has_a_site_for_each_line_that_asks():
+    class Lines:
+        def of(self, stack):
+            return (MALLOC, ASKS._replace(source="/src/a.c", line=stack[0]), MAIN)
+
+    found = sites_of([grown(1, (7,)), grown(2, (8,)), grown(4, (7,))], Lines(), {})
+    assert [(site.frame.at, site.bytes) for site in found] == [("a.c:7", 5), ("a.c:8", 2)]
+
+
+def test_what_is_free_in_all_arenas_is_looked_at_up_to_a_bound():
+    heap = HeapBuilder()
+    for arena in (heap.main, heap.arena(), heap.arena()):
+        for _ in range(4):
+            arena.add(UNSORTED, 1024)
+            arena.add(USED, 32)
+        arena.close(64 << 10)
+    heap.target()
+    read, arenas = heap.memory.read, [arena.address for arena in heap.arenas]
+    whole = free_at_once(read, heap.layout, arenas, 100)
+    assert [(free.chunks, free.whole) for free in whole.values()] == [(4, True)] * 3
+    part = free_at_once(read, heap.layout, arenas, 6)
+    assert [(free.chunks, free.whole) for free in part.values()] == [
+        *((4, True), (2, False), (0, False)),
+    ]
+    assert total(part.values()) == Free(6 * 1024, 6, 1024, False)
 
 
 def test_the_request_with_most_free_is_told():

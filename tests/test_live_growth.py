@@ -30,6 +30,7 @@ from live import (
 from releases import glibc_of
 from test_live_nosymbols import Elsewhere
 
+INFERIORS = Path(__file__).parent / "inferiors"
 pytestmark = pytest.mark.live
 
 ALL = ("--max-load", "100%")  # the machine may be busy
@@ -149,6 +150,19 @@ def test_stacks_lead_from_main_or_a_thread_to_malloc(sites):
     assert ours
     assert all("main" in frames or "in_an_arena" in frames for frames in ours)
     assert all(frames.index("called") < len(frames) - 2 for frames in ours)
+
+
+def test_a_call_site_is_a_line_of_the_source(sites):
+    text = (INFERIORS / "growth.c").read_text().splitlines()
+    rows = [row for row in table(sites[1]) if row["site"] in SITES]
+    assert {Path(row["source"]).name for row in rows} == {"growth.c"}
+    assert all(re.search(r"= (malloc|realloc)\(", text[row["line"] - 1]) for row in rows)
+
+
+def test_what_lay_free_in_each_arena_is_known(sites):
+    rows = table(sites[1], "growth_free")
+    assert 0 in {row["arena"] for row in rows}
+    assert all(row["largest_free"] <= row["free"] for row in rows)
 
 
 def test_it_ends_with_the_process_and_says_how_that_ended(sites):

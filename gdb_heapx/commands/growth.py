@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import Needs, command
-from ..growth.sites import Backtrace, CallSite, Names, site_of, sites_of
+from ..growth.free import total
+from ..growth.sites import Backtrace, CallSite, Frame, Names, site_of, sites_of
 from ..growth.watched import MAX_LOAD, MOST_KEPT, Growth, Watched
 from ..report.model import (
     DATA_ONLY,
@@ -38,8 +39,11 @@ CHUNKS = (
 GROWTH = Schema(
     "growth",
     (
-        *within("site", Column("site", Kind.TEXT, shrinks=True, of="name")),
-        *within("site", Column("file", Kind.TEXT, DATA_ONLY)),
+        *within("frame", Column("site", Kind.TEXT, shrinks=True, of="name")),
+        *within("frame", Column("at", Kind.TEXT, absent="-")),
+        *within("frame", Column("source", Kind.TEXT, DATA_ONLY)),
+        *within("frame", Column("line", Kind.COUNT, DATA_ONLY)),
+        *within("frame", Column("file", Kind.TEXT, DATA_ONLY)),
         *within("site", Column("requests", Kind.COUNT), Column("bytes", Kind.BYTES), *CHUNKS),
         Column("sources", Kind.TEXT, rank=6, title="by"),
         Column("arenas", Kind.TEXT, rank=2, absent="-"),
@@ -78,6 +82,17 @@ REQUESTS = Schema(
         LIBC,
     ),
 )
+FREE = Schema(
+    "growth_free",
+    (
+        Column("arena", Kind.INDEX, DATA_ONLY),
+        Column("free", Kind.BYTES, DATA_ONLY),
+        Column("largest_free", Kind.BYTES, DATA_ONLY),
+        Column("free_chunks", Kind.COUNT, DATA_ONLY),
+        Column("free_whole", Kind.BOOL, DATA_ONLY),
+        LIBC,
+    ),
+)
 RUN = Schema(
     "growth_run",
     (
@@ -106,7 +121,7 @@ class _FreeThen:
 class _Row(_FreeThen):
     def __init__(self, site: CallSite, libc: str) -> None:
         super().__init__(site.most_free)
-        self.site, self.libc = site, libc
+        self.site, self.frame, self.libc = site, site.frame, libc
         self.sources = ", ".join(each.replace("_", " ") for each in site.sources)
         self.arenas = ", ".join(map(str, site.arenas)) or None
         self.threads = len(site.threads)
@@ -127,6 +142,15 @@ class _Stack(NamedTuple):
     requests: int
     bytes: int
     stack: str
+
+
+class _Free(NamedTuple):
+    arena: int | None
+    free: int
+    largest_free: int
+    free_chunks: int
+    free_whole: bool
+    libc: str
 
 
 class _Run(NamedTuple):
@@ -151,7 +175,7 @@ class _Run(NamedTuple):
     ),
     needs=Needs.GROWTH,
     limit=SHOWN,
-    tables=(GROWTH, STACKS, REQUESTS, RUN),
+    tables=(GROWTH, STACKS, REQUESTS, FREE, RUN),
 )
 def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
     """Catch malloc growing: who asks when it gets memory from the system.
@@ -172,6 +196,9 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
     arena), or gives the chunk a mapping of its own (mmap, mremap). Without libc's symbols it stops
     at malloc's calls of sbrk, mmap, mprotect and mremap: sizes of requests are unknown then.
 
+    In a second sentence is what lay in the bins of the other arenas at the first request: a thread
+    asks its own arena only.
+
     Where memory is asked for often, the process stands still often: --max-load ends it when that is
     more than this share of any stretch of time and one second more.
     In gdb your own breakpoints are off meanwhile, and signals don't stop the process.
@@ -184,7 +211,8 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
     """
     mallocs = [each for each in catalogue.source.objects if _is_libc(each.path)]
     own = [each.reading.libc.image for each in catalogue.inventories]
-    names = Names(catalogue.source.objects, [*mallocs, *own], catalogue.source.probe.demangled)
+    source = catalogue.source
+    names = Names(source.objects, [*mallocs, *own], source.probe.demangled, watched.code)
     sites = sites_of(watched.growths, names, watched.arenas)
     table = GROWTH.of([_Row(site, watched.libc) for site in sites])
     sums = {"requests": len(watched.growths), "bytes": sum(e.bytes for e in watched.growths)}
@@ -194,6 +222,7 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
         Traces(tuple(_trace(site) for site in sites[:TRACED])),
         STACKS.of([_folded(site, stack) for site in sites for stack in site.stacks]),
         REQUESTS.of([_request(each, names, watched) for each in watched.growths]),
+        FREE.of(list(_free(watched))),
         RUN.of([_run(watched)]),
         Notes(tuple(_notes(watched))),
     )
@@ -217,36 +246,57 @@ def _headline(watched: Watched, sites: Sequence[CallSite]) -> Note:
 
 
 def _told(sites: Sequence[CallSite], watched: Watched) -> Iterator[Note]:
-    """Tell of the site with most bytes what was free when it asked."""
+    """Tell of the site with most bytes what was free when it asked: in its arena, in others."""
     most = sites[0].most_free if sites else None
-    if most is None or most.free is None or not most.free.bytes:
-        return
-    yield note(
-        "was_free",
-        site=sites[0].name,
-        chunk=most.chunk_size,
-        arena=watched.arenas.get(most.arena) if most.arena else None,
-        free=most.free.bytes,
-        chunks=most.free.chunks,
-        largest=most.free.largest,
-        whole=most.free.whole,
-    )
+    if most is not None and most.free is not None and most.free.bytes:
+        yield note(
+            "was_free",
+            site=sites[0].frame.name,
+            chunk=most.chunk_size,
+            arena=watched.arenas.get(most.arena) if most.arena else None,
+            free=most.free.bytes,
+            chunks=most.free.chunks,
+            largest=most.free.largest,
+            whole=most.free.whole,
+        )
+    own = sites[0].arenas if sites else ()
+    others = {at: free for at, free in watched.free.items() if watched.arenas.get(at) not in own}
+    elsewhere = total(others.values())
+    if own and elsewhere.bytes:
+        yield note(
+            "was_free_elsewhere",
+            site=sites[0].frame.name,
+            own=own,
+            others=sum(bool(free.bytes) for free in others.values()),
+            free=elsewhere.bytes,
+            whole=elsewhere.whole,
+        )
 
 
 def _trace(site: CallSite) -> Trace:
     stack = site.stacks[0]
-    heading = f"{site.name}: {counted(stack.requests, 'request')}, {size_text(stack.bytes)}"
-    return Trace(heading, tuple(frame.name for frame in stack.frames))
+    heading = f"{site.frame.name}: {counted(stack.requests, 'request')}, {size_text(stack.bytes)}"
+    return Trace(heading, tuple(map(_shown, stack.frames)))
+
+
+def _shown(frame: Frame) -> str:
+    return f"{frame.name} at {frame.at}" if frame.at else frame.name
 
 
 def _folded(site: CallSite, stack: Backtrace) -> _Stack:
     names = (frame.name.replace(";", ",") for frame in reversed(stack.frames))
-    return _Stack(site.name, stack.requests, stack.bytes, ";".join(names))
+    return _Stack(site.frame.name, stack.requests, stack.bytes, ";".join(names))
 
 
 def _request(growth: Growth, names: Names, watched: Watched) -> _Request:
     site = site_of(names.of(growth.stack))
     return _Request(growth, site.name if site else "?", watched)
+
+
+def _free(watched: Watched) -> Iterator[_Free]:
+    for arena, free in watched.free.items():
+        index = watched.arenas.get(arena)
+        yield _Free(index, free.bytes, free.largest, free.chunks, free.whole, watched.libc)
 
 
 def _run(watched: Watched) -> _Run:

@@ -13,23 +13,25 @@ import gdb
 from ..ending import HELD_BACK, held_back
 from ..errors import HeapxError
 from ..growth.calls import ARGUMENTS, Call, Calls, find_calls
+from ..growth.free import MOST_AT_ONCE, Free, free_at_once
 from ..growth.load import Load
 from ..growth.noting import Before, Grower, Notebook
 from ..growth.watched import (
     ASKED,
     COUNT,
-    DEEPEST,
     EXEC,
     EXITED,
     LOAD,
     SIGNAL,
     TIME,
     Ended,
+    SourceLine,
     Watched,
     Wishes,
 )
 from ..snapshots.opened import Opened
 from ..target.procfs import status_of, thread_name
+from .backtraces import code_of, register, stack_of
 from .breakpoints import Keep, stopping_at
 from .frames import selection_kept
 from .inferior import core_path, is_native
@@ -156,6 +158,8 @@ class _Run:
         self._arguments, self._result = registers
         self._threads: dict[int, str | None] = {}
         self._arenas: dict[int, int] = {}
+        self._free: dict[int, Free] = {}
+        self._code: dict[int, tuple[SourceLine, ...]] = {}
         self._ended: Ended | None = None
         self._stops = 0
         self._event: gdb.Event | None = None
@@ -191,6 +195,8 @@ class _Run:
             self._by_request,
             self._arenas,
             self._threads,
+            self._free,
+            self._code,
         )
 
     def _see_arenas(self) -> None:
@@ -249,19 +255,30 @@ class _Run:
         if lwp not in self._threads:
             self._threads[lwp] = thread_name(self._pid, lwp)
         if place in self._behind:
-            growth = self._notebook.leave(lwp, _register(frame, self._result))
+            growth = self._notebook.leave(lwp, register(frame, self._result))
             if growth and growth.arena and growth.arena not in self._arenas:
                 self._see_arenas()
         call = self._before.get(place)
         if call is not None:
-            arguments = tuple(_register(frame, name) for name in self._arguments)
+            arguments = tuple(register(frame, name) for name in self._arguments)
             if self._notebook.wanted(call.callee, arguments):
-                at = time.monotonic() - self._began
-                self._notebook.enter(Before(call.callee, at, lwp, _stack(frame), arguments))
+                self._enter(call, lwp, frame, arguments)
                 return None  # it returns soon
         if len(self._notebook.growths) >= self._wishes.stop_after:
             return Ended(COUNT)
         return self._over()
+
+    def _enter(self, call: Call, lwp: int, frame: gdb.Frame, arguments: tuple[int, ...]) -> None:
+        """Note a stop before a call; what lies free in all arenas only at the first."""
+        at, stack = time.monotonic() - self._began, stack_of(frame)
+        if not all(place in self._code for place in stack):
+            self._code.update(code_of(frame))
+        if not self._free:
+            malloc = self._notebook.malloc
+            with suppress(OSError):
+                arenas = _ring(malloc)
+                self._free = free_at_once(malloc.read, malloc.layout, arenas, MOST_AT_ONCE)
+        self._notebook.enter(Before(call.callee, at, lwp, stack, arguments))
 
     def _over(self) -> Ended | None:
         """Return what ends it apart from the process itself, None without."""
@@ -297,18 +314,3 @@ def _by_trap() -> bool:
 def _how_exited(event: gdb.Event | None) -> str:
     code = getattr(event, "exit_code", None)
     return "" if code is None else str(code)
-
-
-def _register(frame: gdb.Frame, name: str) -> int:
-    return int(frame.read_register(name)) % (1 << 64)
-
-
-def _stack(frame: gdb.Frame | None) -> tuple[int, ...]:
-    """Return where a thread's frames are, the innermost first, as far as they unwind."""
-    found: list[int] = []
-    with suppress(gdb.error):
-        while frame is not None and len(found) < DEEPEST:
-            if frame.type() != gdb.INLINE_FRAME:
-                found.append(int(frame.pc()))
-            frame = frame.older()
-    return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ..errors import MemoryFault
@@ -10,6 +10,7 @@ from ..glibc.layout import BK, FD, FLAGS, LAST_BIN, SIZE, UNSORTED, Layout
 
 Read = Callable[[int, int], bytes]
 MOST = 1000  # chunks that are looked at in one stop: some milliseconds
+MOST_AT_ONCE = 20_000  # in the stop in which all arenas are looked at
 
 
 class Free(NamedTuple):
@@ -38,6 +39,26 @@ def free_in(read: Read, layout: Layout, arena: int, most: int = MOST) -> Free:
     except (MemoryFault, OSError):
         return Free(size, number, largest, False)
     return Free(size, number, largest)
+
+
+def free_at_once(read: Read, layout: Layout, arenas: Iterable[int], most: int) -> dict[int, Free]:
+    """Return what is free in each arena, of so many chunks in all."""
+    found: dict[int, Free] = {}
+    for arena in arenas:
+        found[arena] = free_in(read, layout, arena, most)
+        most -= found[arena].chunks
+    return found
+
+
+def total(parts: Iterable[Free]) -> Free:
+    """Return what is free in several arenas."""
+    known = tuple(parts)
+    return Free(
+        sum(part.bytes for part in known),
+        sum(part.chunks for part in known),
+        max((part.largest for part in known), default=0),
+        all(part.whole for part in known),
+    )
 
 
 def _listed(read: Read, layout: Layout, arena: int) -> Iterator[int | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..target.images import Image, base_name
-from .watched import Growth
+from .watched import Growth, SourceLine
 
 # Who allocates for others: nobody learns from these who asked.
 WRAPPERS = re.compile(
@@ -23,12 +23,20 @@ LIBC_FILES = re.compile(r"/(libc|libpthread|ld|ld-linux[-\w]*|libc_malloc_debug)
 
 class Frame(NamedTuple):
     """What a frame of a backtrace is called, the file it is in, and whether it only allocates for
-    others: malloc itself, operator new.
+    others: malloc itself, operator new. With debug info, the source that it stands in, and the line
+    there.
     """
 
     name: str
     file: str | None
     allocates: bool
+    source: str | None = None
+    line: int | None = None
+
+    @property
+    def at(self) -> str | None:
+        """Where it stands, such as `server.c:133`, None without debug info."""
+        return f"{base_name(self.source)}:{self.line}" if self.source else None
 
 
 class Names:
@@ -39,24 +47,30 @@ class Names:
         images: Iterable[Image],
         mallocs: Iterable[Image],
         demangled: Callable[[str], str | None],
+        code: Mapping[int, Sequence[SourceLine]],
     ) -> None:
         self._images = tuple(images)
         self._mallocs = tuple(mallocs)
         self._demangled = demangled
-        self._known: dict[int, Frame] = {}
+        self._code = code
+        self._known: dict[tuple[int, bool], tuple[Frame, ...]] = {}
 
     def of(self, stack: Sequence[int]) -> tuple[Frame, ...]:
-        """Return the frames of a backtrace, which begins with the innermost."""
-        return tuple(self._frame(pc, bool(number)) for number, pc in enumerate(stack))
-
-    def _frame(self, pc: int, called: bool) -> Frame:
-        """Return a frame; of one that has called another, pc is the instruction behind the call,
-        which may be another function's.
+        """Return the frames of a backtrace, which begins with the innermost; functions that were
+        inlined have frames of their own.
         """
-        address = pc - 1 if called else pc
-        if address not in self._known:
-            self._known[address] = self._named(address)
-        return self._known[address]
+        parts = (self._frames(pc, bool(number)) for number, pc in enumerate(stack))
+        return tuple(frame for part in parts for frame in part)
+
+    def _frames(self, pc: int, called: bool) -> tuple[Frame, ...]:
+        """Return the frames of one place; of one that has called another, pc is the instruction
+        behind the call, which may be another function's.
+        """
+        if (pc, called) not in self._known:
+            whole = self._named(pc - 1 if called else pc)
+            code = self._code.get(pc, ())
+            self._known[pc, called] = tuple(_inlined(whole, c) for c in code) or (whole,)
+        return self._known[pc, called]
 
     def _named(self, address: int) -> Frame:
         image = next((each for each in self._images if address in each), None)
@@ -87,6 +101,13 @@ def is_wrapper(name: str) -> bool:
     return WRAPPERS.match(name, start) is not None
 
 
+def _inlined(whole: Frame, code: SourceLine) -> Frame:
+    """Return the frame of a function by debug info; the code is part of `whole`."""
+    name, source, line = code
+    of_malloc = whole.allocates and not is_wrapper(whole.name)
+    return Frame(name, whole.file, of_malloc or is_wrapper(name), source, line)
+
+
 def _is_malloc(symbol: str) -> bool:
     from ..glibc.releases import MALLOC_FUNCTIONS
 
@@ -99,6 +120,9 @@ def site_of(frames: Sequence[Frame]) -> Frame | None:
     """
     asked = (frame for frame in frames if not frame.allocates and frame.file)
     return next(asked, frames[-1] if frames else None)
+
+
+NOWHERE = Frame("?", None, False)  # where no backtrace was to be had
 
 
 @dataclass(frozen=True)
@@ -119,8 +143,7 @@ class CallSite:
     all.
     """
 
-    name: str
-    file: str | None
+    frame: Frame
     requests: int
     bytes: int
     smallest: int | None
@@ -135,20 +158,18 @@ class CallSite:
 def sites_of(growths: Iterable[Growth], names: Names, arenas: Mapping[int, int]) -> list[CallSite]:
     """Return the call sites of these requests, those with most bytes first."""
     frames: dict[tuple[int, ...], tuple[Frame, ...]] = {}
-    found: dict[tuple[str, str | None], list[Growth]] = {}
+    found: dict[Frame, list[Growth]] = {}
     for growth in growths:
         if growth.stack not in frames:
             frames[growth.stack] = names.of(growth.stack)
-        site = site_of(frames[growth.stack])
-        key = (site.name, site.file) if site else ("?", None)
-        found.setdefault(key, []).append(growth)
-    sites = (_site(*key, each, frames, arenas) for key, each in found.items())
-    return sorted(sites, key=lambda site: (-site.bytes, site.name))
+        site = site_of(frames[growth.stack]) or NOWHERE
+        found.setdefault(site, []).append(growth)
+    sites = (_site(site, each, frames, arenas) for site, each in found.items())
+    return sorted(sites, key=lambda site: (-site.bytes, site.frame.name, site.frame.line or 0))
 
 
 def _site(
-    name: str,
-    file: str | None,
+    frame: Frame,
     growths: Sequence[Growth],
     frames: Mapping[tuple[int, ...], tuple[Frame, ...]],
     arenas: Mapping[int, int],
@@ -157,8 +178,7 @@ def _site(
     known = [each for each in growths if each.free is not None]
     used = {arenas[each.arena] for each in growths if each.arena and each.arena in arenas}
     return CallSite(
-        name,
-        file,
+        frame,
         len(growths),
         sum(each.bytes for each in growths),
         min(sizes, default=None),

@@ -70,6 +70,14 @@ class Growth:
     stack: tuple[int, ...]
 
 
+class SourceLine(NamedTuple):
+    """What debug info says of an instruction: its function, which may be inlined, file and line."""
+
+    function: str
+    file: str
+    line: int
+
+
 @dataclass(frozen=True)
 class Ended:
     """Why watching ended: a code of ENDS, with what there is to say of it."""
@@ -91,7 +99,9 @@ class Watched:
     `stops` is how often a thread stood at a breakpoint, `stood` for how many seconds in all;
     `failed` how many requests got nothing from the system, `unfinished` those under way at the end.
     `by_request` tells whether sizes of requests are known. `arenas` has the indexes of arenas by
-    address, `threads` the names of threads by LWP.
+    address, `threads` the names of threads by LWP. `free` is what lay in each arena's lists at the
+    first request, by its address. `code` is what debug info says of a frame, by where that stands:
+    functions that were inlined come before the one that has them.
     """
 
     growths: tuple[Growth, ...]
@@ -105,3 +115,5 @@ class Watched:
     by_request: bool
     arenas: Mapping[int, int]
     threads: Mapping[int, str | None]
+    free: Mapping[int, Free]
+    code: Mapping[int, tuple[SourceLine, ...]]

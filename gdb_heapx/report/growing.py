@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .model import counted, size_text
+
+LISTED = 6  # arenas
 
 
 def _grew(seconds: float, size: int, requests: int, sites: int) -> str:
@@ -35,6 +37,15 @@ def _was_free(
     )
 
 
+def _was_free_elsewhere(site: str, own: Sequence[int], others: int, free: int, whole: bool) -> str:
+    asked = f"arena{'s' if len(own) > 1 else ''} {', '.join(map(str, own[:LISTED]))}"
+    asked += ", ..." if len(own) > LISTED else ""
+    return (
+        f"{'' if whole else 'At least '}{size_text(free)} lay free in "
+        f"{counted(others, 'other arena')}: {site} asks {asked} only."
+    )
+
+
 def _cost(stops: int, stood: float, seconds: float) -> str:
     if not stops:
         return "The process never stood at a breakpoint."
@@ -48,7 +59,10 @@ def _cost(stops: int, stood: float, seconds: float) -> str:
 ENDS = {
     "time": "The time was over.",
     "count": "So many requests were asked for: --stop-after.",
-    "load": "It ended early: the process stood still for more of the time than --max-load allows.",
+    "load": (
+        "It ended early: in a second or more the process stood still for more of the time than "
+        "--max-load allows."
+    ),
     "asked": "It was ended by Ctrl-C.",
     "exec": "It ended because the process has started another program (exec).",
 }
@@ -63,6 +77,7 @@ def _ended(why: str, text: str) -> str:
 GROWING: dict[str, Callable[..., str]] = {
     "grew": _grew,
     "was_free": _was_free,
+    "was_free_elsewhere": _was_free_elsewhere,
     "growth_cost": _cost,
     "growth_ended": _ended,
     "growth_by_calls": lambda: (
