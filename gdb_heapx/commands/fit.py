@@ -69,7 +69,6 @@ UNUSABLE = Schema(
 )
 WHOSE = ("thread", "arena", "request")  # what the row of the only request tells
 POWERS = tuple(1 << power for power in range(5, 27))  # 32 bytes to 64 MiB
-SHOWN = 40  # rows
 
 
 class _Found(NamedTuple):
@@ -108,8 +107,7 @@ class _Range(NamedTuple):
     Arg("--thread", "in this thread, by its LWP; if absent in each arena", "thread", metavar="LWP"),
     NO_WALK,
     needs=Needs.BOTH,
-    limit=SHOWN,
-    tables=(RANGES, FIT, UNUSABLE),
+    tables=(FIT, RANGES, UNUSABLE),
     search=Search.NONE,
     census=True,
 )
@@ -144,14 +142,14 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
     unseen = () if thread is not None else ("thread",)
     if size is None:
         ranges = _without(RANGES, *unseen).of(list(_ranges(every)))
-        return Report((ranges, _hidden(FIT).of(found), notes), snapshot.problems)
+        return Report((_hidden(FIT).of(found), ranges, notes), snapshot.problems)
     lost = [_Lost(each.fit, free) for each in found for free in each.unusable]
     alone = len(found) == 1
     unseen_ones = WHOSE if alone else tuple(column.name for column in UNUSABLE.columns)
-    more = (_without(UNUSABLE, *unseen_ones).of(lost),) if lost else ()
+    unfit = _without(UNUSABLE, *unseen_ones).of(lost)
     steps = Steps(() if alone else _steps(snapshot, size))
     table = _without(FIT, *unseen).of(found)
-    return Report((table, *more, notes, steps), snapshot.problems)
+    return Report((table, unfit, notes, steps), snapshot.problems)
 
 
 def _found(
