@@ -121,7 +121,8 @@ def lost(heap: Heap, ask: Ask) -> tuple[dict[str, Any], dict[str, dict[str, Any]
     """Return the row of a request, and the rows of what can't serve it by reason."""
     report = look(heap.inferior.pid, "fit", ask.size, "--thread", ask.lwp)
     (row,) = table(report, "fit")
-    return row, {each["reason"]: each for each in table(report, "fit_unusable")}
+    found = [each["rows"] for each in report["tables"] if each["name"] == "fit_unusable"]
+    return row, {each["reason"]: each for rows in found for each in rows}
 
 
 def bytes_of(rows: dict[str, dict[str, Any]], *reasons: str) -> int:
