@@ -66,5 +66,7 @@ def chunk_at(address: SupportsInt) -> Chunk | None:
 
 
 def findings(taken: Snapshot) -> tuple[Finding, ...]:
-    """Return why memory stays, and what to do: those with most bytes first, as `heapx why` does."""
+    """Return why memory stays, and what to do: those with most bytes first, as `heapx why` does;
+    without `no_fit`, for which the target itself is asked.
+    """
     return find_causes(taken)
