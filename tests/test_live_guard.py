@@ -28,6 +28,7 @@ from live import (
 from test_live_growth import ALL, changed_text, in_text
 from test_live_signals import SAID, gdb_of
 
+from gdb_heapx.target.procfs import children_of
 from gdb_heapx.target.putback import Survivor, set_right
 
 pytestmark = pytest.mark.live
@@ -141,6 +142,21 @@ def test_a_thread_at_a_breakpoint_that_gdb_has_not_seen_ends_the_process_and_tha
     assert f"process {asked.pid} has ended" in said
 
 
+def test_a_child_that_gdb_has_not_let_go_yet_runs_on_too(start):
+    """The kernel alone would leave it stopped, with breakpoints in its text."""
+    forks = start("growing", "fork")
+    with watching(forks) as process:
+        gdb = gdb_of(process)
+        os.kill(gdb, signal.SIGSTOP)
+        os.kill(forks.pid, signal.SIGUSR1)
+        eventually(lambda: children_of(forks.pid) and not at_rest(forks.pid, True), "it forks")
+        eventually(lambda: set(thread_states(forks.pid).values()) == {"t"}, "both are stopped")
+        os.kill(gdb, signal.SIGKILL)
+        finished(process)
+    eventually(lambda: grown(forks) or forks.process.poll() is not None, "the child ends")
+    left_alone(forks, gdb)
+
+
 # A tracer, to be killed when it has told what it has done to the main thread of a process.
 TRACER = """
 import ctypes, os, sys, time
@@ -230,7 +246,7 @@ def test_a_thread_behind_a_breakpoint_is_led_back_to_what_was_there(spin):
         places = {int(address): bytes.fromhex(data)}
         survivor.stop()
         tracer.kill()
-        assert survivor.put_back(places) == 1
+        assert survivor.put_back(places) == set(places)
         assert set_right(spin.pid, places)
         survivor.let_run()
     survivor.close()
@@ -246,7 +262,7 @@ def test_only_breakpoints_are_written_over(start):
     text = next(int(line.split("-")[0], 16) for line in maps if "r-xp" in line)
     with open(f"/proc/{rests.pid}/mem", "r+b", 0) as memory:
         os.pwrite(memory.fileno(), b"\x12\xcc", text)
-        assert survivor.put_back({text: b"\x34", text + 1: b"\x56"}) == 1
+        assert survivor.put_back({text: b"\x34", text + 1: b"\x56"}) == {text + 1}
         assert os.pread(memory.fileno(), 2, text) == b"\x12\x56"
     survivor.close()
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from threading import Thread
 
 from ..ending import without_signals
 from ..lifeline import Lifeline, create
 from ..target.procfs import is_dead
-from ..target.putback import Survivor, set_right
+from ..target.putback import Survivor, forked_just_now, set_right
 
 PATIENCE = 5.0  # seconds; a lifeline that isn't what it should be might never come free
 
@@ -28,7 +28,7 @@ class Guard:
         self._process: Survivor | None = None
         self._places: dict[int, bytes] = {}
         self._waiting: Thread | None = None
-        self._found: int | None = None  # at how many places a breakpoint was, when gdb was dead
+        self._found: Set[int] | None = None  # where breakpoints were, when gdb was dead
         self._error: OSError | None = None
         self._whole = True
 
@@ -86,10 +86,17 @@ class Guard:
             return
         if not self._was_stopped:
             process.stop()
+        self._found = frozenset()
         try:
             self._found = process.put_back(self._places)
         except OSError as error:
-            self._found, self._error = 0, error
+            self._error = error
         self._whole = set_right(process.pid, self._places)
         if not self._was_stopped:
             process.let_run()
+        left = {address: self._places[address] for address in self._found}
+        for child in forked_just_now(process.pid, left) if left else ():
+            with suppress(OSError):
+                child.put_back(left)
+            set_right(child.pid, left)
+            child.let_run()

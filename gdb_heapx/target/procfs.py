@@ -164,6 +164,15 @@ def _thread_states(pid: int) -> Iterator[str]:
             yield parse_state(text_of(task))
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the children of all threads of a process; none if the kernel doesn't tell."""
+    found: list[int] = []
+    for file in glob.iglob(f"/proc/{pid}/task/*/children"):
+        with suppress(OSError):
+            found += map(int, text_of(file).split())
+    return found
+
+
 def stands_still(pid: int) -> bool:
     """Tell whether no thread of a process can run: all are stopped, by a tracer or a signal, or
     have ended.

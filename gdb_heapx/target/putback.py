@@ -10,11 +10,11 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from .leaders import DETACH, INTERRUPT, SEIZE, living_threads, tracing
-from .procfs import status_of
+from .procfs import children_of, status_of
 
 # What a breakpoint of gdb's looks like: int3 on x86, brk #0 on aarch64 (the gdbarch's
 # sw_breakpoint_from_kind).
@@ -63,22 +63,38 @@ class Survivor:
         with suppress(OSError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
-    def put_back(self, places: Places) -> int:
-        """Write what text had, but only where a breakpoint is now; return at how many places.
+    def broken(self, places: Places) -> set[int]:
+        """Return at which places a breakpoint is; none in memory that is no more."""
+        return {address for address, data in places.items() if self._is_broken(address, data)}
 
-        Memory that is no more has none. OSError where it can't be written.
+    def put_back(self, places: Places) -> set[int]:
+        """Write what text had, but only where a breakpoint is; return where that was.
+
+        OSError where it can't be written.
         """
-        found = [address for address, data in places.items() if self._broken(address, data)]
+        found = self.broken(places)
         for address in found:
             os.pwrite(self._memory, places[address], address)
-        return len(found)
+        return found
 
-    def _broken(self, address: int, data: bytes) -> bool:
+    def _is_broken(self, address: int, data: bytes) -> bool:
         try:
             there = os.pread(self._memory, len(data), address)
         except OSError:  # it has ended, or become another program
             return False
         return there in BREAKPOINTS and there != data
+
+
+def forked_just_now(pid: int, places: Places) -> Iterator[Survivor]:
+    """Yield the children of a process that have breakpoints at all of these places: a debugger
+    takes them out of a child when it learns of it, and lets it go then.
+    """
+    for child in children_of(pid):
+        with suppress(OSError):  # it has ended, or is another user's
+            survivor = Survivor(child)
+            if survivor.broken(places) == set(places):
+                yield survivor
+            survivor.close()
 
 
 def set_right(pid: int, places: Places) -> bool:

@@ -4,6 +4,7 @@
    growing ever    all the time, in THREADS
    growing busy    besides it has children, threads and signals, and aborts where one goes astray; each round is
                    told in the file "grown"
+   growing fork    the same in a child, which it waits for
    growing spin    never: from a SIGUSR1 on it executes one instruction again and again */
 #include "checkpoint.h"
 
@@ -83,10 +84,8 @@ static void join_child(pid_t child)
 	expect(WIFEXITED(how) && WEXITSTATUS(how) == 0);
 }
 
-static void have_children(void)
+static void grow_in_child(void)
 {
-	extern char **environ;
-	char *words[] = { "true", NULL };
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -94,7 +93,14 @@ static void have_children(void)
 		_exit(0);
 	}
 	join_child(child);
-	child = vfork();
+}
+
+static void have_children(void)
+{
+	extern char **environ;
+	char *words[] = { "true", NULL };
+	pid_t child = vfork();
+
 	if (child == 0) {
 		execvp(words[0], words);
 		_exit(1);
@@ -134,6 +140,7 @@ static void be_busy(void)
 	for (long round = 1;; round++) {
 		int before = ticks;
 		grow();
+		grow_in_child();
 		have_children();
 		have_signals();
 		expect(pthread_create(&thread, NULL, grow_once, NULL) == 0 && pthread_join(thread, NULL) == 0);
@@ -143,7 +150,13 @@ static void be_busy(void)
 	}
 }
 
-static void answer(int by_growing)
+static void spin(void)
+{
+	for (;;)
+		__asm__ volatile("");
+}
+
+static void answer(void (*act)(void))
 {
 	sigset_t set;
 	int number;
@@ -153,9 +166,7 @@ static void answer(int by_growing)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	announce();
 	for (long times = 1; sigwait(&set, &number) == 0; times++) {
-		while (!by_growing)
-			__asm__ volatile("");
-		grow();
+		act();
 		publish("grown", times);
 	}
 }
@@ -167,8 +178,12 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	mallopt(M_TRIM_THRESHOLD, 128 << 10);
 	grow();
-	if (!strcmp(what, "asked") || !strcmp(what, "spin"))
-		answer(!strcmp(what, "asked"));
+	if (!strcmp(what, "asked"))
+		answer(grow);
+	if (!strcmp(what, "fork"))
+		answer(grow_in_child);
+	if (!strcmp(what, "spin"))
+		answer(spin);
 	if (!strcmp(what, "busy"))
 		be_busy();
 	for (int i = 1; i < THREADS; i++)
