@@ -11,7 +11,7 @@ from gdb_heapx.cli.command import REGISTRY
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 COMMANDS = sorted(
-    command.word for command in REGISTRY.values() if command.word not in ("chunk", "refs")
+    command.word for command in REGISTRY.values() if command.word not in ("chunk", "refs", "growth")
 )
 RECORD = ROOT / "scripts" / "record_image"
 

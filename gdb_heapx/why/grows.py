@@ -39,6 +39,6 @@ def no_fit(case: Case) -> Iterator[Finding]:
         ),
         "Ask for no more at once where that can be, or keep apart what lives long: it lies between "
         "the free pieces (heapx pins). What that saves can't be computed. heapx fit SIZE tells "
-        "what a request does.",
+        "what a request does, heapx growth who asks.",
         about={**spread(Part.BELOW, below), **spread(Part.EDGES, edges)},
     )
