@@ -28,7 +28,7 @@ def test_an_example_of_the_help_is_answered(example, tmp_path, monkeypatch):
     line = re.sub(r"(?<= chunk ).+", chunk, example).strip()
     line = re.sub(r"(?<=refs )\S+", chunk, line)
     line = re.sub(r"(?<= --type )'.+'", kind.replace(" ", "*"), line)
-    thread = table(IMAGE.report("threads --limit 1"))[0]["lwp"]
+    thread = table(IMAGE.report("threads --limit 1"))[0]["thread"]
     line = re.sub(r"(?<= --thread )\d+", str(thread), line)
     said = IMAGE.answer(line)
     assert (said.status, said.warning) == (0, None)
