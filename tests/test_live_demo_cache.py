@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from demos import SECOND, shown_in, words
 from live import ROOT, environment, heapx, look, status, table
 
 pytestmark = [
@@ -24,7 +25,6 @@ pytestmark = [
 ]
 
 SOURCE = ROOT / "scripts" / "demo_cache.cc"
-PAGE = (ROOT / "docs" / "explaining-rss.md").read_text().split("\n## A second case")[1]
 MB = 128
 FOUND = 0.98  # of what is lost: words that weren't overwritten may still lead to the others
 FAULT, CURE = "page_cache[request->path]", "page_cache[product]"
@@ -52,7 +52,7 @@ def serving(program: Path) -> Iterator[Server]:
 def built(directory: Path, source: str) -> Path:
     """Return the server, built as the page says."""
     (directory / "demo_cache.cc").write_text(source)
-    command = re.search(r"^    (g\+\+ .*) -o \S+ \S+ && .*$", PAGE, re.M)
+    command = re.search(r"^    (g\+\+ .*) -o \S+ \S+ && .*$", SECOND, re.M)
     assert command
     words = [*shlex.split(command[1]), "-o", directory / "demo_cache", directory / "demo_cache.cc"]
     subprocess.run(words, check=True)
@@ -107,19 +107,12 @@ def a_page(server: Server) -> str:
     return str(table(chunks)[0]["address"])
 
 
-SHOWN = re.findall(r"^\$ scripts/heapx -p \d+(.*)\n((?:.+\n)+)", PAGE, re.M)
-
-
-def words(text: str) -> str:
-    """Return a text without its figures, units and files."""
-    text = re.sub(r"\bprocess .*", "process", " ".join(text.split()))
-    text = re.sub(r"0x[0-9a-f]+|[\d,.]+|\b(B|KiB|MiB|GiB)\b", "#", text)
-    return re.sub(r"[# ]*#[# ]*", " # ", text)
+SHOWN = shown_in(SECOND)
 
 
 @pytest.mark.few(3)
-@pytest.mark.parametrize(("line", "shown"), SHOWN, ids=[line.strip() for line, _ in SHOWN])
-def test_the_page_shows_what_heapx_says_first(server, line, shown):
+@pytest.mark.parametrize(("_pid", "line", "shown"), SHOWN, ids=[each.line for each in SHOWN])
+def test_the_page_shows_what_heapx_says_first(server, _pid, line, shown):
     lost = next(r["sample"] for r in table(look(server.pid, "leaks")) if r["heads"])
     of = {"chunk": lost, "refs": a_page(server), "chunks": a_page(server)}
     given = [of[line.split()[0]] if w.startswith("0x") else w for w in line.split()]
@@ -132,6 +125,6 @@ def test_the_page_shows_what_heapx_says_first(server, line, shown):
 
 
 def test_the_page_shows_each_step():
-    assert {line.split()[0] if line.split() else "" for line, _ in SHOWN} == {
+    assert {each.line.partition(" ")[0] for each in SHOWN} == {
         *("", "holders", "types", "chunks", "refs", "leaks", "chunk")
     }

@@ -5,7 +5,6 @@ What they say must be what the kernel, a real malloc_trim and the program itself
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pexpect
 import pytest
+from demos import demo_program, serving
 from live import (
     PAGE,
     ROOT,
@@ -149,28 +149,7 @@ def runs_on(inferior: Inferior) -> None:
 
 @pytest.fixture(scope="module")
 def demo_server(inferiors: Path, tmp_path_factory: Any) -> Path:
-    program = tmp_path_factory.mktemp("demo") / "demo_server"
-    words = ("cc", "-std=c11", "-O1", "-g", "-pthread", "-o", program)
-    subprocess.run([*words, ROOT / "scripts" / "demo_server.c"], check=True, timeout=TIMEOUT)
-    return program
-
-
-@contextlib.contextmanager
-def serving(program: Path, **env: str) -> Iterator[int]:
-    """Start the demo with 256 MiB; in the end it must free all it has, and exit with 0."""
-    with subprocess.Popen(
-        [program, "256"], stdout=subprocess.PIPE, text=True, env=environment(**env)
-    ) as process:
-        try:
-            assert process.stdout is not None
-            lines = iter(process.stdout.readline, "")
-            assert any(line.startswith("ready ") for line in lines)
-            eventually(lambda: at_rest(process.pid), "the demo rests")
-            yield process.pid
-            process.terminate()
-            assert process.wait(TIMEOUT) == 0
-        finally:
-            process.kill()
+    return demo_program(tmp_path_factory.mktemp("demo"))
 
 
 class Demo(NamedTuple):
@@ -184,7 +163,7 @@ class Demo(NamedTuple):
 
 @pytest.fixture(scope="module")
 def demo(demo_server: Path, tmp_path_factory: Any) -> Iterator[Demo]:
-    with serving(demo_server) as pid:
+    with serving(demo_server) as (pid, _):
         seen = see(pid, tmp_path_factory.mktemp("seen"))
         yield Demo(pid, seen, rss(pid), anonymous(pid))
 
@@ -236,7 +215,7 @@ def test_what_is_returnable_is_what_a_real_malloc_trim_returned(demo, trimmed):
 
 def test_ctrl_c_in_gdb_stops_the_demo_and_does_not_end_it(demo_server):
     """`serving` checks that only SIGTERM ends it."""
-    with serving(demo_server) as pid:
+    with serving(demo_server) as (pid, _):
         words = ["-nx", "-q", "-iex", "set debuginfod enabled off", "-p", str(pid)]
         with pexpect.spawn("gdb", words, env=environment(), timeout=TIMEOUT) as typed:
             typed.expect_exact(b"(gdb) ")
@@ -299,7 +278,7 @@ def test_the_overview_is_one_screen(demo):
 def test_where_every_block_has_a_mapping_of_its_own_nothing_is_retained(
     demo, demo_server, tmp_path
 ):
-    with serving(demo_server, MALLOC_MMAP_THRESHOLD_="0") as pid:
+    with serving(demo_server, MALLOC_MMAP_THRESHOLD_="0") as (pid, _):
         seen = see(pid, tmp_path)
     assert retained(seen.overview) < 0.01 * retained(demo.seen.overview)
     assert codes(seen.why)[0] not in ("returnable", "pinned", "many_arenas")
