@@ -116,10 +116,21 @@ ALWAYS u64 is_array(const struct chunk *c)
     return c->last == end - step && end <= c->words && c->words < end + 4;
 }
 
+ALWAYS u64 kind_of(const struct held *h, const struct kinds *k, u64 word)
+{
+    if (!word || is_heap(h, word))
+        return word ? HEAP : ZERO;
+    const struct part *part = part_of(k, word);
+    return part ? part->code ? INTO_CODE : DATA : word >> 32 ? OTHER : NUMBER;
+}
+
 ALWAYS u64 is_tree_node(const struct held *h, const struct kinds *k, const struct chunk *c)
 {
     u64 parent = c->at[1], proven = 0, up[3];
-    if (c->words < 5 || (uint32_t)c->at[0] > 1 || !parent || (parent | c->at[2] | c->at[3]) & 7)
+    if (c->words < 5 || (uint32_t)c->at[0] > 1 || (parent | c->at[2] | c->at[3]) & 7)
+        return 0;
+    u64 kind = kind_of(h, k, parent);
+    if (kind < OTHER || kind == INTO_CODE)
         return 0;
     for (u64 i = 2; i < 4; i++) {
         if (c->at[i] && !leads(h, k, c->at[i] + 8, c->user))
@@ -138,14 +149,6 @@ ALWAYS u64 is_list_node(const struct held *h, const struct kinds *k, const struc
     u64 next = c->at[0], before = c->at[1];
     return c->words > 2 && next && before && !((next | before) & 7) && leads(h, k, next + 8, c->user) &&
            leads(h, k, before, c->user);
-}
-
-ALWAYS u64 kind_of(const struct held *h, const struct kinds *k, u64 word)
-{
-    if (!word || is_heap(h, word))
-        return word ? HEAP : ZERO;
-    const struct part *part = part_of(k, word);
-    return part ? part->code ? INTO_CODE : DATA : word >> 32 ? OTHER : NUMBER;
 }
 
 /* Return the code of the text that a chunk begins with, and its encoding; 0 if it isn't text.  */

@@ -24,6 +24,7 @@ from .recognisers import (
     HEAP,
     INTO_CODE,
     LEADING,
+    LINKS,
     NUMBER,
     OTHER,
     RECOGNISERS,
@@ -208,9 +209,8 @@ class Quick:
         into_code = pattern[0] == INTO_CODE or pattern[2:4] == bytes((INTO_CODE, INTO_CODE))
         if MEANS in pattern or into_code:
             return Verdict(None, False, False, False, RECOGNISERS)
-        links = (HEAP, DATA, OTHER)
-        listed = pattern[0] in links and pattern[1] in links
-        tree = len(pattern) > 4 and pattern[0] in (ZERO, NUMBER, OTHER) and pattern[1] in links
+        listed = pattern[0] in LINKS and pattern[1] in LINKS
+        tree = len(pattern) > 4 and pattern[1] in LINKS
         only = not pattern.strip(LEADING) and not pattern.translate(None, LEADING)
         if pattern[0] == DATA and not only:  # maybe a symbol
             return Verdict(None, False, False, False, BY_CONTENTS)

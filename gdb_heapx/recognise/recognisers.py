@@ -152,7 +152,7 @@ def tree_node(chunk: Contents, around: Surroundings) -> Recognised | None:
         return None
     word, word_at, own = around.word, around.heaps.word_at, chunk.address
     _, parent, *children = chunk.words[:4]
-    if not parent or parent % word or any(child % word for child in children):
+    if kind_of(parent, around) not in LINKS or any(each % word for each in (parent, *children)):
         return None
     links = [word_at(child + word) == own for child in children if child]
     up = [word_at(parent + place * word) for place in (1, 2, 3)]
@@ -199,6 +199,7 @@ LARGEST_SIGNED = 1024  # bytes of a chunk whose size is part of the signature
 
 
 LEADING = bytes((ZERO, HEAP, DATA))  # kinds of pointers that aren't to code
+LINKS = bytes((OTHER, HEAP, DATA))  # of what may lead to another node
 
 
 def kind_of(word: int, around: Surroundings) -> int:
