@@ -128,19 +128,12 @@ def hold(
     space.pace.begin("copying chunks in use", sum(end - start for start, end in spans))
     if table is not None and (most is None or sum(starmap(store.to_copy, spans)) <= most):
         by_two(space, store, _jobs(parts, heaps))
-    sizes: list[int] = []
     large = [at for at, part in enumerate(parts) if _is_large(part, store, most)]
-    for at, part in enumerate(parts):
-        if at in large:
-            sizes.append(0)
-            if table is not None:
-                table.hide(at)
-            continue
-        sizes.append(_hold(opened, part, at, index, store, heaps.get(at), most))
-        if most is not None and sum(sizes) > most:
-            store.let_go(part.start, part.end)
+    sizes = _hold_parts(opened, parts, index, store, heaps, most, {*large})
     index.number()
     if table is not None:
+        for at in large:
+            table.hide(at)
         table.number()
     for root in variables:
         store.load(root.start, root.end)
@@ -193,6 +186,28 @@ def _load(start: int, end: int, load: Load) -> None:
     load(start, end)
 
 
+def _hold_parts(
+    opened: Opened,
+    parts: Sequence[HeldPart],
+    index: Index,
+    store: Store,
+    heaps: Mapping[int, CompiledIndexing],
+    most: int | None,
+    large: set[int],
+) -> list[int]:
+    """Copy what isn't too large, and put it into the index; return how many bytes that took of each
+    part. Once it is more than `most` bytes in all, each is let go again.
+    """
+    sizes, whole = [0] * len(parts), 0
+    for at, part in enumerate(parts):
+        if at not in large:
+            sizes[at] = _hold(opened, part, at, index, store, heaps.get(at))
+            whole += sizes[at]
+            if most is not None and whole > most:
+                store.let_go(part.start, part.end)
+    return sizes
+
+
 def _hold(
     opened: Opened,
     part: HeldPart,
@@ -200,7 +215,6 @@ def _hold(
     index: Index,
     store: Store,
     compiled: CompiledIndexing | None,
-    most: int | None,
 ) -> int:
     """Copy a part's chunks in use, and put them into the index; return how many bytes that took."""
     if part.heap is None or part.overlay is None:
