@@ -126,6 +126,14 @@ def test_the_private_parts_of_the_first_screen_are_the_kernels(family):
         assert all(0 <= row["private"] <= row["resident"] for row in rows)
 
 
+def test_a_look_at_what_is_in_use_leaves_what_processes_share_as_it_is(family):
+    """Reading must not give a process copies of its own."""
+    pid = family.pids[0]
+    before = [row for row in smaps(pid) if row.malloc]
+    look(pid, "types")
+    assert [row for row in smaps(pid) if row.malloc] == before
+
+
 def test_what_each_arena_shares_is_what_pagemap_says_of_its_pages(family):
     for pid in family.pids:
         heaps = table(look(pid, "heaps"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 import re
 import signal
@@ -15,7 +13,7 @@ from sessions import answer
 
 from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target import bulk, pages, procfs
+from gdb_heapx.target import pages, procfs
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.maps import parse_maps, parse_smaps, read_maps
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
@@ -289,48 +287,6 @@ def test_where_no_memory_can_be_the_kernel_is_not_asked(monkeypatch, address, si
             reader.read(address, size)
         assert caught.value.address >= 0
     assert asked == []
-
-
-@pytest.mark.parametrize("size", [8, bulk.MUCH - 1, bulk.MUCH, 5 * bulk.MUCH + 3])
-@pytest.mark.parametrize("straight", [True, False])
-def test_a_buffer_is_filled_whatever_its_size_and_whoever_copies(monkeypatch, size, straight):
-    if not straight:
-        monkeypatch.setattr(bulk, "_copies", lambda: None)
-    source, room = ctypes.create_string_buffer(os.urandom(size), size), bytearray(size + 2)
-    memory = ProcessMemory(os.getpid())
-    assert memory.fill(ctypes.addressof(source), memoryview(room)[1:-1])
-    assert room == b"\0" + source.raw + b"\0"
-
-
-def test_much_is_copied_straight_where_the_process_itself_can_read():
-    readable = mmap.mmap(-1, bulk.MUCH)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(readable))
-    copy, room = bulk.copier(os.getpid()), memoryview(bytearray(bulk.MUCH))
-    readable[:3] = b"abc"
-    assert copy(address, room)
-    assert bytes(room[:3]) == b"abc"
-
-
-def test_what_the_process_itself_cannot_read_is_read_as_any_other_memory():
-    hidden, room = mmap.mmap(-1, bulk.MUCH), memoryview(bytearray(bulk.MUCH))
-    hidden[:3] = b"abc"
-    address, libc = ctypes.addressof(ctypes.c_char.from_buffer(hidden)), ctypes.CDLL(None)
-    assert libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(bulk.MUCH), 0) == 0
-    assert not bulk.copier(os.getpid())(address, room)
-    memory = ProcessMemory(os.getpid())
-    try:
-        expected = bytes(memory.read(address, bulk.MUCH))
-    except MemoryFault:  # proc_mem.force_override=never
-        return
-    assert memory.fill(address, room)
-    assert bytes(room) == expected
-
-
-def test_no_buffer_is_filled_where_nothing_is_mapped():
-    gone, room = mmap.mmap(-1, 2 * bulk.MUCH), memoryview(bytearray(2 * bulk.MUCH))
-    address = ctypes.addressof(ctypes.c_char.from_buffer(gone))
-    gone.close()
-    assert not ProcessMemory(os.getpid()).fill(address, room)
 
 
 def test_pages_are_asked_for_only_where_all_of_a_read_is_mapped(monkeypatch):

@@ -10,7 +10,6 @@ from itertools import groupby
 from typing import BinaryIO
 
 from ..errors import MemoryFault, SwappedOutError
-from .bulk import MUCH, copier
 from .elf import Elf
 from .headers import open_regular
 from .mappings import DELETED, Mapping, MappingIndex, Memory, check_range
@@ -28,7 +27,6 @@ class ProcessMemory:
     def __init__(self, pid: int) -> None:
         self._file = open(f"/proc/{pid}/mem", "rb", buffering=0)  # noqa: SIM115
         self._descriptor = self._file.fileno()
-        self._copy = copier(pid)
 
     def read(self, address: int, size: int) -> memoryview:
         check_range(address, size)
@@ -42,8 +40,8 @@ class ProcessMemory:
 
     def fill(self, address: int, room: memoryview) -> bool:
         """Read so many bytes as there is room for; False where that failed."""
-        if len(room) >= MUCH and self._copy(address, room):
-            return True
+        # process_vm_readv copies less, but pins pages: since Linux 5.19 the process then gets its own
+        # copy of each that it shares with a forked one (mm/gup.c, gup_must_unshare).
         try:
             return os.preadv(self._descriptor, [room], address) == len(room)
         except (OSError, OverflowError):
