@@ -143,8 +143,10 @@ class Memory:
         first = address - address % self._page
         if address + size <= first + self._page:
             return memoryview(self._at(first))[address - first : address - first + size]
-        pages = (self._at(at) for at in range(first, address + size, self._page))
-        data = b"".join(pages)
+        try:
+            data = b"".join(self._at(at) for at in range(first, address + size, self._page))
+        except NotRecordedError:  # read ahead: who needs that page asks for it alone
+            raise MemoryFault(address, size) from None
         return memoryview(data)[address - first : address - first + size]
 
     def _at(self, address: int) -> bytes:

@@ -61,7 +61,8 @@ class Glibc:
     def build(self, name: str, out: Path, *flags: str) -> Path:
         """Compile a program of tests/inferiors; return it."""
         out.mkdir(parents=True, exist_ok=True)
-        command = [*self.compiler, *FLAGS, *flags, SOURCES / f"{name}.c", "-o", out / name, "-ldl"]
+        end = ("-o", out / name, "-ldl", "-lrt")
+        command = [*self.compiler, *FLAGS, *flags, SOURCES / f"{name}.c", *end]
         done = subprocess.run(command, capture_output=True, text=True)
         assert not done.returncode, done.stderr
         return out / name

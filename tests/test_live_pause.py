@@ -36,7 +36,7 @@ SLOW = (
 SLOWLY = ("--gdb-args", f"-ex '{SLOW}'")
 COPIES_SLOWLY = (
     "--gdb-args",
-    f"-ex '{SLOW.replace('pread', 'preadv').replace('0.0007', '0.005')}'",
+    f"-ex '{SLOW.replace('pread', 'preadv').replace('0.0007', '0.02')}'",
 )
 LONG = re.compile(r"(following lists|reading heaps)")
 ERASED = "\r\x1b[K"

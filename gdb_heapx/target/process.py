@@ -40,7 +40,7 @@ class ProcessMemory:
 
     def fill(self, address: int, room: memoryview) -> bool:
         """Read so many bytes as there is room for; False where that failed."""
-        # process_vm_readv copies less, but pins pages: since Linux 5.19 the process then gets its own
+        # process_vm_readv copies less, but pins pages: since Linux 5.19 a process then gets a
         # copy of each that it shares with a forked one (mm/gup.c, gup_must_unshare).
         try:
             return os.preadv(self._descriptor, [room], address) == len(room)

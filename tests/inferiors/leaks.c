@@ -172,7 +172,10 @@ static void by_past_end(void)
 {
 	begin(__func__, 0);
 	EACH(past_end)
-		past_end[i] = (char *) get(LEAKED) + set->request;
+	{
+		char *chunk = get(LEAKED);
+		past_end[i] = chunk + malloc_usable_size(chunk);
+	}
 }
 
 static void on_heads(int heads, int each)
