@@ -7,7 +7,9 @@ from typing import Any
 
 from .growing import GROWING
 from .in_use import IN_USE
-from .model import Note, counted, size_text
+from .model import Note, counted, shortened, size_text
+
+PATH = 48  # characters of a program's: with the rest of its sentence a line of 80 columns
 
 
 def note(code: str, **values: Any) -> Note:
@@ -117,7 +119,7 @@ def _listed(numbers: Sequence[int]) -> str:
 SENTENCES: dict[str, Callable[..., str]] = {
     # What was looked at, and what it is.
     "looked_at": lambda target, program, releases: (
-        f"{target}, {program or 'unknown program'}, "
+        f"{target}, {shortened(program, PATH) if program else 'unknown program'}, "
         + (f"glibc {' and '.join(releases)}" if releases else "no glibc malloc")
     ),
     "equation": _equation,
