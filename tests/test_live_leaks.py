@@ -18,6 +18,7 @@ HEADER = 2 * 8
 MMAPPED = 128 << 10  # bytes, from which on chunks have mappings of their own
 IN_MMAPS = "glibc.malloc.hugetlb=2"
 NO_TCACHE = "glibc.malloc.tcache_count=0"
+CHANCES = 4  # of 32 bits any number or text may be the address of a chunk: elsewhere the next time
 PROGRAMS = ("leaks", "leaks_threads", "leaks_other_libc")
 OTHERS = ("bullseye", "trixie", "sid", "experimental")  # 2.31, 2.41, 2.43, 2.44
 
@@ -87,12 +88,16 @@ def told(found: Found, one: Set) -> Counter[str]:
 
 
 def each_set_is_told(seen: Seen) -> None:
+    assert wrong(seen) == {}
+
+
+def wrong(seen: Seen) -> dict[str, tuple[Counter[str], Counter[str]]]:
+    """Return the sets of which something else is told than what is known."""
     found = degrees_by_size(seen.reports["leaks"])
     sets = sets_of(seen.oracle)
     assert sets
-    assert {n: told(found, one) for n, one in sets.items()} == {
-        n: known(one) for n, one in sets.items()
-    }
+    pairs = {name: (told(found, one), known(one)) for name, one in sets.items()}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def nothing_else_is(seen: Seen) -> None:
@@ -130,8 +135,14 @@ def test_on_other_releases_the_same_is_told(suite, arch, program, tmp_path):
     glibc = glibc_of(suite, arch)
     exe = glibc.build(program, tmp_path)
     glibc.build("held", tmp_path, "-shared", "-fPIC").rename(tmp_path / "held.so")
-    directory = tmp_path / "run"
-    options = {"directory": directory, "commands": ("leaks",), "symbols": glibc.symbols}
-    with seen("live", exe, **options) as found:
-        each_set_is_told(found)
-        nothing_else_is(found)
+    options = {"commands": ("leaks",), "symbols": glibc.symbols}
+    by_chance: set[str] | None = None
+    for run in range(CHANCES if arch == "i386" else 1):
+        with seen("live", exe, directory=tmp_path / f"run{run}", **options) as found:
+            names = {*wrong(found)}
+            by_chance = names if by_chance is None else by_chance & names
+            if not names:
+                nothing_else_is(found)
+        if not by_chance:
+            break
+    assert not by_chance
