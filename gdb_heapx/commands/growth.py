@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import Needs, command
-from ..growth.free import total
-from ..growth.sites import Backtrace, CallSite, Frame, Names, site_of, sites_of
+from ..growth.free import Free, total
+from ..growth.sites import (
+    LIBC_FILES,
+    NOWHERE,
+    Backtrace,
+    CallSite,
+    Frame,
+    Names,
+    site_of,
+    sites_of,
+)
 from ..growth.watched import MAX_LOAD, MOST_KEPT, Growth, Watched
 from ..report.model import (
     DATA_ONLY,
@@ -19,6 +29,7 @@ from ..report.model import (
     Notes,
     Report,
     Schema,
+    Value,
     counted,
     size_text,
     within,
@@ -32,135 +43,124 @@ if TYPE_CHECKING:
 
 SHOWN = 15  # rows
 TRACED = 3  # call sites whose backtrace is shown
-CHUNKS = (
-    Column("smallest", Kind.BYTES, rank=4, title="from", exact=True),
-    Column("largest", Kind.BYTES, rank=3, title="to", exact=True),
+
+
+def _of_free(part: str) -> Callable[[Any], Value]:
+    """Return what gets a part of what was free, None where that is unknown."""
+    get = attrgetter(part)
+    return lambda row: None if row.free is None else get(row.free)
+
+
+def _for_scripts(name: str, *columns: Column) -> Schema:
+    """Return a table that text doesn't show."""
+    return Schema(name, tuple(replace(each, rank=DATA_ONLY) for each in columns))
+
+
+FREE_THEN = (
+    Column("free", Kind.BYTES, rank=1, title="free then", of=_of_free("bytes")),
+    Column("largest_free", Kind.BYTES, 1, title="largest free", of=_of_free("largest"), exact=True),
+    Column("free_chunks", Kind.COUNT, DATA_ONLY, of=_of_free("chunks")),
+    Column("free_whole", Kind.BOOL, DATA_ONLY, of=_of_free("whole")),
 )
 GROWTH = Schema(
     "growth",
     (
-        *within("frame", Column("site", Kind.TEXT, shrinks=True, of="name")),
-        *within("frame", Column("at", Kind.TEXT, absent="-")),
-        *within("frame", Column("source", Kind.TEXT, DATA_ONLY)),
-        *within("frame", Column("line", Kind.COUNT, DATA_ONLY)),
-        *within("frame", Column("file", Kind.TEXT, DATA_ONLY)),
-        *within("site", Column("requests", Kind.COUNT), Column("bytes", Kind.BYTES), *CHUNKS),
+        *within(
+            "site.frame",
+            Column("site", Kind.TEXT, shrinks=True, of="name"),
+            Column("at", Kind.TEXT, absent="-"),
+            Column("source", Kind.TEXT, DATA_ONLY),
+            Column("line", Kind.COUNT, DATA_ONLY),
+            Column("file", Kind.TEXT, DATA_ONLY),
+        ),
+        *within(
+            "site",
+            Column("requests", Kind.COUNT),
+            Column("bytes", Kind.BYTES),
+            Column("smallest", Kind.BYTES, rank=4, title="from", exact=True),
+            Column("largest", Kind.BYTES, rank=3, title="to", exact=True),
+        ),
         Column("sources", Kind.TEXT, rank=6, title="by"),
         Column("arenas", Kind.TEXT, rank=2, absent="-"),
         Column("threads", Kind.COUNT, rank=5),
-        Column("free", Kind.BYTES, rank=1, title="free then"),
-        Column("largest_free", Kind.BYTES, rank=1, title="largest free", exact=True),
-        Column("free_chunks", Kind.COUNT, DATA_ONLY),
-        Column("free_whole", Kind.BOOL, DATA_ONLY),
+        *FREE_THEN,
         LIBC,
     ),
 )
-STACKS = Schema(
+STACKS = _for_scripts(
     "growth_stacks",
-    (
-        Column("site", Kind.TEXT, DATA_ONLY),
-        Column("requests", Kind.COUNT, DATA_ONLY),
-        Column("bytes", Kind.BYTES, DATA_ONLY),
-        Column("stack", Kind.TEXT, DATA_ONLY),
-    ),
+    Column("site", Kind.TEXT),
+    *within("traced", Column("requests", Kind.COUNT), Column("bytes", Kind.BYTES)),
+    Column("stack", Kind.TEXT),
 )
-REQUESTS = Schema(
+REQUESTS = _for_scripts(
     "growth_requests",
-    (
-        Column("milliseconds", Kind.COUNT, DATA_ONLY),
-        Column("thread", Kind.INDEX, DATA_ONLY),
-        Column("name", Kind.TEXT, DATA_ONLY),
-        Column("site", Kind.TEXT, DATA_ONLY),
-        Column("source", Kind.TEXT, DATA_ONLY),
-        Column("arena", Kind.INDEX, DATA_ONLY),
-        Column("chunk_size", Kind.BYTES, DATA_ONLY),
-        Column("bytes", Kind.BYTES, DATA_ONLY),
-        Column("free", Kind.BYTES, DATA_ONLY),
-        Column("largest_free", Kind.BYTES, DATA_ONLY),
-        Column("free_chunks", Kind.COUNT, DATA_ONLY),
-        Column("free_whole", Kind.BOOL, DATA_ONLY),
-        LIBC,
-    ),
+    Column("milliseconds", Kind.COUNT, of=lambda row: int(row.growth.at * 1000)),
+    *within("growth", Column("thread", Kind.INDEX)),
+    Column("name", Kind.TEXT),
+    Column("site", Kind.TEXT),
+    *within("growth", Column("source", Kind.TEXT)),
+    Column("arena", Kind.INDEX),
+    *within("growth", Column("chunk_size", Kind.BYTES), Column("bytes", Kind.BYTES)),
+    *within("growth", *FREE_THEN),
+    LIBC,
 )
-FREE = Schema(
-    "growth_free",
-    (
-        Column("arena", Kind.INDEX, DATA_ONLY),
-        Column("free", Kind.BYTES, DATA_ONLY),
-        Column("largest_free", Kind.BYTES, DATA_ONLY),
-        Column("free_chunks", Kind.COUNT, DATA_ONLY),
-        Column("free_whole", Kind.BOOL, DATA_ONLY),
-        LIBC,
-    ),
-)
-RUN = Schema(
+FREE = _for_scripts("growth_free", Column("arena", Kind.INDEX), *FREE_THEN, LIBC)
+RUN = _for_scripts(
     "growth_run",
-    (
-        Column("milliseconds", Kind.COUNT, DATA_ONLY),
-        Column("ended", Kind.TEXT, DATA_ONLY),
-        Column("stops", Kind.COUNT, DATA_ONLY),
-        Column("stood_microseconds", Kind.COUNT, DATA_ONLY),
-        Column("failed", Kind.COUNT, DATA_ONLY),
-        Column("unfinished", Kind.COUNT, DATA_ONLY),
-        Column("by_request", Kind.BOOL, DATA_ONLY),
-    ),
+    Column("milliseconds", Kind.COUNT, of=lambda watched: int(watched.seconds * 1000)),
+    Column("ended", Kind.TEXT, of="ended.code"),
+    Column("stops", Kind.COUNT),
+    Column("stood_microseconds", Kind.COUNT, of=lambda watched: int(watched.stood * 1e6)),
+    Column("failed", Kind.COUNT),
+    Column("unfinished", Kind.COUNT),
+    Column("by_request", Kind.BOOL),
 )
 
 
-class _FreeThen:
-    """What was free in an arena at a request, None where that is unknown."""
+class _Site(NamedTuple):
+    site: CallSite
+    libc: str
 
-    def __init__(self, growth: Growth | None) -> None:
-        known = growth.free if growth else None
-        self.free = known.bytes if known else None
-        self.largest_free = known.largest if known else None
-        self.free_chunks = known.chunks if known else None
-        self.free_whole = known.whole if known else None
+    @property
+    def sources(self) -> str:
+        return ", ".join(each.replace("_", " ") for each in self.site.sources)
 
+    @property
+    def arenas(self) -> str | None:
+        return ", ".join(map(str, self.site.arenas)) or None
 
-class _Row(_FreeThen):
-    def __init__(self, site: CallSite, libc: str) -> None:
-        super().__init__(site.most_free)
-        self.site, self.frame, self.libc = site, site.frame, libc
-        self.sources = ", ".join(each.replace("_", " ") for each in site.sources)
-        self.arenas = ", ".join(map(str, site.arenas)) or None
-        self.threads = len(site.threads)
+    @property
+    def threads(self) -> int:
+        return len(self.site.threads)
 
-
-class _Request(_FreeThen):
-    def __init__(self, growth: Growth, site: str, watched: Watched) -> None:
-        super().__init__(growth)
-        self.milliseconds = int(growth.at * 1000)
-        self.thread, self.name = growth.thread, watched.threads.get(growth.thread)
-        self.site, self.source, self.chunk_size = site, growth.source, growth.chunk_size
-        self.arena = watched.arenas.get(growth.arena) if growth.arena else None
-        self.bytes, self.libc = growth.bytes, watched.libc
+    @property
+    def free(self) -> Free | None:
+        return self.site.most_free.free if self.site.most_free else None
 
 
 class _Stack(NamedTuple):
     site: str
-    requests: int
-    bytes: int
-    stack: str
+    traced: Backtrace
+
+    @property
+    def stack(self) -> str:
+        names = (frame.name.replace(";", ",") for frame in reversed(self.traced.frames))
+        return ";".join(names)
 
 
-class _Free(NamedTuple):
+class _Request(NamedTuple):
+    growth: Growth
+    name: str | None
+    site: str
     arena: int | None
-    free: int
-    largest_free: int
-    free_chunks: int
-    free_whole: bool
     libc: str
 
 
-class _Run(NamedTuple):
-    milliseconds: int
-    ended: str
-    stops: int
-    stood_microseconds: int
-    failed: int
-    unfinished: int
-    by_request: bool
+class _Arena(NamedTuple):
+    arena: int | None
+    free: Free
+    libc: str
 
 
 @command(
@@ -209,30 +209,24 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
         heapx growth --seconds 600 --stop-after 100  no more than 100 requests
         heapx growth --seconds 30 --format folded    for a flame graph
     """
-    mallocs = [each for each in catalogue.source.objects if _is_libc(each.path)]
+    mallocs = [each for each in catalogue.source.objects if LIBC_FILES.search(each.path)]
     own = [each.reading.libc.image for each in catalogue.inventories]
     source = catalogue.source
     names = Names(source.objects, [*mallocs, *own], source.probe.demangled, watched.code)
     sites = sites_of(watched.growths, names, watched.arenas)
-    table = GROWTH.of([_Row(site, watched.libc) for site in sites])
+    table = GROWTH.of([_Site(site, watched.libc) for site in sites])
     sums = {"requests": len(watched.growths), "bytes": sum(e.bytes for e in watched.growths)}
     blocks = (
         Notes((_headline(watched, sites), *_told(sites, watched)), leads=True),
         replace(table, total=sums if sites else None),
         Traces(tuple(_trace(site) for site in sites[:TRACED])),
-        STACKS.of([_folded(site, stack) for site in sites for stack in site.stacks]),
+        STACKS.of([_Stack(site.frame.name, each) for site in sites for each in site.stacks]),
         REQUESTS.of([_request(each, names, watched) for each in watched.growths]),
         FREE.of(list(_free(watched))),
-        RUN.of([_run(watched)]),
+        RUN.of([watched]),
         Notes(tuple(_notes(watched))),
     )
     return Report(blocks, catalogue.problems)
-
-
-def _is_libc(path: str) -> bool:
-    from ..growth.sites import LIBC_FILES
-
-    return LIBC_FILES.search(path) is not None
 
 
 def _headline(watched: Watched, sites: Sequence[CallSite]) -> Note:
@@ -283,32 +277,16 @@ def _shown(frame: Frame) -> str:
     return f"{frame.name} at {frame.at}" if frame.at else frame.name
 
 
-def _folded(site: CallSite, stack: Backtrace) -> _Stack:
-    names = (frame.name.replace(";", ",") for frame in reversed(stack.frames))
-    return _Stack(site.frame.name, stack.requests, stack.bytes, ";".join(names))
-
-
 def _request(growth: Growth, names: Names, watched: Watched) -> _Request:
-    site = site_of(names.of(growth.stack))
-    return _Request(growth, site.name if site else "?", watched)
+    site = site_of(names.of(growth.stack)) or NOWHERE
+    arena = watched.arenas.get(growth.arena) if growth.arena else None
+    name = watched.threads.get(growth.thread)
+    return _Request(growth, name, site.name, arena, watched.libc)
 
 
-def _free(watched: Watched) -> Iterator[_Free]:
+def _free(watched: Watched) -> Iterator[_Arena]:
     for arena, free in watched.free.items():
-        index = watched.arenas.get(arena)
-        yield _Free(index, free.bytes, free.largest, free.chunks, free.whole, watched.libc)
-
-
-def _run(watched: Watched) -> _Run:
-    return _Run(
-        int(watched.seconds * 1000),
-        watched.ended.code,
-        watched.stops,
-        int(watched.stood * 1e6),
-        watched.failed,
-        watched.unfinished,
-        watched.by_request,
-    )
+        yield _Arena(watched.arenas.get(arena), free, watched.libc)
 
 
 def _notes(watched: Watched) -> Iterator[Note]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..glibc.releases import MALLOC_FUNCTIONS
 from ..target.images import Image, base_name
 from .watched import Growth, SourceLine
 
@@ -109,8 +110,6 @@ def _inlined(whole: Frame, code: SourceLine) -> Frame:
 
 
 def _is_malloc(symbol: str) -> bool:
-    from ..glibc.releases import MALLOC_FUNCTIONS
-
     return MALLOC_FUNCTIONS.match(symbol) is not None
 
 

@@ -183,12 +183,16 @@ class Image:
         return self._placed(next((value for value in found if value is not None), None))
 
     def _symbol_files(self) -> Iterator[Elf]:
-        """Yield the files that have its symbols: those that a debugger has found in front."""
+        """Yield the files that have its symbols: those that a debugger has found, else those that
+        are where debuggers look; itself last.
+        """
+        found = 0
         for path in self.debug.debug_files if self.debug else ():
             with suppress(OSError, ValueError):
                 yield Elf.open(path)
+                found += 1
         if self.elf:
-            yield from symbol_files(self.elf, self.path)
+            yield from (self.elf,) if found else symbol_files(self.elf, self.path)
 
     def exported(self, name: str, base: int | None) -> int | None:
         """Return a variable's address by .dynsym alone; `base` is for a file without mappings."""
@@ -211,15 +215,13 @@ class Image:
         return None if self.base is None else self._symbols.at(address - self.base)
 
     def functions(self) -> list[Function]:
-        """Return its functions by address, under each of their names; by the debug file, too, be
-        it one that only the debugger has found.
-        """
+        """Return its functions by address, under each of their names; by the debug file, too."""
         base, kinds = self.base, (STT_FUNC, STT_GNU_IFUNC)
         if base is None:
             return []
         found = {
             Function(base + row.value, base + row.value + row.size, rows.name(row))
-            for rows in (*self._rows(), *self._rows_of_debugger())
+            for rows in self._rows()
             for row in rows
             if row.info & 15 in kinds and row.section != SHN_UNDEF
         }
@@ -251,13 +253,8 @@ class Image:
         return SymbolIndex(self._rows(), (STT_TLS,))
 
     def _rows(self) -> Iterator[Rows]:
-        for file in symbol_files(self.elf, self.path) if self.elf else ():
+        for file in self._symbol_files():
             yield from file.rows()
-
-    def _rows_of_debugger(self) -> Iterator[Rows]:
-        for path in self.debug.debug_files if self.debug else ():
-            with suppress(OSError, ValueError):
-                yield from Elf.open(path).rows()
 
     def _placed(self, value: int | None) -> int | None:
         return None if value is None or self.base is None else self.base + value
