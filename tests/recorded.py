@@ -326,6 +326,8 @@ class Replay:
     still; and it keeps a snapshot of each scope.
     """
 
+    stood_still: float | None = None
+
     def __init__(self, recording: Recording) -> None:
         self.target = target_of(recording)
         self._snapshots: dict[Scope, Snapshot] = {}

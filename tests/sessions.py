@@ -55,6 +55,7 @@ class Taken:
     snapshot: Snapshot
     asked: list[Scope] = field(default_factory=list)
     target: Target | None = None
+    stood_still: float | None = None
 
     def take(self, scope: Scope) -> Snapshot:
         self.asked.append(scope)
@@ -145,6 +146,13 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
         own.update(held=held, **asked)
     if declared.needs is Needs.SESSION:
         own.update(session=Taken(snapshot), scope=Scope())
+    if declared.needs is Needs.ASKED:
+        own.update(file="/dev/null")
+        session = Taken(snapshot, target=target)
+        asked = declared.asks(
+            snapshot, session, Scope(), **{k: own[k] for k in ("file", "no_types")}
+        )
+        own.update(asked=asked, stood_still=None)
     if declared.needs is Needs.GROWTH:
         own.update(watched=WATCHED)
     if declared.needs not in OF_CHUNKS:

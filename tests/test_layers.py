@@ -29,6 +29,7 @@ FLOORS = (
     ("recognise",),
     ("reach",),
     ("inventory", "why", "growth"),
+    ("saved",),
     ("cli",),
     ("commands",),
     ("gdbside",),

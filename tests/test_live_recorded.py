@@ -10,9 +10,8 @@ from gdb_heapx.cli.command import REGISTRY
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-COMMANDS = sorted(
-    command.word for command in REGISTRY.values() if command.word not in ("chunk", "refs", "growth")
-)
+APART = ("chunk", "refs", "growth", "save")
+COMMANDS = sorted(command.word for command in REGISTRY.values() if command.word not in APART)
 RECORD = ROOT / "scripts" / "record_image"
 
 

@@ -34,6 +34,12 @@ CHUNKS_FLAG = "--chunks"
 class Session(Protocol):
     """A target that is stopped, to read and, where the user asks for exactly that, to change."""
 
+    @property
+    def stood_still(self) -> float | None:
+        """For how many seconds the target stood still, once it runs on; None where that isn't
+        known, as of a core.
+        """
+
     def take(self, scope: Scope) -> Snapshot:
         """Return a snapshot; HeapxError where there is no glibc malloc to read."""
 
@@ -86,6 +92,7 @@ class Needs(Enum):
     LIVE = "a Snapshot; and `held` as for HELD, where that is quick, else None"
     GROWTH = "a Catalogue; and `watched`, what was seen while the process ran on"
     SESSION = "a Snapshot; `session`, which may change the process; and the `scope`"
+    ASKED = "a Snapshot; `asked`, what `asks` got of the session; and `stood_still`, in seconds"
 
 
 Function = Callable[..., Report]
@@ -104,7 +111,7 @@ class Command:
     are of each size, one with `outcomes` what malloc_trim and free() would return.
     One that asks for `ceilings` is also told what arenas can serve from what is free.
     With held chunks the function `asks` is called while the target still stands, with these and its
-    own arguments: what it returns is `asked`.
+    own arguments: what it returns is `asked`. With Needs.ASKED it gets snapshot, session and scope.
     """
 
     name: str
@@ -241,7 +248,9 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
 def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
     """Return a command's arguments by key; UsageError if they make no sense."""
     options = parse_words(declared.name, declared.all_args, words)
-    check_output(options["output"])
+    for arg in declared.all_args:
+        if arg.kind == "file":
+            check_output(options[arg.key])
     if options["format"] == FOLDED and not declared.has_stacks:
         raise UsageError(f"{declared.name} has no stacks to fold", "heapx growth has.")
     if declared.needs is Needs.GROWTH and options["max_pause"] is not None:
@@ -277,6 +286,7 @@ def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[st
     more = {Needs.SESSION: {"session", "scope"}, Needs.BOTH: {"catalogue"}, Needs.HELD: {"held"}}
     more[Needs.LIVE] = more[Needs.HELD]
     more[Needs.GROWTH] = {"watched"}
+    more[Needs.ASKED] = {"stood_still"}
     given |= more.get(needs, set())
     given |= {"asked"} if declared.asks else set()
     given |= {"ceilings"} if declared.ceilings else set()

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 DAMAGED = 1
 ENDED = 130  # as of a program that SIGINT ends
 # These hold all: the process needs no longer stand still.
-AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD, Needs.LIVE, Needs.GROWTH)
+AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD, Needs.LIVE, Needs.GROWTH, Needs.ASKED)
+HOLDING = (Needs.HELD, Needs.ASKED)
 OF_CHUNKS = (Needs.CHUNKS, Needs.GROWTH)  # a Catalogue: nothing is walked over before
 
 
@@ -95,19 +96,21 @@ def execute(
     report, streamed, (run, needs) = None, False, declared.way(options)
     reading: Snapshot | Catalogue | None = None
     try:
-        with opened(options["max_pause"], needs is Needs.HELD) as session:
+        with opened(options["max_pause"], needs in HOLDING) as session:
             reading = _read(declared, session, options)
             other = _other(reading)
             if other and not declared.whole:
                 raise other
-            given = _given(declared, needs, session, options)
+            given = _given(declared, needs, session, options, reading)
             given.update(_looked_at(declared, needs, session, reading, options))
             if needs not in AFTERWARDS or _in_passes(given):
                 report = answered(reading)
                 streamed = any(table.streamed for table in report.tables)
             if report and streamed:
                 deliver(report, reading)
-        if given.get("held") is not None and report is None:
+        if needs is Needs.ASKED:
+            given.update(stood_still=session.stood_still)
+        if report is None and (needs is Needs.ASKED or given.get("held") is not None):
             with session.working():
                 report = answered(reading)
     except CutShortError as cut:
@@ -159,13 +162,11 @@ def _quickly(
     session: Session, reading: Snapshot | Catalogue, options: dict[str, Any]
 ) -> Held | None:
     """Return the chunks in use, where what they are is known within the time of the reading."""
-    from ..held.costs import is_quick
+    from ..held.costs import is_telling
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
-    if not isinstance(reading, Snapshot) or (reading.in_use or 0) <= (reading.free or 0):
-        return None
-    if not is_quick(reading, reading.walker.name != "Python"):
+    if not isinstance(reading, Snapshot) or not is_telling(reading):
         return None
     with suppress(HeapxError):
         return session.hold(Scope(swap_in=options["swap_in"]), shared=False, passes=False)
@@ -221,7 +222,11 @@ def _run(run: Function, reading: Snapshot | Catalogue, given: dict[str, Any]) ->
 
 
 def _given(
-    declared: Command, needs: Needs, session: Session, options: dict[str, Any]
+    declared: Command,
+    needs: Needs,
+    session: Session,
+    options: dict[str, Any],
+    reading: Snapshot | Catalogue,
 ) -> dict[str, Any]:
     """Return what a command gets behind its reading: its own arguments, expressions by their
     values, and what else it needs.
@@ -243,6 +248,8 @@ def _given(
         held = session.hold(scope, shared, options["passes"], ways_of(own))
         asked = {"asked": declared.asks(held, **own)} if declared.asks else {}
         own.update(held=held, **asked)
+    if needs is Needs.ASKED and declared.asks:
+        own.update(asked=declared.asks(reading, session, _scope(declared, options), **own))
     return own
 
 

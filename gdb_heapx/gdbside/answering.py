@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
@@ -119,12 +120,16 @@ def _opened(
     if keep is not None:
         said("set auto-solib-add on")
     looked_into = _attached(pid, seconds) if pid is not None else nullcontext()
+    begun = time.monotonic()
     PACE.start(_for_reading(seconds), show=_shown(request, talk))
     try:
         with looked_into, cut_short(PACE):
-            yield _looked_into(room, keep)
+            session = _looked_into(room, keep)
+            yield session
     finally:
         PACE.end()
+    if pid is not None:
+        session.stood_still = time.monotonic() - begun
 
 
 def _for_reading(seconds: float | None) -> float | None:

@@ -39,6 +39,8 @@ class GdbSession:
     put it back if gdb were killed.
     """
 
+    stood_still: float | None = None
+
     def __init__(self, room: Room | None = None, keep: Keep | None = None) -> None:
         self._room, self._keep = room, keep
 

@@ -45,6 +45,15 @@ def is_quick(snapshot: Snapshot, compiled: bool) -> bool:
     return used * LOOK_CHUNK[not compiled] + size * LOOK_BYTE <= max(walk, QUICK)
 
 
+def is_telling(snapshot: Snapshot) -> bool:
+    """Tell whether what is in use is known within the time of a walk, and more than what is free:
+    then the first screen says what it is.
+    """
+    if (snapshot.in_use or 0) <= (snapshot.free or 0):
+        return False
+    return is_quick(snapshot, snapshot.walker.name != "Python")
+
+
 def is_short(opened: Opened) -> bool:
     """Tell whether a look at all that is in use is short, for what single chunks are.
 

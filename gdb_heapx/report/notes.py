@@ -67,6 +67,11 @@ def _lies_at(
     return f"{what} The last word of chunk {shared:#x}'s memory lies there, too."
 
 
+def _saved(target: str, file: str, bytes: int, milliseconds: int | None) -> str:
+    still = "" if milliseconds is None else f", which stood still for {milliseconds / 1000:.2f} s"
+    return f"Saved: {file}, {size_text(bytes)}, of {target}{still}."
+
+
 def _checks(number: int, failed: int, damaged: bool) -> str:
     if failed:
         return f"{failed} of {number} checks failed."
@@ -156,6 +161,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "trimmed": lambda target, pad, result: (
         f"Called malloc_trim({pad}) in {target}: it returned {result}."
     ),
+    "saved": _saved,
     "rss_fell": lambda before, after: f"RSS was {before:,} bytes and is {after:,}.",
     "pss_fell": lambda before, after: (
         f"PSS was {before:,} bytes and is {after:,}: pages that other processes share stay in RAM."

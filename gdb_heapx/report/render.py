@@ -88,16 +88,18 @@ def render_json(report: Report, context: Context, style: Style) -> Pieces:
         yield f"{',' if number else ''}\n  {{\n"
         yield f'   "name": {json.dumps(table.name)},\n   "columns": {json.dumps(columns)},\n'
         yield '   "rows": ['
-        names = [column.name for column in table.columns]
-        cells = [_JSON_CELLS.get(column.kind) for column in table.columns]
-        rows = (
-            {n: cell(value) if cell else value for n, cell, value in zip(names, cells, row)}
-            for row in table.rows
-        )
-        yield from _joined(",", (f"\n    {json.dumps(row)}" for row in rows))
+        yield from _joined(",", (f"\n    {json.dumps(row)}" for row in json_rows(table)))
         total = json.dumps(_total(table, table.total)) if table.total else None
         yield "]" + (f',\n   "total": {total}' if total else "") + "\n  }"
     yield "],\n" + json.dumps(_valid(_tail(report)), indent=1).removeprefix("{\n") + "\n"
+
+
+def json_rows(table: Table) -> Iterator[dict[str, Value]]:
+    """Yield a table's rows for JSON."""
+    names = [column.name for column in table.columns]
+    cells = [_JSON_CELLS.get(column.kind) for column in table.columns]
+    for row in table.rows:
+        yield {n: cell(value) if cell else value for n, cell, value in zip(names, cells, row)}
 
 
 LINES = 1000  # of a long table that are handed on at once

@@ -83,12 +83,7 @@ def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> 
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
     if not space.mappings:  # a remote process: only what is malloc's is known
         return tuple(
-            Region(
-                span,
-                Mapping(span.start, span.end, "rw-p", 0, ""),
-                amount_of(None, span.start, span.end),
-            )
-            for span in ordered
+            Region(span, unmapped(span), amount_of(None, span.start, span.end)) for span in ordered
         )
     for left, right in zip(ordered, ordered[1:]):
         if left.end > right.start:
@@ -104,6 +99,11 @@ def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> 
         for part in parts or (Span(mapping.start, mapping.end, owner),):
             regions.append(Region(part, mapping, _amount(mapping, part, space.residency)))
     return tuple(regions)
+
+
+def unmapped(span: Span) -> Mapping:
+    """Return a mapping for what is malloc's where none is known."""
+    return Mapping(span.start, span.end, "rw-p", 0, "")
 
 
 def _parts(mapping: Mapping, owner: Owner, spans: list[Span], first: int) -> list[Span]:
@@ -134,12 +134,17 @@ def _rest(mapping: Mapping, owner: Owner, start: int, end: int) -> Iterator[Span
 
 def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount:
     """Return what of a region is in memory: as the kernel says where it is a whole mapping."""
+    return of_mapping(mapping, part) or amount_of(residency, part.start, part.end)
+
+
+def of_mapping(mapping: Mapping, part: Span) -> Amount | None:
+    """Return what of a region is in memory where a mapping tells; None where only pages do."""
     usage, size = mapping.usage, part.end - part.start
     if usage is None:
         return amount_of(None, part.start, part.end)
     if size == mapping.end - mapping.start or usage.apart:
         return _whole(size, usage)
-    return amount_of(residency, part.start, part.end)
+    return None
 
 
 @lru_cache(maxsize=1 << 10)  # mappings by the thousand are alike

@@ -1,0 +1,176 @@
+"""heapx save: what is known of a process, in a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .. import __version__
+from ..cli.arg import Arg
+from ..cli.command import REGISTRY, Needs, command
+from ..errors import CutShortError, HeapxError
+from ..heap.states import Search
+from ..held.costs import is_telling
+from ..reach.brief import in_brief
+from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Row, Schema, Table
+from ..report.notes import note
+from ..saved.saved import VERSION, Saved, write_saved
+from ..saved.taken import Taken
+from . import load_command
+
+if TYPE_CHECKING:
+    from ..cli.command import Session
+    from ..fit.ceilings import Ceiling
+    from ..held.held import Held
+    from ..snapshots.malloc import Scope
+    from ..snapshots.take import Snapshot
+
+MOST = 1000  # rows of a table that are kept
+SAVED = Schema(
+    "save",
+    (
+        Column("file", Kind.TEXT, DATA_ONLY),
+        Column("bytes", Kind.BYTES, DATA_ONLY),
+        Column("version", Kind.INDEX, DATA_ONLY),
+        Column("milliseconds", Kind.COUNT, DATA_ONLY),
+    ),
+)
+
+
+class _Written(NamedTuple):
+    """What was written, by which version of the format; how long the process stood still."""
+
+    file: str
+    bytes: int
+    version: int
+    milliseconds: int | None
+
+
+class _Standing(NamedTuple):
+    """What is looked at while the process stands still: what pins, and the chunks in use."""
+
+    pins: Report | None
+    held: Held | None
+
+
+def _look(
+    snapshot: Snapshot, session: Session, scope: Scope, file: str, no_types: bool
+) -> _Standing:
+    """Return what a snapshot doesn't tell; of what can't be told nothing."""
+    pins = held = None
+    load_command("pins")
+    with suppress(HeapxError):
+        catalogue = session.catalogue(scope)
+        pins = REGISTRY["heapx pins"].run(snapshot, catalogue=catalogue, arena=None, group=None)
+    if is_telling(snapshot) or not no_types:
+        with suppress(HeapxError):
+            held = session.hold(scope, shared=False, passes=False)
+    return _Standing(pins, held)
+
+
+@command(
+    "heapx save",
+    Arg("FILE", "the file; .gz or .zst at its end says how it is packed", "file", required=True),
+    Arg("--no-types", "leave out what is in use by type: the process stands still for less long"),
+    needs=Needs.ASKED,
+    whole=True,
+    tables=(SAVED,),
+    search=Search.HEADERS,
+    stale=True,
+    apart=True,
+    census=True,
+    outcomes=True,
+    ceilings=True,
+    asks=_look,
+)
+def save(
+    snapshot: Snapshot,
+    asked: _Standing,
+    ceilings: tuple[Ceiling, ...],
+    stood_still: float | None,
+    file: str,
+    no_types: bool,
+) -> Report:
+    """Write what is known of the process to a file, to ask it later, and elsewhere.
+
+    The file has all figures of arenas, heaps, bins, tcaches and mappings, what is in use by size
+    and by type, what pins, malloc's settings, and its variables of the environment: names and
+    addresses, but none of the program's data. It is JSON, and docs/saved.md says what is in it.
+
+    From a shell heapx --snapshot FILE COMMAND answers from it, in gdb heapx load FILE: all commands
+    but those about single chunks.
+
+    Examples:
+
+        heapx save now.json.gz             packed by gzip
+        heapx save now.json.gz --no-types  quicker
+    """
+    known = _known(snapshot, asked, no_types)
+    written = write_saved(
+        file, replace(known, ceilings=ceilings, taken=_taken(snapshot, stood_still))
+    )
+    stopped = None if stood_still is None else round(1000 * stood_still)
+    row = _Written(file, written, VERSION, stopped)
+    name = snapshot.target.name
+    said = note("saved", target=name, file=file, bytes=written, milliseconds=stopped)
+    return Report((Notes((said,), leads=True), SAVED.of([row])), snapshot.problems)
+
+
+def _taken(snapshot: Snapshot, stood_still: float | None) -> Taken:
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    here = snapshot.target.live and snapshot.target.rss is not None
+    return Taken(now, os.uname().nodename if here else None, __version__, stood_still)
+
+
+def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
+    """Return the snapshot with what other commands tell that need more."""
+    tables: dict[str, Table] = {}
+    notes: dict[str, tuple[Note, ...]] = {}
+    reports = {"pins": asked.pins, "types": None if no_types else _types(snapshot, asked.held)}
+    for name, report in reports.items():
+        if report is not None:
+            tables.update((table.name, _kept(table)) for table in report.tables)
+            notes[name] = tuple(_notes(report.blocks))
+    brief = None
+    if asked.held is not None and is_telling(snapshot):
+        with suppress(HeapxError):
+            brief = in_brief(asked.held)
+    return Saved(_taken(snapshot, None), snapshot, tables, notes, brief)
+
+
+def _types(snapshot: Snapshot, held: Held | None) -> Report | None:
+    if held is None:
+        return None
+    load_command("types")
+    with suppress(CutShortError):
+        return REGISTRY["heapx types"].run(snapshot, held=held, arena=None, by=None, min_bytes=None)
+    return None
+
+
+def _notes(blocks: Iterable[object]) -> Iterable[Note]:
+    for block in blocks:
+        if isinstance(block, Notes):
+            yield from block.notes
+
+
+QUOTING = ("contents", "looks")  # columns whose text may be the program's
+
+
+def _kept(table: Table) -> Table:
+    """Return the first rows of a table, which are the largest, without the program's own text."""
+    at = [place for place, column in enumerate(table.columns) if column.name in QUOTING]
+    rows = [_unquoted(row, at) for row, _ in zip(table.rows, range(MOST))]
+    return replace(table, rows=rows)
+
+
+def _unquoted(row: Row, places: list[int]) -> Row:
+    """Return a row; what begins as a string in quotes, or a number, is the program's data."""
+    cells: list[Any] = list(row)
+    for at in places:
+        if str(cells[at]).startswith(('"', "0x")):
+            cells[at] = None
+    return tuple(cells)

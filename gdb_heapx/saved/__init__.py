@@ -1,0 +1,1 @@
+"""Snapshots in files: written whole, read strictly, and asked without a process."""

@@ -1,0 +1,118 @@
+"""A snapshot in a file: what is written, and what is read of it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HeapxError
+from ..report.files import write_whole
+from ..report.model import Note, Table
+from .codec import decoded, encoded
+from .filed import Filed, ceilings_of, filed, restored
+from .packing import packed, unpacked
+from .summary import findings_of, process_of, summary_of
+from .tables import columns_for, rows_for, table_from
+from .taken import Taken
+
+if TYPE_CHECKING:
+    from ..fit.ceilings import Ceiling
+    from ..reach.brief import Brief
+    from ..snapshots.take import Snapshot
+
+FORMAT = "heapx snapshot"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A snapshot, and what needs more than a snapshot: tables of commands by their names, what is
+    in use in brief, and what arenas can serve from what is free.
+
+    `notes` are what these commands tell beside their tables, by the command.
+    """
+
+    taken: Taken
+    snapshot: Snapshot
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    notes: Mapping[str, tuple[Note, ...]] = field(default_factory=dict)
+    brief: Brief | None = None
+    ceilings: tuple[Ceiling, ...] = ()
+
+
+def write_saved(path: str, saved: Saved) -> int:
+    """Write a file, whole or not at all, packed as its name ends (.gz, .zst); return its bytes."""
+    data = packed(path, json.dumps(_document(saved), separators=(",", ":")).encode())
+    write_whole(path, [data])
+    return len(data)
+
+
+def _document(saved: Saved) -> dict[str, Any]:
+    """Return the object that a file is: first what is asked most."""
+    snapshot, tables = saved.snapshot, saved.tables
+    whole = filed(snapshot, saved.brief, saved.ceilings)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "taken": encoded("Taken", saved.taken),
+        "process": process_of(snapshot),
+        "summary": summary_of(snapshot),
+        "findings": findings_of(saved.snapshot, saved.brief, saved.ceilings),
+        **{name: rows_for(table) for name, table in tables.items()},
+        "columns": {name: columns_for(table) for name, table in tables.items()},
+        "notes": {name: _notes(own) for name, own in saved.notes.items()},
+        "snapshot": encoded("Filed", whole),
+    }
+
+
+def _notes(notes: tuple[Note, ...]) -> list[Any]:
+    return [encoded("Note", each) for each in notes]
+
+
+def read_saved(path: str) -> Saved:
+    """Return what a file has; HeapxError where it isn't there, is damaged, isn't a snapshot, or is
+    of a later heapx.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise HeapxError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        document = json.loads(unpacked(path, data), parse_constant=_refused)
+        return _saved(path, document)
+    except (ValueError, RecursionError) as error:
+        raise HeapxError(
+            f"{path} is no snapshot of heapx, or is damaged: {error}", "heapx save FILE writes one."
+        ) from None
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
+
+
+def _saved(path: str, document: Any) -> Saved:
+    if type(document) is not dict or document.get("format") != FORMAT:
+        raise ValueError(f'"format" is not "{FORMAT}"')
+    version = document.get("version")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"version {version}")
+    if version > VERSION:
+        raise HeapxError(
+            f"{path} has version {version} of the format, and this heapx reads up to {VERSION}",
+            "Use the heapx that wrote it, or a later one.",
+        )
+    found: Filed = decoded("Filed", document.get("snapshot"))
+    columns, notes = document.get("columns", {}), document.get("notes", {})
+    if type(columns) is not dict or type(notes) is not dict:
+        raise ValueError("columns or notes")
+    return Saved(
+        decoded("Taken", document.get("taken")),
+        restored(found),
+        {name: table_from(name, columns[name], document.get(name)) for name in columns},
+        {name: tuple(decoded("Note", each) for each in own) for name, own in notes.items()},
+        found.brief,
+        ceilings_of(found),
+    )
