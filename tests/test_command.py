@@ -383,7 +383,7 @@ def test_trim_now_refuses_where_a_thread_holds_an_arenas_lock():
     [
         ([], "--f", ["--format"]),
         ([], "--no", ["--no-walk"]),
-        (["--format"], "", ["text", "ansi", "json", "csv", "folded"]),
+        (["--format"], "", ["text", "ansi", "json", "csv", "folded", "openmetrics"]),
         (["--format"], "j", ["json"]),
         (["--kind"], "s", ["small"]),
         (["--limit"], "", []),

@@ -35,8 +35,12 @@ MORE = (
 STATES = ("in-use", "tcache", "fast", "binned", "top", "overhead", "mmapped")
 WIDE = ("", "arenas", "heaps", "ledger", "top", "trim", "threads", "mmapped", "chunks --limit 40")
 JSON = ("", "arenas", "check", "threads", "trim", "why")
+METRICS = ("", "arenas", "ledger")
+FORMATS = {"json": " --format json", "prom": " --format openmetrics"}
 # Versions, and whether a compiler was there.
-MACHINE = re.compile(r"^(heapx +\S+ +Python|walk +\S).*\n(?: {8}.*\n)*|^ \"heapx\": .*\n", re.M)
+MACHINE = re.compile(
+    r"^(heapx +\S+ +Python|walk +\S).*\n(?: {8}.*\n)*|^ \"heapx\": .*\n|,heapx=\"[^\"]*\"", re.M
+)
 
 
 class Golden(NamedTuple):
@@ -59,7 +63,7 @@ class Golden(NamedTuple):
             if not first:
                 return "no such chunk\n"
             line += f" {first[0]['address']}"
-        line += " --format json" if self.kind == "json" else ""
+        line += FORMATS.get(self.kind, "")
         return MACHINE.sub("", image.text(line, 140 if self.kind == "wide.txt" else 80))
 
 
@@ -69,6 +73,7 @@ EVERY = (
     *(Golden(image, line) for image in FULL for line in MORE),
     *(Golden(FULL[0], line, "wide.txt") for line in WIDE),
     *(Golden(image, line, "json") for image in (FULL[0], DAMAGED) for line in JSON),
+    *(Golden(FULL[0], line, "prom") for line in METRICS),
 )
 
 

@@ -24,6 +24,8 @@ from gdb_heapx.heap.trim import Trim
 from gdb_heapx.report import render
 from gdb_heapx.report.arrange import arrange, told_apart
 from gdb_heapx.report.blocks import BLOCKS, Shown
+from gdb_heapx.report.context import Context
+from gdb_heapx.report.metrics import Metrics
 from gdb_heapx.report.model import (
     Column,
     Kind,
@@ -37,7 +39,7 @@ from gdb_heapx.report.model import (
     total,
 )
 from gdb_heapx.report.notes import note
-from gdb_heapx.report.render import FORMATS, Context
+from gdb_heapx.report.render import FORMATS
 from gdb_heapx.report.style import Style, library
 from gdb_heapx.report.tables import format_bytes
 from gdb_heapx.report.text import tokens
@@ -333,7 +335,12 @@ def test_a_total_of_unknown_parts_is_unknown():
 
 
 THINGS = [SimpleNamespace(number=n, size=(n * 37 % 11) << 20 or None) for n in range(30)]
-NUMBERS = Schema("numbers", (Column("number", Kind.INDEX), Column("size", Kind.BYTES)), adds=())
+NUMBERS = Schema(
+    "numbers",
+    (Column("number", Kind.INDEX), Column("size", Kind.BYTES)),
+    adds=(),
+    metrics=Metrics("heapx_number", {"number": "number"}, {"size": "How large."}),
+)
 
 
 @pytest.mark.parametrize("format_", FORMATS)

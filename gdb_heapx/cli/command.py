@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import UsageError
 from ..heap.states import Search
 from ..report.files import check_output
+from ..report.metrics import OPENMETRICS
 from ..report.model import Report, Schema
+from ..report.openmetrics import no_metrics
 from ..report.stacks import FOLDED, STACK
 from .arg import Arg
 from .arguments import OUTPUT_ARGS, SCOPE_ARGS, parse_words
@@ -151,6 +153,11 @@ class Command:
         return any(column.name == STACK for table in self.tables for column in table.columns)
 
     @property
+    def has_metrics(self) -> bool:
+        """Whether a table that its reports may have is one of metrics."""
+        return any(table.metrics for table in self.tables)
+
+    @property
     def doc(self) -> str:
         """The help's text: paragraphs are filled, lines that are indented stay as they are."""
         paragraphs = (inspect.getdoc(self.run) or "").split("\n\n")
@@ -253,6 +260,8 @@ def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
             check_output(options[arg.key])
     if options["format"] == FOLDED and not declared.has_stacks:
         raise UsageError(f"{declared.name} has no stacks to fold", "heapx growth has.")
+    if options["format"] == OPENMETRICS and not declared.has_metrics:
+        raise no_metrics(declared.name)
     if declared.needs is Needs.GROWTH and options["max_pause"] is not None:
         raise UsageError(
             f"{declared.name} can't promise --max-pause: the process stands still again and again",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import __version__
 from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, CutShortError, HeapxError, Problem, escape
 from ..report.arrange import arrange, told_apart, without_totals
+from ..report.context import Context
 from ..report.files import write_whole
-from ..report.render import FORMATS, Context, missing_libraries
+from ..report.render import FORMATS, missing_libraries
 from ..report.style import Style
 from .command import Command, Function, Needs, Session, find, parse
 from .preferences import NONE_PREFERRED, Preferred
@@ -77,7 +78,8 @@ def execute(
     style = Style(terminal.width, units, columns, preferred.table_format, preferred.style)
 
     def deliver(report: Report, reading: Snapshot | Catalogue) -> None:
-        context = Context(declared.name, __version__, target_facts(reading))
+        facts = target_facts(reading)
+        context = Context(declared.name, __version__, facts, session.stood_still)
         pieces = FORMATS[chosen](report, context, style)
         if options["output"]:
             write_whole(options["output"], pieces)

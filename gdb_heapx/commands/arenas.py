@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import NAMES, Search, State
+from ..report.metrics import Metrics
 from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
@@ -92,8 +93,40 @@ ARENA_COLUMNS = (
     *_in_memory(State.TOP),
     LIBC,
 )
+ARENA_METRICS = Metrics(
+    "heapx_arena",
+    {"arena": "arena", "libc": "libc"},
+    {
+        "threads": "Threads that are attached to the arena.",
+        "heaps": "Heaps of the arena.",
+        "system": "What the arena has from the kernel: the sum of its parts.",
+        "max_system": "The most that the arena ever had from the kernel.",
+        "in_use_chunks": "Chunks of the arena that the program holds.",
+        "in_use": "What the program holds of the arena.",
+        "tcache_chunks": "Chunks of the arena that lie in threads' caches.",
+        "tcache": "What of the arena lies in threads' caches.",
+        "fast_chunks": "Chunks in the arena's fastbins.",
+        "fast": "What is free in the arena's fastbins.",
+        "binned_chunks": "Chunks in the arena's other bins.",
+        "binned": "What is free in the arena's other bins.",
+        "top": "What is free at the arena's end.",
+        "overhead": "Headers, fenceposts and gaps of the arena.",
+        "resident": "What of the arena is in RAM.",
+        "shared": "What of the arena's RAM other processes have mapped, too.",
+        "swapped": "What of the arena is in swap.",
+        "in_use_resident": "What the program holds of the arena, in RAM.",
+        "in_use_swapped": "What the program holds of the arena, in swap.",
+        "binned_resident": "What is free in the arena's other bins, in RAM.",
+        "binned_swapped": "What is free in the arena's other bins, in swap.",
+        "top_resident": "What is free at the arena's end, in RAM.",
+        "top_swapped": "What is free at the arena's end, in swap.",
+    },
+)
 ARENAS = Schema(
-    "arenas", ARENA_COLUMNS, adds=tuple(c.name for c in ARENA_COLUMNS if c.kind is Kind.COUNT)
+    "arenas",
+    ARENA_COLUMNS,
+    adds=tuple(c.name for c in ARENA_COLUMNS if c.kind is Kind.COUNT),
+    metrics=ARENA_METRICS,
 )
 
 
@@ -108,6 +141,14 @@ MMAPPED_TOTAL = Schema(
         Column("chunks", Kind.COUNT, of=_mmapped_chunks),
         Column("bytes", Kind.BYTES, of="mmapped_bytes"),
         LIBC,
+    ),
+    metrics=Metrics(
+        "heapx_mmapped",
+        {"libc": "libc"},
+        {
+            "chunks": "Chunks with a mapping of their own.",
+            "bytes": "The mappings of these chunks.",
+        },
     ),
 )
 # What tells more of a state.

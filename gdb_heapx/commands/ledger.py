@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import command
+from ..report.metrics import Metrics
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table, within
 from ..report.notes import note
 from ..snapshots.forked import inherited_stacks
@@ -30,7 +31,21 @@ AMOUNTS = within(
     Column("shared", Kind.BYTES, DATA_ONLY),
     Column("swapped", Kind.BYTES),
 )
-LEDGER = Schema("ledger", (OWNER, Column("arena", Kind.INDEX, absent=""), *AMOUNTS, LIBC), adds=())
+LEDGER = Schema(
+    "ledger",
+    (OWNER, Column("arena", Kind.INDEX, absent=""), *AMOUNTS, LIBC),
+    adds=(),
+    metrics=Metrics(
+        "heapx_ledger",
+        {"owner": "owner", "arena": "arena", "libc": "libc"},
+        {
+            "virtual": "Address space of each owner.",
+            "resident": "What each owner has in RAM; without huge pages and devices, RSS.",
+            "shared": "What of an owner's RAM other processes have mapped, too.",
+            "swapped": "What each owner has in swap.",
+        },
+    ),
+)
 OWNERS = Schema("owners", (OWNER, *AMOUNTS))
 OUTSIDE = Schema(
     "outside",

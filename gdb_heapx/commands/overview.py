@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arguments import NO_WALK
 from ..cli.command import Needs, command
+from ..report.metrics import Metrics
 from ..report.model import (
     DATA_ONLY,
     Bar,
@@ -57,6 +58,15 @@ OVERVIEW = Schema(
         Column("virtual", Kind.BYTES, of=lambda it: None if it.case.resident_known else it.size),
         Column("private", Kind.BYTES, DATA_ONLY),
         Column("share", Kind.COUNT, title="%", of=lambda it: 100 * it.size // (it.case.whole or 1)),
+    ),
+    metrics=Metrics(
+        "heapx",
+        {"part": "key"},
+        {
+            "resident": "Parts of RSS, which they add up to.",
+            "virtual": "Parts of the address space in use, where RSS is unknown.",
+            "private": "What no other process shares of each part of RSS.",
+        },
     ),
 )
 NEXT = (("heapx why", "all findings, with evidence; also: pins, trim, ledger, arenas, top"),)

@@ -36,7 +36,8 @@ class GdbSession:
     """The selected inferior, while it is stopped; a copy of its chunks goes into `room`.
 
     `keep` is told where the process's text is changed: None at gdb's prompt, where nobody could
-    put it back if gdb were killed.
+    put it back if gdb were killed. `stood_still` is for how many seconds the process stood still,
+    None as long as it does.
     """
 
     stood_still: float | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
 if TYPE_CHECKING:
     from ..errors import Problem
+    from .metrics import Metrics
 
 Value = Union[int, str, bool, None]
 Row = Sequence[Value]  # one for each column, in their order
@@ -119,6 +120,7 @@ class Table:
     total: Mapping[str, Value] | None = None
     scale: str | None = None
     few: int | None = None
+    metrics: Metrics | None = None
 
     def __post_init__(self) -> None:
         kept = isinstance(self.rows, Sequence)
@@ -147,19 +149,20 @@ class Schema:
     """A table as it is declared: its name, and its columns.
 
     `adds` are the columns that its total adds up, besides all sizes; None without a total.
-    ValueError where a column comes twice, or isn't there.
+    `metrics` tells which are metrics. ValueError where a column comes twice, or isn't there.
     """
 
     name: str
     columns: tuple[Column, ...]
     adds: tuple[str, ...] | None = None
+    metrics: Metrics | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"{self.name} has two columns {twice}")
-        for name in self.adds or ():
+        for name in (*(self.adds or ()), *(self.metrics.columns if self.metrics else ())):
             self._check(name)
 
     def _check(self, name: str) -> None:
@@ -175,14 +178,15 @@ class Schema:
     def of(self, things: Iterable[Any], scale: str | None = None) -> Table:
         """Return the table with a row about each thing: a stream, where they are one."""
         if isinstance(things, Iterator):
-            return Table(self.name, self.columns, self._rows(things), scale=scale)
+            stream = self._rows(things)
+            return Table(self.name, self.columns, stream, scale=scale, metrics=self.metrics)
         rows: list[Row] | Many[Row]
         if isinstance(things, Many):
             rows = Many(len(things), lambda: self._rows(things))
         else:
             rows = list(self._rows(things))
         sums = None if self.adds is None else total(self.columns, rows, *self.adds)
-        return Table(self.name, self.columns, rows, sums, scale)
+        return Table(self.name, self.columns, rows, sums, scale, metrics=self.metrics)
 
     def _rows(self, things: Iterable[Any]) -> Iterator[Row]:
         paths = [column.of or column.name for column in self.columns if not callable(column.of)]

@@ -1,4 +1,4 @@
-"""Reports in their formats: text, text with colour, JSON and CSV."""
+"""Reports in their formats: text, text with colour, JSON, CSV and others."""
 
 from __future__ import annotations
 
@@ -6,27 +6,20 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from ..errors import Problem, escape, valid
 from .blocks import BLOCKS
+from .context import Context
+from .metrics import OPENMETRICS
 from .model import Kind, Report, Table, Value
+from .openmetrics import exposition
 from .stacks import FOLDED, folded
 from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, is_there, library
 from .text import tokens
 
 TEXT_LIBRARIES = ("tabulate", "pygments")
-
-
-@dataclass(frozen=True)
-class Context:
-    """What JSON says besides the report: the command, heapx's version, the target's facts."""
-
-    command: str
-    version: str
-    target: dict[str, Value]
 
 
 def missing_libraries() -> str | None:
@@ -195,6 +188,11 @@ def render_folded(report: Report, context: Context, style: Style) -> Pieces:
     yield from folded(report)
 
 
+def render_openmetrics(report: Report, context: Context, style: Style) -> Pieces:
+    """Yield what of the report's tables are metrics, for Prometheus and what reads the same."""
+    yield from exposition(report, context)
+
+
 Renderer = Callable[[Report, Context, Style], Pieces]
 FORMATS: dict[str, Renderer] = {
     "text": render_text,
@@ -202,4 +200,5 @@ FORMATS: dict[str, Renderer] = {
     "json": render_json,
     "csv": render_csv,
     FOLDED: render_folded,
+    OPENMETRICS: render_openmetrics,
 }
