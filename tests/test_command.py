@@ -15,6 +15,7 @@ from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
 from sessions import Taken, catalogue_of, said
 
 from gdb_heapx.cli.arg import Arg
+from gdb_heapx.cli.arguments import ARENA
 from gdb_heapx.cli.command import REGISTRY, Needs, command, find, parse
 from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.commands import load_commands
@@ -111,6 +112,33 @@ def test_an_unknown_column_is_a_usage_error_that_lists_them(option):
 def test_an_arena_is_named_by_index_or_address(arena):
     address = hex(SNAPSHOT.arenas()[1].address)
     assert [r["arena"] for r in rows(f"arenas {arena.replace('address', address)}")] == [1]
+
+
+OF_AN_ARENA = [name for name, each in COMMANDS.items() if ARENA in each.args]
+
+
+def test_the_commands_of_an_arena_are_these():
+    names = "arenas bins chunks heaps pins sizes top trim types"
+    assert sorted(OF_AN_ARENA) == [f"heapx {name}" for name in names.split()]
+
+
+@pytest.mark.parametrize("name", OF_AN_ARENA)
+@pytest.mark.parametrize("arena", ["1", "0x7f0000000030"])
+def test_an_arena_is_told_by_its_place_or_by_option_alike(name, arena):
+    declared = COMMANDS[name]
+    ways = ([arena], ["--arena", arena], [f"--arena={arena}"], [arena, "--arena", arena])
+    assert [parse(declared, way)["arena"] for way in ways] == [int(arena, 0)] * len(ways)
+    assert parse(declared, [])["arena"] is None
+
+
+def test_two_arenas_are_a_usage_error_that_names_both():
+    assert "given two arenas, 1 and --arena 0x7f00" in refused("bins 1 --arena 0x7f00000").statement
+
+
+def test_an_arena_is_documented_once():
+    text = COMMANDS["heapx bins"].help()
+    assert text.count(ARENA.help) == 1
+    assert "  ARENA, --arena ARENA  " in text
 
 
 def test_options_may_come_before_and_after_the_arena():
@@ -241,24 +269,23 @@ def counted(snapshot, arena):
     """Count."""
 
 
-OF_ARENA = Arg("--arena", "which", "arena")
 THINGS = Schema("things", (Column("name", Kind.TEXT), Column("size", Kind.BYTES)))
 
 
 @pytest.mark.parametrize(
     ("words", "of", "more"),
     [
-        ("declared twice", ("heapx bins", OF_ARENA), {}),
+        ("declared twice", ("heapx bins", ARENA), {}),
         ("nothing gives arena to counted", ("heapx new",), {}),
-        ("counted doesn't take limits", ("heapx new", OF_ARENA, Arg("--limits", "")), {}),
-        ("counted doesn't take s", ("heapx new", OF_ARENA), {"needs": Needs.SESSION}),
-        ("--arena twice", ("heapx new", OF_ARENA, OF_ARENA), {}),
-        ("--limit twice", ("heapx new", OF_ARENA, Arg("--limit", "", "count")), {}),
-        ("--chunks and a function for it", ("heapx new", OF_ARENA), {"chunks": listed}),
-        ("--chunks and a function for it", ("heapx new", OF_ARENA, Arg("--chunks", "")), {}),
+        ("counted doesn't take limits", ("heapx new", ARENA, Arg("--limits", "")), {}),
+        ("counted doesn't take s", ("heapx new", ARENA), {"needs": Needs.SESSION}),
+        ("ARENA twice", ("heapx new", ARENA, ARENA), {}),
+        ("--limit twice", ("heapx new", ARENA, Arg("--limit", "", "count")), {}),
+        ("--chunks and a function for it", ("heapx new", ARENA), {"chunks": listed}),
+        ("--chunks and a function for it", ("heapx new", ARENA, Arg("--chunks", "")), {}),
         (
             "chooses between a snapshot and chunks",
-            ("heapx new", OF_ARENA, Arg("--chunks", "")),
+            ("heapx new", ARENA, Arg("--chunks", "")),
             {"chunks": listed, "needs": Needs.CHUNKS},
         ),
     ],
@@ -276,6 +303,7 @@ def test_a_declaration_that_contradicts_itself_raises_at_once(words, of, more):
         ("a choice has choices", {"kind": "choice"}),
         ("a choice has choices", {"kind": "count", "choices": ("a",)}),
         ("its default c is none", {"kind": "choice", "choices": ("a", "b"), "default": "c"}),
+        ("an arena is called ARENA", {"kind": "arena"}),
     ],
 )
 def test_an_argument_that_contradicts_itself_raises_at_once(words, more):
@@ -388,6 +416,12 @@ def test_trim_now_refuses_where_a_thread_holds_an_arenas_lock():
         (["--kind"], "s", ["small"]),
         (["--limit"], "", []),
         (["--bytes"], "--l", ["--limit"]),
+        ([], "--ar", ["--arena"]),
+        (["--arena"], "", []),
+        (["--sort"], "chu", ["chunks"]),
+        (["--columns"], "chu", ["chunks"]),
+        (["--columns"], "arena,chu", ["arena,chunks"]),
+        (["--columns"], "chunks,chu", []),
         ([], "x", []),
     ],
 )
@@ -397,7 +431,9 @@ def test_completion_knows_options_and_choices(words, last, matches):
 
 def test_completion_of_nothing_offers_every_option():
     declared = COMMANDS["heapx bins"]
-    assert declared.complete([], "") == [a.name for a in declared.all_args]
+    options = [option for arg in declared.all_args for option in arg.options]
+    assert declared.complete([], "") == options
+    assert options[0] == "--arena"
 
 
 # --sort, --limit, --columns, --bytes

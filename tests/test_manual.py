@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from live import HEAPX, ROOT, environment, run
@@ -89,10 +92,19 @@ def test_completions_know_every_command_and_every_option(shell):
         assert re.search(rf"\b{word}\b", script)
     args = [arg for command in load_commands().values() for arg in command.all_args]
     for arg in (*args, *SHELL_ARGS):
-        if arg.name.startswith("-"):
-            option = f"-l {arg.name[2:]} " if shell == "fish" else arg.name
-            assert option in script
-            assert all(choice in script for choice in arg.choices)
+        for name in arg.options:
+            long = f"-l {name[2:]} " if name.startswith("--") else f"-s {name[1:]} "
+            assert (long if shell == "fish" else name) in script
+        assert all(choice in script for choice in arg.choices)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completions_know_every_column(shell):
+    script = completions(shell)
+    for command in load_commands().values():
+        for table in command.tables:
+            for column in table.columns:
+                assert re.search(rf"\b{column.name}\b", script)
 
 
 def in_bash(line):
@@ -129,6 +141,9 @@ def in_bash(line):
         ("heapx --set units=", ["auto", "bytes", "KiB", "MiB", "GiB", "TiB"]),
         ("heapx --set units=M", ["MiB"]),
         ("heapx --core READM", []),
+        ("heapx bins --sort chu", ["chunks"]),
+        ("heapx -p 12 heaps --columns arena,resi", ["arena,resident"]),
+        ("heapx arenas --ar", ["--arena"]),
     ],
 )
 @pytest.mark.few(6)
@@ -143,6 +158,59 @@ def test_bash_completes_files_and_processes(tmp_path, monkeypatch):
     (tmp_path / "core.17").touch()
     assert in_bash("heapx --core co") == ["core.17"]
     assert "1" in in_bash("heapx -p ")
+
+
+AT_A_TERMINAL = {  # its options, and what makes it complete
+    "bash": (("--norc", "--noprofile", "-i"), "source ./script; bind 'set bell-style none'"),
+    "zsh": (
+        ("-f", "-i"),
+        "autoload -U compinit; compinit -u -D; source ./script; "
+        "zstyle ':completion:*' insert-tab false",
+    ),
+}
+
+
+def typed_in(shell, line, cwd):
+    """Return what a shell at a terminal makes of a line with a Tab in it, and what it shows."""
+    options, begin = AT_A_TERMINAL[shell]
+    (cwd / "script").write_text(completions(shell))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.execvpe(shell, [shell, *options], environment(PS1="> "))
+    try:
+        os.write(terminal, f"{begin}\n{line}".encode())
+        os.write(terminal, b"\x01echo '[\x05]'\n")  # at the line's beginning, and at its end
+        os.write(terminal, b"exit\n")
+        shown = b""
+        with suppress(OSError):  # the shell has ended
+            while piece := os.read(terminal, 1 << 16):
+                shown += piece
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize("shell", [pytest.param(s, marks=with_tool(s)) for s in AT_A_TERMINAL])
+@pytest.mark.parametrize(
+    ("line", "whole"),
+    [
+        ("heapx bins --sort chu\t", "heapx bins --sort chunks"),
+        ("heapx heaps --columns arena,resi\t", "heapx heaps --columns arena,resident"),
+        ("heapx arenas --colu\tsys\t", "heapx arenas --columns system"),
+        ("heapx -p 12 arenas 1 --ar\t", "heapx -p 12 arenas 1 --arena"),
+    ],
+)
+@pytest.mark.few(4)
+def test_a_line_is_completed_at_a_terminal(shell, line, whole, tmp_path):
+    assert re.search(rf"[\r\n](\x1b\[J)?\[{whole} ?\][\r\n]", typed_in(shell, line, tmp_path))
+
+
+@with_tool("bash")
+def test_where_bash_offers_several_processes_each_has_its_name(tmp_path):
+    name = Path("/proc/self/comm").read_text().strip()
+    assert f"{os.getpid()} ({name})" in typed_in("bash", "heapx -p \t\t", tmp_path)
 
 
 @with_tool("bash")

@@ -14,7 +14,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Arg:
-    """One argument: `--name` or, without dashes, a positional one.
+    """One argument: `--name` or, without dashes, a positional one. An arena is both.
 
     `kind` is what its value is, one of KINDS. An address may be any expression of gdb's; the
     command gets its value. ValueError where this contradicts itself.
@@ -36,13 +36,24 @@ class Arg:
             raise ValueError(f"{self.name}: a choice has choices, and nothing else has")
         if self.choices and self.default not in (None, *self.choices):
             raise ValueError(f"{self.name}: its default {self.default} is none of its choices")
+        if (self.kind == "arena") != (self.name == "ARENA"):
+            raise ValueError(f"{self.name}: an arena is called ARENA, and nothing else is")
 
     @property
     def key(self) -> str:
         return self.name.lstrip("-").lower().replace("-", "_")
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """Its names on a command line; none if its place there is all that tells it."""
+        if self.name.startswith("-"):
+            return tuple(filter(None, (self.short, self.name)))
+        return (f"--{self.key}",) if self.kind == "arena" else ()
+
+    @property
     def usage(self) -> str:
+        if self.kind == "arena":
+            return f"{self.name}, --{self.key} {self.name}"
         if not self.name.startswith("-") or self.kind == "flag":
             return self.name
         value = self.metavar or (self.key if self.choices else self.kind).upper()
@@ -51,7 +62,8 @@ class Arg:
     @property
     def synopsis(self) -> str:
         """How a usage line shows it."""
-        return self.usage if self.required else f"[{self.usage}]"
+        shown = self.name if self.kind == "arena" else self.usage
+        return shown if self.required else f"[{shown}]"
 
     @property
     def meaning(self) -> str:

@@ -12,7 +12,6 @@ from ..report.render import FORMATS
 from .arg import Arg
 
 ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
-OF_ARENA = Arg("--arena", ARENA.help, "arena")
 ADDRESS = Arg("ADDRESS", "an address, or any expression of gdb's", "address", required=True)
 NO_WALK = Arg("--no-walk", "read lists, not chunks: in use is then what remains")
 PAD = Arg("--pad", "leave this much at top, as malloc_trim(BYTES) would", "bytes")
@@ -108,20 +107,37 @@ def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[st
     """Return the arguments of the command `name` by key; UsageError with one clear message."""
     parser = _Parser(prog=name, add_help=False, allow_abbrev=False)
     for arg in args:
-        if arg.kind == "flag":
-            parser.add_argument(arg.name, dest=arg.key, action="store_true")
-            continue
-        options: dict[str, Any] = {"default": arg.default, "type": VALUES.get(arg.kind, str)}
-        if arg.choices:
-            options["choices"] = arg.choices
-        if arg.name.startswith("-"):
-            options.update(dest=arg.key, required=arg.required)
-        else:
-            several = "+" if arg.required else "*"
-            options["nargs"] = several if arg.kind == "address" else "?"
-        parser.add_argument(arg.name if arg.name.startswith("-") else arg.key, **options)
-    known = {arg.name for arg in args}
+        _add(parser, arg)
+    known = {option for arg in args for option in arg.options}
     for word in words:
         if word.startswith("--") and word.partition("=")[0] not in known:
             parser.error(f"{name} has no option {word}")
-    return vars(parser.parse_args(list(words)))
+    parsed = vars(parser.parse_args(list(words)))
+    placed = parsed.pop(ARENA.name, None)
+    if placed is None:
+        return parsed
+    chosen = parsed[ARENA.key]
+    if chosen not in (None, placed):
+        parser.error(f"{name} was given two arenas, {_told(placed)} and --arena {_told(chosen)}")
+    return {**parsed, ARENA.key: placed}
+
+
+def _told(arena: int) -> str:
+    """Return an arena as it is told: a small number is its index, a larger one its address."""
+    return f"{arena}" if arena < 1 << 16 else f"{arena:#x}"
+
+
+def _add(parser: argparse.ArgumentParser, arg: Arg) -> None:
+    """Let a parser know an argument."""
+    if arg.kind == "flag":
+        parser.add_argument(arg.name, dest=arg.key, action="store_true")
+        return
+    options: dict[str, Any] = {"default": arg.default, "type": VALUES.get(arg.kind, str)}
+    if arg.choices:
+        options["choices"] = arg.choices
+    if arg.options:
+        parser.add_argument(*arg.options, dest=arg.key, required=arg.required, **options)
+    if not arg.name.startswith("-"):
+        several = "+" if arg.required else "*"
+        options["nargs"] = several if arg.kind == "address" else "?"
+        parser.add_argument(arg.name if arg.options else arg.key, **options)

@@ -186,20 +186,39 @@ class Command:
         rows = [hanging(f"  {a.usage:{width}}  ", [a.meaning]) for a in self.all_args]
         return "\n".join([self.doc, "", usage.replace("\0", " "), "", *rows])
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that its first table may have, each once."""
+        names = (column.name for table in self.tables for column in table.columns)
+        return tuple(dict.fromkeys(names))
+
     def awaits(self, words: Sequence[str], last: str) -> Arg | None:
         """Return the argument whose value is being typed after `words`, None for an option."""
-        previous = next((a for a in self.all_args if words and a.name == words[-1]), None)
-        if previous is not None and previous.kind != "flag":
-            return previous
         positional = (arg for arg in self.args if not arg.name.startswith("-"))
-        return None if last.startswith("-") else next(positional, None)
+        return self._opened(words) or (None if last.startswith("-") else next(positional, None))
+
+    def _opened(self, words: Sequence[str]) -> Arg | None:
+        """Return the argument whose option is the last of these words, None if it has no value."""
+        valued = (arg for arg in self.all_args if arg.kind != "flag")
+        return next((arg for arg in valued if words and words[-1] in arg.options), None)
 
     def complete(self, words: Sequence[str], last: str) -> list[str]:
         """Return the possible whole words for the word being typed, after `words`."""
-        awaited = self.awaits(words, last)
-        if awaited is not None and awaited.name.startswith("-"):
-            return [choice for choice in awaited.choices if choice.startswith(last)]
-        return [a.name for a in self.all_args if a.name.startswith("-") and a.name.startswith(last)]
+        opened = self._opened(words)
+        options = (option for arg in self.all_args for option in arg.options)
+        offered = options if opened is None else self.values(opened, last)
+        return [each for each in offered if each.startswith(last)]
+
+    def values(self, arg: Arg, typed: str = "") -> tuple[str, ...]:
+        """Return what the value of an argument can be, where that is known, behind what is typed
+        of a list of columns.
+        """
+        if arg.kind == "column":
+            return self.columns
+        if arg.kind == "columns":
+            before = typed.rpartition(",")[0].split(",") if "," in typed else []
+            return tuple(",".join((*before, c)) for c in self.columns if c not in before)
+        return arg.choices
 
 
 REGISTRY: dict[str, Command] = {}  # filled when `commands` is loaded
@@ -274,7 +293,7 @@ def _faults(declared: Command) -> Iterator[str]:
     """Yield what is wrong with a declaration."""
     if declared.name in REGISTRY:
         yield "declared twice"
-    names = [arg.name for arg in declared.all_args]
+    names = [name for arg in declared.all_args for name in dict.fromkeys((arg.name, *arg.options))]
     names += [table.name for table in declared.tables]
     yield from (f"{name} twice" for name in names if names.count(name) > 1)
     if (CHUNKS_FLAG in names) != (declared.chunks is not None):

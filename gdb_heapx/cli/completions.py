@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from .arg import SHELL_ARGS, Arg
-from .arguments import OUTPUT_ARGS
+from .command import REGISTRY, Command
 from .manual import sub_commands
 from .preferences import PREFERENCES
 
-# Not ps, which a small system doesn't have. Prints PID:NAME for each process.
+# Not ps, which a small system lacks. Prints PID:NAME for each process with a command line: the
+# kernel's own have none.
 NAMES_OF_PIDS = (
-    r'LC_ALL=C grep -s . /proc/*/comm | LC_ALL=C sed -n "s,^/proc/\([0-9]*\)/comm:,\1:,p"'
+    "LC_ALL=C grep -s . $(LC_ALL=C grep -sl . /proc/*/cmdline | sed s,cmdline,comm,) "
+    r'| LC_ALL=C sed -n "s,[^ -~],?,g; s,^/proc/\([0-9]*\)/comm:,\1:,p"'
 )
 
 
@@ -21,8 +23,7 @@ def completions(shell: str) -> str:
 
 
 def _names(args: tuple[Arg, ...]) -> list[str]:
-    options = [arg for arg in args if arg.name.startswith("-")]
-    return [name for arg in options for name in (arg.short, arg.name) if name]
+    return [name for arg in args for name in arg.options]
 
 
 def _settings() -> dict[str, tuple[str, ...]]:
@@ -30,8 +31,8 @@ def _settings() -> dict[str, tuple[str, ...]]:
 
 
 def _bash() -> Iterator[str]:
-    commands = {command.word: command.args for command in sub_commands()}
-    valued = [name for arg in SHELL_ARGS if arg.kind != "flag" for name in _names((arg,))]
+    commands = {command.word: command for command in sub_commands()}
+    valued = [name for arg in SHELL_ARGS if arg.kind != "flag" for name in arg.options]
     yield from ("# heapx: made by heapx --completion bash", "", "_heapx() {")
     yield "    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}"
     yield "    local command= pid= i"
@@ -40,6 +41,7 @@ def _bash() -> Iterator[str]:
     yield "        case ${COMP_WORDS[i]} in"
     yield f"        {' | '.join(valued)}) ((i++)) ;;"
     yield f"        {' | '.join(commands)}) command=${{COMP_WORDS[i]}} && break ;;"
+    yield "        [1-9]*) pid=${COMP_WORDS[i]} ;;"
     yield "        esac"
     yield "    done"
     yield "    # bash takes NAME=VALUE apart"
@@ -49,39 +51,60 @@ def _bash() -> Iterator[str]:
     yield '    case "$command $previous" in'
     for arg in SHELL_ARGS:
         if arg.kind != "flag":
-            pattern = " | ".join(f'" {name}"' for name in _names((arg,)))
+            pattern = " | ".join(f'" {name}"' for name in arg.options)
             yield f"    {pattern}) {_bash_values(arg)} ;;"
     for name, choices in _settings().items():
         yield f'    " {name}=") {_bash_words(choices)} ;;'
-    for command, args in commands.items():
-        for arg in args:
-            if arg.name.startswith("-") and arg.kind != "flag":
-                yield f'    "{command} {arg.name}") {_bash_values(arg)} ;;'
-    for arg in OUTPUT_ARGS:
-        if arg.kind != "flag":
-            yield f'    *" {arg.name}") {_bash_values(arg)} ;;'
+    for command in (*commands.values(), REGISTRY["heapx"]):
+        for arg in command.all_args:
+            if arg.options and arg.kind != "flag":
+                patterns = " | ".join(f'"{command.word} {name}"' for name in arg.options)
+                yield f"    {patterns}) {_bash_values(arg, command.values(arg))} ;;"
     yield "    *)"
     yield "        case $command in"
-    for command, args in commands.items():
-        yield f"        {command}) {_bash_words(_names((*args, *OUTPUT_ARGS)))} ;;"
+    for command in commands.values():
+        yield f"        {command.word}) {_bash_words(_names(command.all_args))} ;;"
     yield "        *)"
     yield "            case $word in"
-    yield f"            -*) {_bash_words(_names((*SHELL_ARGS, *OUTPUT_ARGS)))} ;;"
+    overview = REGISTRY["heapx"].all_args
+    yield f"            -*) {_bash_words(_names((*SHELL_ARGS, *overview)))} ;;"
+    yield "            [0-9]*) _heapx_pids ;;"
     yield f"            *) {_bash_words([*commands, 'help'])} ;;"
     yield from ("            esac", "            ;;")
-    yield from ("        esac", "        ;;", "    esac", "}")
+    yield from ("        esac", "        ;;", "    esac", "}", "", *_BASH_PIDS)
     yield from ("", "complete -F _heapx heapx")
 
 
-def _bash_words(words: Iterator[str] | list[str] | tuple[str, ...]) -> str:
+# Where several are shown each has its name; what is put into the line is what they all begin with.
+# Names are never given to compgen -W, which would expand them, nor those that a shell would.
+_BASH_PIDS = (
+    "_heapx_pids() {",
+    "    local IFS=$'\\n' found",
+    "    COMPREPLY=()",
+    f"    for found in $({NAMES_OF_PIDS}); do",
+    "        if [[ $word == [!0-9]* ]]; then",
+    "            found=${found#*:}",
+    '            [[ $found == "$word"* && $found != *[!-+._[:alnum:]]* ]] && COMPREPLY+=("$found")',
+    '        elif [[ $found == "$word"* ]]; then',
+    '            COMPREPLY+=("${found%%:*} (${found#*:})")',
+    "        fi",
+    "    done",
+    "    # one alone is put in whole, and a menu puts in what it shows",
+    '    ((${#COMPREPLY[@]} == 1 || COMP_TYPE == 37)) && COMPREPLY=("${COMPREPLY[@]%% *}")',
+    "    return 0",
+    "}",
+)
+
+
+def _bash_words(words: Sequence[str]) -> str:
     text = " ".join(words)
     return f'COMPREPLY=($(compgen -W "{text}" -- "$word"))' if text else "COMPREPLY=()"
 
 
-def _bash_values(arg: Arg) -> str:
+def _bash_values(arg: Arg, values: Sequence[str] = ()) -> str:
     """Return what completes an option's value."""
     if arg.kind == "pid":
-        return 'local pids=(/proc/[1-9]*); COMPREPLY=($(compgen -W "${pids[*]#/proc/}" -- "$word"))'
+        return "_heapx_pids"
     if arg.kind == "file":
         return 'COMPREPLY=($(compgen -f -- "$word"))'
     if arg.kind == "setting":
@@ -90,28 +113,31 @@ def _bash_values(arg: Arg) -> str:
     if arg.kind == "thread":
         lwps = "local lwps=(); [[ -d /proc/$pid/task ]] && lwps=(/proc/$pid/task/*)"
         return f'{lwps}; COMPREPLY=($(compgen -W "${{lwps[*]##*/}}" -- "$word"))'
-    return _bash_words(arg.choices)
+    if arg.kind == "columns":
+        before, names = '${word%"${word##*,}"}', " ".join(values)
+        words = f'compgen -P "{before}" -W "{names}" -- "${{word##*,}}"'
+        return f"compopt -o nospace; COMPREPLY=($({words}))"
+    return _bash_words(values or arg.choices)
 
 
 def _zsh() -> Iterator[str]:
-    commands = sub_commands()
+    commands, overview = sub_commands(), REGISTRY["heapx"]
     yield from ("#compdef heapx", "# made by heapx --completion zsh", "", "_heapx() {")
     yield "    local context state state_descr line"
     yield "    typeset -A opt_args"
-    yield "    _arguments -C \\"
-    yield from (
-        f"        {spec} \\" for arg in (*SHELL_ARGS, *OUTPUT_ARGS) for spec in _zsh_specs(arg)
-    )
+    yield "    _arguments -C -A '-*' \\"  # what follows the command is the command's
+    yield from (f"        {spec} \\" for arg in SHELL_ARGS for spec in _zsh_specs(arg))
+    yield from (f"        {spec} \\" for spec in _zsh_specs_of(overview))
     yield "        '1:command:->command' '*::argument:->argument'"
     yield "    case $state in"
     yield "    command)"
+    yield "        [[ $PREFIX == [0-9]* ]] && _heapx_pids && return"
     yield "        local -a commands=("
     yield from (f"            {_quoted(f'{c.word}:{c.summary}')}" for c in commands)
     yield from ("        )", "        _describe command commands", "        ;;")
     yield from ("    argument)", "        case $words[1] in")
     for command in commands:
-        specs = [spec for arg in (*command.args, *OUTPUT_ARGS) for spec in _zsh_specs(arg)]
-        yield f"        {command.word}) _arguments {' '.join(specs)} ;;"
+        yield f"        {command.word}) _arguments {' '.join(_zsh_specs_of(command))} ;;"
     yield f"        help) compadd {' '.join(c.word for c in commands)} ;;"
     yield from ("        esac", "        ;;", "    esac", "}", "")
     yield from ("_heapx_settings() {", "    local -A values=(")
@@ -126,21 +152,29 @@ def _zsh() -> Iterator[str]:
     )
 
 
-def _zsh_specs(arg: Arg) -> Iterator[str]:
-    """Yield what _arguments needs to know of an argument."""
+def _zsh_specs_of(command: Command) -> Iterator[str]:
+    for arg in command.all_args:
+        yield from _zsh_specs(arg, command.values(arg))
+
+
+def _zsh_specs(arg: Arg, values: Sequence[str] = ()) -> Iterator[str]:
+    """Yield what _arguments needs to know of an argument, whose value may be one of these."""
     actions = {"pid": "_heapx_pids", "file": "_files", "setting": "_heapx_settings"}
-    action = f"({' '.join(arg.choices)})" if arg.choices else actions.get(arg.kind, " ")
+    known = " ".join(values or arg.choices)
+    action = f"({known})" if known else actions.get(arg.kind, " ")
+    if arg.kind == "columns":
+        action = f"_values -s , column {known}"
     value = "" if arg.kind == "flag" else f":{arg.key}:{action}"
     meaning = arg.help.replace("[", "(").replace("]", ")").replace(":", "\\:")
     if not arg.name.startswith("-"):
-        yield _quoted(f"::{arg.key}: ")
-    for name in _names((arg,)):
+        yield _quoted(f"::{arg.key}:()")  # nothing is offered for it
+    for name in arg.options:
         often = "*" if arg.kind == "setting" else ""
         yield _quoted(f"{often}{name}[{meaning}]{value}")
 
 
 def _fish() -> Iterator[str]:
-    commands = sub_commands()
+    commands, overview = sub_commands(), REGISTRY["heapx"]
     words = " ".join(command.word for command in commands)
     yield "# made by heapx --completion fish"
     yield "complete -c heapx -f"
@@ -151,26 +185,34 @@ def _fish() -> Iterator[str]:
         described = f"-a {command.word} -d {_quoted(command.summary, fish=True)}"
         yield f"complete -c heapx -n {none} {described}"
     yield f"complete -c heapx -n {none} -a help -d 'what a command does'"
+    typed = "'string match -qr \"^[0-9]\" -- (commandline -ct)'"
+    yield f"complete -c heapx -n {none} -n {typed} -a {_FISH_PIDS}"
     yield f"complete -c heapx -n '__fish_seen_subcommand_from help' -a '{words}'"
-    for arg in OUTPUT_ARGS:
-        yield f"complete -c heapx {_fish_option(arg)}"
-    for command in commands:
-        for arg in command.args:
-            if arg.name.startswith("-"):
-                seen = f"'__fish_seen_subcommand_from {command.word}'"
-                yield f"complete -c heapx -n {seen} {_fish_option(arg)}"
+    for command in (overview, *commands):
+        seen = f"'__fish_seen_subcommand_from {command.word}'" if command.word else none
+        for arg in command.all_args:
+            if arg.options:
+                option = _fish_option(arg, command.values(arg))
+                yield f"complete -c heapx -n {seen} {option}"
 
 
-def _fish_option(arg: Arg) -> str:
-    """Return the words of `complete` for one option."""
-    values = {
+_FISH_PIDS = f"'({NAMES_OF_PIDS} | string replace : \\t)'"
+_FISH_BEFORE = r'(string replace -r "[^,]*\$" "" -- (commandline -ct))'  # the last of a list
+
+
+def _fish_option(arg: Arg, values: Sequence[str] = ()) -> str:
+    """Return the words of `complete` for one option, whose value may be one of these."""
+    known = values or arg.choices
+    kinds = {
         "flag": "",
-        "pid": f" -x -a '({NAMES_OF_PIDS} | string replace : \\t)'",
+        "pid": f" -x -a {_FISH_PIDS}",
         "file": " -r -F",
         "setting": f" -x -a '{' '.join(_set_words())}'",
-    }.get(arg.kind, f" -x -a '{' '.join(arg.choices)}'" if arg.choices else " -x")
-    short = f" -s {arg.short[1:]}" if arg.short else ""
-    return f"-l {arg.name[2:]}{short}{values} -d {_quoted(arg.help, fish=True)}"
+        "columns": f" -x -a '{_FISH_BEFORE}{{{','.join(known)}}}'",
+    }
+    value = kinds.get(arg.kind, f" -x -a '{' '.join(known)}'" if known else " -x")
+    names = "".join(f" -s {n[1:]}" for n in arg.options if not n.startswith("--"))
+    return f"-l {arg.options[-1][2:]}{names}{value} -d {_quoted(arg.help, fish=True)}"
 
 
 def _set_words() -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.arguments import NO_WALK, OF_ARENA
+from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import NAMES, REGULAR, Search, State
 from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
@@ -60,7 +60,7 @@ def bin_chunks(
 
 @command(
     "heapx bins",
-    OF_ARENA,
+    ARENA,
     Arg("--kind", "kind of bin to show", "choice", choices=KINDS),
     Arg("--bin", "the bin of this number, of the kind or of any", "count"),
     Arg("--chunks", "list the chunks of each bin instead, in the order of its list"),

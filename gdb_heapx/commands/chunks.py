@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.arguments import OF_ARENA
+from ..cli.arguments import ARENA
 from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..inventory.by_type import addresses_of
@@ -35,7 +35,7 @@ class _Count(NamedTuple):
 
 @command(
     "heapx chunks",
-    OF_ARENA,
+    ARENA,
     Arg("--state", "chunks in this state only", "choice", choices=tuple(CHOICES)),
     Arg("--min-size", "chunks of this size or more", "bytes"),
     Arg("--max-size", "chunks of this size or less", "bytes"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..cli.arg import Arg
-from ..cli.arguments import OF_ARENA
+from ..cli.arguments import ARENA
 from ..cli.command import Needs, command
 from ..heap.pingroups import LISTED
 from ..heap.pins import Pin
@@ -87,7 +87,7 @@ GROUPS = Schema(
 
 @command(
     "heapx pins",
-    OF_ARENA,
+    ARENA,
     Arg(
         "--group",
         "take chunks together that are alike",

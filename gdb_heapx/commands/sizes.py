@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.arguments import OF_ARENA
+from ..cli.arguments import ARENA
 from ..cli.command import command
 from ..heap.census import Census, SizeRow, by_size, joined
 from ..heap.states import Search
@@ -55,7 +55,7 @@ class _Share(NamedTuple):
 
 @command(
     "heapx sizes",
-    OF_ARENA,
+    ARENA,
     Arg("--group", "group sizes by power of two; size is then the smallest"),
     limit=SHOWN,
     tables=(SIZES,),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.arguments import OF_ARENA, PASSES
+from ..cli.arguments import ARENA, PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
 from ..recognise.classify import classify
@@ -71,7 +71,7 @@ class _Row(NamedTuple):
 
 @command(
     "heapx types",
-    OF_ARENA,
+    ARENA,
     Arg(
         "--by",
         "take chunks together by type, by type and size, or by the file that has the type",
