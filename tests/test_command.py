@@ -223,11 +223,12 @@ def test_the_walk_can_be_left_out(name):
             apart=declared.apart,
             census=declared.census,
             outcomes=declared.outcomes,
+            strips=declared.strips,
         )
     ]
 
 
-LEAST = Scope(apart=False, census=False, outcomes=False)
+LEAST = Scope(apart=False, census=False, outcomes=False, strips=False)
 WHOLE = replace(LEAST, census=True, outcomes=True)
 
 
@@ -383,8 +384,8 @@ def test_trim_now_shows_what_was_predicted_beside_what_was_measured():
     (row,) = json.loads(answer.text)["tables"][0]["rows"]
     assert row["returned"] == row["measured"] == 15 * PAGE
     assert session.asked == [
-        Scope(search=Search.NONE, apart=False, census=False),
-        Scope(walk=False, search=Search.NONE, apart=False, census=False),
+        replace(LEAST, search=Search.NONE, outcomes=True),
+        replace(LEAST, walk=False, search=Search.NONE, outcomes=True),
     ]
 
 

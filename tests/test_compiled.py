@@ -35,6 +35,7 @@ def readings(target, window):
 
 
 def found(reading, arena):
+    reading.draw()
     walked = reading.walks.over(arena, arena.heaps)
     holes = {**vars(walked.holes)}
     for name in ("trimmer", "residency", "own", "end", "_first", "_start", "_before"):
@@ -59,7 +60,8 @@ def told(part):
     closed = [tails.chunks, tails.alike, tails.other] if part.whole else None
     fast = {size: looks.cut() for size, looks in tally.fast.sizes.items()}
     places = tally.landmarks.chunks, tally.large.chunks
-    return ended, counts, overlaid, sums, pages, near, closed, [*tails.trail], fast, places
+    filled = tally.cells.bits, tally.cells.first, tally.cells.reached, tally.cells.table
+    return ended, counts, overlaid, sums, pages, near, closed, [*tails.trail], fast, places, filled
 
 
 def twice(make, window=1 << 18):

@@ -31,9 +31,11 @@ def compiled(file, source=None):
     script.parent.mkdir(parents=True)
     shutil.copy(BUILD, script)
     place = tree / "gdb_heapx" / "heap" / "walk.c"
+    own = BUILD.parents[1] / "gdb_heapx" / "heap"
     place.parent.mkdir(parents=True)
-    text = (BUILD.parents[1] / "gdb_heapx" / "heap" / "walk.c").read_text()
-    place.write_text(text if source is None else source)
+    for header in own.glob("*.h"):
+        shutil.copy(header, place.parent)
+    place.write_text((own / "walk.c").read_text() if source is None else source)
     subprocess.run((script, file), check=True, timeout=120)
     return file
 

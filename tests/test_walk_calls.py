@@ -33,6 +33,7 @@ from walkcalls import (
 )
 
 from gdb_heapx.heap import compiled, table, walk
+from gdb_heapx.heap.cells import ROW
 from gdb_heapx.heap.declared import CTable, CWalk
 from gdb_heapx.heap.library import Library
 from gdb_heapx.snapshots import walks
@@ -72,7 +73,7 @@ class Buffers:
             return self.add(led)
         self.places.append((ctypes.c_uint64.from_buffer(struct, at).value, led, ctypes.c_char))
         number = len(self.places) - 1
-        if isinstance(struct, CWalk):
+        if isinstance(struct, CWalk) and at != CWalk.cells.offset:
             self.foreign.append((number, 0, 8, 8))
         elif at == CTable.rows.offset:  # the links of each row; where it lies is the walk's
             cells = range(1, 2 if struct.width == 2 else 3)
@@ -108,8 +109,8 @@ class Recorder:
         return call
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        if name == "heapx_close":
-            return self.code.heapx_close(*arguments)
+        if name in ("heapx_close", "heapx_end_cells"):
+            return getattr(self.code, name)(*arguments)
         buffers, words = Buffers(), [a for a in arguments if isinstance(a, bytes)]
         passed = [
             a if isinstance(a, (int, bytes)) else At(buffers.add(getattr(a, "_obj", a)))
@@ -137,6 +138,9 @@ def _of_walk(struct: Any) -> Iterator[tuple[int, Any]]:
         "fast": 8 * struct.fast_left,
     }
     yield from ((getattr(CWalk, name).offset, size) for name, size in sizes.items() if size)
+    if struct.cells.amounts:
+        cells = (struct.limit - 1 >> struct.cells.bits) - struct.cells.first + 1
+        yield CWalk.cells.offset, 8 * ROW * cells
     for i, each in enumerate(struct.tables):
         if each:
             yield CWalk.tables.offset + 8 * i, each.contents

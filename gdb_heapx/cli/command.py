@@ -111,6 +111,7 @@ class Command:
     chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
     one that wants the regular bins `apart` each of them, one with a `census` how many chunks there
     are of each size, one with `outcomes` what malloc_trim and free() would return.
+    One that asks for `strips` is told what fills the heaps, cell by cell.
     One that asks for `ceilings` is also told what arenas can serve from what is free.
     With held chunks the function `asks` is called while the target still stands, with these and its
     own arguments: what it returns is `asked`. With Needs.ASKED it gets snapshot, session and scope.
@@ -129,6 +130,7 @@ class Command:
     apart: bool
     census: bool
     outcomes: bool
+    strips: bool
     ceilings: bool
     asks: Callable[..., Any] | None
 
@@ -237,6 +239,7 @@ def command(
     apart: bool = False,
     census: bool = False,
     outcomes: bool = False,
+    strips: bool = False,
     ceilings: bool = False,
     asks: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
@@ -246,7 +249,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        wanted = search, stale, apart, census, outcomes, ceilings, asks
+        wanted = search, stale, apart, census, outcomes, strips, ceilings, asks
         declared = Command(name, args, function, needs, whole, limit, chunks, tables, *wanted)
         wrong = next(_faults(declared), None)
         if wrong:

@@ -149,7 +149,8 @@ def _scope(declared: Command, options: dict[str, Any]) -> Scope:
     walk = not options.get("no_walk", False)
     pad = options.get("pad") or 0
     wanted = declared.search, declared.stale, declared.whole, declared.apart, declared.census
-    return malloc.Scope(walk, options["swap_in"], pad, *wanted, declared.outcomes)
+    more = declared.outcomes, declared.strips
+    return malloc.Scope(walk, options["swap_in"], pad, *wanted, *more)
 
 
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..errors import MemoryFault
 from ..glibc.layout import CHUNK_WORDS, FLAGS, SIZE, Layout, align_down, align_up
-from ..target.amounts import Amount
 from ..target.space import Space
 from .arenas import Heap
+from .cells import Cells
 from .declared import (
     BIG_FREE,
     BIG_USED,
@@ -25,15 +25,13 @@ from .declared import (
     TRAIL,
     UNIT,
     WORD,
-    CAmount,
-    CLinks,
+    CCells,
     CWalk,
     Tables,
     declared,
 )
 from .expected import Expected
 from .fast import Looks
-from .folds import LinkSums
 from .holes import Holes, missing
 from .places import Overlay
 from .relay import Relay, span
@@ -58,12 +56,15 @@ def compiled(
     overlay: Overlay,
     holes: Holes | None,
     tables: Tables,
+    cells: Cells | None,
 ) -> CompiledWalk | None:
-    """Return the compiled folds for a heap, which fill tables; None where they can't be used."""
+    """Return the compiled folds for a heap, which fill tables and cells; None where they can't be
+    used.
+    """
     if layout.alignment != UNIT or heap.first >= heap.end:
         return None
     try:
-        return CompiledWalk(declared(code), space, layout, heap, overlay, holes, tables)
+        return CompiledWalk(declared(code), space, layout, heap, overlay, holes, tables, cells)
     except MemoryFault:  # more pages than are mapped
         return None
 
@@ -84,6 +85,7 @@ class CompiledWalk:
         overlay: Overlay,
         holes: Holes | None,
         tables: Tables,
+        cells: Cells | None,
     ) -> None:
         self._functions = functions
         self._space = space
@@ -103,6 +105,8 @@ class CompiledWalk:
         )
         self._reference = ctypes.byref(self._walk)
         self._give_pages()
+        if cells is not None:
+            self._walk.cells = CCells.of(cells)
         own = holes.own if holes else frozenset()
         self._expected = Expected(self._walk, overlay, own, heap.first)
         for size, table in tables.items():
@@ -252,13 +256,16 @@ class CompiledWalk:
     def settle(self, tally: Tally) -> None:
         """Set the folds to what was found."""
         self._expected.take_back(self._end)
+        if tally.cells is not None:
+            self._functions.heapx_end_cells(self._reference)
+            tally.cells.reached = self._end
         self._settle_tables(tally)
         self._settle_events(tally, [*self._events, *self._told_of()])
         self._settle_tails(tally.tails)
         walk = self._walk
         tally.counts.overlaid_chunks = walk.overlaid_chunks
         tally.counts.overlaid_bytes = walk.overlaid_bytes
-        tally.linkage.links, tally.linkage.skips = _links(walk.linked), _links(walk.skipped)
+        tally.linkage.links, tally.linkage.skips = walk.linked.sums, walk.skipped.sums
         for size in self._told:
             looks = walk.looks_fast[size // UNIT]
             if looks.chunks:
@@ -312,11 +319,11 @@ class CompiledWalk:
 
     def _settle_holes(self, holes: Holes) -> None:
         walk, known = self._walk, holes.residency is not None
-        holes.large += _amount(walk.in_large, known)
-        holes.returned += _amount(walk.returned, known)
-        holes.kept += _amount(walk.kept, known)
-        holes.into_top += _amount(walk.into_top, known)
-        holes.gained += _amount(walk.gained, known)
+        holes.large += walk.in_large.amount(known)
+        holes.returned += walk.returned.amount(known)
+        holes.kept += walk.kept.amount(known)
+        holes.into_top += walk.into_top.amount(known)
+        holes.gained += walk.gained.amount(known)
         holes.whole += walk.whole
 
 
@@ -325,16 +332,6 @@ def filled(table: bytes) -> bytes:
     while len(table) > LEAST and table.endswith(bytes(len(table) // 2)):
         table = table[: len(table) // 2]
     return table
-
-
-def _amount(found: CAmount, known: bool) -> Amount:
-    if not known:
-        return Amount(found.bytes, None, None)
-    return Amount(found.bytes, found.resident, found.swapped, found.shared)
-
-
-def _links(sums: CLinks) -> LinkSums:
-    return LinkSums(sums.chunks, sums.fds, sums.bks, sums.twist)
 
 
 def _bytes(data: memoryview) -> bytes:

@@ -8,6 +8,8 @@ from ctypes import POINTER, c_uint32, c_uint64
 from functools import cache
 from typing import Any
 
+from ..target.amounts import Amount
+from .cells import FILLS, Cells
 from .fast import Looks
 from .folds import LinkSums
 
@@ -22,9 +24,19 @@ NOWHERE, HEADS = (1 << 32) - 1, 127
 class CAmount(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in ("bytes", "resident", "swapped", "shared")]
 
+    def amount(self, known: bool) -> Amount:
+        """Return it; without what is in memory, where that isn't known."""
+        if not known:
+            return Amount(self.bytes, None, None)
+        return Amount(self.bytes, self.resident, self.swapped, self.shared)
+
 
 class CLinks(ctypes.Structure):
     _fields_ = [(name, c_uint64) for name in LinkSums._fields]
+
+    @property
+    def sums(self) -> LinkSums:
+        return LinkSums(self.chunks, self.fds, self.bks, self.twist)
 
 
 class CFast(ctypes.Structure):
@@ -40,13 +52,28 @@ def _numbers(names: str) -> list[tuple[str, Any]]:
 
 
 class CTable(ctypes.Structure):
-    """struct table of walk.c."""
+    """struct table of table.h."""
 
     _fields_ = [
         *_numbers("base places heads part width room count size"),
         *((name, POINTER(c_uint32)) for name in ("rows", "latest")),
         *((name, c_uint32 * 2) for name in ("at", "behind")),
     ]
+
+
+class CCells(ctypes.Structure):
+    """struct cells of cells.h."""
+
+    _fields_ = [
+        ("amounts", ctypes.c_void_p),
+        *_numbers("bits first page"),
+        ("filled", c_uint64 * FILLS),
+    ]
+
+    @classmethod
+    def of(cls, cells: Cells) -> CCells:
+        """Return these, to be filled; they must outlive it."""
+        return cls(cells.table.buffer_info()[0], cells.bits, cells.first)
 
 
 Tables = Mapping[int, CTable]  # one of all free chunks by FREE, of fast ones by their size
@@ -63,6 +90,7 @@ class CWalk(ctypes.Structure):
         ("fast", POINTER(c_uint64)),
         *_numbers("cached_left fast_left met told low high"),
         ("tables", POINTER(CTable) * FAST_SIZES),
+        ("cells", CCells),
         *((name, c_uint64 * SIZES) for name in ("used", "free", "absent", "swapped", "shared")),
         ("looks_fast", CFast * FAST_SIZES),
         ("linked", CLinks),
@@ -85,7 +113,8 @@ def declared(code: ctypes.CDLL) -> Any:
     code.heapx_walk.argtypes = [POINTER(CWalk), words, c_uint64, c_uint64]
     code.heapx_run.argtypes = [POINTER(CWalk), words, *[c_uint64] * 5]
     code.heapx_close.argtypes = [POINTER(CWalk), c_uint64]
-    code.heapx_close.restype = None
+    code.heapx_end_cells.argtypes = [POINTER(CWalk)]
+    code.heapx_close.restype = code.heapx_end_cells.restype = None
     code.heapx_placed.argtypes = [POINTER(CTable), c_uint64]
     code.heapx_placed.restype = c_uint32
     code.heapx_join.argtypes = [POINTER(CWalk), POINTER(CTable), c_uint64]

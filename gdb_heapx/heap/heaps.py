@@ -61,13 +61,14 @@ def walk_arena(
     overlay: Overlay,
     holes: Holes | None = None,
     tables: Tables = NO_TABLES,
+    cell_bits: int | None = None,
 ) -> list[Walked]:
     """Walk every heap of an arena up to its top; its free space is added to `holes`, if given, and
     what `tables` are for to these.
     """
 
     def walk_heap(heap: Heap) -> Tally:
-        return take_tally(space, layout, heap, overlay, holes, tables)
+        return take_tally(space, layout, heap, overlay, holes, tables, cell_bits)
 
     if arena.main:
         heaps = arena.heaps or find_runs(space, layout, arena, [])
@@ -126,6 +127,8 @@ def _fencepost(space: Space, layout: Layout, tally: Tally) -> int | None:
         if first == PREV_INUSE and tally.tails.last == old_top:
             tally.counts.used[layout.min_size] -= 1
             tally.tails.without_last()
+            if tally.cells is not None:
+                tally.cells.take_back(old_top)
             tally.end = old_top
             return tally.end + layout.min_size + layout.header
         second = space.read_word(tally.end + layout.header + space.word)

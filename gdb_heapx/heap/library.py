@@ -16,7 +16,7 @@ from ..target.space import Space
 if TYPE_CHECKING:
     import ctypes
 
-ABI = 5  # what heapx_abi of walk.c returns: raised there and here when what it is given changes
+ABI = 6  # what heapx_abi of walk.c returns: raised there and here when what it is given changes
 HERE = Path(__file__).resolve().parent
 WORD = 8  # bytes
 
@@ -119,6 +119,5 @@ def _newer(path: Path) -> list[Path]:
 
 def _sources(path: Path) -> list[Path]:
     """Return what a checkout has to compile; what is installed has none."""
-    own = path.with_name("walk.c")
-    others = (path.parents[1].glob(f"{folder}/*.[ch]") for folder in ("held", "recognise", "reach"))
-    return [*([own] if own.exists() else ()), *chain.from_iterable(others)]
+    folders = (path.parent, *(path.parents[1] / name for name in ("held", "recognise", "reach")))
+    return [*chain.from_iterable(folder.glob("*.[ch]") for folder in folders)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..errors import Problem
 from ..glibc.layout import Layout
 from ..target.mappings import merged
+from .cells import Cells
 from .fast import LooksFast
 from .folds import Counts, Feet, Fold, FreeSpace, Landmarks, Linkage
 from .holes import Holes
@@ -23,6 +24,7 @@ class Tally:
     `end` is where it ended: at the heap's end, or at what is no chunk. `problems` ended it, or make
     its figures doubtful; `flaws` don't. `mostly_free` are the MiB, each by its start, in which a
     page is that touches chunks: of them half is free, or more; None if that wasn't looked at.
+    `cells` are None where they weren't asked for.
     """
 
     counts: Counts
@@ -33,6 +35,7 @@ class Tally:
     landmarks: Landmarks
     large: LargeFree
     fast: LooksFast
+    cells: Cells | None = None
     end: int = 0
     problems: list[Problem] = field(default_factory=list)
     flaws: list[Problem] = field(default_factory=list)
@@ -41,7 +44,8 @@ class Tally:
     @property
     def folds(self) -> Sequence[Fold]:
         every = (self.counts, self.linkage, self.feet, self.tails, self.landmarks, self.large)
-        return (*every, self.fast, *([self.pages] if self.pages else ()))
+        more: tuple[Fold | None, ...] = (self.pages, self.cells)
+        return (*every, self.fast, *(fold for fold in more if fold is not None))
 
     def spans_mostly_free(self, first: int) -> Iterator[tuple[int, int]]:
         """Yield where pages are that touch chunks, and are free by half, each span with a MiB
@@ -57,7 +61,9 @@ class Tally:
             yield max(low or 0, first), min(high or self.end, self.end)
 
 
-def new_tally(layout: Layout, overlay: Overlay, holes: Holes | None) -> Tally:
+def new_tally(
+    layout: Layout, overlay: Overlay, holes: Holes | None, cells: Cells | None = None
+) -> Tally:
     """Return the folds before a walk; without `holes` pages are not looked at."""
     if holes:
         holes.begin()
@@ -70,4 +76,5 @@ def new_tally(layout: Layout, overlay: Overlay, holes: Holes | None) -> Tally:
         Landmarks(),
         LargeFree(),
         LooksFast(overlay.told, holes.residency if holes else None),
+        cells,
     )

@@ -12,7 +12,6 @@ typedef uint64_t u64;
 
 enum { SIZES = 4096, FAST_SIZES = 64, EVENTS = 512, TRAIL = 512, MOST_EVENTS = 6, FLAWS = 8 };
 enum { PREV_INUSE = 1, FLAGS = 7, OWN = 1, MET = 2, AHEAD = 256 /* words that memory is asked for before */ };
-enum { AT, NEXT, BACK, UNITS, HEADS = 127 };                         /* a table's cells in a row */
 enum { PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE };          /* the words of a malloc_chunk */
 enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, STATES = 8, LOCKED = 0x80 }; /* a page's (pages.py) */
 enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE };            /* what an event is */
@@ -24,13 +23,8 @@ struct event { u64 kind, address, size; };
 /* The chunks of one size that look fast, added up (Looks of fast.py).  */
 struct fast { u64 chunks, ends, addresses, links, squares, absent, swapped, shared; };
 
-/* Chunks that may hang in lists, a row each from 1 on: where they lie, their links, and their sizes, where
-   not all are of one `size`, in units of 16 bytes, from `base` on.  Links to `heads` of bins, and elsewhere
-   than to `places` of chunks, are numbers above these.  `latest` has the last row of each 1 << part.  */
-struct table {
-    u64 base, places, heads, part, width, room, count, size;
-    uint32_t *rows, *latest, at[2], behind[2]; /* how far the two ends of a list are joined */
-};
+#include "cells.h"
+#include "table.h"
 
 struct walk {
     /* What is given: the heap's end, MINSIZE, the bits that no size word has, MIN_LARGE_SIZE; the pages'
@@ -45,6 +39,7 @@ struct walk {
     u64 told, low, high;
     /* Where to keep all free chunks, and those of each other size that look fast; null if nowhere.  */
     struct table *tables[FAST_SIZES];
+    struct cells cells;
 
     /* Chunks by size in units of 16 bytes; bytes of the free ones that aren't in memory.  */
     u64 used[SIZES], free[SIZES], absent[SIZES], swapped[SIZES], shared[SIZES];
@@ -79,33 +74,6 @@ ALWAYS void add(struct links *sums, u64 chunk, u64 fd, u64 bk)
     sums->fds += fd;
     sums->bks += bk;
     sums->twist = more(sums->twist, product(chunk, less(product(fd, fd), product(bk, chunk))));
-}
-
-ALWAYS uint32_t placed(const struct table *t, u64 address)
-{
-    u64 place = address - t->base, head = address - t->heads;
-    if (head < 16 * HEADS && !(head & 15))
-        return UINT32_MAX - 1 - head / 16;
-    return place & 15 || place / 16 >= t->places ? UINT32_MAX : place / 16;
-}
-
-ALWAYS void keep(struct table *t, u64 chunk, u64 size, u64 fd, u64 bk)
-{
-    if (!t || t->count >= t->room || placed(t, chunk) >= t->places)
-        return;
-    uint32_t cells[] = {placed(t, chunk), placed(t, fd), placed(t, bk), size / 16};
-    t->latest[cells[AT] >> t->part] = ++t->count;
-    for (u64 i = 0; i < t->width; i++)
-        t->rows[t->count * t->width + i] = cells[i];
-}
-
-/* Return the row of a chunk, null without.  */
-ALWAYS uint32_t *row_of(const struct table *t, uint32_t at)
-{
-    uint32_t *row = t->rows + (at < t->places ? t->latest[at >> t->part] : 0) * t->width;
-    while (row[AT] > at)
-        row -= t->width;
-    return row > t->rows && row[AT] == at ? row : 0;
 }
 
 /* Return what of [start, end) is in memory.  */
@@ -217,6 +185,26 @@ ALWAYS void add_to_pages(struct walk *w, u64 start, u64 end)
     add_to_page(w, last, page == last ? 0 : end - (last << w->page_bits));
 }
 
+/* Return the state of the page that cells are at; 0 if unknown.  */
+ALWAYS u64 state_at(const struct walk *w)
+{
+    return w->states ? w->states[w->cells.page - (w->states_at >> w->page_bits)] % STATES : 0;
+}
+
+/* Add a chunk to cells, page by page.  */
+ALWAYS void add_to_cells(struct walk *w, u64 chunk, u64 size, u64 fill)
+{
+    struct cells *c = &w->cells;
+    for (u64 end = chunk + size, next; c->amounts && chunk < end; chunk = next) {
+        u64 page = chunk >> w->page_bits, behind = (page + 1) << w->page_bits;
+        next = end < behind ? end : behind;
+        if (page != c->page && c->page)
+            end_page(c, w->page_bits, state_at(w));
+        c->page = page;
+        c->filled[fill] += next - chunk;
+    }
+}
+
 /* Tell whether a list has this chunk: what it is there, with MET; pass what it has before.  */
 ALWAYS u64 meet(struct walk *w, u64 **list, u64 *left, u64 chunk)
 {
@@ -319,11 +307,12 @@ ALWAYS u64 take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 follo
         add_to_pages(w, chunk, chunk + size);
     if (w->holes && (free || fast || (cached && !own)))
         add_to_holes(w, chunk, size, fast, cached && !own);
+    add_to_cells(w, chunk, size, own && cached ? OVERHEAD : cached ? TCACHE : fast ? FAST : free ? BINNED : IN_USE);
     add_to_tails(w, chunk, size, free, fast, cached);
     return 1;
 }
 
-EXPORT u64 heapx_abi(void) { return 5; }
+EXPORT u64 heapx_abi(void) { return 6; }
 EXPORT u64 heapx_size(void) { return sizeof(struct walk); }
 EXPORT uint32_t heapx_placed(const struct table *t, u64 address) { return placed(t, address); }
 
@@ -376,6 +365,13 @@ EXPORT void heapx_close(struct walk *w, u64 top)
 {
     close_hole(w, top);
     add_to_page(w, 0, 0);
+}
+
+/* Let cells have what was taken in last: wherever the walk ended.  */
+EXPORT void heapx_end_cells(struct walk *w)
+{
+    if (w->cells.amounts && w->cells.page)
+        end_page(&w->cells, w->page_bits, state_at(w));
 }
 
 /* Join a list, `steps` chunks at most: from both ends in turn where it is linked both ways, so that one read

@@ -9,6 +9,7 @@ from ..errors import MemoryFault, Problem, UnreadError
 from ..glibc.layout import Layout
 from ..target.space import Space
 from .arenas import Heap
+from .cells import Cells
 from .folds import Fold
 from .holes import Holes
 from .library import library
@@ -70,16 +71,20 @@ def take_tally(
     overlay: Overlay,
     holes: Holes | None,
     tables: Tables = NO_TABLES,
+    cell_bits: int | None = None,
 ) -> Tally:
     """Walk over a heap with all folds; without `holes` pages are not looked at. Only a compiled
-    walk fills `tables`.
+    walk fills `tables`. With `holes` and `cell_bits` it is told what fills cells of that size.
     """
-    tally = new_tally(layout, overlay, holes)
+    cells = None
+    if holes is not None and cell_bits is not None:
+        cells = Cells(heap.first, heap.end, cell_bits, holes.residency, holes.own)
+    tally = new_tally(layout, overlay, holes, cells)
     fast_lane: CompiledWalk | None = None
     if code := library(space).code:
         from .compiled import compiled  # by ctypes, which some Pythons lack
 
-        fast_lane = compiled(code, space, layout, heap, overlay, holes, tables)
+        fast_lane = compiled(code, space, layout, heap, overlay, holes, tables, cells)
     if fast_lane is None:
         tally.end, tally.problems = walk(space, layout, heap, overlay, tally.folds)
     else:

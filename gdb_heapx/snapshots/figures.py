@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..heap.census import Census
     from ..heap.pingroups import PageFigures
     from ..heap.pins import Pin
+    from ..heap.strips import Strip
     from ..heap.trim import Trim
     from ..heap.whatif import WhatIf
 
@@ -53,6 +54,7 @@ class ArenaFigures:
     cached chunks) and `free_by_size` (without what is known to be absent from memory) are bytes by
     the chunk size's highest power of two, `census` counts the chunks by their exact size, None
     where those in use weren't counted, and `stale` is stale.last_sizes, None where it isn't known.
+    `strips` are what fills its heaps, None without a walk.
     All but the bytes by size are None where they weren't asked for. `foreign` is what another user
     of sbrk took between chunks; it counts as overhead, as it does in `system`. `unread` tells that
     reading was stopped before all of it was read: then the amounts but top's, and `chunks`, are of
@@ -83,6 +85,7 @@ class ArenaFigures:
     pages: PageFigures | None = None
     unread: bool = False
     reached: bool = True
+    strips: tuple[Strip, ...] | None = None
 
     @property
     def last(self) -> Pin | None:

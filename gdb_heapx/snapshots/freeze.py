@@ -13,6 +13,7 @@ from ..heap.heaps import Walked
 from ..heap.pingroups import PageFigures, PinGroups, page_figures
 from ..heap.stale import last_sizes as sizes_before
 from ..heap.states import ALL_REGULAR, State
+from ..heap.strips import Strip, strip_of
 from ..heap.trim import Trim
 from ..heap.whatif import WhatIf
 from ..target.amounts import amount_of, sum_of
@@ -31,9 +32,10 @@ def figures_of(
     stale: Mapping[int, int] | None,
     pins: PinGroups | None,
     census: Census | None,
+    strips: tuple[Strip, ...] | None,
 ) -> ArenaFigures:
     """Return the arena's figures, with what malloc_trim would make of it, and free(); and with
-    last_sizes, what keeps single pages, and exact_sizes, where asked for.
+    last_sizes, what keeps single pages, exact_sizes, and strips_of, where asked for.
     """
     arena, record = reading.arena, reading.arena.record
     return ArenaFigures(
@@ -61,6 +63,7 @@ def figures_of(
         unread=reading.unread,
         reached=reading.reached,
         pages=_pages(reading, pins),
+        strips=strips,
     )
 
 
@@ -96,6 +99,15 @@ def exact_sizes(reading: ArenaReading) -> Census | None:
     cached = reading.caches.sizes_in(reading.arena.index)
     own = Counter(size for _, size in reading.structs)
     return census_of(tagged, (fast, cached), own)
+
+
+def strips_of(reading: ArenaReading) -> tuple[Strip, ...] | None:
+    """Return what fills each heap; None where they weren't walked over for that."""
+    if reading.walked is None:
+        return None
+    known = reading.residency is not None
+    found = [strip_of(part, reading.arena, known) for part in reading.walked]
+    return tuple(strip for strip in found if strip is not None)
 
 
 def _chunks(reading: ArenaReading) -> dict[State, int]:

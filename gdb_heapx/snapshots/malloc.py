@@ -25,7 +25,7 @@ from ..target.amounts import Amounts
 from ..target.facts import Thread
 from .arena import ArenaReading
 from .figures import ArenaFigures, Check
-from .freeze import exact_sizes, figures_of, last_sizes
+from .freeze import exact_sizes, figures_of, last_sizes, strips_of
 from .outcomes import Outcomes
 from .reading import Identity, MallocReading, Mmapped
 
@@ -43,7 +43,8 @@ class Scope:
     answer, too, where there is no glibc malloc. `apart`: tell the regular bins apart, for which
     lists may have to be followed. `census`: count the chunks of each arena by their exact size.
     `outcomes`: tell what malloc_trim and free() would return of each arena, and, unless only
-    malloc's own figures matter, what keeps single pages from it.
+    malloc's own figures matter, what keeps single pages from it. `strips`: tell what fills the
+    heaps, cell by cell.
     """
 
     walk: bool = True
@@ -55,6 +56,7 @@ class Scope:
     apart: bool = True
     census: bool = True
     outcomes: bool = True
+    strips: bool = True
 
 
 EVERYTHING = Scope()
@@ -149,6 +151,8 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     if walk:
         size = sum(heap.size for arena in reading.arenas for heap in arena.heaps)
         reading.space.pace.begin("reading heaps", size)
+    if scope.strips:
+        reading.draw()
     parameters = {name: libc.parameters[name] for name in libc.parameters.struct.members}
     parts = [_part(reading, arena, parameters, walk, scope) for arena in reading.arenas]
     mmapped = _mmapped(reading, scope.search)
@@ -205,6 +209,7 @@ def _part(
         last_sizes(part, reading.space) if scope.stale else None,
         _pins(reading, part, scope),
         exact_sizes(part) if scope.census else None,
+        strips_of(part) if scope.strips else None,
     )
     found = _Part(figures, part.checks, part.problems())
     if len(reading.arenas) > MANY:

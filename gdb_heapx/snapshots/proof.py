@@ -32,7 +32,7 @@ def proven(target: Target, candidates: tuple[Libc, ...]) -> MallocReading:
             search = (
                 Search.MAPPINGS if len(candidates) > 1 else Search.NONE
             )  # they tell releases apart
-            malloc = frozen(reading, Scope(search=search))
+            malloc = frozen(reading, Scope(search=search, strips=False))
         except MemoryFault:
             continue
         if _adds_up(malloc) and _all_possible(target.space, libc, malloc):

@@ -91,6 +91,11 @@ class MallocReading:
             self._arenas[key] = self._compared(arena, walk, apart)
         return self._arenas[key]
 
+    def draw(self) -> None:
+        """Have what fills heaps found wherever they are read from now on."""
+        if self.walks.draw():
+            self._arenas.clear()
+
     def forget(self) -> None:
         """Drop what was read of arenas: whoever asks for it again has it read again."""
         self._arenas.clear()

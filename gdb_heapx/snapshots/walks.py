@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..glibc.layout import Layout
 from ..heap.arenas import Arena, Heap
 from ..heap.bins import ArenaBins
+from ..heap.cells import cell_bits
 from ..heap.fast import Looks, joined, told_of, unproven
 from ..heap.fastbins import fast_heads, read_fast
 from ..heap.heaps import Walked, walk_arena
@@ -57,6 +58,17 @@ class Walks:
         self._fast: dict[int, _Fast] = {}
         self._compiled = library(space).code is not None
         self._pins: dict[int, PinGroups] = {}
+        self._draws = False  # whether what fills cells of heaps is found
+
+    def draw(self) -> bool:
+        """Have each walk from now on find what fills the cells of heaps; return whether those that
+        were made were without, and are forgotten.
+        """
+        if self._draws:
+            return False
+        self._draws = True
+        self.forget()
+        return True
 
     def over(self, arena: Arena, heaps: tuple[Heap, ...]) -> Walk:
         """Return some heaps of an arena, as the walk over their chunks finds them, and the holes
@@ -96,7 +108,14 @@ class Walks:
 
     def _walk(self, arena: Arena, overlay: Overlay, tables: Tables = NO_TABLES) -> Walk:
         holes = Holes(self._trimmer, self._space.residency, self._tcaches)
-        return Walk(walk_arena(self._space, self._layout, arena, overlay, holes, tables), holes)
+        bits = self._cell_bits[0 if arena.main else 1] if self._draws else None
+        walked = walk_arena(self._space, self._layout, arena, overlay, holes, tables, bits)
+        return Walk(walked, holes)
+
+    @cached_property
+    def _cell_bits(self) -> tuple[int, int]:
+        """How large cells are in the main arena, and in the others."""
+        return cell_bits((arena.heaps for arena in self._outline.arenas), self._space.page)
 
     @cached_property
     def _tcaches(self) -> frozenset[int]:
