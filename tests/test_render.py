@@ -22,7 +22,7 @@ from gdb_heapx.errors import Problem, escape
 from gdb_heapx.heap.states import STATES
 from gdb_heapx.heap.trim import Trim
 from gdb_heapx.report import render
-from gdb_heapx.report.arrange import arrange, told_apart
+from gdb_heapx.report.arrange import arrange, for_reader, told_apart
 from gdb_heapx.report.blocks import BLOCKS, Shown
 from gdb_heapx.report.context import Context
 from gdb_heapx.report.metrics import Metrics
@@ -286,7 +286,7 @@ ONE_LIBC = ("heapx about", "heapx pins", "heapx save")  # or what tells of it
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ONE_LIBC])
 def test_with_two_mallocs_text_fits_in_80_columns_and_names_them(name):
     declared, two = COMMANDS[name], two_mallocs()
-    shown = report_of(declared, two)
+    shown = for_reader(report_of(declared, two), True, ())
     text = text_of(told_apart(shown, two.libcs))
     assert max(map(len, text.splitlines())) <= 80
     named = [libc for t in shown.tables if t.column("libc") for libc in t.values("libc")]

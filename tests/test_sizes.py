@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -14,8 +15,11 @@ from live import look, table, told
 from properties import tried
 from sessions import answer
 
+from gdb_heapx.commands import sizes
+from gdb_heapx.errors import HeapxError
 from gdb_heapx.heap.census import Census, by_size, census_of, joined
 from gdb_heapx.heap.states import State
+from gdb_heapx.report.tables import format_share
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take
 
@@ -155,10 +159,35 @@ def test_without_a_walk_nothing_is_counted():
 def test_text_shows_twenty_rows_and_data_shows_all():
     snapshot = take(at_random(random.Random(7), MACHINES["amd64"], (2, 36)).target())
     rows = rows_of(snapshot)
-    lines = answer("sizes", snapshot).text.splitlines()
+    lines = answer("sizes --each", snapshot).text.splitlines()
     assert len(rows) > 20
     assert f"{len(rows) - 20:,} more rows (--limit); the total is of all rows." in lines
-    assert len(answer("sizes --limit 1000", snapshot).text.splitlines()) > len(rows)
+    assert len(answer("sizes --each --limit 1000", snapshot).text.splitlines()) > len(rows)
+
+
+def test_more_than_so_many_sizes_are_taken_together_in_text_alone(monkeypatch):
+    snapshot = take(usual().target())
+    data, known = (answer(f"sizes --format csv{each}", snapshot).text for each in ("", " --each"))
+    number = len(rows_of(snapshot))
+    for many, title in ((number, "chunk size"), (number - 1, "min size")):
+        monkeypatch.setattr(sizes, "MANY", many)
+        first, heading, *_ = answer("sizes", snapshot).text.splitlines()
+        assert first.startswith("sizes in ")
+        assert heading.strip().startswith(title)
+        assert answer("sizes --format csv", snapshot).text == data == known
+    together, asked = (answer(f"sizes{words}", snapshot).text for words in ("", " --group"))
+    assert re.sub(r"heapx sizes --each\s+each size by itself\n", "", together) == asked
+    assert "chunk size" in answer("sizes --each", snapshot).text
+
+
+def test_a_size_is_by_itself_or_with_others():
+    with pytest.raises(HeapxError, match="exclude each other"):
+        answer("sizes --group --each", take(usual().target()))
+
+
+@pytest.mark.parametrize(("tenths", "text"), [(0, "<0.1"), (1, "0.1"), (9, "0.9"), (19, "1")])
+def test_a_share_that_would_be_0_has_a_decimal(tenths, text):
+    assert format_share(tenths) == text
 
 
 @pytest.mark.live
@@ -173,4 +202,4 @@ def test_on_a_process_sizes_add_up_to_what_glibc_and_the_counter_say(start, word
     assert sum(row["free_chunks"] for row in rows) == freed + cached
     in_use = [sum(values) for values in zip(*inferior.oracle.counts.values())]
     assert [sum(row[n] for row in rows) for n in ("in_use_chunks", "in_use")] == in_use
-    assert "heapx sizes --group" in told("-p", inferior.pid, "sizes").out
+    assert "heapx sizes --each" in told("-p", inferior.pid, "sizes").out

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .. import __version__
 from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, CutShortError, HeapxError, Problem, escape
-from ..report.arrange import arrange, told_apart, without_totals
+from ..report.arrange import arrange, for_reader, told_apart, without_totals
 from ..report.context import Context
 from ..report.files import write_whole
 from ..report.render import FORMATS, missing_libraries
@@ -88,7 +88,8 @@ def execute(
             write(piece)
 
     def answered(reading: Snapshot | Catalogue) -> Report:
-        report = _run(run, reading, given)
+        asked = (*(columns or ()), *filter(None, [options["sort"]]))
+        report = for_reader(_run(run, reading, given), is_text, asked)
         if any(problem.code in STOPPED for problem in report.problems):
             report = without_totals(report)
         few = options["limit"] is options["sort"] is None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import NAMES, Search, State
+from ..report.either import Either
 from ..report.metrics import Metrics
 from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
@@ -181,7 +182,9 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     shared = any(each.amount.shared for each in chosen)
     table = (ARENAS.but("shared", rank=1) if shared else ARENAS).of(chosen)
     notes = Notes((*forked_notes(snapshot), *usual_notes(snapshot, chosen)))
-    blocks = table, MMAPPED_TOTAL.of(snapshot.mallocs), notes, Steps(_largest(chosen))
+    mmapped = MMAPPED_TOTAL.of(snapshot.mallocs)
+    empty = all(row[:2] == (0, 0) for row in mmapped.rows)
+    blocks = table, Either(mmapped, () if empty else (mmapped,)), notes, Steps(_largest(chosen))
     return Report(blocks, snapshot.problems)
 
 

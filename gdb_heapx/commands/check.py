@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..cli.arg import Arg
 from ..cli.command import command
-from ..report.model import Column, Kind, Notes, Report, Schema, within
+from ..report.either import Either
+from ..report.model import NONE_KNOWN, Column, Kind, Notes, Report, Schema, within
 from ..report.notes import note
 from ._columns import LIBC
 
@@ -35,12 +38,17 @@ class _Checked(NamedTuple):
     check: Check
 
 
-@command("heapx check", tables=(CHECKS,))
-def check(snapshot: Snapshot) -> Report:
+@command(
+    "heapx check",
+    Arg("--all", "show the checks that hold, too, as JSON and CSV always do"),
+    tables=(CHECKS,),
+)
+def check(snapshot: Snapshot, all: bool) -> Report:
     """Check that glibc's figures and the chunks agree.
 
     Each arena's chunks must add up to its system_mem, its free chunks must be those in its bins,
     and each tcache must hold as many chunks as it counts. Exit status 1 (in scripts) means damage.
+    Text lists the checks that fail; with --all, those that hold, too.
 
     Example:
 
@@ -51,8 +59,14 @@ def check(snapshot: Snapshot) -> Report:
         for malloc in snapshot.mallocs
         for each in sorted(malloc.checks, key=lambda check: check.ok)
     ]
-    failed = sum(not each.check.ok for each in checks)
+    failed = [each for each in checks if not each.check.ok]
+    number, bad = len(checks), len(failed)
     damaged = any(problem.damage for problem in snapshot.problems)
-    verdict = note("checks", number=len(checks), failed=failed, damaged=damaged)
-    table = CHECKS.but("check", flows=len(snapshot.mallocs) > 1)
-    return Report((table.of(checks), Notes((verdict,))), snapshot.problems)
+    verdict = Notes((note("checks", number=number, failed=bad, damaged=damaged),))
+    schema = CHECKS.but("check", flows=len(snapshot.mallocs) > 1)
+    if all:
+        return Report((schema.of(checks), verdict), snapshot.problems)
+    failing = replace(schema.of(failed), few=NONE_KNOWN)
+    listed = Notes((note("checks_listed", number=number, failed=bad, damaged=damaged),))
+    blocks = Either(schema.of(checks), (failing,)), Either(verdict, (listed,))
+    return Report(blocks, snapshot.problems)

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import command
+from ..report.either import Either
 from ..report.metrics import Metrics
-from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table, within
+from ..report.model import (
+    DATA_ONLY,
+    Column,
+    Kind,
+    Note,
+    Notes,
+    Report,
+    Schema,
+    Steps,
+    Table,
+    within,
+)
 from ..report.notes import note
 from ..snapshots.forked import inherited_stacks
 from ..snapshots.holders import holders
@@ -60,6 +72,7 @@ OUTSIDE = Schema(
     ),
     adds=("mappings",),
 )
+BY_ARENA = (("heapx ledger --by-arena", "what each arena has of it"),)
 
 
 class _Owned(NamedTuple):
@@ -69,16 +82,19 @@ class _Owned(NamedTuple):
 
 @command(
     "heapx ledger",
+    Arg("--by-arena", "show each arena's part of an owner, as JSON and CSV always do"),
     Arg("--outside", "list who has the memory outside malloc: files, runtimes, …", "flag"),
     whole=True,
     tables=(LEDGER, OWNERS, OUTSIDE),
 )
-def ledger(snapshot: Snapshot, outside: bool) -> Report:
+def ledger(snapshot: Snapshot, by_arena: bool, outside: bool) -> Report:
     """Show the owner of every byte of the process, and what of it is resident.
 
     The resident bytes add up to the RSS that the kernel reports. What heapx can't attribute is
     unknown. Memory of huge page pools and devices is listed, but is in no RSS. Where pages are
     shared since a fork, shared says how much of resident other processes have mapped, too.
+
+    Text shows each owner once; with --by-arena, what each arena has of it.
 
     With --outside, only what isn't malloc's, by name: each file with all its mappings, the memory
     of runtimes and other allocators, shared memory, stacks, and anonymous memory by what it most
@@ -99,6 +115,7 @@ def ledger(snapshot: Snapshot, outside: bool) -> Report:
     in_rss = LEDGER.of([entry for entry in case.ledger.entries if entry.owner not in APART])
     whole = {**(in_rss.total or {}), "virtual": (table.total or {})["virtual"]}
     table = replace(table, total=whole)
+    owners = _by_owner(case, scale)
     notes = (
         *_sum_notes(case.ledger),
         *shared_note(case),
@@ -108,9 +125,16 @@ def ledger(snapshot: Snapshot, outside: bool) -> Report:
         *usual_notes(snapshot),
         *empty_note(case),
     )
-    owners = (_by_owner(case, scale),) if len(snapshot.arenas()) > 1 else ()
-    lead = Notes((equation(case),), leads=True)
-    return Report((lead, table, *owners, Notes(notes)), snapshot.problems)
+    several = len(snapshot.arenas()) > 1
+    shown = table if by_arena else replace(owners, total=whole)
+    blocks = (
+        Notes((equation(case),), leads=True),
+        Either(table, (shown,)),
+        *((Either(owners),) if several else ()),
+        Notes(notes),
+        Steps(() if by_arena or not several else BY_ARENA),
+    )
+    return Report(blocks, snapshot.problems)
 
 
 def _outside(case: Case) -> Report:

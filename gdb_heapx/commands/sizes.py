@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arg import Arg
 from ..cli.arguments import ARENA
 from ..cli.command import command
+from ..errors import UsageError
 from ..heap.census import Census, SizeRow, by_size, joined
 from ..heap.states import Search
-from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps, within
+from ..report.either import Either
+from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps, Table, within
 from ..report.notes import note
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
@@ -37,9 +39,10 @@ SIZES = Schema(
     ),
     adds=("in_use_chunks", "free_chunks"),
 )
+SEEN = SIZES.but("share", kind=Kind.TENTHS, of="tenths")
 SHOWN = 20  # rows
-GROUP = (("heapx sizes --group", "many sizes: take them together"),)
-ENOUGH = 50  # percent that these rows should explain
+EACH = (("heapx sizes --each", "each size by itself"),)
+MANY = 100  # sizes: so many are more than anybody reads
 
 
 class _Share(NamedTuple):
@@ -48,47 +51,63 @@ class _Share(NamedTuple):
     """
 
     row: SizeRow
-    share: int
+    tenths: int
     cumulative: int
     libc: str
+
+    @property
+    def share(self) -> int:
+        return self.tenths // 10
 
 
 @command(
     "heapx sizes",
     ARENA,
     Arg("--group", "group sizes by power of two; size is then the smallest"),
+    Arg("--each", "in text: each size by itself, however many there are"),
     limit=SHOWN,
     tables=(SIZES,),
     search=Search.HEADERS,
     census=True,
 )
-def sizes(snapshot: Snapshot, arena: int | None, group: bool) -> Report:
+def sizes(snapshot: Snapshot, arena: int | None, group: bool, each: bool) -> Report:
     """Count the chunks by their size, in use and free apart.
 
-    Sizes are chunk sizes, with malloc's header; # are numbers of chunks. Those with most bytes come
-    first; % is their share of all bytes in chunks, sum % that of all rows so far. Free are binned,
-    fast and cached chunks. Chunks with a mapping of their own are counted, but with --arena, and
-    without what their mapping has before them (heapx mmapped shows both). Tops are not: see heapx
-    top.
+    Where there are over 100 sizes, text takes them together as --group does, unless --each asks for
+    each. Sizes are chunk sizes, with malloc's header; # are numbers of chunks. Those with most
+    bytes come first; % is their share of all bytes in chunks, sum % that of all rows so far. Free
+    are binned, fast and cached chunks. Chunks with a mapping of their own are counted, but with
+    --arena, and without what their mapping has before them (heapx mmapped shows both). Tops are
+    not: see heapx top.
 
     Examples:
 
-        heapx sizes --group                   by powers of two: where the bytes are
-        heapx sizes --sort in_use --limit 10  the ten that the program holds most of
+        heapx sizes --group               by powers of two: where the bytes are
+        heapx sizes --each --sort in_use  the sizes that the program holds most of
     """
+    if group and each:
+        raise UsageError("--group and --each exclude each other", "Leave one out.")
     chosen = select_arenas(snapshot.arenas(), arena)
     mallocs = snapshot.mallocs if arena is None else ()
-    parts = [(each.census, each.libc) for each in chosen]
-    parts += [(each.mmapped_census, each.libc) for each in mallocs]
+    parts = [(it.census, it.libc) for it in chosen]
+    parts += [(it.mmapped_census, it.libc) for it in mallocs]
     found = [(part, libc) for part, libc in parts if part is not None]
-    shares = list(_shares(_by_size(found, bool(group))))
-    table = (SIZES.but("size", title="min size") if group else SIZES).of(shares)
-    if len(found) < len(parts):
-        table = replace(table, total=dict.fromkeys(table.total or ()))
-    many = not group and len(shares) > SHOWN and shares[SHOWN - 1].cumulative < ENOUGH
+    whole = len(found) == len(parts)
+    shares = list(_shares(_by_size(found, group)))
+    many = len(shares) > MANY and not each
+    shown = list(_shares(_by_size(found, True))) if many else shares
+    table = Either(
+        _table(SIZES, shares, group, whole), (_table(SEEN, shown, group or many, whole),)
+    )
     notes = (*_uncounted(chosen), *mmapped_notes(mallocs), *usual_notes(snapshot))
-    steps = Steps(GROUP if many else _where(shares, arena, bool(group)))
-    return Report((table, Notes(notes), steps), snapshot.problems)
+    steps = (*(EACH if many else ()), *_where(shown, arena, group or many))
+    return Report((table, Notes(notes), Steps(steps)), snapshot.problems)
+
+
+def _table(schema: Schema, shares: list[_Share], group: bool, whole: bool) -> Table:
+    """Return the rows of a table; without a total where it isn't the whole."""
+    table = (schema.but("size", title="min size") if group else schema).of(shares)
+    return table if whole else replace(table, total=dict.fromkeys(table.total or ()))
 
 
 def _where(shares: list[_Share], arena: int | None, group: bool) -> tuple[tuple[str, str], ...]:
@@ -116,7 +135,7 @@ def _shares(counted: list[tuple[SizeRow, str]]) -> Iterator[_Share]:
     whole, so_far = sum(row.bytes for row, _ in counted), 0
     for row, libc in counted:
         so_far += row.bytes
-        yield _Share(row, 100 * row.bytes // whole, 100 * so_far // whole, libc)
+        yield _Share(row, 1000 * row.bytes // whole, 100 * so_far // whole, libc)
 
 
 def _uncounted(arenas: tuple[ArenaFigures, ...]) -> tuple[Note, ...]:

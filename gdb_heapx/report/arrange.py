@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from .either import for_people, for_scripts
 from .model import ALWAYS, Findings, Kind, Many, Note, Notes, Report, Row, Steps, Table
 from .notes import note
 
@@ -29,6 +30,8 @@ def arrange(
     A stream stays one if nothing needs all of its rows at once; text shows STREAMED of its rows if
     nothing else is asked for. Where a `few` rows are enough, the table says how many.
     """
+    if is_text:
+        report = replace(report, blocks=tuple(map(_without_echo, report.blocks)))
     if not report.tables:
         return report
     table, notes = report.tables[0], list[Note]()
@@ -58,12 +61,32 @@ def arrange(
     found = bool(rows)
     if limit is not None and limit < (number or 0):
         more, summed = (number or 0) - limit, bool(table.total)
-        notes.append(note("more_rows", number=more, summed=summed))
+        noun = "finding" if is_text and _lists_findings(report) else "row"
+        notes.append(note("more_rows", number=more, summed=summed, noun=noun))
         rows = list(islice(rows, limit))
     blocks = [_arranged(block, table, rows) for block in report.blocks]
     if not found:  # nothing is shown that could be followed up
         blocks = [block for block in blocks if not isinstance(block, Steps)]
     return replace(report, blocks=_noted(blocks, notes))
+
+
+def for_reader(report: Report, is_text: bool, columns: Iterable[str]) -> Report:
+    """Return a report as people see it, where these columns are asked for, or as scripts do."""
+    if not is_text:
+        return replace(report, blocks=tuple(map(for_scripts, report.blocks)))
+    seen = replace(report, blocks=tuple(chain.from_iterable(map(for_people, report.blocks))))
+    for whole, shown in zip(report.tables[:1], seen.tables):
+        if any(whole.column(name) and not shown.column(name) for name in columns):
+            return for_reader(report, False, ())
+    return seen
+
+
+def _without_echo(block: object) -> object:
+    """Return a block; a table whose total would repeat its only row, without that."""
+    if not isinstance(block, Table) or not isinstance(block.rows, Sequence) or not block.total:
+        return block
+    same = [block.named(row).items() >= block.total.items() for row in block.rows]
+    return replace(block, total=None) if same == [True] else block
 
 
 def told_apart(report: Report, libcs: Sequence[str]) -> Report:
@@ -97,6 +120,10 @@ def _with_libc(block: object, names: Mapping[str, str]) -> object:
     columns = (*block.columns[:at], shown, *block.columns[at + 1 :])
     rows = ((*row[:at], names.get(str(row[at])), *row[at + 1 :]) for row in block.rows)
     return replace(block, columns=columns, rows=rows if block.streamed else list(rows))
+
+
+def _lists_findings(report: Report) -> bool:
+    return any(isinstance(block, Findings) and block.tabled for block in report.blocks)
 
 
 def _arranged(block: object, table: Table, rows: Sequence[Row] | Many[Row]) -> object:

@@ -8,6 +8,8 @@ from enum import Enum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
+from .either import for_scripts
+
 if TYPE_CHECKING:
     from ..errors import Problem
     from .metrics import Metrics
@@ -26,6 +28,7 @@ class Kind(Enum):
     TEXT = "text"
     BOOL = "bool"
     INDEX = "index"
+    TENTHS = "tenths"  # of a percent; only in what people see
 
 
 ALWAYS, DATA_ONLY = 0, 99
@@ -302,7 +305,8 @@ class Report:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        return tuple(block for block in self.blocks if isinstance(block, Table))
+        """The tables that scripts get."""
+        return tuple(b for b in map(for_scripts, self.blocks) if isinstance(b, Table))
 
 
 def total(columns: Sequence[Column], rows: Iterable[Row], *counts: str) -> dict[str, int | None]:

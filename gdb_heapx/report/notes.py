@@ -80,6 +80,12 @@ def _checks(number: int, failed: int, damaged: bool) -> str:
     return f"All {number} checks hold."
 
 
+def _checks_listed(number: int, failed: int, damaged: bool) -> str:
+    told = _checks(number, failed, damaged).rstrip(".")
+    others = ", the others hold" if 0 < failed < number else ""
+    return f"{told}{others} (--all lists them)." if failed < number else f"{told}."
+
+
 def _ledger_sum(rss: int, difference: int) -> str:
     if not difference:
         return f"The resident bytes add up to the kernel's RSS: {rss:,} bytes."
@@ -143,6 +149,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
     ),
     # What the figures say together.
     "checks": _checks,
+    "checks_listed": _checks_listed,
     "ledger_sum": _ledger_sum,
     "shared": lambda shared, pss: (
         f"{size_text(shared)} of it is shared with other processes since a fork: each counts it in "
@@ -233,8 +240,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
     **IN_USE,
     **GROWING,
     # What isn't shown.
-    "more_rows": lambda number, summed: (
-        f"{counted(number, 'more row')} (--limit){'; the total is of all rows' if summed else ''}."
+    "more_rows": lambda number, summed, noun: (
+        f"{counted(number, f'more {noun}')} (--limit)"
+        f"{'; the total is of all rows' if summed else ''}."
     ),
     "pins_of_several": lambda size, group: (
         f"Chunks of different {'looks' if group == 'looks' else 'sizes'} keep {size_text(size)} of "

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import Problem, escape, valid
 from .blocks import BLOCKS
 from .context import Context
+from .either import for_scripts
 from .metrics import OPENMETRICS
 from .model import Kind, Report, Table, Value
 from .openmetrics import exposition
@@ -114,7 +115,7 @@ def _tail(report: Report) -> dict[str, Any]:
         "problems": [_problem(problem) for problem in report.problems],
         "notes": [],
     }
-    for block in report.blocks:
+    for block in map(for_scripts, report.blocks):
         for key, value in BLOCKS[type(block)].data(block).items():
             if key in always:
                 always[key] += value

@@ -27,6 +27,7 @@ HEADING, TOTAL, ERROR, NOTE, COMMAND = (
 KIND_TOKENS = {
     Kind.BYTES: "Literal.Number",
     Kind.COUNT: "Literal.Number",
+    Kind.TENTHS: "Literal.Number",
     Kind.INDEX: "Name.Label",
     Kind.ADDRESS: "Literal.Number.Hex",
     Kind.TEXT: "",

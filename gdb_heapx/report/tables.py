@@ -67,12 +67,14 @@ def _own(
 
 def _title(table: Table, columns: Sequence[Column], unit_name: str | None) -> Tokens:
     """Yield the table's name, with the units of its sizes."""
+    name = table.name.replace("_", " ")
     exact = [column.heading for column in columns if column.exact]
     units = [f"sizes in {unit_name}"] if unit_name else []
     if exact and unit_name != "bytes":
         units.append(f"{' and '.join(exact) if unit_name else 'sizes'} in bytes")
-    if units:
-        yield NOTE, f"{', '.join((table.name.replace('_', ' '), *units))}\n"
+    if units:  # those of the table named sizes say it already
+        named = units if units[0].startswith(f"{name} ") else [name, *units]
+        yield NOTE, f"{', '.join(named)}\n"
 
 
 def _formatted(
@@ -230,6 +232,8 @@ def _cell(column: Column, value: Value, unit: int) -> str:
         return f"{value:#x}"
     if column.kind is Kind.COUNT:
         return f"{value:,}"
+    if column.kind is Kind.TENTHS and isinstance(value, int):
+        return format_share(value)
     if column.kind is Kind.BOOL:
         return "yes" if value else "no"
     return escape(str(value)).strip()  # tabulate strips, too
@@ -242,6 +246,13 @@ def format_bytes(value: int, unit: int) -> str:
     if value and abs(value) * 20 < unit:
         return "<0.1" if value > 0 else ">-0.1"
     return f"{value / unit:,.1f}" if value else "0"
+
+
+def format_share(tenths: int) -> str:
+    """Return a share of what there is in percent, rounded down; below one with a decimal."""
+    if tenths >= 10:
+        return f"{tenths // 10}"
+    return f"0.{tenths}" if tenths else "<0.1"
 
 
 def _pad(grid: list[list[str]], columns: Sequence[Column]) -> list[list[str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from .blocks import BLOCKS, sentence_tokens
+from .either import for_people
 from .model import Report, Table, counted
 from .style import ERROR, NOTE, Style, Tokens
 
@@ -20,7 +22,7 @@ def tokens(report: Report, style: Style) -> Tokens:
     """Yield the report as tokens; their texts, joined, are the plain text."""
     yield from _problem_tokens(report.problems, style)
     above = False
-    for block in report.blocks:
+    for block in chain.from_iterable(map(for_people, report.blocks)):
         shown = BLOCKS[type(block)]
         text = list(shown.tokens(block, style))
         if text and above and shown.apart:
