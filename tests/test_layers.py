@@ -30,6 +30,7 @@ FLOORS = (
     ("reach",),
     ("inventory", "why", "growth"),
     ("saved",),
+    ("compare",),
     ("cli",),
     ("commands",),
     ("gdbside",),

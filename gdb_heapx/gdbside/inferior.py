@@ -27,7 +27,7 @@ from ..target.images import Image
 from ..target.leaders import process_of
 from ..target.mappings import Mapping, Memory, check_range
 from ..target.pace import Pace, PacedMemory
-from ..target.procfs import cpus, inner_lwps, read_environment, stands_still, thread_name
+from ..target.procfs import born, cpus, inner_lwps, read_environment, stands_still, thread_name
 from ..target.space import Space
 from ..target.target import Target
 from .debuginfo import ObjectFile, debug_info, first_sections
@@ -98,6 +98,7 @@ def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
         cut=access.cut,
         parent=parent_of(process_of(pid)) if native and pid else None,
         cpus=cpus(pid) if native and pid else None,
+        born=born(process_of(pid)) if native and pid else None,
     )
     memory = PacedMemory(access.memory, pace)
     seen = Space(facts, memory, access.residency, compiled, pace, access.fill)

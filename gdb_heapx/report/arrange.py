@@ -65,6 +65,9 @@ def arrange(
         notes.append(note("more_rows", number=more, summed=summed, noun=noun))
         rows = list(islice(rows, limit))
     blocks = [_arranged(block, table, rows) for block in report.blocks]
+    if is_text:
+        blocks, left_out = _with_few(blocks)
+        notes += left_out
     if not found:  # nothing is shown that could be followed up
         blocks = [block for block in blocks if not isinstance(block, Steps)]
     return replace(report, blocks=_noted(blocks, notes))
@@ -134,6 +137,23 @@ def _arranged(block: object, table: Table, rows: Sequence[Row] | Many[Row]) -> o
         return block
     found = {id(row): each for row, each in zip(table.rows, block.findings)}
     return replace(block, findings=tuple(found[id(row)] for row in rows))
+
+
+def _with_few(blocks: Sequence[object]) -> tuple[list[object], list[Note]]:
+    """Return blocks whose tables beside the first one have no more than a few rows, where they say
+    how many; and notes of how many more there are.
+    """
+    cut, notes, first = list[object](), list[Note](), True
+    for block in blocks:
+        if isinstance(block, Table):
+            few = None if first else block.few
+            first = False
+            if few and isinstance(block.rows, Sequence) and len(block.rows) > few:
+                name = block.name.replace("_", " ")
+                notes.append(note("more_rows_of", table=name, number=len(block.rows) - few))
+                block = replace(block, rows=block.rows[:few])
+        cut.append(block)
+    return cut, notes
 
 
 def _noted(blocks: Sequence[object], more: Sequence[Note]) -> tuple[object, ...]:

@@ -44,7 +44,8 @@ class Column:
 
     `rank` orders what text leaves out where the terminal is narrow: 0 never. `absent` is what text
     shows for None: `?` where it is unknown. An `exact` size is in bytes, whatever the unit of the
-    others, and has no total: a chunk's. Text that `flows` may be broken into narrow lines, so that
+    others, and has no total: a chunk's. A `signed` number is a change: text has a plus before what
+    is more. Text that `flows` may be broken into narrow lines, so that
     other columns fit; it comes last. Of text that `shrinks` the middle is left out where the table
     wouldn't fit.
     """
@@ -55,6 +56,7 @@ class Column:
     title: str | None = None
     absent: str = "?"
     exact: bool = False
+    signed: bool = False
     flows: bool = False
     shrinks: bool = False
     of: str | Callable[[Any], Value] | None = None
@@ -113,8 +115,8 @@ class Table:
 
     The first table of a report may be a stream: its `rows` are an iterator, read once and only
     while the target is stopped. Text has one unit for all sizes: that of the largest one, or of the
-    largest in the column `scale`. If no more are asked for, it shows a `few` of the first table's
-    rows at most; where that is NONE_KNOWN, it doesn't say that there are none.
+    largest in the column `scale`. It shows a `few` of the rows at most, of the first table if no
+    more are asked for; where that is NONE_KNOWN, it doesn't say that there are none.
     """
 
     name: str

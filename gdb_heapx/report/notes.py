@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .changing import CHANGING
 from .growing import GROWING
 from .in_use import IN_USE
 from .model import Note, counted, shortened, size_text
@@ -239,10 +240,14 @@ SENTENCES: dict[str, Callable[..., str]] = {
     ),
     **IN_USE,
     **GROWING,
+    **CHANGING,
     # What isn't shown.
     "more_rows": lambda number, summed, noun: (
         f"{counted(number, f'more {noun}')} (--limit)"
         f"{'; the total is of all rows' if summed else ''}."
+    ),
+    "more_rows_of": lambda table, number: (
+        f"{counted(number, 'more row')} of {table}: --format json has them."
     ),
     "pins_of_several": lambda size, group: (
         f"Chunks of different {'looks' if group == 'looks' else 'sizes'} keep {size_text(size)} of "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from ..errors import escape
@@ -226,6 +227,8 @@ def _in_all(widths: Sequence[int], table_format: str | None) -> int:
 def _cell(column: Column, value: Value, unit: int) -> str:
     if value is None:
         return column.absent
+    if column.signed and isinstance(value, int) and value > 0:
+        return f"+{_cell(replace(column, signed=False), value, unit)}"
     if column.kind is Kind.BYTES and isinstance(value, int):
         return format_bytes(value, 1 if column.exact else unit)
     if column.kind is Kind.ADDRESS:

@@ -55,6 +55,7 @@ class Facts:
     why it isn't known which pages are in memory, None where it is; `cut` how much of a core is
     there, None where all is. `parent` is who forked it, None where it shares nothing with that, or
     nobody can tell. `cpus` is how many its machine has, None where that isn't known for certain.
+    `born` tells the process from any other that had or gets its id (procfs.born), None if unknown.
     """
 
     pid: int | None
@@ -73,6 +74,7 @@ class Facts:
     cut: str | None = None
     parent: Parent | None = None
     cpus: int | None = None
+    born: str | None = None
 
     @property
     def name(self) -> str:

@@ -157,6 +157,25 @@ def parse_flags(text: str) -> int:
     return (number_of(fields[6]) or 0) if len(fields) > 6 else 0
 
 
+def parse_start(text: str) -> int | None:
+    """Return when a process began by its stat, in clock ticks since the machine did; None if it
+    doesn't tell (proc(5), field 22).
+    """
+    fields = text.rpartition(")")[2].split()
+    return number_of(fields[19]) if len(fields) > 19 else None
+
+
+def born(pid: int) -> str | None:
+    """Return when a process began, and in which run of the machine: no other has both with this id;
+    None where /proc doesn't tell.
+    """
+    with suppress(OSError):
+        start = parse_start(text_of(f"/proc/{pid}/stat"))
+        boot = text_of("/proc/sys/kernel/random/boot_id").strip()
+        return f"{boot} {start}" if boot and start is not None else None
+    return None
+
+
 def _thread_states(pid: int) -> Iterator[str]:
     """Yield the state of every thread of a process, a letter each (proc(5), stat)."""
     for task in glob.iglob(f"/proc/{pid}/task/*/stat"):
