@@ -39,25 +39,31 @@ SIZES = Schema(
     ),
     adds=("in_use_chunks", "free_chunks"),
 )
-SEEN = SIZES.but("share", kind=Kind.TENTHS, of="tenths")
+SEEN = SIZES.but("share", kind=Kind.TENTHS, of="tenths").but(
+    "cumulative", kind=Kind.TENTHS, of="tenths_so_far"
+)
 SHOWN = 20  # rows
 EACH = (("heapx sizes --each", "each size by itself"),)
 MANY = 100  # sizes: so many are more than anybody reads
 
 
 class _Share(NamedTuple):
-    """The chunks of a size in one malloc, in percent of all bytes: theirs, and that of all rows
-    so far.
+    """The chunks of a size in one malloc, in tenths of a percent of all bytes: theirs, and that of
+    all rows so far.
     """
 
     row: SizeRow
     tenths: int
-    cumulative: int
+    tenths_so_far: int
     libc: str
 
     @property
     def share(self) -> int:
         return self.tenths // 10
+
+    @property
+    def cumulative(self) -> int:
+        return self.tenths_so_far // 10
 
 
 @command(
@@ -135,7 +141,7 @@ def _shares(counted: list[tuple[SizeRow, str]]) -> Iterator[_Share]:
     whole, so_far = sum(row.bytes for row, _ in counted), 0
     for row, libc in counted:
         so_far += row.bytes
-        yield _Share(row, 1000 * row.bytes // whole, 100 * so_far // whole, libc)
+        yield _Share(row, 1000 * row.bytes // whole, 1000 * so_far // whole, libc)
 
 
 def _uncounted(arenas: tuple[ArenaFigures, ...]) -> tuple[Note, ...]:

@@ -43,9 +43,10 @@ def _note_tokens(block: Notes, style: Style) -> Tokens:
 
 
 def _step_tokens(block: Steps, style: Style) -> Tokens:
-    width = max((len(step) for step, _ in block.steps), default=0)
+    room = {step: style.width - len(GAP) - len(purpose) for step, purpose in block.steps}
+    width = max((len(step) for step in room if len(step) <= room[step]), default=0)
     for step, purpose in block.steps:
-        fits = width + len(GAP) + len(purpose) <= style.width
+        fits = max(width, len(step)) <= room[step]
         yield COMMAND, step.ljust(width) if fits else step
         yield NOTE, f"{GAP if fits else chr(10) + GAP}{purpose}\n"
 
