@@ -15,7 +15,7 @@ from sessions import Taken, said
 
 from gdb_heapx.cli.execute import Terminal
 from gdb_heapx.commands import load_commands
-from gdb_heapx.errors import Problem, UsageError
+from gdb_heapx.errors import TIME_IS_UP, Problem, UsageError
 from gdb_heapx.report.context import Context
 from gdb_heapx.report.metrics import Metrics
 from gdb_heapx.report.model import Column, Kind, Report, Schema
@@ -131,13 +131,6 @@ def test_two_commands_of_one_process_have_no_sample_in_common():
     assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize(("name", "damaged"), [(DAMAGED, True), ("2.36-amd64", False)])
-def test_damage_is_counted(name, damaged):
-    found = samples(exposed(load(name), ""))
-    (number,) = (value for (metric, _), value in found.items() if metric == "heapx_problems")
-    assert (number > 0) == damaged
-
-
 def test_info_tells_what_was_looked_at():
     image = load("2.36-amd64")
     ((_, labels),) = [key for key in samples(exposed(image, "")) if key[0] == "heapx_info"]
@@ -197,10 +190,19 @@ def test_large_sizes_are_exact():
     assert f" {(1 << 62) + 1}\n" in things(Thing("a", (1 << 62) + 1))
 
 
-def test_what_is_in_motion_is_no_problem():
-    moving = Problem("bad_size", "x", in_motion=True)
-    text = things(problems=(moving, Problem("bad_size", "x")))
-    assert [v for k, v in samples(text).items() if k[0] == "heapx_problems"] == [1]
+def problems(text):
+    """Return how many problems there are by their kinds."""
+    found = samples(text).items()
+    return {dict(k[1])["kind"]: v for k, v in found if k[0] == "heapx_problems"}
+
+
+def test_problems_are_counted_by_their_kinds():
+    damage = Problem("bad_size", "x")
+    other = Problem(TIME_IS_UP, "x")
+    text = things(problems=(damage, replace(damage, in_motion=True), other, damage))
+    assert problems(text) == {"damage": 2, "in motion": 1, "other": 1}
+    assert problems(things()) == {"damage": 0, "in motion": 0, "other": 0}
+    assert problems(exposed(load(DAMAGED), ""))["damage"] > 0
 
 
 def test_the_time_that_the_process_stood_still_is_in_seconds_where_it_is_known():

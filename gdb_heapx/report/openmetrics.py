@@ -71,12 +71,21 @@ def _of_look(context: Context, problems: Sequence[Problem]) -> Iterator[str]:
     told = {name: context.target.get(name) for name in TOLD}
     info = (*about, *_labels({**told, "heapx": context.version}))
     yield from _family("heapx_info", "", "What was looked at.", {info: 1})
-    damaged = sum(problem.damage for problem in problems)
-    yield from _family("heapx_problems", "", "What is damaged in the heap.", {about: damaged})
+    yield from _family(
+        "heapx_problems", "", "What is wrong in the heap.", _problems(about, problems)
+    )
     name = "heapx_stood_still_seconds"
     text = "How long the process stood still to be looked at."
     seconds = None if context.stood_still is None else round(context.stood_still, 6)
     yield from _family(name, "seconds", text, {about: seconds})
+
+
+def _problems(about: LabelSet, problems: Sequence[Problem]) -> dict[LabelSet, Number | None]:
+    """Return how many problems there are of each kind."""
+    damage = sum(each.damage for each in problems)
+    moving = sum(each.in_motion for each in problems)
+    kinds = {"damage": damage, "in motion": moving, "other": len(problems) - damage - moving}
+    return {(*about, *_labels({"kind": kind})): number for kind, number in kinds.items()}
 
 
 def _row_labels(table: Table, labels: Mapping[str, str], first: LabelSet) -> list[LabelSet]:
