@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -36,10 +36,18 @@ OF_CHUNKS = (Needs.CHUNKS, Needs.GROWTH)  # a Catalogue: nothing is walked over 
 
 @dataclass(frozen=True)
 class Terminal:
-    """Where text goes: its width in columns and whether it wants colour."""
+    """Where text goes: its width in columns, whether it wants colour, and can have Unicode."""
 
     width: int
     colour: bool
+    unicode: bool = False
+
+
+def has_unicode(environ: Mapping[str, str]) -> bool:
+    """Tell whether text is UTF-8 by the locale that the environment names."""
+    names = (environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    chosen = next(filter(None, names), "")
+    return chosen.lower().replace("-", "").endswith("utf8")
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ def execute(
     if limit is None and is_text:
         limit = declared.limit if preferred.limit is None else preferred.limit
     units = "bytes" if options["bytes"] else preferred.units
-    style = Style(terminal.width, units, columns, preferred.table_format, preferred.style)
+    blocks = chosen == "ansi" and terminal.unicode
+    style = Style(terminal.width, units, columns, preferred.table_format, preferred.style, blocks)
 
     def deliver(report: Report, reading: Snapshot | Catalogue) -> None:
         facts = target_facts(reading)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
-from ..cli.execute import Terminal, execute
+from ..cli.execute import Terminal, execute, has_unicode
 from ..commands import load_commands, load_for
 from ..ending import end, held_back, let_through
 from ..errors import CutShortError, HeapxError
@@ -70,7 +70,7 @@ def _ctrl_c(number: int, frame: FrameType | None) -> None:
 
 
 def _answer(request: dict[str, Any], talk: Talk) -> dict[str, Any]:
-    terminal = Terminal(request["width"], request["colour"])
+    terminal = Terminal(request["width"], request["colour"], has_unicode(os.environ))
     _settings_known()
     try:
         for name, value in request["set"]:

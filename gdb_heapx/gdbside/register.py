@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import gdb
 
-from ..cli.execute import Terminal, execute
+from ..cli.execute import Terminal, execute, has_unicode
 from ..commands import load_commands
 from ..errors import HeapxError
 from . import functions, pacing, parameters, printers
@@ -24,7 +24,9 @@ def _terminal() -> Terminal:
     width = gdb.parameter("width")
     colour = width is not None and gdb.parameter("style enabled") and at_a_terminal()
     return Terminal(
-        width or shutil.get_terminal_size().columns, bool(colour and "NO_COLOR" not in os.environ)
+        width or shutil.get_terminal_size().columns,
+        bool(colour and "NO_COLOR" not in os.environ),
+        has_unicode(os.environ),
     )
 
 

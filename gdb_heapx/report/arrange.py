@@ -13,6 +13,7 @@ from ..errors import UsageError
 from .either import for_people, for_scripts
 from .model import ALWAYS, Findings, Kind, Many, Note, Notes, Report, Row, Steps, Table
 from .notes import note
+from .pictures import Picture
 
 STREAMED = 40  # rows
 
@@ -133,6 +134,9 @@ def _arranged(block: object, table: Table, rows: Sequence[Row] | Many[Row]) -> o
     """Return a block as it goes with these rows of the first table."""
     if block is table:
         return replace(table, rows=rows)
+    if isinstance(block, Picture) and block.tabled:
+        drawn = {id(row): each for row, each in zip(table.rows, block.lanes)}
+        return replace(block, lanes=tuple(drawn[id(row)] for row in rows))
     if not isinstance(block, Findings) or not block.tabled:
         return block
     found = {id(row): each for row, each in zip(table.rows, block.findings)}

@@ -20,6 +20,7 @@ from .model import (
     size_text,
 )
 from .notes import sentence
+from .pictures import Picture, picture_tokens
 from .stacks import Traces
 from .style import BARS, COMMAND, HEADING, NOTE, Style, Tokens, library
 from .tables import GAP, table_tokens
@@ -186,4 +187,5 @@ BLOCKS: dict[type, Shown] = {
     Notes: Shown(_note_tokens, lambda block: {"notes": [sentence(note) for note in block.notes]}),
     Steps: Shown(_step_tokens),
     Traces: Shown(_trace_tokens),  # in JSON a table has them
+    Picture: Shown(picture_tokens),  # the same
 }

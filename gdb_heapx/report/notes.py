@@ -197,6 +197,9 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "environment_unknown": lambda: "The environment of the program is unknown.",
     "not_walked": lambda: "In use is derived: what remains of system without a walk (--no-walk).",
     "trim_not_walked": lambda: "What malloc_trim would return is known after a walk only.",
+    "not_drawn": lambda arenas: (
+        f"Not drawn, since its chunks were not walked over: arena {_listed(arenas)}."
+    ),
     "not_counted": lambda arenas, size: (
         f"Not counted, since it could not be walked over: arena {_listed(arenas)}, "
         f"{size_text(size)}."

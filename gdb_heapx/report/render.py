@@ -16,6 +16,7 @@ from .either import for_scripts
 from .metrics import OPENMETRICS
 from .model import Kind, Report, Table, Value
 from .openmetrics import exposition
+from .pictures import SPECK, TOP
 from .stacks import FOLDED, folded
 from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, is_there, library
 from .text import tokens
@@ -60,6 +61,7 @@ def _colours() -> dict[Any, tuple[str, str]]:
     chosen = {HEADING: "*bold*", TOTAL: "*bold*", ERROR: "*red*", COMMAND: "green"}
     chosen[KIND_TOKENS[Kind.ADDRESS]] = "magenta"
     chosen.update({BARS["."]: "green", BARS["#"]: "red", BARS["+"]: "magenta"})
+    chosen.update({SPECK.token: "yellow", TOP.token: "cyan"})
     return {
         _token(""): ("", ""),
         **{_token(name): (colour,) * 2 for name, colour in chosen.items()},

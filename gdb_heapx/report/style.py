@@ -40,7 +40,7 @@ BARS = {".": "Name.Builtin", "#": "Generic.Deleted", "+": "Name.Attribute", "o":
 @dataclass(frozen=True)
 class Style:
     """How text is laid out: width in columns, the unit's name, chosen columns, tabulate's format
-    and pygments' style; None where heapx chooses.
+    and pygments' style; None where heapx chooses. Pictures are ASCII, or have `unicode` blocks.
     """
 
     width: int = 80
@@ -48,6 +48,7 @@ class Style:
     columns: tuple[str, ...] | None = None
     table_format: str | None = None
     colours: str | None = None
+    unicode: bool = False
 
 
 @functools.cache

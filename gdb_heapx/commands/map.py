@@ -1,0 +1,148 @@
+"""heapx map: the heaps, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..cli.arguments import ARENA
+from ..cli.command import command
+from ..heap.cells import UNKNOWN
+from ..heap.states import NAMES, STATES, Search
+from ..report.model import (
+    DATA_ONLY,
+    Column,
+    Kind,
+    Many,
+    Notes,
+    Report,
+    Schema,
+    Steps,
+    within,
+)
+from ..report.notes import note
+from ..report.pictures import Fills, Picture
+from ..snapshots.figures import select_arenas
+from ._columns import LIBC
+from ._lanes import Drawn, drawn, fills_of
+from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..heap.strips import Cell
+    from ..snapshots.figures import ArenaFigures
+    from ..snapshots.take import Snapshot
+    from ..target.amounts import Amount
+
+SHOWN = 40  # heaps
+FILLED = [*((state, NAMES[state].replace(" ", "_")) for state in STATES), (UNKNOWN, "unknown")]
+
+
+def _filled(fill: int, name: str) -> tuple[Column, ...]:
+    """Return the columns that tell how much is in a state, and what of it is in RAM."""
+    return (
+        Column(name, Kind.BYTES, DATA_ONLY, of=lambda it: it.amount(fill).bytes),
+        Column(f"{name}_resident", Kind.BYTES, DATA_ONLY, of=lambda it: it.amount(fill).resident),
+    )
+
+
+STRETCH = (
+    Column("arena", Kind.INDEX, DATA_ONLY, of="arena.index"),
+    Column("address", Kind.ADDRESS, DATA_ONLY),
+    Column("size", Kind.BYTES, DATA_ONLY),
+)
+AMOUNTS = tuple(column for each in FILLED for column in _filled(*each))
+OF_LIBC = within("arena", LIBC)
+CELL = Column("cell", Kind.BYTES, DATA_ONLY, exact=True)
+PIN = Column("pin", Kind.BOOL, DATA_ONLY)
+MAP = Schema("map", (*STRETCH, CELL, *AMOUNTS, *OF_LIBC), adds=())
+CELLS = Schema("cells", (*STRETCH, *AMOUNTS, PIN, *OF_LIBC))
+
+
+class _Cell(NamedTuple):
+    """A cell of what is drawn, and whether a pin begins there."""
+
+    drawn: Drawn
+    cell: Cell
+    pin: bool
+
+    @property
+    def arena(self) -> ArenaFigures:
+        return self.drawn.arena
+
+    @property
+    def address(self) -> int:
+        return self.cell.start
+
+    @property
+    def size(self) -> int:
+        return self.cell.end - self.cell.start
+
+    def amount(self, fill: int) -> Amount:
+        return self.cell.amount(fill)
+
+
+@command(
+    "heapx map",
+    ARENA,
+    limit=SHOWN,
+    tables=(MAP, CELLS),
+    search=Search.NONE,
+    outcomes=True,
+    strips=True,
+)
+def map(snapshot: Snapshot, arena: int | None) -> Report:
+    """Draw the heaps: what fills them, stretch by stretch.
+
+    A row is a heap, and a cell a stretch of it, the same in each: so heaps line up. What lies
+    behind a heap's end, up to the bar, is reserved: it can grow there. The main arena has rows, and
+    cells, of its own size.
+
+    A cell of which half is in use is drawn as in use, whatever else is there; if less is, but
+    something, as such. Any other shows what most of it is: free chunks, which malloc_trim can
+    return, top, which free can, or chunks in thread caches and fastbins. What is free and not in
+    RAM costs nothing. Pins are the chunks that keep the free memory before them from being
+    returned, as heapx pins lists them.
+
+    Where there are more than 40 heaps, those with most free memory in RAM are drawn.
+
+    Examples:
+
+        heapx map                    which heaps are empty, but for a few chunks
+        heapx map 0                  the main arena
+        heapx map --limit 1000       every heap
+    """
+    chosen = select_arenas(snapshot.arenas(), arena)
+    found = list(drawn(chosen))
+    if len(found) > SHOWN:
+        found.sort(key=lambda each: -each.free.in_ram)
+    number = sum(len(strip) for each in found for strip in each.strips)
+    lanes = tuple(each.lane() for each in found)
+    known = snapshot.target.no_residency is None
+    whole = reduce(Fills.plus, (fills_of(each.amount) for each in found), Fills())
+    unread = [each.index for each in chosen if each.strips is None]
+    lost = (note("not_drawn", arenas=unread),) if unread else ()
+    blocks = (
+        MAP.of(found),
+        CELLS.of(Many(number, lambda: _cells(found))),
+        Picture("map", lanes, known, tabled=True, whole=whole),
+        Notes((*lost, *usual_notes(snapshot, chosen))),
+        Steps(_next(found)),
+    )
+    return Report(blocks, snapshot.problems)
+
+
+def _cells(found: Sequence[Drawn]) -> Iterator[_Cell]:
+    for each in found:
+        pins = [pin.address for pin in each.pins]
+        for strip in each.strips:
+            for cell in strip:
+                yield _Cell(each, cell, any(cell.start <= pin < cell.end for pin in pins))
+
+
+def _next(found: Sequence[Drawn]) -> tuple[tuple[str, str], ...]:
+    """Return the line that shows the pin which holds most."""
+    pins = [(pin.held.in_ram, pin.address) for each in found for pin in each.pins]
+    if not pins:
+        return ()
+    return ((f"heapx chunk {max(pins)[1]:#x}", "the pin that holds most"),)
