@@ -13,7 +13,7 @@ from gdb_heapx.saved.taken import Taken
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import Snapshot
 
-WIDEST = Scope(search=Search.HEADERS, stale=True, whole=True)
+WIDEST = Scope(search=Search.HEADERS, stale=True, whole=True, strips=False)
 TAKEN = Taken("2026-11-27T02:40:00Z", "host", "0.1.0", 0.25)
 
 

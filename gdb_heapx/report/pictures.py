@@ -186,7 +186,7 @@ def _columns(room: int) -> int:
 
 
 def cell_of(lanes: Sequence[Lane], columns: int) -> int:
-    """Return how many bytes a cell has, so that lanes of one scale take no more rows than wanted."""
+    """Return the bytes of a cell: such that lanes of one scale take no more rows than wanted."""
     cell = lanes[0].unit
     most = max(lanes[0].rows, len(lanes))
     while sum(-(-_cells_in(lane, cell) // columns) for lane in lanes) > most:
