@@ -29,6 +29,7 @@ from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.locate.runtimes import RUNTIMES
+from gdb_heapx.saved.saved import Saved
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.opened import Opened, open_target
 from gdb_heapx.snapshots.take import Snapshot, snapshot_of
@@ -327,6 +328,7 @@ class Replay:
     """
 
     stood_still: float | None = None
+    saved: Saved | None = None
 
     def __init__(self, recording: Recording) -> None:
         self.target = target_of(recording)

@@ -21,6 +21,8 @@ from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.model import Report, Table
+from gdb_heapx.saved.saved import Saved
+from gdb_heapx.saved.taken import Taken as At
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import Snapshot
@@ -40,6 +42,9 @@ WATCHED = Watched(
 )
 
 
+SAVED_AT = At("2026-11-27T02:40:00Z", "host", "0.1.0", 0.25)
+
+
 def catalogue_of(target: Target) -> Catalogue:
     """Return the chunks of a target."""
     return Catalogue(open_target(target))
@@ -56,6 +61,10 @@ class Taken:
     asked: list[Scope] = field(default_factory=list)
     target: Target | None = None
     stood_still: float | None = None
+    saved: Saved | None = None
+
+    def load(self, path: str | None) -> Saved:
+        return Saved(SAVED_AT, self.snapshot)
 
     def take(self, scope: Scope) -> Snapshot:
         self.asked.append(scope)
@@ -135,7 +144,7 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
     if declared.needs is Needs.BOTH:
         own.update(catalogue=Taken(snapshot, target=target).catalogue(Scope()))
     if declared.needs is Needs.LIVE:
-        own.update(held=None)
+        own.update(brief=None)
     if declared.ceilings:
         own.update(ceilings=())
     if declared.needs is Needs.HELD:
@@ -146,6 +155,8 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
         own.update(held=held, **asked)
     if declared.needs is Needs.SESSION:
         own.update(session=Taken(snapshot), scope=Scope())
+    if declared.needs is Needs.FILE:
+        own.update(loaded=Saved(SAVED_AT, snapshot))
     if declared.needs is Needs.ASKED:
         own.update(file="/dev/null")
         session = Taken(snapshot, target=target)

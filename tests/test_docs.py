@@ -114,7 +114,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
 
 def test_the_tables_are_those_of_the_issue():
     names = "arenas heaps bins tcache top mmapped check about overview mmapped_total"
-    more = "save ledger owners trim why threads sizes types params environment pins pin_groups"
+    more = "save load ledger owners trim why threads sizes types params environment pins pin_groups"
     held = "leaks degrees refs holders sums"
     asked = "fit fit_ranges"  # without a request
     single = "chunks chunk neighbours words"  # without a free chunk, or an option

@@ -261,6 +261,7 @@ WITHOUT_LIBC |= {
     "degrees",
     "hidden",
     "save",
+    "load",
     "growth_stacks",
     "growth_run",
 }  # chunks of all libcs refer to each other

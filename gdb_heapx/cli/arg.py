@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-# pid and setting are for the shell command only.
+# A file is written, an input is read. pid and setting are for the shell command only.
 KINDS = (
     *("flag", "text", "count", "bits", "percent", "bytes", "seconds", "choice", "arena", "address"),
-    *("column", "columns", "file", "pid", "request", "setting", "thread"),
+    *("column", "columns", "file", "input", "pid", "request", "setting", "thread"),
 )
 
 
@@ -74,6 +74,7 @@ SHELLS = ("bash", "zsh", "fish")
 SHELL_ARGS = (  # of the shell command
     Arg("--pid", "attach to this process", "pid", short="-p"),
     Arg("--core", "open this core file", "file"),
+    Arg("--snapshot", "answer from this file, which heapx save wrote", "file"),
     Arg("--exe", "the program of the core, or of the process if it can't be found", "file"),
     Arg("--set", "as `set heapx NAME VALUE` in gdb", "setting", metavar="NAME=VALUE"),
     Arg("--gdb", "the gdb to run (default: gdb, or $HEAPX_GDB)", "file"),

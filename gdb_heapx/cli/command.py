@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.hidden import Way
     from ..inventory.catalogue import Catalogue
+    from ..saved.saved import Saved
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
@@ -40,6 +41,15 @@ class Session(Protocol):
     def stood_still(self) -> float | None:
         """For how many seconds the target stood still, once it runs on; None where that isn't
         known, as of a core.
+        """
+
+    @property
+    def saved(self) -> Saved | None:
+        """The file that answers; None where a target does."""
+
+    def load(self, path: str | None) -> Saved:
+        """Let this file answer from now on, and return it; for None the target again, and return
+        what was loaded. HeapxError where that can't be.
         """
 
     def take(self, scope: Scope) -> Snapshot:
@@ -91,9 +101,10 @@ class Needs(Enum):
     CHUNKS = "its chunks, to be read one by one: a Catalogue"
     BOTH = "a Snapshot, and its chunks: `catalogue`, a Catalogue"
     HELD = "a Snapshot; and `held`, the chunks in use: the target may have run on"
-    LIVE = "a Snapshot; and `held` as for HELD, where that is quick, else None"
+    LIVE = "a Snapshot; and `brief`, what is in use in brief, where that is quick, else None"
     GROWTH = "a Catalogue; and `watched`, what was seen while the process ran on"
     SESSION = "a Snapshot; `session`, which may change the process; and the `scope`"
+    FILE = "a Snapshot, of a file; and `loaded`, the Saved that it is of"
     ASKED = "a Snapshot; `asked`, what `asks` got of the session; and `stood_still`, in seconds"
 
 
@@ -115,6 +126,8 @@ class Command:
     One that asks for `ceilings` is also told what arenas can serve from what is free.
     With held chunks the function `asks` is called while the target still stands, with these and its
     own arguments: what it returns is `asked`. With Needs.ASKED it gets snapshot, session and scope.
+    Where a file has what the command needs more than a snapshot, the function `filed` answers: from
+    a Snapshot and the Saved that it is of.
     """
 
     name: str
@@ -133,6 +146,7 @@ class Command:
     strips: bool
     ceilings: bool
     asks: Callable[..., Any] | None
+    filed: Function | None
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -242,6 +256,7 @@ def command(
     strips: bool = False,
     ceilings: bool = False,
     asks: Callable[..., Any] | None = None,
+    filed: Function | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -249,7 +264,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        wanted = search, stale, apart, census, outcomes, strips, ceilings, asks
+        wanted = search, stale, apart, census, outcomes, strips, ceilings, asks, filed
         declared = Command(name, args, function, needs, whole, limit, chunks, tables, *wanted)
         wrong = next(_faults(declared), None)
         if wrong:
@@ -315,9 +330,10 @@ def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[st
     taken = {each.name for each in parameters if each.kind is not each.VAR_KEYWORD}
     given = {arg.key for arg in declared.own_args}
     more = {Needs.SESSION: {"session", "scope"}, Needs.BOTH: {"catalogue"}, Needs.HELD: {"held"}}
-    more[Needs.LIVE] = more[Needs.HELD]
+    more[Needs.LIVE] = {"brief"}
     more[Needs.GROWTH] = {"watched"}
     more[Needs.ASKED] = {"stood_still"}
+    more[Needs.FILE] = {"loaded"}
     given |= more.get(needs, set())
     given |= {"asked"} if declared.asks else set()
     given |= {"ceilings"} if declared.ceilings else set()

@@ -105,7 +105,7 @@ def _bash_values(arg: Arg, values: Sequence[str] = ()) -> str:
     """Return what completes an option's value."""
     if arg.kind == "pid":
         return "_heapx_pids"
-    if arg.kind == "file":
+    if arg.kind in ("file", "input"):
         return 'COMPREPLY=($(compgen -f -- "$word"))'
     if arg.kind == "setting":
         names = " ".join(_settings())
@@ -159,7 +159,8 @@ def _zsh_specs_of(command: Command) -> Iterator[str]:
 
 def _zsh_specs(arg: Arg, values: Sequence[str] = ()) -> Iterator[str]:
     """Yield what _arguments needs to know of an argument, whose value may be one of these."""
-    actions = {"pid": "_heapx_pids", "file": "_files", "setting": "_heapx_settings"}
+    actions = {"pid": "_heapx_pids", "setting": "_heapx_settings"}
+    actions.update(dict.fromkeys(("file", "input"), "_files"))
     known = " ".join(values or arg.choices)
     action = f"({known})" if known else actions.get(arg.kind, " ")
     if arg.kind == "columns":
@@ -207,6 +208,7 @@ def _fish_option(arg: Arg, values: Sequence[str] = ()) -> str:
         "flag": "",
         "pid": f" -x -a {_FISH_PIDS}",
         "file": " -r -F",
+        "input": " -r -F",
         "setting": f" -x -a '{' '.join(_set_words())}'",
         "columns": f" -x -a '{_FISH_BEFORE}{{{','.join(known)}}}'",
     }

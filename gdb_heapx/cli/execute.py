@@ -15,6 +15,7 @@ from ..report.files import write_whole
 from ..report.render import FORMATS, missing_libraries
 from ..report.style import Style
 from .command import Command, Function, Needs, Session, find, parse
+from .from_file import from_file
 from .preferences import NONE_PREFERRED, Preferred
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 DAMAGED = 1
 ENDED = 130  # as of a program that SIGINT ends
 # These hold all: the process needs no longer stand still.
-AFTERWARDS = (Needs.SNAPSHOT, Needs.HELD, Needs.LIVE, Needs.GROWTH, Needs.ASKED)
+AFTERWARDS = (
+    *(Needs.SNAPSHOT, Needs.HELD, Needs.LIVE, Needs.GROWTH),
+    *(Needs.ASKED, Needs.FILE),
+)
 HOLDING = (Needs.HELD, Needs.ASKED)
 OF_CHUNKS = (Needs.CHUNKS, Needs.GROWTH)  # a Catalogue: nothing is walked over before
 
@@ -98,7 +102,7 @@ def execute(
 
     def answered(reading: Snapshot | Catalogue) -> Report:
         asked = (*(columns or ()), *filter(None, [options["sort"]]))
-        report = for_reader(_run(run, reading, given), is_text, asked)
+        report = for_reader(_run(run, reading, _told(needs, given)), is_text, asked)
         if any(problem.code in STOPPED for problem in report.problems):
             report = without_totals(report)
         few = options["limit"] is options["sort"] is None
@@ -109,12 +113,19 @@ def execute(
     reading: Snapshot | Catalogue | None = None
     try:
         with opened(options["max_pause"], needs in HOLDING) as session:
-            reading = _read(declared, session, options)
+            saved, given = session.saved, dict[str, Any]()
+            if saved is not None:
+                run, given = from_file(declared, session, saved, _scope(declared, options), options)
+            loaded = session.load(options["file"]) if needs is Needs.FILE else None
+            reading = loaded.snapshot if loaded else _read(declared, session, options)
             other = _other(reading)
             if other and not declared.whole:
                 raise other
-            given = _given(declared, needs, session, options, reading)
-            given.update(_looked_at(declared, needs, session, reading, options))
+            if saved is None:
+                given = _given(declared, needs, session, options, reading)
+                given.update(_looked_at(declared, needs, session, reading, options))
+            if loaded is not None:
+                given.update(loaded=loaded)
             if needs not in AFTERWARDS or _in_passes(given):
                 report = answered(reading)
                 streamed = any(table.streamed for table in report.tables)
@@ -228,6 +239,17 @@ def _in_passes(given: dict[str, Any]) -> bool:
     """Tell whether what is held must be read again and again, while the target stands still."""
     held = given.get("held")
     return held is not None and held.lots.passes
+
+
+def _told(needs: Needs, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what a command gets; what is in use in brief, where it needs no more of that."""
+    if needs is not Needs.LIVE or "brief" in given:
+        return given
+    from ..reach.brief import in_brief  # most processes have too much in use for it
+
+    held = given["held"]
+    others = {name: value for name, value in given.items() if name != "held"}
+    return {**others, "brief": None if held is None else in_brief(held)}
 
 
 def _run(run: Function, reading: Snapshot | Catalogue, given: dict[str, Any]) -> Report:

@@ -13,6 +13,7 @@ from .preferences import PREFERENCES
 SYNOPSES = (
     "heapx -p PID [COMMAND ...]",
     "heapx --core CORE [--exe PROGRAM] [COMMAND ...]",
+    "heapx --snapshot FILE [COMMAND ...]",
     'heapx --gdb-args "ARGUMENTS" [COMMAND ...]',
     "heapx --help | --version | --loader | --completion SHELL",
     "heapx help COMMAND",

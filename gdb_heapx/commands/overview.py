@@ -26,11 +26,10 @@ from ..why.causes import find_leading
 from ..why.groups import leading
 from ..why.order import PERCENT
 from ..why.sums import Case
-from ._live import brief_of
 from ._notes import empty_note, equation, mmapped_notes, shared_note, usual_notes, verdict
 
 if TYPE_CHECKING:
-    from ..held.held import Held
+    from ..reach.brief import Brief
     from ..snapshots.holders import Holder
     from ..snapshots.take import Snapshot
 
@@ -81,7 +80,7 @@ NEXT_ELSEWHERE = (  # where glibc malloc holds nothing
 
 
 @command("heapx", NO_WALK, needs=Needs.LIVE, whole=True, tables=(OVERVIEW,), outcomes=True)
-def overview(snapshot: Snapshot, held: Held | None) -> Report:
+def overview(snapshot: Snapshot, brief: Brief | None) -> Report:
     """Say where the memory of a process sits, why it stays, and what to do.
 
     Three commands answer most questions:
@@ -105,7 +104,7 @@ def overview(snapshot: Snapshot, held: Held | None) -> Report:
         heapx --no-walk                            without visiting every chunk
         heapx why --format json --output why.json  for a script
     """
-    case = Case(snapshot, brief_of(held))
+    case = Case(snapshot, brief)
     told = overview_parts(case)
     private = _private(case, [key for key, *_ in told])
     parts = [_Part(case, *each, private.get(each[0])) for each in told]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..cli.arg import Arg
@@ -29,10 +30,12 @@ from ..report.notes import note
 from ..snapshots.figures import select_arenas
 from ..target.amounts import sum_of
 from ._columns import LIBC, threads_of
+from ._filed import filed_table
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
+    from ..saved.saved import Saved
     from ..snapshots.take import Snapshot
 
 SHOWN = 10  # rows of a table
@@ -85,6 +88,14 @@ GROUPS = Schema(
 )
 
 
+def pins_of(snapshot: Snapshot, saved: Saved) -> Report:
+    """Return what a file has of pins, without what can be typed next."""
+    single = filed_table(saved, _shown(snapshot, PINS))
+    groups = filed_table(saved, _shown(snapshot, GROUPS))
+    notes = Notes(saved.notes.get("pins", ()))
+    return Report((single, _told_of(groups), notes), snapshot.problems)
+
+
 @command(
     "heapx pins",
     ARENA,
@@ -98,6 +109,7 @@ GROUPS = Schema(
     limit=SHOWN,
     tables=(PINS, GROUPS),
     outcomes=True,
+    filed=pins_of,
 )
 def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str | None) -> Report:
     """List the chunks that keep free memory from being returned.
@@ -145,8 +157,8 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
         groups = sorted((row for each in found for row in by(each)), key=_first_most)
         if group == "looks" and catalogue.stopped:  # what some look like was not read
             groups = []
-        schema = _told_of(_shown(snapshot, GROUPS), groups)
-        tables.append(schema.of(groups if group else groups[:SHOWN]))
+        table = _shown(snapshot, GROUPS).of(groups if group else groups[:SHOWN])
+        tables.append(_told_of(table))
         if groups and (not rows or groups[0].held.in_ram > rows[0].pin.held.in_ram):
             example = groups[0].example
     read = {(each.figures.libc, each.figures.address) for each in found}
@@ -181,17 +193,22 @@ def _shown(snapshot: Snapshot, schema: Schema) -> Schema:
     return schema.but("held", rank=ALWAYS, title="holds").but("held_resident", rank=DATA_ONLY)
 
 
-def _told_of(schema: Schema, groups: list[PinGroup]) -> Schema:
-    """Return the table; text leaves out what these groups don't tell."""
-    told: dict[str, list[object]] = {
-        "size": [each.size for each in groups],
-        "state": [each.state for each in groups],
-        "looks": [each.looks for each in groups],
-    }
-    for name, values in told.items():
-        if groups and not any(value is not None for value in values):
-            schema = schema.but(name, rank=DATA_ONLY)
-    return schema
+def _told_of(groups: Table) -> Table:
+    """Return the table of groups; text leaves out what none of them tells."""
+    lacking = [
+        column.name
+        for column in groups.columns
+        if column.name in ("size", "state", "looks") and not any(_known(groups, column.name))
+    ]
+    columns = (
+        replace(column, rank=DATA_ONLY) if column.name in lacking else column
+        for column in groups.columns
+    )
+    return replace(groups, columns=tuple(columns)) if groups.rows else groups
+
+
+def _known(table: Table, name: str) -> Iterator[bool]:
+    return (value is not None for value in table.values(name))
 
 
 def _together(found: list[ArenaPins]) -> Iterator[Note]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import __version__
 from ..cli.arg import Arg
@@ -16,7 +18,7 @@ from ..errors import CutShortError, HeapxError
 from ..heap.states import Search
 from ..held.costs import is_telling
 from ..reach.brief import in_brief
-from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Row, Schema, Table
+from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table, Value
 from ..report.notes import note
 from ..saved.saved import VERSION, Saved, write_saved
 from ..saved.taken import Taken
@@ -84,6 +86,7 @@ def _look(
     apart=True,
     census=True,
     outcomes=True,
+    strips=True,
     ceilings=True,
     asks=_look,
 )
@@ -134,7 +137,7 @@ def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
     for name, report in reports.items():
         if report is not None:
             tables.update((table.name, _kept(table)) for table in report.tables)
-            notes[name] = tuple(_notes(report.blocks))
+            notes[name] = (*_notes(report.blocks), *_left_out(report.tables))
     brief = None
     if asked.held is not None and is_telling(snapshot):
         with suppress(HeapxError):
@@ -143,34 +146,43 @@ def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
 
 
 def _types(snapshot: Snapshot, held: Held | None) -> Report | None:
+    """Return what is in use by type, those that are too many to be kept as one row; None where that
+    isn't known.
+    """
     if held is None:
         return None
     load_command("types")
+    types = partial(REGISTRY["heapx types"].run, snapshot, held=held, arena=None, by=None)
     with suppress(CutShortError):
-        return REGISTRY["heapx types"].run(snapshot, held=held, arena=None, by=None, min_bytes=None)
+        report = types(min_bytes=None)
+        sizes = [*report.tables[0].values("bytes")]
+        return report if len(sizes) <= MOST else types(min_bytes=int(sizes[MOST - 1] or 0) + 1)
     return None
 
 
-def _notes(blocks: Iterable[object]) -> Iterable[Note]:
+def _notes(blocks: Iterable[object]) -> Iterator[Note]:
     for block in blocks:
         if isinstance(block, Notes):
             yield from block.notes
 
 
-QUOTING = ("contents", "looks")  # columns whose text may be the program's
+def _left_out(tables: Iterable[Table]) -> Iterator[Note]:
+    """Tell how many rows are not kept."""
+    for table in tables:
+        number = sum(1 for _ in table.rows)
+        if number > MOST:
+            yield note("no_more_rows", number=number - MOST, table=table.name)
 
 
 def _kept(table: Table) -> Table:
-    """Return the first rows of a table, which are the largest, without the program's own text."""
-    at = [place for place, column in enumerate(table.columns) if column.name in QUOTING]
-    rows = [_unquoted(row, at) for row, _ in zip(table.rows, range(MOST))]
-    return replace(table, rows=rows)
+    """Return the first rows of a table, which are the largest, without the program's own data."""
+    names = [column.name for column in table.columns]
+    rows = (tuple(map(_unquoted, names, row)) for row in table.rows)
+    return replace(table, rows=[*islice(rows, MOST)])
 
 
-def _unquoted(row: Row, places: list[int]) -> Row:
-    """Return a row; what begins as a string in quotes, or a number, is the program's data."""
-    cells: list[Any] = list(row)
-    for at in places:
-        if str(cells[at]).startswith(('"', "0x")):
-            cells[at] = None
-    return tuple(cells)
+def _unquoted(name: str, value: Value) -> Value:
+    """Return a value; but text that a chunk begins with, or a number, is the program's data."""
+    if name == "contents":
+        return ""
+    return None if name == "looks" and str(value).startswith(('"', "0x")) else value

@@ -19,10 +19,12 @@ from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema,
 from ..report.notes import note
 from ..snapshots.figures import select_arenas
 from ._columns import LIBC, TOTALS
+from ._filed import filed_table
 from ._notes import passes_notes, usual_notes
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..saved.saved import Saved
     from ..snapshots.take import Snapshot
 
 SHOWN = 20  # rows
@@ -69,6 +71,13 @@ class _Row(NamedTuple):
     libc: str
 
 
+def types_of(snapshot: Snapshot, saved: Saved) -> Report:
+    """Return what a file has of types: without contents, and without what can be typed next."""
+    table, notes = filed_table(saved, TYPES), saved.notes.get("types", ())
+    lead, rest = Notes(notes[:1], leads=True), Notes(notes[1:])  # as `types` has them
+    return Report((lead, table, rest), snapshot.problems)
+
+
 @command(
     "heapx types",
     ARENA,
@@ -84,6 +93,7 @@ class _Row(NamedTuple):
     limit=SHOWN,
     tables=(TYPES,),
     search=Search.HEADERS,
+    filed=types_of,
 )
 def types(
     snapshot: Snapshot, held: Held, arena: int | None, by: str | None, min_bytes: int | None

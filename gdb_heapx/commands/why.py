@@ -8,12 +8,11 @@ from ..cli.command import Needs, command
 from ..report.model import DATA_ONLY, Column, Findings, Kind, Notes, Report, Schema
 from ..why.causes import find_causes
 from ..why.sums import Case
-from ._live import brief_of
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
 if TYPE_CHECKING:
     from ..fit.ceilings import Ceiling
-    from ..held.held import Held
+    from ..reach.brief import Brief
     from ..snapshots.take import Snapshot
 
 # For scripts; text shows the findings themselves.
@@ -42,7 +41,7 @@ WHY = Schema(
     outcomes=True,
     ceilings=True,
 )
-def why(snapshot: Snapshot, held: Held | None, ceilings: tuple[Ceiling, ...]) -> Report:
+def why(snapshot: Snapshot, brief: Brief | None, ceilings: tuple[Ceiling, ...]) -> Report:
     """Say why memory stays in the process, with the evidence, and what to do.
 
     Each finding: how much it is about, what keeps that, addresses and figures that show it, and
@@ -56,7 +55,6 @@ def why(snapshot: Snapshot, held: Held | None, ceilings: tuple[Ceiling, ...]) ->
         heapx why                                  for you
         heapx why --format json --output why.json  for a script
     """
-    brief = brief_of(held)
     case = Case(snapshot, brief)
     findings = find_causes(snapshot, brief, ceilings)
     blocks = (

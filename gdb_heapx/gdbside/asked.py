@@ -11,6 +11,7 @@ from .pacing import PACE, at_the_prompt
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
     from ..snapshots.take import Snapshot
+    from .loaded import LoadedSession
     from .session import GdbSession
 
 
@@ -36,11 +37,17 @@ def counted() -> Snapshot:
 
 
 @contextmanager
-def at_one_stop(seconds: float | None, held: bool = False) -> Iterator[GdbSession]:
+def at_one_stop(seconds: float | None, held: bool = False) -> Iterator[GdbSession | LoadedSession]:
     """Return the session of a command at gdb's prompt, which may read for so many seconds.
 
     What was read only in part is not kept for the next one.
     """
+    from .loaded import LoadedSession, loaded
+
+    known = loaded()
+    if known is not None:
+        yield LoadedSession(known.saved)
+        return
     with at_the_prompt(seconds):  # from here on a Ctrl-C has an answer
         asked = session()
         from .standing import forget

@@ -13,6 +13,7 @@ from ..commands import load_commands
 from ..errors import HeapxError
 from . import functions, pacing, parameters, printers
 from .asked import at_one_stop
+from .loaded import loaded
 from .pacing import at_a_terminal
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class _GdbCommand(gdb.Command):
             raise gdb.GdbError(str(error)) from None
         except KeyboardInterrupt:  # `q` at the pager, or one more Ctrl-C: stop
             return
+        _tell_of_file()
         if answer.warning and not _GdbCommand.warned:
             gdb.write(answer.warning + "\n", gdb.STDERR)
             _GdbCommand.warned = True
@@ -60,6 +62,8 @@ class _GdbCommand(gdb.Command):
         awaited = self._declared.awaits(before.split(), last)
         if awaited is not None and awaited.kind == "address":
             return int(gdb.COMPLETE_EXPRESSION)
+        if awaited is not None and awaited.kind in ("file", "input"):
+            return int(gdb.COMPLETE_FILENAME)
         matches = self._declared.complete(before.split(), last)
         if awaited is not None and awaited.kind == "thread":
             matches = [lwp for lwp in _lwps() if lwp.startswith(last)]
@@ -67,6 +71,15 @@ class _GdbCommand(gdb.Command):
             return matches
         done = len(last) - len(word)
         return [match[done:] for match in matches]
+
+
+def _tell_of_file() -> None:
+    """Say what an answer was from, where that isn't the inferior."""
+    known = loaded()
+    if known is not None:
+        when = f"{known.path}, saved {known.saved.taken.time}"
+        said = f"heapx: from {when}. `heapx load` alone goes back to the process."
+        gdb.write(f"{said}\n", gdb.STDERR)
 
 
 def _lwps() -> list[str]:

@@ -17,6 +17,7 @@ from ..target.pace import cut_short
 from .calls import call, refuse_remote
 from .frames import inside_malloc
 from .inferior import core_path
+from .loaded import load
 from .pacing import PACE
 from .parameters import given, preferred
 from .standing import How, forget, held, is_held, opened
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.hidden import Way
     from ..held.room import Room
+    from ..saved.saved import Saved
     from ..snapshots.malloc import Scope
     from ..snapshots.opened import Opened
     from .breakpoints import Keep
@@ -41,9 +43,13 @@ class GdbSession:
     """
 
     stood_still: float | None = None
+    saved: Saved | None = None
 
     def __init__(self, room: Room | None = None, keep: Keep | None = None) -> None:
         self._room, self._keep = room, keep
+
+    def load(self, path: str | None) -> Saved:
+        return load(path)
 
     def take(self, scope: Scope) -> Snapshot:
         return snapshot_of(_opened(scope), scope)

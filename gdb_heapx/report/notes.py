@@ -73,6 +73,14 @@ def _saved(target: str, file: str, bytes: int, milliseconds: int | None) -> str:
     return f"Saved: {file}, {size_text(bytes)}, of {target}{still}."
 
 
+def _loaded(file: str | None, target: str, program: str | None, time: str, host: str | None) -> str:
+    what = f"{target}{f' ({shortened(program, PATH)})' if program else ''}"
+    what += f", as it was at {time}{f' on {host}' if host else ''}"
+    if file is None:
+        return f"No more of {what}: commands look at the process again."
+    return f"Commands are about {what}, until `heapx load` without a file."
+
+
 def _checks(number: int, failed: int, damaged: bool) -> str:
     if failed:
         return f"{failed} of {number} checks failed."
@@ -170,6 +178,10 @@ SENTENCES: dict[str, Callable[..., str]] = {
         f"Called malloc_trim({pad}) in {target}: it returned {result}."
     ),
     "saved": _saved,
+    "loaded": _loaded,
+    "no_more_rows": lambda number, table: (
+        f"{counted(number, 'more row')} of {table} aren't in the file."
+    ),
     "rss_fell": lambda before, after: f"RSS was {before:,} bytes and is {after:,}.",
     "pss_fell": lambda before, after: (
         f"PSS was {before:,} bytes and is {after:,}: pages that other processes share stay in RAM."

@@ -22,6 +22,7 @@ from ..heap.mmapped import MmappedChunks
 from ..heap.pingroups import PageFigures, PageGroup
 from ..heap.pins import Group, Pin, PinKind
 from ..heap.states import State
+from ..heap.strips import Strip
 from ..heap.tcache import Tcache
 from ..heap.tcaches import ThreadCache
 from ..heap.trim import Trim
@@ -48,7 +49,7 @@ RECORDS: dict[str, Any] = {
         *(Malloc, MallocThread, Found, Check, Problem, Note, Layout, Struct, Member),
         *(ArenaFigures, HeapFigures, Ending, Amount, Amounts, ArenaBins, Bin, LinkSums, Census),
         *(Trim, WhatIf, Returned, Pin, Group, PageFigures, PageGroup),
-        *(ThreadCache, Tcache, MmappedChunks),
+        *(ThreadCache, Tcache, MmappedChunks, Strip),
     )
 }
 ENUMS: dict[str, Any] = {each.__name__: each for each in (State, Owner, PinKind, Architecture)}

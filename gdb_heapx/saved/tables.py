@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ..report.model import Column, Kind, Row, Schema, Table, Value
+from ..report.model import Column, Kind, Row, Table, Value
 from ..report.render import json_rows
 
 TEXT, NUMBER, TRUTH = (str,), (int,), (bool,)
@@ -47,10 +47,3 @@ def _value(name: str, column: Column, value: Any) -> Value:
     if column.kind is Kind.ADDRESS:
         return int(value, 16)
     return value  # type: ignore[no-any-return]
-
-
-def as_declared(table: Table, schema: Schema, total: Mapping[str, Value] | None = None) -> Table:
-    """Return a table of a file as a command declares it; None is what the file doesn't have."""
-    named = [table.named(row) for row in table.rows]
-    rows = [tuple(row.get(column.name) for column in schema.columns) for row in named]
-    return Table(schema.name, schema.columns, rows, total)

@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from functools import cached_property
 from typing import IO, Any
 
@@ -115,6 +115,10 @@ def _run(arguments: Sequence[str]) -> int:
         said = completion(options.completion) if options.completion else f"{help_of(words)}\n"
         print_pieces([said.encode()])
         return 0
+    if options.snapshot:
+        return _from_file(options, words)
+    if words[:1] == ["load"]:
+        raise UsageError("heapx load is for gdb", "In a shell: heapx --snapshot FILE COMMAND")
     acts = "--now" in words and _announced(options, words)
     watches = words[:1] == ["growth"] and _watching(options, words)
     request = {"words": words, "acts": acts or watches, "watches": watches}
@@ -160,6 +164,38 @@ def _parsed(words: Sequence[str]) -> dict[str, Any]:
     if not load_for(words):
         load_commands()
     return parse(*find(words))
+
+
+def _from_file(options: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run a command on a saved snapshot: that needs no gdb, and no process."""
+    if options.pid or options.core or options.exe or options.gdb_args:
+        raise UsageError(
+            "--snapshot FILE is all that is looked at", "Leave out the process or core."
+        )
+    settings = dict(_setting(text) for text in options.set)
+    _see_libraries()
+    from ..cli.execute import Terminal, execute
+    from ..cli.preferences import Preferred, by_name
+    from ..commands import load_commands, load_for
+    from ..saved.saved import read_saved
+    from ..saved.session import SavedSession
+
+    if not load_for(words):
+        load_commands()
+    known = by_name()
+    preferred = Preferred.of(
+        {known[n].key: known[n].parsed(value) for n, value in settings.items()}
+    )
+    pieces: list[str] = []
+
+    def opened(seconds: float | None, held: bool) -> AbstractContextManager[SavedSession]:
+        return nullcontext(SavedSession(read_saved(options.snapshot)))
+
+    answer = execute(words, opened, Terminal(**terminal_of_text()), pieces.append, preferred)
+    if answer.warning:
+        complain(answer.warning)
+    print_pieces(piece.encode(errors="surrogateescape") for piece in pieces)
+    return answer.status
 
 
 def _target(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,31 @@
+"""Tables that a saved snapshot has, as the commands show them that made them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import HeapxError
+from ..report.model import Table, total
+
+if TYPE_CHECKING:
+    from ..report.model import Row, Schema
+    from ..saved.saved import Saved
+
+
+def filed_table(saved: Saved, schema: Schema) -> Table:
+    """Return a table of a file as it is declared; HeapxError where the file hasn't it.
+
+    None is what the file doesn't tell, since it is of an older heapx.
+    """
+    found = saved.tables.get(schema.name)
+    if found is None:
+        raise HeapxError(
+            f"this snapshot was saved without {schema.name}",
+            "heapx save FILE has them, unless --no-types is given, or they can't be told.",
+        )
+    rows: list[Row] = []
+    for row in found.rows:
+        named = found.named(row)
+        rows.append(tuple(named.get(column.name) for column in schema.columns))
+    sums = None if schema.adds is None else total(schema.columns, rows, *schema.adds)
+    return Table(schema.name, schema.columns, rows, sums)
