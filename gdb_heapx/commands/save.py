@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
-MOST = 1000  # rows of a table that are kept
+MOST = 200  # rows of a table that are kept
 SAVED = Schema(
     "save",
     (

@@ -13,6 +13,7 @@ from ..report.model import Note, Table
 from .codec import decoded, encoded
 from .filed import Filed, ceilings_of, filed, restored
 from .packing import packed, unpacked
+from .sound import check_sound, wrong_notes
 from .summary import findings_of, process_of, summary_of
 from .tables import columns_for, rows_for, table_from
 from .taken import Taken
@@ -108,11 +109,23 @@ def _saved(path: str, document: Any) -> Saved:
     columns, notes = document.get("columns", {}), document.get("notes", {})
     if type(columns) is not dict or type(notes) is not dict:
         raise ValueError("columns or notes")
-    return Saved(
+    saved = Saved(
         decoded("Taken", document.get("taken")),
         restored(found),
         {name: table_from(name, columns[name], document.get(name)) for name in columns},
-        {name: tuple(decoded("Note", each) for each in own) for name, own in notes.items()},
+        {name: _notes_from(own) for name, own in notes.items()},
         found.brief,
         ceilings_of(found),
     )
+    check_sound(saved.snapshot)
+    return saved
+
+
+def _notes_from(notes: Any) -> tuple[Note, ...]:
+    if type(notes) is not list:
+        raise ValueError("notes")
+    found = tuple(decoded("Note", each) for each in notes)
+    wrong = next(wrong_notes(found), None)
+    if wrong is not None:
+        raise ValueError(wrong)
+    return found
