@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .either import for_people, for_scripts
-from .model import ALWAYS, Findings, Kind, Many, Note, Notes, Report, Row, Steps, Table
+from .model import ALWAYS, DATA_ONLY, Findings, Kind, Many, Note, Notes, Report, Row, Steps, Table
 from .notes import note
 from .pictures import Picture
 
@@ -118,6 +118,8 @@ def _without_total(block: object) -> object:
 def _with_libc(block: object, names: Mapping[str, str]) -> object:
     column = block.column("libc") if isinstance(block, Table) else None
     if not isinstance(block, Table) or column is None:
+        return block
+    if all(each.rank == DATA_ONLY for each in block.columns):  # people see a picture instead
         return block
     at = block.columns.index(column)
     shown = replace(column, rank=ALWAYS, absent="")

@@ -165,7 +165,7 @@ def picture_tokens(picture: Picture, style: Style) -> Tokens:
         for row in (row for lane in lanes for row in _rows(lane, cell, columns)):
             yield from _row_tokens(row, [len(word) for word in words], unit, style.unicode)
             drawn.update(sign for sign in row.signs if sign)
-    if picture.whole is not None:
+    if picture.whole is not None and len(picture.lanes) > 1:
         sums = _numbers(picture.whole, [len(word) for word in words], unit)
         yield TOTAL, f"{'total':{len(GAP.join(words[:2]))}}{GAP}{sums}\n"
     yield from _legend(drawn, picture.known, style)
@@ -186,7 +186,7 @@ def _columns(room: int) -> int:
 
 
 def cell_of(lanes: Sequence[Lane], columns: int) -> int:
-    """Return the bytes of a cell: such that lanes of one scale take no more rows than wanted."""
+    """Return how many bytes a cell has, so that these lanes take no more rows than they may."""
     cell = lanes[0].unit
     most = max(lanes[0].rows, len(lanes))
     while sum(-(-_cells_in(lane, cell) // columns) for lane in lanes) > most:
