@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from unittest import mock
 
-from heapbuilder import usual
+from heapbuilder import AMD64, PAGE, HeapBuilder, fill, usual
 
 from gdb_heapx.cli import execute as executing
-from gdb_heapx.cli.command import Command, Needs
+from gdb_heapx.cli.command import REGISTRY, Command, Needs
 from gdb_heapx.cli.execute import OF_CHUNKS, Terminal, _run, execute
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
@@ -21,11 +23,11 @@ from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.model import Report, Table
-from gdb_heapx.saved.saved import Saved
+from gdb_heapx.saved.saved import Saved, write_saved
 from gdb_heapx.saved.taken import Taken as At
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.opened import open_target
-from gdb_heapx.snapshots.take import Snapshot
+from gdb_heapx.snapshots.take import Snapshot, take
 from gdb_heapx.target.target import Target
 
 # Two requests of one thread: addresses of their frames in no file.
@@ -96,6 +98,22 @@ class Taken:
         yield self
 
 
+@functools.cache
+def saved_file() -> str:
+    """Return a file with a heap of one arena, as it was saved."""
+    heap = HeapBuilder(AMD64, (2, 36))
+    fill(heap.main, heap.thread(heap.main, 100, "worker-0"))
+    heap.main.close(16 * PAGE)
+    snapshot, types = take(heap.target()), REGISTRY["heapx types"]
+    (table,) = report_of(types, snapshot, heap.target()).tables
+    path = f"{_DIRECTORY.name}/old.json"
+    write_saved(path, Saved(SAVED_AT, snapshot, {"types": table}))
+    return path
+
+
+_DIRECTORY = tempfile.TemporaryDirectory()
+
+
 class Said(NamedTuple):
     """What a command line printed, and its answer."""
 
@@ -158,11 +176,10 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
     if declared.needs is Needs.FILE:
         own.update(loaded=Saved(SAVED_AT, snapshot))
     if declared.needs is Needs.ASKED:
-        own.update(file="/dev/null")
+        own.update({"file": "/dev/null"} if "file" in own else {"old": saved_file()})
         session = Taken(snapshot, target=target)
-        asked = declared.asks(
-            snapshot, session, Scope(), **{k: own[k] for k in ("file", "no_types")}
-        )
+        options = {arg.key: own[arg.key] for arg in declared.own_args}
+        asked = declared.asks(snapshot, session, Scope(), **options)
         own.update(asked=asked, stood_still=None)
     if declared.needs is Needs.GROWTH:
         own.update(watched=WATCHED)

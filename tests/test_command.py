@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
-from sessions import Taken, catalogue_of, said
+from sessions import Taken, catalogue_of, said, saved_file
 
 from gdb_heapx.cli.arg import Arg
 from gdb_heapx.cli.arguments import ARENA
@@ -32,7 +32,7 @@ from gdb_heapx.target.pages import RESIDENT, SHARED, UNTOUCHED
 SNAPSHOT = take(usual().target())
 COMMANDS = load_commands()
 PLAIN = Terminal(80, False)
-ONLY = {"growth": "--seconds 1", "save": "/dev/null"}  # what these need
+ONLY = {"growth": "--seconds 1", "save": "/dev/null", "compare": saved_file()}  # what these need
 every = pytest.mark.parametrize("declared", COMMANDS.values(), ids=COMMANDS)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from heapbuilder import usual
-from sessions import answer, catalogue_of, report_of
+from sessions import answer, catalogue_of, report_of, saved_file
 
 import gdb_heapx
 from gdb_heapx import __version__
@@ -105,6 +105,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
         "heapx leaks": ("leaks", "leaks --unaligned"),
         "heapx growth": ("growth --seconds 1",),
         "heapx save": ("save /dev/null",),
+        "heapx compare": (f"compare {saved_file()}",),
         "heapx refs": (f"refs {used.address + 16:#x}",),
         "heapx ledger": ("ledger", "ledger --outside"),
     }.get(name, (name.partition(" ")[2],))
@@ -119,7 +120,8 @@ def test_the_tables_are_those_of_the_issue():
     asked = "fit fit_ranges"  # without a request
     single = "chunks chunk neighbours words"  # without a free chunk, or an option
     grown = "growth growth_stacks growth_requests growth_free growth_run"
-    known = (names, more, held, single, asked, grown)
+    changed = " ".join(f"compare_{what}" for what in ("arenas", "heaps", "bins", "sizes", "types"))
+    known = (names, more, held, single, asked, grown, "compare", changed)
     assert set(TABLES) == {name for each in known for name in each.split()}
 
 

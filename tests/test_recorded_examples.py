@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from live import table
 from recorded import load
+from sessions import saved_file
 
 from gdb_heapx.cli.command import REGISTRY, parse
 
@@ -23,6 +25,8 @@ ANSWERED = [example for example in EXAMPLES if not ACTS.match(example)]
 @pytest.mark.parametrize("example", ANSWERED)
 def test_an_example_of_the_help_is_answered(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in ("old.json.gz", "new.json.gz"):
+        shutil.copy(saved_file(), tmp_path / name)
     chunk = table(IMAGE.report("chunks --state in-use --limit 1"))[0]["address"]
     kind = table(IMAGE.report("types --limit 1"))[0]["type"]
     line = re.sub(r"(?<= chunk ).+", chunk, example).strip()

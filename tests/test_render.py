@@ -264,6 +264,7 @@ WITHOUT_LIBC |= {
     "load",
     "growth_stacks",
     "growth_run",
+    *("compare", "compare_sizes", "compare_types"),
 }  # chunks of all libcs refer to each other
 
 
@@ -281,7 +282,7 @@ def test_of_a_row_of_one_libc_s_malloc_each_table_tells_whose_it_is():
 
 
 # about has paths; pins reads the chunks again, and there is one malloc to read.
-ONE_LIBC = ("heapx about", "heapx pins", "heapx save")  # or what tells of it
+ONE_LIBC = ("heapx about", "heapx pins", "heapx save", "heapx compare")  # or what tells of it
 
 
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ONE_LIBC])

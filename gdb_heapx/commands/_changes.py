@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..compare.look import Look
 from ..compare.owners import whole_change
 from ..compare.parts import Equation
 from ..compare.relating import numbering_notes, relating_notes
@@ -21,6 +22,7 @@ from ..report.model import (
     Schema,
     Steps,
     Table,
+    Value,
     within,
 )
 from ..report.notes import note
@@ -28,7 +30,7 @@ from ._columns import LIBC
 
 if TYPE_CHECKING:
     from ..compare.comparing import Comparison
-    from ..compare.look import Look
+    from ..saved.saved import Saved
 
 RESIDENT = Column("resident_change", Kind.BYTES, title="resident", signed=True)
 VIRTUAL = Column("virtual_change", Kind.BYTES, title="virtual", signed=True)
@@ -164,6 +166,11 @@ NEXT = {
 }
 
 
+def look_of(saved: Saved) -> Look:
+    """Return a saved snapshot as a look."""
+    return Look(saved.snapshot, saved.taken.time, saved.taken.host, saved.tables)
+
+
 def changes_report(changes: Comparison, by: str | None = None) -> Report:
     """Return the report on two looks: the verdict, and what changed; by one kind only if asked."""
     tables = {kind: _table(changes, kind) for kind in ((by,) if by else KINDS)}
@@ -199,12 +206,24 @@ def _table(changes: Comparison, kind: str) -> Table | None:
     rows = ROWS[kind](changes)
     if rows is None:
         return None
-    known, schema = changes.equation.known, KINDS[kind]
-    if not known:
+    schema = KINDS[kind]
+    if not changes.equation.known:
         schema = _without_resident(schema)
-    resident = known and RESIDENT.name in (c.name for c in schema.columns)
-    table = schema.of(rows, "resident_change" if resident else None)
+    table = _scaled(schema.of(rows))
     return _totalled(changes, table) if kind == "owner" else table
+
+
+def _scaled(table: Table) -> Table:
+    """Return a table in the unit of its largest change, in RAM where anything changed there."""
+    names = [c.name for c in table.columns if c.signed and c.scaled and c.rank != DATA_ONLY]
+    sizes = {name: max(map(_size, table.values(name)), default=0) for name in names}
+    if not sizes or sizes.get(RESIDENT.name):
+        return replace(table, scale=RESIDENT.name if sizes else None)
+    return replace(table, scale=max(sizes, key=lambda name: sizes[name]))
+
+
+def _size(value: Value) -> int:
+    return abs(value) if isinstance(value, int) else 0
 
 
 def _without_resident(schema: Schema) -> Schema:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .parts import PERCENT, Equation, Moved
+from .parts import PERCENT, TWENTIETH, Equation, Moved
 
 MOST = 95  # percent of a growth: then it is told as one thing
 FEW = 5  # percent of it that are worth telling
 
 
 class Conclusion(NamedTuple):
-    """A code, and the shares in percent of what grew by parts, the largest first.
+    """A code; the shares in percent of what RSS grew by, by parts, the largest first; and whether
+    besides that what the program freed stays in malloc.
 
     still: nothing changed. in use, retention, outside, own: what grew is that. mixture: it is
     several. kept: what was freed stays in malloc. reused: what was free is in use. fell: RSS did.
@@ -20,6 +21,7 @@ class Conclusion(NamedTuple):
 
     code: str
     shares: tuple[tuple[str, int], ...] = ()
+    kept: bool = False
 
 
 OF_GROWTH = {
@@ -49,16 +51,26 @@ def conclude(changed: Equation, in_use: Moved | None) -> Conclusion:
 
 
 def _growth(changed: Equation, in_use: Moved | None) -> Conclusion:
-    """Say what a growth of RSS consists of."""
-    grown = sorted((p for p in changed.parts if p.change > 0), key=lambda part: -part.change)
-    whole = sum(part.change for part in grown)
-    shares = tuple((part.name, PERCENT * part.change // whole) for part in grown)
-    told = tuple(share for share in shares if share[1] >= FEW)
-    name, most = shares[0]
-    code = OF_GROWTH.get(name, "own") if most >= MOST else "mixture"
+    """Say what a growth of RSS consists of: neither what was freed and stays in malloc is one, nor
+    what is in use where something was free before.
+    """
+    live, free = changed.of("in use").change, changed.of("free").change
+    passed = min(abs(live), abs(free)) if live * free < 0 else 0
+    sizes = {part.name: part.change for part in changed.parts if part.change > 0}
+    sizes = {name: _without(name, size, passed) for name, size in sizes.items()}
+    grown = sorted(sizes.items(), key=lambda named: -named[1])
+    whole = sum(sizes.values())
+    shares = tuple((name, PERCENT * size // whole) for name, size in grown)
+    code = OF_GROWTH.get(shares[0][0], "own") if shares[0][1] >= MOST else "mixture"
     if code == "retention" and (in_use is None or _grew(changed, in_use)):
         code = "mixture"
-    return Conclusion(code, told)
+    kept = code != "retention" and free > 0 and TWENTIETH * passed >= changed.turned_over
+    return Conclusion(code, tuple(share for share in shares if share[1] >= FEW), kept)
+
+
+def _without(name: str, size: int, passed: int) -> int:
+    """Return a growth without what passed between the program and malloc."""
+    return size - passed if name in ("in use", "free") else size
 
 
 def _grew(changed: Equation, part: Moved) -> bool:

@@ -10,9 +10,10 @@ from ..report.notes import note
 from .comparing import Comparison
 from .conclude import conclude
 from .look import Look
-from .parts import PERCENT, Moved
+from .parts import PERCENT, TWENTIETH, Moved
 
 NAMED = 3  # arenas, sizes or files that a sentence names at most
+VAGUE = (None, "first words", "contents")  # no type's name
 ALWAYS = ("in use", "free")
 ENOUGH = 10  # percent of a growth that a size or type must have to be named
 
@@ -57,6 +58,7 @@ def verdict(changes: Comparison) -> tuple[Note, ...]:
         "change_verdict",
         meaning=concluded.code,
         shares=concluded.shares,
+        kept=concluded.kept,
         parts=tuple(_parts(changes, in_use)),
         known=changed.known,
     )
@@ -93,7 +95,7 @@ def _parts(changes: Comparison, in_use: Moved | None) -> Iterator[ToldPart]:
 
 
 def _where(changes: Comparison, part: Moved) -> Mostly | None:
-    if part.change <= 0:
+    if part.change <= 0 or TWENTIETH * part.change < changes.equation.turned_over:
         return None
     known = changes.equation.known
     shares = (
@@ -117,8 +119,9 @@ def _more(changes: Comparison, in_use: Moved | None) -> Iterator[Note]:
 
 def _use_grew(changes: Comparison, in_use: Moved) -> Note:
     """Return by which sizes and types, and in which arenas, what is in use grew."""
+    named = [t for t in changes.types or () if t.how not in VAGUE]
     sizes = where(Grown((s.size, s.in_use_chunks), s.in_use) for s in changes.sizes or ())
-    types = where(Grown((t.type, t.chunks), t.change.amount.bytes) for t in changes.types or ())
+    types = where(Grown((t.type, t.chunks), t.change.amount.bytes) for t in named)
     return note(
         "in_use_grew",
         change=in_use.change,

@@ -101,19 +101,24 @@ MEANINGS = {
 
 
 def _verdict(
-    meaning: str, shares: Sequence[tuple[str, int]], parts: Sequence[Any], known: bool
+    meaning: str,
+    shares: Sequence[tuple[str, int]],
+    kept: bool,
+    parts: Sequence[Any],
+    known: bool,
 ) -> str:
     said = "; ".join(_part(part, known) for part in parts)
     said = said[:1].upper() + said[1:]
     told = [f"{share} % is {IN_WORDS.get(name, name)}" for name, share in shares]
-    return f"{said}: {MEANINGS.get(meaning) or f'of the growth {_and(told)}'}."
+    means = MEANINGS.get(meaning) or f"of the growth {_and(told)}"
+    also = f"; {MEANINGS['kept']}" if kept else ""
+    return f"{said}: {means}{also}."
 
 
 def _grew(change: int, old: int, sizes: Any, types: Any, arenas: Any) -> str:
     parts = list(_by_size(sizes)) if sizes else []
     if types:
-        named = (f"{s.name[0]} ({signed(s.bytes)})" for s in types.named)
-        parts.append(f"most of type {', '.join(named)}")
+        parts += (f"{size_text(s.bytes)} more of type {s.name[0]}" for s in types.named)
     if arenas:
         parts.append(_places(arenas))
     rest = f": {'; '.join(parts)}" if parts else ""

@@ -1,0 +1,106 @@
+"""heapx compare: what has changed since a snapshot was saved."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from ..cli.arg import Arg
+from ..cli.command import REGISTRY, Needs, command
+from ..compare.comparing import Comparison
+from ..compare.look import TYPES, Look
+from ..errors import CutShortError, HeapxError
+from ..heap.states import Search
+from ..saved.saved import read_saved
+from . import load_command
+from ._changes import KINDS, changes_report, look_of
+
+if TYPE_CHECKING:
+    from ..cli.command import Session
+    from ..held.held import Held
+    from ..report.model import Report, Table
+    from ..snapshots.malloc import Scope
+    from ..snapshots.take import Snapshot
+
+
+def _held(
+    snapshot: Snapshot,
+    session: Session,
+    scope: Scope,
+    old: str,
+    new: str | None,
+    by: str | None,
+    no_types: bool,
+) -> Held | None:
+    """Return the chunks in use, to tell their types; None where they aren't wanted, or too many."""
+    if new is None and not no_types and by in (None, "type"):
+        with suppress(HeapxError):
+            return session.hold(scope, shared=False, passes=False)
+    return None
+
+
+@command(
+    "heapx compare",
+    Arg("OLD", "a snapshot that heapx save has written", "input", required=True),
+    Arg("NEW", "a later one; without it, what is looked at now", "input"),
+    Arg("--by", "show only what changed by this, all of it", "choice", choices=tuple(KINDS)),
+    Arg("--no-types", "leave out types: the process stands still for less long"),
+    needs=Needs.ASKED,
+    whole=True,
+    tables=tuple(KINDS.values()),
+    search=Search.HEADERS,
+    apart=True,
+    census=True,
+    outcomes=True,
+    asks=_held,
+)
+def compare(
+    snapshot: Snapshot,
+    asked: Held | None,
+    stood_still: float | None,
+    old: str,
+    new: str | None,
+    by: str | None,
+    no_types: bool,
+) -> Report:
+    """Say what has grown and shrunk since a snapshot was saved, and what that means.
+
+    First the verdict: what is in use, what is free and resident in malloc, and what isn't malloc's
+    grew by how much, where, and whether that is retention or the program's own growth. Then what
+    changed by owner, which adds up to the change of RSS, by arena, which adds up to malloc's, by
+    size of chunk and by type. --by shows one of these alone, or what changed by heap or by bin.
+    What didn't change isn't listed.
+
+    Arenas and heaps are matched by their addresses where both are looks at the same process, else
+    by their order; the report says so. Types are compared where both looks have them.
+
+    Examples:
+
+        heapx compare old.json.gz                from then to now
+        heapx compare old.json.gz new.json.gz    from one file to another
+        heapx compare old.json.gz --by type      all types that changed, alone
+    """
+    before = look_of(read_saved(old))
+    after = look_of(read_saved(new)) if new else _now(snapshot, asked)
+    return changes_report(Comparison(before, after), by)
+
+
+def _now(snapshot: Snapshot, held: Held | None) -> Look:
+    """Return what is looked at now."""
+    time = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    known = snapshot.target.live and snapshot.target.rss is not None
+    types = _types(snapshot, held)
+    tables = {} if types is None else {TYPES: types}
+    return Look(snapshot, time, os.uname().nodename if known else None, tables)
+
+
+def _types(snapshot: Snapshot, held: Held | None) -> Table | None:
+    if held is None:
+        return None
+    load_command(TYPES)
+    run = REGISTRY[f"heapx {TYPES}"].run
+    with suppress(CutShortError):
+        return run(snapshot, held=held, arena=None, by=None, min_bytes=None).tables[0]
+    return None
