@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 from changing import changing, compared, rows
-from live import LOADER, gcore, gdb, heapx, look, status, table, told
+from live import look, status
 
 from gdb_heapx.compare.arenas import malloc_change
 from gdb_heapx.compare.owners import whole_change
@@ -49,7 +47,7 @@ def test_what_grew_in_use_is_what_the_process_has_counted(scene):
 
 
 def test_by_arena_it_is_what_each_thread_has(scene):
-    """The second thread's arena is made behind the main one: that of the first has another index."""
+    """The second thread's arena goes in behind the main one: that of the first moves on."""
     _, files, _ = scene
     changes = compared(files[0], files[1])
     assert {row.number: row.in_use for row in changes.arenas if row.number} == {
@@ -81,7 +79,9 @@ def test_the_differences_by_owner_are_the_difference_of_rss(scene):
         arenas = sum_of(row.change.amount for row in changes.arenas)
         assert (arenas.bytes, arenas.resident) == (malloc.bytes, malloc.resident)
         parts = changes.equation.parts
-        assert sum(part.change for part in parts) == changes.equation.whole.change == rss[1] - rss[0]
+        assert (
+            sum(part.change for part in parts) == changes.equation.whole.change == rss[1] - rss[0]
+        )
 
 
 def test_other_memory_is_told_by_its_owner(scene):

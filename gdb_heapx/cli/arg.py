@@ -17,7 +17,8 @@ class Arg:
     """One argument: `--name` or, without dashes, a positional one. An arena is both.
 
     `kind` is what its value is, one of KINDS. An address may be any expression of gdb's; the
-    command gets its value. ValueError where this contradicts itself.
+    command gets its value. A saved snapshot may be looked at `instead` of the target. ValueError
+    where this contradicts itself.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Arg:
     required: bool = False
     short: str | None = None
     metavar: str | None = None  # how its value is called, if not by its kind
+    instead: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -103,6 +103,9 @@ VALUES: dict[str, Callable[[str], Any]] = {
 }
 
 
+FILES = ("file", "input")
+
+
 def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of the command `name` by key; UsageError with one clear message."""
     parser = _Parser(prog=name, add_help=False, allow_abbrev=False)
@@ -113,6 +116,9 @@ def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[st
         if word.startswith("--") and word.partition("=")[0] not in known:
             parser.error(f"{name} has no option {word}")
     parsed = vars(parser.parse_args(list(words)))
+    missing = [a.name for a in args if a.required and a.kind in FILES and not parsed[a.key]]
+    if missing:
+        parser.error(f"{name} needs {missing[0]}")
     placed = parsed.pop(ARENA.name, None)
     if placed is None:
         return parsed

@@ -15,7 +15,7 @@ from ..report.files import write_whole
 from ..report.render import FORMATS, missing_libraries
 from ..report.style import Style
 from .command import Command, Function, Needs, Session, find, parse
-from .from_file import from_file
+from .from_file import from_file, in_its_place
 from .preferences import NONE_PREFERRED, Preferred
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def execute(
     """
     declared, rest = find(words)
     options = parse(declared, rest)
+    opened = in_its_place(declared, options) or opened
     columns = tuple(options["columns"].split(",")) if options["columns"] else None
     coloured = terminal.colour if preferred.color is None else preferred.color == "on"
     chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
@@ -131,7 +132,7 @@ def execute(
                 streamed = any(table.streamed for table in report.tables)
             if report and streamed:
                 deliver(report, reading)
-        if needs is Needs.ASKED:
+        if needs is Needs.ASKED and saved is None:
             given.update(stood_still=session.stood_still)
         if report is None and (needs is Needs.ASKED or given.get("held") is not None):
             with session.working():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HeapxError, UsageError
@@ -22,10 +25,11 @@ def from_file(
     HeapxError where only a target can answer.
     """
     run, needs = declared.way(options)
-    if declared.filed is not None:
-        _refuse_options(declared, options)
-        return declared.filed, {"saved": saved}
     own = {arg.key: options[arg.key] for arg in declared.own_args}
+    if declared.filed is not None:
+        taken = inspect.signature(declared.filed).parameters
+        _refuse_options(declared, {k: v for k, v in options.items() if k not in taken})
+        return declared.filed, {"saved": saved, **{k: own[k] for k in taken if k in own}}
     if needs is Needs.SESSION:
         return run, {**own, "session": session, "scope": scope}
     if needs is Needs.LIVE:
@@ -46,10 +50,23 @@ _WANTED = {
 }
 
 
+def in_its_place(
+    declared: Command, options: Mapping[str, Any]
+) -> Callable[[float | None, bool], AbstractContextManager[Session]] | None:
+    """Return what opens the file that a command line names in place of the target; None if none."""
+    files = [options[arg.key] for arg in declared.args if arg.instead and options[arg.key]]
+    if not files:
+        return None
+    from ..saved.saved import read_saved
+    from ..saved.session import SavedSession
+
+    return lambda seconds, held: nullcontext(SavedSession(read_saved(files[0])))
+
+
 def _refuse_options(declared: Command, options: dict[str, Any]) -> None:
     """UsageError for an option by which the process would be asked something else."""
     for arg in declared.args:
-        if options[arg.key] not in (None, False):
+        if options.get(arg.key) not in (None, False):
             raise UsageError(
                 f"{declared.name} {arg.name} needs the process: a saved snapshot has its answer "
                 "without options",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..cli.command import Session
     from ..held.held import Held
     from ..report.model import Report, Table
+    from ..saved.saved import Saved
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
@@ -41,10 +42,17 @@ def _held(
     return None
 
 
+def _of_files(
+    snapshot: Snapshot, saved: Saved, old: str, new: str | None, by: str | None, no_types: bool
+) -> Report:
+    """Compare two files: `saved` is the new one, or what is looked at in place of a target."""
+    return changes_report(Comparison(look_of(read_saved(old)), look_of(saved)), by)
+
+
 @command(
     "heapx compare",
     Arg("OLD", "a snapshot that heapx save has written", "input", required=True),
-    Arg("NEW", "a later one; without it, what is looked at now", "input"),
+    Arg("NEW", "a later one; without it, what is looked at now", "input", instead=True),
     Arg("--by", "show only what changed by this, all of it", "choice", choices=tuple(KINDS)),
     Arg("--no-types", "leave out types: the process stands still for less long"),
     needs=Needs.ASKED,
@@ -55,6 +63,7 @@ def _held(
     census=True,
     outcomes=True,
     asks=_held,
+    filed=_of_files,
 )
 def compare(
     snapshot: Snapshot,
@@ -82,9 +91,7 @@ def compare(
         heapx compare old.json.gz new.json.gz    from one file to another
         heapx compare old.json.gz --by type      all types that changed, alone
     """
-    before = look_of(read_saved(old))
-    after = look_of(read_saved(new)) if new else _now(snapshot, asked)
-    return changes_report(Comparison(before, after), by)
+    return changes_report(Comparison(look_of(read_saved(old)), _now(snapshot, asked)), by)
 
 
 def _now(snapshot: Snapshot, held: Held | None) -> Look:

@@ -115,7 +115,7 @@ def _run(arguments: Sequence[str]) -> int:
         said = completion(options.completion) if options.completion else f"{help_of(words)}\n"
         print_pieces([said.encode()])
         return 0
-    if options.snapshot:
+    if options.snapshot or _names_snapshot(words):
         return _from_file(options, words)
     if words[:1] == ["load"]:
         raise UsageError("heapx load is for gdb", "In a shell: heapx --snapshot FILE COMMAND")
@@ -166,11 +166,16 @@ def _parsed(words: Sequence[str]) -> dict[str, Any]:
     return parse(*find(words))
 
 
+def _names_snapshot(words: Sequence[str]) -> bool:
+    """Tell whether a command is about two files, so that there is no process to look at."""
+    return words[:1] == ["compare"] and _parsed(words)["new"] is not None
+
+
 def _from_file(options: argparse.Namespace, words: Sequence[str]) -> int:
     """Run a command on a saved snapshot: that needs no gdb, and no process."""
     if options.pid or options.core or options.exe or options.gdb_args:
         raise UsageError(
-            "--snapshot FILE is all that is looked at", "Leave out the process or core."
+            "a saved snapshot is all that is looked at", "Leave out the process or core."
         )
     settings = dict(_setting(text) for text in options.set)
     _see_libraries()
