@@ -42,6 +42,32 @@ def escape(text: str) -> str:
     return "".join(printable)
 
 
+FURTHER_IN = 4  # columns by which a line that goes on begins
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """Return text whose lines are broken at words where they are wider than a terminal; None is as
+    wide as they are. A line that goes on is further in than it began.
+    """
+    if width is None:
+        return text
+    import textwrap  # takes a while, and only an error needs it
+
+    def broken(line: str) -> str:
+        indent = line[: len(line) - len(line.lstrip(" "))]
+        return textwrap.fill(
+            line.lstrip(" "),
+            width,
+            initial_indent=indent,
+            subsequent_indent=indent + " " * FURTHER_IN,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+    lines = text.split("\n")
+    return "\n".join(broken(line) if len(line) > width else line for line in lines)
+
+
 class HeapxError(Exception):
     """Something the user can act on: one statement, then what to do about it."""
 

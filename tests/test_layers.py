@@ -233,6 +233,7 @@ def test_before_gdb_is_started_little_is_imported():
         "shell.streams",
         "cli",
         "cli.arg",
+        "cli.asides",
         "errors",
     } | {*("ending", "target", "target.procfs")}
     assert {"shutil", "tempfile", "pathlib"}.isdisjoint(imported)

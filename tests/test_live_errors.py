@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from live import GONE, HEAPX, at_rest, environment, gcore, gdb, heapx, run, status, told
+from live import GONE, HEAPX, at_rest, environment, gcore, gdb, heapx, run, running, status, told
 
 pytestmark = pytest.mark.live
 
@@ -91,9 +91,9 @@ def test_both_process_and_core(mixed, core):
     refused(told("-p", mixed.pid, "--core", core, "arenas"), 2, "-p PID or --core CORE")
 
 
-@pytest.mark.parametrize("pid", ["x", "-1", "1.5", ""])
-def test_a_pid_that_is_no_number(pid):
-    assert told("-p", pid, "arenas")[:2] == (2, "")
+@pytest.mark.parametrize(("pid", "number"), [("-1", 2), ("a/b", 2), ("", 2), ("no-such", 3)])
+def test_a_pid_that_is_none(pid, number):
+    assert told("-p", pid, "arenas")[:2] == (number, "")
 
 
 def test_no_such_core(tmp_path):
@@ -133,6 +133,28 @@ def test_the_program_of_another_core(core, inferiors, not_glibc):
     result = told("--core", core, "--exe", not_glibc.exe, "arenas")
     assert result.status in (0, 3)
     assert "Traceback" not in result.err
+
+
+def test_a_process_may_be_told_by_its_program_alone(inferiors, tmp_path):
+    program = shutil.copy(inferiors / "mixed", tmp_path / "heapx-mixed")
+    with running(Path(program), directory=tmp_path / "run") as inferior:
+        asked = (("-p", inferior.pid), (inferior.pid,), ("heapx-mixed",), ("-p", "heapx-mixed"))
+        reports = [told(*words, "arenas", "--format", "json").report["tables"] for words in asked]
+    assert reports == [reports[0]] * len(asked)
+
+
+def test_a_command_wins_over_a_program_of_its_name(inferiors, tmp_path):
+    program = shutil.copy(inferiors / "mixed", tmp_path / "arenas")
+    with running(Path(program), directory=tmp_path / "run") as inferior:
+        refused(told("arenas"), 2, "-p PID or --core CORE")
+        assert told("-p", inferior.pid, "about").status == 0
+        named = told("-p", "arenas", "about")
+    assert named.status == 0 or "processes run arenas" in named.err
+
+
+def test_what_is_neither_a_command_nor_a_program():
+    said = "no command 'no-such', and no process runs a program of that name"
+    refused(told("no-such"), 2, said, "Commands: about, arenas")
 
 
 # Which malloc.
@@ -245,7 +267,9 @@ def test_an_unknown_option_or_command(mixed):
 
 
 def test_a_gdb_that_is_not_there(mixed):
-    refused(heapx("--gdb", "/nonexistent/gdb", "-p", mixed.pid), 3, "/nonexistent/gdb")
+    refused(heapx("--gdb", "/nonexistent/gdb", "-p", mixed.pid), 3, "/nonexistent/gdb, which --gdb")
+    named = heapx("-p", mixed.pid, env=environment(HEAPX_GDB="/nonexistent/gdb"))
+    refused(named, 3, "/nonexistent/gdb, which HEAPX_GDB names, was not found")
 
 
 # Output to a file.
@@ -313,8 +337,17 @@ def test_a_process_of_another_user_says_what_to_do(mixed):
         env = environment(PYTHONPATH=str(package), HOME=home, TMPDIR="/tmp")
         words = (python, "-m", "gdb_heapx", "-p", mixed.pid, "arenas")
         result = run(words, env=env, cwd="/", user=nobody, group=nobody, extra_groups=())
-    refused(result, 3, "not permitted", "ptrace_scope", "container")
+    refused(result, 3, "not permitted", "another user's: run heapx as root, or as that user")
     assert at_rest(mixed.pid)
+
+
+def test_root_without_the_capability_is_not_told_to_be_root(mixed):
+    """Where the process has capabilities that heapx lacks, as one outside of a container may."""
+    if os.geteuid() or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv")
+    result = run(("setpriv", "--bounding-set=-sys_ptrace", HEAPX, "-p", mixed.pid, "arenas"))
+    refused(result, 3, "as root, but without the capability CAP_SYS_PTRACE", "--cap-add=SYS_PTRACE")
+    assert "run heapx as root" not in result.err.lower()
 
 
 def test_a_traced_process_says_so(mixed):

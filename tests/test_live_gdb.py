@@ -108,7 +108,68 @@ def test_help_lists_every_sub_command_with_its_summary():
         assert any(re.match(rf"heapx {name} -- \w.*\.$", line) for line in lines), name
 
 
+@pytest.mark.parametrize("line", ["arenas -h", "arenas --help", "help arenas", "--help arenas"])
+def test_help_is_the_same_in_every_usual_way(line):
+    asked, expected = session(f"heapx {line}"), session("help heapx arenas")
+    assert (asked.out.rstrip(), asked.err) == (expected.out.rstrip(), "")
+
+
+@pytest.mark.parametrize("line", ["help", "-h", "--help"])
+def test_help_of_all_is_gdb_s_own(line):
+    assert session(f"heapx {line}").out == session("help heapx").out
+
+
+def test_the_version_is_the_shell_s():
+    assert session("heapx --version").out == told("--version").out == "heapx 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("heapx -p 5126", "attach 5126"),
+        ("heapx chunks | grep x", "pipe heapx chunks | grep x"),
+        ("heapx chunks > x", "heapx chunks --output x"),
+    ],
+)
+def test_what_only_a_shell_understands_is_told_as_gdb_has_it(line, instead):
+    assert session(line).err.splitlines()[-1] == f"  In gdb: {instead}"
+
+
+def test_an_error_is_broken_at_words_on_a_terminal(mixed):
+    with on_a_terminal(mixed) as typed:
+        typed.sendline("set width 40")
+        typed.expect_exact("(gdb) ")
+        typed.sendline("heapx no-such")
+        typed.expect_exact("(gdb) ")
+        lines = typed.before.splitlines()
+    shown = [line for line in lines if "Commands:" in line or line.startswith("      ")]
+    assert len(shown) > 3
+    assert max(map(len, shown)) <= 40
+
+
+@pytest.mark.parametrize("typed", ["heapx", "heapx arenas", "heapx chunk $sp"])
+@pytest.mark.few(2)
+def test_before_libc_is_mapped_it_says_so(inferiors, typed):
+    result = gdb("starti", typed, "break main", "continue", typed, target=(inferiors / "mixed",))
+    said = "libc isn't mapped yet: the program has just been started\n"
+    assert result.err.count(f"{said}  Let it come to its main: break main, continue.\n") == 1
+
+
+@pytest.mark.slow
+def test_a_static_program_has_its_libc_from_its_first_instruction_on(inferiors, tmp_path):
+    program = tmp_path / "static"
+    source = tmp_path / "static.c"
+    source.write_text("#include <stdlib.h>\nint main(void) { return !malloc(1); }\n")
+    if run(("cc", "-static", source, "-o", program)).status:
+        pytest.skip("needs a static libc")
+    result = gdb("starti", "heapx check", target=(program,))
+    assert "checks hold" in result.out
+
+
 OFFERED = {
+    "heapx bins --sort chu": ["heapx bins --sort chunks"],
+    "heapx heaps --columns arena,resi": ["heapx heaps --columns arena,resident"],
+    "heapx bins --ar": ["heapx bins --arena"],
     "heapx ar": ["heapx arenas"],
     "heapx arenas --fo": ["heapx arenas --format"],
     "heapx arenas --no": ["heapx arenas --no-walk"],

@@ -366,7 +366,7 @@ def test_another_users_process_is_refused_with_what_to_do(as_nobody, start):
     result = run((*prefix, place / "scripts/heapx", "-p", inferior.pid, "arenas"))
     assert (result.status, result.out) == (3, "")
     assert "not permitted to attach" in result.err
-    assert "Run heapx as root" in result.err
+    assert "run heapx as root" in result.err
 
 
 # What the user gives.

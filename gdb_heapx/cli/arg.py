@@ -72,9 +72,10 @@ class Arg:
         return f"{self.help}: {', '.join(self.choices)}" if self.choices else self.help
 
 
+WHICH = "PID|NAME"  # how a process is told
 SHELLS = ("bash", "zsh", "fish")
 SHELL_ARGS = (  # of the shell command
-    Arg("--pid", "attach to this process", "pid", short="-p"),
+    Arg("--pid", "attach to this process, by id or program", "pid", None, (), False, "-p", WHICH),
     Arg("--core", "open this core file", "file"),
     Arg("--snapshot", "answer from this file, which heapx save wrote", "file"),
     Arg("--exe", "the program of the core, or of the process if it can't be found", "file"),

@@ -29,6 +29,22 @@ OUTPUT_ARGS = (
 )
 
 
+class Asked(int):
+    """An address that was asked for, and the words in which it was."""
+
+    words: str
+
+    def __new__(cls, address: int, words: str) -> Asked:
+        asked = super().__new__(cls, address)
+        asked.words = words
+        return asked
+
+    def __str__(self) -> str:
+        """Return it as it was typed; behind an expression is what that is."""
+        number = re.fullmatch(r"0x[0-9a-f]+|[0-9]+", self.words, re.I)
+        return self.words if number else f"{self.words} ({int(self):#x})"
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"See: help {self.prog}")

@@ -280,13 +280,16 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
     commands = REGISTRY
     if words and f"heapx {words[0]}" in commands:
         return commands[f"heapx {words[0]}"], list(words[1:])
-    if words[:1] == ["help"]:
-        line = " ".join(("help heapx", *words[1:]))
-        raise UsageError("heapx has no command 'help'", f"In gdb: {line}")
     if words and not words[0].startswith("-"):
-        names = ", ".join(sorted(name.partition(" ")[2] for name in commands if " " in name))
-        raise UsageError(f"heapx has no command {words[0]!r}", f"Commands: {names}")
+        raise no_command(words[0])
     return commands["heapx"], list(words)
+
+
+def no_command(word: str, more: str = "") -> UsageError:
+    """Return the error that no command is called so; it lists those that there are."""
+    names = ", ".join(sorted(name.partition(" ")[2] for name in REGISTRY if " " in name))
+    said = ", ".join(filter(None, (f"heapx has no command {word!r}", more)))
+    return UsageError(said, f"Commands: {names}")
 
 
 def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:

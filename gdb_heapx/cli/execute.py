@@ -14,6 +14,7 @@ from ..report.context import Context
 from ..report.files import write_whole
 from ..report.render import FORMATS, missing_libraries
 from ..report.style import Style
+from .arguments import Asked
 from .command import Command, Function, Needs, Session, find, parse
 from .from_file import from_file, in_its_place
 from .preferences import NONE_PREFERRED, Preferred
@@ -272,7 +273,7 @@ def _given(
         if arg.kind == "address":
             words = own[arg.key]
             text = words if isinstance(words, str) else " ".join(words or ())
-            own[arg.key] = session.evaluate(text) if text else None
+            own[arg.key] = Asked(session.evaluate(text), text) if text else None
     if needs is Needs.BOTH:
         own.update(catalogue=session.catalogue(_scope(declared, options)))
     if needs is Needs.SESSION:

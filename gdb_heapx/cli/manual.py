@@ -11,7 +11,8 @@ from .command import REGISTRY, Command, hanging
 from .preferences import PREFERENCES
 
 SYNOPSES = (
-    "heapx -p PID [COMMAND ...]",
+    "heapx PID|NAME [COMMAND ...]",
+    "heapx -p PID|NAME [COMMAND ...]",
     "heapx --core CORE [--exe PROGRAM] [COMMAND ...]",
     "heapx --snapshot FILE [COMMAND ...]",
     'heapx --gdb-args "ARGUMENTS" [COMMAND ...]',

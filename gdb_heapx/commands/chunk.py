@@ -157,9 +157,7 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
     found = catalogue.around(address, ON_EACH_SIDE)
     if found is None:
         why = filter(None, (catalogue.hidden(address),))
-        raise HeapxError(
-            f"no chunk of malloc's has {address:#x}: {name_of(catalogue, address)}", *why
-        )
+        raise HeapxError(f"no chunk at {address}: {name_of(catalogue, address)}", *why)
     one = found.chunk
     smashed = catalogue.smashed(one)
     begin, end = catalogue.memory(one) if smashed is None else (one.address, one.end)

@@ -122,7 +122,7 @@ def refs(
         raise UsageError("--from and --to-root exclude each other")
     chunk = chunk_at(held, address)
     if chunk is None:
-        raise HeapxError(f"no chunk in use has {address:#x}", f"See heapx chunk {address:#x}.")
+        raise HeapxError(f"no chunk in use at {address}", f"See heapx chunk {address:#x}.")
     typed = ChunkTypes(held)
     if given["from"]:
         return _referred(snapshot, held, chunk, typed)

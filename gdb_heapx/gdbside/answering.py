@@ -21,7 +21,8 @@ from ..target.access import core_program
 from ..target.corefile import check_core
 from ..target.leaders import others_held, to_attach
 from ..target.pace import cut_short
-from ..target.procfs import is_stopped, run_on, tracer_of
+from ..target.permission import why_not_permitted
+from ..target.procfs import is_stopped, run_on
 from . import parameters
 from .guarding import Guarded
 from .pacing import PACE
@@ -212,21 +213,9 @@ def _attach(pid: int) -> None:
         if not os.path.exists(f"/proc/{pid}"):
             raise HeapxError(f"no process {pid}") from None
         if "not permitted" in str(error):
-            raise HeapxError(f"not permitted to attach to process {pid}", *_whys(pid)) from None
+            whys = why_not_permitted(pid)
+            raise HeapxError(f"not permitted to attach to process {pid}", *whys) from None
         raise HeapxError(f"cannot attach to process {pid}: {error}") from None
-
-
-def _whys(pid: int) -> tuple[str, ...]:
-    """Return what to do where attaching isn't permitted."""
-    tracer = tracer_of(pid)
-    if tracer is not None:
-        whose = f"process {tracer[0]} ({tracer[1]})"
-        return (f"It is traced by {whose}, and can have one tracer only.",)
-    return (
-        "Run heapx as root, or as the user of the process with",
-        "  sysctl kernel.yama.ptrace_scope=0",
-        "In a container: run it on the host, or start the container with --cap-add=SYS_PTRACE.",
-    )
 
 
 def _try(line: str, failure: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import gdb
 
+from ..cli.asides import VERSION, check_at_prompt, help_topic
+from ..cli.command import find
 from ..cli.execute import Terminal, execute, has_unicode
 from ..commands import load_commands
-from ..errors import HeapxError
+from ..errors import HeapxError, wrapped
 from . import functions, pacing, parameters, printers
 from .asked import at_one_stop
 from .loaded import loaded
 from .pacing import at_a_terminal
+from .strings import said
 
 if TYPE_CHECKING:
     from ..cli.command import Command
@@ -43,16 +47,31 @@ class _GdbCommand(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:
         words = [*self._declared.name.split()[1:], *gdb.string_to_argv(argument)]
         try:
+            if self._answered_aside(words, f"{self._declared.name} {argument}".rstrip()):
+                return
             settings = parameters.preferred()
             answer = execute(words, at_one_stop, _terminal(), pacing.write, settings)
         except HeapxError as error:
-            raise gdb.GdbError(str(error)) from None
+            raise gdb.GdbError(wrapped(str(error), gdb.parameter("width"))) from None
         except KeyboardInterrupt:  # `q` at the pager, or one more Ctrl-C: stop
             return
         _tell_of_file()
         if answer.warning and not _GdbCommand.warned:
             gdb.write(answer.warning + "\n", gdb.STDERR)
             _GdbCommand.warned = True
+
+    def _answered_aside(self, words: Sequence[str], line: str) -> bool:
+        """Answer what needs no target; HeapxError for what only a shell understands."""
+        topic = help_topic(words)
+        if topic is not None:
+            pacing.write(find(topic)[0].help() + "\n" if topic else said("help heapx"))
+        elif words == ["--version"]:
+            pacing.write(f"{VERSION}\n")
+        else:
+            expressions = any(arg.kind == "address" for arg in self._declared.args)
+            check_at_prompt(words, line, expressions, lambda name: bool(shutil.which(name)))
+            return False
+        return True
 
     warned = False
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..ending import EndedError, without_signals
 from ..errors import HeapxError
+from ..target.permission import why_not_permitted
 
 PIECE = 1 << 16  # characters of text that are sent at once
 KEPT, REFUSED = b"kept\n", b"refused\n"  # by shell/guard.py, which could put it back, or not
@@ -69,7 +70,7 @@ class Talk:
         if places and not self._kept:
             raise HeapxError(
                 "heapx may not write to the process, to take out breakpoints if gdb were killed",
-                "Run heapx as root, or as the user of the process.",
+                *why_not_permitted(pid),
             )
 
     def watch(self) -> None:

@@ -13,6 +13,8 @@ from .libcs import DEBUG_MALLOC, Libc, glibc_images
 from .loader import loaded_before
 from .release import BANNER
 
+SONAME = "libc.so.6"  # of glibc's libc; on a few architectures more follows
+
 
 class Allocator(NamedTuple):
     """How an allocator is told: a library's name, a function that only it has, its own words.
@@ -112,6 +114,11 @@ def no_glibc(target: Target) -> HeapxError:
     """Say whose malloc this is, or what to do where glibc's can't be found."""
     if target.facts.cut:
         return is_cut(target.facts.cut)
+    if _awaits_libc(target):
+        return HeapxError(
+            "libc isn't mapped yet: the program has just been started",
+            "Let it come to its main: break main, continue.",
+        )
     named = next(_runtimes(target), None)
     libcs = [image for image in glibc_images(target) if not image.static]
     if libcs and not named:
@@ -126,6 +133,14 @@ def no_glibc(target: Target) -> HeapxError:
         "Is the program loaded? (gdb -p PID, or gdb PROGRAM CORE)",
         "If its malloc is glibc's: set heapx main-arena ADDRESS, set heapx mp ADDRESS.",
     )
+
+
+def _awaits_libc(target: Target) -> bool:
+    """Tell whether the program asks for glibc's libc, and has none: ld.so has yet to map it."""
+    program = next((i for i in target.objects if i.path == target.facts.exe), None)
+    needed = program.elf.needed() if program and program.elf else ()
+    mapped = {base_name(image.path) for image in target.objects}
+    return any(name.startswith(SONAME) and name not in mapped for name in needed)
 
 
 def instead_of_glibc(target: Target) -> str | None:

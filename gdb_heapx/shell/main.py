@@ -19,20 +19,24 @@ from typing import IO, Any
 
 from .. import __version__
 from ..cli.arg import SHELL_ARGS
+from ..cli.asides import VERSION, help_topic
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
 from .asking import Reply, ask
 from .streams import (
     complain,
+    complain_exactly,
     open_standard_files,
     print_line,
     print_pieces,
     show_work,
     shows_work,
     terminal_of_text,
+    width_of_errors,
 )
 
 BUG = 4
+HEAPX_GDB = "HEAPX_GDB"  # the variable that names a gdb
 KEPT_IN_MEMORY = 16 << 20  # bytes of an answer; a longer one goes to a file without name
 # What the user's gdb may say where it can't run heapx.
 UNFIT = re.compile("heapx needs gdb.*|.*scripting is not supported.*")
@@ -55,7 +59,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
             parser.add_argument(*names, choices=arg.choices or None)
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options, others = parser.parse_known_args(list(arguments))
-    options.gdb = options.gdb or os.environ.get("HEAPX_GDB", "gdb")
+    options.gdb_by = "--gdb" if options.gdb else HEAPX_GDB if os.environ.get(HEAPX_GDB) else None
+    options.gdb = options.gdb or os.environ.get(HEAPX_GDB) or "gdb"
     if others:  # options of the overview, which needs no name
         options.words = others + options.words
     return options
@@ -103,17 +108,19 @@ def _ended(ended: EndedError) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = _options(arguments)
-    words = options.words[1:] if options.words[:1] == ["--"] else options.words
-    asks_help = options.help or words[:1] == ["help"] or words[-1:] in (["--help"], ["-h"])
+    words = options.words = _command(options)
+    topic = help_topic(["help", *words] if options.help else words)
     if options.version or options.loader:
-        print_line(__version__ if options.version else loader())
+        print_line(VERSION if options.version else loader())
         return 0
-    if options.completion or asks_help:
+    if options.completion or topic is not None:
         _see_libraries()
         from .manual import completion, help_of
 
-        said = completion(options.completion) if options.completion else f"{help_of(words)}\n"
-        print_pieces([said.encode()])
+        known = (
+            completion(options.completion) if options.completion else f"{help_of(topic or ())}\n"
+        )
+        print_pieces([known.encode()])
         return 0
     if options.snapshot or _names_snapshot(words):
         return _from_file(options, words)
@@ -123,6 +130,25 @@ def _run(arguments: Sequence[str]) -> int:
     watches = words[:1] == ["growth"] and _watching(options, words)
     request = {"words": words, "acts": acts or watches, "watches": watches}
     return _through_gdb(options, {**request, "progress": shows_work()})
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    """Return the words of the command. Before it may stand which process it is about, where no
+    option says what to look at: commands win.
+    """
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    first = words[0] if words else "-"
+    chosen = options.pid or options.core or options.gdb_args or options.help
+    if chosen or first.startswith("-") or first == "help":
+        return list(words)
+    from ..commands import is_command
+
+    if is_command(first):
+        return list(words)
+    if help_topic(words) is not None:
+        return list(words[1:])
+    options.pid = f"{_process(first, or_command=True)}"
+    return list(words[1:])
 
 
 def _see_libraries() -> None:
@@ -211,11 +237,7 @@ def _target(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("say what to look at: -p PID or --core CORE", "See: heapx --help")
     pid = None
     if options.pid:
-        if not re.fullmatch(r"[0-9]{1,18}", options.pid):
-            raise UsageError(f"{options.pid!r} is not a process id")
-        pid = int(options.pid)
-        if not os.path.exists(f"/proc/{pid}"):
-            raise HeapxError(f"no process {pid}")
+        pid = _process(options.pid)
     for path in filter(None, (options.core, options.exe)):
         if not os.path.isfile(path):
             raise HeapxError(f"no file {path}")
@@ -224,6 +246,23 @@ def _target(options: argparse.Namespace) -> dict[str, Any]:
         "core": options.core and os.path.abspath(options.core),
         "exe": options.exe and os.path.abspath(options.exe),
     }
+
+
+def _process(text: str, or_command: bool = False) -> int:
+    """Return the process that is meant; HeapxError if none is, or several. Where it stands alone it
+    may have been meant as a command.
+    """
+    from .finding import NotFoundError, process_id
+
+    try:
+        return process_id(text, width_of_errors())
+    except NotFoundError:
+        if not or_command:
+            raise
+    _see_libraries()
+    from .manual import unknown
+
+    raise unknown(text, "and no process runs a program of that name")
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -250,7 +289,7 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
         try:
             reply = ask(words, serve, request, answer.take, show_work)
         except OSError as error:
-            raise _unable(options.gdb, error) from None
+            raise _unable(options.gdb, options.gdb_by, error) from None
         result = _result(options.gdb, reply)
         if result is None:
             return BUG
@@ -297,15 +336,18 @@ def _gdb(options: argparse.Namespace) -> list[str]:
     return [options.gdb, "-nx", "-q", "-batch", *early, *more, "-ex", f"source {loader()}"]
 
 
-def _unable(gdb: str, error: OSError) -> HeapxError:
-    """Say why gdb can't be started, or where its answer finds no room."""
+def _unable(gdb: str, by: str | None, error: OSError) -> HeapxError:
+    """Say why gdb can't be started, `by` whom it was named, or where its answer finds no room."""
     from shutil import which
     from tempfile import gettempdir
 
-    if which(gdb) is None:
-        return HeapxError(f"{gdb} was not found", "Install it: apt-get install gdb")
+    if isinstance(error, FileNotFoundError) and which(gdb) is None:
+        if by is None:
+            return HeapxError("gdb was not found", "Install it: apt-get install gdb")
+        return HeapxError(f"{gdb}, which {by} names, was not found", f"Without {by} it is gdb.")
     if error.filename == gdb:
-        return HeapxError(f"cannot run {gdb}: {error.strerror}")
+        named = f", which {by} names" if by else ""
+        return HeapxError(f"cannot run {gdb}{named}: {error.strerror}")
     return HeapxError(
         f"there is no room for the answer in {gettempdir()}: {error.strerror}",
         "TMPDIR=DIRECTORY names another place; --output FILE writes it right there.",
@@ -326,7 +368,7 @@ def _result(gdb: str, reply: Reply) -> dict[str, Any] | None:
         unfit = UNFIT.search(reply.messages)
         said = unfit[0] if unfit else "\n  ".join(reply.messages.strip().splitlines()[-4:])
         raise HeapxError(f"{gdb} can't run heapx", said or "It ended without a word.")
-    complain(reply.messages)
+    complain_exactly(reply.messages)
     for line in reply.mended:
         complain(f"heapx: {line}")
     complain(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..cli.command import find
+from ..cli.command import find, no_command
 from ..cli.completions import completions
 from ..cli.manual import help_text
 from ..commands import load_commands
+from ..errors import UsageError
 
 
 def completion(shell: str) -> str:
@@ -16,8 +17,13 @@ def completion(shell: str) -> str:
     return completions(shell)
 
 
-def help_of(words: Sequence[str]) -> str:
+def help_of(topic: Sequence[str]) -> str:
     """Return the help of the command that these words name, or of heapx; UsageError if none."""
     load_commands()
-    topic = [word for word in words if word not in ("help", "heapx", "--help", "-h")]
     return find(topic)[0].help() if topic else help_text()
+
+
+def unknown(word: str, more: str) -> UsageError:
+    """Return the error that no command is called so, with those that there are."""
+    load_commands()
+    return no_command(word, more)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..ending import EndedError
-from ..errors import HeapxError
+from ..errors import HeapxError, wrapped
 
 
 def open_standard_files() -> None:
@@ -25,9 +25,23 @@ def open_standard_files() -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error; where it is closed or full there is nobody to tell."""
+    """Write lines to standard error, broken at words where a terminal shows them; where it is
+    closed or full there is nobody to tell.
+    """
+    complain_exactly(wrapped(text, width_of_errors()))
+
+
+def complain_exactly(text: str) -> None:
+    """Write lines to standard error as they are."""
     with suppress(OSError):
         os.write(2, text.encode(errors="backslashreplace") + b"\n")
+
+
+def width_of_errors() -> int | None:
+    """Return how wide the terminal is that shows errors, None where they go to none."""
+    with suppress(OSError):
+        return os.get_terminal_size(2).columns or None
+    return None
 
 
 def print_pieces(pieces: Iterable[bytes]) -> None:

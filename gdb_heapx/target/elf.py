@@ -22,7 +22,7 @@ from .named import (
 )
 from .sections import SHT_DYNSYM, SHT_SYMTAB, Sections
 
-DT_HASH, DT_STRTAB, DT_SYMTAB, DT_STRSZ, DT_SONAME = 4, 5, 6, 10, 14
+DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_STRSZ, DT_SONAME = 1, 4, 5, 6, 10, 14
 DT_GNU_HASH = 0x6FFFFEF5
 
 
@@ -131,11 +131,15 @@ class Elf(Sections):
         return SymbolTable(start, max(size, 0), strings, tags.get(DT_STRSZ, 0))
 
     @cached_property
-    def _tags(self) -> dict[int, int]:
-        """The values of PT_DYNAMIC by DT_ tag, {} without."""
+    def _dynamic(self) -> tuple[tuple[int, int], ...]:
+        """What PT_DYNAMIC has, DT_ tags with their values; () without."""
         dynamic = self.segment(PT_DYNAMIC)
         words = self.words(dynamic.offset, dynamic.file_size // self.word) if dynamic else ()
-        return dict(zip(words[::2], words[1::2]))
+        return tuple(zip(words[::2], words[1::2]))
+
+    @cached_property
+    def _tags(self) -> dict[int, int]:
+        return dict(self._dynamic)
 
     def _hashed(self, tags: dict[int, int]) -> int | None:
         """Return the number of symbols by a hash table of theirs, None without."""
@@ -172,10 +176,18 @@ class Elf(Sections):
 
     def soname(self) -> str | None:
         """Return a library's own name (DT_SONAME), None without."""
-        strings, name = self._offset(self._tags.get(DT_STRTAB)), self._tags.get(DT_SONAME)
-        if strings is None or name is None:
-            return None
-        return os.fsdecode(self.bytes_at(strings + name, 256).split(b"\0")[0])
+        return next(self._names(DT_SONAME), None)
+
+    def needed(self) -> tuple[str, ...]:
+        """Return the names of the libraries that it asks for itself (DT_NEEDED)."""
+        return tuple(self._names(DT_NEEDED))
+
+    def _names(self, wanted: int) -> Iterator[str]:
+        strings = self._offset(self._tags.get(DT_STRTAB))
+        if strings is None:
+            return
+        for name in (value for tag, value in self._dynamic if tag == wanted):
+            yield os.fsdecode(self.bytes_at(strings + name, 256).split(b"\0")[0])
 
 
 def as_loaded(data: Mapped) -> Elf | None:
