@@ -194,12 +194,12 @@ def answered(line, target, last=0):
     pace.start()
     memory, pieces = Stopping(target.space.memory, pace, last), []
     session = Session(changed(target, memory=memory, pace=pace))
-    words = [*line.split(), "--format", "json"]
+    words = [*line.split(), *(() if "--format" in line else ("--format", "json"))]
     try:
         answer = execute(words, session.opened, Terminal(80, False), pieces.append)
     except CutShortError:
         return None, None, memory.reads
-    return json.loads("".join(pieces)), answer.status, memory.reads
+    return json.loads("".join(pieces) or "null"), answer.status, memory.reads
 
 
 # What is shown of a part as of the whole, or is null: one row of the whole fits each of the part.
@@ -260,6 +260,21 @@ def test_wherever_it_is_stopped_there_is_an_answer_and_it_says_so(line):
             assert status == 130
             assert "interrupted" in {problem["code"] for problem in report["problems"]}
             assert not [p for p in report["problems"] if "damage" in p["statement"]]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "text"])
+def test_a_file_is_not_written_where_the_listing_of_chunks_was_stopped(form, tmp_path):
+    target, file = usual().target(), tmp_path / "chunks"
+    line = f"chunks --format {form} --output {file}"
+    _, _, reads = answered("chunks", target)
+    statuses = set()
+    for last in (*range(1, reads, max(reads // STEPS, 1)), reads):
+        _, status, _ = answered(line, target, last)
+        statuses.add(status)
+        assert file.exists() == (status is not None)
+        file.unlink(missing_ok=True)
+        assert not list(tmp_path.iterdir())
+    assert None in statuses
 
 
 def test_a_reading_that_was_stopped_knows_no_sums():

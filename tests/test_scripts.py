@@ -52,6 +52,42 @@ def test_where_there_is_no_apt_get_the_packages_are_named_as_debian_s(installing
 
 
 @pytest.fixture
+def testing(tmp_path):
+    """Return what runs a copy of scripts/test whose pytest does nothing, and ends with a status."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "test", tmp_path / "scripts")
+    ready = "need_gdb_and_gcc() { :; }; need() { :; }; need_python() { :; }"
+    more = "install_missing() { :; }; venv() { :; }; set -euo pipefail"
+    setup = tmp_path / "scripts" / "setup.sh"
+    setup.write_text(f"{ready}\n{more}\ncd {tmp_path}\n")
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+
+    def tests(*words, ends=0):
+        python.write_text(f"#!/bin/sh\nexit {ends}\n")
+        python.chmod(0o755)
+        done = run((tmp_path / "scripts" / "test", *words), env=environment(CI=""))
+        assert done.status == ends
+        return done.err
+
+    return tests
+
+
+def test_the_tests_say_about_how_long_they_take(testing):
+    assert testing() == "The default tests take about 4 minutes on two cores.\n"
+    assert testing() == "These tests took 1 min here last time.\n"
+    assert "all of them, which weren't timed here yet" in testing("-m", "")
+    assert testing("-m", "") == "These tests took 1 min here last time.\n"
+    assert testing("-k", "bins") == ""
+
+
+def test_a_run_of_the_tests_that_was_interrupted_tells_nothing_about_the_next(testing):
+    testing(ends=2)
+    assert "about 4 minutes" in testing(ends=1)
+    assert "last time" in testing()
+
+
+@pytest.fixture
 def compiling(tmp_path):
     """Return a copy of what compiles the walk in place, as every script with a .venv does."""
     for name in ("scripts/setup.sh", "scripts/build_walk", "gdb_heapx/heap/walk.c"):

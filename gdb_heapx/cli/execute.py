@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -97,7 +97,8 @@ def execute(
         context = Context(declared.name, __version__, facts, session.stood_still)
         pieces = FORMATS[chosen](report, context, style)
         if options["output"]:
-            write_whole(options["output"], pieces)
+            rows = _whole(pieces, reading) if streamed else pieces
+            write_whole(options["output"], rows)
             return
         for piece in pieces:
             write(piece)
@@ -155,6 +156,16 @@ def _cut_short(declared: Command, reading: Snapshot | Catalogue, cut: CutShortEr
     from .cut import cut_report
 
     return cut_report(declared.tables[0], cast("Snapshot", reading), cut)
+
+
+def _whole(pieces: Iterable[str], reading: Snapshot | Catalogue) -> Iterator[str]:
+    """Yield what is written while chunks are read; CutShortError where that was stopped: rows are
+    missing, and CSV couldn't say so.
+    """
+    yield from pieces
+    for problem in reading.problems:
+        if problem.code in STOPPED:
+            raise CutShortError(problem)
 
 
 def _status(problems: Iterable[Problem]) -> int:
