@@ -21,7 +21,7 @@ from ..target.access import core_program
 from ..target.corefile import check_core
 from ..target.leaders import others_held, to_attach
 from ..target.pace import cut_short
-from ..target.permission import why_not_permitted
+from ..target.permission import root_to_name, why_not_permitted
 from ..target.procfs import is_stopped, run_on
 from . import parameters
 from .guarding import Guarded
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MORE_TIME = "Give it more seconds, or none."
 SPARE = 5, 0.1, 0.5  # what follows the reading gets that part of --max-pause, so many seconds,
 LETS_GO = 0.03  # and of those so many are for the detach
+
+GDBS_OWN = "target:"  # the sysroot of a gdb that wasn't told any
 
 _settings_known = functools.cache(parameters.register)
 
@@ -105,6 +107,9 @@ def _opened(
     pid = None if request["pid"] is None else to_attach(request["pid"])
     cut = check_core(core) if core else None
     program = core_program(core) if core else None
+    root = None if pid is None else root_to_name(pid)
+    if root is not None and gdb.parameter("sysroot") == GDBS_OWN:
+        said(f"set sysroot {root}")
     said("set auto-solib-add off")
     if request["exe"]:
         _try(f"file {quoted(request['exe'])}", f"cannot open the program {request['exe']}")

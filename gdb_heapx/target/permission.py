@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from .procfs import number_of, status_of, text_of, tracer_of
 
-CAP_SYS_PTRACE = 19
+CAP_SYS_PTRACE, CAP_SYS_ADMIN = 19, 21  # linux/capability.h
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 CHILDREN_ONLY, CAPABLE_ONLY, NOBODY = 1, 2, 3  # of that (Documentation/admin-guide/LSM/Yama.rst)
 IN_CONTAINERS = (
@@ -27,15 +27,16 @@ def why_not_permitted(pid: int) -> tuple[str, ...]:
 
 
 def _reasons(pid: int) -> Iterator[str]:
-    scope, root, capable = ptrace_scope(), os.geteuid() == 0, _is_capable()
+    scope, root, capable = ptrace_scope(), os.geteuid() == 0, _has(CAP_SYS_PTRACE)
     if scope == NOBODY:
         yield f"{YAMA} is {NOBODY}: nobody may attach to any process until the next boot."
     elif not capable and root:
         yield "heapx runs as root, but without the capability CAP_SYS_PTRACE, as in a container."
         yield IN_CONTAINERS
+        yield from _as_its_user(pid, scope)
     elif not capable:
         yield _as_a_user(pid, scope)
-    elif _other_users(pid):
+    elif _apart(pid, "user"):
         yield "It is in another user namespace, where heapx's CAP_SYS_PTRACE doesn't count."
         yield "Run heapx as root of the host, or of the namespace that both are below."
     else:
@@ -58,6 +59,13 @@ def _as_a_user(pid: int, scope: int | None) -> str:
     return "It is another user's: run heapx as root, or as that user."
 
 
+def _as_its_user(pid: int, scope: int | None) -> Iterator[str]:
+    """Say how root without the capability becomes a process's user, where that may attach."""
+    uid, gid = (status_of(pid).get(kind, "").partition("\t")[0] for kind in ("Uid", "Gid"))
+    if not scope and uid not in ("", "0"):
+        yield f"Or as its user: setpriv --reuid={uid} --regid={gid} --clear-groups heapx -p {pid}"
+
+
 def ptrace_scope() -> int | None:
     """Return what Yama permits, None where the kernel hasn't that."""
     with suppress(OSError):
@@ -65,14 +73,24 @@ def ptrace_scope() -> int | None:
     return None
 
 
-def _is_capable() -> bool:
-    """Tell whether this process has CAP_SYS_PTRACE in its own user namespace."""
+def root_to_name(pid: int) -> str | None:
+    """Return where gdb must be told that the files of a process are: those of another mount
+    namespace, which gdb may not enter. None where it finds them by itself.
+    """
+    if _has(CAP_SYS_ADMIN) or not _apart(pid, "mnt"):
+        return None
+    return f"/proc/{pid}/root"
+
+
+def _has(capability: int) -> bool:
+    """Tell whether this process has a capability in its own user namespace."""
     mask = status_of(os.getpid()).get("CapEff", "0")
-    return bool(int(mask, 16) >> CAP_SYS_PTRACE & 1)
+    return bool(int(mask, 16) >> capability & 1)
 
 
-def _other_users(pid: int) -> bool:
-    """Tell whether a process is in another user namespace; False if /proc doesn't tell."""
+def _apart(pid: int, namespace: str) -> bool:
+    """Tell whether a process is in another namespace than this; False if /proc doesn't tell."""
     with suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
+        own = os.readlink(f"/proc/self/ns/{namespace}")
+        return os.readlink(f"/proc/{pid}/ns/{namespace}") != own
     return False
