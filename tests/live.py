@@ -177,11 +177,11 @@ def told(*words: Any) -> Result:
     )
 
 
-def _ask(command, serve, request, take, show) -> asking.Reply:
+def _ask(command, serve, request, take, show, tell) -> asking.Reply:
     """Ask a gdb that stays, unless it would have a setting or a process of the user's."""
     usual = command[0] == "gdb" and command.count("-ex") == 1 and "-p" not in command
     if request["set"] or request["acts"] or not usual:
-        return asking.ask(command, serve, request, take, show)
+        return asking.ask(command, serve, request, take, show, tell)
     answer = warm.ask(command, environment(), request)
     take(answer.pop("text", ""))
     return asking.Reply(answer["result"], True, answer["err"], None)

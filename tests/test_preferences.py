@@ -16,7 +16,9 @@ from gdb_heapx.errors import UsageError
 from gdb_heapx.report.style import styles, table_formats
 from gdb_heapx.snapshots.take import take
 
-SNAPSHOT = take(usual().target())
+HEAP = usual()
+HEAP.mmapped(1 << 20)
+SNAPSHOT = take(HEAP.target())
 ESCAPE = "\x1b["
 
 

@@ -130,7 +130,7 @@ def _opened(
     PACE.start(_for_reading(seconds), show=_shown(request, talk))
     try:
         with looked_into, cut_short(PACE):
-            session = _looked_into(room, keep)
+            session = _looked_into(room, keep, talk)
             yield session
     finally:
         PACE.end()
@@ -159,14 +159,14 @@ def _room(pid: int) -> Room | None:
     return None
 
 
-def _looked_into(room: Room | None, keep: Keep | None) -> GdbSession:
+def _looked_into(room: Room | None, keep: Keep | None, talk: Talk) -> GdbSession:
     """Read the symbols of glibc's own files, and no others: where the process is watched, gdb has
     all of them, since backtraces need each file's unwind tables.
     """
     from .session import GdbSession  # what of it isn't there yet (_import_meanwhile)
 
     if keep is not None:
-        return GdbSession(room, keep)
+        return GdbSession(room, keep, lambda text: talk.say(announced=text))
     for library in ("libc", "libpthread", "ld"):
         said(f"sharedlibrary /{library}[-.0-9][^/]*$")
     said("sharedlibrary /libc_malloc_debug[^/]*$")  # another malloc (locate/libcs.py)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,19 +34,29 @@ if TYPE_CHECKING:
     from .breakpoints import Keep
 
 
+def _to_stderr(text: str) -> None:
+    gdb.write(f"{text}\n", gdb.STDERR)
+    gdb.flush(gdb.STDERR)
+
+
 class GdbSession:
     """The selected inferior, while it is stopped; a copy of its chunks goes into `room`.
 
     `keep` is told where the process's text is changed: None at gdb's prompt, where nobody could
-    put it back if gdb were killed. `stood_still` is for how many seconds the process stood still,
-    None as long as it does.
+    put it back if gdb were killed. `tell` says at once what is about to be done. `stood_still` is
+    for how many seconds the process stood still, None as long as it does.
     """
 
     stood_still: float | None = None
     saved: Saved | None = None
 
-    def __init__(self, room: Room | None = None, keep: Keep | None = None) -> None:
-        self._room, self._keep = room, keep
+    def __init__(
+        self,
+        room: Room | None = None,
+        keep: Keep | None = None,
+        tell: Callable[[str], object] = _to_stderr,
+    ) -> None:
+        self._room, self._keep, self._tell = room, keep, tell
 
     def load(self, path: str | None) -> Saved:
         return load(path)
@@ -87,13 +97,14 @@ class GdbSession:
         """Let the process run, and note what makes its malloc grow."""
         from .watching import watch
 
-        if self._keep is None:
-            said = announced(wishes, "the process", guarded=False)
-            gdb.write(f"heapx: {said}\n", gdb.STDERR)
+        def announce() -> None:
+            process = f"process {gdb.selected_inferior().pid}"
+            self._tell(announced(wishes, process, guarded=self._keep is not None))
+
         for image in catalogue.source.objects:
             image.keep_symbols()
         try:
-            return watch(catalogue.opened, wishes, self._keep or (lambda places: None))
+            return watch(catalogue.opened, wishes, self._keep or (lambda places: None), announce)
         finally:
             forget()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 
 import gdb
@@ -73,10 +73,10 @@ def refuse(inferior: gdb.Inferior) -> None:
         raise HeapxError("heapx growth can't run in gdb's non-stop mode", "set non-stop off")
 
 
-def watch(opened: Opened, wishes: Wishes, keep: Keep) -> Watched:
+def watch(opened: Opened, wishes: Wishes, keep: Keep, announce: Callable[[], object]) -> Watched:
     """Let the process run, and note what makes its malloc grow; afterwards it stands still again,
     if it is still there, without a breakpoint of heapx's. HeapxError before anything was touched,
-    where it can't be done.
+    where it can't be done; where it can be, it is announced first.
     """
     inferior = gdb.selected_inferior()
     refuse(inferior)
@@ -101,6 +101,7 @@ def watch(opened: Opened, wishes: Wishes, keep: Keep) -> Watched:
                 with suppress(gdb.error, RuntimeError):
                     afterwards.enter_context(setting(name, value))
             with stopping_at(found.places, read, keep) as breakpoints:
+                announce()  # gdb writes them when the process is let go
                 run.go_on(breakpoints)
             _swallow_stops(inferior)
         return run.seen()

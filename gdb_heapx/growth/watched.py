@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from .free import Free
 DEEPEST = 64  # frames of a backtrace
 MOST_KEPT = 10_000  # requests, if no other number is given
 MAX_LOAD = 20  # percent
+LINE = 79  # columns of what is announced
 
 
 class Wishes(NamedTuple):
@@ -24,14 +26,16 @@ class Wishes(NamedTuple):
 
 
 def announced(wishes: Wishes, process: str, guarded: bool) -> str:
-    """Return what to say before it begins: what will be done, and what can go wrong. `guarded`:
-    somebody is there who takes the breakpoints out if gdb is killed.
+    """Return in lines what to say before it begins: what will be done, and what can go wrong.
+    `guarded`: somebody is there who takes the breakpoints out if gdb is killed.
     """
     risk = GUARDED if guarded else UNGUARDED
-    return (
-        f"will set breakpoints in malloc's code in {process} and let it run for "
+    return textwrap.fill(
+        f"heapx: will set breakpoints in malloc's code in {process} and let it run for "
         f"{wishes.seconds:g} s. Each time malloc gets memory from the system it stands still for "
-        f"about a millisecond, {wishes.max_load} % of the time at most. {risk}"
+        f"about a millisecond, {wishes.max_load} % of the time at most. {risk}",
+        LINE,
+        subsequent_indent="  ",
     )
 
 

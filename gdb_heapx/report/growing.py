@@ -63,7 +63,7 @@ ENDS = {
         "It ended early: in a second or more the process stood still for more of the time than "
         "--max-load allows."
     ),
-    "asked": "It was ended by Ctrl-C.",
+    "asked": "It was ended by Ctrl-C, or by a signal to heapx.",
     "exec": "It ended because the process has started another program (exec).",
 }
 

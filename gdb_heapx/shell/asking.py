@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
@@ -30,7 +30,8 @@ SETTLED = 0.2  # seconds in which a process stops that a killed gdb leaves
 
 class Reply(NamedTuple):
     """What gdb's side said at its end, None if it ended without; whether it began to answer at all,
-    gdb's own messages, and the signal that ended gdb, None without; what was done then in lines.
+    gdb's own messages, and the signal that ended gdb, None without; what was done then in lines;
+    the signal by which an early answer was asked for, None without or for Ctrl-C.
     """
 
     result: dict[str, Any] | None
@@ -38,6 +39,7 @@ class Reply(NamedTuple):
     messages: str
     killed_by: int | None
     mended: tuple[str, ...] = ()
+    asked_by: int | None = None
 
 
 def ask(
@@ -46,14 +48,16 @@ def ask(
     request: dict[str, Any],
     take: Callable[[str], object],
     show: Callable[[str], object],
+    tell: Callable[[str], object],
 ) -> Reply:
-    """Run gdb on a request; hand each piece of the answer to `take`, and each line about long work
-    to `show`.
+    """Run gdb on a request; hand each piece of the answer to `take`, each line about long work to
+    `show`, and to `tell` what is about to be done.
 
     `serve` is the line of gdb's that answers, with the number of its socket in place of {}. A
     Ctrl-C makes gdb answer with what it has read. One more, or another signal, makes it let go of
-    the process, and then raises EndedError. A process that wasn't stopped before is not stopped
-    afterwards.
+    the process, and then raises EndedError; where it watches the process, the first SIGTERM or
+    SIGHUP is as Ctrl-C, and the reply says which it was. A process that wasn't stopped before is
+    not stopped afterwards.
     """
     pid = request["pid"]
     was_stopped = pid is not None and is_stopped(pid)
@@ -61,7 +65,9 @@ def ask(
     killable = not request["acts"]
     guard = _guard(was_stopped) if request.get("watches") else None
     request = {**request, "lifeline": guard and guard.descriptor}
-    with ours, theirs, _hanging_up(ours, killable) as children:
+    answers_at = {signal.SIGINT, *((signal.SIGTERM, signal.SIGHUP) if guard else ())}
+    handed_on: list[int] = []
+    with ours, theirs, _hanging_up(ours, killable, answers_at, handed_on) as children:
         line = serve.format(theirs.fileno())
         descriptors = [theirs.fileno(), *([guard.descriptor] if guard else ())]
         gdb = _started([*command, "-ex", line], descriptors)
@@ -69,7 +75,7 @@ def ask(
         theirs.close()
         end = _thread(_end_with, gdb)
         try:
-            reply = _talk(gdb, end, ours, request, take, show, guard)
+            reply = _talk(gdb, end, ours, request, take, show, tell, guard)
         finally:
             _hang_up(ours, socket.SHUT_RDWR)  # nobody reads what it still says
             end.join()
@@ -77,7 +83,10 @@ def ask(
                 guard.end(gdb.returncode != 0)
             if pid is not None and not was_stopped:
                 _run_on(pid, gdb.returncode < 0)
-    return reply._replace(mended=guard.said()) if guard else reply
+    if guard:
+        others = (number for number in handed_on if number != signal.SIGINT)
+        reply = reply._replace(mended=guard.said(), asked_by=next(others, None))
+    return reply
 
 
 def _guard(was_stopped: bool) -> Guard:
@@ -133,6 +142,7 @@ def _talk(
     request: dict[str, Any],
     take: Callable[[str], object],
     show: Callable[[str], object],
+    tell: Callable[[str], object],
     guard: Guard | None,
 ) -> Reply:
     messages: list[str] = []
@@ -146,6 +156,8 @@ def _talk(
             take(said["text"])
         elif "progress" in said:
             show(said["progress"])
+        elif "announced" in said:
+            tell(said["announced"])
         elif "places" in said and guard:  # of the process's text, before gdb changes it
             kept = b"kept\n" if guard.keep(said["pid"], said["places"]) else b"refused\n"
             with suppress(OSError):
@@ -178,16 +190,18 @@ def _hang_up(ours: socket.socket, how: int = socket.SHUT_WR) -> None:
 
 
 @contextmanager
-def _hanging_up(ours: socket.socket, killable: bool) -> Iterator[list[subprocess.Popen[str]]]:
-    """In here the first Ctrl-C is handed on. Any other signal hangs up, and afterwards raises
-    EndedError. One more, after some time, kills the children that are noted, if they may be.
+def _hanging_up(
+    ours: socket.socket, killable: bool, answers_at: Set[int], handed_on: list[int]
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """In here the first signal of those that are answered is handed on. Any other hangs up, and
+    afterwards raises EndedError. One more, after some time, kills the children that are noted, if
+    they may be.
     """
     children: list[subprocess.Popen[str]] = []
     came: list[tuple[int, float]] = []
-    handed_on: list[int] = []
 
     def hang_up(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and children and not (came or handed_on):
+        if number in answers_at and children and not (came or handed_on):
             handed_on.append(number)
             with suppress(OSError):
                 ours.send(b"stop\n", socket.MSG_NOSIGNAL)

@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cached_property
 from typing import IO, Any
 
@@ -127,7 +127,7 @@ def _run(arguments: Sequence[str]) -> int:
     if words[:1] == ["load"]:
         raise UsageError("heapx load is for gdb", "In a shell: heapx --snapshot FILE COMMAND")
     acts = "--now" in words and _announced(options, words)
-    watches = words[:1] == ["growth"] and _watching(options, words)
+    watches = words[:1] == ["growth"] and bool(_parsed(words))
     request = {"words": words, "acts": acts or watches, "watches": watches}
     return _through_gdb(options, {**request, "progress": shows_work()})
 
@@ -168,18 +168,6 @@ def _announced(options: argparse.Namespace, words: Sequence[str]) -> bool:
         call = f"malloc_trim({parsed['pad'] or 0})"
         complain(f"heapx: will call {call} in the process, unless it is unsafe")
     return bool(parsed.get("now"))
-
-
-def _watching(options: argparse.Namespace, words: Sequence[str]) -> bool:
-    """Say what will be done to the process that is to be watched."""
-    from ..growth.watched import Wishes, announced
-
-    parsed = _parsed(words)
-    wishes = Wishes(parsed["seconds"], parsed["stop_after"], parsed["max_load"])
-    process = f"process {options.pid}" if options.pid else "the process"
-    if not options.core and (options.pid or options.gdb_args):
-        complain(f"heapx: {announced(wishes, process, guarded=True)}")
-    return True
 
 
 def _parsed(words: Sequence[str]) -> dict[str, Any]:
@@ -287,19 +275,34 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
     with closing(_Answer()) as answer:
         try:
-            reply = ask(words, serve, request, answer.take, show_work)
+            reply = ask(words, serve, request, answer.take, show_work, complain)
         except OSError as error:
             raise _unable(options.gdb, options.gdb_by, error) from None
-        result = _result(options.gdb, reply)
-        if result is None:
-            return BUG
-        if result["error"]:
-            complain(result["error"])
-        if result["whole"]:
-            print_pieces(answer.pieces())
+        with _ended_by(reply.asked_by):
+            result = _result(options.gdb, reply)
+            if result is None:
+                return BUG
+            if result["error"]:
+                complain(result["error"])
+            if result["whole"]:
+                print_pieces(answer.pieces())
     if result["status"] == 128 + signal.SIGINT:
         raise EndedError(signal.SIGINT)
     return int(result["status"])
+
+
+@contextmanager
+def _ended_by(number: int | None) -> Iterator[None]:
+    """In here an answer is handed on: one that a signal asked for, unless that is None. Then heapx
+    ends by it, also where nobody is left to read what it says.
+    """
+    try:
+        yield
+    except (HeapxError, EndedError):
+        if number is None:
+            raise
+    if number is not None:
+        raise EndedError(number)
 
 
 class _Answer:

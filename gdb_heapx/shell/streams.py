@@ -53,14 +53,20 @@ def print_pieces(pieces: Iterable[bytes]) -> None:
 
 
 def _write(piece: bytes) -> None:
+    """Write a piece. SIGPIPE waits until what can't be written is out of the way: Python would try
+    once more at its end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE])
     try:
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise EndedError(signal.SIGPIPE) from None
         raise HeapxError(f"cannot write to standard output: {error.strerror}") from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def print_line(text: str) -> None:
