@@ -19,6 +19,7 @@ from .sums import Hanging, Sampled, Together
 LINKS = 4  # words of a chunk's memory where malloc keeps links while it is free
 STEPS = 1 << 14  # chunks that are looked through before anybody is asked whether to go on
 PIECE = 1 << 16  # chunks that are added up at once
+BELOW = [(1 << bit) - 1 for bit in range(CELL)]  # the bits of a cell before each
 
 
 class Flood:
@@ -40,7 +41,7 @@ class Flood:
         self._pending = 0  # chunks that are marked, and not at hand
         self._word, self._page = held.space.word, held.space.page
         self._grain = index.grains.size
-        self._from: tuple[int, ...] = ()
+        self._wanted = bytes(256)  # by its state, whether a chunk is marked now
         self._mark, self._inner = 0, False
 
     def follow(self, words: Iterable[Words], mark: Degree, inner: bool) -> None:
@@ -113,13 +114,14 @@ class Flood:
     _marked: Together | None = None  # of what a head has reached
 
     def _begin(self, source: Degree, also: Degree, mark: Degree, inner: bool) -> None:
-        self._from, self._mark, self._inner = (source, also), mark, inner
+        self._wanted = bytes(state & DEGREE in (source, also) for state in range(256))
+        self._mark, self._inner = int(mark), inner
         self._marked = None
 
     def _start(self, chunk: HeldChunk, mark: Degree, rest: Degree) -> None:
-        self._mark = mark
+        self._mark = int(mark)
         self._push(chunk)
-        self._mark = rest
+        self._mark = int(rest)
         self._drain()
 
     def _end_head(self, hanging: list[Hanging], chunk: HeldChunk) -> None:
@@ -189,23 +191,26 @@ class Flood:
                 self._stack.append(self._index.ranked(rank).user)
 
     def _drain_stack(self) -> None:
+        """Look through chunks on the stack, many in the order of addresses: memory is read faster
+        so.
+        """
         stack, pace, steps = self._stack, self._held.space.pace, 0
+        words, word, page = self._words, self._word, self._page
         while stack:
-            steps += 1
-            if not steps % STEPS:
-                pace.check(stack[-1])
-            user = stack.pop()
-            near = self._near_to(user)
-            if near.single:
-                self._look_through(self._index.at(user))
-                continue
-            first = near.offset + user
-            size = self._words[(first - self._word) // self._word] & ~FLAGS
-            if size > self._page:
-                self._look_through(self._index.at(user))
-            else:
-                last = first + size - self._word
-                self._visit(self._words[first // self._word : last // self._word], LINKS)
+            taken = sorted(stack[-STEPS:])
+            del stack[-STEPS:]
+            steps += len(taken)
+            if steps >= STEPS:
+                pace.check(taken[0])
+                steps = 0
+            for user in taken:
+                near = self._near_to(user)
+                first = (near.offset + user) // word
+                size = words[first - 1] & ~FLAGS
+                if near.single or size > page:
+                    self._look_through(self._index.at(user))
+                else:
+                    self._visit(words[first : first + size // word - 1], LINKS)
 
     def _look_through(self, chunk: HeldChunk | None) -> None:
         """Look through the memory of a chunk, but for pages that were not copied."""
@@ -233,34 +238,41 @@ class Flood:
         start, end = index.starts[region], index.ends[region]
         offset = self._held.store.offset(start) - start
         place = index.places[region] * CELL_WORDS
+        users, first = start + index.grains.header, index.firsts[region]
         single, present = index.singles[region], self._lots.has(region)
-        return _Near(start, end, offset, place, index.firsts[region], single, present)
+        return _Near(start, end, users, place, first, offset, single, present)
 
     def _visit(self, words: Words, links: int = 0) -> None:
         """Push the chunks that some words lead to. The first ones may be `links` that malloc left
         there: these lead to headers, which begin with the last word of the chunk before.
 
         Most words that lead to a chunk lead to its beginning: those are told here, in one cell.
+        This is the inner loop.
         """
         low, high = self._low, self._high
         hits = [word for word in words if low <= word < high]
-        others, cells, states = False, self._index.cells, self.states
+        others, cells, states, grain = False, self._index.cells, self.states, self._grain
+        wanted, mark = self._wanted, self._mark
+        start, end, users, place, first, _, single, present = self._near
         for word in hits:
-            near = self._near_to(word)
-            grain, odd = divmod(word - near.start, self._grain)
-            if odd or near.single or not grain or not near.end:
+            if not start <= word < end:
+                start, end, users, place, first, _, single, present = self._near_to(word)
+                if word >= end:  # in no region
+                    continue
+            offset = word - users
+            if offset % grain or offset < 0 or single:
                 others = True
                 continue
-            grain -= 1
-            cell, bit = near.place + grain // CELL * CELL_WORDS, 1 << grain % CELL
+            number = offset // grain
+            cell, bit = place + number // CELL * CELL_WORDS, number % CELL
             bits = cells[cell]
-            if not bits & bit:
+            if not bits >> bit & 1:
                 others = True
                 continue
-            rank = near.first + (cells[cell + DIRECTORY] & RANKS) + ones(bits & (bit - 1))
-            if states[rank] & DEGREE in self._from:
-                states[rank] = self._mark
-                if near.present:
+            rank = first + (cells[cell + DIRECTORY] & RANKS) + ones(bits & BELOW[bit])
+            if wanted[states[rank]]:
+                states[rank] = mark
+                if present:
                     self._stack.append(word)
                 else:
                     self._wait(rank)
@@ -279,7 +291,7 @@ class Flood:
             if chunk is None or (number < links and self._ends_at(chunk, word)):
                 continue
             state = states[chunk.rank]
-            if state & DEGREE not in self._from:
+            if not self._wanted[state]:
                 continue
             if chunk.user == word or self._inner:
                 self._push(chunk)
@@ -298,20 +310,22 @@ class Flood:
 
 
 class _Near(NamedTuple):
-    """A region: what turns an address into a place in the copy, where its cells are, the rank of
-    its first chunk; `single` is the header of the only one. All 0 where there is none.
+    """A region: where the memory of its first chunk begins, where its cells are, the rank of that
+    chunk; what turns an address into a place in the copy; `single` is the header of the only chunk.
+    All 0 where there is none.
     """
 
     start: int
     end: int
-    offset: int
+    users: int
     place: int
     first: int
+    offset: int
     single: int
     present: bool
 
 
-NOWHERE = _Near(0, 0, 0, 0, 0, 0, False)
+NOWHERE = _Near(0, 0, 0, 0, 0, 0, 0, False)
 
 
 def _having(states: bytearray, state: int) -> Iterator[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
@@ -84,20 +85,28 @@ class Bodies:
         number, or two further ones.
         """
         word, low, high, grain = self._word, self._low, self._high, self._index.grains.size
-        step = AT_ONCE * word
+        step, (byte, lead) = AT_ONCE * word, self._telling_byte()
         for at in range(start, end, step):
             size = (min(at + step + 2 * word, end) - at) // word * word
             view = self._held.store.read(at, size)
             words = self._held.space.as_words(view).tolist()
-            last = len(words) - 2
-            leading = [i for i, first in enumerate(words[:AT_ONCE]) if low <= first < high]
-            for place in leading:
-                if place >= last:
-                    break
+            places = range(min(len(words) - 2, AT_ONCE))
+            for place in compress(places, view[byte::word].tobytes().translate(lead)):
                 first, second = words[place], words[place + 1]
-                ordered = first <= second <= words[place + 2] < first + LARGEST
-                if (second < LARGEST or ordered) and first % grain == 0:
+                if not low <= first < high or first % grain:
+                    continue
+                if second < LARGEST or first <= second <= words[place + 2] < first + LARGEST:
                     yield at + place * word
+
+    def _telling_byte(self) -> tuple[int, bytes]:
+        """Return which byte of a word tells best whether it leads to a heap, and by that byte
+        whether it may: it is the highest one that addresses have.
+        """
+        last = self._high - 1
+        number = max(last.bit_length() - 1, 0) // 8
+        may = range(self._low >> 8 * number, (last >> 8 * number) + 1)
+        little = self._held.space.byteorder == "little"
+        return number if little else self._word - 1 - number, bytes(b in may for b in range(256))
 
     def _around(self, address: int, start: int, end: int) -> list[int]:
         """Return the words around an address, as of a spot, as far as they lie in [start, end)."""
