@@ -239,6 +239,21 @@ def test_before_gdb_is_started_little_is_imported():
     assert {"shutil", "tempfile", "pathlib"}.isdisjoint(imported)
 
 
+def test_declared_commands_import_nothing_that_reads_a_heap():
+    """As when gdb sources heapx: what few commands need is imported when one of these is given."""
+    lines = "from gdb_heapx.commands import load_commands; load_commands(); print(*sys.modules)"
+    command = [sys.executable, "-ISc", f"import sys; sys.path.insert(0, '.'); {lines}"]
+    imported = subprocess.check_output(command, cwd=PACKAGE.parent, text=True).split()
+    own = {name.removeprefix("gdb_heapx.") for name in imported if name.startswith("gdb_heapx.")}
+    assert "commands.leaks" in own
+    assert own.isdisjoint(
+        {
+            *("heap.walk", "held.held", "snapshots.opened", "snapshots.take", "fit.fits"),
+            *("reach.leaks", "reach.typed", "recognise.classify", "why.causes"),
+        }
+    )
+
+
 def test_only_gdbside_imports_gdb():
     found = {name for name, tree in MODULES.items() if "gdb" in imports(tree, name)}
     assert {folder(name) for name in found} == {"gdbside"}

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
-from ..reach.leaks import Leaks
 from ..reach.states import Degree
 from ..report.model import Column, Kind, Note, Schema, counted
 from ..report.notes import note
@@ -14,6 +13,7 @@ from ._columns import IN_MEMORY, TOTALS
 
 if TYPE_CHECKING:
     from ..held.hidden import Way
+    from ..reach.leaks import Leaks
 
 SHIFTS = tuple(map(str, range(9)))  # of a JVM: objects are aligned to 256 bytes at most
 WAYS = (

@@ -11,7 +11,6 @@ from ..errors import HeapxError, Problem
 from ..glibc.releases import tcache_has_key
 from ..heap.states import NAMES, State
 from ..inventory.chunk import BINNED, FAST, HELD, LISTED, TCACHE, TOP, UNKNOWN, Chunk
-from ..inventory.looks import MOST, recognised
 from ..inventory.words import name_of, words_of
 from ..recognise.kinds import SURE
 from ..report.model import (
@@ -212,6 +211,8 @@ def _where(catalogue: Catalogue, found: Around, address: int) -> Note:
 
 def _told(catalogue: Catalogue, chunk: Chunk) -> tuple[_Told, list[Note]]:
     """Return what a chunk in use is, and what is said of it, and of what isn't known."""
+    from ..inventory.looks import MOST, recognised  # what few commands need is imported by these
+
     if chunk.state not in HELD:
         return _Told(), []
     begin, end = catalogue.memory(chunk)

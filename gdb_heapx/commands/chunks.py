@@ -8,7 +8,6 @@ from ..cli.arg import Arg
 from ..cli.arguments import ARENA
 from ..cli.command import Needs, command
 from ..errors import UsageError
-from ..inventory.by_type import addresses_of
 from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, UNKNOWN, Wanted
 from ..report.model import Notes, Report, Schema, Steps
 from ..snapshots.figures import select_arenas
@@ -71,6 +70,8 @@ def chunks(
         heapx chunks --type 'zoo::*'                the objects of these classes
         heapx chunks --format csv --output all.csv  all, for another program
     """
+    from ..inventory.by_type import addresses_of  # what few commands need is imported by these
+
     select_arenas(catalogue.arenas(), arena)
     if None not in (min_size, max_size) and (min_size or 0) > (max_size or 0):
         raise UsageError("--min-size is more than --max-size")

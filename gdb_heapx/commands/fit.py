@@ -10,8 +10,6 @@ from ..cli.arg import Arg
 from ..cli.arguments import NO_WALK
 from ..cli.command import Needs, command
 from ..errors import UsageError
-from ..fit.fits import Fit, fits
-from ..fit.unusable import Unusable, unusable
 from ..heap.states import HELD_FREE, Search
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, within
 from ..report.notes import note
@@ -19,6 +17,8 @@ from ._columns import LIBC
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
+    from ..fit.fits import Fit
+    from ..fit.unusable import Unusable
     from ..inventory.catalogue import Catalogue
     from ..snapshots.malloc import Malloc
     from ..snapshots.take import Snapshot
@@ -155,6 +155,9 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
 def _found(
     snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int | None
 ) -> Iterator[_Found]:
+    from ..fit.fits import fits  # what few commands need is imported by these
+    from ..fit.unusable import unusable
+
     requests = POWERS if size is None else (size,)
     for reading, malloc in zip(catalogue.opened.mallocs, snapshot.mallocs):
         for each in fits(reading, requests, thread):

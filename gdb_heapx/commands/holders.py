@@ -10,8 +10,6 @@ from ..cli.arguments import PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
 from ..reach.doubts import doubts_of
-from ..reach.holders import find_holders
-from ..reach.typed import types_of
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, size_text
 from ..report.notes import note
 from ._notes import doubt_notes, passes_notes, usual_notes
@@ -120,6 +118,9 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
         heapx holders --sort shared       what is held together with others
         heapx holders --min-bytes 10M     large ones
     """
+    from ..reach.holders import find_holders  # what few commands need is imported by these
+    from ..reach.typed import types_of
+
     kinds, names = types_of(held)
     found = find_holders(held, kinds, len(names))
     rows = sorted((_row(held, hold, names) for hold in found.holds), key=_statics_first)

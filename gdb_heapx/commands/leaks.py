@@ -12,9 +12,7 @@ from ..cli.command import Needs, command
 from ..heap.states import Search
 from ..held.root import RootKind
 from ..reach.doubts import doubts_of, hidden_by
-from ..reach.grouping import Grouped, grouped
-from ..reach.leaks import LOST, TOLD, Leaks, find_leaks
-from ..reach.states import Degree
+from ..reach.states import LOST, TOLD, Degree
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps
 from ..report.notes import note
 from ._columns import IN_MEMORY, LIBC, TOTALS
@@ -24,6 +22,8 @@ from ._notes import passes_notes, usual_notes
 if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.root import Missed
+    from ..reach.grouping import Grouped
+    from ..reach.leaks import Leaks
     from ..snapshots.take import Snapshot
 
 NAMES = {
@@ -154,6 +154,9 @@ def leaks(
         heapx leaks --min-bytes 1M  large ones
         heapx leaks --unaligned     whether pointers in packed structs lead there
     """
+    from ..reach.grouping import grouped  # what few commands need is imported by these
+    from ..reach.leaks import find_leaks
+
     kinds = grouped(held, by)
     found = find_leaks(held, kinds.numbers, max(len(kinds.names), 1))
     doubts = doubts_of(held)

@@ -24,7 +24,6 @@ from ..report.model import (
 )
 from ..report.notes import note
 from ..snapshots.forked import inherited_stacks
-from ..snapshots.holders import holders
 from ..snapshots.regions import APART
 from ..why.sums import Case
 from ._columns import LIBC
@@ -138,6 +137,8 @@ def ledger(snapshot: Snapshot, by_arena: bool, outside: bool) -> Report:
 
 
 def _outside(case: Case) -> Report:
+    from ..snapshots.holders import holders  # what few commands need is imported by these
+
     scale = "resident" if case.resident_known else None
     schema = OUTSIDE.but("shared", rank=1) if case.sharing else OUTSIDE
     table = schema.of(holders(case.snapshot, case.ledger), scale)

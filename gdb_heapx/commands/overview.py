@@ -22,8 +22,6 @@ from ..report.model import (
 )
 from ..report.notes import note
 from ..snapshots.regions import Owner
-from ..why.causes import find_leading
-from ..why.groups import leading
 from ..why.order import PERCENT
 from ..why.sums import Case
 from ._notes import empty_note, equation, mmapped_notes, shared_note, usual_notes, verdict
@@ -104,6 +102,8 @@ def overview(snapshot: Snapshot, brief: Brief | None) -> Report:
         heapx --no-walk                            without visiting every chunk
         heapx why --format json --output why.json  for a script
     """
+    from ..why.causes import find_leading  # what few commands need is imported by these
+
     case = Case(snapshot, brief)
     told = overview_parts(case)
     private = _private(case, [key for key, *_ in told])
@@ -131,6 +131,8 @@ def overview(snapshot: Snapshot, brief: Brief | None) -> Report:
 
 def _next(case: Case) -> tuple[tuple[str, str], ...]:
     """Return what to type next; first the chunks that hold most, where that is worth a look."""
+    from ..why.groups import leading
+
     if case.snapshot.unused and case.snapshot.allocators:
         return NEXT_ELSEWHERE
     if case.live > max(case.retained, case.outside, case.foreign):

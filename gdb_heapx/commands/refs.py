@@ -14,12 +14,9 @@ from ..cli.command import Needs, command
 from ..errors import HeapxError, UsageError
 from ..heap.states import Search
 from ..held.root import RootKind
-from ..reach.chains import chain_to
 from ..reach.doubts import doubts_of
-from ..reach.leads import Leads
 from ..reach.places import KINDS, Site, of_chunk, of_register, of_root
 from ..reach.referrers import chunk_at, referring_words, root_words_to
-from ..reach.typed import ChunkTypes
 from ..report.model import DATA_ONLY, Column, Kind, Many, Note, Notes, Report, Schema, Steps
 from ..report.notes import note
 from ._notes import doubt_notes
@@ -27,6 +24,7 @@ from ._notes import doubt_notes
 if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.index import HeldChunk
+    from ..reach.typed import ChunkTypes
     from ..snapshots.take import Snapshot
     from ..target.target import Local
 
@@ -118,6 +116,8 @@ def refs(
         heapx refs 0x7f02e4d63520 --to-root   which variable leads there, and how
         heapx refs request --from             what it refers to
     """
+    from ..reach.typed import ChunkTypes  # what few commands need is imported by these
+
     if to_root and given["from"]:
         raise UsageError("--from and --to-root exclude each other")
     chunk = chunk_at(held, address)
@@ -184,6 +184,8 @@ def _roots(held: Held, chunk: HeldChunk, asked: Mapping[int, Local]) -> Iterator
 
 def _referred(snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkTypes) -> Report:
     """Return what a chunk refers to: other chunks, variables, stacks."""
+    from ..reach.leads import Leads
+
     words = Leads(held).words(chunk)
     found = [(at - chunk.user, word) for at, word in words if _leads_on(held, word)]
 
@@ -209,6 +211,8 @@ def _way(
     snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkTypes, asked: Mapping[int, Local]
 ) -> Report:
     """Return the shortest way from a root to a chunk."""
+    from ..reach.chains import chain_to
+
     links = chain_to(held, chunk, asked)
     name = _called(chunk, typed)
     if not links:

@@ -10,9 +10,7 @@ from ..cli.arg import Arg
 from ..cli.arguments import ARENA, PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
-from ..recognise.classify import classify
 from ..recognise.contents import beginning
-from ..recognise.heaps import surroundings_of
 from ..recognise.names import CONTENTS, FIRST_WORDS
 from ..recognise.types import Typed, modules_in, types_in, without_smaller
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps
@@ -134,6 +132,9 @@ def types(
     chosen = select_arenas(snapshot.arenas(), arena)
     whole = arena is None
     regions = None if whole else [*_regions(held, {(a.libc, a.index) for a in chosen})]
+    from ..recognise.classify import classify  # what few commands need is imported by these
+    from ..recognise.heaps import surroundings_of
+
     around = surroundings_of(held)
     kinds = classify(held, around, regions, sizes=by == "size")
     known = types_in(kinds, around)

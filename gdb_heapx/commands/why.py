@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ..cli.command import Needs, command
 from ..report.model import DATA_ONLY, Column, Findings, Kind, Notes, Report, Schema
-from ..why.causes import find_causes
 from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
@@ -55,6 +54,8 @@ def why(snapshot: Snapshot, brief: Brief | None, ceilings: tuple[Ceiling, ...]) 
         heapx why                                  for you
         heapx why --format json --output why.json  for a script
     """
+    from ..why.causes import find_causes  # what few commands need is imported by these
+
     case = Case(snapshot, brief)
     findings = find_causes(snapshot, brief, ceilings)
     blocks = (

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..held.held import Held
 from ..recognise.classify import classify
 from ..recognise.heaps import surroundings_of
 from ..recognise.names import FIRST_WORDS
 from ..recognise.types import types_in
 from .doubts import doubts_of
 from .holders import find_holders
+
+if TYPE_CHECKING:
+    from ..held.held import Held
 
 TYPES = 2
 SHARE = 10  # a type with less than one part in so many is not told

@@ -6,17 +6,19 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..held.held import Held
-from ..held.index import HeldChunk
 from ..held.root import Root, RootKind
-from ..target.space import Words
-from ..target.target import Local
 from .places import Site, of_chunk, of_register, of_root
 from .referrers import link
 from .typed import ChunkTypes
 from .ways import way_to
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
+    from ..target.space import Words
+    from ..target.target import Local
 
 # In which the way may begin: a later group only where it can't in one before.
 ORDER = (

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
-from ..held.held import Held
-from ..target.space import Words
 from .declared import AHEAD, CFlood, CGroup, CHanging, CHeads, CSum, declared
 from .flood import Flood
 from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
 from .sums import Hanging, Sampled, Together
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..target.space import Words
 
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its state
 STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ..held.held import Held
 from ..held.root import Missed, RootKind
+
+if TYPE_CHECKING:
+    from ..held.held import Held
 
 HANDED_OUT = "a chunk that it is just given, or gives back, may seem unreferenced"
 

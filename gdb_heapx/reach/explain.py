@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..held.bits import ones
-from ..held.held import Held
 from ..held.hidden import SEEDED, Hidden, Way
 from .otherwise import flood_otherwise
 from .states import DEGREE, PENDING, Degree
 from .sums import Together
+
+if TYPE_CHECKING:
+    from ..held.held import Held
 
 LOST = (Degree.HEAD, Degree.HANGS)
 

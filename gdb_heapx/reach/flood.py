@@ -5,16 +5,18 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..glibc.layout import FLAGS
 from ..held.bits import ones
-from ..held.held import Held
 from ..held.index import CELL, CELL_WORDS, DIRECTORY, RANKS, HeldChunk
 from ..held.store import COPIED
-from ..target.space import Words
 from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
 from .sums import Hanging, Sampled, Together
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..target.space import Words
 
 LINKS = 4  # words of a chunk's memory where malloc keeps links while it is free
 STEPS = 1 << 14  # chunks that are looked through before anybody is asked whether to go on

@@ -5,13 +5,15 @@ from __future__ import annotations
 from array import array
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import MemoryFault
-from ..held.held import Held
 from ..recognise.classify import classify
 from ..recognise.heaps import surroundings_of
 from ..recognise.names import type_of
+
+if TYPE_CHECKING:
+    from ..held.held import Held
 
 SHOWN = 24  # bytes of a chunk's memory
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
-from ..held.held import Held
 from .holding import Holding, RootHolder, holdings_of
 from .labelled import CompiledLabels, labels_of
 from .labels import NO_CHUNKS, Counted, Labels, Share
 from .nearest import nearest_of
+
+if TYPE_CHECKING:
+    from ..held.held import Held
 
 TYPES = 3  # that are told of a holder
 MOST_SUMS = 1 << 22  # sums of bytes by holder and kind

@@ -13,14 +13,16 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..held.held import Held
 from ..held.naming import where_is
 from ..held.root import Register, Root, RootKind
 from ..held.threadlocal import STRUCT
-from ..target.named import Symbol
 from .places import KINDS, module_name
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..target.named import Symbol
 
 NEAR = 2  # words from one pointer to the next one that may be of the same nameless variable
 ENDED = "left by threads that ended"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from array import array
+from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
-from ..held.held import Held
-from ..target.space import Words
 from .declared import CLabels, CTotals, declared_holders
 from .labels import Counted, Labels, Share, Totals, column
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..target.space import Words
 
 PENDING = 1 << 31  # of a label: the chunk must still be looked through
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its label

@@ -5,12 +5,14 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..held.held import Held
-from ..held.index import HeldChunk
-from ..target.space import Words
 from .leads import Leads
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
+    from ..target.space import Words
 
 SEVERAL = (1 << 31) - 1  # the label of what several holders reach
 STEPS = 1 << 16  # chunks that are looked through before anybody is asked whether to go on

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..held.held import Held
-from ..held.index import HeldChunk
 from ..held.store import COPIED
 from .flood import LINKS
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
 
 
 class Lead(NamedTuple):

@@ -6,20 +6,17 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..held.held import Held
 from ..held.root import RootKind
-from ..target.space import Words
 from .compiled import flood_of
 from .explain import Explained, explain
-from .states import DEGREE, Degree
+from .states import DEGREE, TOLD, Degree
 from .sums import Hanging, Sampled, Together
 
-# What a row is about: chunks that are reached, by degree, and those that aren't.
-REACHED = (Degree.REACHABLE, Degree.INTERIOR, Degree.RED_ZONE)
-LOST = (Degree.HEAD, Degree.HANGS)
-TOLD = (*REACHED, Degree.HEAD, Degree.HANGS)
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..target.space import Words
 
 
 class Leak(NamedTuple):

@@ -7,14 +7,17 @@ import mmap
 from array import array
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
-from ..held.held import Held
-from ..held.index import HeldChunk
-from ..target.space import Words
 from .declared import CWays, declared_holders
 from .labels import NUMBERS, column
 from .leads import Leads
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
+    from ..target.space import Words
 
 STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on
 NOWHERE, RANKS = 0, 2  # what is noted of the chunk that leads to one: its rank, and this

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import re
 from array import array
+from typing import TYPE_CHECKING
 
-from ..held.held import Held
 from ..held.hidden import Way, hidden_in
-from ..held.index import HeldChunk
 from ..held.store import COPIED
 from .compiled import CompiledFlood
 from .flood import STEPS, Flood
 from .states import PENDING, Degree
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
 
 _COPIED = re.compile(b"[%c-%c]+" % (COPIED, 2 * COPIED - 1))
 _PENDING = bytes(range(PENDING, 256))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..held.held import Held
-from ..held.index import HeldChunk
 from ..held.naming import Where, where_is
 from ..held.root import Register, RootKind
 from ..report.model import size_text
-from ..target.target import Local
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
+    from ..target.target import Local
 
 CHUNK, STACK = "chunk", "stack"
 KINDS = {

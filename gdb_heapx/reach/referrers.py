@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
-from ..held.held import Held
-from ..held.index import HeldChunk
 from .declared import CSearch, declared_holders
 from .leads import Lead, Leads
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
 
 ROOM = 1 << 12  # words that are found at once
 STEPS = 1 << 18  # chunks that are looked through before anybody is asked whether to go on

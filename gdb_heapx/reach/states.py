@@ -29,3 +29,7 @@ class Degree(IntEnum):
 
 
 DEGREES = 16  # that fit into DEGREE
+# What is told of chunks: that they are reached, by degree, or that they aren't.
+REACHED = (Degree.REACHABLE, Degree.INTERIOR, Degree.RED_ZONE)
+LOST = (Degree.HEAD, Degree.HANGS)
+TOLD = (*REACHED, *LOST)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ..held.index import HeldChunk
-from ..target.amounts import Amount
+if TYPE_CHECKING:
+    from ..held.index import HeldChunk
+    from ..target.amounts import Amount
 
 
 @dataclass

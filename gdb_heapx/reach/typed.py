@@ -5,17 +5,20 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ..errors import HeapxError, StoppedError
 from ..held.costs import is_short
-from ..held.held import Held
-from ..held.index import HeldChunk
 from ..recognise.classify import classify, classify_one
 from ..recognise.heaps import HeldHeaps, surroundings_of
 from ..recognise.kinds import UNREAD, Key, Recognised, Type
 from ..recognise.names import type_of
 from ..recognise.recognisers import recognise
-from ..snapshots.opened import Opened
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
+    from ..snapshots.opened import Opened
 
 LARGE = 1 << 16  # bytes of a chunk that compiled code looks at, where there is some
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from ..held.held import Held
-from ..held.index import HeldChunk
-from ..target.space import Words
 from .nearest import NOWHERE, RANKS, nearest_of
+
+if TYPE_CHECKING:
+    from ..held.held import Held
+    from ..held.index import HeldChunk
+    from ..target.space import Words
 
 ROOT = 1  # what is noted where a word of a root leads to a chunk
 
