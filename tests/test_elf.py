@@ -115,6 +115,15 @@ def test_a_cores_segments_are_mappings_named_from_its_notes(tmp_path, word, orde
     ]
 
 
+@every_class
+@pytest.mark.parametrize("sections", [0, 1, 3])
+def test_a_core_with_sections_is_of_a_debugger(word, order, sections):
+    """The kernel writes one at most (PN_XNUM)."""
+    start = 64 if word == 8 else 52
+    core = Core(header(word, order, 0, 0, start, sections) + bytes(sections * start))
+    assert core.by_debugger == (sections == 3)
+
+
 @pytest.mark.parametrize("kept", [0, 4096, 3 * 4096 + 1])
 def test_what_a_core_does_not_hold_is_a_mapping_that_cannot_be_read(kept):
     """However large it is said to be: nobody looks for chunks there."""

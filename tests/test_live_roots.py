@@ -200,6 +200,12 @@ def test_of_a_core_from_which_the_program_left_memory_out_that_is_told(start, tm
     assert missed[1] - missed[0] == 256 << 10
 
 
+def test_of_gcores_core_it_is_told_that_the_program_may_have_left_memory_out(start, tmp_path):
+    core = gcore((started := start("roots", "dontdump")).pid, tmp_path / "core")
+    told = roots(tmp_path, started.exe, core).said["missed"]
+    assert len([each for each in told if "MADV_DONTDUMP" in each[1]]) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("suite", "arch"), [*((suite, "amd64") for suite in OTHERS), ("sid", "i386")]

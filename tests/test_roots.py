@@ -293,6 +293,21 @@ def test_where_nobody_asks_the_kernel_what_it_keeps_is_missed_of_programs_that_u
     assert told == [f"what the kernel keeps ({what})"] * bool(what)
 
 
+@pytest.mark.parametrize(
+    ("name", "by_debugger"), [("madvise", True), ("madvise", False), ("malloc", True)]
+)
+def test_memory_may_be_missing_from_a_debuggers_core_of_programs_that_use_madvise(
+    name, by_debugger
+):
+    target = usual().target()
+    file = File(imported=frozenset([name]))
+    user = Image("/bin/x", (), target.space.memory, lambda _: file)
+    objects = (*target.objects, user)
+    roots = roots_of(changed(target, objects=objects, live=False, by_debugger=by_debugger))
+    told = [each for each in roots.missed if "MADV_DONTDUMP" in each.why]
+    assert len(told) == (name == "madvise" and by_debugger)
+
+
 @pytest.mark.parametrize("name", ["timer_create", "malloc"])
 def test_timers_of_which_the_kernel_does_not_tell_are_missed_of_programs_that_use_them(name):
     target = usual().target()

@@ -96,6 +96,7 @@ def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
         environment=environment,
         no_residency=access.no_residency,
         cut=access.cut,
+        by_debugger=access.by_debugger,
         parent=parent_of(process_of(pid)) if native and pid else None,
         cpus=cpus(pid) if native and pid else None,
         born=born(process_of(pid)) if native and pid else None,

@@ -24,6 +24,7 @@ from .threadlocal import blocks, dead_dtvs, dtvs, key_roots, left_behind, own_ro
 
 NO_TCBS = Tcbs((), (), None)
 ZEROS = "threads' stacks, which are zeros in this core (gcore before gdb 18, from glibc 2.42 on)"
+EXCLUDED = "memory that gcore leaves out (MADV_DONTDUMP), if there is any"
 # What of the kernel's programs use by which function.
 KEEPERS = {"epoll": "epoll_ctl", TIMERS: "timer_create"}
 Kept = Optional[Mapping[str, Optional[tuple[int, ...]]]]  # as the probe tells it
@@ -175,6 +176,8 @@ def _left_out(target: Target, shared: bool) -> Iterator[Missed]:
     unknown = sum(m.size for m in space.mappings if m.permissions == NOT_HELD)
     if unknown and not target.facts.live:
         yield Missed(RootKind.MAPPING, "memory that isn't in the core, if it was touched", unknown)
+    if target.facts.by_debugger and _uses(target, "madvise"):
+        yield Missed(RootKind.MAPPING, EXCLUDED)
     cut = sum(m.left_out for m in space.mappings if "w" in m.permissions)
     if target.facts.cut or cut:
         why = f" ({target.facts.cut})" if target.facts.cut else ""

@@ -29,7 +29,7 @@ STACK_ENDS = (128 << 10, 16 << 10, 2 << 10)  # bytes of a stack's end to search,
 class Access(NamedTuple):
     """The memory of a target, its mappings and files, and its auxiliary vector by AT_ number.
 
-    `fill` is None where no other thread can read.
+    `fill` is None where no other thread can read; `by_debugger` is of a core that one wrote.
     """
 
     memory: Memory
@@ -40,6 +40,7 @@ class Access(NamedTuple):
     no_residency: str | None = None
     cut: str | None = None
     fill: Fill | None = None
+    by_debugger: bool = False
 
 
 def of_process(
@@ -78,8 +79,8 @@ def of_core(path: str, debug: Sequence[DebugInfo]) -> Access:
     if not any(mapping.name for mapping in mappings):  # it has no NT_FILE
         mappings = named_by_content(mappings, dumped, debug)
     images, why = find_images(mappings, dumped, open_file, debug), "a core doesn't tell"
-    told, fill = cut_short(core), dumped.fill_from(path)
-    return Access(dumped, mappings, images, core.auxiliary(), None, why, told, fill)
+    told = (cut_short(core), dumped.fill_from(path), core.by_debugger)
+    return Access(dumped, mappings, images, core.auxiliary(), None, why, *told)
 
 
 def page_size(auxiliary: Dict[int, int]) -> int:

@@ -48,6 +48,13 @@ class Core(Elf):
                 mappings.append(Mapping(held, end, untouched, 0, ""))
         return tuple(mappings)
 
+    @property
+    def by_debugger(self) -> bool:
+        """Whether a debugger wrote it: gcore's has sections, the kernel's none but an empty one for
+        a number of segments that its header has no room for (PN_XNUM).
+        """
+        return len(self.sections) > 1
+
     def _held(self, segment: Segment) -> int:
         """Return how many bytes of a segment the core has: all, or whole pages."""
         held = min(segment.file_size, segment.memory_size, max(self.size - segment.offset, 0))

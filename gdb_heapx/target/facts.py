@@ -53,7 +53,8 @@ class Facts:
     the program is known. `environment` are the variables that malloc reads when the program starts,
     None if unknown. `mappings` are empty where the address space isn't known. `no_residency` says
     why it isn't known which pages are in memory, None where it is; `cut` how much of a core is
-    there, None where all is. `parent` is who forked it, None where it shares nothing with that, or
+    there, None where all is; `by_debugger` is of a core that a debugger wrote, not the kernel.
+    `parent` is who forked it, None where it shares nothing with that, or
     nobody can tell. `cpus` is how many its machine has, None where that isn't known for certain.
     `born` tells the process from any other that had or gets its id (procfs.born), None if unknown.
     """
@@ -72,6 +73,7 @@ class Facts:
     environment: Dict[str, str] | None = None
     no_residency: str | None = None
     cut: str | None = None
+    by_debugger: bool = False
     parent: Parent | None = None
     cpus: int | None = None
     born: str | None = None
