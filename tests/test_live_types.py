@@ -27,7 +27,11 @@ CASES = [
 INSIDE = ("zoo::Member",)  # whose chunks are counted as those of what has it as its first object
 
 # How what is no object is called, by what the program calls it.
-CONTAINERS = {"string": "string body", "shared_ptr": "control block of zoo::Counted"}
+CONTAINERS = {
+    "string": "string body",
+    "shared_ptr": "control block of zoo::Counted",
+    "stream": "stream buffer",
+}
 DATA = {
     "ascii": "text, ASCII",
     "utf8": "text, UTF-8",

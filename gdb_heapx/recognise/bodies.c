@@ -2,7 +2,7 @@
 
 #include "../held/held.h"
 
-enum { STRING = 9, VECTOR, DEQUE_MAP, DEQUE_BLOCK, BUCKETS, HASH_NODE, LIKELY_VECTOR = 25 };
+enum { STRING = 9, VECTOR, DEQUE_MAP, DEQUE_BLOCK, BUCKETS, HASH_NODE, LIKELY_VECTOR = 25, STREAM };
 enum { HOLDER = 10, BEFORE = 3, BEHIND = 24, SIZED = 11, LOCAL = 16, CACHED = 1032 };
 enum { LEAST_LOAD = 0x3d000000, MOST_LOAD = 0x42c80000 }; /* of max_load_factor: 1/32 to 100, as floats */
 
@@ -95,20 +95,27 @@ ALWAYS u64 may_hold(const struct held *h, const u64 *words, u64 left)
             (words[1] >= words[0] && words[2] >= words[1] && words[2] - words[0] < LARGEST));
 }
 
-/* Tell whether three words that a vector may have are a stream's.  Of three words before them two lead to the same
-   memory, too (struct _IO_FILE, basic_streambuf, when they write); or one behind them does, with the size behind it
-   (basic_filebuf, when it reads).  */
-static u64 is_stream(const struct held *h, const struct body *b, const u64 *words, u64 before, u64 left)
+/* Tell whether three words lead into a stream's buffer.  Behind them its beginning comes again, and its end (struct
+   _IO_FILE, where it writes), or its size (basic_filebuf).  */
+static u64 is_buffer(const struct held *h, const struct body *b, const u64 *words, u64 left)
 {
-    u64 same = 0;
-    for (u64 i = 1; i <= BEFORE && i <= before; i++)
-        same += words[-(int64_t)i] == *words;
-    if (same > 1)
+    if (words[1] < *words || words[2] < words[1] || words[2] - *words > b->usable)
+        return 0;
+    if (left > 4 && words[3] == *words && fills(h, b, words[4] - *words))
         return 1;
     for (u64 i = SIZED; i + 1 < BEHIND && i + 1 < left; i++)
         if (words[i] == *words && fills(h, b, words[i + 1]))
             return 1;
     return 0;
+}
+
+/* Tell whether of three words before these two are the same, as a stream has them that writes.  */
+ALWAYS u64 is_cut_stream(const u64 *words, u64 before)
+{
+    u64 same = 0;
+    for (u64 i = 1; i <= BEFORE && i <= before; i++)
+        same += words[-(int64_t)i] == *words;
+    return same > 1;
 }
 
 /* Give what a container has allocated its mark; `words` are what it has, if it is one, which may be `over`.  */
@@ -120,8 +127,11 @@ static void look_at(const struct held *h, uint8_t *marks, u64 chunks, const u64 
     if (is_string(h, &b, words[1], words[2])) {
         if (!over || (!marks[b.rank] && !is_over(&b, words[1])))
             marks[b.rank] = STRING;
+    } else if (is_buffer(h, &b, words, left)) {
+        if (!marks[b.rank] && !(over && b.usable <= CACHED))
+            marks[b.rank] = STREAM;
     } else if (is_vector(h, &b, words[1], words[2])) {
-        if (!marks[b.rank] && !is_stream(h, &b, words, before, left))
+        if (!marks[b.rank] && !is_cut_stream(words, before))
             marks[b.rank] = over && b.usable <= CACHED ? LIKELY_VECTOR : VECTOR;
     } else if (left >= HOLDER && is_deque(h, &b, words))
         mark_deque(h, marks, &b, words);

@@ -127,8 +127,12 @@ class Bodies:
         if self._is_string(body, *words[1:3]):
             if not over or not (marks[rank] or self._is_over(body, words[1])):
                 marks[rank] = Code.STRING
+        elif self._is_buffer(body, words):
+            if not marks[rank] and not (over and body.usable <= CACHED):
+                marks[rank] = Code.STREAM
         elif self._is_vector(body, *words[1:3]):
-            if not marks[rank] and not self._is_stream(body, around):
+            cut_stream = around[:BEFORE].count(words[0]) > 1  # that writes
+            if not marks[rank] and not cut_stream:
                 likely = over and body.usable <= CACHED
                 marks[rank] = Code.LIKELY_VECTOR if likely else Code.VECTOR
         elif self._is_deque(body, words):
@@ -161,15 +165,17 @@ class Bodies:
         ordered = body.user <= end <= limit and limit > body.user
         return ordered and self._fills(body, limit - body.user)
 
-    def _is_stream(self, body: HeldChunk, around: Sequence[int]) -> bool:
-        """Tell whether three words that a vector may have are a stream's. Of three before them two
-        lead to the same memory, too (struct _IO_FILE, basic_streambuf, when they write); or one
-        behind them does, with the size behind it (basic_filebuf, when it reads).
+    def _is_buffer(self, body: HeldChunk, words: Sequence[int]) -> bool:
+        """Tell whether three words lead into a stream's buffer. Behind them its beginning comes
+        again, and its end (struct _IO_FILE, where it writes), or its size (basic_filebuf).
         """
-        words, begin = around[BEFORE:], around[BEFORE]
+        begin, at, end = words[:3]
+        if not begin <= at <= end <= begin + body.usable:
+            return False
         sized = zip(words[SIZED:], words[SIZED + 1 :])
-        buffers = (size for word, size in sized if word == begin)
-        return around[:BEFORE].count(begin) > 1 or any(self._fills(body, s) for s in buffers)
+        sizes = [size for word, size in sized if word == begin]
+        sizes += [words[4] - begin] if words[3] == begin else []
+        return any(self._fills(body, size) for size in sizes)
 
     def _is_deque(self, body: HeldChunk, words: Sequence[int]) -> bool:
         size = words[1] * self._word

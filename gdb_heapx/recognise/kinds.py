@@ -35,6 +35,7 @@ class Code(IntEnum):
     INSIDE = 23
     UNREAD = 24
     LIKELY_VECTOR = 25  # of a body only: no key has it
+    STREAM = 26
 
 
 # What a chunk is whatever leads to it.

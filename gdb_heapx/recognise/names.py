@@ -31,6 +31,7 @@ PLAIN = {
     Code.UNREAD: Type("not read", None),
     Code.STRING: Type("string body", "holder"),
     Code.VECTOR: Type("vector body", "holder"),
+    Code.STREAM: Type("stream buffer", "holder"),
     Code.DEQUE_MAP: Type("deque map", "holder"),
     Code.DEQUE_BLOCK: Type("deque block", "holder"),
     Code.BUCKETS: Type("hash buckets", "holder"),

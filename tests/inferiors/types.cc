@@ -13,6 +13,7 @@
 
 #include <coroutine>
 #include <deque>
+#include <fstream>
 #include <functional>
 #include <list>
 #include <map>
@@ -248,6 +249,19 @@ static void strings()
 	known("container string 45\n");
 }
 
+/* Streams that read, that write, and of C: each has a buffer. */
+static void streams()
+{
+	for (int i = 0; i < 6; i++) {
+		hold(new std::ifstream("/proc/self/maps"))->get();
+		*hold(new std::ofstream("/dev/null")) << i;
+		FILE *file = hold(fopen("/dev/null", "w"));
+		if (!file || fputc('0' + i, file) == EOF)
+			abort();
+	}
+	known("container stream 18\n");
+}
+
 /* Each kind has a size of its own. */
 static void data(const char *kind, size_t size, int number, const void *text, size_t length)
 {
@@ -291,6 +305,7 @@ int main()
 	members();
 	functions();
 	strings();
+	streams();
 	plain();
 	checkpoint();
 }
