@@ -1,4 +1,4 @@
-"""Why attaching isn't permitted, by what stands in the way; what helps is never what is so already."""
+"""Why attaching isn't permitted, by what stands in the way; what helps is never so already."""
 
 from __future__ import annotations
 
