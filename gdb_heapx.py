@@ -1,8 +1,8 @@
 """Source this file in gdb to get the command heapx: (gdb) source gdb_heapx.py
 
-It finds the package gdb_heapx beside itself, and the libraries tabulate and pygments in gdb's own
-Python, else where heapx was installed, else in the project's .venv or vendor directory. It is
-written for old Pythons, too, so that an old gdb gets one message.
+It finds the package gdb_heapx beside itself, and the libraries tabulate, pygments and jinja2 in
+gdb's own Python, else where heapx was installed, else in the project's .venv or vendor directory.
+It is written for old Pythons, too, so that an old gdb gets one message.
 """
 
 import glob
@@ -44,7 +44,7 @@ def _load(here):
     if not roots:
         raise gdb.GdbError("heapx: there is no directory gdb_heapx in " + here)
     for site in sites:
-        if _missing(("tabulate", "pygments")) and site not in sys.path:
+        if _missing(("tabulate", "pygments", "jinja2")) and site not in sys.path:
             sys.path.append(site)  # at the end: gdb's own modules come first
     package = os.path.join(roots[0], "gdb_heapx")
     spec = importlib.util.spec_from_file_location(

@@ -54,10 +54,11 @@ need_other_machines() {
     need s390x-linux-gnu-gcc gcc-s390x-linux-gnu libc6-dev-s390x-cross
 }
 
-# What tests compare heapx with, and what compiles their programs in C++.
+# What tests compare heapx with, what compiles their programs in C++, and the browser that shows pages.
 need_checkers() {
     need valgrind valgrind
     need g++ g++
+    need chromium chromium
 }
 
 need_python() {

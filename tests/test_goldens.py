@@ -20,7 +20,7 @@ GOLDENS = Path(__file__).parent / "goldens"
 FULL, DAMAGED = ("2.36-amd64", "2.41-i386"), "2.36-amd64-damaged-tcache"
 IMAGES = (*FULL, "2.31-amd64", "2.44-amd64", DAMAGED, "2.36-amd64-why-small-blocks")
 # Of one address, too long, only of what runs, or about files.
-APART = ("chunk", "chunks", "refs", "growth", "save", "load", "compare")
+APART = ("chunk", "chunks", "refs", "growth", "save", "load", "compare", "report")
 PLAIN = sorted(c.word for c in REGISTRY.values() if c.word not in APART)
 MORE = (
     *("arenas 1", "arenas --no-walk", "heaps --no-walk", "top --no-walk", "bins --no-walk"),

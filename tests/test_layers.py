@@ -266,13 +266,13 @@ def libraries(tree: ast.Module) -> set[str]:
     return {a.value.partition(".")[0] for a in asked if isinstance(a, ast.Constant)}
 
 
-def test_only_the_folder_report_asks_for_tabulate_and_pygments():
-    """By style.library, since both may be missing: an import would need them."""
+def test_only_the_folder_report_asks_for_libraries():
+    """By style.library, since all may be missing: an import would need them."""
     asked = {name: libraries(tree) for name, tree in MODULES.items()}
     assert {folder(name) for name, found in asked.items() if found} == {"report"}
-    assert set.union(*asked.values()) == {"tabulate", "pygments"}
+    assert set.union(*asked.values()) == {"tabulate", "pygments", "jinja2"}
     roots = {(n, i.partition(".")[0]) for n, tree in MODULES.items() for i in imports(tree, n)}
-    assert {name for name, root in roots if root in ("tabulate", "pygments")} == set()
+    assert {name for name, root in roots if root in ("tabulate", "pygments", "jinja2")} == set()
 
 
 def test_nothing_below_the_edge_prints_or_exits():

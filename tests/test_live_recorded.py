@@ -10,7 +10,7 @@ from gdb_heapx.cli.command import REGISTRY
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-APART = ("chunk", "refs", "growth", "save", "load", "compare")
+APART = ("chunk", "refs", "growth", "save", "load", "compare", "report")
 COMMANDS = sorted(command.word for command in REGISTRY.values() if command.word not in APART)
 RECORD = ROOT / "scripts" / "record_image"
 

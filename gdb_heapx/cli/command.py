@@ -118,10 +118,11 @@ class Command:
     Where its flag --chunks is given, the function `chunks` answers instead: from a Catalogue. A
     command about the `whole` memory has an answer even if glibc malloc holds nothing, because
     another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
-    `tables` are those that its reports may have, the first one first. `search` is how far mmapped
-    chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
-    one that wants the regular bins `apart` each of them, one with a `census` how many chunks there
-    are of each size, one with `outcomes` what malloc_trim and free() would return.
+    `tables` are those that its reports may have, the first one first; without any it is a page.
+    `search` is how far mmapped chunks are looked for. One that asks for `stale` headers gets a
+    snapshot with what they tell, one that wants the regular bins `apart` each of them, one with a
+    `census` how many chunks there are of each size, one with `outcomes` what malloc_trim and free()
+    would return.
     One that asks for `strips` is told what fills the heaps, cell by cell.
     One that asks for `ceilings` is also told what arenas can serve from what is free.
     With held chunks the function `asks` is called while the target still stands, with these and its
@@ -147,6 +148,10 @@ class Command:
     ceilings: bool
     asks: Callable[..., Any] | None
     filed: Function | None
+
+    @property
+    def page(self) -> bool:
+        return not self.tables
 
     def way(self, options: Mapping[str, Any]) -> tuple[Function, Needs]:
         """Return the function that answers with these options, and what it needs."""
@@ -298,6 +303,8 @@ def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
     for arg in declared.all_args:
         if arg.kind == "file":
             check_output(options[arg.key])
+    if declared.page:
+        _check_page(declared, options)
     if options["format"] == FOLDED and not declared.has_stacks:
         raise UsageError(f"{declared.name} has no stacks to fold", "heapx growth has.")
     if options["format"] == OPENMETRICS and not declared.has_metrics:
@@ -308,6 +315,23 @@ def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
             "--max-load bounds for how much of the time.",
         )
     return options
+
+
+def _check_page(declared: Command, options: Mapping[str, Any]) -> None:
+    """Refuse what a page has not: another format, a screen to go to, one table to sort."""
+    if not options["output"]:
+        raise UsageError(f"{declared.name} needs a file", f"{declared.name} --output FILE.html")
+    if options["format"]:
+        raise UsageError(
+            f"{declared.name} writes HTML: it has no --format {options['format']}",
+            "The page has the JSON of its commands in it.",
+        )
+    given = next((name for name in ("sort", "columns") if options[name]), None)
+    if given:
+        raise UsageError(
+            f"{declared.name} has many tables: --{given} can't be for all of them",
+            "In the page a click sorts a table.",
+        )
 
 
 def _faults(declared: Command) -> Iterator[str]:

@@ -12,7 +12,7 @@ from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, CutShortError, HeapxError
 from ..report.arrange import arrange, for_reader, told_apart, without_totals
 from ..report.context import Context
 from ..report.files import write_whole
-from ..report.render import FORMATS, missing_libraries
+from ..report.render import FORMATS, Renderer, missing_libraries
 from ..report.style import Style
 from .arguments import Asked
 from .command import Command, Function, Needs, Session, find, parse
@@ -83,7 +83,8 @@ def execute(
     columns = tuple(options["columns"].split(",")) if options["columns"] else None
     coloured = terminal.colour if preferred.color is None else preferred.color == "on"
     chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
-    is_text = chosen in ("text", "ansi")
+    is_text = chosen in ("text", "ansi") and not declared.page
+    renderer = _page_renderer() if declared.page else FORMATS[chosen]
     warning = missing_libraries() if is_text else None
     limit = options["limit"]
     if limit is None and is_text:
@@ -95,7 +96,7 @@ def execute(
     def deliver(report: Report, reading: Snapshot | Catalogue) -> None:
         facts = target_facts(reading)
         context = Context(declared.name, __version__, facts, session.stood_still)
-        pieces = FORMATS[chosen](report, context, style)
+        pieces = renderer(report, context, style)
         if options["output"]:
             rows = _whole(pieces, reading) if streamed else pieces
             write_whole(options["output"], rows)
@@ -108,6 +109,8 @@ def execute(
         report = for_reader(_run(run, reading, _told(needs, given)), is_text, asked)
         if any(problem.code in STOPPED for problem in report.problems):
             report = without_totals(report)
+        if declared.page:
+            return _page_arranged(report, options["limit"] or declared.limit)
         few = options["limit"] is options["sort"] is None
         report = arrange(report, options["sort"], limit, columns, is_text, few)
         return told_apart(report, reading.libcs) if is_text else report
@@ -149,6 +152,20 @@ def execute(
     if other:
         return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
     return Answer(_status((*reading.problems, *report.problems)), warning)
+
+
+def _page_arranged(report: Report, limit: int | None) -> Report:
+    from ..report.page import arrange_page
+
+    return arrange_page(report, limit)
+
+
+def _page_renderer() -> Renderer:
+    """Return what writes pages; HeapxError, before the target is looked at, where it can't."""
+    from ..report.page import check_library, render_page
+
+    check_library()
+    return render_page
 
 
 def _cut_short(declared: Command, reading: Snapshot | Catalogue, cut: CutShortError) -> Report:

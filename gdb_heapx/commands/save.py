@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import __version__
@@ -18,11 +17,12 @@ from ..errors import CutShortError, HeapxError
 from ..heap.states import Search
 from ..held.costs import is_telling
 from ..reach.brief import in_brief
-from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table, Value
+from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table
 from ..report.notes import note
 from ..saved.saved import VERSION, Saved, write_saved
 from ..saved.taken import Taken
 from . import load_command
+from ._quoting import unquoted
 
 if TYPE_CHECKING:
     from ..cli.command import Session
@@ -136,7 +136,7 @@ def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
     reports = {"pins": asked.pins, "types": None if no_types else _types(snapshot, asked.held)}
     for name, report in reports.items():
         if report is not None:
-            tables.update((table.name, _kept(table)) for table in report.tables)
+            tables.update((table.name, unquoted(table, MOST)) for table in report.tables)
             notes[name] = (*_notes(report.blocks), *_left_out(report.tables))
     brief = None
     if asked.held is not None and is_telling(snapshot):
@@ -172,17 +172,3 @@ def _left_out(tables: Iterable[Table]) -> Iterator[Note]:
         number = sum(1 for _ in table.rows)
         if number > MOST:
             yield note("no_more_rows", number=number - MOST, table=table.name)
-
-
-def _kept(table: Table) -> Table:
-    """Return the first rows of a table, which are the largest, without the program's own data."""
-    names = [column.name for column in table.columns]
-    rows = (tuple(map(_unquoted, names, row)) for row in table.rows)
-    return replace(table, rows=[*islice(rows, MOST)])
-
-
-def _unquoted(name: str, value: Value) -> Value:
-    """Return a value; but text that a chunk begins with, or a number, is the program's data."""
-    if name == "contents":
-        return ""
-    return None if name == "looks" and str(value).startswith(('"', "0x")) else value

@@ -34,15 +34,24 @@ def is_quick(snapshot: Snapshot, compiled: bool) -> bool:
 
     By estimates, so that the same process gets the same answer each time.
     """
-    arenas, size = snapshot.arenas(), snapshot.in_use
-    used = sum(arena.chunks.get(State.IN_USE, 0) for arena in arenas)
-    used += sum(malloc.parameters["n_mmaps"] for malloc in snapshot.mallocs)
-    if size is None or not snapshot.walked or not used:
-        return False
+    look = time_to_look(snapshot, compiled)
+    arenas = snapshot.arenas()
     whole = sum(sum(arena.chunks.values()) for arena in arenas)
     heaps = sum(arena.amount.bytes for arena in arenas)
     walk = whole * WALK_CHUNK[not compiled] + heaps * WALK_BYTE
-    return used * LOOK_CHUNK[not compiled] + size * LOOK_BYTE <= max(walk, QUICK)
+    return bool(look) and look <= max(walk, QUICK)
+
+
+def time_to_look(snapshot: Snapshot, compiled: bool) -> float:
+    """Return in how many seconds it is known what is in use; 0 where nothing is, or that is not
+    known.
+    """
+    size = snapshot.in_use
+    used = sum(arena.chunks.get(State.IN_USE, 0) for arena in snapshot.arenas())
+    used += sum(malloc.parameters["n_mmaps"] for malloc in snapshot.mallocs)
+    if size is None or not snapshot.walked or not used:
+        return 0
+    return used * LOOK_CHUNK[not compiled] + size * LOOK_BYTE
 
 
 def is_telling(snapshot: Snapshot) -> bool:

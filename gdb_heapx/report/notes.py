@@ -257,6 +257,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
     **GROWING,
     **CHANGING,
     # What isn't shown.
+    "left_out": lambda why: f"Left out: {why}.",
     "more_rows": lambda number, summed, noun: (
         f"{counted(number, f'more {noun}')} (--limit)"
         f"{'; the total is of all rows' if summed else ''}."

@@ -25,16 +25,16 @@ def table_tokens(table: Table, style: Style) -> Tokens:
             return
         yield NOTE, f"{table.name.replace('_', ' ')}: none\n"
         return
-    unit, unit_name = _unit(table, style)
+    unit, unit_name = unit_of(table, style)
     columns = _chosen(table, style, unit)
     if not columns:
         return  # a table for scripts
-    texts = [[_cell(c, value, unit) for value in table.values(c.name)] for c in columns]
+    texts = [[cell_text(c, value, unit) for value in table.values(c.name)] for c in columns]
     rows = [list(cells) for cells in zip(*texts)]
     rows = _shrunk(rows, columns, style)
     if table.total:
         sums = table.total
-        rows.append([_cell(c, sums[c.name], unit) if c.name in sums else "" for c in columns])
+        rows.append([cell_text(c, sums[c.name], unit) if c.name in sums else "" for c in columns])
         rows[-1][0] = rows[-1][0] or "total"
     if style.table_format and library("tabulate"):
         yield from _formatted(table, columns, rows, unit_name, style.table_format)
@@ -68,14 +68,19 @@ def _own(
 
 def _title(table: Table, columns: Sequence[Column], unit_name: str | None) -> Tokens:
     """Yield the table's name, with the units of its sizes."""
-    name = table.name.replace("_", " ")
+    name, units = table.name.replace("_", " "), units_text(columns, unit_name)
+    if units:  # those of the table named sizes say it already
+        named = units if units[0].startswith(f"{name} ") else [name, *units]
+        yield NOTE, f"{', '.join(named)}\n"
+
+
+def units_text(columns: Sequence[Column], unit_name: str | None) -> list[str]:
+    """Return what the sizes in columns are in, where that is their table's unit."""
     exact = [column.heading for column in columns if column.exact]
     units = [f"sizes in {unit_name}"] if unit_name else []
     if exact and unit_name != "bytes":
         units.append(f"{' and '.join(exact) if unit_name else 'sizes'} in bytes")
-    if units:  # those of the table named sizes say it already
-        named = units if units[0].startswith(f"{name} ") else [name, *units]
-        yield NOTE, f"{', '.join(named)}\n"
+    return units
 
 
 def _formatted(
@@ -148,7 +153,7 @@ def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
         yield "", GAP if index < last else "\n"
 
 
-def _unit(table: Table, style: Style) -> tuple[int, str | None]:
+def unit_of(table: Table, style: Style) -> tuple[int, str | None]:
     """Return the one unit of a table, so that its rows and columns can be compared by eye."""
     names = [column.name for column in table.columns if column.scaled]
     scaling = [table.scale] if table.scale else names
@@ -169,7 +174,7 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
     chosen = [column for column in table.columns if column.rank == ALWAYS and _shows(table, column)]
     widths = [_width(table, column, unit) for column in chosen]
     for column in sorted(table.columns, key=lambda column: column.rank):
-        if column.rank in (ALWAYS, DATA_ONLY) or _is_empty(table, column):
+        if column.rank in (ALWAYS, DATA_ONLY) or is_empty(table, column):
             continue
         wider = [*widths, _width(table, column, unit)]
         if _in_all(wider, style.table_format) <= style.width:
@@ -182,14 +187,14 @@ def _left_out(table: Table, columns: Sequence[Column], style: Style) -> Tokens:
     headings = [
         column.heading
         for column in table.columns
-        if not (column in columns or column.rank == DATA_ONLY or _is_empty(table, column))
+        if not (column in columns or column.rank == DATA_ONLY or is_empty(table, column))
     ]
     if headings and not style.columns:
         sentence = f"A wider terminal shows also: {', '.join(headings)}."
         yield NOTE, textwrap.fill(sentence, style.width) + "\n"
 
 
-def _is_empty(table: Table, column: Column) -> bool:
+def is_empty(table: Table, column: Column) -> bool:
     """Tell whether a column tells nothing: it has only zeros, or is unknown everywhere."""
     return not any(table.values(column.name))
 
@@ -210,7 +215,7 @@ def _width(table: Table, column: Column, unit: int) -> int:
     """Return how wide a column is; of one that shrinks and might be left out, at least."""
     if column.flows:
         return NARROWEST
-    cells = (_cell(column, value, unit) for value in _summed(table, column.name))
+    cells = (cell_text(column, value, unit) for value in _summed(table, column.name))
     width = max([len(column.heading), *map(len, cells)])
     return min(width, NARROWEST) if column.shrinks and column.rank != ALWAYS else width
 
@@ -224,11 +229,11 @@ def _in_all(widths: Sequence[int], table_format: str | None) -> int:
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
-def _cell(column: Column, value: Value, unit: int) -> str:
+def cell_text(column: Column, value: Value, unit: int) -> str:
     if value is None:
         return column.absent
     if column.signed and isinstance(value, int) and value > 0:
-        return f"+{_cell(replace(column, signed=False), value, unit)}"
+        return f"+{cell_text(replace(column, signed=False), value, unit)}"
     if column.kind is Kind.BYTES and isinstance(value, int):
         return format_bytes(value, 1 if column.exact else unit)
     if column.kind is Kind.ADDRESS:

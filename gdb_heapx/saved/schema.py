@@ -55,7 +55,6 @@ RECORDS: dict[str, Any] = {
 ENUMS: dict[str, Any] = {each.__name__: each for each in (State, Owner, PinKind, Architecture)}
 ALIASES = {"Release": "tuple[int, int]", "ByteOrder": "str"}
 SCALARS = ("int", "str", "bool", "float", "Any")
-LEFT_OUT = {("ArenaFigures", "strips")}  # fields that files lack, since these are large
 
 
 class Form(NamedTuple):
@@ -123,8 +122,6 @@ def slots_of(record: str) -> tuple[Slot, ...]:
 
 def _slots(found: Any) -> Iterator[Slot]:
     for field in fields(found):
-        if (found.__name__, field.name) in LEFT_OUT:
-            continue
         assert isinstance(field.type, str)
         default: Callable[[], Any] | None = None
         if field.default is not MISSING:
