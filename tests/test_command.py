@@ -120,7 +120,7 @@ OF_AN_ARENA = [name for name, each in COMMANDS.items() if ARENA in each.args]
 
 
 def test_the_commands_of_an_arena_are_these():
-    names = "arenas bins chunks heaps pins sizes top trim types"
+    names = "arenas bins chunks heaps map pins sizes top trim types"
     assert sorted(OF_AN_ARENA) == [f"heapx {name}" for name in names.split()]
 
 

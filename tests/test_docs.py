@@ -117,12 +117,13 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
 def test_the_tables_are_those_of_the_issue():
     names = "arenas heaps bins tcache top mmapped check about overview mmapped_total"
     more = "save load ledger owners trim why threads sizes types params environment pins pin_groups"
+    drawn = "map cells"
     held = "leaks degrees refs holders sums"
     asked = "fit fit_ranges"  # without a request
     single = "chunks chunk neighbours words"  # without a free chunk, or an option
     grown = "growth growth_stacks growth_requests growth_free growth_run"
     changed = " ".join(f"compare_{what}" for what in ("arenas", "heaps", "bins", "sizes", "types"))
-    known = (names, more, held, single, asked, grown, "compare", changed)
+    known = (names, more, drawn, held, single, asked, grown, "compare", changed)
     assert set(TABLES) == {name for each in known for name in each.split()}
 
 

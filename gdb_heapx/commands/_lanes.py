@@ -64,13 +64,13 @@ class Drawn:
         """What malloc can give out again."""
         return sum_of(map(self.amount, FREE))
 
-    def lane(self) -> Lane:
+    def lane(self, libc: str | None = None) -> Lane:
         """Return it to draw, with its pins: a heap as large as it may grow, in one row."""
         marks = [(pin.address, PIN) for pin in self.pins]
         span = self.end - self.address if self.arena.main else self.strips[0].reserved
         cells = Many(sum(map(len, self.strips)), self._cells)
         rows = ROWS if self.arena.main else 1
-        return Lane(self.arena.index, self.address, span, self.cell, cells, marks, rows)
+        return Lane(self.arena.index, self.address, span, self.cell, cells, marks, rows, libc)
 
     def _cells(self) -> Iterator[tuple[int, Fills]]:
         for strip in self.strips:

@@ -117,7 +117,8 @@ def map(snapshot: Snapshot, arena: int | None) -> Report:
     if len(found) > SHOWN:
         found.sort(key=lambda each: -each.free.in_ram)
     number = sum(len(strip) for each in found for strip in each.strips)
-    lanes = tuple(each.lane() for each in found)
+    several = len(snapshot.mallocs) > 1
+    lanes = tuple(each.lane(each.arena.libc if several else None) for each in found)
     known = snapshot.target.no_residency is None
     whole = reduce(Fills.plus, (fills_of(each.amount) for each in found), Fills())
     unread = [each.index for each in chosen if each.strips is None]

@@ -116,6 +116,9 @@ def _without_total(block: object) -> object:
 
 
 def _with_libc(block: object, names: Mapping[str, str]) -> object:
+    if isinstance(block, Picture):
+        lanes = (replace(each, libc=names.get(each.libc or "")) for each in block.lanes)
+        return replace(block, lanes=tuple(lanes))
     column = block.column("libc") if isinstance(block, Table) else None
     if not isinstance(block, Table) or column is None:
         return block

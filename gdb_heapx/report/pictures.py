@@ -111,7 +111,7 @@ class Lane:
     `cells` are what fills them: the address where each begins, and the bytes. None is larger than
     `unit`, a power of two, and all lie within multiples of it. `marks` are drawn over them. All
     lanes with the same `rows` and size have one scale, such that they take no more rows than that,
-    or one each.
+    or one each. `libc` is whose they are, where there are several.
     """
 
     arena: int
@@ -121,6 +121,7 @@ class Lane:
     cells: Iterable[tuple[int, Fills]]
     marks: Sequence[tuple[int, Sign]] = ()
     rows: int = 1
+    libc: str | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ def picture_tokens(picture: Picture, style: Style) -> Tokens:
     heading: Sequence[str] = words
     for lanes in _sections(picture.lanes):
         cell = cell_of(lanes, columns)
-        yield from _heading(heading, f"a cell is {size_text(cell)}", width)
+        scale = [f"a cell is {size_text(cell)}", *([lanes[0].libc] if lanes[0].libc else [])]
+        yield from _heading(heading, ", ".join(scale), width)
         heading = ()
         for row in (row for lane in lanes for row in _rows(lane, cell, columns)):
             yield from _row_tokens(row, [len(word) for word in words], unit, style.unicode)
@@ -172,11 +174,11 @@ def picture_tokens(picture: Picture, style: Style) -> Tokens:
 
 
 def _sections(lanes: Iterable[Lane]) -> list[list[Lane]]:
-    """Return the lanes by their scale."""
-    found: dict[tuple[int, int, int], list[Lane]] = {}
+    """Return the lanes by their libc, and by their scale."""
+    found: dict[tuple[str | None, int, int, int], list[Lane]] = {}
     for lane in lanes:
         size = lane.size if lane.rows == 1 else 0
-        found.setdefault((lane.rows, size, lane.unit), []).append(lane)
+        found.setdefault((lane.libc, lane.rows, size, lane.unit), []).append(lane)
     return [*found.values()]
 
 
