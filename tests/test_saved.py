@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from recorded import NAMES, load
 
+from gdb_heapx.errors import HeapxError
 from gdb_heapx.heap.states import Search
-from gdb_heapx.saved.saved import Saved, read_saved, write_saved
+from gdb_heapx.report.model import Note
+from gdb_heapx.saved import packing
+from gdb_heapx.saved.saved import VERSION, Saved, read_saved, write_saved
+from gdb_heapx.saved.schema import fingerprint
+from gdb_heapx.saved.summary import findings_of, process_of, summary_of
 from gdb_heapx.saved.taken import Taken
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import Snapshot
@@ -49,3 +58,132 @@ def test_names_that_are_no_text_come_back_as_they_are_shown(tmp_path):
     file = str(tmp_path / "saved.json")
     write_saved(file, Saved(TAKEN, replace(snapshot, target=target)))
     assert read_saved(file).snapshot.target.exe == "/tmp/\\xff"
+
+
+# Versions
+
+
+SAMPLES = Path(__file__).parent / "saved"
+FILES = sorted(SAMPLES.glob("version-*.json.gz"))
+
+
+def test_there_is_a_file_of_every_version():
+    assert [file.name for file in FILES] == [f"version-{n + 1}.json.gz" for n in range(VERSION)]
+    assert all(file.stat().st_size < 200 << 10 for file in FILES)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_file_of_any_version_is_read(file):
+    saved = read_saved(str(file))
+    assert saved.taken == TAKEN
+    assert {"types", "pins", "pin_groups"} <= set(saved.tables)
+    assert saved.snapshot.in_use == whole("2.36-amd64").in_use
+    assert saved.snapshot.mallocs[0].parameters == whole("2.36-amd64").mallocs[0].parameters
+
+
+def test_what_files_have_changes_with_the_version_only():
+    """Raise VERSION, give new fields defaults, and run scripts/save_sample; before the first
+    release that writes this version: scripts/save_sample --again.
+    """
+    known = json.loads((SAMPLES / "fingerprints.json").read_text())
+    assert known[str(VERSION)] == fingerprint()
+
+
+# Files that aren't
+
+
+def document(**changes):
+    return {**json.loads(gzip.decompress(FILES[0].read_bytes())), **changes}
+
+
+def refused(tmp_path, data):
+    """Return the one sentence by which a file is refused, without its name."""
+    path = tmp_path / "file"
+    path.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
+    with pytest.raises(HeapxError) as error:
+        read_saved(str(path))
+    return error.value.statement.replace(str(path), "FILE")
+
+
+def test_a_file_of_a_later_heapx_is_refused(tmp_path):
+    assert refused(tmp_path, document(version=VERSION + 1)) == (
+        f"FILE has version {VERSION + 1} of the format, and this heapx reads up to {VERSION}"
+    )
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
+def test_a_file_that_is_cut_is_refused(part, tmp_path):
+    packed = FILES[0].read_bytes()
+    said = refused(tmp_path, packed[: int(len(packed) * part)])
+    assert said.startswith("FILE is damaged, or not all of it is there: ")
+    plain = gzip.decompress(packed)
+    said = refused(tmp_path, plain[: int(len(plain) * part)])
+    assert said.startswith("FILE is no snapshot of heapx, or is damaged: ")
+
+
+FOREIGN = (b"", b"\x7fELF" + bytes(100), b"{}", b"[]", b"1", b"nul", b"[" * 100_000, b"NaN")
+
+
+@pytest.mark.parametrize("data", FOREIGN, ids=range(len(FOREIGN)))
+def test_a_foreign_file_is_refused(data, tmp_path):
+    said = refused(tmp_path, data)
+    assert said.startswith("FILE is no snapshot of heapx, or is damaged: ")
+    assert len(said) < 200
+
+
+def test_a_file_that_unpacks_to_more_than_any_snapshot_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "MOST", 1 << 20)
+    said = refused(tmp_path, gzip.compress(bytes(2 << 20)))
+    assert said == "FILE is no snapshot: it has more than 1 MiB"
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(HeapxError, match="No such file"):
+        read_saved(str(tmp_path / "none"))
+
+
+def test_without_zstd_its_name_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HeapxError, match="the command zstd was not found") as error:
+        write_saved(str(tmp_path / "saved.zst"), Saved(TAKEN, whole("2.36-amd64")))
+    assert "apt-get install zstd" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_that_says_nothing_is_refused(tmp_path):
+    path = tmp_path / "file"
+    write_saved(str(path), Saved(TAKEN, whole("2.36-amd64"), notes={"pins": (Note("x", {}),)}))
+    assert refused(tmp_path, path.read_bytes()).endswith("no note is called x")
+
+
+# What is in it
+
+
+def test_the_page_names_what_is_flat():
+    page = (Path(__file__).parent.parent / "docs" / "saved.md").read_text()
+    named = set(re.findall(r"`(\w+)`", page))
+    snapshot = whole("2.36-amd64")
+    assert set(document()) <= named
+    assert {*process_of(snapshot), *summary_of(snapshot), "time", "host", "heapx"} <= named
+    assert {key for each in findings_of(snapshot, None, ()) for key in each} <= named
+
+
+def test_nothing_of_the_heap_is_quoted(tmp_path):
+    """The recorded program fills what it allocates with m."""
+    pages = load("2.36-amd64").pages.values()
+    assert any(b"m" * 24 in page for page in pages)
+    assert "m" * 8 not in json.dumps(document())
+
+
+def test_only_malloc_s_variables_of_the_environment_are_there():
+    environment = document()["snapshot"]["snapshot"]["target"]["environment"]
+    assert all(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in environment)
+
+
+def test_the_summary_is_that_of_the_commands():
+    found, image = document()["summary"], load("2.36-amd64")
+    arenas = image.report("arenas")["tables"][0]["total"]
+    assert found["in_use"] == arenas["in_use"] + found["mmapped"]
+    for name in ("tcache", "fast", "binned", "top", "overhead"):
+        assert found[name] == arenas[name]
+    assert found["rss"] == sum(mapping.usage.resident for mapping in image.mappings)

@@ -161,5 +161,6 @@ def _add(parser: argparse.ArgumentParser, arg: Arg) -> None:
         parser.add_argument(*arg.options, dest=arg.key, required=arg.required, **options)
     if not arg.name.startswith("-"):
         several = "+" if arg.required else "*"
-        options["nargs"] = several if arg.kind == "address" else "?"
+        single = None if arg.required else "?"
+        options["nargs"] = several if arg.kind == "address" else single
         parser.add_argument(arg.name if arg.options else arg.key, **options)

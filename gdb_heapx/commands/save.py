@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
+for asked_too in ("pins", "types"):
+    load_command(asked_too)  # now, and not while the process stands still
 MOST = 200  # rows of a table that are kept
 SAVED = Schema(
     "save",
@@ -64,7 +66,6 @@ def _look(
 ) -> _Standing:
     """Return what a snapshot doesn't tell; of what can't be told nothing."""
     pins = held = None
-    load_command("pins")
     with suppress(HeapxError):
         catalogue = session.catalogue(scope)
         pins = REGISTRY["heapx pins"].run(snapshot, catalogue=catalogue, arena=None, group=None)
@@ -151,7 +152,6 @@ def _types(snapshot: Snapshot, held: Held | None) -> Report | None:
     """
     if held is None:
         return None
-    load_command("types")
     types = partial(REGISTRY["heapx types"].run, snapshot, held=held, arena=None, by=None)
     with suppress(CutShortError):
         report = types(min_bytes=None)

@@ -172,10 +172,6 @@ def _named(type_: Form) -> Iterator[str]:
 
 def fingerprint() -> str:
     """Return what changes with any field, type, default or name that files have."""
-    lines = (
-        f"{name} {line}"
-        for first in ("Taken", "Filed")
-        for name, own in schema(first).items()
-        for line in own
-    )
-    return sha256("\n".join(sorted(set(lines))).encode()).hexdigest()[:16]
+    found = {**schema("Taken"), **schema("Filed")}
+    lines = (f"{name}.{line}" for name, own in found.items() for line in own)
+    return sha256("\n".join(lines).encode()).hexdigest()[:16]
