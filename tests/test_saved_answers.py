@@ -137,4 +137,10 @@ def test_every_command_is_answered_or_refused(kept):
 def test_without_types_the_file_says_so(kept):
     with pytest.raises(HeapxError, match="saved without types"):
         asked(kept(USUAL, "--no-types"), "types")
-    assert asked(kept(USUAL, "--no-types"), "arenas").text
+    assert asked(kept(USUAL, "--no-types"), "pins").text
+
+
+def test_without_pins_the_file_says_so(kept):
+    with pytest.raises(HeapxError, match="saved without pins"):
+        asked(kept(USUAL, "--no-pins"), "pins")
+    assert asked(kept(USUAL, "--no-pins"), "types").text

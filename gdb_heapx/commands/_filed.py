@@ -21,7 +21,7 @@ def filed_table(saved: Saved, schema: Schema) -> Table:
     if found is None:
         raise HeapxError(
             f"this snapshot was saved without {schema.name}",
-            "heapx save FILE has them, unless --no-types is given, or they can't be told.",
+            "heapx save FILE has them, but with --no-types or --no-pins, and where it can't tell.",
         )
     rows: list[Row] = []
     for row in found.rows:

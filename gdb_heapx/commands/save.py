@@ -62,13 +62,14 @@ class _Standing(NamedTuple):
 
 
 def _look(
-    snapshot: Snapshot, session: Session, scope: Scope, file: str, no_types: bool
+    snapshot: Snapshot, session: Session, scope: Scope, file: str, no_types: bool, no_pins: bool
 ) -> _Standing:
     """Return what a snapshot doesn't tell; of what can't be told nothing."""
     pins = held = None
-    with suppress(HeapxError):
-        catalogue = session.catalogue(scope)
-        pins = REGISTRY["heapx pins"].run(snapshot, catalogue=catalogue, arena=None, group=None)
+    if not no_pins:
+        with suppress(HeapxError):
+            catalogue = session.catalogue(scope)
+            pins = REGISTRY["heapx pins"].run(snapshot, catalogue=catalogue, arena=None, group=None)
     if is_telling(snapshot) or not no_types:
         with suppress(HeapxError):
             held = session.hold(scope, shared=False, passes=False)
@@ -79,6 +80,7 @@ def _look(
     "heapx save",
     Arg("FILE", "the file; .gz or .zst at its end says how it is packed", "file", required=True),
     Arg("--no-types", "leave out what is in use by type: the process stands still for less long"),
+    Arg("--no-pins", "leave out the pins one by one: the same"),
     needs=Needs.ASKED,
     whole=True,
     tables=(SAVED,),
@@ -98,6 +100,7 @@ def save(
     stood_still: float | None,
     file: str,
     no_types: bool,
+    no_pins: bool,
 ) -> Report:
     """Write what is known of the process to a file, to ask it later, and elsewhere.
 
@@ -110,8 +113,8 @@ def save(
 
     Examples:
 
-        heapx save now.json.gz             packed by gzip
-        heapx save now.json.gz --no-types  quicker
+        heapx save now.json.gz                       packed by gzip
+        heapx save now.json.gz --no-types --no-pins  the figures: quicker
     """
     known = _known(snapshot, asked, no_types)
     written = write_saved(
