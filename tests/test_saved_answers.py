@@ -113,7 +113,7 @@ REFUSED = {
     "arenas --no-walk": "--no-walk: the chunks were walked over when this was saved",
     "types --by size": "heapx types --by needs the process: a saved snapshot has its answer "
     "without options",
-    "pins --arena 1": "heapx pins --arena needs the process: a saved snapshot has its answer "
+    "pins --arena 1": "heapx pins ARENA needs the process: a saved snapshot has its answer "
     "without options",
 }
 
