@@ -304,7 +304,9 @@ def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
         if arg.kind == "file":
             check_output(options[arg.key])
     if declared.page:
-        _check_page(declared, options)
+        from ..report.page import check_page
+
+        check_page(declared.name, options)
     if options["format"] == FOLDED and not declared.has_stacks:
         raise UsageError(f"{declared.name} has no stacks to fold", "heapx growth has.")
     if options["format"] == OPENMETRICS and not declared.has_metrics:
@@ -315,23 +317,6 @@ def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
             "--max-load bounds for how much of the time.",
         )
     return options
-
-
-def _check_page(declared: Command, options: Mapping[str, Any]) -> None:
-    """Refuse what a page has not: another format, a screen to go to, one table to sort."""
-    if not options["output"]:
-        raise UsageError(f"{declared.name} needs a file", f"{declared.name} --output FILE.html")
-    if options["format"]:
-        raise UsageError(
-            f"{declared.name} writes HTML: it has no --format {options['format']}",
-            "The page has the JSON of its commands in it.",
-        )
-    given = next((name for name in ("sort", "columns") if options[name]), None)
-    if given:
-        raise UsageError(
-            f"{declared.name} has many tables: --{given} can't be for all of them",
-            "In the page a click sorts a table.",
-        )
 
 
 def _faults(declared: Command) -> Iterator[str]:

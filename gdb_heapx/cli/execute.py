@@ -161,10 +161,9 @@ def _page_arranged(report: Report, limit: int | None) -> Report:
 
 
 def _page_renderer() -> Renderer:
-    """Return what writes pages; HeapxError, before the target is looked at, where it can't."""
-    from ..report.page import check_library, render_page
+    """Return what writes pages: few commands do."""
+    from ..report.page import render_page
 
-    check_library()
     return render_page
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import HeapxError
+from ..errors import HeapxError, UsageError
 from .arrange import arrange, for_reader, told_apart
 from .context import Context
 from .model import Report
@@ -59,8 +59,23 @@ class _ChapterView(NamedTuple):
     json: str
 
 
-def check_library() -> None:
-    """HeapxError where what makes pages is missing."""
+def check_page(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse what a page has not: another format, a screen to go to, one table to sort. HeapxError
+    also where the library is missing that makes it.
+    """
+    if not options["output"]:
+        raise UsageError(f"{name} needs a file", f"{name} --output FILE.html")
+    if options["format"]:
+        raise UsageError(
+            f"{name} writes HTML: it has no --format {options['format']}",
+            "The page has the JSON of its commands in it.",
+        )
+    given = next((option for option in ("sort", "columns") if options[option]), None)
+    if given:
+        raise UsageError(
+            f"{name} has many tables: --{given} can't be for all of them",
+            "In the page a click sorts a table.",
+        )
     if not is_there("jinja2"):
         raise HeapxError("heapx report needs Jinja2, which is not installed", "pip install jinja2")
 
