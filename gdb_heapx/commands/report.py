@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,17 +16,22 @@ from ..held.costs import is_telling, time_to_look
 from ..report.model import Notes, Report, Table
 from ..report.notes import note
 from ..report.page import Chapter, Page
+from ..saved.taken import taken_of
 from . import load_for
 from ._quoting import unquoted
 
 if TYPE_CHECKING:
     from ..fit.ceilings import Ceiling
     from ..held.held import Held
+    from ..reach.brief import Brief
+    from ..saved.saved import Saved
+    from ..saved.taken import Taken
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
 ROWS = 250  # of a table
 LOOK = 2  # seconds that the page may take to know what is in use
+PINS, TYPES, CHECKS = "heapx pins", "heapx types", "heapx check --all"
 # The chapters, in their order: of what, and the command line that answers it.
 CHAPTERS = (
     ("Where the memory is", "heapx"),
@@ -34,46 +39,65 @@ CHAPTERS = (
     ("The heaps, drawn", "heapx map"),
     ("Sizes of chunks", "heapx sizes --group"),
     ("Each size", "heapx sizes --each"),
-    ("In use, by type", "heapx types"),
-    ("What keeps free memory", "heapx pins"),
+    ("In use, by type", TYPES),
+    ("What keeps free memory", PINS),
     ("Arenas", "heapx arenas"),
     ("Heaps", "heapx heaps"),
     ("Bins", "heapx bins"),
     ("Threads", "heapx threads"),
     ("Parameters", "heapx params"),
     ("Outside malloc", "heapx ledger --outside"),
-    ("Checks and problems", "heapx check --all"),
+    ("Checks and problems", CHECKS),
 )
-LISTS_PROBLEMS = "heapx check --all"  # the chapter with those of all
 OMITTED = ("cells",)  # tables that a picture shows
 
 
 class _Asked(NamedTuple):
-    """What was asked while the target stood still: about the pins, and the chunks in use, with
-    why these are not known.
+    """What was asked while the target stood still: about the pins, and the chunks in use; None with
+    the reason where they aren't known.
     """
 
     pins: Report
     held: Held | None
-    unheld: str
-    time: str
+    unheld: str = ""
+
+
+class _Known(NamedTuple):
+    """What a page tells besides a snapshot: when that was taken, and what some commands answer."""
+
+    taken: Taken
+    brief: Brief | None
+    ceilings: tuple[Ceiling, ...]
+    answers: Mapping[str, Report]
 
 
 def _ask(snapshot: Snapshot, session: Session, scope: Scope, types: bool) -> _Asked:
     """Return what needs the target: single chunks, and those in use, if that is quick or wanted."""
-    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     try:
-        pins = _answered("heapx pins", snapshot, catalogue=session.catalogue(scope))
+        pins = _answered(PINS, snapshot, catalogue=session.catalogue(scope))
     except HeapxError as error:
         pins = _left_out(error.statement)
     seconds = time_to_look(snapshot, snapshot.walker.name != "Python")
     if seconds > LOOK and not types:
         why = f"it takes about {seconds:.0f} seconds: heapx report --types, or heapx types"
-        return _Asked(pins, None, why, now)
+        return _Asked(pins, None, why)
     try:
-        return _Asked(pins, session.hold(scope, shared=False, passes=False), "", now)
+        return _Asked(pins, session.hold(scope, shared=False, passes=False))
     except HeapxError as error:
-        return _Asked(pins, None, error.statement, now)
+        return _Asked(pins, None, error.statement)
+
+
+def _page_of_file(snapshot: Snapshot, saved: Saved) -> Report:
+    """Return the page of a saved snapshot."""
+    answers = {}
+    for line in (PINS, TYPES):
+        declared, _ = _understood(line)
+        assert declared.filed is not None
+        try:
+            answers[line] = declared.filed(snapshot, saved)
+        except HeapxError as error:
+            answers[line] = _left_out(error.statement)
+    return _page(snapshot, _Known(saved.taken, saved.brief, saved.ceilings, answers))
 
 
 @command(
@@ -91,6 +115,7 @@ def _ask(snapshot: Snapshot, session: Session, scope: Scope, types: bool) -> _As
     strips=True,
     ceilings=True,
     asks=_ask,
+    filed=_page_of_file,
 )
 def report(
     snapshot: Snapshot,
@@ -102,57 +127,64 @@ def report(
     """Write a page of all that heapx says: one HTML file.
 
     It needs --output FILE.html, and to be read a browser: no network, no other file. On it are the
-    diagnosis, what RSS consists of, the sizes, what is in use by type, pins, arenas, heaps, bins,
-    threads, parameters, what isn't malloc's, checks and problems. Its tables can be sorted and
-    searched, and each chapter names the command that says the same. Of a table it has the first 250
-    rows, or --limit. What the process has in memory is not quoted.
+    diagnosis, what RSS consists of, the heaps, drawn, the sizes, what is in use by type, pins,
+    arenas, bins, threads, parameters, what isn't malloc's, checks and problems. Its tables can be
+    sorted and searched, and each chapter names the command that says the same. Of a table it has
+    the first 250 rows, or --limit. It quotes nothing that the process has in memory.
 
     What is in use by type is left out where that would take more than 2 seconds, unless --types is
     given. It needs the library Jinja2.
 
     Examples:
 
-        heapx report --output report.html             a page of the process
-        heapx report --types --output report.html     all types, however long
+        heapx report --output report.html          a page of the process
+        heapx report --types --output report.html  with all types, however long
     """
+    from ..reach.brief import in_brief  # what few commands need is imported by these
+
+    answer, brief = _left_out(asked.unheld), None
+    if asked.held is not None:
+        with suppress(HeapxError):
+            brief = in_brief(asked.held) if is_telling(snapshot) else None
+        try:
+            answer = _answered(TYPES, snapshot, held=asked.held)
+        except HeapxError as error:
+            answer = _left_out(error.statement)
+    answers = {PINS: asked.pins, TYPES: answer}
+    taken = taken_of(snapshot, stood_still)
+    return _page(snapshot, _Known(taken, brief, ceilings, answers))
+
+
+def _page(snapshot: Snapshot, known: _Known) -> Report:
     program = os.path.basename(snapshot.target.exe or "") or snapshot.target.name
-    chapters = tuple(_chapters(snapshot, asked, ceilings))
-    facts = tuple(_facts(snapshot, asked, stood_still))
+    facts, chapters = tuple(_facts(snapshot, known.taken)), tuple(_chapters(snapshot, known))
     page = Page(escape(program), facts, chapters, snapshot.libcs)
     return Report((page,), snapshot.problems)
 
 
-def _facts(snapshot: Snapshot, asked: _Asked, stood_still: float | None) -> Iterator[str]:
+def _facts(snapshot: Snapshot, taken: Taken) -> Iterator[str]:
     """Yield what the page's header says of the target, and when it was looked at."""
     target = snapshot.target
     if target.exe:
         yield escape(target.exe)
-    yield target.name
+    yield f"{target.name} on {escape(taken.host)}" if taken.host else target.name
     yield from sorted({f"glibc {malloc.release}" for malloc in snapshot.mallocs})
-    yield asked.time
-    if stood_still is not None:
-        yield f"stood still for {stood_still:.1f} s"
+    yield taken.time.replace("T", " ").replace("Z", " UTC")
+    if taken.stood_still is not None:
+        yield f"stood still for {taken.stood_still:.1f} s"
 
 
-def _chapters(
-    snapshot: Snapshot, asked: _Asked, ceilings: tuple[Ceiling, ...]
-) -> Iterator[Chapter]:
+def _chapters(snapshot: Snapshot, known: _Known) -> Iterator[Chapter]:
     """Yield the chapters that have an answer: without a glibc malloc, few have."""
     elsewhere = snapshot.unused and bool(snapshot.allocators)
-    brief = asked.held if is_telling(snapshot) else None
     for title, line in CHAPTERS:
-        declared, _ = _understood(line)
-        if elsewhere and not declared.whole:
+        if elsewhere and not _understood(line)[0].whole:
             continue
-        if declared.needs is Needs.BOTH:
-            answer = asked.pins
-        elif declared.needs is Needs.HELD and asked.held is None:
-            answer = _left_out(asked.unheld)
-        else:
-            held = brief if declared.needs is Needs.LIVE else asked.held
-            answer = _answered(line, snapshot, held=held, ceilings=ceilings)
-        problems = snapshot.problems if line == LISTS_PROBLEMS else ()
-        yield Chapter(title, line, replace(_handed_on(answer), problems=problems))
+        answer = known.answers.get(line)
+        if answer is None:
+            answer = _answered(line, snapshot, brief=known.brief, ceilings=known.ceilings)
+        problems = snapshot.problems if line == CHECKS else ()
+        yield Chapter(title, line, replace(_to_hand_on(answer), problems=problems))
 
 
 def _understood(line: str) -> tuple[Command, Mapping[str, Any]]:
@@ -167,7 +199,7 @@ def _understood(line: str) -> tuple[Command, Mapping[str, Any]]:
 def _answered(line: str, snapshot: Snapshot, **known: Any) -> Report:
     """Return what a command line answers, given what it needs of what is known."""
     declared, own = _understood(line)
-    needed = {Needs.BOTH: ["catalogue"], Needs.HELD: ["held"], Needs.LIVE: ["held"]}
+    needed = {Needs.BOTH: ["catalogue"], Needs.HELD: ["held"], Needs.LIVE: ["brief"]}
     names = needed.get(declared.needs, []) + (["ceilings"] if declared.ceilings else [])
     return declared.run(snapshot, **own, **{name: known[name] for name in names})
 
@@ -176,7 +208,7 @@ def _left_out(why: str) -> Report:
     return Report((Notes((note("left_out", why=why),)),))
 
 
-def _handed_on(report: Report) -> Report:
+def _to_hand_on(report: Report) -> Report:
     """Return a report as a page has it: without what memory holds, and without single cells."""
     blocks = (unquoted(b) if isinstance(b, Table) else b for b in report.blocks)
     kept = (b for b in blocks if not (isinstance(b, Table) and b.name in OMITTED))

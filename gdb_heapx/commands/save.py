@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import __version__
 from ..cli.arg import Arg
 from ..cli.command import REGISTRY, Needs, command
 from ..errors import CutShortError, HeapxError
@@ -20,7 +17,7 @@ from ..reach.brief import in_brief
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table
 from ..report.notes import note
 from ..saved.saved import VERSION, Saved, write_saved
-from ..saved.taken import Taken
+from ..saved.taken import taken_of
 from . import load_command
 from ._quoting import unquoted
 
@@ -118,19 +115,13 @@ def save(
     """
     known = _known(snapshot, asked, no_types)
     written = write_saved(
-        file, replace(known, ceilings=ceilings, taken=_taken(snapshot, stood_still))
+        file, replace(known, ceilings=ceilings, taken=taken_of(snapshot, stood_still))
     )
     stopped = None if stood_still is None else round(1000 * stood_still)
     row = _Written(file, written, VERSION, stopped)
     name = snapshot.target.name
     said = note("saved", target=name, file=file, bytes=written, milliseconds=stopped)
     return Report((Notes((said,), leads=True), SAVED.of([row])), snapshot.problems)
-
-
-def _taken(snapshot: Snapshot, stood_still: float | None) -> Taken:
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    here = snapshot.target.live and snapshot.target.rss is not None
-    return Taken(now, os.uname().nodename if here else None, __version__, stood_still)
 
 
 def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
@@ -146,7 +137,7 @@ def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
     if asked.held is not None and is_telling(snapshot):
         with suppress(HeapxError):
             brief = in_brief(asked.held)
-    return Saved(_taken(snapshot, None), snapshot, tables, notes, brief)
+    return Saved(taken_of(snapshot, None), snapshot, tables, notes, brief)
 
 
 def _types(snapshot: Snapshot, held: Held | None) -> Report | None:

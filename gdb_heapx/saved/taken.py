@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from ..snapshots.take import Snapshot
 
 
 @dataclass(frozen=True)
@@ -16,3 +24,10 @@ class Taken:
     host: str | None
     heapx: str
     stood_still: float | None = None
+
+
+def taken_of(snapshot: Snapshot, stood_still: float | None) -> Taken:
+    """Return that a snapshot was taken now."""
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    here = snapshot.target.live and snapshot.target.rss is not None
+    return Taken(now, os.uname().nodename if here else None, __version__, stood_still)
