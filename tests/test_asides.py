@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gdb_heapx.cli.arguments import Asked
 from gdb_heapx.cli.asides import check_at_prompt, help_topic
 from gdb_heapx.errors import HeapxError, UsageError, wrapped
 
@@ -92,3 +93,21 @@ def test_where_no_terminal_shows_it_an_error_is_as_it_is():
 
 def test_a_line_that_fits_stays_as_it_is():
     assert wrapped("heapx: two  spaces\n  next", 40) == "heapx: two  spaces\n  next"
+
+
+# Addresses, as they were asked for.
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("0X7F10", "0X7F10"),
+        ("32528", "32528"),
+        ("$rax+8", "$rax+8 (0x7f10)"),
+        ("buffer", "buffer (0x7f10)"),
+    ],
+)
+def test_an_address_is_told_as_it_was_typed_and_an_expression_with_its_value(words, said):
+    address = Asked(0x7F10, words)
+    assert f"{address}" == str(address) == said
+    assert (address, f"{address:#x}", address + 1) == (0x7F10, "0x7f10", 0x7F11)

@@ -442,6 +442,8 @@ def test_outside_of_malloc_it_names_what_is_there():
     target = heap.target()
     with pytest.raises(HeapxError, match="no chunk at 0x10: nothing is mapped there"):
         run("chunk 0x10", target)
+    with pytest.raises(HeapxError, match="no chunk at 0X10: nothing is mapped there"):
+        run("chunk 0X10", target)
     with pytest.raises(HeapxError, match=r"the head of heap 0x[0-9a-f]+ of arena 1"):
         run(f"chunk {heap.arenas[1].heaps[0][0]:#x}", target)
     with pytest.raises(HeapxError, match="arena 2 itself, its malloc_state"):

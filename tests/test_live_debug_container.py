@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -72,8 +73,11 @@ def container(image, inferiors, user="0", more=()):
     ) as inferior:
         children = Path(f"/proc/{inferior.pid}/task/{inferior.pid}/children").read_text()
         pid = int(children.split()[0])
-        eventually(lambda: at_rest(pid), "it rests")
-        yield replace(inferior, pid=pid)
+        try:
+            eventually(lambda: at_rest(pid), "it rests")
+            yield replace(inferior, pid=pid)
+        finally:
+            os.kill(pid, signal.SIGKILL)  # --kill-child does not, where the user has changed
 
 
 @pytest.fixture
