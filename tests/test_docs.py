@@ -121,7 +121,7 @@ def test_the_tables_are_those_of_the_issue():
     held = "leaks degrees refs holders sums"
     asked = "fit fit_ranges"  # without a request
     single = "chunks chunk neighbours words"  # without a free chunk, or an option
-    grown = "growth growth_stacks growth_requests growth_free growth_run"
+    grown = "growth growth_stacks growth_requests growth_free growth_unusable growth_run"
     changed = " ".join(f"compare_{what}" for what in ("arenas", "heaps", "bins", "sizes", "types"))
     known = (names, more, drawn, held, single, asked, grown, "compare", changed)
     assert set(TABLES) == {name for each in known for name in each.split()}

@@ -5,20 +5,24 @@ from __future__ import annotations
 import struct
 
 import pytest
-from heapbuilder import FAST, FREE, UNSORTED, USED, HeapBuilder
+from heapbuilder import FAST, FREE, UNSORTED, USED, HeapBuilder, usual
 
 from gdb_heapx.cli.command import REGISTRY, parse
 from gdb_heapx.commands.growth import GROWTH, STACKS
 from gdb_heapx.errors import UsageError
+from gdb_heapx.fit.unusable import BEHIND, OWN_TCACHE, SMALL, TCACHES
+from gdb_heapx.fit.unusable import FAST as NOT_MERGED
 from gdb_heapx.glibc.architecture import Architecture
 from gdb_heapx.growth.calls import Call, _text, calls_in
 from gdb_heapx.growth.free import Free, free_at_once, free_in, total
-from gdb_heapx.growth.load import Load
+from gdb_heapx.growth.load import Allowance, Load
 from gdb_heapx.growth.noting import Before, Grower, Notebook
 from gdb_heapx.growth.sites import Frame, Names, is_wrapper, site_of, sites_of
+from gdb_heapx.growth.unusable import NONE_KNOWN, Asked, KnownCaches, far, near
 from gdb_heapx.growth.watched import Growth, SourceLine
 from gdb_heapx.report.model import Report
 from gdb_heapx.report.stacks import folded
+from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.named import Function
 
 START, TARGET = 0x1000, 0x5000
@@ -99,7 +103,7 @@ class Noted:
     def call(self, callee: str, *arguments: int, result: int, meanwhile: int = 0) -> Growth | None:
         four = (*arguments, 0, 0, 0, 0)[:4]
         if self.book.wanted(callee, four):
-            self.book.enter(Before(callee, 0.5, 1, (), four))
+            self.book.enter(Before(callee, 0.5, 1, (), four), None)
         if meanwhile:
             state, arena = self.heap.layout.state, self.arena.address
             at = arena + state["system_mem"].offset
@@ -280,6 +284,50 @@ def test_what_is_free_in_all_arenas_is_looked_at_up_to_a_bound():
         *((4, True), (2, False), (0, False)),
     ]
     assert total(part.values()) == Free(6 * 1024, 6, 1024, False)
+
+
+def test_why_what_is_free_cannot_serve_is_told_as_it_was_built():
+    heap = usual()
+    heap.target()
+    read, layout, asked = heap.memory.read, heap.layout, heap.arenas[1]
+    free = [size for _, size, state in asked.chunks if state in (FREE, UNSORTED)]
+    fast = [size for _, size, state in asked.chunks if state == FAST]
+    who = Asked(101, asked.address, max(free))
+    parts = dict(near(read, layout, who, NONE_KNOWN))
+    assert parts[BEHIND].bytes == sum(size for size in free if size == max(free))
+    assert parts[SMALL].bytes == sum(free) - parts[BEHIND].bytes + asked.top_size
+    assert parts[NOT_MERGED] == Free(sum(fast), len(fast), max(fast))
+    elsewhere = dict(far(read, layout, who, [each.address for each in heap.arenas]))
+    others = [each for each in heap.arenas if each is not asked]
+    states = (FREE, UNSORTED, FAST)
+    built = [size for each in others for _, size, state in each.chunks if state in states]
+    assert sum(part.bytes for part in elsewhere.values()) == (
+        sum(built) + sum(each.top_size for each in others)
+    )
+
+
+def test_a_tcache_counts_by_its_bins():
+    heap = usual()
+    (cache, *_) = take(heap.target()).mallocs[0].caches
+    held = sum(bin_.amount.bytes for bin_ in cache.tcache.bins)
+    lwp, address = cache.tcache.lwp, cache.tcache.address
+    caches = KnownCaches({lwp: address}, 7)
+    for thread, why in ((lwp, OWN_TCACHE), (lwp + 1, TCACHES)):
+        asked = Asked(thread, heap.main.address, 64)
+        parts = dict(near(heap.memory.read, heap.layout, asked, caches))
+        assert held
+        assert parts[why].bytes == held
+
+
+def test_all_arenas_are_looked_at_where_there_is_time():
+    allowance = Allowance(0.2)
+    assert allowance.allows("a", 0.0)
+    allowance.spend(0.04)
+    assert not allowance.allows("a", 0.1)
+    assert allowance.allows("b", 0.1)
+    allowance.spend(0.06)
+    assert not allowance.allows("c", 0.1)
+    assert allowance.allows("c", 2.1)
 
 
 def test_the_request_with_most_free_is_told():

@@ -165,6 +165,18 @@ def test_what_lay_free_in_each_arena_is_known(sites):
     assert all(row["largest_free"] <= row["free"] for row in rows)
 
 
+def test_why_what_was_free_could_not_serve_is_known_of_each_site(sites):
+    rows = table(sites[1], "growth_unusable")
+    asked = {row["site"]: row["requests"] for row in table(sites[1])}
+    assert {row["site"] for row in rows} >= {"grow_by_chunks"}
+    assert all(1 <= row["requests"] <= asked[row["site"]] for row in rows)
+    needed = {row["site"]: row["largest"] for row in table(sites[1])}
+    small = [row for row in rows if row["reason"] == "too small" and needed[row["site"]]]
+    assert small
+    assert all(row["largest"] <= row["bytes"] for row in rows)
+    assert all(row["largest"] < needed[row["site"]] + 32 for row in small)  # MINSIZE is left of top
+
+
 def test_it_ends_with_the_process_and_says_how_that_ended(sites):
     _, report = sites
     (row,) = table(report, "growth_run")

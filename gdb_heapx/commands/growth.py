@@ -21,14 +21,17 @@ from ..growth.sites import (
     sites_of,
 )
 from ..growth.watched import MAX_LOAD, MOST_KEPT, Growth, Watched
+from ..report.either import Either
 from ..report.model import (
     DATA_ONLY,
+    NONE_KNOWN,
     Column,
     Kind,
     Note,
     Notes,
     Report,
     Schema,
+    Table,
     Value,
     counted,
     size_text,
@@ -106,6 +109,23 @@ REQUESTS = _for_scripts(
     LIBC,
 )
 FREE = _for_scripts("growth_free", Column("arena", Kind.INDEX), *FREE_THEN, LIBC)
+UNUSABLE = Schema(
+    "growth_unusable",
+    (
+        Column("site", Kind.TEXT, DATA_ONLY),
+        Column("requests", Kind.COUNT, DATA_ONLY),
+        Column("reason", Kind.TEXT),
+        *within(
+            "free",
+            Column("chunks", Kind.COUNT),
+            Column("bytes", Kind.BYTES),
+            Column("largest", Kind.BYTES, exact=True),
+            Column("whole", Kind.BOOL, DATA_ONLY),
+        ),
+        LIBC,
+    ),
+    adds=("chunks",),
+)
 RUN = _for_scripts(
     "growth_run",
     Column("milliseconds", Kind.COUNT, of=lambda watched: int(watched.seconds * 1000)),
@@ -157,6 +177,14 @@ class _Request(NamedTuple):
     libc: str
 
 
+class _Unusable(NamedTuple):
+    site: str
+    requests: int
+    reason: str
+    free: Free
+    libc: str
+
+
 class _Arena(NamedTuple):
     arena: int | None
     free: Free
@@ -175,7 +203,7 @@ class _Arena(NamedTuple):
     ),
     needs=Needs.GROWTH,
     limit=SHOWN,
-    tables=(GROWTH, STACKS, REQUESTS, FREE, RUN),
+    tables=(GROWTH, STACKS, REQUESTS, FREE, UNUSABLE, RUN),
 )
 def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
     """Catch malloc growing: who asks when it gets memory from the system.
@@ -195,6 +223,10 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
     It extends an arena (extend), makes it a new heap (new heap) or a thread a new arena (new
     arena), or gives the chunk a mapping of its own (mmap, mremap). Without libc's symbols it stops
     at malloc's calls of sbrk, mmap, mprotect and mremap: sizes of requests are unknown then.
+
+    Growth unusable is why what was free when the first site asked could not serve, as heapx fit
+    tells it: too small, in other arenas, in tcaches. To look at all arenas takes long, so it is
+    done at the first request of each backtrace, and later as far as --max-load leaves time.
 
     In a second sentence is what lay in the bins of the other arenas at the first request: a thread
     asks its own arena only.
@@ -223,6 +255,7 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
         STACKS.of([_Stack(site.frame.name, each) for site in sites for each in site.stacks]),
         REQUESTS.of([_request(each, names, watched) for each in watched.growths]),
         FREE.of(list(_free(watched))),
+        Either(_unusable(sites, watched), (_unusable(sites[:1], watched),)),
         RUN.of([watched]),
         Notes(tuple(_notes(watched))),
     )
@@ -287,6 +320,17 @@ def _request(growth: Growth, names: Names, watched: Watched) -> _Request:
 def _free(watched: Watched) -> Iterator[_Arena]:
     for arena, free in watched.free.items():
         yield _Arena(watched.arenas.get(arena), free, watched.libc)
+
+
+def _unusable(sites: Sequence[CallSite], watched: Watched) -> Table:
+    """Return why what was free couldn't serve the request of each site for which that was most."""
+    rows = [
+        _Unusable(site.frame.name, site.known, reason, free, watched.libc)
+        for site in sites
+        if site.looked
+        for reason, free in (site.looked.unusable or {}).items()
+    ]
+    return replace(UNUSABLE.of(rows), few=NONE_KNOWN)
 
 
 def _notes(watched: Watched) -> Iterator[Note]:

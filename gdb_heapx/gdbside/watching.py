@@ -14,8 +14,9 @@ from ..ending import HELD_BACK, held_back
 from ..errors import HeapxError
 from ..growth.calls import ARGUMENTS, Call, Calls, find_calls
 from ..growth.free import MOST_AT_ONCE, Free, free_at_once
-from ..growth.load import Load
+from ..growth.load import Allowance, Load
 from ..growth.noting import Before, Grower, Notebook
+from ..growth.unusable import KnownCaches
 from ..growth.watched import (
     ASKED,
     COUNT,
@@ -91,7 +92,9 @@ def watch(opened: Opened, wishes: Wishes, keep: Keep, announce: Callable[[], obj
             return data
 
         found = find_calls(libc.image, read, machine)
-        notebook = Notebook(Grower(libc.layout, libc.main_arena, read))
+        tcaches = {each.tcache.lwp: each.tcache.address for each in reading.outline.caches.caches}
+        caches = KnownCaches(tcaches, libc.parameters["tcache_count"])
+        notebook = Notebook(Grower(libc.layout, libc.main_arena, read), caches)
         run = _Run(inferior, found, notebook, wishes, ARGUMENTS[machine], libc.path)
         with ExitStack() as afterwards:
             afterwards.enter_context(selection_kept())
@@ -164,6 +167,7 @@ class _Run:
         self._ended: Ended | None = None
         self._stops = 0
         self._event: gdb.Event | None = None
+        self._allowance = Allowance(wishes.max_load / 100)
 
     def go_on(self, breakpoints: Sequence[gdb.Breakpoint]) -> None:
         """Let the process run until watching ends; these are gone where it calls exec."""
@@ -274,12 +278,16 @@ class _Run:
         at, stack = time.monotonic() - self._began, stack_of(frame)
         if not all(place in self._code for place in stack):
             self._code.update(code_of(frame))
-        if not self._free:
-            malloc = self._notebook.malloc
-            with suppress(OSError):
-                arenas = _ring(malloc)
+        malloc, everywhere = self._notebook.malloc, self._allowance.allows(stack, at)
+        began = time.monotonic()
+        arenas: dict[int, int] | None = None
+        with suppress(OSError):
+            arenas = _ring(malloc) if everywhere else None
+            if arenas is not None and not self._free:
                 self._free = free_at_once(malloc.read, malloc.layout, arenas, MOST_AT_ONCE)
-        self._notebook.enter(Before(call.callee, at, lwp, stack, arguments))
+        self._notebook.enter(Before(call.callee, at, lwp, stack, arguments), arenas)
+        if everywhere:
+            self._allowance.spend(time.monotonic() - began)
 
     def _over(self) -> Ended | None:
         """Return what ends it apart from the process itself, None without."""

@@ -30,15 +30,35 @@ def free_in(read: Read, layout: Layout, arena: int, most: int = MOST) -> Free:
 
     malloc counts none of it, so the lists are followed, the largest chunks first.
     """
-    size, number, largest = 0, 0, 0
+    parts = free_by(read, layout, arena, lambda size, fast: "", most)
+    return parts.get("", Free())
+
+
+def free_by(
+    read: Read, layout: Layout, arena: int, kind: Callable[[int, bool], str], most: int = MOST
+) -> dict[str, Free]:
+    """Return the same by kinds, which a chunk's size tells, and whether it is in a fastbin. Where
+    not all was seen, of one kind at least it is told that there may be more.
+    """
+    sums: dict[str, Free] = {}
+    whole, number = True, 0
     try:
         for chunk in _listed(read, layout, arena):
             if chunk is None or number == most:
-                return Free(size, number, largest, False)
-            size, number, largest = size + chunk, number + 1, max(largest, chunk)
+                whole = False
+                break
+            size, number = chunk[0], number + 1
+            so_far = sums.get(kind(*chunk), Free())
+            largest = max(so_far.largest, size)
+            sums[kind(*chunk)] = Free(so_far.bytes + size, so_far.chunks + 1, largest)
     except (MemoryFault, OSError):
-        return Free(size, number, largest, False)
-    return Free(size, number, largest)
+        whole = False
+    if whole:
+        return sums
+    return {
+        name: part._replace(whole=False)
+        for name, part in (sums or {kind(0, False): Free()}).items()
+    }
 
 
 def free_at_once(read: Read, layout: Layout, arenas: Iterable[int], most: int) -> dict[int, Free]:
@@ -61,8 +81,10 @@ def total(parts: Iterable[Free]) -> Free:
     )
 
 
-def _listed(read: Read, layout: Layout, arena: int) -> Iterator[int | None]:
-    """Yield the sizes of the chunks in an arena's lists, None where one is broken."""
+def _listed(read: Read, layout: Layout, arena: int) -> Iterator[tuple[int, bool] | None]:
+    """Yield the sizes of the chunks in an arena's lists, and whether that is a fastbin; None where
+    one is broken.
+    """
     word = layout.word
     state = read(arena, layout.state.size)
     bins = layout.state["bins"].offset
@@ -76,7 +98,7 @@ def _listed(read: Read, layout: Layout, arena: int) -> Iterator[int | None]:
             yield from _fast(read, layout, int.from_bytes(state[at : at + word], "little"))
 
 
-def _bin(read: Read, layout: Layout, header: int, chunk: int) -> Iterator[int | None]:
+def _bin(read: Read, layout: Layout, header: int, chunk: int) -> Iterator[tuple[int, bool] | None]:
     word, before = layout.word, header
     while chunk != header:
         words = read(chunk, 4 * word)
@@ -84,15 +106,15 @@ def _bin(read: Read, layout: Layout, header: int, chunk: int) -> Iterator[int | 
         if back != before:
             yield None
             return
-        yield size & ~FLAGS
+        yield size & ~FLAGS, False
         before, chunk = chunk, forward
 
 
-def _fast(read: Read, layout: Layout, chunk: int) -> Iterator[int | None]:
+def _fast(read: Read, layout: Layout, chunk: int) -> Iterator[tuple[int, bool] | None]:
     word = layout.word
     while chunk:
         words = read(chunk, 4 * word)
-        yield _word(words, SIZE, word) & ~FLAGS
+        yield _word(words, SIZE, word) & ~FLAGS, True
         place = chunk + FD * word
         chunk = _word(words, FD, word)
         if layout.safe_linking:

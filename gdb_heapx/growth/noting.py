@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..errors import MemoryFault
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
 from .free import Free, Read, free_in
+from .unusable import NONE_KNOWN, Asked, KnownCaches, far, near
 from .watched import EXTEND, MMAP, MREMAP, NEW_ARENA, NEW_HEAP, Growth
 
 
@@ -45,6 +46,7 @@ class Before:
     system_mem: int = 0
     heap: int = 0
     free: Free | None = None
+    unusable: Mapping[str, Free] | None = None
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Notebook:
     """What was noted so far; `growths` in the order in which the calls returned."""
 
     malloc: Grower
+    caches: KnownCaches = NONE_KNOWN
     growths: list[Growth] = field(default_factory=list)
     failed: int = 0
     _under_way: dict[int, Before] = field(default_factory=dict)
@@ -64,22 +67,31 @@ class Notebook:
         """Tell whether a call gets memory: most calls of mprotect by malloc do, but not all."""
         return WANTED[callee](self.malloc.layout.word, arguments)
 
-    def enter(self, before: Before) -> None:
-        """Note a call that is about to be made."""
+    def enter(self, before: Before, arenas: Iterable[int] | None) -> None:
+        """Note a call that is about to be made; why what is free anywhere can't serve it, if all
+        arenas are given.
+        """
         if before.callee == "sysmalloc":
             arena = before.arguments[1] or None
             if arena is not None:
-                before = self._seen(before, arena)
+                before = self._seen(before, arena, arenas)
         self._under_way[before.thread] = before
 
-    def _seen(self, before: Before, arena: int) -> Before:
+    def _seen(self, before: Before, arena: int, arenas: Iterable[int] | None) -> Before:
         malloc = self.malloc
         try:
             size, heap = malloc.system_mem(arena), malloc.heap_of_top(arena)
         except (MemoryFault, OSError):
             return before
-        free = free_in(malloc.read, malloc.layout, arena)
-        return replace(before, arena=arena, system_mem=size, heap=heap, free=free)
+        free, unusable = free_in(malloc.read, malloc.layout, arena), None
+        if arenas is not None:
+            asked = Asked(before.thread, arena, before.arguments[0])
+            found = near(malloc.read, malloc.layout, asked, self.caches)
+            elsewhere = far(malloc.read, malloc.layout, asked, arenas)
+            unusable = {why: part for why, part in (*found, *elsewhere) if part.bytes}
+        return replace(
+            before, arena=arena, system_mem=size, heap=heap, free=free, unusable=unusable
+        )
 
     def leave(self, thread: int, result: int) -> Growth | None:
         """Note what a call has returned: None where nothing grew."""
@@ -101,7 +113,8 @@ def _grown(
     before: Before, source: str, size: int, arena: int | None, chunk_size: int | None = None
 ) -> Growth:
     at, thread, stack = before.at, before.thread, before.stack
-    return Growth(at, thread, source, arena, chunk_size, size, before.free, stack)
+    free, unusable = before.free, before.unusable
+    return Growth(at, thread, source, arena, chunk_size, size, free, stack, unusable)
 
 
 def _by_sysmalloc(malloc: Grower, before: Before, result: int) -> Growth | None:

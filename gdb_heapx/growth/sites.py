@@ -139,7 +139,8 @@ class CallSite:
 
     `smallest` and `largest` are sizes of chunks, None where no size is known. `arenas` are indexes.
     `most_free` is the request for which most was free in its arena, None where that is unknown for
-    all.
+    all; `looked` the one with most that was free anywhere, of those for which that is known, which
+    are `known`.
     """
 
     frame: Frame
@@ -151,6 +152,8 @@ class CallSite:
     arenas: tuple[int, ...]
     threads: tuple[int, ...]
     most_free: Growth | None
+    looked: Growth | None
+    known: int
     stacks: tuple[Backtrace, ...]
 
 
@@ -175,6 +178,7 @@ def _site(
 ) -> CallSite:
     sizes = [each.chunk_size for each in growths if each.chunk_size is not None]
     known = [each for each in growths if each.free is not None]
+    looked = [each for each in growths if each.unusable is not None]
     used = {arenas[each.arena] for each in growths if each.arena and each.arena in arenas}
     return CallSite(
         frame,
@@ -186,8 +190,15 @@ def _site(
         tuple(sorted(used)),
         tuple(sorted({each.thread for each in growths})),
         max(known, key=lambda each: each.free.bytes if each.free else 0, default=None),
+        max(looked, key=_unusable, default=None),
+        len(looked),
         tuple(_stacks(growths, frames)),
     )
+
+
+def _unusable(growth: Growth) -> int:
+    """Return how many bytes were free anywhere when a request was made."""
+    return sum(part.bytes for part in (growth.unusable or {}).values())
 
 
 def _stacks(

@@ -62,6 +62,8 @@ class Growth:
     of its own. `chunk_size` is that of the chunk that was needed, None where it isn't known, or the
     arena itself was. `bytes` is by how much malloc's memory grew, `free` what was free in the
     arena that was asked. `stack` has the addresses of the thread's frames, the innermost first.
+    `unusable` is what was free anywhere, by the reason why it couldn't serve (as heapx fit calls
+    it): None where that wasn't looked at, since it takes long.
     """
 
     at: float
@@ -72,6 +74,7 @@ class Growth:
     bytes: int
     free: Free | None
     stack: tuple[int, ...]
+    unusable: Mapping[str, Free] | None = None
 
 
 class SourceLine(NamedTuple):
