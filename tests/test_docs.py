@@ -119,7 +119,7 @@ def test_the_tables_are_those_of_the_issue():
     more = "save load ledger owners trim why threads sizes types params environment pins pin_groups"
     drawn = "map cells"
     held = "leaks degrees refs holders sums"
-    asked = "fit fit_ranges"  # without a request
+    asked = "fit fit_ranges fit_unusable"  # without a request
     single = "chunks chunk neighbours words"  # without a free chunk, or an option
     grown = "growth growth_stacks growth_requests growth_free growth_unusable growth_run"
     changed = " ".join(f"compare_{what}" for what in ("arenas", "heaps", "bins", "sizes", "types"))

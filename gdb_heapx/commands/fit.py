@@ -142,7 +142,8 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
     unseen = () if thread is not None else ("thread",)
     if size is None:
         ranges = _without(RANGES, *unseen).of(list(_ranges(every)))
-        return Report((_hidden(FIT).of(found), ranges, notes), snapshot.problems)
+        unfit = _hidden(UNUSABLE).of([])  # of one request alone
+        return Report((_hidden(FIT).of(found), ranges, unfit, notes), snapshot.problems)
     lost = [_Lost(each.fit, free) for each in found for free in each.unusable]
     alone = len(found) == 1
     unseen_ones = WHOSE if alone else tuple(column.name for column in UNUSABLE.columns)
