@@ -283,6 +283,38 @@ def test_where_the_terminal_is_closed_the_process_runs_on(start):
     as_before(inferior.pid)
 
 
+# What processes do, and may.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["vfork", "filtered"])
+def test_a_process_with_vforks_or_a_filter_is_watched_to_its_end(mode, start):
+    inferior = start("growth", mode)
+    report = reported(inferior, *LONG, *ALL)
+    assert inferior.process.wait(TIMEOUT) == 7
+    assert seen(report)["grow_by_chunks"] == truth(inferior)["grow_by_chunks"]
+
+
+def test_another_program_runs_as_if_nothing_had_been(start):
+    inferior = start("growth", "exec")
+    report = reported(inferior, *LONG, *ALL)
+    assert table(report, "growth_run")[0]["ended"] == "exec"
+    assert seen(report)["grow_by_chunks"].requests == 1
+    as_before(inferior.pid)
+    assert os.readlink(f"/proc/{inferior.pid}/exe").endswith("sleep")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to be another user takes root")
+def test_who_may_not_trace_is_told_so_and_nothing_else(start):
+    inferior = start("growth", "rest")
+    other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    words = (*other, str(HEAPX), "-p", str(inferior.pid), "growth", "--seconds", "1")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment())
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "not permitted" in done.stderr
+    assert "will set" not in done.stderr
+
+
 # In gdb.
 
 SETTINGS = (

@@ -3,9 +3,16 @@
 
    growth sites           one thread after the other
    growth race [THREADS]  all at once: only the sum is known
+   growth vfork           with children that grow in the same memory, before they end or call exec
+   growth filtered        where ptrace and exec end the process (seccomp)
+   growth exec            then it is another program
    growth rest            nothing happens then */
 #include "checkpoint.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define UNUSED __attribute__((unused))
@@ -126,6 +133,41 @@ static void race(size_t threads)
 	sites[CHUNKS].bytes = grown() - before;
 }
 
+/* What these children get stays in their parent's memory; by a site of their own, which nobody sees. */
+static void with_vforks(void)
+{
+	for (int i = 0; i < FILL; i++) {
+		pid_t child = vfork();
+		if (!child) {
+			called(MAPPINGS, NULL, SMALL);
+			if (i % 2)
+				execl("/bin/true", "true", NULL);
+			_exit(0);
+		}
+		int status = 0;
+		waitpid(child, &status, 0);
+		if (status)
+			_exit(1);
+		called(CHUNKS, NULL, SMALL);
+	}
+}
+
+static void filtered(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof filter / sizeof *filter, filter };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(1);
+	for (int i = 0; i < FEW; i++)
+		called(CHUNKS, NULL, SMALL);
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "sites";
@@ -142,6 +184,14 @@ int main(int argc, char **argv)
 		in_turn();
 	if (!strcmp(mode, "race"))
 		race(argc > 2 ? strtoul(argv[2], NULL, 0) : 8);
+	if (!strcmp(mode, "vfork"))
+		with_vforks();
+	if (!strcmp(mode, "filtered"))
+		filtered();
+	if (!strcmp(mode, "exec")) {
+		called(CHUNKS, NULL, LARGE);
+		execl("/bin/sleep", "sleep", "60", NULL);
+	}
 	int truth = oracle_file("truth");
 	for (int i = 0; i < SITES; i++)
 		put(truth, "%s %zu %zu\n", sites[i].name, sites[i].requests, sites[i].bytes);
