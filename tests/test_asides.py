@@ -43,6 +43,7 @@ def refused(line, expressions=False):
         ("--pid=5126", "attach 5126"),
         ("-p", "attach PID"),
         ("--core core.1", "core-file core.1"),
+        ("--snapshot a.json.gz", "heapx load a.json.gz"),
         ("--set units=MiB", "set heapx units MiB"),
         ("--set", "set heapx NAME VALUE"),
         ("chunks | grep x", "pipe heapx chunks | grep x"),

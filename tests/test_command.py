@@ -18,6 +18,7 @@ from gdb_heapx.cli.arg import Arg
 from gdb_heapx.cli.arguments import ARENA
 from gdb_heapx.cli.command import REGISTRY, Needs, command, find, parse
 from gdb_heapx.cli.execute import Terminal, execute
+from gdb_heapx.cli.offers import completed
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.heap.states import Search
@@ -429,13 +430,13 @@ def test_trim_now_refuses_where_a_thread_holds_an_arenas_lock():
     ],
 )
 def test_completion_knows_options_and_choices(words, last, matches):
-    assert COMMANDS["heapx bins"].complete(words, last) == matches
+    assert completed(COMMANDS["heapx bins"], words, last) == matches
 
 
 def test_completion_of_nothing_offers_every_option():
     declared = COMMANDS["heapx bins"]
     options = [option for arg in declared.all_args for option in arg.options]
-    assert declared.complete([], "") == options
+    assert completed(declared, [], "") == options
     assert options[0] == "--arena"
 
 

@@ -230,6 +230,7 @@ def test_before_gdb_is_started_little_is_imported():
         "shell",
         "shell.main",
         "shell.asking",
+        "shell.starting",
         "shell.streams",
         "cli",
         "cli.arg",

@@ -161,7 +161,10 @@ def test_bash_completes_files_and_processes(tmp_path, monkeypatch):
 
 
 AT_A_TERMINAL = {  # its options, and what makes it complete
-    "bash": (("--norc", "--noprofile", "-i"), "source ./script; bind 'set bell-style none'"),
+    "bash": (
+        ("--norc", "--noprofile", "-i"),
+        "source ./script; bind 'set completion-query-items 0'; bind 'set page-completions off'",
+    ),
     "zsh": (
         ("-f", "-i"),
         "autoload -U compinit; compinit -u -D; source ./script; "

@@ -16,8 +16,9 @@ IN_GDB = {
     "--core": "core-file {}",
     "--exe": "file {}",
     "--set": "set heapx {}",
+    "--snapshot": "heapx load {}",
 }
-WANTED = {"attach {}": "PID", "core-file {}": "CORE", "file {}": "PROGRAM"}
+WANTED = {"attach {}": "PID", "core-file {}": "CORE", "file {}": "PROGRAM", "heapx load {}": "FILE"}
 
 
 def help_topic(words: Sequence[str]) -> list[str] | None:

@@ -207,40 +207,6 @@ class Command:
         rows = [hanging(f"  {a.usage:{width}}  ", [a.meaning]) for a in self.all_args]
         return "\n".join([self.doc, "", usage.replace("\0", " "), "", *rows])
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns that its first table may have, each once."""
-        names = (column.name for table in self.tables for column in table.columns)
-        return tuple(dict.fromkeys(names))
-
-    def awaits(self, words: Sequence[str], last: str) -> Arg | None:
-        """Return the argument whose value is being typed after `words`, None for an option."""
-        positional = (arg for arg in self.args if not arg.name.startswith("-"))
-        return self._opened(words) or (None if last.startswith("-") else next(positional, None))
-
-    def _opened(self, words: Sequence[str]) -> Arg | None:
-        """Return the argument whose option is the last of these words, None if it has no value."""
-        valued = (arg for arg in self.all_args if arg.kind != "flag")
-        return next((arg for arg in valued if words and words[-1] in arg.options), None)
-
-    def complete(self, words: Sequence[str], last: str) -> list[str]:
-        """Return the possible whole words for the word being typed, after `words`."""
-        opened = self._opened(words)
-        options = (option for arg in self.all_args for option in arg.options)
-        offered = options if opened is None else self.values(opened, last)
-        return [each for each in offered if each.startswith(last)]
-
-    def values(self, arg: Arg, typed: str = "") -> tuple[str, ...]:
-        """Return what the value of an argument can be, where that is known, behind what is typed
-        of a list of columns.
-        """
-        if arg.kind == "column":
-            return self.columns
-        if arg.kind == "columns":
-            before = typed.rpartition(",")[0].split(",") if "," in typed else []
-            return tuple(",".join((*before, c)) for c in self.columns if c not in before)
-        return arg.choices
-
 
 REGISTRY: dict[str, Command] = {}  # filled when `commands` is loaded
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from .arg import SHELL_ARGS, Arg
 from .command import REGISTRY, Command
 from .manual import sub_commands
+from .offers import values_of
 from .preferences import PREFERENCES
 
 # Not ps, which a small system lacks. Prints PID:NAME for each process with a command line: the
@@ -59,7 +60,7 @@ def _bash() -> Iterator[str]:
         for arg in command.all_args:
             if arg.options and arg.kind != "flag":
                 patterns = " | ".join(f'"{command.word} {name}"' for name in arg.options)
-                yield f"    {patterns}) {_bash_values(arg, command.values(arg))} ;;"
+                yield f"    {patterns}) {_bash_values(arg, values_of(command, arg))} ;;"
     yield "    *)"
     yield "        case $command in"
     for command in commands.values():
@@ -154,7 +155,7 @@ def _zsh() -> Iterator[str]:
 
 def _zsh_specs_of(command: Command) -> Iterator[str]:
     for arg in command.all_args:
-        yield from _zsh_specs(arg, command.values(arg))
+        yield from _zsh_specs(arg, values_of(command, arg))
 
 
 def _zsh_specs(arg: Arg, values: Sequence[str] = ()) -> Iterator[str]:
@@ -193,7 +194,7 @@ def _fish() -> Iterator[str]:
         seen = f"'__fish_seen_subcommand_from {command.word}'" if command.word else none
         for arg in command.all_args:
             if arg.options:
-                option = _fish_option(arg, command.values(arg))
+                option = _fish_option(arg, values_of(command, arg))
                 yield f"complete -c heapx -n {seen} {option}"
 
 

@@ -12,6 +12,7 @@ import gdb
 from ..cli.asides import VERSION, check_at_prompt, help_topic
 from ..cli.command import find
 from ..cli.execute import Terminal, execute, has_unicode
+from ..cli.offers import awaited, completed
 from ..commands import load_commands
 from ..errors import HeapxError, wrapped
 from . import functions, pacing, parameters, printers
@@ -78,13 +79,13 @@ class _GdbCommand(gdb.Command):
     def complete(self, text: str, word: str | None) -> list[str] | int:
         """Complete the last word; gdb breaks words at `-` and replaces only what follows it."""
         before, _, last = text.rpartition(" ")
-        awaited = self._declared.awaits(before.split(), last)
-        if awaited is not None and awaited.kind == "address":
+        arg = awaited(self._declared, before.split(), last)
+        if arg is not None and arg.kind == "address":
             return int(gdb.COMPLETE_EXPRESSION)
-        if awaited is not None and awaited.kind in ("file", "input"):
+        if arg is not None and arg.kind in ("file", "input"):
             return int(gdb.COMPLETE_FILENAME)
-        matches = self._declared.complete(before.split(), last)
-        if awaited is not None and awaited.kind == "thread":
+        matches = completed(self._declared, before.split(), last)
+        if arg is not None and arg.kind == "thread":
             matches = [lwp for lwp in _lwps() if lwp.startswith(last)]
         if word is None:  # asked where the word begins
             return matches

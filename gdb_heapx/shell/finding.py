@@ -49,6 +49,26 @@ def process_id(text: str, width: int | None = None) -> int:
     return found[0].pid
 
 
+def process_before(words: list[str], width: int | None = None) -> int | None:
+    """Take a process off the beginning of a command line, and return it; None where a command
+    stands there, which wins, or help is asked for. HeapxError as above, and if it is neither.
+    """
+    from ..cli.asides import help_topic
+    from ..commands import is_command
+
+    if is_command(words[0]):
+        return None
+    first = words.pop(0)
+    if help_topic(words) is not None:
+        return None
+    try:
+        return process_id(first, width)
+    except NotFoundError:
+        from .manual import unknown
+
+        raise unknown(first, "and no process runs a program of that name") from None
+
+
 def processes_called(name: str) -> Iterator[Process]:
     """Yield the processes that run a program of this name; neither this one nor whose child it is,
     and none that has no memory of its own.

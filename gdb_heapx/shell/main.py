@@ -9,11 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import cached_property
 from typing import IO, Any
 
@@ -23,6 +22,7 @@ from ..cli.asides import VERSION, help_topic
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
 from .asking import Reply, ask
+from .starting import HEAPX_GDB, gdb_words, loader, unable
 from .streams import (
     complain,
     complain_exactly,
@@ -36,7 +36,6 @@ from .streams import (
 )
 
 BUG = 4
-HEAPX_GDB = "HEAPX_GDB"  # the variable that names a gdb
 KEPT_IN_MEMORY = 16 << 20  # bytes of an answer; a longer one goes to a file without name
 # What the user's gdb may say where it can't run heapx.
 UNFIT = re.compile("heapx needs gdb.*|.*scripting is not supported.*")
@@ -64,21 +63,6 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     if others:  # options of the overview, which needs no name
         options.words = others + options.words
     return options
-
-
-def loader() -> str:
-    """Return the file to source in gdb: beside the package, or where pip installed it."""
-    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    beside = f"{package}.py"
-    if os.path.exists(beside):
-        return beside
-    import importlib.metadata
-
-    with suppress(importlib.metadata.PackageNotFoundError):
-        for file in importlib.metadata.files("gdb_heapx") or ():
-            if file.name == "gdb_heapx.py":
-                return os.path.realpath(str(file.locate()))
-    raise HeapxError("gdb_heapx.py was not installed", "Reinstall heapx with pip.")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -134,21 +118,18 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _command(options: argparse.Namespace) -> list[str]:
     """Return the words of the command. Before it may stand which process it is about, where no
-    option says what to look at: commands win.
+    option says what to look at.
     """
-    words = options.words[1:] if options.words[:1] == ["--"] else options.words
-    first = words[0] if words else "-"
-    chosen = options.pid or options.core or options.gdb_args or options.help
-    if chosen or first.startswith("-") or first == "help":
-        return list(words)
-    from ..commands import is_command
+    words = options.words[1:] if options.words[:1] == ["--"] else list(options.words)
+    given = (options.pid, options.core, options.gdb_args, options.snapshot, options.help)
+    if any(given) or not words or words[0].startswith("-") or words[0] == "help":
+        return words
+    from .finding import process_before
 
-    if is_command(first):
-        return list(words)
-    if help_topic(words) is not None:
-        return list(words[1:])
-    options.pid = f"{_process(first, or_command=True)}"
-    return list(words[1:])
+    pid = process_before(words, width_of_errors())
+    if pid is not None:
+        options.pid = f"{pid}"
+    return words
 
 
 def _see_libraries() -> None:
@@ -225,7 +206,9 @@ def _target(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("say what to look at: -p PID or --core CORE", "See: heapx --help")
     pid = None
     if options.pid:
-        pid = _process(options.pid)
+        from .finding import process_id
+
+        pid = process_id(options.pid, width_of_errors())
     for path in filter(None, (options.core, options.exe)):
         if not os.path.isfile(path):
             raise HeapxError(f"no file {path}")
@@ -234,23 +217,6 @@ def _target(options: argparse.Namespace) -> dict[str, Any]:
         "core": options.core and os.path.abspath(options.core),
         "exe": options.exe and os.path.abspath(options.exe),
     }
-
-
-def _process(text: str, or_command: bool = False) -> int:
-    """Return the process that is meant; HeapxError if none is, or several. Where it stands alone it
-    may have been meant as a command.
-    """
-    from .finding import NotFoundError, process_id
-
-    try:
-        return process_id(text, width_of_errors())
-    except NotFoundError:
-        if not or_command:
-            raise
-    _see_libraries()
-    from .manual import unknown
-
-    raise unknown(text, "and no process runs a program of that name")
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -271,13 +237,13 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     """Run a command inside gdb, and hand on its answer; the process no longer waits for that."""
     settings = [_setting(text) for text in options.set]
     request = {**_target(options), **command, **terminal_of_text(), "set": settings}
-    words = _gdb(options)
+    words = gdb_words(options)
     serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
     with closing(_Answer()) as answer:
         try:
             reply = ask(words, serve, request, answer.take, show_work, complain)
         except OSError as error:
-            raise _unable(options.gdb, options.gdb_by, error) from None
+            raise unable(options.gdb, options.gdb_by, error) from None
         with _ended_by(reply.asked_by):
             result = _result(options.gdb, reply)
             if result is None:
@@ -323,38 +289,6 @@ class _Answer:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _gdb(options: argparse.Namespace) -> list[str]:
-    """Return the words that run gdb in batch mode, with heapx in it.
-
-    Nothing is run there that the user didn't name: no .gdbinit, and no script beside a library.
-    """
-    try:
-        more = shlex.split(options.gdb_args or "")
-    except ValueError as error:
-        raise UsageError(f"--gdb-args {options.gdb_args}: {error}") from None
-    before = ("set debuginfod enabled off", "set auto-load off", "set confirm off")
-    early = [word for line in (*before, "set $_heapx_shell = 1") for word in ("-iex", line)]
-    return [options.gdb, "-nx", "-q", "-batch", *early, *more, "-ex", f"source {loader()}"]
-
-
-def _unable(gdb: str, by: str | None, error: OSError) -> HeapxError:
-    """Say why gdb can't be started, `by` whom it was named, or where its answer finds no room."""
-    from shutil import which
-    from tempfile import gettempdir
-
-    if isinstance(error, FileNotFoundError) and which(gdb) is None:
-        if by is None:
-            return HeapxError("gdb was not found", "Install it: apt-get install gdb")
-        return HeapxError(f"{gdb}, which {by} names, was not found", f"Without {by} it is gdb.")
-    if error.filename == gdb:
-        named = f", which {by} names" if by else ""
-        return HeapxError(f"cannot run {gdb}{named}: {error.strerror}")
-    return HeapxError(
-        f"there is no room for the answer in {gettempdir()}: {error.strerror}",
-        "TMPDIR=DIRECTORY names another place; --output FILE writes it right there.",
-    )
 
 
 def _result(gdb: str, reply: Reply) -> dict[str, Any] | None:
