@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import starmap
 from typing import Any
 
 from ..errors import HeapxError, MemoryFault
@@ -14,19 +12,17 @@ from ..heap.library import library
 from ..snapshots.opened import Opened
 from ..target.amounts import Amount
 from ..target.cgroups import affordable
-from ..target.mappings import merged
 from ..target.pages import IN_RAM
 from ..target.space import Space
 from ..target.target import Target
-from .compiled import CompiledIndexing, Job, Load, by_two
+from .copying import Copying, copy_parts
 from .costs import refuse_passes
 from .declared import address_of, declared
 from .files import FileMemory
 from .hidden import Way
 from .index import Grains, HeldChunk, Index
-from .indexing import index_heap
 from .lots import Lots
-from .parts import PIECE, HeldPart, in_use_of, parts_of
+from .parts import HeldPart, in_use_of, parts_of
 from .pointers import Pointers, pointers_in
 from .room import Room
 from .root import RootKind, Roots
@@ -111,46 +107,56 @@ def hold(
     """
     if not opened.mallocs:
         raise opened.refused or HeapxError("there is no glibc malloc")
-    space, layout = opened.target.space, opened.mallocs[0].libc.layout
-    parts, roots = parts_of(opened), find_roots(opened, shared)
+    target, layout = opened.target, opened.mallocs[0].libc.layout
+    space, parts, roots = target.space, parts_of(opened), find_roots(opened, shared)
     if most is not None and space.facts.live and not passes:
         refuse_passes(space, parts, in_use_of(opened)[1], most)
-    index = Index(Grains.of(layout))
-    for part in parts:
-        index.add_region(part.start, part.end, part.single)
-    index.begin()
-    behind = layout.word  # what of the header behind a heap's last chunk isn't memory of that
-    spans = [(part.start, part.end + (behind if part.heap else 0)) for part in parts]
-    variables = [root for root in roots.spans if root.kind is RootKind.GLOBAL]
-    store = Store(space, [*spans, *((root.start, root.end) for root in variables)], room)
+    index, spans = _index_for(parts, layout), _spans(parts, layout)
+    variables = [(r.start, r.end) for r in roots.spans if r.kind is RootKind.GLOBAL]
+    store = Store(space, [*spans, *variables], room)
     table, functions = _for_compiled(space, layout, index, store)
-    heaps = {} if table is None else _compiled(functions, space, parts, table, store)
+    copying = Copying(opened, parts, index, store, table, functions)
     space.pace.begin("copying chunks in use", sum(end - start for start, end in spans))
-    if table is not None and (most is None or sum(starmap(store.to_copy, spans)) <= most):
-        by_two(space, store, _jobs(parts, heaps))
-    large = [at for at, part in enumerate(parts) if _is_large(part, store, most)]
-    sizes = _hold_parts(opened, parts, index, store, heaps, most, {*large})
-    index.number()
-    if table is not None:
-        for at in large:
-            table.hide(at)
-        table.number()
-    for root in variables:
-        store.load(root.start, root.end)
-    lots = Lots(index, store, table, sizes, most, large)
-    pointers = pointers_in(space, roots, index, table, functions, ways)
-    memory = _HeldMemory(store, FileMemory(opened.target))
-    copied = replace(space, memory=memory, residency=None, fill=None)
-    libcs = tuple(reading.libc.path for reading in opened.mallocs)
-    inside = opened.target.probe.inside_malloc() or {}
-    whole = (tuple(parts), lots, roots, pointers, inside, functions, table)
-    return Held(opened.target, libcs, layout, index, store, copied, *whole)
+    lots = copy_parts(copying, spans, most)
+    for start, end in variables:
+        store.load(start, end)
+    copied = _HeldMemory(store, FileMemory(target))
+    return Held(
+        target=target,
+        libcs=tuple(reading.libc.path for reading in opened.mallocs),
+        layout=layout,
+        index=index,
+        store=store,
+        space=replace(space, memory=copied, residency=None, fill=None),
+        parts=tuple(parts),
+        lots=lots,
+        roots=roots,
+        pointers=pointers_in(space, roots, index, table, functions, ways),
+        inside=target.probe.inside_malloc() or {},
+        functions=functions,
+        table=table,
+    )
 
 
 def hold_alone(opened: Opened, passes: bool) -> Held:
     """Return the chunks in use of a target, as far as memory allows, which nobody else has."""
     facts = opened.target.facts
     return hold(opened, most=affordable(facts.pid if facts.live else None), passes=passes)
+
+
+def _index_for(parts: Sequence[HeldPart], layout: Layout) -> Index:
+    """Return an index with a region for each part, and no chunk yet."""
+    index = Index(Grains.of(layout))
+    for part in parts:
+        index.add_region(part.start, part.end, part.single)
+    index.begin()
+    return index
+
+
+def _spans(parts: Sequence[HeldPart], layout: Layout) -> list[tuple[int, int]]:
+    """Return what there may be to copy of each part."""
+    behind = layout.word  # what of the header behind a heap's last chunk isn't memory of that
+    return [(part.start, part.end + (behind if part.heap else 0)) for part in parts]
 
 
 def _for_compiled(
@@ -161,78 +167,6 @@ def _for_compiled(
     if code is None or layout.alignment != 2 * layout.word:
         return None, None
     return RegionTable(index, store, space.page), declared(code)
-
-
-def _compiled(
-    functions: Any, space: Space, parts: Sequence[HeldPart], table: RegionTable, store: Store
-) -> dict[int, CompiledIndexing]:
-    """Return what indexes each heap by compiled code, by the numbers of the parts."""
-    return {
-        at: CompiledIndexing(functions, space, part.heap, part.overlay, table, store, at)
-        for at, part in enumerate(parts)
-        if part.heap is not None and part.overlay is not None
-    }
-
-
-def _jobs(parts: Sequence[HeldPart], heaps: Mapping[int, CompiledIndexing]) -> Iterator[Job]:
-    """Yield what two threads may do: index the heaps, and copy what mmapped chunks have."""
-    yield from (heap.go_on for heap in heaps.values())
-    for start, end in merged((part.start, part.end) for part in parts if part.single):
-        for at in range(start, end, PIECE):
-            yield partial(_load, at, min(at + PIECE, end))
-
-
-def _load(start: int, end: int, load: Load) -> None:
-    load(start, end)
-
-
-def _hold_parts(
-    opened: Opened,
-    parts: Sequence[HeldPart],
-    index: Index,
-    store: Store,
-    heaps: Mapping[int, CompiledIndexing],
-    most: int | None,
-    large: set[int],
-) -> list[int]:
-    """Copy what isn't too large, and put it into the index; return how many bytes that took of each
-    part. Once it is more than `most` bytes in all, each is let go again.
-    """
-    sizes, whole = [0] * len(parts), 0
-    for at, part in enumerate(parts):
-        if at not in large:
-            sizes[at] = _hold(opened, part, at, index, store, heaps.get(at))
-            whole += sizes[at]
-            if most is not None and whole > most:
-                store.let_go(part.start, part.end)
-    return sizes
-
-
-def _hold(
-    opened: Opened,
-    part: HeldPart,
-    at: int,
-    index: Index,
-    store: Store,
-    compiled: CompiledIndexing | None,
-) -> int:
-    """Copy a part's chunks in use, and put them into the index; return how many bytes that took."""
-    if part.heap is None or part.overlay is None:
-        store.load(part.start, part.end)
-        return store.copied(part.start, part.end)
-    layout, space = opened.mallocs[part.libc].libc.layout, opened.target.space
-    if compiled is not None:
-        compiled.go_on(store.load)
-        compiled.complete()
-    else:
-        index_heap(space, layout, part.heap, part.overlay, index, store, at)
-    return store.copied(part.start, part.end)
-
-
-def _is_large(part: HeldPart, store: Store, most: int | None) -> bool:
-    """Tell whether a single chunk has more alone than may be copied."""
-    single = part.heap is None and most is not None
-    return single and store.to_copy(part.start, part.end) > (most or 0)
 
 
 class _HeldMemory:
