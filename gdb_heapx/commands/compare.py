@@ -13,7 +13,6 @@ from ..compare.comparing import Comparison
 from ..compare.look import TYPES, Look
 from ..errors import CutShortError, HeapxError
 from ..heap.states import Search
-from ..saved.saved import read_saved
 from . import load_command
 from ._changes import KINDS, changes_report, look_of
 
@@ -46,6 +45,8 @@ def _of_files(
     snapshot: Snapshot, saved: Saved, old: str, new: str | None, by: str | None, no_types: bool
 ) -> Report:
     """Compare two files: `saved` is the new one, or what is looked at in place of a target."""
+    from ..saved.saved import read_saved  # what few commands need is imported by these
+
     return changes_report(Comparison(look_of(read_saved(old)), look_of(saved)), by)
 
 
@@ -91,6 +92,8 @@ def compare(
         heapx compare old.json.gz new.json.gz    from one file to another
         heapx compare old.json.gz --by type      all types that changed, alone
     """
+    from ..saved.saved import read_saved  # what few commands need is imported by these
+
     return changes_report(Comparison(look_of(read_saved(old)), _now(snapshot, asked)), by)
 
 

@@ -16,7 +16,6 @@ from ..held.costs import is_telling
 from ..reach.brief import in_brief
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table
 from ..report.notes import note
-from ..saved.saved import VERSION, Saved, write_saved
 from ..saved.taken import taken_of
 from . import load_command
 from ._quoting import unquoted
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ..cli.command import Session
     from ..fit.ceilings import Ceiling
     from ..held.held import Held
+    from ..saved.saved import Saved
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
@@ -113,6 +113,8 @@ def save(
         heapx save now.json.gz                       packed by gzip
         heapx save now.json.gz --no-types --no-pins  the figures: quicker
     """
+    from ..saved.saved import VERSION, write_saved  # what few commands need is imported by these
+
     known = _known(snapshot, asked, no_types)
     written = write_saved(
         file, replace(known, ceilings=ceilings, taken=taken_of(snapshot, stood_still))
@@ -126,6 +128,8 @@ def save(
 
 def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
     """Return the snapshot with what other commands tell that need more."""
+    from ..saved.saved import Saved
+
     tables: dict[str, Table] = {}
     notes: dict[str, tuple[Note, ...]] = {}
     reports = {"pins": asked.pins, "types": None if no_types else _types(snapshot, asked.held)}
