@@ -18,7 +18,7 @@ from gdb_heapx.growth.free import Free, free_at_once, free_in, total
 from gdb_heapx.growth.load import Allowance, Load
 from gdb_heapx.growth.noting import Before, Grower, Notebook
 from gdb_heapx.growth.sites import Frame, Names, is_wrapper, site_of, sites_of
-from gdb_heapx.growth.unusable import NONE_KNOWN, Asked, KnownCaches, far, near
+from gdb_heapx.growth.unusable import NONE_KNOWN, KnownCaches, Requested, far, near
 from gdb_heapx.growth.watched import Growth, SourceLine
 from gdb_heapx.report.model import Report
 from gdb_heapx.report.stacks import folded
@@ -292,7 +292,7 @@ def test_why_what_is_free_cannot_serve_is_told_as_it_was_built():
     read, layout, asked = heap.memory.read, heap.layout, heap.arenas[1]
     free = [size for _, size, state in asked.chunks if state in (FREE, UNSORTED)]
     fast = [size for _, size, state in asked.chunks if state == FAST]
-    who = Asked(101, asked.address, max(free))
+    who = Requested(101, asked.address, max(free))
     parts = dict(near(read, layout, who, NONE_KNOWN))
     assert parts[BEHIND].bytes == sum(size for size in free if size == max(free))
     assert parts[SMALL].bytes == sum(free) - parts[BEHIND].bytes + asked.top_size
@@ -313,7 +313,7 @@ def test_a_tcache_counts_by_its_bins():
     lwp, address = cache.tcache.lwp, cache.tcache.address
     caches = KnownCaches({lwp: address}, 7)
     for thread, why in ((lwp, OWN_TCACHE), (lwp + 1, TCACHES)):
-        asked = Asked(thread, heap.main.address, 64)
+        asked = Requested(thread, heap.main.address, 64)
         parts = dict(near(heap.memory.read, heap.layout, asked, caches))
         assert held
         assert parts[why].bytes == held

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..errors import MemoryFault
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
 from .free import Free, Read, free_in
-from .unusable import NONE_KNOWN, Asked, KnownCaches, far, near
+from .unusable import NONE_KNOWN, KnownCaches, Requested, far, near
 from .watched import EXTEND, MMAP, MREMAP, NEW_ARENA, NEW_HEAP, Growth
 
 
@@ -85,7 +85,7 @@ class Notebook:
             return before
         free, unusable = free_in(malloc.read, malloc.layout, arena), None
         if arenas is not None:
-            asked = Asked(before.thread, arena, before.arguments[0])
+            asked = Requested(before.thread, arena, before.arguments[0])
             found = near(malloc.read, malloc.layout, asked, self.caches)
             elsewhere = far(malloc.read, malloc.layout, asked, arenas)
             unusable = {why: part for why, part in (*found, *elsewhere) if part.bytes}

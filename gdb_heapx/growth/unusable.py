@@ -11,7 +11,7 @@ from ..glibc.layout import FLAGS, SIZE, Layout
 from .free import MOST_AT_ONCE, Free, Read, free_by, free_in, total
 
 
-class Asked(NamedTuple):
+class Requested(NamedTuple):
     """Who asks which arena for a chunk of which size."""
 
     thread: int
@@ -32,7 +32,7 @@ NONE_KNOWN = KnownCaches({}, 0)
 
 
 def near(
-    read: Read, layout: Layout, asked: Asked, caches: KnownCaches
+    read: Read, layout: Layout, asked: Requested, caches: KnownCaches
 ) -> Iterator[tuple[str, Free]]:
     """Yield what is free in the arena that is asked, and in tcaches, by the reason why it can't
     serve: quickly, since a thread stands still.
@@ -52,7 +52,7 @@ def near(
 
 
 def far(
-    read: Read, layout: Layout, asked: Asked, arenas: Iterable[int]
+    read: Read, layout: Layout, asked: Requested, arenas: Iterable[int]
 ) -> Iterator[tuple[str, Free]]:
     """Yield what is free in the other arenas: up to a bound, since that takes long."""
     found: dict[str, list[Free]] = {OTHERS: [], IDLE: []}
