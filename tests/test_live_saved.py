@@ -114,7 +114,7 @@ WRONG = {
         "/dev/null",
         "arenas",
     ): "heapx: /dev/null is no snapshot of heapx, or is damaged",
-    ("--snapshot", "x", "-p", "1"): "heapx: --snapshot FILE is all that is looked at",
+    ("--snapshot", "x", "-p", "1"): "heapx: a saved snapshot is all that is looked at",
     ("load", "x"): "heapx: heapx load is for gdb",
     ("-p", "1", "save"): "heapx: the following arguments are required: file",
     ("-p", "1", "save", "/none/x.json"): "heapx: cannot write /none/x.json: there is no directory",

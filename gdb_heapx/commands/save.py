@@ -12,8 +12,6 @@ from ..cli.arg import Arg
 from ..cli.command import REGISTRY, Needs, command
 from ..errors import CutShortError, HeapxError
 from ..heap.states import Search
-from ..held.costs import is_telling
-from ..reach.brief import in_brief
 from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table
 from ..report.notes import note
 from ..saved.taken import taken_of
@@ -62,6 +60,8 @@ def _look(
     snapshot: Snapshot, session: Session, scope: Scope, file: str, no_types: bool, no_pins: bool
 ) -> _Standing:
     """Return what a snapshot doesn't tell; of what can't be told nothing."""
+    from ..held.costs import is_telling
+
     pins = held = None
     if not no_pins:
         with suppress(HeapxError):
@@ -128,6 +128,8 @@ def save(
 
 def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
     """Return the snapshot with what other commands tell that need more."""
+    from ..held.costs import is_telling
+    from ..reach.brief import in_brief
     from ..saved.saved import Saved
 
     tables: dict[str, Table] = {}
