@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from functools import cached_property
 from typing import IO, Any
 
@@ -174,28 +174,9 @@ def _from_file(options: argparse.Namespace, words: Sequence[str]) -> int:
         )
     settings = dict(_setting(text) for text in options.set)
     _see_libraries()
-    from ..cli.execute import Terminal, execute
-    from ..cli.preferences import Preferred, by_name
-    from ..commands import load_commands, load_for
-    from ..saved.saved import read_saved
-    from ..saved.session import SavedSession
+    from .on_file import answer_from
 
-    if not load_for(words):
-        load_commands()
-    known = by_name()
-    preferred = Preferred.of(
-        {known[n].key: known[n].parsed(value) for n, value in settings.items()}
-    )
-    pieces: list[str] = []
-
-    def opened(seconds: float | None, held: bool) -> AbstractContextManager[SavedSession]:
-        return nullcontext(SavedSession(read_saved(options.snapshot)))
-
-    answer = execute(words, opened, Terminal(**terminal_of_text()), pieces.append, preferred)
-    if answer.warning:
-        complain(answer.warning)
-    print_pieces(piece.encode(errors="surrogateescape") for piece in pieces)
-    return answer.status
+    return answer_from(options.snapshot, words, settings)
 
 
 def _target(options: argparse.Namespace) -> dict[str, Any]:
