@@ -105,6 +105,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
         "heapx fit": ("fit", "fit 100"),
         "heapx leaks": ("leaks", "leaks --unaligned"),
         "heapx growth": ("growth --seconds 1",),
+        "heapx map": ("map", f"map --zoom {used.address:#x}"),
         "heapx save": ("save /dev/null",),
         "heapx compare": (f"compare {saved_file()}",),
         "heapx refs": (f"refs {used.address + 16:#x}",),

@@ -30,7 +30,7 @@ def test_an_example_of_the_help_is_answered(example, tmp_path, monkeypatch):
     chunk = table(IMAGE.report("chunks --state in-use --limit 1"))[0]["address"]
     kind = table(IMAGE.report("types --limit 1"))[0]["type"]
     line = re.sub(r"(?<= chunk ).+", chunk, example).strip()
-    line = re.sub(r"(?<=refs )\S+", chunk, line)
+    line = re.sub(r"(?<=refs )\S+|(?<=--zoom )\S+", chunk, line)
     line = re.sub(r"(?<= --type )'.+'", kind.replace(" ", "*"), line)
     thread = table(IMAGE.report("threads --limit 1"))[0]["thread"]
     line = re.sub(r"(?<= --thread )\d+", str(thread), line)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..snapshots.take import Snapshot
 
 HELP_WIDTH = 79
-CHUNKS_FLAG = "--chunks"
+CHUNKS_FLAG, ZOOM = "--chunks", "--zoom"
 
 
 class Session(Protocol):
@@ -115,14 +115,14 @@ Function = Callable[..., Report]
 class Command:
     """A declared command: `run` maps what it `needs` and its own arguments to a Report.
 
-    Where its flag --chunks is given, the function `chunks` answers instead: from a Catalogue. A
-    command about the `whole` memory has an answer even if glibc malloc holds nothing, because
-    another allocator serves the program. `limit` is how many rows text shows unless told otherwise.
-    `tables` are those that its reports may have, the first one first; without any it is a page.
-    `search` is how far mmapped chunks are looked for. One that asks for `stale` headers gets a
-    snapshot with what they tell, one that wants the regular bins `apart` each of them, one with a
-    `census` how many chunks there are of each size, one with `outcomes` what malloc_trim and free()
-    would return.
+    Where its flag --chunks is given, the function `chunks` answers instead: from a Catalogue. Where
+    --zoom is given, `closer` does, from a Snapshot and a Catalogue. A command about the `whole`
+    memory has an answer even if glibc malloc holds nothing, because another allocator serves the
+    program. `limit` is how many rows text shows unless told otherwise. `tables` are those that its
+    reports may have, the first one first; without any it is a page. `search` is how far mmapped
+    chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
+    one that wants the regular bins `apart` each of them, one with a `census` how many chunks there
+    are of each size, one with `outcomes` what malloc_trim and free() would return.
     One that asks for `strips` is told what fills the heaps, cell by cell.
     One that asks for `ceilings` is also told what arenas can serve from what is free.
     With held chunks the function `asks` is called while the target still stands, with these and its
@@ -148,6 +148,7 @@ class Command:
     ceilings: bool
     asks: Callable[..., Any] | None
     filed: Function | None
+    closer: Function | None
 
     @property
     def page(self) -> bool:
@@ -157,6 +158,8 @@ class Command:
         """Return the function that answers with these options, and what it needs."""
         if self.chunks is not None and options["chunks"]:
             return self.chunks, Needs.CHUNKS
+        if self.closer is not None and options["zoom"]:
+            return self.closer, Needs.BOTH
         return self.run, self.needs
 
     @property
@@ -228,6 +231,7 @@ def command(
     ceilings: bool = False,
     asks: Callable[..., Any] | None = None,
     filed: Function | None = None,
+    closer: Function | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as a command: its docstring is the help, its arguments `args`.
 
@@ -235,7 +239,7 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        wanted = search, stale, apart, census, outcomes, strips, ceilings, asks, filed
+        wanted = search, stale, apart, census, outcomes, strips, ceilings, asks, filed, closer
         declared = Command(name, args, function, needs, whole, limit, chunks, tables, *wanted)
         wrong = next(_faults(declared), None)
         if wrong:
@@ -299,6 +303,10 @@ def _faults(declared: Command) -> Iterator[str]:
     yield from _misfits(declared, declared.run, declared.needs)
     if declared.chunks:
         yield from _misfits(declared, declared.chunks, Needs.CHUNKS)
+    if (ZOOM in names) != (declared.closer is not None):
+        yield f"{ZOOM} and a function for it belong together"
+    if declared.closer:
+        yield from _misfits(declared, declared.closer, Needs.BOTH)
 
 
 def _misfits(declared: Command, function: Function, needs: Needs) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..cli.arg import Arg
 from ..cli.arguments import ARENA
 from ..cli.command import command
 from ..heap.cells import UNKNOWN
@@ -27,6 +28,7 @@ from ..snapshots.figures import select_arenas
 from ._columns import LIBC
 from ._lanes import Drawn, drawn, fills_of
 from ._notes import usual_notes
+from ._zoom import ZOOMED, zoom
 
 if TYPE_CHECKING:
     from ..heap.strips import Cell
@@ -85,13 +87,15 @@ class _Cell(NamedTuple):
 @command(
     "heapx map",
     ARENA,
+    Arg("--zoom", "draw the heap, the pages and the chunks around it; as for chunk", "address"),
     limit=SHOWN,
-    tables=(MAP, CELLS),
+    tables=(MAP, CELLS, ZOOMED),
     search=Search.NONE,
     outcomes=True,
     strips=True,
+    closer=zoom,
 )
-def map(snapshot: Snapshot, arena: int | None) -> Report:
+def map(snapshot: Snapshot, arena: int | None, **_: None) -> Report:
     """Draw the heaps: what fills them, stretch by stretch.
 
     A row is a heap, and a cell a stretch of it, the same in each: so heaps line up. What lies
@@ -104,13 +108,16 @@ def map(snapshot: Snapshot, arena: int | None) -> Report:
     RAM costs nothing. Pins are the chunks that keep the free memory before them from being
     returned, as heapx pins lists them.
 
-    Where there are more than 40 heaps, those with most free memory in RAM are drawn.
+    Where there are more than 40 heaps, those with most free memory in RAM are drawn. --zoom goes
+    down to an address, any expression of gdb's: its heap, the pages around it, a cell each, and the
+    chunks there with their sizes.
 
     Examples:
 
-        heapx map                    which heaps are empty, but for a few chunks
-        heapx map 0                  the main arena
-        heapx map --limit 1000       every heap
+        heapx map                        which heaps are empty, but for a few chunks
+        heapx map 0                      the main arena
+        heapx map --limit 1000           every heap
+        heapx map --zoom 0x7f02e4d63520  what lies around this address
     """
     chosen = select_arenas(snapshot.arenas(), arena)
     found = list(drawn(chosen))
@@ -146,4 +153,4 @@ def _next(found: Sequence[Drawn]) -> tuple[tuple[str, str], ...]:
     pins = [(pin.held.in_ram, pin.address) for each in found for pin in each.pins]
     if not pins:
         return ()
-    return ((f"heapx chunk {max(pins)[1]:#x}", "the pin that holds most"),)
+    return ((f"heapx map --zoom {max(pins)[1]:#x}", "around the pin that holds most"),)

@@ -1,0 +1,101 @@
+"""What lies around an address, drawn: its heap, the pages there, and the chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import HeapxError, UsageError
+from ..heap.cells import UNKNOWN, Cells
+from ..heap.states import NAMES, State
+from ..heap.strips import Strip
+from ..inventory.chunk import Wanted
+from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
+from ..report.pictures import HERE, Picture
+from ._columns import LIST, STATE
+from ._lanes import Drawn, drawn
+from ._notes import usual_notes
+
+if TYPE_CHECKING:
+    from ..inventory.catalogue import Catalogue
+    from ..inventory.chunk import Chunk
+    from ..snapshots.take import Snapshot
+
+PAGES = 128  # that are drawn around the address
+ROWS = 8  # that they may take
+ON_EACH_SIDE = 5  # chunks
+FILL_OF = {NAMES[state]: state for state in State}
+ZOOMED = Schema(
+    "map_chunks",
+    (
+        Column("place", Kind.TEXT, title="", absent=""),
+        *within(
+            "chunk",
+            Column("address", Kind.ADDRESS),
+            Column("size", Kind.BYTES, exact=True),
+            STATE,
+            LIST,
+        ),
+        Column("resident", Kind.BYTES, exact=True),
+    ),
+)
+
+
+class _Near(NamedTuple):
+    """A chunk near the address, or the one that has it; and what of it is in RAM."""
+
+    place: str | None
+    chunk: Chunk
+    resident: int | None
+
+
+def zoom(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, zoom: int) -> Report:
+    """Draw an address's heap, the pages around it, and list the chunks there."""
+    if arena is not None:
+        raise UsageError("--zoom and an arena exclude each other: the address says which one")
+    heaps = drawn(snapshot.arenas())
+    found = next((each for each in heaps if each.address <= zoom < each.end), None)
+    if found is None:
+        raise HeapxError(f"{zoom:#x} lies in no heap", f"heapx chunk {zoom:#x} says where it lies.")
+    known = snapshot.target.no_residency is None
+    pages = _pages(catalogue, found, zoom)
+    lanes = found.lane(), replace(pages.lane(), rows=ROWS)
+    heap, near = (replace(lane, marks=(*lane.marks, (zoom, HERE))) for lane in lanes)
+    blocks = (
+        Picture("its heap", (heap,), known),
+        Picture("pages around it", (near,), known),
+        ZOOMED.of(list(_near(catalogue, zoom))),
+        Notes(usual_notes(snapshot)),
+        Steps(((f"heapx chunk {zoom:#x}", "what the chunk holds"),)),
+    )
+    return Report(blocks, [*snapshot.problems, *catalogue.problems])
+
+
+def _pages(catalogue: Catalogue, heap: Drawn, address: int) -> Drawn:
+    """Return the pages around an address of a heap, as one strip whose cells are pages."""
+    space = catalogue.source.space
+    first = max(address // space.page - PAGES // 2, heap.address // space.page) * space.page
+    start, end = max(first, heap.address), min(first + PAGES * space.page, heap.end)
+    bits = space.page.bit_length() - 1
+    cells, at = Cells(start, end, bits, space.residency, frozenset()), start
+    for chunk in catalogue.chunks(Wanted(heap.arena.address, start=start, end=end)):
+        if chunk.address > at:
+            cells.add_span(at, chunk.address, State.OVERHEAD)
+        fill = FILL_OF.get(chunk.state, UNKNOWN)
+        cells.add_span(max(chunk.address, at), min(chunk.end, end), fill)
+        at = max(chunk.end, at)
+    cells.add_span(at, end, State.OVERHEAD)
+    known = space.residency is not None
+    strip = Strip(heap.arena.index, start, end, end - start, bits, known, cells.table)
+    return Drawn(heap.arena, (strip,), heap.pins)
+
+
+def _near(catalogue: Catalogue, address: int) -> Iterator[_Near]:
+    """Yield the chunks around an address."""
+    found = catalogue.around(address, ON_EACH_SIDE)
+    if found is None:
+        return
+    for chunk in (*found.before, found.chunk, *found.after):
+        place = ">" if chunk is found.chunk else None
+        yield _Near(place, chunk, catalogue.amount(chunk).resident)
