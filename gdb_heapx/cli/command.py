@@ -122,8 +122,8 @@ class Command:
     reports may have, the first one first; without any it is a page. `search` is how far mmapped
     chunks are looked for. One that asks for `stale` headers gets a snapshot with what they tell,
     one that wants the regular bins `apart` each of them, one with a `census` how many chunks there
-    are of each size, one with `outcomes` what malloc_trim and free() would return.
-    One that asks for `strips` is told what fills the heaps, cell by cell.
+    are of each size, one with `outcomes` what malloc_trim and free() would return, one with
+    `strips` what fills the heaps, cell by cell.
     One that asks for `ceilings` is also told what arenas can serve from what is free.
     With held chunks the function `asks` is called while the target still stands, with these and its
     own arguments: what it returns is `asked`. With Needs.ASKED it gets snapshot, session and scope.
@@ -273,10 +273,6 @@ def parse(declared: Command, words: Sequence[str]) -> dict[str, Any]:
     for arg in declared.all_args:
         if arg.kind == "file":
             check_output(options[arg.key])
-    if declared.page:
-        from ..report.page import check_page
-
-        check_page(declared.name, options)
     if options["format"] == FOLDED and not declared.has_stacks:
         raise UsageError(f"{declared.name} has no stacks to fold", "heapx growth has.")
     if options["format"] == OPENMETRICS and not declared.has_metrics:

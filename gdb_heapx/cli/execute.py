@@ -84,7 +84,7 @@ def execute(
     coloured = terminal.colour if preferred.color is None else preferred.color == "on"
     chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
     is_text = chosen in ("text", "ansi") and not declared.page
-    renderer = _page_renderer() if declared.page else FORMATS[chosen]
+    renderer = _page_renderer(declared, options) if declared.page else FORMATS[chosen]
     warning = missing_libraries() if is_text else None
     limit = options["limit"]
     if limit is None and is_text:
@@ -160,10 +160,11 @@ def _page_arranged(report: Report, limit: int | None) -> Report:
     return arrange_page(report, limit)
 
 
-def _page_renderer() -> Renderer:
-    """Return what writes pages: few commands do."""
-    from ..report.page import render_page
+def _page_renderer(declared: Command, options: dict[str, Any]) -> Renderer:
+    """Return what writes pages; HeapxError where it can't, or has not what is asked for."""
+    from ..report.page import check_page, render_page
 
+    check_page(declared.name, options)
     return render_page
 
 

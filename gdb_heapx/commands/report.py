@@ -12,7 +12,6 @@ from ..cli.arg import Arg
 from ..cli.command import Command, Needs, Session, command, find, parse
 from ..errors import HeapxError, escape
 from ..heap.states import Search
-from ..held.costs import is_telling, time_to_look
 from ..report.model import Notes, Report, Table
 from ..report.notes import note
 from ..report.page import Chapter, Page
@@ -73,6 +72,8 @@ class _Known(NamedTuple):
 
 def _ask(snapshot: Snapshot, session: Session, scope: Scope, types: bool) -> _Asked:
     """Return what needs the target: single chunks, and those in use, if that is quick or wanted."""
+    from ..held.costs import time_to_look
+
     try:
         pins = _answered(PINS, snapshot, catalogue=session.catalogue(scope))
     except HeapxError as error:
@@ -140,7 +141,8 @@ def report(
         heapx report --output report.html          a page of the process
         heapx report --types --output report.html  with all types, however long
     """
-    from ..reach.brief import in_brief  # what few commands need is imported by these
+    from ..held.costs import is_telling  # what few commands need is imported by these
+    from ..reach.brief import in_brief
 
     answer, brief = _left_out(asked.unheld), None
     if asked.held is not None:
