@@ -90,6 +90,12 @@ def test_it_works_without_the_checkout(installed, start, tmp_path):
     shown = run((installed / "bin" / "heapx", "-p", process.pid, "arenas"), **alone)
     assert (shown.status, shown.err) == (0, "")
     assert shown.out.startswith("arenas, sizes in ")
+    page = tmp_path / "page.html"
+    made = run(
+        (installed / "bin" / "heapx", "-p", process.pid, "report", "--output", page), **alone
+    )
+    assert (made.status, made.out, made.err) == (0, "", "")
+    assert "Chartist" in page.read_text()
 
 
 def test_gdb_can_source_what_was_installed(installed, start, tmp_path):

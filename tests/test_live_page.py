@@ -156,6 +156,22 @@ def test_a_bar_that_is_reached_says_what_it_is(view, file):
     assert f"{smallest['in_use_chunks']:,} chunks" in said
 
 
+def test_a_row_of_the_map_says_what_lies_where(view, file):
+    rows = parts(file.read_text()).report("heapx map")["tables"][0]["rows"]
+    lanes = view.locator("#map .lane")
+    assert lanes.count() >= len(rows)
+    last = next(row for row in rows if row["arena"] == 1)
+    lane = view.locator(f"#map .lane[aria-label*='{last['address']}']")
+    lane.focus()
+    said = view.locator("#map .readout")
+    assert said.inner_text().startswith(f"arena 1, {last['address']}: ")
+    view.keyboard.press("ArrowRight")
+    assert said.inner_text().startswith(f"{last['address']} to ")
+    stretch = lane.locator("[data-t]").last
+    stretch.hover()
+    assert said.inner_text() == stretch.get_attribute("data-t")
+
+
 def test_it_prints_whole(chromium, file, tmp_path):
     seen = show(chromium, file)
     seen.view.pdf(path=tmp_path / "page.pdf", format="A4")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,13 @@ from pages import HOSTILE, LINES, parts
 from recorded import load
 
 from gdb_heapx.cli.command import REGISTRY
+from gdb_heapx.cli.execute import Terminal, execute
 from gdb_heapx.commands._quoting import QUOTING
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.report import page as pages
 from gdb_heapx.report.page import ASSETS
+from gdb_heapx.saved.saved import read_saved
+from gdb_heapx.saved.session import SavedSession
 
 IMAGE = load("2.36-amd64")
 ALL = 1 << 40  # rows
@@ -176,3 +180,23 @@ def test_without_jinja_one_error_says_what_to_install(tmp_path, monkeypatch):
 
 def test_every_line_of_a_page_is_a_command():
     assert all(" ".join(line.split()[:2]) in REGISTRY for line in LINES)
+
+
+@pytest.mark.parametrize("more", ["", "--no-types"])
+def test_a_saved_snapshot_has_a_page(more, tmp_path):
+    IMAGE.answer(f"save {tmp_path / 'saved.json'} {more}")
+    file = tmp_path / "page.html"
+    session = SavedSession(read_saved(str(tmp_path / "saved.json")))
+    execute(
+        f"report --limit {ALL} --output {file}".split(),
+        lambda seconds, held: nullcontext(session),
+        Terminal(80, False),
+        print,
+    )
+    page = parts(file.read_text())
+    for line in ("heapx", "heapx why", "heapx pins", "heapx bins", "heapx params"):
+        own = IMAGE.report(line.partition(" ")[2])
+        assert to_hand_on(page.report(line)["tables"]) == to_hand_on(own["tables"]), line
+    types = page.report("heapx types")
+    assert bool(types["tables"]) is not bool(more)
+    assert bool(more) is any("saved without types" in note for note in types["notes"])
