@@ -45,7 +45,8 @@ class Saved:
 
 def write_saved(path: str, saved: Saved) -> int:
     """Write a file, whole or not at all, packed as its name ends (.gz, .zst); return its bytes."""
-    data = packed(path, json.dumps(_document(saved), separators=(",", ":")).encode())
+    line = json.dumps(_document(saved), separators=(",", ":")) + "\n"  # so that files can be joined
+    data = packed(path, line.encode())
     write_whole(path, [data])
     return len(data)
 
