@@ -229,6 +229,8 @@ def test_before_gdb_is_started_little_is_imported():
     assert own <= {
         "shell",
         "shell.main",
+        "shell.answers",
+        "shell.options",
         "shell.asking",
         "shell.starting",
         "shell.streams",

@@ -8,7 +8,7 @@ from typing import Any
 # A file is written, an input is read. pid and setting are for the shell command only.
 KINDS = (
     *("flag", "text", "count", "bits", "percent", "bytes", "seconds", "choice", "arena", "address"),
-    *("column", "columns", "file", "input", "pid", "request", "setting", "thread"),
+    *("column", "columns", "file", "input", "period", "pid", "request", "setting", "thread"),
 )
 
 

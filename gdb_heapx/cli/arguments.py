@@ -98,6 +98,20 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+PERIODS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+SHORTEST = 0.1  # seconds
+
+
+def _period(text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|m|min|h)?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time, such as 30s, 5m or 1h")
+    seconds = float(match[1]) * PERIODS[match[2] or ""]
+    if seconds < SHORTEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than {SHORTEST} s: no look is so short")
+    return seconds
+
+
 def _arena(text: str) -> int:
     try:
         return int(text, 0)
@@ -114,6 +128,7 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "bytes": _bytes,
     "request": _request,
     "seconds": _seconds,
+    "period": _period,
     "thread": _count,
     "arena": _arena,
 }

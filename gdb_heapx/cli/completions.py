@@ -9,6 +9,7 @@ from .command import REGISTRY, Command
 from .manual import sub_commands
 from .offers import values_of
 from .preferences import PREFERENCES
+from .watching import ShellCommand
 
 # Not ps, which a small system lacks. Prints PID:NAME for each process with a command line: the
 # kernel's own have none.
@@ -153,7 +154,7 @@ def _zsh() -> Iterator[str]:
     )
 
 
-def _zsh_specs_of(command: Command) -> Iterator[str]:
+def _zsh_specs_of(command: Command | ShellCommand) -> Iterator[str]:
     for arg in command.all_args:
         yield from _zsh_specs(arg, values_of(command, arg))
 

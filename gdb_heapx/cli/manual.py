@@ -9,6 +9,7 @@ from .arg import SHELL_ARGS, Arg
 from .arguments import OUTPUT_ARGS
 from .command import REGISTRY, Command, hanging
 from .preferences import PREFERENCES
+from .watching import WATCH, ShellCommand
 
 SYNOPSES = (
     "heapx PID|NAME [COMMAND ...]",
@@ -44,9 +45,10 @@ ENVIRONMENT = (
 )
 
 
-def sub_commands() -> list[Command]:
+def sub_commands() -> list[Command | ShellCommand]:
     """Return the commands that have a name behind heapx, in alphabetical order."""
-    return [REGISTRY[name] for name in sorted(REGISTRY) if " " in name]
+    named = [command for name, command in REGISTRY.items() if " " in name]
+    return sorted([*named, WATCH], key=lambda command: command.word)
 
 
 def help_text() -> str:

@@ -171,9 +171,15 @@ def look_of(saved: Saved) -> Look:
     return Look(saved.snapshot, saved.taken.time, saved.taken.host, saved.tables)
 
 
-def changes_report(changes: Comparison, by: str | None = None) -> Report:
-    """Return the report on two looks: the verdict, and what changed; by one kind only if asked."""
-    tables = {kind: _table(changes, kind) for kind in ((by,) if by else KINDS)}
+BRIEFLY = ("owner", "arena")
+
+
+def changes_report(changes: Comparison, by: str | None = None, brief: bool = False) -> Report:
+    """Return the report on two looks: the verdict, and what changed; by one kind only if asked, or
+    if brief by owner and arena.
+    """
+    chosen = (by,) if by else BRIEFLY if brief else tuple(KINDS)
+    tables = {kind: _table(changes, kind) for kind in chosen}
     found = [table for table in tables.values() if table is not None]
     if by is None:
         found = [found[0], *map(_beside, found[1:])]
@@ -182,7 +188,7 @@ def changes_report(changes: Comparison, by: str | None = None) -> Report:
     blocks = (
         Notes(lead, leads=True),
         *(found or [KINDS[by or "owner"].of(())]),
-        Notes(tuple(_notes(changes))),
+        Notes(tuple(_notes(changes, brief))),
         Steps(_next(changes.equation)),
     )
     return Report(blocks, new.snapshot.problems)
@@ -255,7 +261,7 @@ def _beside(table: Table) -> Table:
     return replace(table, few=SHOWN)
 
 
-def _notes(changes: Comparison) -> Iterator[Note]:
+def _notes(changes: Comparison, brief: bool) -> Iterator[Note]:
     yield note("unchanged_means")
     yield from numbering_notes(changes.arenas)
     for look in (changes.new, changes.old):
@@ -263,6 +269,8 @@ def _notes(changes: Comparison) -> Iterator[Note]:
         if why:
             yield note("residency_unknown", why=why)
             break
+    if brief:
+        return
     if changes.sizes is None:
         yield note("sizes_not_compared")
     if changes.types is None:

@@ -137,9 +137,22 @@ def _outside(moved: Sequence[tuple[str, int]], number: int) -> str:
     return f"Outside malloc: {named}{more}."
 
 
+def _watch_cost(looks: int, failed: int, stood: Sequence[float], seconds: float) -> str:
+    failures = f" {counted(failed, 'look')} failed." if failed else ""
+    if not stood:
+        return f"For how long the process stood still isn't known.{failures}"
+    whole, most = sum(stood), max(stood)
+    share = f", {100 * whole / seconds:.1f} % of the time" if looks > 1 and seconds else ""
+    return (
+        f"For {counted(looks, 'look')} the process stood still for {whole:.2f} s in all{share}, "
+        f"{most:.2f} s at once at most.{failures}"
+    )
+
+
 CHANGING: dict[str, Callable[..., str]] = {
     "between": _between,
     "changed": _changed,
+    "watch_cost": _watch_cost,
     "change_verdict": _verdict,
     "in_use_grew": _grew,
     "outside_changed": _outside,

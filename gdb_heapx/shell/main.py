@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import cached_property
-from typing import IO, Any
+from typing import Any
 
-from .. import __version__
-from ..cli.arg import SHELL_ARGS
 from ..cli.asides import VERSION, help_topic
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
+from .answers import Answer, result_of
 from .asking import Reply, ask
-from .starting import HEAPX_GDB, gdb_words, loader, unable
+from .options import choose_gdb, options_of, parser_of_options
+from .starting import gdb_words, loader, unable
 from .streams import (
     complain,
-    complain_exactly,
     open_standard_files,
     print_line,
     print_pieces,
@@ -36,33 +33,6 @@ from .streams import (
 )
 
 BUG = 4
-KEPT_IN_MEMORY = 16 << 20  # bytes of an answer; a longer one goes to a file without name
-# What the user's gdb may say where it can't run heapx.
-UNFIT = re.compile("heapx needs gdb.*|.*scripting is not supported.*")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise UsageError(message, "See: heapx --help")
-
-
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(prog="heapx", add_help=False, allow_abbrev=False)
-    for arg in SHELL_ARGS:
-        names = [name for name in (arg.short, arg.name) if name]
-        if arg.kind == "flag":
-            parser.add_argument(*names, action="store_true")
-        elif arg.kind == "setting":
-            parser.add_argument(*names, action="append", default=[])
-        else:
-            parser.add_argument(*names, choices=arg.choices or None)
-    parser.add_argument("words", nargs=argparse.REMAINDER)
-    options, others = parser.parse_known_args(list(arguments))
-    options.gdb_by = "--gdb" if options.gdb else HEAPX_GDB if os.environ.get(HEAPX_GDB) else None
-    options.gdb = options.gdb or os.environ.get(HEAPX_GDB) or "gdb"
-    if others:  # options of the overview, which needs no name
-        options.words = others + options.words
-    return options
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -91,7 +61,7 @@ def _ended(ended: EndedError) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    options = _options(arguments)
+    options = options_of(arguments)
     words = options.words = _command(options)
     topic = help_topic(["help", *words] if options.help else words)
     if options.version or options.loader:
@@ -106,6 +76,8 @@ def _run(arguments: Sequence[str]) -> int:
         )
         print_pieces([known.encode()])
         return 0
+    if words[:1] == ["watch"]:
+        return _watch(arguments[: len(arguments) - len(options.words)], words[1:])
     if options.snapshot or _names_snapshot(words):
         return _from_file(options, words)
     if words[:1] == ["load"]:
@@ -179,6 +151,41 @@ def _from_file(options: argparse.Namespace, words: Sequence[str]) -> int:
     return answer_from(options.snapshot, words, settings)
 
 
+def _watch(before: Sequence[str], words: Sequence[str]) -> int:
+    """Look at a process again and again, each time with a gdb of its own; return the exit status.
+
+    The options may stand before the word `watch` and behind it.
+    """
+    _see_libraries()
+    from ..cli.arguments import VALUES
+    from ..cli.execute import has_unicode
+    from ..cli.watching import WATCH
+    from .shown import Shown
+    from .watch import Wanted, watch
+
+    parser = parser_of_options()
+    for arg in WATCH.args:
+        parser.add_argument(
+            *arg.options, type=VALUES.get(arg.kind, str), choices=arg.choices or None
+        )
+    options = parser.parse_args([*before, *words])
+    choose_gdb(options)
+    if not options.pid or options.core or options.snapshot:
+        raise UsageError("heapx watch needs a process: -p PID", "See: heapx watch --help")
+    pid, unicode = _target(options)["pid"], has_unicode(os.environ)
+    shown = Shown(options.format or "text", **terminal_of_text(), unicode=unicode)
+
+    def look(line: list[str]) -> dict[str, Any] | None:
+        with closing(Answer()) as answer:
+            reply = _reply(options, {"words": line, "acts": False, "progress": False}, answer)
+            if reply.asked_by is not None:
+                raise EndedError(reply.asked_by)
+            return result_of(options.gdb, reply)
+
+    every = 10.0 if options.every is None else options.every
+    return watch(pid, Wanted(every, options.count, options.save), look, shown)
+
+
 def _target(options: argparse.Namespace) -> dict[str, Any]:
     """Return what is to be looked at; UsageError if the options don't say so."""
     given = [o for o in (options.pid, options.core, options.gdb_args) if o]
@@ -216,17 +223,10 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     """Run a command inside gdb, and hand on its answer; the process no longer waits for that."""
-    settings = [_setting(text) for text in options.set]
-    request = {**_target(options), **command, **terminal_of_text(), "set": settings}
-    words = gdb_words(options)
-    serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
-    with closing(_Answer()) as answer:
-        try:
-            reply = ask(words, serve, request, answer.take, show_work, complain)
-        except OSError as error:
-            raise unable(options.gdb, options.gdb_by, error) from None
+    with closing(Answer()) as answer:
+        reply = _reply(options, command, answer)
         with _ended_by(reply.asked_by):
-            result = _result(options.gdb, reply)
+            result = result_of(options.gdb, reply)
             if result is None:
                 return BUG
             if result["error"]:
@@ -236,6 +236,18 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     if result["status"] == 128 + signal.SIGINT:
         raise EndedError(signal.SIGINT)
     return int(result["status"])
+
+
+def _reply(options: argparse.Namespace, command: dict[str, Any], answer: Answer) -> Reply:
+    """Run a command inside gdb; return how that ended."""
+    settings = [_setting(text) for text in options.set]
+    request = {**_target(options), **command, **terminal_of_text(), "set": settings}
+    words = gdb_words(options)
+    serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
+    try:
+        return ask(words, serve, request, answer.take, show_work, complain)
+    except OSError as error:
+        raise unable(options.gdb, options.gdb_by, error) from None
 
 
 @contextmanager
@@ -250,47 +262,3 @@ def _ended_by(number: int | None) -> Iterator[None]:
             raise
     if number is not None:
         raise EndedError(number)
-
-
-class _Answer:
-    """The text of an answer, kept until all of it is there."""
-
-    @cached_property
-    def _file(self) -> IO[bytes]:
-        from tempfile import SpooledTemporaryFile
-
-        return SpooledTemporaryFile(KEPT_IN_MEMORY)
-
-    def take(self, text: str) -> None:
-        self._file.write(text.encode(errors="surrogateescape"))
-
-    def pieces(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        return iter(lambda: self._file.read(1 << 20), b"")
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _result(gdb: str, reply: Reply) -> dict[str, Any] | None:
-    """Return what gdb's side has said; None, after the messages, where only a bug explains them."""
-    result = reply.result
-    if result is not None and "ended" in result:
-        raise EndedError(result["ended"])
-    if result is not None:
-        return result
-    if reply.killed_by:
-        name = signal.Signals(reply.killed_by).name
-        raise HeapxError(f"{gdb} was ended by {name}", *reply.mended)
-    if not reply.began:
-        unfit = UNFIT.search(reply.messages)
-        said = unfit[0] if unfit else "\n  ".join(reply.messages.strip().splitlines()[-4:])
-        raise HeapxError(f"{gdb} can't run heapx", said or "It ended without a word.")
-    complain_exactly(reply.messages)
-    for line in reply.mended:
-        complain(f"heapx: {line}")
-    complain(
-        "heapx: this is a bug in heapx. Please report it with the messages above, "
-        f"version {__version__}, and your gdb's and glibc's versions."
-    )
-    return None

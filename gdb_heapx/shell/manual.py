@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..cli.command import find, no_command
 from ..cli.completions import completions
 from ..cli.manual import help_text
+from ..cli.watching import WATCH
 from ..commands import load_commands
 from ..errors import UsageError
 
@@ -20,6 +21,8 @@ def completion(shell: str) -> str:
 def help_of(topic: Sequence[str]) -> str:
     """Return the help of the command that these words name, or of heapx; UsageError if none."""
     load_commands()
+    if list(topic) == [WATCH.word]:
+        return WATCH.help()
     return find(topic)[0].help() if topic else help_text()
 
 

@@ -1,0 +1,161 @@
+"""heapx watch: looks at fixed times, what they cost, and the comparison, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pexpect
+import pytest
+from changing import changing, compared
+from live import HEAPX, TIMEOUT, at_rest, environment, eventually, gdb, heapx, run
+
+from gdb_heapx.saved.saved import read_saved
+from gdb_heapx.shell.looks import BLOCKS, PLAIN, sparkline
+
+pytestmark = pytest.mark.live
+
+STEPS = ("grow,1,20000,2064", "free,1")
+HELD = 20_000 * 2064 + 32
+
+
+@contextlib.contextmanager
+def watching(process, *options):
+    """Run heapx watch, and return it: its lines come through a pipe."""
+    words = [str(HEAPX), "watch", "-p", str(process.pid), "--every", "0.2s", *map(str, options)]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, env=environment(), text=True, **pipes) as watch:
+        try:
+            yield watch
+        finally:
+            watch.kill()
+
+
+def rest_of(watch):
+    """Return the exit status, and what is still written to both streams."""
+    out, err = watch.communicate(timeout=TIMEOUT)
+    return watch.returncode, out, err
+
+
+def let_go(process):
+    """Wait until the process runs on, with no tracer."""
+    eventually(lambda: at_rest(process.pid), "it runs on")
+
+
+def test_a_line_comes_for_each_look_at_once_and_the_comparison_is_the_last(start, tmp_path):
+    process, kept = changing(start, *STEPS), tmp_path / "looks"
+    with watching(process, "--count", 2, "--format", "json", "--save", kept) as watch:
+        first = json.loads(watch.stdout.readline())
+        process.step()
+        status, out, err = rest_of(watch)
+    assert status == 0, err
+    second, last = map(json.loads, out.splitlines())
+    assert second["in_use"] - first["in_use"] == HELD
+    tables = {t["name"]: t for t in last["comparison"]["tables"]}
+    assert tables["compare_arenas"]["total"]["in_use_change"] == HELD
+    files = sorted(kept.iterdir())
+    assert [row["file"] for row in (first, second)] == list(map(str, files))
+    assert all(re.fullmatch(rf"[\dT.]+Z-{process.pid}\.json\.gz", f.name) for f in files)
+    assert [read_saved(f).snapshot.target.pid for f in files] == [process.pid] * 2
+    assert compared(*files).equation.whole.change == second["rss"] - first["rss"]
+    let_go(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_the_comparison_and_the_process_runs_on(start, number):
+    process = changing(start, *STEPS)
+    with watching(process) as watch:
+        lines = [watch.stdout.readline() for _ in range(2)]  # the heading, and a look
+        process.step()
+        lines.append(watch.stdout.readline())
+        watch.send_signal(number)
+        status, out, err = rest_of(watch)
+    assert status == 128 + number
+    assert "time UTC" in lines[0]
+    assert f"In use grew by {HELD / 1048576:.1f} MiB" in out
+    assert "the process stood still for" in out
+    assert {signal.SIGINT: "interrupted", signal.SIGTERM: "ended by SIGTERM"}[number] in err
+    let_go(process)
+
+
+def test_where_the_process_ends_it_says_when_and_compares_what_it_has(start):
+    process = changing(start, *STEPS)
+    with watching(process) as watch:
+        watch.stdout.readline(), watch.stdout.readline()
+        process.step()
+        watch.stdout.readline()
+        process.inferior.process.kill()
+        process.inferior.process.wait()
+        status, out, err = rest_of(watch)
+    assert status == 3
+    assert re.search(rf"process {process.pid} was gone at \d\d:\d\d:\d\d UTC", err)
+    assert f"In use grew by {HELD / 1048576:.1f} MiB" in out
+
+
+def test_csv_has_rows_only_and_the_end_is_told_beside_it(start):
+    process = changing(start, *STEPS)
+    with watching(process, "--count", 1, "--format", "csv") as watch:
+        status, out, err = rest_of(watch)
+    head, row = out.splitlines()
+    assert (status, head.split(",")[:3]) == (0, ["time", "rss", "in_use"])
+    assert len(row.split(",")) == len(head.split(","))
+    assert "For 1 look the process stood still for" in err
+
+
+def test_a_process_that_isn_t_there_is_an_error_and_so_is_no_process(start):
+    assert heapx("watch", "-p", 1 << 30).status == 3
+    result = heapx("watch", "--every", "1s")
+    assert (result.status, result.out) == (2, "")
+    assert "heapx watch needs a process: -p PID" in result.err
+    result = heapx("watch", "-p", os.getpid(), "--every", "soon")
+    assert "'soon' is no time, such as 30s, 5m or 1h" in result.err
+
+
+def test_in_gdb_it_says_where_it_is():
+    result = gdb("heapx watch")
+    assert "heapx watch is for the shell" in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.slow
+def test_a_look_that_fails_is_told_and_the_next_one_is_taken(start, tmp_path):
+    """Meanwhile another debugger has the process."""
+    process = changing(start, *STEPS)
+    with watching(process, "--count", 3) as watch:
+        watch.stdout.readline(), watch.stdout.readline()
+        code = f"python import time; open({str(tmp_path / 'on')!r}, 'w'); time.sleep(2)"
+        run(("gdb", "-nx", "-batch", "-p", process.pid, "-ex", code))
+        status, out, err = rest_of(watch)
+    assert status == 0
+    assert ("no look at" in err) == ("1 look failed" in out or "looks failed" in out)
+    let_go(process)
+
+
+@pytest.mark.slow
+def test_on_a_terminal_it_draws_how_rss_went(start):
+    process = changing(start, *STEPS)
+    words = ["watch", "-p", str(process.pid), "--every", "0.2s", "--count", "2"]
+    env = environment(TERM="xterm", COLUMNS="100", LC_ALL="C.UTF-8")
+    child = pexpect.spawn(
+        str(HEAPX), words, env=env, timeout=TIMEOUT, encoding="utf-8", dimensions=(50, 100)
+    )
+    child.expect("RSS so far")
+    child.expect(BLOCKS[0])
+    process.step()
+    child.expect(BLOCKS[0] + BLOCKS[-1])
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_a_sparkline_goes_from_the_lowest_to_the_highest():
+    assert sparkline([0, 7, 14], BLOCKS) == "▁▄█"
+    assert sparkline([5, 5], BLOCKS) == "▁▁"
+    assert sparkline([], BLOCKS) == ""
+    assert sparkline([1, 2], PLAIN) == "_#"
+    assert PLAIN.isascii()
+    assert len(PLAIN) == len(BLOCKS)
