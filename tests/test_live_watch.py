@@ -117,7 +117,7 @@ def test_a_process_that_isn_t_there_is_an_error_and_so_is_no_process(start):
 
 def test_in_gdb_it_says_where_it_is():
     result = gdb("heapx watch")
-    assert "heapx watch is for the shell" in result.err
+    assert "heapx watch is for a shell" in result.err
     assert "Traceback" not in result.err
 
 

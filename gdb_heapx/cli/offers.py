@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from .arg import Arg
 from .command import Command
+from .watching import ShellCommand
 
 
-def columns_of(command: Command) -> tuple[str, ...]:
+def columns_of(command: Command | ShellCommand) -> tuple[str, ...]:
     """Return the names of the columns that a command's tables may have, each once, those of the
     first one first.
     """
@@ -37,7 +38,7 @@ def completed(command: Command, words: Sequence[str], last: str) -> list[str]:
     return [each for each in offered if each.startswith(last)]
 
 
-def values_of(command: Command, arg: Arg, typed: str = "") -> tuple[str, ...]:
+def values_of(command: Command | ShellCommand, arg: Arg, typed: str = "") -> tuple[str, ...]:
     """Return what the value of an argument can be, where that is known; of a list of columns,
     behind what is typed of it.
     """

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .arg import Arg
 from .command import hanging
+
+if TYPE_CHECKING:
+    from ..report.model import Schema
 
 HELP = """\
 Look at a process again and again, shortly, and say at the end what has changed.
@@ -44,9 +48,10 @@ class ShellCommand:
     def all_args(self) -> tuple[Arg, ...]:
         return self.args
 
-    def values(self, arg: Arg) -> tuple[str, ...]:
-        """Return what an argument may be, where that is known."""
-        return arg.choices
+    @property
+    def tables(self) -> tuple[Schema, ...]:
+        """Those whose columns can be chosen: none."""
+        return ()
 
     @property
     def summary(self) -> str:

@@ -56,7 +56,7 @@ def process_before(words: list[str], width: int | None = None) -> int | None:
     from ..cli.asides import help_topic
     from ..commands import is_command
 
-    if is_command(words[0]):
+    if words[0] == "watch" or is_command(words[0]):
         return None
     first = words.pop(0)
     if help_topic(words) is not None:

@@ -62,6 +62,7 @@ def _ended(ended: EndedError) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = options_of(arguments)
+    before = arguments[: len(arguments) - len(options.words)]
     words = options.words = _command(options)
     topic = help_topic(["help", *words] if options.help else words)
     if options.version or options.loader:
@@ -77,7 +78,7 @@ def _run(arguments: Sequence[str]) -> int:
         print_pieces([known.encode()])
         return 0
     if words[:1] == ["watch"]:
-        return _watch(arguments[: len(arguments) - len(options.words)], words[1:])
+        return _watch(before, words[1:], options.pid)
     if options.snapshot or _names_snapshot(words):
         return _from_file(options, words)
     if words[:1] == ["load"]:
@@ -151,7 +152,7 @@ def _from_file(options: argparse.Namespace, words: Sequence[str]) -> int:
     return answer_from(options.snapshot, words, settings)
 
 
-def _watch(before: Sequence[str], words: Sequence[str]) -> int:
+def _watch(before: Sequence[str], words: Sequence[str], pid: str | None) -> int:
     """Look at a process again and again, each time with a gdb of its own; return the exit status.
 
     The options may stand before the word `watch` and behind it.
@@ -170,10 +171,10 @@ def _watch(before: Sequence[str], words: Sequence[str]) -> int:
         )
     options = parser.parse_args([*before, *words])
     choose_gdb(options)
+    options.pid = options.pid or pid
     if not options.pid or options.core or options.snapshot:
         raise UsageError("heapx watch needs a process: -p PID", "See: heapx watch --help")
-    pid, unicode = _target(options)["pid"], has_unicode(os.environ)
-    shown = Shown(options.format or "text", **terminal_of_text(), unicode=unicode)
+    shown = Shown(options.format or "text", **terminal_of_text(), unicode=has_unicode(os.environ))
 
     def look(line: list[str]) -> dict[str, Any] | None:
         with closing(Answer()) as answer:
@@ -183,7 +184,7 @@ def _watch(before: Sequence[str], words: Sequence[str]) -> int:
             return result_of(options.gdb, reply)
 
     every = 10.0 if options.every is None else options.every
-    return watch(pid, Wanted(every, options.count, options.save), look, shown)
+    return watch(_target(options)["pid"], Wanted(every, options.count, options.save), look, shown)
 
 
 def _target(options: argparse.Namespace) -> dict[str, Any]:
