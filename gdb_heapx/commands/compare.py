@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ..cli.arg import Arg
 from ..cli.command import REGISTRY, Needs, command
-from ..compare.comparing import Comparison
 from ..compare.look import TYPES, Look
 from ..errors import CutShortError, HeapxError
 from ..heap.states import Search
@@ -45,9 +44,14 @@ def _of_files(
     snapshot: Snapshot, saved: Saved, old: str, new: str | None, by: str | None, no_types: bool
 ) -> Report:
     """Compare two files: `saved` is the new one, or what is looked at in place of a target."""
-    from ..saved.saved import read_saved  # what few commands need is imported by these
+    return _report(old, look_of(saved), by)
 
-    return changes_report(Comparison(look_of(read_saved(old)), look_of(saved)), by)
+
+def _report(old: str, new: Look, by: str | None) -> Report:
+    from ..compare.comparing import Comparison  # what few commands need is imported by these
+    from ..saved.saved import read_saved
+
+    return changes_report(Comparison(look_of(read_saved(old)), new), by)
 
 
 @command(
@@ -92,9 +96,7 @@ def compare(
         heapx compare old.json.gz new.json.gz    from one file to another
         heapx compare old.json.gz --by type      all types that changed, alone
     """
-    from ..saved.saved import read_saved  # what few commands need is imported by these
-
-    return changes_report(Comparison(look_of(read_saved(old)), _now(snapshot, asked)), by)
+    return _report(old, _now(snapshot, asked), by)
 
 
 def _now(snapshot: Snapshot, held: Held | None) -> Look:

@@ -19,7 +19,7 @@ KEPT_IN_MEMORY = 16 << 20  # bytes of an answer; a longer one goes to a file wit
 UNFIT = re.compile("heapx needs gdb.*|.*scripting is not supported.*")
 
 
-class Answer:
+class AnswerText:
     """The text of an answer, kept until all of it is there."""
 
     @cached_property

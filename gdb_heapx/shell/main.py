@@ -17,7 +17,7 @@ from typing import Any
 from ..cli.asides import VERSION, help_topic
 from ..ending import EndedError, end_by_exception, let_through
 from ..errors import HeapxError, UsageError
-from .answers import Answer, result_of
+from .answers import AnswerText, result_of
 from .asking import Reply, ask
 from .options import choose_gdb, options_of, parser_of_options
 from .starting import gdb_words, loader, unable
@@ -161,8 +161,8 @@ def _watch(before: Sequence[str], words: Sequence[str], pid: str | None) -> int:
     from ..cli.arguments import VALUES
     from ..cli.execute import has_unicode
     from ..cli.watching import WATCH
-    from .shown import Shown
-    from .watch import Wanted, watch
+    from .shown import LookPrinter
+    from .watch import LookWishes, watch
 
     parser = parser_of_options()
     for arg in WATCH.args:
@@ -174,17 +174,21 @@ def _watch(before: Sequence[str], words: Sequence[str], pid: str | None) -> int:
     options.pid = options.pid or pid
     if not options.pid or options.core or options.snapshot:
         raise UsageError("heapx watch needs a process: -p PID", "See: heapx watch --help")
-    shown = Shown(options.format or "text", **terminal_of_text(), unicode=has_unicode(os.environ))
+    shown = LookPrinter(
+        options.format or "text", **terminal_of_text(), unicode=has_unicode(os.environ)
+    )
 
     def look(line: list[str]) -> dict[str, Any] | None:
-        with closing(Answer()) as answer:
+        with closing(AnswerText()) as answer:
             reply = _reply(options, {"words": line, "acts": False, "progress": False}, answer)
             if reply.asked_by is not None:
                 raise EndedError(reply.asked_by)
             return result_of(options.gdb, reply)
 
     every = 10.0 if options.every is None else options.every
-    return watch(_target(options)["pid"], Wanted(every, options.count, options.save), look, shown)
+    return watch(
+        _target(options)["pid"], LookWishes(every, options.count, options.save), look, shown
+    )
 
 
 def _target(options: argparse.Namespace) -> dict[str, Any]:
@@ -224,7 +228,7 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     """Run a command inside gdb, and hand on its answer; the process no longer waits for that."""
-    with closing(Answer()) as answer:
+    with closing(AnswerText()) as answer:
         reply = _reply(options, command, answer)
         with _ended_by(reply.asked_by):
             result = result_of(options.gdb, reply)
@@ -239,7 +243,7 @@ def _through_gdb(options: argparse.Namespace, command: dict[str, Any]) -> int:
     return int(result["status"])
 
 
-def _reply(options: argparse.Namespace, command: dict[str, Any], answer: Answer) -> Reply:
+def _reply(options: argparse.Namespace, command: dict[str, Any], answer: AnswerText) -> Reply:
     """Run a command inside gdb; return how that ended."""
     settings = [_setting(text) for text in options.set]
     request = {**_target(options), **command, **terminal_of_text(), "set": settings}

@@ -25,7 +25,7 @@ LARGEST = 5  # rows of the comparison
 
 
 @dataclass
-class Shown:
+class LookPrinter:
     """How looks are printed: as text for this terminal, as JSON or as CSV; what was, so far."""
 
     format: str

@@ -20,7 +20,7 @@ from ..errors import HeapxError
 from ..saved.saved import read_saved
 from .looks import row_of
 from .presence import Presence
-from .shown import Shown
+from .shown import LookPrinter
 from .streams import complain
 
 SHARE = 10  # of the time the process stands still for no more than one part in so many
@@ -29,7 +29,7 @@ GONE = 3  # the exit status where the process ended, or no look succeeded
 Ask = Callable[[list[str]], "dict[str, Any] | None"]
 
 
-class Wanted(NamedTuple):
+class LookWishes(NamedTuple):
     """How often, and how many times, to look; where the looks are kept, None: nowhere."""
 
     every: float
@@ -48,7 +48,7 @@ class Watching:
     begun: float = field(default_factory=time.monotonic)
 
 
-def watch(pid: int, wanted: Wanted, ask: Ask, shown: Shown) -> int:
+def watch(pid: int, wanted: LookWishes, ask: Ask, shown: LookPrinter) -> int:
     """Look at a process as often as is wanted, and say what has changed; return the exit status."""
     watching, status, ended = Watching(), 0, None
     with ExitStack() as stack:
@@ -91,7 +91,7 @@ def _directory(given: str | None) -> Iterator[str]:
 _Looker = Callable[[], "tuple[Look, float | None, str | None]"]
 
 
-def _looker(pid: int, directory: str, wanted: Wanted, ask: Ask) -> _Looker:
+def _looker(pid: int, directory: str, wanted: LookWishes, ask: Ask) -> _Looker:
     """Return what looks once; HeapxError where that fails, EndedError where it is interrupted."""
 
     def look() -> tuple[Look, float | None, str | None]:
@@ -117,11 +117,11 @@ def _looker(pid: int, directory: str, wanted: Wanted, ask: Ask) -> _Looker:
 
 def _look_on(
     pid: int,
-    wanted: Wanted,
+    wanted: LookWishes,
     presence: Presence,
     watching: Watching,
     look: _Looker,
-    shown: Shown,
+    shown: LookPrinter,
 ) -> bool:
     """Look until there were enough looks; tell whether the process ended before."""
     due, every, number = time.monotonic(), wanted.every, 0
