@@ -22,7 +22,8 @@ from gdb_heapx.growth.watched import TIME, Ended, Growth, SourceLine, Watched, W
 from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way
 from gdb_heapx.inventory.catalogue import Catalogue
-from gdb_heapx.report.model import Report, Table
+from gdb_heapx.report.model import Report
+from gdb_heapx.report.schema import Table
 from gdb_heapx.saved.saved import Saved, write_saved
 from gdb_heapx.saved.taken import Taken as At
 from gdb_heapx.snapshots.malloc import Scope

@@ -38,8 +38,9 @@ from gdb_heapx.heap.states import NAMES
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import BINNED, IN_USE, MMAPPED, OVERHEAD, TOP, Wanted
 from gdb_heapx.report.arrange import arrange
-from gdb_heapx.report.model import Column, Kind, Notes, Report, Table
+from gdb_heapx.report.model import Notes, Report
 from gdb_heapx.report.notes import note
+from gdb_heapx.report.schema import Column, Kind, Table
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.pages import SWAPPED
 

@@ -24,7 +24,7 @@ from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.heap.states import Search
 from gdb_heapx.held.held import hold
 from gdb_heapx.report.files import write_whole
-from gdb_heapx.report.model import Column, Kind, Schema, Table
+from gdb_heapx.report.schema import Column, Kind, Schema, Table
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import take

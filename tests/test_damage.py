@@ -25,7 +25,7 @@ from sessions import shown
 from gdb_heapx.cli.command import Needs
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.report.model import Kind
+from gdb_heapx.report.schema import Kind
 from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.take import take

@@ -10,7 +10,8 @@ from live import table
 from recorded import load
 
 from gdb_heapx.report.arrange import arrange
-from gdb_heapx.report.model import Column, Kind, Report, Schema
+from gdb_heapx.report.model import Report
+from gdb_heapx.report.schema import Column, Kind, Schema
 
 KNOWN, DAMAGED = "2.36-amd64", "2.36-amd64-damaged-tcache"
 ONE_ARENA = "2.36-amd64-why-small-blocks"

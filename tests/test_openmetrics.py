@@ -18,8 +18,9 @@ from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import TIME_IS_UP, Problem, UsageError
 from gdb_heapx.report.context import Context
 from gdb_heapx.report.metrics import Metrics
-from gdb_heapx.report.model import Column, Kind, Report, Schema
+from gdb_heapx.report.model import Report
 from gdb_heapx.report.openmetrics import WITH_METRICS, exposition
+from gdb_heapx.report.schema import Column, Kind, Schema
 from gdb_heapx.snapshots.take import take
 
 COMMANDS = load_commands()

@@ -26,20 +26,10 @@ from gdb_heapx.report.arrange import arrange, for_reader, told_apart
 from gdb_heapx.report.blocks import BLOCKS, Shown
 from gdb_heapx.report.context import Context
 from gdb_heapx.report.metrics import Metrics
-from gdb_heapx.report.model import (
-    Column,
-    Kind,
-    Many,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-    Table,
-    shortened,
-    total,
-)
+from gdb_heapx.report.model import Notes, Report, Steps, shortened
 from gdb_heapx.report.notes import note
 from gdb_heapx.report.render import FORMATS
+from gdb_heapx.report.schema import Column, Kind, Many, Schema, Table, total
 from gdb_heapx.report.style import Style, library
 from gdb_heapx.report.tables import format_bytes
 from gdb_heapx.report.text import tokens

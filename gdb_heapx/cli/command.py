@@ -13,8 +13,9 @@ from ..errors import UsageError
 from ..heap.states import Search
 from ..report.files import check_output
 from ..report.metrics import OPENMETRICS
-from ..report.model import Report, Schema
+from ..report.model import Report
 from ..report.openmetrics import no_metrics
+from ..report.schema import Schema
 from ..report.stacks import FOLDED, STACK
 from .arg import Arg
 from .arguments import OUTPUT_ARGS, SCOPE_ARGS, parse_words

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import STOPPED, CutShortError
 from ..heap.states import State
-from ..report.model import NONE_KNOWN, Notes, Report, Schema
+from ..report.model import Notes, Report
 from ..report.notes import note
+from ..report.schema import NONE_KNOWN, Schema
 
 if TYPE_CHECKING:
     from ..snapshots.take import Snapshot

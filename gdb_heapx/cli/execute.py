@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ..growth.watched import Watched
     from ..held.held import Held
     from ..inventory.catalogue import Catalogue
-    from ..report.model import Report, Value
+    from ..report.model import Report
+    from ..report.schema import Value
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 

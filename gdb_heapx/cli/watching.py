@@ -9,7 +9,7 @@ from .arg import Arg
 from .command import hanging
 
 if TYPE_CHECKING:
-    from ..report.model import Schema
+    from ..report.schema import Schema
 
 HELP = """\
 Look at a process again and again, shortly, and say at the end what has changed.

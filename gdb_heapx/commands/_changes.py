@@ -12,20 +12,9 @@ from ..compare.parts import Equation
 from ..compare.relating import numbering_notes, relating_notes
 from ..compare.verdict import verdict
 from ..heap.states import NAMES
-from ..report.model import (
-    DATA_ONLY,
-    Column,
-    Kind,
-    Note,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-    Table,
-    Value,
-    within,
-)
+from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table, Value, within
 from ._columns import LIBC
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..report.model import DATA_ONLY, Column, Kind, within
+from ..report.schema import DATA_ONLY, Column, Kind, within
 
 if TYPE_CHECKING:
     from ..heap.pins import Pin

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import HeapxError
-from ..report.model import Table, total
+from ..report.schema import Table, total
 
 if TYPE_CHECKING:
-    from ..report.model import Row, Schema
+    from ..report.schema import Row, Schema
     from ..saved.saved import Saved
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
 from ..reach.states import Degree
-from ..report.model import Column, Kind, Note, Schema, counted
+from ..report.model import Note, counted
 from ..report.notes import note
+from ..report.schema import Column, Kind, Schema
 from ._columns import IN_MEMORY, TOTALS
 
 if TYPE_CHECKING:

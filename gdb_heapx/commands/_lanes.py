@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..heap.cells import FILLS, IN_A_HEAP, UNKNOWN
 from ..heap.states import State
-from ..report.model import Many
 from ..report.pictures import PIN, Fills, Lane
+from ..report.schema import Many
 from ..target.amounts import Amount, sum_of
 
 if TYPE_CHECKING:

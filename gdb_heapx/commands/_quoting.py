@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..report.model import Row, Table, Value
+    from ..report.schema import Row, Table, Value
 
 # Columns whose text may be the program's, and what they have instead.
 QUOTING: dict[str, Value] = {"contents": "", "looks": None}

@@ -11,8 +11,9 @@ from ..heap.cells import UNKNOWN, Cells
 from ..heap.states import NAMES, State
 from ..heap.strips import Strip
 from ..inventory.chunk import Wanted
-from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
+from ..report.model import Notes, Report, Steps
 from ..report.pictures import HERE, Picture
+from ..report.schema import Column, Kind, Schema, within
 from ._columns import LIST, STATE
 from ._lanes import Drawn, drawn
 from ._notes import usual_notes

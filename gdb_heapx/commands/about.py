@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import __version__
 from ..cli.command import command
 from ..heap.states import Search
-from ..report.model import Column, Kind, Report, Schema
+from ..report.model import Report
+from ..report.schema import Column, Kind, Schema
 from ._columns import LIBC
 
 if TYPE_CHECKING:

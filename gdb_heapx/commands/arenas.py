@@ -11,7 +11,8 @@ from ..cli.command import command
 from ..heap.states import NAMES, Search, State
 from ..report.either import Either
 from ..report.metrics import Metrics
-from ..report.model import ALWAYS, DATA_ONLY, Column, Kind, Notes, Report, Schema, Steps, Value
+from ..report.model import Notes, Report, Steps
+from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Value
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
 from ._notes import forked_notes, usual_notes

@@ -8,7 +8,8 @@ from ..cli.arg import Arg
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import NAMES, REGULAR, Search, State
-from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
+from ..report.model import Notes, Report, Steps
+from ..report.schema import Column, Kind, Schema, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import BIN_COLUMNS, LIBC
 from ._notes import residency_note

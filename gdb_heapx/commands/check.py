@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arg import Arg
 from ..cli.command import command
 from ..report.either import Either
-from ..report.model import NONE_KNOWN, Column, Kind, Notes, Report, Schema, within
+from ..report.model import Notes, Report
 from ..report.notes import note
+from ..report.schema import NONE_KNOWN, Column, Kind, Schema, within
 from ._columns import LIBC
 
 if TYPE_CHECKING:

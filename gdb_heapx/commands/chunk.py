@@ -13,20 +13,9 @@ from ..heap.states import NAMES, State
 from ..inventory.chunk import BINNED, FAST, HELD, LISTED, TCACHE, TOP, UNKNOWN, Chunk
 from ..inventory.words import name_of, words_of
 from ..recognise.kinds import SURE
-from ..report.model import (
-    DATA_ONLY,
-    Column,
-    Dump,
-    Kind,
-    Note,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-    Table,
-    within,
-)
+from ..report.model import Dump, Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table, within
 from ._columns import CHUNK_COLUMNS, LIBC, LIST, STATE
 from ._notes import residency_note
 

@@ -9,7 +9,8 @@ from ..cli.arguments import ARENA
 from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, UNKNOWN, Wanted
-from ..report.model import Notes, Report, Schema, Steps
+from ..report.model import Notes, Report, Steps
+from ..report.schema import Schema
 from ..snapshots.figures import select_arenas
 from ._columns import CHUNK_COLUMNS, LIBC, STATE, TOTALS
 

@@ -18,7 +18,8 @@ from ._changes import KINDS, changes_report, look_of
 if TYPE_CHECKING:
     from ..cli.command import Session
     from ..held.held import Held
-    from ..report.model import Report, Table
+    from ..report.model import Report
+    from ..report.schema import Table
     from ..saved.saved import Saved
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot

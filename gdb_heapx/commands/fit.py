@@ -11,8 +11,9 @@ from ..cli.arguments import NO_WALK
 from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..heap.states import HELD_FREE, Search
-from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, within
+from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema, within
 from ._columns import LIBC
 from ._notes import usual_notes
 

@@ -22,22 +22,9 @@ from ..growth.sites import (
 )
 from ..growth.watched import MAX_LOAD, MOST_KEPT, Growth, Watched
 from ..report.either import Either
-from ..report.model import (
-    DATA_ONLY,
-    NONE_KNOWN,
-    Column,
-    Kind,
-    Note,
-    Notes,
-    Report,
-    Schema,
-    Table,
-    Value,
-    counted,
-    size_text,
-    within,
-)
+from ..report.model import Note, Notes, Report, counted, size_text
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, NONE_KNOWN, Column, Kind, Schema, Table, Value, within
 from ..report.stacks import Trace, Traces
 from ._columns import LIBC
 

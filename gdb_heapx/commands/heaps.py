@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import Search
-from ..report.model import Column, Kind, Notes, Report, Schema, within
+from ..report.model import Notes, Report
+from ..report.schema import Column, Kind, Schema, within
 from ..snapshots.figures import ArenaFigures, HeapFigures, select_arenas
 from ._columns import IN_MEMORY, LIBC
 from ._notes import usual_notes

@@ -10,8 +10,9 @@ from ..cli.arguments import PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
 from ..reach.doubts import doubts_of
-from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps, size_text
+from ..report.model import Note, Notes, Report, Steps, size_text
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema
 from ._notes import doubt_notes, passes_notes, usual_notes
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from ..heap.states import Search
 from ..held.root import RootKind
 from ..reach.doubts import doubts_of, hidden_by
 from ..reach.states import LOST, TOLD, Degree
-from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps
+from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema
 from ._columns import IN_MEMORY, LIBC, TOTALS
 from ._hidden import HIDDEN, WAYS, explained_note, hidden_rows
 from ._notes import passes_notes, usual_notes

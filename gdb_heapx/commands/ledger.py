@@ -10,19 +10,9 @@ from ..cli.arg import Arg
 from ..cli.command import command
 from ..report.either import Either
 from ..report.metrics import Metrics
-from ..report.model import (
-    DATA_ONLY,
-    Column,
-    Kind,
-    Note,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-    Table,
-    within,
-)
+from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table, within
 from ..snapshots.forked import inherited_stacks
 from ..snapshots.regions import APART
 from ..why.sums import Case

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from ..cli.arg import Arg
 from ..cli.command import Needs, command
 from ..heap.states import Search
-from ..report.model import DATA_ONLY, Column, Kind, Notes, Report, Schema
+from ..report.model import Notes, Report
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema
 
 if TYPE_CHECKING:
     from ..saved.saved import Saved

@@ -11,19 +11,10 @@ from ..cli.arguments import ARENA
 from ..cli.command import command
 from ..heap.cells import UNKNOWN
 from ..heap.states import NAMES, STATES, Search
-from ..report.model import (
-    DATA_ONLY,
-    Column,
-    Kind,
-    Many,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-    within,
-)
+from ..report.model import Notes, Report, Steps
 from ..report.notes import note
 from ..report.pictures import Fills, Picture
+from ..report.schema import DATA_ONLY, Column, Kind, Many, Schema, within
 from ..snapshots.figures import select_arenas
 from ._columns import LIBC
 from ._lanes import Drawn, drawn, fills_of

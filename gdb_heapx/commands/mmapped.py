@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
 from ..heap.states import NAMES, Search, State
-from ..report.model import Column, Kind, Many, Note, Notes, Report, Schema, within
+from ..report.model import Note, Notes, Report
 from ..report.notes import note
+from ..report.schema import Column, Kind, Many, Schema, within
 from ._columns import IN_MEMORY, LIBC
 from ._notes import residency_note
 

@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arguments import NO_WALK
 from ..cli.command import Needs, command
 from ..report.metrics import Metrics
-from ..report.model import (
-    DATA_ONLY,
-    Bar,
-    Column,
-    Findings,
-    Kind,
-    Note,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-)
+from ..report.model import Bar, Findings, Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema
 from ..snapshots.regions import Owner
 from ..why.order import PERCENT
 from ..why.sums import Case

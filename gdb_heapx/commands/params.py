@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.command import command
 from ..errors import NOT_REACHED
 from ..heap.states import Search
-from ..report.model import Column, Kind, Notes, Report, Schema, counted, size_text
+from ..report.model import Notes, Report, counted, size_text
 from ..report.notes import note
+from ..report.schema import Column, Kind, Schema
 from ..why.sources import DEBUGGING, Environment, outcome, settings_of, source_of
 from ._columns import LIBC
 from ._notes import usual_notes

@@ -13,20 +13,9 @@ from ..heap.pingroups import LISTED
 from ..heap.pins import Pin
 from ..heap.states import NAMES, State
 from ..inventory.pinned import BY, ArenaPins, PinGroup, Pinned, from_the_end
-from ..report.model import (
-    ALWAYS,
-    DATA_ONLY,
-    Column,
-    Kind,
-    Note,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-    Table,
-    within,
-)
+from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Table, within
 from ..snapshots.figures import select_arenas
 from ..target.amounts import sum_of
 from ._columns import LIBC, threads_of

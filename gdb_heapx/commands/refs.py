@@ -17,8 +17,9 @@ from ..held.root import RootKind
 from ..reach.doubts import doubts_of
 from ..reach.places import KINDS, Site, of_chunk, of_register, of_root
 from ..reach.referrers import chunk_at, referring_words, root_words_to
-from ..report.model import DATA_ONLY, Column, Kind, Many, Note, Notes, Report, Schema, Steps
+from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Many, Schema
 from ._notes import doubt_notes
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from ..cli.arg import Arg
 from ..cli.command import Command, Needs, Session, command, find, parse
 from ..errors import HeapxError, escape
 from ..heap.states import Search
-from ..report.model import Notes, Report, Table
+from ..report.model import Notes, Report
 from ..report.notes import note
 from ..report.page import Chapter, Page
+from ..report.schema import Table
 from ..saved.taken import taken_of
 from . import load_for
 from ._quoting import unquoted

@@ -12,8 +12,9 @@ from ..cli.arg import Arg
 from ..cli.command import REGISTRY, Needs, command
 from ..errors import CutShortError, HeapxError
 from ..heap.states import Search
-from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Table
+from ..report.model import Note, Notes, Report
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table
 from ..saved.taken import taken_of
 from . import load_command
 from ._quoting import unquoted

@@ -13,8 +13,9 @@ from ..errors import UsageError
 from ..heap.census import Census, SizeRow, by_size, joined
 from ..heap.states import Search
 from ..report.either import Either
-from ..report.model import Column, Kind, Note, Notes, Report, Schema, Steps, Table, within
+from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import Column, Kind, Schema, Table, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
 from ._notes import mmapped_notes, usual_notes

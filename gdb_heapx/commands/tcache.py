@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
 from ..heap.states import Search
-from ..report.model import Column, Kind, Notes, Report, Schema, Steps, within
+from ..report.model import Notes, Report, Steps
+from ..report.schema import Column, Kind, Schema, within
 from ._columns import BIN_COLUMNS, LIBC
 from ._notes import usual_notes
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.command import command
 from ..heap.states import Search
-from ..report.model import Column, Kind, Note, Notes, Report, Schema, within
+from ..report.model import Note, Notes, Report
 from ..report.notes import note
+from ..report.schema import Column, Kind, Schema, within
 from ._columns import LIBC
 from ._notes import usual_notes
 

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import NAMES, Search, State
-from ..report.model import (
-    ALWAYS,
-    DATA_ONLY,
-    Column,
-    Kind,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-    Value,
-    within,
-)
+from ..report.model import Notes, Report, Steps
+from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Value, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ..why.thresholds import FreeTrim, free_would_trim, thresholds
 from ._columns import IN_MEMORY, LIBC, threads_of

@@ -12,19 +12,9 @@ from ..cli.arguments import ARENA, PAD
 from ..cli.command import Needs, Session, command
 from ..errors import HeapxError
 from ..heap.states import Search
-from ..report.model import (
-    ALWAYS,
-    DATA_ONLY,
-    Column,
-    Kind,
-    Notes,
-    Report,
-    Schema,
-    Steps,
-    Value,
-    within,
-)
+from ..report.model import Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Value, within
 from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
 from ._notes import usual_notes

@@ -13,8 +13,9 @@ from ..heap.states import Search
 from ..recognise.contents import beginning
 from ..recognise.names import CONTENTS, FIRST_WORDS
 from ..recognise.types import Typed, modules_in, types_in, without_smaller
-from ..report.model import DATA_ONLY, Column, Kind, Note, Notes, Report, Schema, Steps
+from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
+from ..report.schema import DATA_ONLY, Column, Kind, Schema
 from ..snapshots.figures import select_arenas
 from ._columns import LIBC, TOTALS
 from ._filed import filed_table

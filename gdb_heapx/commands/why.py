@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..cli.command import Needs, command
-from ..report.model import DATA_ONLY, Column, Findings, Kind, Notes, Report, Schema
+from ..report.model import Findings, Notes, Report
+from ..report.schema import DATA_ONLY, Column, Kind, Schema
 from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 

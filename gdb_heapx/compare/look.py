@@ -15,7 +15,7 @@ from ..target.amounts import Amount, sum_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..report.model import Table
+    from ..report.schema import Table
     from ..snapshots.take import Snapshot
 
 TYPES = "types"  # the table of heapx types

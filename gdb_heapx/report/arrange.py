@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .either import for_people, for_scripts
-from .model import ALWAYS, DATA_ONLY, Findings, Kind, Many, Note, Notes, Report, Row, Steps, Table
+from .model import Findings, Note, Notes, Report, Steps
 from .notes import note
 from .pictures import Picture
+from .schema import ALWAYS, DATA_ONLY, Kind, Many, Row, Table
 
 STREAMED = 40  # rows
 

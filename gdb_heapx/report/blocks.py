@@ -7,20 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import escape
-from .model import (
-    Bar,
-    Dump,
-    Finding,
-    Findings,
-    Notes,
-    Steps,
-    Table,
-    counted,
-    shortened,
-    size_text,
-)
+from .model import Bar, Dump, Finding, Findings, Notes, Steps, counted, shortened, size_text
 from .notes import sentence
 from .pictures import Picture, picture_tokens
+from .schema import Table
 from .stacks import Traces
 from .style import BARS, COMMAND, HEADING, NOTE, Style, Tokens, library
 from .tables import GAP, table_tokens

@@ -10,7 +10,8 @@ from typing import Union
 
 from ..errors import Problem, UsageError, escape
 from .context import Context
-from .model import Column, Kind, Report, Schema, Table, Value
+from .model import Report
+from .schema import Column, Kind, Schema, Table, Value
 
 WITH_METRICS = "heapx, heapx arenas and heapx ledger have."
 TOLD = ("exe", "libc", "build_id", "release", "architecture", "walked")  # of the target

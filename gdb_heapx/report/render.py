@@ -14,9 +14,10 @@ from .blocks import BLOCKS
 from .context import Context
 from .either import for_scripts
 from .metrics import OPENMETRICS
-from .model import Kind, Report, Table, Value
+from .model import Report
 from .openmetrics import exposition
 from .pictures import SPECK, TOP
+from .schema import Kind, Table, Value
 from .stacks import FOLDED, folded
 from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, is_there, library
 from .text import tokens

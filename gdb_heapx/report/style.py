@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .model import UNITS, Kind
+from .model import UNITS
+from .schema import Kind
 
 AUTOMATIC, OWN = "auto", "heapx"  # what is chosen where the user doesn't choose
 UNIT_NAMES = ("bytes", *(name for _, name in reversed(UNITS)))

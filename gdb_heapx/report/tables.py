@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from ..errors import escape
-from .model import ALWAYS, DATA_ONLY, NONE_KNOWN, UNITS, Column, Kind, Table, Value, shortened
+from .model import UNITS, shortened
+from .schema import ALWAYS, DATA_ONLY, NONE_KNOWN, Column, Kind, Table, Value
 from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
 
 GAP = "  "

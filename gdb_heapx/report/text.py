@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from .blocks import BLOCKS, sentence_tokens
 from .either import for_people
-from .model import Report, Table, counted
+from .model import Report, counted
+from .schema import Table
 from .style import ERROR, NOTE, Style, Tokens
 
 if TYPE_CHECKING:

@@ -10,23 +10,10 @@ from typing import Any, NamedTuple
 from ..errors import Problem, escape
 from .blocks import how_much
 from .drawings import picture_view
-from .model import (
-    ALWAYS,
-    DATA_ONLY,
-    Column,
-    Finding,
-    Findings,
-    Kind,
-    Notes,
-    Report,
-    Row,
-    Steps,
-    Table,
-    Value,
-    size_text,
-)
+from .model import Finding, Findings, Notes, Report, Steps, size_text
 from .notes import sentence
 from .pictures import Picture
+from .schema import ALWAYS, DATA_ONLY, Column, Kind, Row, Table, Value
 from .style import Style
 from .tables import cell_text, is_empty, unit_of, units_text
 

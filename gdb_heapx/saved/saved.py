@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HeapxError
 from ..report.files import write_whole
-from ..report.model import Note, Table
+from ..report.model import Note
+from ..report.schema import Table
 from .codec import decoded, encoded
 from .filed import Filed, ceilings_of, filed, restored
 from .packing import packed, unpacked

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import valid
 from ..heap.states import State
-from ..report.model import Value
+from ..report.schema import Value
 from ..why.causes import find_causes
 from ..why.sums import Case
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..report.model import Column, Kind, Row, Table, Value
 from ..report.render import json_rows
+from ..report.schema import Column, Kind, Row, Table, Value
 
 TEXT, NUMBER, TRUTH = (str,), (int,), (bool,)
 CLASSES = {Kind.TEXT: TEXT, Kind.ADDRESS: TEXT, Kind.BOOL: TRUTH}  # the others are numbers
