@@ -166,6 +166,9 @@ class File:
     def build_id(self) -> str | None:
         return None
 
+    def needed(self) -> tuple[str, ...]:
+        return ()
+
     def function(self, name: str) -> int | None:
         return 64 if name in self.functions else None
 

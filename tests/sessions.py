@@ -177,7 +177,8 @@ def report_of(declared: Command, snapshot: Snapshot, target: Target | None = Non
     if declared.needs is Needs.FILE:
         own.update(loaded=Saved(SAVED_AT, snapshot))
     if declared.needs is Needs.ASKED:
-        own.update({"file": "/dev/null"} if "file" in own else {"old": saved_file()})
+        made = {"file": "/dev/null", "old": saved_file()}
+        own.update({key: value for key, value in made.items() if key in own})
         session = Taken(snapshot, target=target)
         options = {arg.key: own[arg.key] for arg in declared.own_args}
         asked = declared.asks(snapshot, session, Scope(), **options)

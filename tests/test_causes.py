@@ -1230,7 +1230,7 @@ def test_limit_and_sort_are_of_the_findings_too():
     text = answer("why --limit 1", snapshot).text
     assert "\n1. " in text
     assert "\n2. " not in text
-    assert f"{len(whole) - 1} more rows (--limit)." in text
+    assert f"{len(whole) - 1} more findings (--limit)." in text
 
 
 @pytest.mark.parametrize(

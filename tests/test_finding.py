@@ -15,7 +15,9 @@ from live import GONE, eventually, run, status
 from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.shell.finding import NotFoundError, process_id, processes_called
 
-LONG = "a-program-with-a-long-name"
+# Nobody else on this machine runs programs of these names.
+SHORT, LONG = f"sleeps-{os.getpid()}", f"a-program-with-a-long-name-{os.getpid()}"
+OTHER = f"other-{os.getpid()}"
 
 
 @contextmanager
@@ -45,7 +47,7 @@ def test_a_number_is_a_process_id():
         process_id(f"{GONE}")
 
 
-@pytest.mark.parametrize("name", ["heapx-sleeps", LONG])
+@pytest.mark.parametrize("name", [SHORT, LONG], ids=["short", "long"])
 def test_a_program_is_found_by_its_name_however_long(name, program):
     with sleeping(program(name), "60") as pid:
         assert process_id(name) == pid
@@ -54,8 +56,8 @@ def test_a_program_is_found_by_its_name_however_long(name, program):
 
 
 def test_a_program_is_found_by_the_name_that_it_was_started_by(program):
-    with sleeping("heapx-other", "60", executable=program("heapx-sleeps")) as pid:
-        assert process_id("heapx-other") == process_id("heapx-sleeps") == pid
+    with sleeping(OTHER, "60", executable=program(SHORT)) as pid:
+        assert process_id(OTHER) == process_id(SHORT) == pid
 
 
 def test_a_script_is_found_by_its_name(tmp_path):
@@ -67,10 +69,10 @@ def test_a_script_is_found_by_its_name(tmp_path):
 
 
 def test_a_program_whose_file_is_gone_is_found(program):
-    file = program("heapx-sleeps")
+    file = program(SHORT)
     with sleeping("other", "60", executable=file) as pid:
         Path(file).unlink()
-        assert process_id("heapx-sleeps") == pid
+        assert process_id(SHORT) == pid
 
 
 def test_neither_this_process_nor_its_parents_are_found():
@@ -80,11 +82,11 @@ def test_neither_this_process_nor_its_parents_are_found():
 
 
 def test_several_are_listed_with_what_the_kernel_tells_of_each(program):
-    file = program("heapx-sleeps")
+    file = program(SHORT)
     with ExitStack() as stack:
         pids = {stack.enter_context(sleeping(file, f"{60 + n}", "0" * 500)) for n in range(3)}
-        with pytest.raises(UsageError, match="3 processes run heapx-sleeps: say") as caught:
-            process_id("heapx-sleeps", 80)
+        with pytest.raises(UsageError, match=f"3 processes run {SHORT}: say") as caught:
+            process_id(SHORT, 80)
         head, *rows = caught.value.remedies
         assert head.split() == ["pid", "RSS", "user", "command"]
         assert {int(row.split()[0]) for row in rows} == pids
@@ -98,15 +100,15 @@ def test_several_are_listed_with_what_the_kernel_tells_of_each(program):
 
 
 def test_the_largest_of_several_come_first(program):
-    file = program("heapx-sleeps")
+    file = program(SHORT)
     large = "import time; x = bytes(64 << 20); y = x + b'1'; time.sleep(60)"
     with ExitStack() as stack:
         small = stack.enter_context(sleeping(file, "60"))
-        python = sleeping("heapx-sleeps", "-c", large, executable=sys.executable)
+        python = sleeping(SHORT, "-c", large, executable=sys.executable)
         pid = stack.enter_context(python)
         eventually(lambda: int(status(pid, "VmRSS")) > 64 << 10, "it is large")
         with pytest.raises(UsageError) as caught:
-            process_id("heapx-sleeps")
+            process_id(SHORT)
     assert [int(row.split()[0]) for row in caught.value.remedies[1:]] == [pid, small]
 
 

@@ -215,10 +215,16 @@ def test_the_time_that_the_process_stood_still_is_in_seconds_where_it_is_known()
 # Who has none.
 
 
+LINES = {  # that are right but for the format
+    **{"chunk": "chunk 0", "refs": "refs 0", "growth": "growth --seconds 1"},
+    **{"save": "save new.json", "compare": "compare old.json"},
+}
+
+
 @pytest.mark.parametrize("word", sorted({c.word for c in COMMANDS.values()} - {*MEASURED}))
 def test_a_command_without_metrics_refuses_before_the_target_is_looked_at(word):
     session = Taken(take(usual().target()))
-    line = {"chunk": "chunk 0", "refs": "refs 0", "growth": "growth --seconds 1"}.get(word, word)
+    line = LINES.get(word, word)
     with pytest.raises(UsageError, match=f"heapx {word} has no metrics"):
         said(f"{line} --format openmetrics", session, Terminal(80, False))
     assert session.asked == []

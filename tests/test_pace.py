@@ -158,6 +158,8 @@ class Stopping:
 class Session:
     """A target that is opened when it is asked for."""
 
+    stood_still = saved = None
+
     def __init__(self, target):
         self._target, self._opened = target, None
 

@@ -18,7 +18,8 @@ EXAMPLES = [
     for declared in REGISTRY.values()
     for example in re.findall(r"^    (?:    )?heapx(.*?)(?:  .*)?$", declared.doc, re.M)
 ]
-ACTS = re.compile(r" trim --now| growth")  # on a living process: test_live_trim, test_live_growth
+# On a living process, or on gdb: test_live_trim, test_live_growth, test_live_saved.
+ACTS = re.compile(r" trim --now| growth| load")
 ANSWERED = [example for example in EXAMPLES if not ACTS.match(example)]
 
 

@@ -90,7 +90,8 @@ def test_a_run_of_the_tests_that_was_interrupted_tells_nothing_about_the_next(te
 @pytest.fixture
 def compiling(tmp_path):
     """Return a copy of what compiles the walk in place, as every script with a .venv does."""
-    for name in ("scripts/setup.sh", "scripts/build_walk", "gdb_heapx/heap/walk.c"):
+    walk = [path.relative_to(ROOT) for path in (ROOT / "gdb_heapx" / "heap").glob("*.[ch]")]
+    for name in ("scripts/setup.sh", "scripts/build_walk", *walk):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
 
