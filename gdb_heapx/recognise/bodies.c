@@ -101,10 +101,10 @@ static u64 is_buffer(const struct held *h, const struct body *b, const u64 *word
 {
     if (words[1] < *words || words[2] < words[1] || words[2] - *words > b->usable)
         return 0;
-    if (left > 4 && words[3] == *words && fills(h, b, words[4] - *words))
+    if (left > 4 && words[3] == *words && words[4] > *words && fills(h, b, words[4] - *words))
         return 1;
     for (u64 i = SIZED; i + 1 < BEHIND && i + 1 < left; i++)
-        if (words[i] == *words && fills(h, b, words[i + 1]))
+        if (words[i] == *words && words[i + 1] && fills(h, b, words[i + 1]))
             return 1;
     return 0;
 }

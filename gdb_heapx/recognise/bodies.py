@@ -175,7 +175,7 @@ class Bodies:
         sized = zip(words[SIZED:], words[SIZED + 1 :])
         sizes = [size for word, size in sized if word == begin]
         sizes += [words[4] - begin] if words[3] == begin else []
-        return any(self._fills(body, size) for size in sizes)
+        return any(size > 0 and self._fills(body, size) for size in sizes)
 
     def _is_deque(self, body: HeldChunk, words: Sequence[int]) -> bool:
         size = words[1] * self._word
