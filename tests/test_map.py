@@ -13,7 +13,7 @@ from test_render import plain
 from gdb_heapx.cli.execute import Terminal, has_unicode
 from gdb_heapx.commands import load_commands
 from gdb_heapx.errors import HeapxError, UsageError
-from gdb_heapx.report.pictures import (
+from gdb_heapx.report.signs import (
     CACHED,
     FREE_ABSENT,
     PARTLY,
@@ -26,8 +26,8 @@ from gdb_heapx.report.pictures import (
     Fills,
     sign_of,
 )
-from gdb_heapx.report.pictures import FREE as FREE_SIGN
-from gdb_heapx.report.pictures import USED as USED_SIGN
+from gdb_heapx.report.signs import FREE as FREE_SIGN
+from gdb_heapx.report.signs import USED as USED_SIGN
 from gdb_heapx.snapshots.take import take
 from gdb_heapx.target.pages import UNTOUCHED
 

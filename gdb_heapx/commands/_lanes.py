@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..heap.cells import FILLS, IN_A_HEAP, UNKNOWN
 from ..heap.states import State
-from ..report.pictures import PIN, Fills, Lane
+from ..report.pictures import Lane
 from ..report.schema import Many
+from ..report.signs import PIN, Fills
 from ..target.amounts import Amount, sum_of
 
 if TYPE_CHECKING:

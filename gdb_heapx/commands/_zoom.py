@@ -12,8 +12,9 @@ from ..heap.states import NAMES, State
 from ..heap.strips import Strip
 from ..inventory.chunk import Wanted
 from ..report.model import Notes, Report, Steps
-from ..report.pictures import HERE, Picture
+from ..report.pictures import Picture
 from ..report.schema import Column, Kind, Schema, within
+from ..report.signs import HERE
 from ._columns import LIST, STATE
 from ._lanes import Drawn, drawn
 from ._notes import usual_notes

@@ -33,6 +33,7 @@ HEAPS = Schema(
         *within("arena", LIBC),
     ),
     adds=(),
+    bars=("in_use", "free"),
 )
 
 
@@ -46,7 +47,8 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
     """List the heaps, the regions that arenas carve into chunks.
 
     size is what malloc uses of a heap, committed what is readable (a heap that shrank keeps it),
-    reserved the address space. free is tcache, fast and binned chunks, and top.
+    reserved the address space. free is tcache, fast and binned chunks, and top. Where the terminal
+    has room, a bar beside each heap is as long as it has bytes in use and free.
 
     Examples:
 

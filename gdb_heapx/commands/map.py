@@ -13,8 +13,9 @@ from ..heap.cells import UNKNOWN
 from ..heap.states import NAMES, STATES, Search
 from ..report.model import Notes, Report, Steps
 from ..report.notes import note
-from ..report.pictures import Fills, Picture
+from ..report.pictures import Picture
 from ..report.schema import DATA_ONLY, Column, Kind, Many, Schema, within
+from ..report.signs import Fills
 from ..snapshots.figures import select_arenas
 from ._columns import LIBC
 from ._lanes import Drawn, drawn, fills_of

@@ -39,6 +39,7 @@ SIZES = Schema(
         LIBC,
     ),
     adds=("in_use_chunks", "free_chunks"),
+    bars=("in_use", "free"),
 )
 SEEN = SIZES.but("share", kind=Kind.TENTHS, of="tenths").but(
     "cumulative", kind=Kind.TENTHS, of="tenths_so_far"
@@ -85,7 +86,8 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool, each: bool) -> Rep
     bytes come first; % is their share of all bytes in chunks, sum % that of all rows so far. Free
     are binned, fast and cached chunks. Chunks with a mapping of their own are counted, but with
     --arena, and without what their mapping has before them (heapx mmapped shows both). Tops are
-    not: see heapx top.
+    not: see heapx top. Where the terminal has room, a bar beside each row is as long as it has
+    bytes in use and free.
 
     Examples:
 

@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from .model import size_text
-from .pictures import (
+from .pictures import Lane, Picture, cell_of
+from .signs import (
     CACHED,
     FREE,
     FREE_ABSENT,
@@ -23,10 +24,7 @@ from .pictures import (
     USED,
     USED_ABSENT,
     Fills,
-    Lane,
-    Picture,
     Sign,
-    cell_of,
     sign_of,
 )
 

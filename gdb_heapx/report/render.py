@@ -16,8 +16,8 @@ from .either import for_scripts
 from .metrics import OPENMETRICS
 from .model import Report
 from .openmetrics import exposition
-from .pictures import SPECK, TOP
 from .schema import Kind, Table, Value
+from .signs import SPECK, TOP
 from .stacks import FOLDED, folded
 from .style import BARS, COMMAND, ERROR, HEADING, KIND_TOKENS, TOTAL, Style, is_there, library
 from .text import tokens

@@ -113,7 +113,8 @@ class Table:
     The first table of a report may be a stream: its `rows` are an iterator, read once and only
     while the target is stopped. Text has one unit for all sizes: that of the largest one, or of the
     largest in the column `scale`. It shows a `few` of the rows at most, of the first table if no
-    more are asked for; where that is NONE_KNOWN, it doesn't say that there are none.
+    more are asked for; where that is NONE_KNOWN, it doesn't say that there are none. What is in
+    the columns named by `bars` it draws, too, where it has room: as the parts of a bar.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Table:
     scale: str | None = None
     few: int | None = None
     metrics: Metrics | None = None
+    bars: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         kept = isinstance(self.rows, Sequence)
@@ -151,20 +153,23 @@ class Schema:
     """A table as it is declared: its name, and its columns.
 
     `adds` are the columns that its total adds up, besides all sizes; None without a total.
-    `metrics` tells which are metrics. ValueError where a column comes twice, or isn't there.
+    `metrics` tells which are metrics, `bars` which are drawn. ValueError where a column comes
+    twice, or isn't there.
     """
 
     name: str
     columns: tuple[Column, ...]
     adds: tuple[str, ...] | None = None
     metrics: Metrics | None = None
+    bars: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"{self.name} has two columns {twice}")
-        for name in (*(self.adds or ()), *(self.metrics.columns if self.metrics else ())):
+        metrics = self.metrics.columns if self.metrics else ()
+        for name in (*(self.adds or ()), *metrics, *self.bars):
             self._check(name)
 
     def _check(self, name: str) -> None:
@@ -188,7 +193,9 @@ class Schema:
         else:
             rows = list(self._rows(things))
         sums = None if self.adds is None else total(self.columns, rows, *self.adds)
-        return Table(self.name, self.columns, rows, sums, scale, metrics=self.metrics)
+        return Table(
+            self.name, self.columns, rows, sums, scale, metrics=self.metrics, bars=self.bars
+        )
 
     def _rows(self, things: Iterable[Any]) -> Iterator[Row]:
         paths = [column.of or column.name for column in self.columns if not callable(column.of)]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from ..errors import escape
+from .bars import SHORTEST, bars_of, has_bars
 from .model import UNITS, shortened
 from .schema import ALWAYS, DATA_ONLY, NONE_KNOWN, Column, Kind, Table, Value
 from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
@@ -15,6 +16,7 @@ from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
 GAP = "  "
 MARGIN = 5  # columns beside a cell in the widest of tabulate's formats
 NARROWEST = 16  # columns of text that is broken into lines
+BEFORE_BARS = 2  # ranks of columns for which bars make room
 
 
 def table_tokens(table: Table, style: Style) -> Tokens:
@@ -40,7 +42,7 @@ def table_tokens(table: Table, style: Style) -> Tokens:
     if style.table_format and library("tabulate"):
         yield from _formatted(table, columns, rows, unit_name, style.table_format)
     else:
-        yield from _own(table, columns, rows, unit_name, style.width)
+        yield from _own(table, columns, rows, unit_name, style)
     yield from _left_out(table, columns, style)
 
 
@@ -49,30 +51,35 @@ def _own(
     columns: Sequence[Column],
     rows: list[list[str]],
     unit_name: str | None,
-    width: int,
+    style: Style,
 ) -> Tokens:
-    """Yield a table in heapx's own format."""
+    """Yield a table in heapx's own format, with its bars where they fit."""
     if columns[-1].kind is Kind.TEXT:
-        rows = _broken(rows, columns, width)
+        rows = _broken(rows, columns, style.width)
     grid = _pad([[column.heading for column in columns], *rows], columns)
-    yield from _title(table, columns, unit_name)
+    width = _in_all([len(cell) for cell in grid[0]], None)
+    bars = bars_of(table, style.width - width - len(GAP), style)
+    yield from _title(table, columns, unit_name, bars.legend)
     yield from _line(grid[0], [HEADING] * len(columns))
     kinds = [KIND_TOKENS[column.kind] for column in columns]
     body = grid[1:-1] if table.total else grid[1:]
-    for cells in body:
-        yield from _line(cells, kinds)
+    for cells, bar in zip_longest(body, bars.rows, fillvalue=()):
+        yield from _line(cells, kinds, bar)
     if table.total:
-        widths = [max(map(len, cells)) for cells in zip(*grid)]
-        yield NOTE, "-" * (sum(widths) + len(GAP) * (len(widths) - 1)) + "\n"
+        yield NOTE, "-" * width + "\n"
         yield from _line(grid[-1], [TOTAL] * len(columns))
 
 
-def _title(table: Table, columns: Sequence[Column], unit_name: str | None) -> Tokens:
-    """Yield the table's name, with the units of its sizes."""
+def _title(
+    table: Table, columns: Sequence[Column], unit_name: str | None, legend: Tokens = ()
+) -> Tokens:
+    """Yield the table's name, with the units of its sizes, and what its bars are."""
     name, units = table.name.replace("_", " "), units_text(columns, unit_name)
     if units:  # those of the table named sizes say it already
         named = units if units[0].startswith(f"{name} ") else [name, *units]
-        yield NOTE, f"{', '.join(named)}\n"
+        yield NOTE, ", ".join(named)
+        yield from legend
+        yield "", "\n"
 
 
 def units_text(columns: Sequence[Column], unit_name: str | None) -> list[str]:
@@ -147,7 +154,14 @@ def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> lis
     return broken
 
 
-def _line(cells: Sequence[str], kinds: Sequence[str]) -> Tokens:
+def _line(
+    cells: Sequence[str], kinds: Sequence[str], bar: Sequence[tuple[str, str]] = ()
+) -> Tokens:
+    """Yield a row, with its bar."""
+    if bar:
+        yield from ((kind, f"{cell}{GAP}") for cell, kind in zip(cells, kinds))
+        yield from (*bar, ("", "\n"))
+        return
     last = max((index for index, cell in enumerate(cells) if cell.strip()), default=0)
     for index, (cell, kind) in enumerate(zip(cells[: last + 1], kinds)):
         yield kind, cell if index < last else cell.rstrip()
@@ -169,17 +183,21 @@ def unit_of(table: Table, style: Style) -> tuple[int, str | None]:
 
 
 def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
-    """Return the columns to show: those asked for, else as many as fit, by rank."""
+    """Return the columns to show: those asked for, else as many as fit, by rank; the last of them
+    only beside bars.
+    """
     if style.columns:
         return [column for name in style.columns if (column := table.column(name))]
     chosen = [column for column in table.columns if column.rank == ALWAYS and _shows(table, column)]
     widths = [_width(table, column, unit) for column in chosen]
+    barred = has_bars(table, style)
     for column in sorted(table.columns, key=lambda column: column.rank):
         if column.rank in (ALWAYS, DATA_ONLY) or is_empty(table, column):
             continue
         wider = [*widths, _width(table, column, unit)]
+        wider += [SHORTEST] if barred and column.rank > BEFORE_BARS else []
         if _in_all(wider, style.table_format) <= style.width:
-            chosen, widths = [*chosen, column], wider
+            chosen, widths = [*chosen, column], [*widths, wider[len(widths)]]
     return [column for column in table.columns if column in chosen]
 
 
