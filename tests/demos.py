@@ -54,10 +54,10 @@ def demo_program(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(program: Path, **env: str) -> Iterator[Server]:
+def serving(program: Path, mb: int = MB, **env: str) -> Iterator[Server]:
     """Start the server; in the end it must free all it has, and exit with 0."""
     with subprocess.Popen(
-        [program, str(MB)], stdout=subprocess.PIPE, text=True, env=environment(**env)
+        [program, str(mb)], stdout=subprocess.PIPE, text=True, env=environment(**env)
     ) as process:
         try:
             assert process.stdout is not None
