@@ -1,0 +1,138 @@
+"""Whether a page shows what a command says: the words exactly, each figure by its kind.
+
+Where a figure stands tells its kind: the column and the row, or the line. The kind alone tells how
+far two runs may differ in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+PART = re.compile(
+    r"0x[0-9a-f]+|<?\d[\d,]*(?:\.\d+)?(?: (?:B|bytes|KiB|MiB|GiB|ms|s|%)(?!\w))?|[^\W\d]+|[^\w\s]"
+)
+
+
+class Kind(Enum):
+    """What decides a figure; its value: by which share of the larger one two runs may differ."""
+
+    FIXED = 0.0  # the program, glibc or what was asked
+    WHOLE = 0.1  # the load: all threads together
+    TURNS = 0.8  # how the threads took turns: what one arena or chunk has
+    FORM = 1.0  # the kernel, the machine, the last chunk of an arena: it must be there
+
+
+COLUMNS = {
+    **dict.fromkeys(("request", "chunk", "remainder", "grows", "requests"), Kind.FIXED),
+    **dict.fromkeys(("from", "to", "threads", "swapped"), Kind.FIXED),
+    "largest": Kind.TURNS,
+    **dict.fromkeys(("arena", "chunk at", "address", "top", "kept: top"), Kind.FORM),
+}
+LINES = (
+    (r"other threads' tcaches|another bin of its tcache", Kind.FIXED),
+    (r"holds|heaps free\(\)|likely|^top ", Kind.FORM),  # by which chunk is the last of an arena
+    (r"^reserved by heaps |^ *- arena|repeats|free, stays", Kind.TURNS),
+    (r"stood still|more rows|^process |\.c:\d", Kind.FORM),
+)
+
+# Whether one chunk pins most or several alike do is chance, and so is what the last below a top is.
+CHANCES = (
+    (
+        r"\d+ chunks? of \d+ bytes at the ends? of (arena \d+|\d+ arenas) holds? [\d.,]+ [KM]iB",
+        "the largest pins",
+    ),
+    (r"; the last \d+ of \d+ bytes hold [\d.,]+ [KM]iB", ""),
+    (r"bytes, in (use|a fastbin|a tcache),", "bytes, in some state,"),
+    (r"^(process \d+), \S+/", r"\1, "),
+    (r"^\[[^\]]*\]$", "[bar]"),
+    (r"^-+$", "="),
+)
+
+
+class Part(NamedTuple):
+    """A word, or with a kind a figure: what it is and what its last digit is worth."""
+
+    text: str
+    kind: Kind | None = None
+    value: float = 0
+    digit: float = 0
+
+
+def differences(shown: str, said: str) -> list[str]:
+    """Return what a page shows and a command doesn't say; a line of … stands for any lines."""
+    answer, start = next(_stretches(said)), 0
+    found = []
+    for number, stretch in enumerate(_stretches(shown)):
+        places = range(start, len(answer) - len(stretch) + 1)
+        at = next(
+            (n for n in places if _reads(stretch) == _reads(answer[n:][: len(stretch)])), None
+        )
+        if at is None or (at and not number):
+            return [*found, "no counterpart: " + " ".join(part.text for part in stretch)]
+        start = at + len(stretch)
+        pairs = zip(stretch, answer[at:start])
+        found += [f"{a.text} is {b.text} ({a.kind})" for a, b in pairs if not _agree(a, b)]
+    if start != len(answer) and not shown.rstrip().endswith("\n…"):
+        found.append("not shown: " + " ".join(part.text for part in answer[start:]))
+    return found
+
+
+def _reads(parts: list[Part]) -> list[str]:
+    return ["#" if part.kind else part.text for part in parts]
+
+
+def _agree(shown: Part, said: Part) -> bool:
+    if shown.kind is None or shown.kind is Kind.FORM:
+        return True
+    between = abs(shown.value - said.value)
+    rounded = shown.digit if shown.kind is not Kind.FIXED else 0
+    return between <= shown.kind.value * max(shown.value, said.value) + rounded
+
+
+def _stretches(text: str) -> Iterator[list[Part]]:
+    """Return the parts of what stands between lines of …."""
+    for pattern, instead in CHANCES:
+        text = re.sub(pattern.replace(" ", r"\s+"), instead, text, flags=re.M)
+    heads: dict[int, str] = {}
+    parts: list[Part] = []
+    caption = False
+    for line in text.splitlines():
+        if line.strip() == "…":
+            yield parts
+            parts = []
+            continue
+        if caption:
+            heads = {each.end(): each[0] for each in re.finditer(r"\S+(?: \S+)*", line)}
+        parts += [_part(each, line, heads) for each in PART.finditer(line)]
+        caption = bool(re.match(r"[a-z ]+, (sizes?|from) ", line))
+        heads = heads if line.strip() else {}
+    yield parts
+
+
+def _part(each: re.Match[str], line: str, heads: dict[int, str]) -> Part:
+    text = each[0]
+    if text.startswith("0x"):
+        return Part(text, Kind.FORM)
+    if not text.lstrip("<")[:1].isdigit():
+        return Part(text)
+    digits, _, unit = text.lstrip("<").replace(",", "").partition(" ")
+    digit = 10.0 ** -len(digits.partition(".")[2])
+    value = float(digits) - (digit / 2 if text[0] == "<" else 0)
+    scale = UNITS.get(unit, 1)
+    return Part(text, _kind(line, heads, each.end(), unit), value * scale, digit * scale)
+
+
+def _kind(line: str, heads: dict[int, str], end: int, unit: str) -> Kind:
+    """Return the kind of a figure that ends here in its line."""
+    column = heads.get(end, "")
+    if unit in ("s", "ms", "%"):
+        return Kind.FORM
+    if column in COLUMNS:
+        return COLUMNS[column]
+    if "arena" in heads.values() and not line.startswith("total"):
+        return Kind.TURNS
+    return next((kind for words, kind in LINES if re.search(words, line)), Kind.WHOLE)

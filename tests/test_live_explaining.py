@@ -1,0 +1,136 @@
+"""Each figure of the first case of docs/explaining-rss.md is seen again as its commands run.
+
+The demo is as large as on the page, and each process in the state that the page tells of.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from alike import differences
+from demos import FIRST, Server, demo_program, serving
+from live import HEAPX, TIMEOUT, environment, eventually, run, status
+
+MB = 2048
+STORY = FIRST.split("\n## The cure")[0]
+BLOCKS = re.findall(r"^```text\n(\$ .*?)^```", STORY, re.M | re.S)
+STEPS = [
+    (command, answer.strip("\n"))
+    for block in BLOCKS
+    for command, answer in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.M)
+]
+PIDS = list(dict.fromkeys(re.findall(r"(?<=-p )\d+", " ".join(c for c, _ in STEPS))))
+(ONE_ARENA,) = (re.findall(r"\d+", c)[0] for c, answer in STEPS if "malloc got nothing" in answer)
+
+
+def free_mib() -> int:
+    (line,) = re.findall(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text())
+    return int(line) >> 10
+
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.slow,
+    pytest.mark.skipif(free_mib() < 3 * MB, reason="needs 6 GiB of memory"),
+]
+
+
+class Telling:
+    """The processes of the page, each started before its first command, ended after its last."""
+
+    def __init__(self, program: Path, steps: list[tuple[str, str]]) -> None:
+        self.program, self.steps = program, steps
+        self.servers: dict[str, Server] = {}
+        self.ends: dict[str, ExitStack] = {}
+        self.pinning = ""  # the chunk that the page looks at
+
+    def differences(self) -> list[str]:
+        """Return in what the answers differ from what the page shows."""
+        found = []
+        for number, (command, shown) in enumerate(self.steps):
+            page = self._process(command)
+            said = re.sub(
+                rf" *\b{self.servers[page].pid}\b",
+                lambda m, page=page: page.rjust(len(m[0])),
+                self._answer(command, self.servers[page], page),
+            )
+            found += [f"{command}: {each}" for each in differences(shown, said.strip("\n"))]
+            if not any(page in later for later, _ in self.steps[number + 1 :]):
+                self.ends.pop(page).close()
+        return found
+
+    def _process(self, command: str) -> str:
+        """Return the page's number of the process that a command is about, which runs then."""
+        page = next(p for p in PIDS if re.search(rf"\b{p}\b", command))
+        if page not in self.servers:
+            self.ends[page] = ExitStack()
+            env = {"MALLOC_ARENA_MAX": "1"} if page == ONE_ARENA else {}
+            self.servers[page] = self.ends[page].enter_context(serving(self.program, MB, **env))
+        return page
+
+    def _answer(self, command: str, server: Server, page: str) -> str:
+        words = shlex.split(re.sub(rf"\b{page}\b", str(server.pid), command))
+        env = environment(COLUMNS="80")
+        if words[0] == "kill":
+            self._export(server)
+            return ""
+        if words[0] == "gdb":
+            words = [
+                "gdb",
+                "-nx",
+                *(re.sub("0x[0-9a-f]+", self.pinning, word) for word in words[1:]),
+            ]
+            return "\n".join(x for x in run(words, env=env).out.splitlines() if x.startswith("$"))
+        if words[0] != "scripts/heapx":
+            return run(words, env=env).out
+        if "growth" in words:
+            return self._watched(server, words[1:])
+        answer = run((HEAPX, *words[1:]), env=env)
+        assert answer.status == 0, answer.err
+        if words[-1] == "why":
+            self.pinning = re.findall(r"chunk (0x\w+) of \d+ bytes, in\s+use", answer.out)[0]
+        return answer.err + answer.out
+
+    def _watched(self, server: Server, words: list[str]) -> str:
+        """Return what heapx growth says while the server exports."""
+        with subprocess.Popen(
+            [HEAPX, *words],
+            env=environment(COLUMNS="80"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            eventually(lambda: status(server.pid, "TracerPid") != "0", "heapx watches")
+            eventually(lambda: status(server.pid, "State") != "t", "the server runs on")
+            self._export(server)
+            return process.communicate(timeout=TIMEOUT)[0]
+
+    def _export(self, server: Server) -> None:
+        os.kill(server.pid, signal.SIGUSR1)
+        assert next(server.lines).startswith("exported ")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demo_program(tmp_path_factory.mktemp("demo"))
+
+
+NOW = next(number for number, (command, _) in enumerate(STEPS) if "--now" in command)
+
+
+def test_each_figure_up_to_what_can_be_given_back_is_seen_again(program):
+    assert Telling(program, STEPS[:NOW]).differences() == []
+
+
+def test_each_figure_of_giving_it_back_is_seen_again(program, calling_gdb):
+    given = [
+        (c.replace("trim --now", f"--gdb {calling_gdb} trim --now"), a) for c, a in STEPS[NOW:]
+    ]
+    assert Telling(program, given).differences() == []
