@@ -17,7 +17,7 @@ PART = re.compile(
 )
 
 
-class Kind(Enum):
+class DecidedBy(Enum):
     """What decides a figure; its value: by which share of the larger one two runs may differ."""
 
     FIXED = 0.0  # the program, glibc or what was asked
@@ -27,16 +27,19 @@ class Kind(Enum):
 
 
 COLUMNS = {
-    **dict.fromkeys(("request", "chunk", "remainder", "grows", "requests"), Kind.FIXED),
-    **dict.fromkeys(("from", "to", "threads", "swapped"), Kind.FIXED),
-    "largest": Kind.TURNS,
-    **dict.fromkeys(("arena", "chunk at", "address", "top", "kept: top"), Kind.FORM),
+    **dict.fromkeys(("request", "chunk", "remainder", "grows", "requests"), DecidedBy.FIXED),
+    **dict.fromkeys(("from", "to", "threads", "swapped"), DecidedBy.FIXED),
+    "largest": DecidedBy.TURNS,
+    **dict.fromkeys(("arena", "chunk at", "address", "top", "kept: top"), DecidedBy.FORM),
 }
 LINES = (
-    (r"other threads' tcaches|another bin of its tcache", Kind.FIXED),
-    (r"holds|heaps free\(\)|likely|^top ", Kind.FORM),  # by which chunk is the last of an arena
-    (r"^reserved by heaps |^ *- arena|repeats|free, stays", Kind.TURNS),
-    (r"stood still|more rows|^process |\.c:\d", Kind.FORM),
+    (r"other threads' tcaches|another bin of its tcache", DecidedBy.FIXED),
+    (
+        r"holds|heaps free\(\)|likely|^top ",
+        DecidedBy.FORM,
+    ),  # by which chunk is the last of an arena
+    (r"^reserved by heaps |^ *- arena|repeats|free, stays", DecidedBy.TURNS),
+    (r"stood still|more rows|^process |\.c:\d", DecidedBy.FORM),
 )
 
 # Whether one chunk pins most or several alike do is chance, and so is what the last below a top is.
@@ -53,11 +56,11 @@ CHANCES = (
 )
 
 
-class Part(NamedTuple):
+class Scrap(NamedTuple):
     """A word, or with a kind a figure: what it is and what its last digit is worth."""
 
     text: str
-    kind: Kind | None = None
+    kind: DecidedBy | None = None
     value: float = 0
     digit: float = 0
 
@@ -81,24 +84,24 @@ def differences(shown: str, said: str) -> list[str]:
     return found
 
 
-def _reads(parts: list[Part]) -> list[str]:
+def _reads(parts: list[Scrap]) -> list[str]:
     return ["#" if part.kind else part.text for part in parts]
 
 
-def _agree(shown: Part, said: Part) -> bool:
-    if shown.kind is None or shown.kind is Kind.FORM:
+def _agree(shown: Scrap, said: Scrap) -> bool:
+    if shown.kind is None or shown.kind is DecidedBy.FORM:
         return True
     between = abs(shown.value - said.value)
-    rounded = shown.digit if shown.kind is not Kind.FIXED else 0
+    rounded = shown.digit if shown.kind is not DecidedBy.FIXED else 0
     return between <= shown.kind.value * max(shown.value, said.value) + rounded
 
 
-def _stretches(text: str) -> Iterator[list[Part]]:
+def _stretches(text: str) -> Iterator[list[Scrap]]:
     """Return the parts of what stands between lines of …."""
     for pattern, instead in CHANCES:
         text = re.sub(pattern.replace(" ", r"\s+"), instead, text, flags=re.M)
     heads: dict[int, str] = {}
-    parts: list[Part] = []
+    parts: list[Scrap] = []
     caption = False
     for line in text.splitlines():
         if line.strip() == "…":
@@ -113,26 +116,26 @@ def _stretches(text: str) -> Iterator[list[Part]]:
     yield parts
 
 
-def _part(each: re.Match[str], line: str, heads: dict[int, str]) -> Part:
+def _part(each: re.Match[str], line: str, heads: dict[int, str]) -> Scrap:
     text = each[0]
     if text.startswith("0x"):
-        return Part(text, Kind.FORM)
+        return Scrap(text, DecidedBy.FORM)
     if not text.lstrip("<")[:1].isdigit():
-        return Part(text)
+        return Scrap(text)
     digits, _, unit = text.lstrip("<").replace(",", "").partition(" ")
     digit = 10.0 ** -len(digits.partition(".")[2])
     value = float(digits) - (digit / 2 if text[0] == "<" else 0)
     scale = UNITS.get(unit, 1)
-    return Part(text, _kind(line, heads, each.end(), unit), value * scale, digit * scale)
+    return Scrap(text, _kind(line, heads, each.end(), unit), value * scale, digit * scale)
 
 
-def _kind(line: str, heads: dict[int, str], end: int, unit: str) -> Kind:
+def _kind(line: str, heads: dict[int, str], end: int, unit: str) -> DecidedBy:
     """Return the kind of a figure that ends here in its line."""
     column = heads.get(end, "")
     if unit in ("s", "ms", "%"):
-        return Kind.FORM
+        return DecidedBy.FORM
     if column in COLUMNS:
         return COLUMNS[column]
     if "arena" in heads.values() and not line.startswith("total"):
-        return Kind.TURNS
-    return next((kind for words, kind in LINES if re.search(words, line)), Kind.WHOLE)
+        return DecidedBy.TURNS
+    return next((kind for words, kind in LINES if re.search(words, line)), DecidedBy.WHOLE)
