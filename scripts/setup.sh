@@ -54,10 +54,12 @@ need_other_machines() {
     need s390x-linux-gnu-gcc gcc-s390x-linux-gnu libc6-dev-s390x-cross
 }
 
-# What tests compare heapx with, what compiles their programs in C++, and the browser that shows pages.
+# What tests compare heapx with, what compiles their programs in C++, another malloc, and the browser
+# that shows pages.
 need_checkers() {
     need valgrind valgrind
     need g++ g++
+    need "/usr/lib/$(uname -m)-linux-gnu/libjemalloc.so.2" libjemalloc2
     need chromium chromium
 }
 

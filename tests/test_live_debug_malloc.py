@@ -139,7 +139,7 @@ def test_what_a_real_malloc_trim_returns_is_foretold(tmp_path):
         "params",
         *(
             pytest.param(each, marks=pytest.mark.slow)
-            for each in ("heaps", "bins", "threads", "check", "ledger", "trim")
+            for each in ("heaps", "bins", "threads", "check --all", "ledger --by-arena", "trim")
         ),
     ],
 )
@@ -150,7 +150,7 @@ def test_text_tells_the_two_apart_in_every_table(tmp_path, name):
     assert "  libc\n" in text
     assert "libc_malloc_debug\n" in text
     told = f"{NAME} serves malloc here" in " ".join(text.split())
-    assert told == (name not in ("bins", "check"))
+    assert told == (name not in ("bins", "check --all"))
     if name == "params":
         assert "in force: libc_malloc_debug.so serves malloc" in text
 

@@ -6,6 +6,7 @@ The demo is as large as on the page, and each process in the state that the page
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shlex
 import signal
@@ -39,6 +40,7 @@ pytestmark = [
     pytest.mark.live,
     pytest.mark.slow,
     pytest.mark.skipif(free_mib() < 3 * MB, reason="needs 6 GiB of memory"),
+    pytest.mark.skipif(platform.libc_ver() != ("glibc", "2.36"), reason="the page is about 2.36"),
 ]
 
 

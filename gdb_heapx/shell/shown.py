@@ -56,10 +56,12 @@ class LookPrinter:
     def end(
         self, first: Look, last: Look, stood: Sequence[float], failed: int, seconds: float
     ) -> None:
-        """Print what the looks cost the process, and what has changed; beside CSV, which has only
-        rows, in short on standard error.
+        """Print what the looks cost the process, and of several what has changed; beside CSV, which
+        has only rows, in short on standard error.
         """
-        report = changes_report(Comparison(first, last), brief=self.format != "json")
+        report = Report(())
+        if last is not first:
+            report = changes_report(Comparison(first, last), brief=self.format != "json")
         told = note(
             "watch_cost", looks=len(stood), failed=failed, stood=tuple(stood), seconds=seconds
         )
