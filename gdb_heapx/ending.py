@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from types import FrameType
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)
 HELD_BACK = (*ENDING, signal.SIGALRM)  # the clock's, by which a process stands still no longer
+SOON = 0.005  # seconds
 
 
 class EndedError(KeyboardInterrupt):
@@ -29,9 +32,27 @@ class EndedError(KeyboardInterrupt):
         return f"ended by {signal.Signals(self.number).name}"
 
 
-def end(number: int, _frame: FrameType | None) -> None:
+def end(number: int, frame: FrameType | None) -> None:
+    """Raise EndedError; where a module is imported, as soon as it is there.
+
+    An exception may come between any two instructions, and importlib's own locks would stay held
+    (Python 3.11, Lib/importlib/_bootstrap.py, _get_module_lock): another thread that imports would
+    wait for them, and in the end this one for that.
+    """
+    if _imports(frame):
+        with without_signals():
+            again = Timer(SOON, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        return
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)  # the first one is enough
     raise EndedError(number)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def end_by_exception() -> None:

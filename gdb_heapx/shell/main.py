@@ -46,18 +46,9 @@ def run(arguments: Sequence[str]) -> int:
         complain(f"heapx: {error}")
         return error.status
     except EndedError as ended:
-        return _ended(ended)
-    except RuntimeError as error:
-        if isinstance(error.__cause__, EndedError):
-            return _ended(error.__cause__)  # while a class was made: to 3.11 Python wraps that
-        raise
-
-
-def _ended(ended: EndedError) -> int:
-    """Say which signal it was, if there is anything to say; return the exit status."""
-    if ended.statement:
-        complain(f"heapx: {ended.statement}")
-    return ended.status
+        if ended.statement:
+            complain(f"heapx: {ended.statement}")
+        return ended.status
 
 
 def _run(arguments: Sequence[str]) -> int:
