@@ -35,7 +35,7 @@ def serve(descriptor: int) -> None:
         talk.say(ready=True)
         request = talk.request()
         end_by_exception()
-        talk.watch()
+        talk.watch(killable=not request["acts"])
         with let_through():
             _import_meanwhile(request["words"])
             read_symbols(request["pid"], request.get("watches", False))

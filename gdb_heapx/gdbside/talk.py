@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Event, Thread
@@ -18,6 +19,7 @@ from ..target.permission import why_not_permitted
 PIECE = 1 << 16  # characters of text that are sent at once
 KEPT, REFUSED = b"kept\n", b"refused\n"  # by shell/guard.py, which could put it back, or not
 PATIENCE = 5.0  # seconds for that
+TO_END = 30.0  # seconds that gdb has to let a process go, with thousands of threads or a busy host
 
 
 class Talk:
@@ -73,9 +75,10 @@ class Talk:
                 *why_not_permitted(pid),
             )
 
-    def watch(self) -> None:
+    def watch(self, killable: bool) -> None:
         """Do as after a Ctrl-C when the shell command says a word; end this gdb as SIGTERM does
-        when it hangs up, or is there no more.
+        when it hangs up, or is there no more. If it doesn't end by that, kill it where that does no
+        harm: then the kernel lets the process go.
         """
 
         def wait() -> None:
@@ -87,6 +90,9 @@ class Talk:
                     else:
                         os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(TO_END)
+            if killable:
+                os.kill(os.getpid(), signal.SIGKILL)
 
         with without_signals():
             Thread(target=wait, daemon=True).start()
