@@ -13,7 +13,7 @@ from zlib import crc32
 
 import pytest
 import warm
-from live import ROOT, Inferior, gdb, run, running
+from live import IN_CI, ROOT, Asking, Inferior, gdb, run, running
 from once import alone
 from releases import need
 
@@ -60,6 +60,12 @@ def _group(item: pytest.Item) -> str:
         repr(called.params[name]) for name, scope in scopes.items() if scope.value == "module"
     ]
     return f"{item.path.stem}-{crc32(''.join(shared).encode()):x}" if shared else item.path.stem
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures look at processes
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """With CI=true, a new gdb answers each time in tests that are run by default."""
+    Asking.fresh = IN_CI and item.get_closest_marker("slow") is None
 
 
 def pytest_sessionfinish() -> None:
@@ -152,7 +158,7 @@ def calling_gdb(inferiors: Path, tmp_path_factory: pytest.TempPathFactory) -> st
         if "can't write this CPU's registers" not in said.err:
             assert "rehearsed" in said.out, said.err
             return "gdb"
-        if os.environ.get("CI") != "true":
+        if not IN_CI:
             pytest.skip(next(line for line in said.err.splitlines() if "can't write" in line))
         words = run((ROOT / "scripts" / "fetch_glibc", "trixie", "--gdb")).out.strip()
         program = base / "gdb"

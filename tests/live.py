@@ -36,12 +36,18 @@ TIMEOUT = 120
 QUIET = ("-iex", "set debuginfod enabled off")
 GONE = 1 << 30  # above any pid_max
 IN_MEMORY = ("resident", "swapped", "shared", "private")  # the ends of columns
-FRESH = os.environ.get("CI") == "true"  # then no gdb stays: each answer is a new one's
+IN_CI = os.environ.get("CI") == "true"
 
 # What a user's environment may hold and would change what is tested.
 FOREIGN = ("NO_COLOR", "COLUMNS", "LINES", "HEAPX_GDB", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 Report = dict[str, Any]
+
+
+class Asking:
+    """Which gdb answers: a new one each time, or one that stays."""
+
+    fresh = IN_CI
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -156,9 +162,10 @@ def heapx(*words: Any, **options: Any) -> Result:
 def told(*words: Any) -> Result:
     """Return what heapx answers to these words: in this process, with a gdb that stays.
 
-    With CI=true, run it. Where it would change something, or be changed, its gdb is one of its own.
+    Where a new gdb is to answer, run it. Where it would change something, or be changed, its gdb is
+    one of its own.
     """
-    if FRESH:
+    if Asking.fresh:
         return heapx(*words)
     out, err = io.TextIOWrapper(io.BytesIO()), list[str]()
     with (
@@ -208,11 +215,11 @@ def gdb(
 
 
 def session(*lines: str, target: Sequence[Any] = ()) -> Result:
-    """Run lines in a gdb that stays; with CI=true, in one of its own.
+    """Run lines in a gdb that stays; where a new gdb is to answer, in one of its own.
 
     They may leave nothing behind: no setting, no breakpoint.
     """
-    if FRESH:
+    if Asking.fresh:
         return gdb(*lines, target=target)
     *options, first, second = target or ("", "")
     ways = {"-p": (f"attach {second}",), "-c": (f"core-file {second}",), "": ()}

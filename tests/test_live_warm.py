@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 import warm
-from live import FRESH, LOADER, environment, gcore, gdb, heapx, session, told
+from live import LOADER, Asking, environment, gcore, gdb, heapx, session, told
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(FRESH, reason="with CI=true each answer is a new gdb's"),
-]
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(autouse=True)
+def staying(monkeypatch):
+    """Ask a gdb that stays, with CI=true too."""
+    monkeypatch.setattr(Asking, "fresh", False)
+
 
 LINES = (
     "",
