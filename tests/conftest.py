@@ -13,8 +13,9 @@ from zlib import crc32
 
 import pytest
 import warm
-from live import IN_CI, ROOT, Asking, Inferior, gdb, run, running
+from live import ROOT, Asking, Inferior, gdb, run, running
 from once import alone
+from properties import IN_CI
 from releases import need
 
 from gdb_heapx.commands import load_commands

@@ -23,6 +23,7 @@ from unittest import mock
 import pytest
 import warm
 from oracle import Oracle
+from properties import IN_CI
 
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.shell import asking
@@ -36,7 +37,6 @@ TIMEOUT = 120
 QUIET = ("-iex", "set debuginfod enabled off")
 GONE = 1 << 30  # above any pid_max
 IN_MEMORY = ("resident", "swapped", "shared", "private")  # the ends of columns
-IN_CI = os.environ.get("CI") == "true"
 
 # What a user's environment may hold and would change what is tested.
 FOREIGN = ("NO_COLOR", "COLUMNS", "LINES", "HEAPX_GDB", "GLIBC_TUNABLES", "LD_PRELOAD")

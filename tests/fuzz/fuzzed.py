@@ -1,6 +1,7 @@
 """How much is fuzzed, and what bounds each case.
 
-HEAPX_FUZZ is the number of cases of each test: 300 unless set, 20000 in the long run.
+HEAPX_FUZZ is the number of cases of each test, 20000 in the long run; unless it is set, 300 with
+CI=true, else 100.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from properties import IN_CI
 
-CASES = int(os.environ.get("HEAPX_FUZZ", "300"))
+CASES = int(os.environ.get("HEAPX_FUZZ", 300 if IN_CI else 100))
 fuzzed = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 
 ENDLESS = 60  # seconds: no case takes one
