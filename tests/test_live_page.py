@@ -54,6 +54,7 @@ def test_it_is_no_wider_than_the_screen(screen):
     assert scrolled == shown
 
 
+@pytest.mark.few(1)
 def test_axe_finds_nothing_that_keeps_people_from_reading_it(screen):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install it")
     screen.view.bring_to_front()

@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from live import HEAPX, gcore, gdb, heapx, run, table
+from live import HEAPX, gcore, gdb, heapx, run, table, told
 from releases import need
 from test_live_remote import served
 
@@ -45,7 +45,7 @@ def test_a_shell_answers_from_a_file_without_gdb(scene, tmp_path):
     assert f"of process {scene.pid}, which stood still for " in said
     assert size < 40 << 10
     for command in SAME:
-        live = heapx("-p", scene.pid, command, "--format", "json")
+        live = told("-p", scene.pid, command, "--format", "json")
         kept = without_gdb("--snapshot", file, command, "--format", "json", tmp_path=tmp_path)
         assert (kept.status, kept.out) == (live.status, live.out), command
 

@@ -228,8 +228,8 @@ def test_under_sanitizers_no_word_of_the_process_is_trusted(under_sanitizers, re
     made_by(under_sanitizers, [damaged(chance.choice(made), chance) for _ in range(500 // SHARE)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", ON_AARCH64)
-@pytest.mark.few(1)
 def test_on_aarch64_a_heap_s_calls_return_and_leave_the_same(compiler, record, shared):
     made, expected, _ = zip(*record(None), *record("2.36-amd64"))
     assert made_by(on_aarch64(shared, compiler), made) == list(expected)
