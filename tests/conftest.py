@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import pytest
 import warm
@@ -35,7 +34,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     variants: dict[str, list[pytest.Item]] = {}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
         variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for alike in variants.values():
         _thin(alike)
@@ -48,19 +46,6 @@ def _thin(variants: list[pytest.Item]) -> None:
     for number, item in enumerate(variants):
         if number % step:
             item.add_marker(pytest.mark.slow)
-
-
-def _group(item: pytest.Item) -> str:
-    """Return what a test shares with others, so that one worker runs them: a module's fixtures.
-
-    Those with another parameter of a module's fixture share nothing that takes long.
-    """
-    called = getattr(item, "callspec", None)
-    scopes = called._arg2scope if called else {}
-    shared = [
-        repr(called.params[name]) for name, scope in scopes.items() if scope.value == "module"
-    ]
-    return f"{item.path.stem}-{crc32(''.join(shared).encode()):x}" if shared else item.path.stem
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures look at processes
