@@ -136,6 +136,25 @@ def test_mappings_with_other_fields_beside_them_have_the_same_figures_as_alone()
     assert parse_smaps("".join(backwards)) == parse_smaps("".join(records[0]))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record,
+        lambda record: record.replace("         72 kB", " 1234567890 kB"),
+        lambda record: record.partition("VmFlags:")[0],
+        lambda record: record.replace("Size:", "Length:"),
+        lambda record: record.partition("Pss:")[0],
+        lambda record: record.replace("55d0c0021000", "55d0c0000000"),
+    ],
+)
+def test_a_mapping_unlike_the_others_changes_none_of_them(change):
+    heap = SMAPS[: SMAPS.index("VmFlags:")] + "VmFlags: rd wr mr\n"
+    beside = heap.replace("72 kB", "68 kB").replace("rd wr mr", "rd wr mr mw me ac lo")
+    records = [heap, beside, heap, change(heap), heap, beside, change(beside), beside]
+    alone = [parse_smaps(record) for record in records]
+    assert parse_smaps("".join(records)) == tuple(found for each in alone for found in each)
+
+
 @pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
 def test_a_files_name_may_hold_what_unicode_calls_a_line_end(separator):
     line = f"1000-2000 r--p 00000000 fe:01 12    /tmp/a{separator}b\n"

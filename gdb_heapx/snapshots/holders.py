@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from ..report.model import counted, shortened
 from ..target.amounts import Amount, sum_of
 from ..target.mappings import DELETED
 from .ledger import MALLOC, Ledger
-from .regions import APART, EMPTY, Owner, Region
+from .regions import APART, EMPTY, AlikeRegions, Owner, Region
 
 if TYPE_CHECKING:
     from ..locate.nptl import Stack
@@ -62,13 +62,13 @@ def holders(snapshot: Snapshot, ledger: Ledger) -> list[Holder]:
     likely, threads = whose((*snapshot.runtimes, *snapshot.allocators)), snapshot.target.threads
     stacks = f"stacks of {counted(len(threads), 'thread')}" if threads else Owner.STACKS.value
     stacks += " and ended ones" if ended_stacks(snapshot) else ""
-    groups: dict[tuple[Owner, str, bool], list[Region]] = defaultdict(list)
-    for region in snapshot.regions:
-        owner = region.span.owner
+    groups: dict[tuple[Owner, str, bool], list[AlikeRegions]] = defaultdict(list)
+    for each in snapshot.alike:
+        region, owner = each.regions[0], each.regions[0].span.owner
         if owner not in INSIDE:
             named = (stacks, False) if owner is Owner.STACKS else _named(region, likely)
-            groups[(owner, *named)].append(region)
-    found = [_holder(*key, regions) for key, regions in groups.items()]
+            groups[(owner, *named)].append(each)
+    found = [_holder(*key, group) for key, group in groups.items()]
     found.sort(key=lambda holder: (holder.name != UNNAMED and not holder.likely, _order(holder)))
     anonymous = [h.amount for h in found if h.owner is Owner.ANONYMOUS]
     lost = sum_of(anonymous) - ledger.of(Owner.ANONYMOUS)  # it counts as mmapped chunks there
@@ -125,12 +125,21 @@ def together(found: Iterable[Holder], owner: Owner) -> list[Holder]:
     return sorted([*rest, one], key=_order)
 
 
-def _holder(owner: Owner, name: str, likely: bool, regions: Sequence[Region]) -> Holder:
-    amount = sum_of(region.amount for region in regions)
+def _holder(owner: Owner, name: str, likely: bool, group: Iterable[AlikeRegions]) -> Holder:
+    regions = [region for each in group for region in each.regions]
+    amount = sum_of(each.amount for each in group)
     number = len({region.mapping.start for region in regions})
     clean = _clean(regions) if owner in (Owner.FILES, Owner.DATA) else None
-    most = max(regions, key=lambda region: region.amount.in_ram)
+    most = max((max(each.regions, key=_in_ram) for each in group), key=_first_with_most)
     return Holder(owner, name, likely, number, amount, clean, most.mapping.start)
+
+
+def _in_ram(region: Region) -> int:
+    return region.amount.in_ram
+
+
+def _first_with_most(region: Region) -> tuple[int, int]:
+    return region.amount.in_ram, -region.mapping.start
 
 
 def _clean(regions: Iterable[Region]) -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..heap.states import NAMES, STATES, State
 from ..target.amounts import Amount, sum_of
-from .regions import APART, Owner, Region
+from .regions import APART, AlikeRegions, Owner
 
 if TYPE_CHECKING:
     from .figures import ArenaFigures
@@ -72,15 +72,17 @@ def account(snapshot: Snapshot) -> Ledger:
     if not snapshot.searched:
         raise ValueError("mmapped chunks were only counted")
     arenas = {arena.address: arena for arena in snapshot.arenas()}
-    groups: dict[tuple[Owner, int | None, str | None, int | None], list[Region]] = defaultdict(list)
-    for region in snapshot.regions:
-        span = region.span
-        groups[span.owner, span.arena, span.libc, span.state].append(region)
+    groups: dict[tuple[Owner, int | None, str | None, int | None], list[AlikeRegions]] = (
+        defaultdict(list)
+    )
+    for each in snapshot.alike:
+        span = each.regions[0].span
+        groups[span.owner, span.arena, span.libc, span.state].append(each)
     entries: list[Entry] = []
-    for (owner, index, libc, state), regions in groups.items():
-        amount = sum_of(region.amount for region in regions)
+    for (owner, index, libc, state), group in groups.items():
+        amount = sum_of(each.amount for each in group)
         if owner is Owner.HUGETLB:  # in RAM, though RSS doesn't count it
-            usages = [r.mapping.usage for r in regions if r.mapping.usage]
+            usages = [r.mapping.usage for each in group for r in each.regions if r.mapping.usage]
             huge, shared = sum(u.hugetlb for u in usages), sum(u.shared for u in usages)
             amount = Amount(amount.bytes, huge, 0, shared)
         entry = Entry(owner, index, libc, amount)
@@ -129,10 +131,9 @@ def _at_most(size: int, amount: Amount) -> Amount:
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:
     """Return how much anonymous memory is shared since a fork, and the Pss of all memory."""
-    mappings = {region.mapping.start: region.mapping for region in snapshot.regions}.values()
-    told = [(mapping, mapping.usage) for mapping in mappings if mapping.usage is not None]
-    shared = sum(usage.shared for mapping, usage in told if usage.shared and mapping.anonymous)
-    return shared, sum(usage.proportional for _, usage in told)
+    mappings = [m for m in snapshot.target.mappings if m.usage and m.usage.shared]
+    shared = sum(m.usage.shared for m in mappings if m.usage and m.anonymous)
+    return shared, snapshot.target.pss or 0
 
 
 def _by_state(arena: ArenaFigures, heaps: Entry) -> list[Entry]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
 from enum import Enum
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..target.amounts import Amount, amount_of
-from ..target.mappings import DELETED, Mapping, Usage
+from ..target.amounts import Amount, amount_of, sum_of
+from ..target.mappings import ADDRESSES, DELETED, Mapping, Usage
 
 if TYPE_CHECKING:
     from ..target.space import Residency, Space
@@ -74,6 +75,13 @@ class Region(NamedTuple):
     amount: Amount
 
 
+class AlikeRegions(NamedTuple):
+    """Regions, and what of all of them is in memory."""
+
+    regions: Sequence[Region]
+    amount: Amount
+
+
 def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> tuple[Region, ...]:
     """Return regions that fill every mapping; OverlapError where two spans overlap.
 
@@ -88,17 +96,36 @@ def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> 
     for left, right in zip(ordered, ordered[1:]):
         if left.end > right.start:
             raise OverlapError(f"{left} and {right}")
+    ordered.append(Span(ADDRESSES, ADDRESSES, Owner.UNKNOWN))  # behind all of them
     regions: list[Region] = []
+    wholes: dict[tuple[Any, ...], tuple[Owner, Amount]] = {}
     first = 0
-    for mapping in sorted(space.mappings, key=lambda mapping: mapping.start):
-        while first < len(ordered) and ordered[first].end <= mapping.start:
+    for mapping in sorted(space.mappings, key=attrgetter("start")):
+        start, end, usage = mapping.start, mapping.end, mapping.usage
+        kind = mapping[2:5], usage, end - start  # mappings by the thousand are alike
+        whole = wholes.get(kind)
+        if whole is None:
+            whole = owner_of(mapping, programs), _of_whole(end - start, usage)
+            wholes[kind] = whole
+        owner, amount = whole
+        while ordered[first].end <= start:
             first += 1
-        owner, parts = owner_of(mapping, programs), None
-        if (first < len(ordered) and ordered[first].start < mapping.end) or mapping.left_out:
-            parts = _parts(mapping, owner, ordered, first)
-        for part in parts or (Span(mapping.start, mapping.end, owner),):
+        if end <= ordered[first].start and not mapping.left_out:
+            regions.append(Region(Span(start, end, owner), mapping, amount))
+            continue
+        for part in _parts(mapping, owner, ordered, first):
             regions.append(Region(part, mapping, _amount(mapping, part, space.residency)))
     return tuple(regions)
+
+
+def alike(regions: Iterable[Region]) -> list[AlikeRegions]:
+    """Return the regions that have one owner, and mappings of one name, permissions and file,
+    together.
+    """
+    found: dict[tuple[Any, ...], list[Region]] = defaultdict(list)
+    for region in regions:
+        found[region.span[2:] + region.mapping[2:5]].append(region)
+    return [AlikeRegions(each, sum_of(region.amount for region in each)) for each in found.values()]
 
 
 def unmapped(span: Span) -> Mapping:
@@ -140,16 +167,15 @@ def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount
 def of_mapping(mapping: Mapping, part: Span) -> Amount | None:
     """Return what of a region is in memory where a mapping tells; None where only pages do."""
     usage, size = mapping.usage, part.end - part.start
-    if usage is None:
-        return amount_of(None, part.start, part.end)
-    if size == mapping.end - mapping.start or usage.apart:
-        return _whole(size, usage)
+    if usage is None or usage.apart or size == mapping.end - mapping.start:
+        return _of_whole(size, usage)
     return None
 
 
-@lru_cache(maxsize=1 << 10)  # mappings by the thousand are alike
-def _whole(size: int, usage: Usage) -> Amount:
+def _of_whole(size: int, usage: Usage | None) -> Amount:
     """Return what the kernel says of so many bytes."""
+    if usage is None:
+        return Amount(size, None, None)
     if usage.apart:
         return Amount(size, 0, 0)
     return Amount(size, usage.resident, usage.swapped, usage.shared)
@@ -168,7 +194,6 @@ def owner_of(mapping: Mapping, programs: Container[str] = ()) -> Owner:
     return Owner.FILES if owner is Owner.DATA and name.removesuffix(DELETED) in programs else owner
 
 
-@lru_cache(maxsize=1 << 10)  # mappings by the thousand are alike
 def _kind(name: str, inode: int, permissions: str, apart: str | None, held: bool) -> Owner:
     """Return the same without knowing the names of programs; `held` tells of memory in use.
 

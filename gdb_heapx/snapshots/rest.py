@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..glibc.layout import align_up
 from ..locate.runtimes import claims
@@ -48,22 +48,30 @@ def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> R
 
 def _free(target: Target, taken: list[tuple[int, int]]) -> list[Mapping]:
     """Return the private memory without a file that nobody has taken."""
-    nobodys = (
-        mapping
-        for mapping in target.space.mappings
-        if owner_of(mapping) is Owner.ANONYMOUS and not mapping.name.startswith("[heap")
-    )
-    return list(outside(nobodys, taken))
+    return list(outside(_nobodys(target.space.mappings), taken))
+
+
+def _nobodys(mappings: Iterable[Mapping]) -> Iterator[Mapping]:
+    known: dict[tuple[Any, ...], bool] = {}
+    for mapping in mappings:
+        kind = mapping[2:5], mapping.usage  # mappings by the thousand are alike
+        is_nobodys = known.get(kind)
+        if is_nobodys is None:
+            is_nobodys = owner_of(mapping) is Owner.ANONYMOUS
+            known[kind] = is_nobodys = is_nobodys and not mapping.name.startswith("[heap")
+        if is_nobodys:
+            yield mapping
 
 
 def _variables(target: Target, free: Sequence[Mapping]) -> Iterator[Span]:
     """Yield the zero-initialised variables of programs and libraries: behind their last mapping."""
-    starts = {mapping.start: mapping for mapping in free}
-    for image in (image for image in target.objects if image.mappings):
-        behind = image.mappings[-1].end
+    images = [(image, image.mappings[-1].end) for image in target.objects if image.mappings]
+    ends = {behind for _, behind in images}
+    starts = {mapping.start: mapping for mapping in free if mapping.start in ends}
+    for image, behind in images:
         if behind in starts:
-            ends = [end for start, end in image.spans(PF_W) if start <= behind < end]
-            end = align_up(max(ends, default=behind), target.space.page)
+            over = [end for start, end in image.spans(PF_W) if start <= behind < end]
+            end = align_up(max(over, default=behind), target.space.page)
             if behind < end:
                 end = min(end, starts[behind].end)
                 yield Span(behind, end, Owner.ANONYMOUS, name=VARIABLES)

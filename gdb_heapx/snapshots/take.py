@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, NOT_REACHED, UNREAD, Problem
@@ -22,7 +23,7 @@ from .figures import ArenaFigures
 from .malloc import EVERYTHING, Malloc, Scope, frozen
 from .opened import Opened, open_target
 from .reading import Identity
-from .regions import Owner, Region, Span, tile
+from .regions import AlikeRegions, Owner, Region, Span, alike, tile
 from .rest import rest_of
 
 MUCH = 64 << 10  # bytes that others took by sbrk: files are searched for who did
@@ -107,6 +108,11 @@ class Snapshot:
         found = list(amounts)
         known = [amount for amount in found if amount is not None]
         return sum(known) if len(known) == len(found) else None
+
+    @cached_property
+    def alike(self) -> list[AlikeRegions]:
+        """The regions that are alike, together."""
+        return alike(self.regions)
 
     @property
     def as_read(self) -> Snapshot:

@@ -102,6 +102,9 @@ class MappingIndex:
 def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
     """Yield what of the mappings lies in none of these spans, which may overlap."""
     apart = merged(spans)
+    if not apart:
+        yield from mappings
+        return
     low = high = 0  # most lie between the same two spans as the one before
     for mapping in mappings:
         at = mapping.start

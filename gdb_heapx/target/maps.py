@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import repeat
+from operator import ge
+from sys import intern
 from typing import NamedTuple, Optional
 
 from .mappings import Mapping, Usage
@@ -15,6 +18,7 @@ _LINE = re.compile(
     r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([-r][-w][-x][ps]) ([0-9a-f]{1,16}) \S+ ([0-9]{1,20}) *(.*)"
 )
 _HEAD = re.compile(rb"^[0-9a-f]{1,16}-[0-9a-f]{1,16} [-r][-w][-x][ps] ", re.M)
+FLAGS = "VmFlags:"  # begins the last line, since Linux 3.8
 _Figures = tuple[Optional[str], ...]
 
 
@@ -51,44 +55,63 @@ def _parsed(pieces: Iterable[str]) -> tuple[Mapping, ...]:
     mappings: list[Mapping] = []
     usages = _Usages()
     for piece in pieces:
-        text, at = piece if piece.endswith("\n") else f"{piece}\n", 0
-        while at < len(text):
-            head = _LINE.match(text, at)
-            if head is None:
-                at = text.index("\n", at) + 1
-                continue
-            usage, at = usages.at(text, head.end() + 1)
-            mappings.append(_mapping(head, usage))
-    return tuple(mapping for mapping in mappings if mapping.start < mapping.end)
+        text = piece if piece.endswith("\n") else f"{piece}\n"
+        mappings += _alike(text, usages) or _one_by_one(text, usages)
+    return tuple(mappings)
+
+
+def _alike(text: str, usages: _Usages) -> list[Mapping]:
+    """Return the mappings of a text if each one's lines are as long as the first one's, but for the
+    flags at their end: the kernel pads figures. Else [].
+    """
+    first = text.find("\n") + 1
+    rows = _records(max(text.find(FLAGS, first), first) - first).findall(text)
+    if not rows:
+        return []
+    heads, low, high, permissions, at, inodes, names, lines = zip(*rows)
+    starts, ends = list(map(int, low, repeat(16))), list(map(int, high, repeat(16)))
+    known = {each: usages.of(each) for each in set(lines)}
+    whole = sum(map(len, heads)) + len(rows) + sum(map(len, lines)) == len(text)
+    if None in known.values() or not whole or any(map(ge, starts, ends)):
+        return []
+    told = map(int, inodes), map(intern, names), map(int, at, repeat(16)), map(known.get, lines)
+    return list(map(Mapping, starts, ends, map(intern, permissions), *told))
+
+
+@lru_cache(maxsize=16)
+def _records(figures: int) -> re.Pattern[str]:
+    """Return what matches mappings that have so many characters between head and flags."""
+    return re.compile(rf"({_LINE.pattern})\n((?s:.{{{figures}}}){FLAGS}[^\n]*\n)")
+
+
+def _one_by_one(text: str, usages: _Usages) -> list[Mapping]:
+    mappings, at = list[Mapping](), 0
+    while at < len(text):
+        head = _LINE.match(text, at)
+        if head is None:
+            at = text.index("\n", at) + 1
+            continue
+        usage, at = usages.at(text, head.end() + 1)
+        mappings.append(_mapping(head, usage))
+    return [mapping for mapping in mappings if mapping.start < mapping.end]
 
 
 class _Usages:
-    """What the kernel says of mappings: of thousands many have the same lines, or the same figures
-    in lines that differ, and nearly all the same fields.
+    """What the kernel says of mappings: of thousands many have the same figures, and nearly all the
+    same fields.
     """
-
-    LAST = "\nVmFlags:"  # begins the last line, since Linux 3.8
-    CAPACITY = 1000  # texts of a mapping's lines
-    NEAR = 4  # of them: those of the mappings before, which are tried first
 
     def __init__(self) -> None:
         self._fields = _fields(())
-        self._by_lines: dict[str, Usage] = {}
-        self._near: list[tuple[str, Usage]] = []
         self._by_figures: dict[_Figures, Usage] = {}
+
+    def of(self, lines: str) -> Usage | None:
+        """Return what lines tell of one mapping; None where they are of more than one."""
+        usage, end = self.at(lines, 0)
+        return usage if end == len(lines) else None
 
     def at(self, text: str, start: int) -> tuple[Usage, int]:
         """Return what the lines from here on tell of one mapping, and where they end."""
-        for lines, near in self._near:
-            if text.startswith(lines, start):
-                return near, start + len(lines)
-        last = text.find(self.LAST, start)
-        end = text.index("\n", last + 1) + 1 if last > 0 else start
-        lines = text[start:end]
-        known = self._by_lines.get(lines)
-        if known is not None:
-            self._near = [(lines, known), *self._near[: self.NEAR - 1]]
-            return known, end
         found = self._fields.pattern.match(text, start)
         if found is None:
             self._fields, self._by_figures = _fields(tuple(_labels(text, start))), {}
@@ -99,8 +122,6 @@ class _Usages:
         if usage is None:
             usage = _usage(dict(zip(self._fields.names, figures)))
             self._by_figures[figures] = usage
-        if found.end() == end > start and len(self._by_lines) < self.CAPACITY:
-            self._by_lines[lines] = usage
         return usage, found.end()
 
 
@@ -117,7 +138,7 @@ _HUGETLB = ("Shared_Hugetlb:", "Private_Hugetlb:")
 _SIZES = ("Rss:", "Pss:", "Swap:", "AnonHugePages:", *_SHARED, *_DIRTY, *_HUGETLB)
 _LOOKED_AT = {
     **dict.fromkeys(_SIZES, r"(?:[^\S\n]*([0-9]{1,18})\b)?"),
-    "VmFlags:": r"([^\n]*)",
+    FLAGS: r"([^\n]*)",
 }
 
 
@@ -147,7 +168,7 @@ def _usage(fields: dict[str, str | None]) -> Usage:
     def size(*names: str) -> int:
         return sum(int(fields.get(name) or 0) << 10 for name in names)
 
-    flags = (fields.get("VmFlags:") or "").split()
+    flags = (fields.get(FLAGS) or "").split()
     # Documentation/filesystems/proc.rst: ht hugetlb, pf pure PFN range, io memory-mapped I/O.
     apart = "hugetlb" if "ht" in flags else "device" if {"pf", "io"} & set(flags) else None
     return Usage(

@@ -19,7 +19,7 @@ def text_of(path: str, most: int = -1) -> str:
         return os.fsdecode(file.read(most))
 
 
-PIECE, RECORD = 1 << 20, 1 << 14  # bytes that are read at once, and those of one record at most
+PIECE, RECORD = 1 << 18, 1 << 14  # bytes that are read at once, and those of one record at most
 
 
 def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[str]:

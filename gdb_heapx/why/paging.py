@@ -54,8 +54,11 @@ def locked(case: Case) -> Iterator[Finding]:
 
 def locked_all(case: Case) -> Iterator[Finding]:
     """All memory is locked: with MCL_FUTURE the kernel also fills what is mapped."""
-    usable = [m for m in case.snapshot.target.mappings if m.usage and m.permissions[:2] == "rw"]
-    locked = [m for m in usable if m.usage is not None and m.usage.locked]
+    mappings = case.snapshot.target.mappings
+    if not any(m.usage.locked for m in mappings if m.usage):
+        return
+    usable = [m for m in mappings if m.usage and m.permissions[:2] == "rw"]
+    locked = [m for m in usable if m.usage and m.usage.locked]
     size, resident = sum(m.size for m in locked), sum(_resident(m) for m in locked)
     others = any(m.inode or m.name.startswith("[stack") for m in locked)  # than malloc's
     if NEARLY * sum(m.size for m in usable) > size or not others:
