@@ -6,9 +6,12 @@ import re
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 WORD_BITS = 64
 ONE = ord("1")
+AS_NUMBERS = bytes(digit == ONE for digit in range(256))
+DENSE = 8  # bits of which one is set: then each is looked at
 
 if sys.version_info >= (3, 10):
     ones = int.bit_count
@@ -19,13 +22,21 @@ else:
         return bin(bits).count("1")
 
 
-def set_bits(words: Iterable[int]) -> list[int]:
-    """Return which bits of some words are set, in order."""
+def digits(words: Iterable[int]) -> bytes:
+    """Return the bits of some words, from the lowest one on, each as the digit that it is."""
     found = array("Q", words)
     if sys.byteorder == "big":
         found.byteswap()
-    bits = int.from_bytes(found.tobytes(), "little")
-    return [digit.start() for digit in re.finditer("1", bin(bits)[:1:-1])]
+    lowest_first = bin(int.from_bytes(found.tobytes(), "little") | 1 << len(found) * WORD_BITS)
+    return lowest_first[:2:-1].encode()
+
+
+def set_bits(words: Iterable[int]) -> list[int]:
+    """Return which bits of some words are set, in order."""
+    found = digits(words)
+    if found.count(b"1") * DENSE > len(found):
+        return [*compress(range(len(found)), found.translate(AS_NUMBERS))]
+    return [digit.start() for digit in re.finditer(b"1", found)]
 
 
 def words_of(bits: Sequence[int]) -> array[int]:

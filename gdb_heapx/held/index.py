@@ -82,6 +82,21 @@ class Index:
         """Return how many cells a heap has: one for its end, too, where a header lies."""
         return (end - start) // self.grains.size // CELL + 1
 
+    def stretches(self) -> Iterator[range]:
+        """Yield the regions, pieces of a heap that adjoin each other together."""
+        first = 0
+        for region in range(1, len(self.starts) + 1):
+            if region == len(self.starts) or not self._adjoins(region):
+                yield range(first, region)
+                first = region
+
+    def _adjoins(self, region: int) -> bool:
+        """Tell whether a region is the piece of a heap behind the one before."""
+        before, start = region - 1, self.starts[region]
+        heaps = not (self.singles[region] or self.singles[before])
+        far, odd = divmod(start - self.starts[before], self.grains.size)
+        return heaps and start == self.ends[before] - self.grains.tail and far > 0 and not odd
+
     def begin(self) -> None:
         """Get memory for the cells of all regions; OSError where there is none."""
         self._memory = mmap.mmap(-1, max(self._room, 1) * CELL_WORDS * 8)
@@ -89,6 +104,12 @@ class Index:
 
     _memory: mmap.mmap = field(init=False, repr=False)
     cells: memoryview = field(init=False, repr=False)
+
+    def cells_of(self, region: int) -> memoryview:
+        """Return the cells of a heap, CELL_WORDS for each."""
+        first = self.places[region]
+        last = first + self._cells_of(self.starts[region], self.ends[region])
+        return self.cells[first * CELL_WORDS : last * CELL_WORDS]
 
     def set(self, region: int, chunk: int, size: int) -> None:
         """Add a chunk in use of a heap."""
@@ -149,11 +170,9 @@ class Index:
         if self.singles[region]:
             return array("Q", [self.ends[region] - self.starts[region]])
         grain, found = self.grains.size, array("Q")
-        base = self.places[region] * CELL_WORDS
-        number = self._cells_of(self.starts[region], self.ends[region]) * CELL_WORDS
-        starts, ends = array("Q"), array("Q")
-        for at in range(0, number, PIECE * CELL_WORDS):
-            piece = self.cells[base + at : base + min(at + PIECE * CELL_WORDS, number)]
+        cells, starts, ends = self.cells_of(region), array("Q"), array("Q")
+        for at in range(0, len(cells), PIECE * CELL_WORDS):
+            piece = cells[at : at + PIECE * CELL_WORDS]
             first = at // CELL_WORDS * CELL
             for plane, places in ((STARTS, starts), (ENDS, ends)):
                 places.extend(first + place for place in set_bits(piece[plane::CELL_WORDS]))

@@ -15,6 +15,7 @@ from .sums import Hanging, Sampled, Together
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..held.index import HeldChunk
     from ..target.space import Words
 
 ROOM = 1 << 16  # chunks on the stack; what finds no room is found again by its state
@@ -54,6 +55,12 @@ class CompiledFlood:
         self._begin(Degree.UNREACHED, Degree.UNREACHED, mark, True)
         self._gather(DEGREE | INSIDE, INSIDE)
         self._drain()
+
+    def leave(self, chunk: HeldChunk) -> bool:
+        if self.states[chunk.rank] & DEGREE:
+            return False
+        self.states[chunk.rank] = Degree.REACHABLE
+        return True
 
     def part(self) -> list[Hanging]:
         hanging = (CHanging * self._number)()

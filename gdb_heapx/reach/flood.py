@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate, compress
+from typing import TYPE_CHECKING
 
 from ..glibc.layout import FLAGS
-from ..held.bits import ones
-from ..held.index import CELL, CELL_WORDS, DIRECTORY, RANKS, HeldChunk
+from ..held.index import HeldChunk
 from ..held.store import COPIED
+from .marks import BEGINS, Marks, Stretch
 from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
 from .sums import Hanging, Sampled, Together
 
@@ -19,9 +21,8 @@ if TYPE_CHECKING:
     from ..target.space import Words
 
 LINKS = 4  # words of a chunk's memory where malloc keeps links while it is free
-STEPS = 1 << 14  # chunks that are looked through before anybody is asked whether to go on
+STEPS = 1 << 14  # chunks that are looked through at once, and before anybody is asked to go on
 PIECE = 1 << 16  # chunks that are added up at once
-BELOW = [(1 << bit) - 1 for bit in range(CELL)]  # the bits of a cell before each
 
 
 class Flood:
@@ -33,18 +34,22 @@ class Flood:
     """
 
     def __init__(self, held: Held, kinds: array[int] | None = None, number: int = 1) -> None:
-        self.states = bytearray(held.index.chunks)
         self._held, self._kinds, self._number = held, kinds, number
-        self._index = index = held.index
-        self._low, self._high = (index.starts[0], max(index.ends)) if index.starts else (0, 0)
+        self._index, self._lots = held.index, held.lots
+        self._marks = Marks(held.index)
+        self._low, self._high = (
+            (held.index.starts[0], max(held.index.ends)) if held.index.starts else (0, 0)
+        )
         self._stack = array("Q")  # where the memory of chunks begins
-        self._lots = held.lots
         self._look_anew()
         self._pending = 0  # chunks that are marked, and not at hand
         self._word, self._page = held.space.word, held.space.page
-        self._grain = index.grains.size
-        self._wanted = bytes(256)  # by its state, whether a chunk is marked now
+        self._wanted = bytes(256)  # by its mark, whether a chunk is marked now
         self._mark, self._inner = 0, False
+
+    @property
+    def states(self) -> bytearray:
+        return self._marks.states()
 
     def follow(self, words: Iterable[Words], mark: Degree, inner: bool) -> None:
         """Mark what these words reach and wasn't reached before; with `inner` by pointers to the
@@ -52,7 +57,7 @@ class Flood:
         """
         self._begin(Degree.UNREACHED, Degree.UNREACHED, mark, inner)
         for each in words:
-            self._visit(each)
+            self._visit(each.tolist())
             self._drain()
 
     def follow_inside(self, mark: Degree) -> None:
@@ -60,9 +65,19 @@ class Flood:
         these reach.
         """
         self._begin(Degree.UNREACHED, Degree.UNREACHED, mark, True)
-        for rank in _having(self.states, INSIDE):
-            self._push(self._index.ranked(rank))
+        for place in self._marks.having(INSIDE):
+            self._push(place)
         self._drain()
+
+    def leave(self, chunk: HeldChunk) -> bool:
+        """Mark a chunk as reachable that nothing has reached, but nothing that it leads to; return
+        whether it is one.
+        """
+        place, marks = self._marks.place(chunk.user), self._marks.all
+        if marks[place] & DEGREE:
+            return False
+        marks[place] = BEGINS | Degree.REACHABLE
+        return True
 
     def part(self) -> list[Hanging]:
         """Part what is unreached into heads and what hangs from them; return that by kinds.
@@ -72,75 +87,81 @@ class Flood:
         """
         hanging = [Hanging() for _ in range(self._number)]
         self._begin(Degree.UNREACHED, Degree.UNREACHED, Degree.REACHED, True)
-        for rank in _having(self.states, Degree.UNREACHED):
-            self._start(self._index.ranked(rank), Degree.START, Degree.REACHED)
+        for place in self._marks.having(Degree.UNREACHED):
+            self._start(place, Degree.START, Degree.REACHED)
         self._begin(Degree.START, Degree.REACHED, Degree.HANGS, True)
-        rank = len(self.states)
-        while (rank := self.states.rfind(Degree.START, 0, rank)) >= 0:
+        whole = self._held.whole_regions()
+        self._whole = [all(whole[each.start : each.stop]) for each in self._index.stretches()]
+        start, place = bytes([BEGINS | Degree.START]), len(self._marks.all)
+        while (place := self._marks.all.rfind(start, 0, place)) >= 0:
             self._marked = Together()
-            chunk = self._index.ranked(rank)
-            self._start(chunk, Degree.HEAD, Degree.HANGS)
-            self._end_head(hanging, chunk)
+            self._start(place, Degree.HEAD, Degree.HANGS)
+            self._end_head(hanging, self._marks.user(place))
         return hanging
 
     def sums(self) -> list[list[Sampled]]:
         """Return all chunks by degree and kind."""
         groups = [[Sampled() for _ in range(self._number)] for _ in range(DEGREES)]
-        index, whole = self._index, self._held.whole_regions()
+        index, states, whole = self._index, self.states, self._held.whole_regions()
         for region, first in enumerate(index.firsts):
             if not region % STEPS:
                 self._held.space.pace.check(0)
             if whole[region]:
-                self._add_alike(groups, first, index.sizes_of(region))
-            else:
-                for chunk in index.each_of(region):
-                    self._group(groups, chunk.rank).add(chunk, self._held.amount(chunk))
+                self._add_alike(groups, states, first, index.sizes_of(region))
+                continue
+            for chunk in index.each_of(region):
+                kind = self._kinds[chunk.rank] if self._kinds else 0
+                group = groups[states[chunk.rank] & DEGREE][kind]
+                group.add(chunk, self._held.amount(chunk))
         return groups
 
-    def _add_alike(self, groups: list[list[Sampled]], first: int, sizes: array[int]) -> None:
+    def _add_alike(
+        self, groups: list[list[Sampled]], states: bytearray, first: int, sizes: array[int]
+    ) -> None:
         """Add chunks with these sizes, all of them in RAM, from a rank on: those that are alike at
         once.
         """
         for done in range(0, len(sizes), PIECE):
             start, stop = first + done, first + min(done + PIECE, len(sizes))
             kinds = self._kinds[start:stop] if self._kinds else bytes(stop - start)
-            alike = list(zip(self.states[start:stop], kinds, sizes[done : done + PIECE]))
-            at = dict(zip(reversed(alike), range(stop - 1, start - 1, -1)))
-            for (state, kind, size), number in Counter(alike).items():
-                group, rank = groups[state & DEGREE][kind], at[state, kind, size]
-                group.take(number, size, self._index.ranked(rank).address)
-
-    def _group(self, groups: list[list[Sampled]], rank: int) -> Sampled:
-        return groups[self.states[rank] & DEGREE][self._kinds[rank] if self._kinds else 0]
+            alike = list(zip(states[start:stop], kinds, sizes[done : done + PIECE]))
+            found, at = Counter(alike), dict[tuple[int, int, int], int]()
+            if not all(groups[state & DEGREE][kind].sample for state, kind, _ in found):
+                at = dict(zip(reversed(alike), range(stop - 1, start - 1, -1)))
+            for each, number in found.items():
+                state, kind, size = each
+                group = groups[state & DEGREE][kind]
+                sample = self._index.ranked(at[each]).address if at else group.sample
+                group.take(number, size, sample)
 
     _marked: Together | None = None  # of what a head has reached
+    _whole: Sequence[bool] = ()  # of each stretch, whether all its pages are in RAM
 
     def _begin(self, source: Degree, also: Degree, mark: Degree, inner: bool) -> None:
-        self._wanted = bytes(state & DEGREE in (source, also) for state in range(256))
+        degrees = (source, also)
+        self._wanted = bytes(
+            bool(mark & BEGINS) and mark & DEGREE in degrees for mark in range(256)
+        )
         self._mark, self._inner = int(mark), inner
         self._marked = None
 
-    def _start(self, chunk: HeldChunk, mark: Degree, rest: Degree) -> None:
+    def _start(self, place: int, mark: Degree, rest: Degree) -> None:
         self._mark = int(mark)
-        self._push(chunk)
+        self._push(place)
         self._mark = int(rest)
         self._drain()
 
-    def _end_head(self, hanging: list[Hanging], chunk: HeldChunk) -> None:
-        of, marked = hanging[self._kinds[chunk.rank] if self._kinds else 0], self._marked
-        assert marked is not None
+    def _end_head(self, hanging: list[Hanging], user: int) -> None:
+        chunk, marked = self._index.begin_at(user), self._marked
+        assert chunk is not None and marked is not None
+        of = hanging[self._kinds[chunk.rank] if self._kinds else 0]
         of.sum.take(marked)
         if marked.bytes > of.most:
             of.most, of.at = marked.bytes, chunk.address
 
-    def _push(self, chunk: HeldChunk) -> None:
-        self.states[chunk.rank] = self._mark
-        if self._lots.has(chunk.region):
-            self._stack.append(chunk.user)
-        else:
-            self._wait(chunk.rank)
-        if self._marked is not None:
-            self._marked.add(self._held.amount(chunk))
+    def _push(self, place: int) -> None:
+        self._marks.all[place] = BEGINS | self._mark
+        self._stack.append(self._marks.user(place))
 
     def _drain(self) -> None:
         """Look through all chunks that were marked."""
@@ -156,13 +177,14 @@ class Flood:
 
     def _look_into_large(self) -> bool:
         """Look through large chunks that are PENDING; return whether there are any."""
-        found = [chunk for chunk in self._held.large() if self.states[chunk.rank] & PENDING]
-        for chunk in found:
-            self.states[chunk.rank] &= ~PENDING
-            self._pending -= 1
-            for _ in self._lots.pieces(chunk.region):
+        places = {self._marks.place(chunk.user): chunk for chunk in self._held.large()}
+        found = [place for place in places if self._marks.all[place] & PENDING]
+        for place in found:
+            self._wait_no_more(place)
+            self._count(places[place])
+            for _ in self._lots.pieces(places[place].region):
                 self._look_anew()
-                self._look_into(chunk)
+                self._look_into(places[place])
                 self._drain_stack()
         return bool(found)
 
@@ -172,32 +194,37 @@ class Flood:
 
     def _look_anew(self) -> None:
         """Take over what is at hand by now."""
-        self._near, held = NOWHERE, self._held
-        self._words = held.space.as_words(held.store.view)
-
-    def _wait(self, rank: int) -> None:
-        """Keep a chunk that isn't at hand for later."""
-        self.states[rank] |= PENDING
-        self._pending += 1
+        self._words = self._held.space.as_words(self._held.store.view)
 
     def _resume(self, region: int) -> None:
         """Put the chunks of a region that wait onto the stack, if they are at hand."""
-        if not self._lots.has(region):
-            return
-        firsts = self._index.firsts
-        end = firsts[region + 1] if region + 1 < len(firsts) else len(self.states)
-        for rank in range(firsts[region], end):
-            if self.states[rank] & PENDING:
-                self.states[rank] &= ~PENDING
-                self._pending -= 1
-                self._stack.append(self._index.ranked(rank).user)
+        if self._lots.has(region):
+            for place in self._marks.waiting(region):
+                self._wait_no_more(place)
+                self._stack.append(self._marks.user(place))
+
+    def _wait_no_more(self, place: int) -> None:
+        self._marks.all[place] &= ~PENDING
+        self._pending -= 1
+
+    def _at_hand(self, users: list[int]) -> list[int]:
+        """Return those of some chunks that are at hand; the others are kept for later."""
+        if not self._lots.passes:
+            return users
+        near = []
+        for user in users:
+            if self._lots.has(self._index.region_at(user)):
+                near.append(user)
+            else:
+                self._marks.all[self._marks.place(user)] |= PENDING
+                self._pending += 1
+        return near
 
     def _drain_stack(self) -> None:
         """Look through chunks on the stack, many in the order of addresses: memory is read faster
         so.
         """
         stack, pace, steps = self._stack, self._held.space.pace, 0
-        words, word, page = self._words, self._word, self._page
         while stack:
             taken = sorted(stack[-STEPS:])
             del stack[-STEPS:]
@@ -205,133 +232,136 @@ class Flood:
             if steps >= STEPS:
                 pace.check(taken[0])
                 steps = 0
-            for user in taken:
-                near = self._near_to(user)
-                first = (near.offset + user) // word
-                size = words[first - 1] & ~FLAGS
-                if near.single or size > page:
-                    self._look_through(self._index.at(user))
+            for stretch, users in self._marks.parted(self._at_hand(taken)):
+                if stretch.single:
+                    self._look_into_one(users[0])
                 else:
-                    self._visit(words[first : first + size // word - 1], LINKS)
+                    self._look_into_all(stretch, users)
 
-    def _look_through(self, chunk: HeldChunk | None) -> None:
-        """Look through the memory of a chunk, but for pages that were not copied."""
+    def _look_into_one(self, user: int) -> None:
+        """Look through a chunk that is large."""
+        chunk = self._index.begin_at(user)
         assert chunk is not None
-        store, word, page, links = self._held.store, self._word, self._page, LINKS
+        self._count(chunk)
+        self._look_through(chunk)
+
+    def _look_into_all(self, stretch: Stretch, users: list[int]) -> None:
+        """Look through chunks of a stretch, in order."""
+        store, words, word, page = self._held.store, self._words, self._word, self._page
+        move, shift = store.offset(stretch.start) - stretch.start, word.bit_length() - 1
+        places = [user + move for user in users]
+        sizes = [(words[(place >> shift) - 1] & ~FLAGS) - word for place in places]
+        if max(sizes) > page:
+            for user in compress(users, map(page.__lt__, sizes)):
+                self._look_into_one(user)
+            places = [*compress(places, map(page.__ge__, sizes))]
+            sizes = [*filter(page.__ge__, sizes)]
+        if self._marked is not None:
+            self._count_all(stretch, [place - move for place in places], sizes)
+        memory = store.memory
+        data = b"".join([memory[place : place + size] for place, size in zip(places, sizes)])
+        self._visit(self._held.space.as_words(memoryview(data)).tolist(), sizes)
+
+    def _look_through(self, chunk: HeldChunk) -> None:
+        """Look through the memory of a chunk, but for pages that were not copied."""
+        store, word, page, links = self._held.store, self._word, self._page, [chunk.usable]
         offset = store.offset(chunk.user)
         end = offset + chunk.usable
         for at in range(offset - offset % page, end, page):
             if store.pages[at // page] & COPIED:
                 words = self._words[max(at, offset) // word : min(at + page, end) // word]
-                self._visit(words, links)
-            links = 0
+                self._visit(words.tolist(), links)
+            links = []
 
-    def _near_to(self, address: int) -> _Near:
-        """Return the region that has an address; it is asked for again and again."""
-        near = self._near
-        if not near.start <= address < near.end:
-            self._near = near = self._region(address)
-        return near
-
-    def _region(self, address: int) -> _Near:
-        index, region = self._index, self._index.region_at(address)
-        if region < 0:
-            return NOWHERE
-        start, end = index.starts[region], index.ends[region]
-        offset = self._held.store.offset(start) - start
-        place = index.places[region] * CELL_WORDS
-        users, first = start + index.grains.header, index.firsts[region]
-        single, present = index.singles[region], self._lots.has(region)
-        return _Near(start, end, users, place, first, offset, single, present)
-
-    def _visit(self, words: Words, links: int = 0) -> None:
-        """Push the chunks that some words lead to. The first ones may be `links` that malloc left
-        there: these lead to headers, which begin with the last word of the chunk before.
-
-        Most words that lead to a chunk lead to its beginning: those are told here, in one cell.
-        This is the inner loop.
+    def _visit(self, words: Sequence[int], sizes: Sequence[int] = ()) -> None:
+        """Push the chunks that some words lead to. Where they are the memory of chunks of these
+        sizes, the first ones of each may be LINKS that malloc left there: these lead to headers,
+        which begin with the last word of the chunk before.
         """
         low, high = self._low, self._high
+        others = list[int]()
         hits = [word for word in words if low <= word < high]
-        others, cells, states, grain = False, self._index.cells, self.states, self._grain
-        wanted, mark = self._wanted, self._mark
-        start, end, users, place, first, _, single, present = self._near
-        for word in hits:
-            if not start <= word < end:
-                start, end, users, place, first, _, single, present = self._near_to(word)
-                if word >= end:  # in no region
-                    continue
-            offset = word - users
-            if offset % grain or offset < 0 or single:
-                others = True
-                continue
-            number = offset // grain
-            cell, bit = place + number // CELL * CELL_WORDS, number % CELL
-            bits = cells[cell]
-            if not bits >> bit & 1:
-                others = True
-                continue
-            rank = first + (cells[cell + DIRECTORY] & RANKS) + ones(bits & BELOW[bit])
-            if wanted[states[rank]]:
-                states[rank] = mark
-                if present:
-                    self._stack.append(word)
-                else:
-                    self._wait(rank)
-                if self._marked is not None:
-                    self._count(word)
+        for stretch, led in self._marks.parted(hits):
+            others += led if stretch.single else self._visit_begins(stretch, led)
         if others:
-            self._visit_others(words, links)
+            self._visit_others(dict.fromkeys(others), words, sizes)
 
-    def _visit_others(self, words: Words, links: int) -> None:
+    def _visit_begins(self, stretch: Stretch, hits: Iterable[int]) -> list[int]:
+        """Push the chunks of a stretch to whose beginning words lead, as most do; return the words
+        that lead elsewhere. This is the inner loop.
+        """
+        marks, wanted, mark = self._marks.all, self._wanted, BEGINS | self._mark
+        origin, shift = stretch.origin, self._marks.shift
+        odd, others, found = (1 << shift) - 1, list[int](), list[int]()
+        for word in hits:
+            offset = word - origin
+            before = marks[offset >> shift]
+            if wanted[before]:
+                if offset & odd:
+                    others.append(word)
+                else:
+                    marks[offset >> shift] = mark
+                    found.append(word)
+            elif not before:
+                others.append(word)
+        self._stack.fromlist(found)
+        return others
+
+    def _visit_others(self, led: Iterable[int], words: Sequence[int], sizes: Sequence[int]) -> None:
         """Push the chunks whose inside words lead to, and such with a mapping of their own."""
-        at, states = self._index.at, self.states
-        for number, word in enumerate(words):
-            if not self._low <= word < self._high:
+        marks, ends = self._marks.all, list[tuple[int, int]]()
+        for word in led:
+            chunk = self._index.at(word)
+            if chunk is None:
                 continue
-            chunk = at(word)
-            if chunk is None or (number < links and self._ends_at(chunk, word)):
+            place = self._marks.place(chunk.user)
+            if not self._wanted[marks[place]]:
                 continue
-            state = states[chunk.rank]
-            if not self._wanted[state]:
-                continue
-            if chunk.user == word or self._inner:
-                self._push(chunk)
+            if sizes and self._ends_at(chunk, word):
+                ends.append((word, place))
             else:
-                states[chunk.rank] = state | INSIDE
+                self._reach(place, chunk.user == word)
+        if ends:
+            led = _but_links({word for word, _ in ends}, words, [s // self._word for s in sizes])
+            for word, place in ends:
+                if word in led and self._wanted[marks[place]]:
+                    self._reach(place, False)
+
+    def _reach(self, place: int, begins: bool) -> None:
+        """Push a chunk that a word leads to."""
+        if begins or self._inner:
+            self._push(place)
+        else:
+            self._marks.all[place] |= INSIDE
 
     def _ends_at(self, chunk: HeldChunk, address: int) -> bool:
         """Tell whether the header behind a chunk begins at an address."""
         index = self._index
         return not index.singles[chunk.region] and address == chunk.address + chunk.bytes
 
-    def _count(self, user: int) -> None:
-        chunk = self._index.at(user)
-        if chunk is not None and self._marked is not None:
+    def _count(self, chunk: HeldChunk) -> None:
+        if self._marked is not None:
             self._marked.add(self._held.amount(chunk))
 
+    def _count_all(self, stretch: Stretch, users: Sequence[int], sizes: Sequence[int]) -> None:
+        """Count chunks of a stretch, by the bytes of their memory."""
+        assert self._marked is not None
+        if self._whole[stretch.number]:
+            size = sum(sizes) + len(sizes) * self._word
+            self._marked.take(Together(len(sizes), size, size))
+            return
+        header = self._index.grains.header
+        for user, size in zip(users, sizes):
+            start = user - header
+            self._marked.add(self._held.store.amount(start, start + size + self._word))
 
-class _Near(NamedTuple):
-    """A region: where the memory of its first chunk begins, where its cells are, the rank of that
-    chunk; what turns an address into a place in the copy; `single` is the header of the only chunk.
-    All 0 where there is none.
+
+def _but_links(sought: Collection[int], words: Sequence[int], counts: Sequence[int]) -> set[int]:
+    """Return which of the sought words are among the memory of chunks with so many words each, but
+    not among the LINKS of any.
     """
-
-    start: int
-    end: int
-    users: int
-    place: int
-    first: int
-    offset: int
-    single: int
-    present: bool
-
-
-NOWHERE = _Near(0, 0, 0, 0, 0, 0, 0, False)
-
-
-def _having(states: bytearray, state: int) -> Iterator[int]:
-    """Yield the ranks of the chunks that have a state, as it is by then."""
-    rank = -1
-    while (rank := states.find(state, rank + 1)) >= 0:
-        yield rank
+    begins, found = [0, *accumulate(counts)], set[int]()
+    for place in [place for place, word in enumerate(words) if word in sought]:
+        if place - begins[bisect_right(begins, place) - 1] >= LINKS:
+            found.add(words[place])
+    return found

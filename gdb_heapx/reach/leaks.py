@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..held.root import RootKind
 from .compiled import flood_of
 from .explain import Explained, explain
-from .states import DEGREE, TOLD, Degree
+from .states import TOLD, Degree
 from .sums import Hanging, Sampled, Together
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def find_leaks(held: Held, kinds: array[int] | None = None, number: int = 1) -> 
     left = []  # nobody looks there
     for address in held.roots.left:
         chunk = held.index.at(address)
-        if chunk is not None and not flood.states[chunk.rank] & DEGREE:
-            flood.states[chunk.rank] = Degree.REACHABLE
+        if chunk is not None and flood.leave(chunk):
             left.append(chunk.rank)
     hanging, sums = flood.part(), flood.sums()
     leaks = [leak for degree in TOLD for leak in _leaks(degree, sums[degree], hanging)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-from array import array
 from typing import TYPE_CHECKING
 
 from ..held.hidden import Way, hidden_in
@@ -38,7 +37,7 @@ class Otherwise(Flood):
 
     def __init__(self, held: Held, way: Way, states: bytes) -> None:
         super().__init__(held)
-        self.states[:] = states
+        self._marks.put(states)
         self._way = way
         self._begin(Degree.HEAD, Degree.HANGS, Degree.EXPLAINED, True)
         self._pending = _number(states)
@@ -52,9 +51,10 @@ class Otherwise(Flood):
             steps += 1
             if steps % STEPS == 1:
                 self._held.space.pace.check(self._stack[-1])
-            chunk = self._index.at(self._stack.pop())
-            assert chunk is not None
-            self._look_into(chunk)
+            for user in self._at_hand([self._stack.pop()]):
+                chunk = self._index.at(user)
+                assert chunk is not None
+                self._look_into(chunk)
 
     def _look_into(self, chunk: HeldChunk) -> None:
         self._look_through(chunk)
@@ -69,7 +69,7 @@ class Otherwise(Flood):
             start = max(run.start() * page - word, first)
             data = store.view[start : min(run.end() * page + word, last)]
             found = hidden_in(self._way, self._held.space, data, self._index)
-            self._visit(array("Q", found))
+            self._visit([*found])
 
 
 class CompiledOtherwise(CompiledFlood):

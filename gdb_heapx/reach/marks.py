@@ -1,0 +1,152 @@
+"""How chunks are reached, by their addresses: a byte for each grain of a heap."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..held.bits import digits
+from ..held.index import CELL, CELL_WORDS, PIECE
+from .states import PENDING
+
+if TYPE_CHECKING:
+    from ..held.index import Index
+
+BEGINS = 0x10  # of a mark: a chunk in use begins there; its state is in the other bits
+_STATES = bytes(mark & ~BEGINS for mark in range(256))
+_UNREACHED = bytes(BEGINS if digit == ord("1") else 0 for digit in range(256))
+_PENDING = re.compile(b"[%c-\xff]" % PENDING)
+
+
+class Stretch(NamedTuple):
+    """Heaps that adjoin each other, by its number, or a `single` chunk with a mapping of its own.
+    The mark of a chunk is at as many grains as its memory lies behind `origin`.
+    """
+
+    number: int
+    start: int
+    end: int
+    origin: int
+    single: int
+
+
+class Marks:
+    """A byte for each grain: 0 where no chunk in use begins, else BEGINS with its state.
+
+    What an address leads to is found so with one look. The marks of a stretch lie behind one that
+    is 0: before the memory of its first chunk no other one begins.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._index, self.shift = index, index.grains.size.bit_length() - 1
+        self._regions, self._starts, self._bases = array("Q"), array("Q"), array("Q")
+        size = 0
+        for regions in index.stretches():
+            self._regions.append(regions.start)
+            self._starts.append(index.starts[regions.start])
+            self._bases.append(size + 1)
+            size += 1 + self._room(regions)
+        self._regions.append(len(index.starts))
+        self.all = bytearray(size)
+        for number in range(len(self._starts)):
+            stretch = self._stretch(number)
+            for region in range(*self._regions[number : number + 2]):
+                self._begin(stretch, region)
+
+    def _room(self, regions: range) -> int:
+        """Return how many marks the chunks of a stretch may have, with what its cells have."""
+        index, first, last = self._index, regions[0], regions[-1]
+        size = index.ends[last] - index.starts[first]
+        return 1 if index.singles[first] else (size // index.grains.size // CELL + 1) * CELL
+
+    def _stretch(self, number: int) -> Stretch:
+        index, first, last = self._index, *self._regions[number : number + 2]
+        start, single = index.starts[first], index.singles[first]
+        user = (single or start) + index.grains.header
+        origin = user - (self._bases[number] << self.shift)
+        return Stretch(number, start, index.ends[last - 1], origin, single)
+
+    def _begin(self, stretch: Stretch, region: int) -> None:
+        """Mark where the chunks of a region begin."""
+        places = self._places(stretch, region)
+        if stretch.single:
+            self.all[places.start] = BEGINS
+            return
+        cells = self._index.cells_of(region)
+        for at in range(0, len(cells), PIECE * CELL_WORDS):
+            first = places.start + at // CELL_WORDS * CELL
+            found = digits(cells[at : at + PIECE * CELL_WORDS : CELL_WORDS])
+            if b"1" in found:
+                found = found[: places.stop - first].translate(_UNREACHED)
+                self.all[first : first + len(found)] = found
+
+    def _places(self, stretch: Stretch, region: int) -> range:
+        """Return the places of a region's marks."""
+        index, base = self._index, self._bases[stretch.number]
+        if stretch.single:
+            return range(base, base + 1)
+        size, _, tail = index.grains
+        first, last = (
+            index.starts[region] - stretch.start,
+            index.ends[region] - tail - stretch.start,
+        )
+        return range(base + first // size, base - (-last // size))
+
+    def _number_at(self, address: int) -> int:
+        """Return the number of the last stretch that doesn't begin behind an address."""
+        return bisect_right(self._starts, address) - 1
+
+    def parted(self, addresses: list[int]) -> Iterator[tuple[Stretch, list[int]]]:
+        """Yield the addresses of each stretch. All are between the first one's beginning and the
+        last one's end; where there are several stretches, they are put in order.
+        """
+        if len(self._starts) == 1:
+            yield self._first, addresses
+            return
+        addresses.sort()
+        at, starts = 0, self._starts
+        while at < len(addresses):
+            stretch = self._stretch(self._number_at(addresses[at]))
+            end, following = bisect_left(addresses, stretch.end, at), stretch.number + 1
+            if end > at:
+                yield stretch, addresses[at:end]
+            more = following < len(starts)
+            at = bisect_left(addresses, starts[following], end) if more else len(addresses)
+
+    @cached_property
+    def _first(self) -> Stretch:
+        return self._stretch(0)
+
+    def place(self, user: int) -> int:
+        """Return the place of the chunk whose memory begins at an address."""
+        return (user - self._stretch(self._number_at(user)).origin) >> self.shift
+
+    def user(self, place: int) -> int:
+        """Return where the memory of the chunk begins whose mark is at a place."""
+        stretch = self._stretch(bisect_right(self._bases, place) - 1)
+        return stretch.origin + (place << self.shift)
+
+    def having(self, state: int) -> Iterator[int]:
+        """Yield the places of the chunks that have a state, as it is by then."""
+        place = -1
+        while (place := self.all.find(BEGINS | state, place + 1)) >= 0:
+            yield place
+
+    def waiting(self, region: int) -> list[int]:
+        """Return the places of the chunks of a region that are PENDING."""
+        places = self._places(self._stretch(self._number_at(self._index.starts[region])), region)
+        return [run.start() for run in _PENDING.finditer(self.all, places.start, places.stop)]
+
+    def states(self) -> bytearray:
+        """Return the state of each chunk, by its rank."""
+        return self.all.translate(_STATES, b"\0")
+
+    def put(self, states: bytes) -> None:
+        """Give each chunk a state, by its rank."""
+        for place, state in zip(compress(range(len(self.all)), self.all), states):
+            self.all[place] = BEGINS | state
