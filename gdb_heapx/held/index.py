@@ -82,13 +82,22 @@ class Index:
         """Return how many cells a heap has: one for its end, too, where a header lies."""
         return (end - start) // self.grains.size // CELL + 1
 
+    def stretch_of(self, region: int) -> range:
+        """Return the regions that are pieces of the same heap, and adjoin each other."""
+        first, stop = region, region + 1
+        while first and self._adjoins(first):
+            first -= 1
+        while stop < len(self.starts) and self._adjoins(stop):
+            stop += 1
+        return range(first, stop)
+
     def stretches(self) -> Iterator[range]:
-        """Yield the regions, pieces of a heap that adjoin each other together."""
-        first = 0
-        for region in range(1, len(self.starts) + 1):
-            if region == len(self.starts) or not self._adjoins(region):
-                yield range(first, region)
-                first = region
+        """Yield all regions, those that adjoin each other together."""
+        region = 0
+        while region < len(self.starts):
+            found = self.stretch_of(region)
+            yield found
+            region = found.stop
 
     def _adjoins(self, region: int) -> bool:
         """Tell whether a region is the piece of a heap behind the one before."""

@@ -153,7 +153,8 @@ class Flood:
 
     def _end_head(self, hanging: list[Hanging], user: int) -> None:
         chunk, marked = self._index.begin_at(user), self._marked
-        assert chunk is not None and marked is not None
+        assert chunk is not None
+        assert marked is not None
         of = hanging[self._kinds[chunk.rank] if self._kinds else 0]
         of.sum.take(marked)
         if marked.bytes > of.most:

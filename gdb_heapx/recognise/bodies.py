@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from itertools import compress, islice
 from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
@@ -91,11 +91,12 @@ class Bodies:
             view = self._held.store.read(at, size)
             words = self._held.space.as_words(view).tolist()
             places = range(min(len(words) - 2, AT_ONCE))
-            for place in compress(places, view[byte::word].tobytes().translate(lead)):
-                first, second = words[place], words[place + 1]
-                if not low <= first < high or first % grain:
+            likely = view[byte::word].tobytes().translate(lead)
+            columns = (places, words, islice(words, 1, None))
+            for place, first, second in zip(*(compress(each, likely) for each in columns)):
+                if second >= LARGEST and not first <= second <= words[place + 2] < first + LARGEST:
                     continue
-                if second < LARGEST or first <= second <= words[place + 2] < first + LARGEST:
+                if low <= first < high and not first % grain:
                     yield at + place * word
 
     def _telling_byte(self) -> tuple[int, bytes]:

@@ -58,12 +58,12 @@ One = Callable[[HeldChunk, "tuple[Recogniser, ...]", Kinds], Recognised]
 
 
 class Verdict(NamedTuple):
-    """What chunks of a pattern are if they are neither text nor nodes, by its number; None where
-    each must be looked at, by those who are `asked`. The others tell whether their first word may
-    be text, and whether these may be links of a list, and of a tree.
+    """What is noted of chunks of a pattern if they are neither text nor nodes; None where each must
+    be looked at, by those who are `asked`. The others tell whether their first word may be text,
+    and whether these may be links of a list, and of a tree.
     """
 
-    number: int | None
+    note: int | None
     text: bool
     listed: bool
     tree: bool
@@ -129,10 +129,9 @@ class Quick:
         if len(starts) > 1 and ends[0] - starts[0] > CELLS * CELL:  # it began far before
             self._take(region, rank, starts[:1], ends[:1])
             rank, starts, ends = rank + 1, starts[1:], ends[1:]
-        step = self._step
         if ends[0] - starts[0] > CELLS * CELL:
             chunk = self._chunk(region, rank, starts[0], ends[0])
-            noted = [self._noted(chunk, RECOGNISERS) | (ends[0] + 1 - starts[0]) * step]
+            noted = [self._noted(chunk, RECOGNISERS)]
         else:
             noted = self._recognised(region, rank, starts, ends)
         self._add(region, rank, noted, starts, ends)
@@ -146,32 +145,32 @@ class Quick:
         words = self._held.space.as_words(view).tolist()
         kinds = self._kinds_of(words, region)
         first, behind = self._header - base, step + self._tail - base
+        lows, highs = [s * step + first for s in starts], [e * step + behind for e in ends]
         types, bodies = self._around.heap_types, self._around.heaps.bodies
-        verdicts, noted, at = self._verdicts, list[int](), rank - 1
-        leads_back = self._leads_back(region)
-        for start, end in zip(starts, ends):
+        known, noted, at = self._verdicts.get, list[int](), rank - 1
+        leads_back, own = self._leads_back(region), begin + base * word
+        for low, high in zip(lows, highs):
             at += 1
-            low, high = start * step + first, end * step + behind
             pattern = kinds[low:high]
-            verdict = verdicts.get(pattern) or self._verdict(pattern)
-            number, text, listed, tree, asked = verdict
+            note, text, listed, tree, asked = known(pattern) or self._verdict(pattern)
             head = words[low]
             if (
-                number is None
+                note is None
                 or (text and TEXTUAL[head & 0xFFFF] and TEXTUAL[head >> 16 & 0xFFFF])
-                or (listed and leads_back(head, begin + (low + base) * word))
+                or (listed and leads_back(head, own + low * word))
                 or (tree and head & 0xFFFFFFFF <= 1)
                 or (bodies and bodies[at])
                 or (types and not types.isdisjoint(words[low + 1 : low + 6]))
             ):
+                start, end = starts[at - rank], ends[at - rank]
                 asked = RECOGNISERS if types else asked
-                number = self._noted(self._chunk(region, at, start, end), asked)
-            noted.append(number | (end + 1 - start) * step)
+                note = self._noted(self._chunk(region, at, start, end), asked)
+            noted.append(note)
         return noted
 
     def _kinds_of(self, words: list[int], region: int) -> bytes:
         """Return the kind of each word; most lead into the same heap, or nowhere."""
-        low, high = self._held.index.starts[region], self._held.index.ends[region]
+        low, high = self._bounds(self._held.index.stretch_of(region))
         floor, ceiling, far, ask = self._floor, self._ceiling, self._far, self._ask
         small = NUMBER if self._word == 8 else OTHER
         return bytes(
@@ -188,6 +187,9 @@ class Quick:
                 for word in words
             ]
         )
+
+    def _bounds(self, regions: range) -> tuple[int, int]:
+        return self._held.index.starts[regions[0]], self._held.index.ends[regions[-1]]
 
     def _ask(self, word: int) -> int:
         """Return the kind of a word that may lead somewhere, or mean something."""
@@ -219,12 +221,14 @@ class Quick:
         else:
             told = Recognised(Key(Code.POINTERS if any(pattern) else Code.ZEROS), 0)
         text = pattern[0] in (NUMBER, OTHER)
-        return Verdict(self._number(told), text, listed, tree, BY_CONTENTS)
+        note = self._note(told, len(pattern) + self._header - self._tail)
+        return Verdict(note, text, listed, tree, BY_CONTENTS)
 
     def _leads_back(self, region: int) -> Callable[[int, int], bool]:
         """Return what tells whether the node at an address has another as the one before it."""
-        index, word = self._held.index, self._word
-        low, high = index.starts[region], index.ends[region]
+        word, alone = self._word, self._held.lots.passes  # others aren't at hand
+        near = range(region, region + 1) if alone else self._held.index.stretch_of(region)
+        low, high = self._bounds(near)
         whole = high - low - (high - low) % word
         words = self._held.space.as_words(self._held.store.read(low, whole))
         far, last = self._around.heaps.word_at, low + whole - word
@@ -236,16 +240,16 @@ class Quick:
 
         return leads_back
 
-    def _number(self, found: Recognised) -> int:
-        """Return what is noted of chunks that are this."""
+    def _note(self, found: Recognised, size: int) -> int:
+        """Return what is noted of chunks that are this, of a size in words."""
         number = self._numbers.get(found)
         if number is None:
             number = self._numbers[found] = len(self._found)
             self._found.append(found)
-        return number << SIZE_BITS
+        return number << SIZE_BITS | size
 
     def _noted(self, chunk: HeldChunk, asked: tuple[Recogniser, ...]) -> int:
-        return self._number(self._one(chunk, asked, self._kinds))
+        return self._note(self._one(chunk, asked, self._kinds), chunk.bytes // self._word)
 
     def _chunk(self, region: int, rank: int, start: int, end: int) -> HeldChunk:
         size, header, tail = self._held.index.grains
