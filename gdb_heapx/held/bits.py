@@ -31,12 +31,12 @@ def digits(words: Iterable[int]) -> bytes:
     return lowest_first[:2:-1].encode()
 
 
-def set_bits(words: Iterable[int]) -> list[int]:
-    """Return which bits of some words are set, in order."""
+def set_bits(words: Iterable[int], first: int = 0) -> list[int]:
+    """Return which bits of some words are set, in order; the lowest one is the `first`."""
     found = digits(words)
     if found.count(b"1") * DENSE > len(found):
-        return [*compress(range(len(found)), found.translate(AS_NUMBERS))]
-    return [digit.start() for digit in re.finditer(b"1", found)]
+        return [*compress(range(first, first + len(found)), found.translate(AS_NUMBERS))]
+    return [first + digit.start() for digit in re.finditer(b"1", found)]
 
 
 def words_of(bits: Sequence[int]) -> array[int]:

@@ -184,7 +184,7 @@ class Index:
             piece = cells[at : at + PIECE * CELL_WORDS]
             first = at // CELL_WORDS * CELL
             for plane, places in ((STARTS, starts), (ENDS, ends)):
-                places.extend(first + place for place in set_bits(piece[plane::CELL_WORDS]))
+                places.extend(set_bits(piece[plane::CELL_WORDS], first))
         found.extend((last - start + 1) * grain for start, last in zip(starts, ends))
         return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate, compress
 from typing import TYPE_CHECKING
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING
 from ..glibc.layout import FLAGS
 from ..held.index import HeldChunk
 from ..held.store import COPIED
-from .marks import BEGINS, Marks, Stretch
-from .states import DEGREE, DEGREES, INSIDE, PENDING, Degree
+from .adding import sums_of
+from .marks import BEGINS, MarkedStretch, Marks
+from .states import DEGREE, INSIDE, PENDING, Degree
 from .sums import Hanging, Sampled, Together
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LINKS = 4  # words of a chunk's memory where malloc keeps links while it is free
 STEPS = 1 << 14  # chunks that are looked through at once, and before anybody is asked to go on
-PIECE = 1 << 16  # chunks that are added up at once
 
 
 class Flood:
@@ -101,38 +100,7 @@ class Flood:
 
     def sums(self) -> list[list[Sampled]]:
         """Return all chunks by degree and kind."""
-        groups = [[Sampled() for _ in range(self._number)] for _ in range(DEGREES)]
-        index, states, whole = self._index, self.states, self._held.whole_regions()
-        for region, first in enumerate(index.firsts):
-            if not region % STEPS:
-                self._held.space.pace.check(0)
-            if whole[region]:
-                self._add_alike(groups, states, first, index.sizes_of(region))
-                continue
-            for chunk in index.each_of(region):
-                kind = self._kinds[chunk.rank] if self._kinds else 0
-                group = groups[states[chunk.rank] & DEGREE][kind]
-                group.add(chunk, self._held.amount(chunk))
-        return groups
-
-    def _add_alike(
-        self, groups: list[list[Sampled]], states: bytearray, first: int, sizes: array[int]
-    ) -> None:
-        """Add chunks with these sizes, all of them in RAM, from a rank on: those that are alike at
-        once.
-        """
-        for done in range(0, len(sizes), PIECE):
-            start, stop = first + done, first + min(done + PIECE, len(sizes))
-            kinds = self._kinds[start:stop] if self._kinds else bytes(stop - start)
-            alike = list(zip(states[start:stop], kinds, sizes[done : done + PIECE]))
-            found, at = Counter(alike), dict[tuple[int, int, int], int]()
-            if not all(groups[state & DEGREE][kind].sample for state, kind, _ in found):
-                at = dict(zip(reversed(alike), range(stop - 1, start - 1, -1)))
-            for each, number in found.items():
-                state, kind, size = each
-                group = groups[state & DEGREE][kind]
-                sample = self._index.ranked(at[each]).address if at else group.sample
-                group.take(number, size, sample)
+        return sums_of(self._held, self.states, self._kinds, self._number)
 
     _marked: Together | None = None  # of what a head has reached
     _whole: Sequence[bool] = ()  # of each stretch, whether all its pages are in RAM
@@ -246,7 +214,7 @@ class Flood:
         self._count(chunk)
         self._look_through(chunk)
 
-    def _look_into_all(self, stretch: Stretch, users: list[int]) -> None:
+    def _look_into_all(self, stretch: MarkedStretch, users: list[int]) -> None:
         """Look through chunks of a stretch, in order."""
         store, words, word, page = self._held.store, self._words, self._word, self._page
         move, shift = store.offset(stretch.start) - stretch.start, word.bit_length() - 1
@@ -287,7 +255,7 @@ class Flood:
         if others:
             self._visit_others(dict.fromkeys(others), words, sizes)
 
-    def _visit_begins(self, stretch: Stretch, hits: Iterable[int]) -> list[int]:
+    def _visit_begins(self, stretch: MarkedStretch, hits: Iterable[int]) -> list[int]:
         """Push the chunks of a stretch to whose beginning words lead, as most do; return the words
         that lead elsewhere. This is the inner loop.
         """
@@ -344,7 +312,9 @@ class Flood:
         if self._marked is not None:
             self._marked.add(self._held.amount(chunk))
 
-    def _count_all(self, stretch: Stretch, users: Sequence[int], sizes: Sequence[int]) -> None:
+    def _count_all(
+        self, stretch: MarkedStretch, users: Sequence[int], sizes: Sequence[int]
+    ) -> None:
         """Count chunks of a stretch, by the bytes of their memory."""
         assert self._marked is not None
         if self._whole[stretch.number]:

@@ -23,7 +23,7 @@ _UNREACHED = bytes(BEGINS if digit == ord("1") else 0 for digit in range(256))
 _PENDING = re.compile(b"[%c-\xff]" % PENDING)
 
 
-class Stretch(NamedTuple):
+class MarkedStretch(NamedTuple):
     """Heaps that adjoin each other, by its number, or a `single` chunk with a mapping of its own.
     The mark of a chunk is at as many grains as its memory lies behind `origin`.
     """
@@ -64,14 +64,14 @@ class Marks:
         size = index.ends[last] - index.starts[first]
         return 1 if index.singles[first] else (size // index.grains.size // CELL + 1) * CELL
 
-    def _stretch(self, number: int) -> Stretch:
+    def _stretch(self, number: int) -> MarkedStretch:
         index, first, last = self._index, *self._regions[number : number + 2]
         start, single = index.starts[first], index.singles[first]
         user = (single or start) + index.grains.header
         origin = user - (self._bases[number] << self.shift)
-        return Stretch(number, start, index.ends[last - 1], origin, single)
+        return MarkedStretch(number, start, index.ends[last - 1], origin, single)
 
-    def _begin(self, stretch: Stretch, region: int) -> None:
+    def _begin(self, stretch: MarkedStretch, region: int) -> None:
         """Mark where the chunks of a region begin."""
         places = self._places(stretch, region)
         if stretch.single:
@@ -85,23 +85,20 @@ class Marks:
                 found = found[: places.stop - first].translate(_UNREACHED)
                 self.all[first : first + len(found)] = found
 
-    def _places(self, stretch: Stretch, region: int) -> range:
+    def _places(self, stretch: MarkedStretch, region: int) -> range:
         """Return the places of a region's marks."""
         index, base = self._index, self._bases[stretch.number]
         if stretch.single:
             return range(base, base + 1)
         size, _, tail = index.grains
-        first, last = (
-            index.starts[region] - stretch.start,
-            index.ends[region] - tail - stretch.start,
-        )
-        return range(base + first // size, base - (-last // size))
+        start, end = index.starts[region], index.ends[region] - tail
+        return range(base + (start - stretch.start) // size, base - (stretch.start - end) // size)
 
     def _number_at(self, address: int) -> int:
         """Return the number of the last stretch that doesn't begin behind an address."""
         return bisect_right(self._starts, address) - 1
 
-    def parted(self, addresses: list[int]) -> Iterator[tuple[Stretch, list[int]]]:
+    def parted(self, addresses: list[int]) -> Iterator[tuple[MarkedStretch, list[int]]]:
         """Yield the addresses of each stretch. All are between the first one's beginning and the
         last one's end; where there are several stretches, they are put in order.
         """
@@ -119,7 +116,7 @@ class Marks:
             at = bisect_left(addresses, starts[following], end) if more else len(addresses)
 
     @cached_property
-    def _first(self) -> Stretch:
+    def _first(self) -> MarkedStretch:
         return self._stretch(0)
 
     def place(self, user: int) -> int:

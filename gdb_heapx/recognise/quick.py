@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import compress
+from typing import TYPE_CHECKING
 
+from ..held.bits import set_bits
 from ..held.index import CELL, CELL_WORDS, ENDS, STARTS, HeldChunk
 from ..held.store import STATE
 from ..target.pages import IN_RAM, SWAPPED
 from .counted import SAMPLES, Alike, KeySum, Kinds
 from .kinds import UNRECOGNISED, Code, Key, Meaning, Recognised
+from .patterns import UNKNOWN, Batch, Verdict
 from .recognisers import (
     BY_CONTENTS,
     DATA,
@@ -44,7 +47,6 @@ CELLS = 1024  # that are looked at at once
 CACHED = 1 << 16  # words, and patterns
 LONGEST = 64  # words of a pattern that is kept
 SIZE_BITS = 40  # of what is noted of a chunk: its size in words; above them, what it is
-BITS = [tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256)]
 # By two bytes that are next to each other, as a number: whether they may be of text.
 PLAIN = {9, 10, 13, *range(0x20, 0x7F)}
 BYTES = [byte in PLAIN or byte >= 0x80 for byte in range(256)]
@@ -55,19 +57,6 @@ TEXTUAL += b"".join(bytes(BYTES) if BYTES[high] else bytes(256) for high in rang
 ALL_IN_RAM = bytes(state for state in range(256) if state & STATE in IN_RAM)
 
 One = Callable[[HeldChunk, "tuple[Recogniser, ...]", Kinds], Recognised]
-
-
-class Verdict(NamedTuple):
-    """What is noted of chunks of a pattern if they are neither text nor nodes; None where each must
-    be looked at, by those who are `asked`. The others tell whether their first word may be text,
-    and whether these may be links of a list, and of a tree.
-    """
-
-    note: int | None
-    text: bool
-    listed: bool
-    tree: bool
-    asked: tuple[Recogniser, ...]
 
 
 class Quick:
@@ -115,12 +104,8 @@ class Quick:
 
     def _grains(self, region: int, which: int, first: int, last: int) -> list[int]:
         """Return where chunks begin, or end, in some cells of a region: the grains' numbers."""
-        index = self._held.index
-        place = index.places[region]
-        low, high = (place + first) * CELL_WORDS, (place + last) * CELL_WORDS
-        bits = index.cells[low + which : high : CELL_WORDS].tobytes()
-        base = first * CELL
-        return [base + 8 * i + bit for i, byte in enumerate(bits) if byte for bit in BITS[byte]]
+        cells = self._held.index.cells_of(region)[first * CELL_WORDS : last * CELL_WORDS]
+        return set_bits(cells[which::CELL_WORDS], first * CELL)
 
     def _take(self, region: int, rank: int, starts: list[int], ends: list[int]) -> None:
         """Recognise the chunks of a region that begin and end at these grains."""
@@ -145,28 +130,57 @@ class Quick:
         words = self._held.space.as_words(view).tolist()
         kinds = self._kinds_of(words, region)
         first, behind = self._header - base, step + self._tail - base
-        lows, highs = [s * step + first for s in starts], [e * step + behind for e in ends]
-        types, bodies = self._around.heap_types, self._around.heaps.bodies
-        known, noted, at = self._verdicts.get, list[int](), rank - 1
-        leads_back, own = self._leads_back(region), begin + base * word
-        for low, high in zip(lows, highs):
-            at += 1
-            pattern = kinds[low:high]
-            note, text, listed, tree, asked = known(pattern) or self._verdict(pattern)
-            head = words[low]
-            if (
-                note is None
-                or (text and TEXTUAL[head & 0xFFFF] and TEXTUAL[head >> 16 & 0xFFFF])
-                or (listed and leads_back(head, own + low * word))
-                or (tree and head & 0xFFFFFFFF <= 1)
-                or (bodies and bodies[at])
-                or (types and not types.isdisjoint(words[low + 1 : low + 6]))
-            ):
-                start, end = starts[at - rank], ends[at - rank]
-                asked = RECOGNISERS if types else asked
-                note = self._noted(self._chunk(region, at, start, end), asked)
-            noted.append(note)
+        lows = [start * step + first for start in starts]
+        patterns = [kinds[low : end * step + behind] for low, end in zip(lows, ends)]
+        known = self._verdicts.get
+        verdicts = {each: known(each) or self._verdict(each) for each in set(patterns)}
+        notes = {pattern: verdict.note for pattern, verdict in verdicts.items()}
+        noted = [*map(notes.__getitem__, patterns)]
+        batch = Batch(region, begin + base * word, words, lows, patterns, verdicts)
+        for at in self._doubtful(batch, rank):
+            asked = RECOGNISERS if self._around.heap_types else verdicts[patterns[at]].asked
+            chunk = self._chunk(region, rank + at, starts[at], ends[at])
+            noted[at] = self._noted(chunk, asked)
         return noted
+
+    def _doubtful(self, batch: Batch, rank: int) -> list[int]:
+        """Return which chunks must be looked at, each by itself; the first one has that rank."""
+        words, lows, bodies = batch.words, batch.lows, self._around.heaps.bodies
+        types, heads = self._around.heap_types, [*map(words.__getitem__, lows)]
+        found = {*batch.of(lambda verdict: verdict.note == UNKNOWN)}
+        found.update(
+            at
+            for at in batch.of(lambda verdict: verdict.text)
+            if TEXTUAL[heads[at] & 0xFFFF] and TEXTUAL[heads[at] >> 16 & 0xFFFF]
+        )
+        found.update(self._leading_back(batch, heads))
+        trees = batch.of(lambda verdict: verdict.tree)
+        found.update(at for at in trees if heads[at] & 0xFFFFFFFF <= 1)
+        found.update(compress(range(len(lows)), bodies[rank : rank + len(lows)]))
+        if types:
+            fields = ((at, words[low + 1 : low + 6]) for at, low in enumerate(lows))
+            found.update(at for at, each in fields if not types.isdisjoint(each))
+        return sorted(found)
+
+    def _leading_back(self, batch: Batch, heads: list[int]) -> Iterator[int]:
+        """Yield which chunks have another as the one after them that has them as the one before."""
+        word, alone, region = self._word, self._held.lots.passes, batch.region
+        near = range(region, region + 1) if alone else self._held.index.stretch_of(region)
+        low, high = self._bounds(near)  # of what is at hand
+        whole = high - low - (high - low) % word
+        words = self._held.space.as_words(self._held.store.read(low, whole))
+        far, last, lows, address = (
+            self._around.heaps.word_at,
+            low + whole - word,
+            batch.lows,
+            batch.address,
+        )
+        for at in batch.of(lambda verdict: verdict.listed):
+            node = heads[at]
+            inside = low <= node < last and not node % word
+            before = words[(node - low) // word + 1] if inside else far(node + word)
+            if before == address + lows[at] * word:
+                yield at
 
     def _kinds_of(self, words: list[int], region: int) -> bytes:
         """Return the kind of each word; most lead into the same heap, or nowhere."""
@@ -210,12 +224,12 @@ class Quick:
     def _judge(self, pattern: bytes) -> Verdict:
         into_code = pattern[0] == INTO_CODE or pattern[2:4] == bytes((INTO_CODE, INTO_CODE))
         if MEANS in pattern or into_code:
-            return Verdict(None, False, False, False, RECOGNISERS)
+            return Verdict(UNKNOWN, False, False, False, RECOGNISERS)
         listed = pattern[0] in LINKS and pattern[1] in LINKS
         tree = len(pattern) > 4 and pattern[1] in LINKS
         only = not pattern.strip(LEADING) and not pattern.translate(None, LEADING)
         if pattern[0] == DATA and not only:  # maybe a symbol
-            return Verdict(None, False, False, False, BY_CONTENTS)
+            return Verdict(UNKNOWN, False, False, False, BY_CONTENTS)
         if not only:
             told = signed(pattern[:SIGNED], len(pattern) * self._word) or UNRECOGNISED
         else:
@@ -223,22 +237,6 @@ class Quick:
         text = pattern[0] in (NUMBER, OTHER)
         note = self._note(told, len(pattern) + self._header - self._tail)
         return Verdict(note, text, listed, tree, BY_CONTENTS)
-
-    def _leads_back(self, region: int) -> Callable[[int, int], bool]:
-        """Return what tells whether the node at an address has another as the one before it."""
-        word, alone = self._word, self._held.lots.passes  # others aren't at hand
-        near = range(region, region + 1) if alone else self._held.index.stretch_of(region)
-        low, high = self._bounds(near)
-        whole = high - low - (high - low) % word
-        words = self._held.space.as_words(self._held.store.read(low, whole))
-        far, last = self._around.heaps.word_at, low + whole - word
-
-        def leads_back(node: int, own: int) -> bool:
-            if low <= node < last and not node % word:
-                return words[(node - low) // word + 1] == own
-            return far(node + word) == own
-
-        return leads_back
 
     def _note(self, found: Recognised, size: int) -> int:
         """Return what is noted of chunks that are this, of a size in words."""
@@ -276,7 +274,7 @@ class Quick:
     def _sample(self, region: int, column: list[int], starts: list[int]) -> None:
         """Add samples to the groups that these chunks are in, as far as they lack some."""
         index, sums = self._held.index, self._kinds.sums
-        for number in {each for each in column if len(sums[each].samples) < SAMPLES}:
+        for number in {each for each in set(column) if len(sums[each].samples) < SAMPLES}:
             at, found = -1, [*sums[number].samples]
             for _ in range(min(column.count(number), SAMPLES - len(found))):
                 at = column.index(number, at + 1)
