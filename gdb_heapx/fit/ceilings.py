@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..errors import MemoryFault
+from ..glibc.layout import UNSORTED
+from ..heap.bins import regular_heads
+from ..heap.states import State
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
 from ..snapshots.opened import Opened
 from ..snapshots.reading import MallocReading
 from ..snapshots.take import Snapshot
-from .fits import fit
-from .overlay import Source
-from .unusable import BEHIND, SMALL, unusable
+from .fits import source_beyond
+from .unsorted import MAX_ITERS
 
 MUCH = 1 << 20  # bytes that are free in an arena: what makes it grow is looked for
 MOST = 4  # arenas, those with most free bytes
@@ -45,30 +50,70 @@ def ceilings(opened: Opened, snapshot: Snapshot) -> tuple[Ceiling, ...]:
     return tuple(found)
 
 
+class _Merged(NamedTuple):
+    """An arena's largest free piece and top, once the fast chunks have merged with what is free
+    beside them; `topped` bytes of top are such.
+    """
+
+    piece: int
+    top: int
+    topped: int
+
+
 def _ceiling(reading: MallocReading, malloc: Malloc, arena: ArenaFigures) -> Iterator[Ceiling]:
     """Yield an arena's, if it has one below mmap_threshold.
 
-    What is asked for last before a mapping makes it grow, and no free piece is too far away: then
-    all are as small as they were counted, once the fast chunks have merged. The request that just
-    fits into the largest one is served, and one byte more isn't.
+    malloc merges the fast chunks, and sorts all unsorted ones in, before it takes a piece that is
+    larger than asked for, or grows. So the request that just fits into the largest one is served,
+    and one byte more isn't: no replay of that is needed, which takes long where much is free.
     """
-    layout, source = reading.libc.layout, Source(reading.space)
+    layout, merged = reading.libc.layout, _merged(reading, arena)
     until = malloc.parameters["mmap_threshold"] - layout.word - layout.alignment
-    if until <= layout.min_size:
+    if until <= layout.min_size or merged is None:
         return
-    last = fit(reading, until, arena=arena.index, source=source)
-    rows = {row.reason: row for row in unusable(reading, malloc, last)}
-    small = rows.get(SMALL)
-    if last.source not in GROWS or BEHIND in rows or small is None or not small.largest:
+    in_piece, in_top = merged.piece - layout.word, merged.top - layout.word - layout.min_size
+    served, at_top = max(in_piece, in_top), in_top > in_piece
+    if not 0 < served < until:
         return
-    at_top = small.largest == arena.top + (last.merging.topped if last.merging else 0)
-    served = small.largest - layout.word - (layout.min_size if at_top else 0)
-    fits = fit(reading, served, arena=arena.index, source=source)
-    above = fit(reading, served + 1, arena=arena.index, source=source)
-    if fits.grows == 0 and above.source in GROWS:
-        served = max(served, _largest_cached(reading))
-        free = arena.fast + arena.binned
-        yield Ceiling(arena, free, served, small.largest, at_top, until)
+    for request in (served + 1, until):
+        if source_beyond(reading, request, arena.index, merged.topped) not in GROWS:
+            return
+    largest = merged.top if at_top else merged.piece
+    free, served = arena.fast + arena.binned, max(served, _largest_cached(reading))
+    yield Ceiling(arena, free, served, largest, at_top, until)
+
+
+def _merged(reading: MallocReading, arena: ArenaFigures) -> _Merged | None:
+    """Return this of an arena; None where it isn't sure, or malloc may not come to the largest
+    piece, since it goes through MAX_ITERS unsorted chunks only.
+    """
+    if arena.trim is None:
+        return None
+    fast, unsorted = arena.chunks.get(State.FAST, 0), _unsorted(reading, arena.index)
+    if unsorted is None or fast + unsorted >= MAX_ITERS:
+        return None
+    own = reading.arenas[arena.index]
+    holes = reading.walks.over(own, own.heaps).holes
+    topped = holes.into_top.bytes
+    return _Merged(holes.largest, arena.top + topped, topped)
+
+
+def _unsorted(reading: MallocReading, index: int) -> int | None:
+    """Return how many chunks are in an arena's unsorted bin; None if that are MAX_ITERS, or they
+    can't be followed.
+    """
+    arena, links = reading.arenas[index], reading.outline.links
+    found = regular_heads(reading.space, reading.libc.layout, arena)
+    head = next((each for each in found if each.index == UNSORTED), None)
+    if head is None:
+        return 0
+    chunk = head.fd
+    with suppress(MemoryFault):
+        for number in range(MAX_ITERS):
+            if chunk == head.pseudo:
+                return number
+            _, chunk, _ = links.chunk(chunk)
+    return None
 
 
 def _largest_cached(reading: MallocReading) -> int:

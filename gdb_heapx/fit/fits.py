@@ -15,6 +15,7 @@ from .malloc import Caller, malloc
 from .overlay import Source, Written, known
 from .replay import Merging, Mstate, Replay, Served, Untold
 from .rules import rules_of, variable
+from .sysmalloc import sysmalloc
 from .tcache import read_tcache
 
 STACK_GAP = 256  # pages that the kernel keeps free below a stack
@@ -82,10 +83,7 @@ def fits(reading: MallocReading, requests: Sequence[int], lwp: int | None = None
 
 
 def _replayed(reading: MallocReading, where: Fit, source: Source) -> Fit:
-    if reading.libc.debugs is not None:
-        raise Untold("libc_malloc_debug.so serves malloc, which pads requests by rules of its own")
-    if _hooked(reading):
-        raise Untold("a __malloc_hook serves malloc: MALLOC_CHECK_ sets one, or the program")
+    _refuse_others(reading)
     replay = replay_of(reading, source)
     if where.request > replay.rules.largest_request:
         return replace(where, source="fails", grows=0)
@@ -100,6 +98,31 @@ def _replayed(reading: MallocReading, where: Fit, source: Source) -> Fit:
     if served is None:
         return replace(where, source="fails", grows=replay.grown)
     return _told(replay, where, caller.arena or replay.arenas.get(caller.attached), served)
+
+
+def source_beyond(reading: MallocReading, request: int, index: int, topped: int) -> str | None:
+    """Return where an arena's malloc gets a chunk from, as Fit.source, if nothing free fits there,
+    and `topped` bytes before top have merged with it; None where that can't be told.
+    """
+    try:
+        _refuse_others(reading)
+        replay = replay_of(reading, Source(reading.space))
+        arena = next(each for each in replay.arenas.values() if each.index == index)
+        size = replay.size(arena.top) + topped
+        arena.top -= topped
+        replay.set_head(arena.top, size)
+        served = sysmalloc(replay, arena, replay.rules.chunk_size(request))
+    except (Untold, MemoryFault):
+        return None
+    return served.source if served else None
+
+
+def _refuse_others(reading: MallocReading) -> None:
+    """Untold where what serves malloc isn't _int_malloc alone."""
+    if reading.libc.debugs is not None:
+        raise Untold("libc_malloc_debug.so serves malloc, which pads requests by rules of its own")
+    if _hooked(reading):
+        raise Untold("a __malloc_hook serves malloc: MALLOC_CHECK_ sets one, or the program")
 
 
 def _hooked(reading: MallocReading) -> bool:

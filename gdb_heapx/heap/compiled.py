@@ -325,6 +325,7 @@ class CompiledWalk:
         holes.into_top += walk.into_top.amount(known)
         holes.gained += walk.gained.amount(known)
         holes.whole += walk.whole
+        holes.largest = max(holes.largest, walk.largest)
 
 
 def filled(table: bytes) -> bytes:

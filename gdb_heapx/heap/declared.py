@@ -96,7 +96,7 @@ class CWalk(ctypes.Structure):
         ("linked", CLinks),
         ("skipped", CLinks),
         *((n, CAmount) for n in ("in_large", "returned", "kept", "into_top", "gained", "before")),
-        *_numbers("whole hole_first hole_start hole_end hole_fast hole_cached"),
+        *_numbers("whole largest hole_first hole_start hole_end hole_fast hole_cached"),
         *_numbers("last last_size tail_free tail_end island gap first chunks alike alike_size"),
         *_numbers("other trail_cleared trail_length"),
         ("trail", c_uint64 * 2 * TRAIL),

@@ -92,8 +92,8 @@ class Holes:
 
     `large` are the chunks that may hold a whole page. malloc_trim hands `whole` bytes of them to
     the kernel: of these `returned` are in memory and go, `kept` are locked there. `into_top` is
-    what consolidation adds to top. What the runs hold beside these is in chunks too small for a
-    page.
+    what consolidation adds to top, and `largest` the largest of all other runs. What the runs hold
+    beside these is in chunks too small for a page.
 
     Chunks in tcaches end a run. If they were free, they would make one run of those around them:
     malloc_trim then returns `gained` more; less, where that becomes part of top. `own` are chunks
@@ -108,7 +108,7 @@ class Holes:
         self.own = own
         self.large = self.returned = self.kept = self.into_top = amount_of(residency, 0, 0)
         self.gained = self._before = self.large  # what was returned before what would be one run
-        self.whole = 0
+        self.whole = self.largest = 0
         self.end = 0
         self._first = self._start = 0  # of what would be one run, and of this run
         self._fast = self._cached = False
@@ -155,7 +155,9 @@ class Holes:
         self._fast = False
         if fast and end == top:
             self.into_top += amount_of(self.residency, start, end)
-        elif end - start >= self.trimmer.smallest:
+            return
+        self.largest = max(self.largest, end - start)
+        if end - start >= self.trimmer.smallest:
             self.large += amount_of(self.residency, start, end)
             low, high = self.trimmer.whole_pages(start, end - start)
             cut = self.trimmer.advised(low, high)

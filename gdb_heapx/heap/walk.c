@@ -47,7 +47,7 @@ struct walk {
     struct links linked, skipped;
     /* Holes: what they hold, and the one that is open.  */
     struct amount in_large, returned, kept, into_top, gained, before;
-    u64 whole, hole_first, hole_start, hole_end, hole_fast, hole_cached;
+    u64 whole, largest, hole_first, hole_start, hole_end, hole_fast, hole_cached;
     u64 last, last_size, tail_free, tail_end, island, gap, first, chunks, alike, alike_size, other;
     u64 trail_cleared, trail_length, trail[TRAIL][2]; /* this, and what is above: tails.py */
     u64 overlaid_chunks, overlaid_bytes, bucket, page, page_free, marked, flaws, event_count;
@@ -128,7 +128,7 @@ static void end_hole(struct walk *w, u64 end, u64 top)
     w->hole_fast = 0;
     if (fast && end == top)
         add_times(&w->into_top, 1, amount(w, start, end));
-    else if (end - start >= w->trimmed) {
+    else if (w->largest = end - start > w->largest ? end - start : w->largest, end - start >= w->trimmed) {
         add_times(&w->in_large, 1, amount(w, start, end));
         add_times(&w->returned, 1, returned(w, &start, &end, &cut));
         w->whole += end - start;
@@ -312,7 +312,7 @@ ALWAYS u64 take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 follo
     return 1;
 }
 
-EXPORT u64 heapx_abi(void) { return 6; }
+EXPORT u64 heapx_abi(void) { return 7; }
 EXPORT u64 heapx_size(void) { return sizeof(struct walk); }
 EXPORT uint32_t heapx_placed(const struct table *t, u64 address) { return placed(t, address); }
 
