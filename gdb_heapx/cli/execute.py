@@ -18,6 +18,7 @@ from .arguments import Asked
 from .command import Command, Function, Needs, Session, find, parse
 from .from_file import from_file, in_its_place
 from .preferences import NONE_PREFERRED, Preferred
+from .scope import scope_of
 
 if TYPE_CHECKING:
     from ..fit.ceilings import Ceiling
@@ -119,10 +120,12 @@ def execute(
     report, streamed, (run, needs) = None, False, declared.way(options)
     reading: Snapshot | Catalogue | None = None
     try:
-        with opened(options["max_pause"], needs in HOLDING) as session:
+        with opened(options["max_pause"], _holds(needs, options)) as session:
             saved, given = session.saved, dict[str, Any]()
             if saved is not None:
-                run, given = from_file(declared, session, saved, _scope(declared, options), options)
+                run, given = from_file(
+                    declared, session, saved, scope_of(declared, options), options
+                )
             loaded = session.load(options["file"]) if needs is Needs.FILE else None
             reading = loaded.snapshot if loaded else _read(declared, session, options)
             other = _other(reading)
@@ -153,6 +156,11 @@ def execute(
     if other:
         return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
     return Answer(_status((*reading.problems, *report.problems)), warning)
+
+
+def _holds(needs: Needs, options: Mapping[str, Any]) -> bool:
+    """Tell whether the chunks in use may be held."""
+    return needs in HOLDING and not options.get("brief")
 
 
 def _page_arranged(report: Report, limit: int | None) -> Report:
@@ -195,22 +203,12 @@ def _status(problems: Iterable[Problem]) -> int:
     return DAMAGED if damaged or TIME_IS_UP in codes else 0
 
 
-def _scope(declared: Command, options: dict[str, Any]) -> Scope:
-    from ..snapshots import malloc  # what reads heaps is imported when one is to be read
-
-    walk = not options.get("no_walk", False)
-    pad = options.get("pad") or 0
-    wanted = declared.search, declared.stale, declared.whole, declared.apart, declared.census
-    more = declared.outcomes, declared.strips
-    return malloc.Scope(walk, options["swap_in"], pad, *wanted, *more)
-
-
 def _read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
     """Return what a command is about: the whole as a snapshot, or its single chunks."""
     _, needs = declared.way(options)
     if needs in OF_CHUNKS:
-        return session.catalogue(_scope(declared, options))
-    return session.take(_scope(declared, options))
+        return session.catalogue(scope_of(declared, options))
+    return session.take(scope_of(declared, options))
 
 
 def _quickly(
@@ -242,7 +240,9 @@ def _looked_at(
     if needs is Needs.LIVE:
         found.update(held=_quickly(session, reading, options))
     if declared.ceilings:
-        found.update(ceilings=_ceilings(session, _scope(declared, options), reading))
+        brief = options.get("brief")
+        scope = scope_of(declared, options)
+        found.update(ceilings=() if brief else _ceilings(session, scope, reading))
     return found
 
 
@@ -304,18 +304,18 @@ def _given(
             text = words if isinstance(words, str) else " ".join(words or ())
             own[arg.key] = Asked(session.evaluate(text), text) if text else None
     if needs is Needs.BOTH:
-        own.update(catalogue=session.catalogue(_scope(declared, options)))
+        own.update(catalogue=session.catalogue(scope_of(declared, options)))
     if needs is Needs.SESSION:
-        own.update(session=session, scope=_scope(declared, options))
+        own.update(session=session, scope=scope_of(declared, options))
     if needs is Needs.HELD:
         from ..held.hidden import ways_of
 
-        scope, shared = _scope(declared, options), options.get("shared", False)
+        scope, shared = scope_of(declared, options), options.get("shared", False)
         held = session.hold(scope, shared, options["passes"], ways_of(own))
         asked = {"asked": declared.asks(held, **own)} if declared.asks else {}
         own.update(held=held, **asked)
     if needs is Needs.ASKED and declared.asks:
-        own.update(asked=declared.asks(reading, session, _scope(declared, options), **own))
+        own.update(asked=declared.asks(reading, session, scope_of(declared, options), **own))
     return own
 
 

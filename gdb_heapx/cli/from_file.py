@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HeapxError, UsageError
+from ..report.model import Notes, Report
+from ..report.notes import note
 from .command import Command, Function, Needs, Session
 
 if TYPE_CHECKING:
@@ -25,6 +28,11 @@ def from_file(
     HeapxError where only a target can answer.
     """
     run, needs = declared.way(options)
+    if saved.taken.brief and declared.strips and not declared.page:
+        raise HeapxError(
+            "this snapshot was saved with --brief: what fills the heaps isn't in it",
+            "heapx save FILE without --brief has that.",
+        )
     own = {arg.key: options[arg.key] for arg in declared.own_args}
     if declared.filed is not None:
         taken = inspect.signature(declared.filed).parameters
@@ -34,11 +42,22 @@ def from_file(
         return run, {**own, "session": session, "scope": scope}
     if needs is Needs.LIVE:
         own.update(brief=saved.brief)
+        run = _in_brief(run) if saved.taken.brief else run
     elif needs not in (Needs.SNAPSHOT, Needs.FILE):
         raise HeapxError(
             f"{declared.name} needs {_WANTED[needs]}: this is a saved snapshot", ASK_IT
         )
     return run, {**own, "ceilings": saved.ceilings} if declared.ceilings else own
+
+
+def _in_brief(run: Function) -> Function:
+    """Return what answers the same, and says what the file hasn't looked at."""
+
+    def answer(*args: Any, **given: Any) -> Report:
+        report = run(*args, **given)
+        return replace(report, blocks=(*report.blocks, Notes((note("saved_brief"),))))
+
+    return answer
 
 
 _WANTED = {

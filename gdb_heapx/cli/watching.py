@@ -24,8 +24,9 @@ they come less often, and heapx says so. If the process ends, by Ctrl-C and by S
 at once, and the process runs on. A look that fails is told, and the next one comes at its time.
 
 With --save DIR each look is kept there as a file, named by its time and the process, for heapx
-compare and heapx --snapshot. JSON is a line for each look, and one for the comparison; CSV is a row
-for each look.
+compare and heapx --snapshot: as heapx save --brief writes it. With --full each look is at all that
+heapx save keeps: what is in use by type is compared at the end, and the process stands still for
+longer. JSON is a line for each look, and one for the comparison; CSV is a row for each look.
 
 Exit status: 0, also if some looks failed; 3 if the process ended before the last look, or none
 succeeded; 130 and 143 by Ctrl-C and SIGTERM.
@@ -77,6 +78,10 @@ WATCH = ShellCommand(
         Arg("--every", "the time from look to look: 30s, 5m, 1h (default: 10s)", "period"),
         Arg("--count", "so many looks; without it until Ctrl-C", "count"),
         Arg("--save", "keep each look as a file in this directory", "file", metavar="DIR"),
+        Arg(
+            "--full",
+            "look at all that heapx save keeps, types too: the process stands still longer",
+        ),
         Arg("--format", "output format", "choice", choices=FORMATS),
     ),
     HELP,

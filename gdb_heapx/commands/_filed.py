@@ -21,7 +21,8 @@ def filed_table(saved: Saved, schema: Schema) -> Table:
     if found is None:
         raise HeapxError(
             f"this snapshot was saved without {schema.name}",
-            "heapx save FILE has them, but with --no-types or --no-pins, and where it can't tell.",
+            "heapx save FILE has types and pins, but with --brief, --no-types or --no-pins, if it "
+            "can't tell, and without --pins where pins take long to find.",
         )
     rows: list[Row] = []
     for row in found.rows:

@@ -19,6 +19,7 @@ from ..report.schema import Table
 from ..saved.taken import taken_of
 from . import load_for
 from ._quoting import unquoted
+from ._soon import pins_within
 
 if TYPE_CHECKING:
     from ..fit.ceilings import Ceiling
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ..snapshots.take import Snapshot
 
 ROWS = 250  # of a table
-LOOK = 2  # seconds that the page may take to know what is in use
+LOOK = 2  # seconds that the page may take to know what is in use, and to find pins
 PINS, TYPES, CHECKS = "heapx pins", "heapx types", "heapx check --all"
 # The chapters, in their order: of what, and the command line that answers it.
 CHAPTERS = (
@@ -71,22 +72,25 @@ class _Known(NamedTuple):
     answers: Mapping[str, Report]
 
 
-def _ask(snapshot: Snapshot, session: Session, scope: Scope, types: bool) -> _Asked:
+def _ask(snapshot: Snapshot, session: Session, scope: Scope, types: bool, pins: bool) -> _Asked:
     """Return what needs the target: single chunks, and those in use, if that is quick or wanted."""
     from ..held.costs import time_to_look
 
-    try:
-        pins = _answered(PINS, snapshot, catalogue=session.catalogue(scope))
-    except HeapxError as error:
-        pins = _left_out(error.statement)
+    load_for(PINS.split()[1:])
+    found = pins_within(snapshot, session, scope, None if pins else LOOK)
+    pinned = (
+        _left_out(f"{found}: heapx report --pins, or heapx pins")
+        if isinstance(found, str)
+        else found
+    )
     seconds = time_to_look(snapshot, snapshot.walker.name != "Python")
     if seconds > LOOK and not types:
         why = f"it takes about {seconds:.0f} seconds: heapx report --types, or heapx types"
-        return _Asked(pins, None, why)
+        return _Asked(pinned, None, why)
     try:
-        return _Asked(pins, session.hold(scope, shared=False, passes=False))
+        return _Asked(pinned, session.hold(scope, shared=False, passes=False))
     except HeapxError as error:
-        return _Asked(pins, None, error.statement)
+        return _Asked(pinned, None, error.statement)
 
 
 def _page_of_file(snapshot: Snapshot, saved: Saved) -> Report:
@@ -105,6 +109,7 @@ def _page_of_file(snapshot: Snapshot, saved: Saved) -> Report:
 @command(
     "heapx report",
     Arg("--types", "say what is in use by type, though that takes long"),
+    Arg("--pins", "list the pins, though that takes long"),
     needs=Needs.ASKED,
     whole=True,
     limit=ROWS,
@@ -125,6 +130,7 @@ def report(
     ceilings: tuple[Ceiling, ...],
     stood_still: float | None,
     types: bool,
+    pins: bool,
 ) -> Report:
     """Write a page of all that heapx says: one HTML file.
 
@@ -135,7 +141,7 @@ def report(
     the first 250 rows, or --limit. It quotes nothing that the process has in memory.
 
     What is in use by type is left out where that would take more than 2 seconds, unless --types is
-    given. It needs the library Jinja2.
+    given, and so are the pins, unless --pins is. It needs the library Jinja2.
 
     Examples:
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import REGISTRY, Needs, command
-from ..errors import CutShortError, HeapxError
+from ..errors import CutShortError, HeapxError, UsageError
 from ..heap.states import Search
 from ..report.model import Note, Notes, Report
 from ..report.notes import note
@@ -18,6 +18,7 @@ from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table
 from ..saved.taken import taken_of
 from . import load_command
 from ._quoting import unquoted
+from ._soon import pins_within
 
 if TYPE_CHECKING:
     from ..cli.command import Session
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 for asked_too in ("pins", "types"):
     load_command(asked_too)  # now, and not while the process stands still
 MOST = 200  # rows of a table that are kept
+PINS_QUICK = 0.2  # seconds that looking for pins may take in any case
 SAVED = Schema(
     "save",
     (
@@ -51,27 +53,39 @@ class _Written(NamedTuple):
 
 
 class _Standing(NamedTuple):
-    """What is looked at while the process stands still: what pins, and the chunks in use."""
+    """What is looked at while the process stands still: what pins, or why that isn't known, None
+    if it isn't wanted; and the chunks in use.
+    """
 
-    pins: Report | None
+    pins: Report | str | None
     held: Held | None
 
 
 def _look(
-    snapshot: Snapshot, session: Session, scope: Scope, file: str, no_types: bool, no_pins: bool
+    snapshot: Snapshot,
+    session: Session,
+    scope: Scope,
+    file: str,
+    no_types: bool,
+    no_pins: bool,
+    pins: bool,
+    brief: bool,
 ) -> _Standing:
     """Return what a snapshot doesn't tell; of what can't be told nothing."""
-    from ..held.costs import is_telling
+    from ..held.costs import is_telling, time_to_walk
 
-    pins = held = None
+    if brief:
+        return _Standing(None, None)
+    if pins and no_pins:
+        raise UsageError("heapx save --pins --no-pins: one of them")
+    found = held = None
     if not no_pins:
-        with suppress(HeapxError):
-            catalogue = session.catalogue(scope)
-            pins = REGISTRY["heapx pins"].run(snapshot, catalogue=catalogue, arena=None, group=None)
+        walk = time_to_walk(snapshot, snapshot.walker.name != "Python")
+        found = pins_within(snapshot, session, scope, None if pins else max(walk, PINS_QUICK))
     if is_telling(snapshot) or not no_types:
         with suppress(HeapxError):
             held = session.hold(scope, shared=False, passes=False)
-    return _Standing(pins, held)
+    return _Standing(found, held)
 
 
 @command(
@@ -79,6 +93,8 @@ def _look(
     Arg("FILE", "the file; .gz or .zst at its end says how it is packed", "file", required=True),
     Arg("--no-types", "leave out what is in use by type: the process stands still for less long"),
     Arg("--no-pins", "leave out the pins one by one: the same"),
+    Arg("--pins", "keep the pins one by one, however long looking for them takes"),
+    Arg("--brief", "figures only, as heapx compare needs them: as short as heapx arenas"),
     needs=Needs.ASKED,
     whole=True,
     tables=(SAVED,),
@@ -99,6 +115,8 @@ def save(
     file: str,
     no_types: bool,
     no_pins: bool,
+    pins: bool,
+    brief: bool,
 ) -> Report:
     """Write what is known of the process to a file, to ask it later, and elsewhere.
 
@@ -109,22 +127,28 @@ def save(
     From a shell heapx --snapshot FILE COMMAND answers from it, in gdb heapx load FILE: all commands
     but those about single chunks.
 
+    Pins one by one are left out where looking for them would take longer than reading the heap,
+    unless --pins is given. With --brief there are neither these nor types, nor what the heaps
+    look like: it is for heapx compare, which needs no more, and what heapx watch keeps.
+
     Examples:
 
         heapx save now.json.gz                       packed by gzip
-        heapx save now.json.gz --no-types --no-pins  the figures: quicker
+        heapx save now.json.gz --brief               the figures: quicker
     """
     from ..saved.saved import VERSION, write_saved  # what few commands need is imported by these
 
-    known = _known(snapshot, asked, no_types)
+    known = _known(snapshot, asked, no_types or brief)
     written = write_saved(
-        file, replace(known, ceilings=ceilings, taken=taken_of(snapshot, stood_still))
+        file, replace(known, ceilings=ceilings, taken=taken_of(snapshot, stood_still, brief))
     )
     stopped = None if stood_still is None else round(1000 * stood_still)
     row = _Written(file, written, VERSION, stopped)
     name = snapshot.target.name
-    said = note("saved", target=name, file=file, bytes=written, milliseconds=stopped)
-    return Report((Notes((said,), leads=True), SAVED.of([row])), snapshot.problems)
+    said = [note("saved", target=name, file=file, bytes=written, milliseconds=stopped)]
+    if isinstance(asked.pins, str):
+        said.append(note("pins_left_out", why=asked.pins))
+    return Report((Notes(tuple(said), leads=True), SAVED.of([row])), snapshot.problems)
 
 
 def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
@@ -135,7 +159,8 @@ def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
 
     tables: dict[str, Table] = {}
     notes: dict[str, tuple[Note, ...]] = {}
-    reports = {"pins": asked.pins, "types": None if no_types else _types(snapshot, asked.held)}
+    pins = None if isinstance(asked.pins, str) else asked.pins
+    reports = {"pins": pins, "types": None if no_types else _types(snapshot, asked.held)}
     for name, report in reports.items():
         if report is not None:
             tables.update((table.name, unquoted(table, MOST)) for table in report.tables)

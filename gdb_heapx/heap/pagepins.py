@@ -22,6 +22,7 @@ from .states import State
 
 MOST = 2  # pages of a chunk that may be short
 REACH = MOST + 1  # pages before one that such a chunk may touch
+RUN = 64  # chunks that are looked at while one run is read
 
 
 class HeldPage(NamedTuple):
@@ -259,13 +260,13 @@ def _among(lives: Lives, whole: Lives) -> bool:
 def sample(
     space: Space, layout: Layout, heap: Heap, overlay: Overlay, pins: PagePins, most: int
 ) -> int:
-    """Look for pins in a heap, until enough are found, or so many chunks were looked at; return how
-    many are left of these.
+    """Look for pins in a heap, until enough are found, or so many chunks were looked at, and RUN
+    more for each run; return how many are left of these.
     """
     with suppress(MemoryFault, BadChunkError):
         for run in Scanner(space, layout, heap, overlay).runs():
             pins.add(run)
-            most -= len(run)
+            most -= len(run) + RUN
             if pins.full or most <= 0:
                 return most
         pins.close(heap.end)

@@ -23,7 +23,8 @@ from .runs import Run
 
 LARGE = DEFAULT_MMAP_THRESHOLD  # bytes: chunks that would have mappings of their own
 PIECE = 1 << 20  # bytes looked at together
-PIECES = 128  # looked at; of more, so many that lie evenly among them
+PIECES = 128  # looked at of all arenas; of more, so many that lie evenly among them
+FEWEST = 2  # of them in an arena
 
 
 @dataclass
@@ -52,14 +53,18 @@ class Piece(NamedTuple):
 
 
 def last_sizes(
-    space: Space, residency: Residency, layout: Layout, chunks: Iterable[tuple[int, int]]
+    space: Space,
+    residency: Residency,
+    layout: Layout,
+    chunks: Iterable[tuple[int, int]],
+    most: int = PIECES,
 ) -> Counter[int]:
     """Return the resident bytes of large free chunks by the size that chunks there had before they
-    merged, its highest power of two; all that are smaller than LARGE under 0. A PIECES' sample
-    stands for more.
+    merged, its highest power of two; all that are smaller than LARGE under 0. A sample of `most`
+    pieces stands for more.
     """
     pieces = [piece for chunk in chunks for piece in _pieces(residency, *chunk)]
-    chosen = pieces[:: -(-len(pieces) // PIECES) or 1]
+    chosen = pieces[:: -(-len(pieces) // most) or 1]
     found: Counter[int] = Counter()
     for piece in chosen:
         found.update(_sizes_in(space, residency, layout, piece))

@@ -35,11 +35,15 @@ def is_quick(snapshot: Snapshot, compiled: bool) -> bool:
     By estimates, so that the same process gets the same answer each time.
     """
     look = time_to_look(snapshot, compiled)
+    return bool(look) and look <= max(time_to_walk(snapshot, compiled), QUICK)
+
+
+def time_to_walk(snapshot: Snapshot, compiled: bool) -> float:
+    """Return in how many seconds all arenas are walked over."""
     arenas = snapshot.arenas()
     whole = sum(sum(arena.chunks.values()) for arena in arenas)
     heaps = sum(arena.amount.bytes for arena in arenas)
-    walk = whole * WALK_CHUNK[not compiled] + heaps * WALK_BYTE
-    return bool(look) and look <= max(walk, QUICK)
+    return whole * WALK_CHUNK[not compiled] + heaps * WALK_BYTE
 
 
 def time_to_look(snapshot: Snapshot, compiled: bool) -> float:

@@ -40,7 +40,7 @@ def _malloc(malloc: Malloc, scope: Scope) -> Malloc:
 
 
 def _arena(arena: ArenaFigures, scope: Scope) -> ArenaFigures:
-    paged = scope.outcomes and scope.search is not Search.NONE
+    paged = scope.outcomes and scope.pages and scope.search is not Search.NONE
     return replace(
         arena,
         stale=arena.stale if scope.stale else None,

@@ -178,7 +178,10 @@ def _watch(before: Sequence[str], words: Sequence[str], pid: str | None) -> int:
 
     every = 10.0 if options.every is None else options.every
     return watch(
-        _target(options)["pid"], LookWishes(every, options.count, options.save), look, shown
+        _target(options)["pid"],
+        LookWishes(every, options.count, options.save, options.full),
+        look,
+        shown,
     )
 
 

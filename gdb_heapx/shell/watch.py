@@ -30,11 +30,14 @@ Ask = Callable[[list[str]], "dict[str, Any] | None"]
 
 
 class LookWishes(NamedTuple):
-    """How often, and how many times, to look; where the looks are kept, None: nowhere."""
+    """How often, and how many times, to look; where the looks are kept, None: nowhere; and whether
+    at all that heapx save keeps.
+    """
 
     every: float
     number: int | None
     directory: str | None
+    full: bool = False
 
 
 @dataclass
@@ -98,7 +101,8 @@ def _looker(pid: int, directory: str, wanted: LookWishes, ask: Ask) -> _Looker:
         moment = f"{_now():%Y%m%dT%H%M%S.%f}"[:-3]
         kept = wanted.directory is not None
         path = os.path.join(directory, f"{moment}Z-{pid}.json{'.gz' if kept else ''}")
-        result = ask(["save", path, "--no-types", "--no-pins", "--format", "json"])
+        extent = [] if wanted.full else ["--brief"]
+        result = ask(["save", path, *extent, "--format", "json"])
         if result is not None and result["status"] == 128 + signal.SIGINT:
             with suppress(OSError):  # of a part only
                 os.unlink(path)

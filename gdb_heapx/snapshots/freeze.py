@@ -11,6 +11,7 @@ from ..heap.census import Census, census_of, power_in
 from ..heap.endings import ending_of, free_from, is_fast
 from ..heap.heaps import Walked
 from ..heap.pingroups import PageFigures, PinGroups, page_figures
+from ..heap.stale import FEWEST, PIECES
 from ..heap.stale import last_sizes as sizes_before
 from ..heap.states import ALL_REGULAR, State
 from ..heap.strips import Strip, strip_of
@@ -121,15 +122,16 @@ def _chunks(reading: ArenaReading) -> dict[State, int]:
     return {State.IN_USE: reading.used_chunks, **counted}
 
 
-def last_sizes(reading: ArenaReading, space: Space) -> Mapping[int, int] | None:
-    """Return what lay in large free chunks (stale.last_sizes); None where pages, or all large
-    chunks, aren't known.
+def last_sizes(reading: ArenaReading, space: Space, arenas: int) -> Mapping[int, int] | None:
+    """Return what lay in large free chunks (stale.last_sizes), of so many arenas; None where pages,
+    or all large chunks, aren't known.
     """
     if reading.walked is None or reading.residency is None or not reading.whole:
         return None
     chunks = [chunk for part in reading.walked for chunk in part.tally.large.chunks]
     try:
-        return sizes_before(space, reading.residency, reading.layout, chunks)
+        most = max(PIECES // arenas, FEWEST)
+        return sizes_before(space, reading.residency, reading.layout, chunks, most)
     except UnreadError:
         return None
 

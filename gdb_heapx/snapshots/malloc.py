@@ -42,9 +42,9 @@ class Scope:
     inside large free chunks, too, what headers are left there. `whole`: everything else is worth an
     answer, too, where there is no glibc malloc. `apart`: tell the regular bins apart, for which
     lists may have to be followed. `census`: count the chunks of each arena by their exact size.
-    `outcomes`: tell what malloc_trim and free() would return of each arena, and, unless only
-    malloc's own figures matter, what keeps single pages from it. `strips`: tell what fills the
-    heaps, cell by cell.
+    `outcomes`: tell what malloc_trim and free() would return of each arena, and with `pages`,
+    unless only malloc's own figures matter, what keeps single pages from it. `strips`: tell what
+    fills the heaps, cell by cell.
     """
 
     walk: bool = True
@@ -57,6 +57,7 @@ class Scope:
     census: bool = True
     outcomes: bool = True
     strips: bool = True
+    pages: bool = True
 
 
 EVERYTHING = Scope()
@@ -206,7 +207,7 @@ def _part(
         reading.libc.path,
         outcomes.trim(part, scope.pad) if scope.outcomes else None,
         outcomes.whatif(part) if scope.outcomes else None,
-        last_sizes(part, reading.space) if scope.stale else None,
+        last_sizes(part, reading.space, len(reading.arenas)) if scope.stale else None,
         _pins(reading, part, scope),
         exact_sizes(part) if scope.census else None,
         strips_of(part) if scope.strips else None,
@@ -219,7 +220,7 @@ def _part(
 
 def _pins(reading: MallocReading, arena: ArenaReading, scope: Scope) -> PinGroups | None:
     """Return what keeps single pages of an arena, where that is asked for."""
-    wanted = scope.outcomes and scope.search is not Search.NONE
+    wanted = scope.outcomes and scope.pages and scope.search is not Search.NONE
     if not wanted or arena.walked is None or not arena.sure:
         return None
     return reading.walks.page_pins(arena.arena)

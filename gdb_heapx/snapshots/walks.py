@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FEW = 1024  # free chunks: their lists are followed
 LINK = 8 << 10  # bytes that are walked over while one link is followed
+PIN_CHUNK, PIN_BYTE = 2.5e-6, 2.0 / (1 << 30)  # seconds to look for what keeps pages
 
 
 class Walk(NamedTuple):
@@ -211,6 +212,14 @@ class Walks:
                     break
             self._pins[arena.index] = groups
         return self._pins[arena.index]
+
+    def time_to_pins(self, arena: Arena) -> float:
+        """Return in how many seconds all is found that keeps pages of an arena, by estimate."""
+        parts = self.over(arena, arena.heaps).parts or ()
+        counts = [part.tally.counts for part in parts]
+        chunks = sum(sum(each.used.values()) + sum(each.free.values()) for each in counts)
+        looked_at = sum(heap.end - heap.first for heap in self._spans(arena))
+        return looked_at * PIN_BYTE + chunks * looked_at / max(arena.size, 1) * PIN_CHUNK
 
     def add_page_pins(self, arena: Arena, groups: PinGroups) -> None:
         """Add what keeps pages of an arena from malloc_trim, all of it."""

@@ -1,0 +1,27 @@
+"""How much of a target a command line has read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..heap.states import Search
+
+if TYPE_CHECKING:
+    from ..snapshots.malloc import Scope
+    from .command import Command
+
+
+def scope_of(declared: Command, options: Mapping[str, Any]) -> Scope:
+    """Return what a command asks for, with these options; with --brief the figures alone."""
+    from ..snapshots import malloc  # what reads heaps is imported when one is to be read
+
+    walk = not options.get("no_walk", False)
+    pad = options.get("pad") or 0
+    wanted = declared.search, declared.stale, declared.whole, declared.apart, declared.census
+    more = declared.outcomes, declared.strips
+    scope = malloc.Scope(walk, options["swap_in"], pad, *wanted, *more)
+    if not options.get("brief"):
+        return scope
+    return replace(scope, search=Search.MAPPINGS, stale=False, strips=False, pages=False)
