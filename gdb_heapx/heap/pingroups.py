@@ -18,7 +18,7 @@ Key = Callable[[Live], Hashable]  # of the group that a chunk is in
 LISTED = 1000  # pins of an arena that are kept one by one
 ENOUGH = 1500  # pins of all arenas that are enough to tell the largest group,
 LOOKED_AT = 1 << 16  # chunks of all that are looked at for that,
-ANYWAY = 64  # pins, and runs of as many chunks, of each arena in any case
+ANYWAY = 32  # pins, and runs of as many chunks, of each arena in any case
 SEEN = 16  # chunks of a group whose addresses are kept
 FIRST = 8  # groups of an arena that a snapshot has
 
