@@ -98,3 +98,20 @@ def test_scripts_get_no_bars(format_):
 def test_bars_are_of_columns_that_are_there():
     with pytest.raises(ValueError, match="things has no column none"):
         things(bars=("none",))
+
+
+def test_what_is_free_is_drawn_by_whether_it_is_in_ram():
+    class Freed(NamedTuple):
+        in_use: int
+        free_resident: int
+        free_absent: int
+
+    columns = tuple(Column(name, Kind.BYTES) for name in Freed._fields)
+    shown = Report((Schema("heaps", columns, bars=Freed._fields).of([Freed(MIB, MIB, 2 * MIB)]),))
+    title, _, row = text_of(shown, width=80).splitlines()
+    assert title.endswith("bars: @ in use, : free in RAM, _ free not in RAM")
+    bar = row.split()[-1]
+    parts = [(sign, bar.count(sign)) for sign in "@:_"]
+    assert bar == "".join(sign * cells for sign, cells in parts)
+    expected = zip(parts, (1, 1, 2))
+    assert all(abs(cells - share * len(bar) / 4) <= 1 for (_, cells), share in expected)

@@ -207,6 +207,7 @@ def test_the_heaps_of_an_arena_are_as_large_as_its_system(seen, rows):
     for row in rows:
         own = [heap for heap in heaps if heap["arena"] == row["arena"]]
         assert len(own) == row["heaps"]
+        assert all(h["free"] == h["free_resident"] + h["free_absent"] for h in own)
         assert sum(heap["in_use"] for heap in own) == row["in_use"]
         free = row["tcache"] + row["fast"] + row["binned"] + row["top"]
         assert sum(heap["free"] for heap in own) == free

@@ -29,6 +29,16 @@ def test_40_heaps_that_are_empty_but_for_a_speck_at_the_end_are_drawn_so(start):
     assert sum(":" in cells for cells in drawn) == TOUCHED
 
 
+def test_what_of_a_heap_s_free_memory_is_in_ram_is_what_the_program_touched(start):
+    inferior = start("specks", "6", str(TOUCHED))
+    rows = {heap["address"]: heap for heap in table(look(inferior.pid, "heaps", "1"))}
+    free = [rows[f"{heap:#x}"] for heap in kept_by(inferior)]
+    assert all(heap["free_resident"] + heap["free_absent"] == heap["free"] for heap in free)
+    whole = [heap for heap in free if 10 * heap["free_resident"] > 9 * heap["free"]]
+    assert len(whole) == TOUCHED
+    assert all(10 * heap["free_absent"] > 9 * heap["free"] for heap in free if heap not in whole)
+
+
 def test_what_is_in_use_of_a_heap_lies_where_the_program_keeps_its_block(start):
     inferior = start("specks", "4", "1")
     used = {

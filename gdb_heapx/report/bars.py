@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .schema import Table
-from .signs import FREE, USED, Sign
+from .signs import FREE, FREE_ABSENT, USED, Sign
 from .style import NOTE, Style
 
 SHORTEST, LONGEST = 10, 60  # columns of the largest row's bar
-SIGN_OF = {"in_use": USED, "free": FREE}
+DRAWN = {  # a column: how what it has is drawn, and called
+    "in_use": (USED, "in use"),
+    "free": (FREE, "free"),
+    "free_resident": (FREE, "free in RAM"),
+    "free_absent": (FREE_ABSENT, "free not in RAM"),
+}
 EIGHTHS = "▏▏▎▍▌▋▊▉"
 
 
@@ -32,10 +37,10 @@ def bars_of(table: Table, room: int, style: Style) -> Bars:
     """Return the bars of a table, or none: the longest takes the room, and all have one scale."""
     if room < SHORTEST or not has_bars(table, style):
         return Bars([], [])
-    rows, signs = _rows(table), [SIGN_OF[name] for name in table.bars]
+    rows, signs = _rows(table), [DRAWN[name][0] for name in table.bars]
     width, largest = min(room, LONGEST), max(map(sum, rows))
     drawn = [_bar(row, signs, width, largest, style.unicode) for row in rows]
-    return Bars(drawn, _legend(table, signs, style.unicode))
+    return Bars(drawn, _legend(table, style.unicode))
 
 
 def _rows(table: Table) -> list[tuple[int, ...]]:
@@ -68,11 +73,11 @@ def _bar(
     return bar
 
 
-def _legend(table: Table, signs: Sequence[Sign], unicode: bool) -> list[tuple[str, str]]:
+def _legend(table: Table, unicode: bool) -> list[tuple[str, str]]:
     """Return what the signs mean: what their columns have."""
     legend: list[tuple[str, str]] = []
-    for name, sign in zip(table.bars, signs):
+    for sign, meaning in (DRAWN[name] for name in table.bars):
         legend += [(NOTE, ", " if legend else "; bars: ")]
         legend += [(sign.token, sign.block if unicode else sign.plain)]
-        legend += [(NOTE, f" {name.replace('_', ' ')}")]
+        legend += [(NOTE, f" {meaning}")]
     return legend
