@@ -150,6 +150,36 @@ def test_a_zoom_shows_the_heap_the_pages_and_the_chunk():
     assert re.search(rf"^  +{last[0] - LARGE:#x} +{LARGE:,}  binned", text, re.M)
 
 
+def test_a_zoom_marks_the_page_and_the_chunks_that_a_pin_keeps_it_by():
+    heap = HeapBuilder()
+    heap.residency = Pages()
+    heap.main.add(FREE, 64 * PAGE)
+    pinning = heap.main.add(USED, 64)
+    heap.main.add(FREE, 64 * PAGE)
+    heap.main.add(USED, 65 * PAGE)  # more than is free before it: no pin of top
+    heap.main.close(PAGE)
+    rows = json.loads(shown(heap, "pins --format json"))["tables"][0]["rows"]
+    (listed,) = [row for row in rows if row["kind"] == "page"]
+    assert int(listed["address"], 16) == pinning
+    text = shown(heap, f"map --zoom {pinning + PAGE}")  # beside it, so that this page shows
+    page = pinning // PAGE - (pinning + PAGE) // PAGE
+    _, pages = text.split("pages around it")
+    drawn = "".join(rows_of for rows_of in re.findall(r"\|(.*)\|$", pages, re.M))
+    assert drawn[drawn.index("X") + page] == "p"
+    assert drawn.count("p") == 1
+    assert re.search(rf"^ +{pinning:#x} .* page$", text, re.M)
+    assert len(re.findall(r" (page|top|heap)$", text, re.M)) == 1
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_zoom_fits_on_a_terminal_of_50_lines_however_large_the_heap_is(width):
+    heap = HeapBuilder()
+    heap.residency = Pages()
+    chunks = [heap.main.add(state, 48) for state in (FREE, USED) * 40_000]
+    heap.main.close(PAGE)
+    assert shown(heap, f"map --zoom {chunks[40_000]}", width).count("\n") < 48
+
+
 def test_a_zoom_to_what_is_no_heap_says_so():
     with pytest.raises(HeapxError, match="0x10 lies in no heap"):
         shown(usual(), "map --zoom 0x10")

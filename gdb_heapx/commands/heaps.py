@@ -72,8 +72,8 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
 
     Examples:
 
-        heapx heaps 1                                those of arena 1
-        heapx heaps --sort free_resident --limit 10  the ten with most free memory in RAM
+        heapx heaps 1                               those of arena 1
+        heapx heaps --sort free_resident --limit 5  the five with most of it in RAM
     """
     chosen = select_arenas(snapshot.arenas(), arena)
     found = [heap for each in chosen for heap in _heaps(each)]

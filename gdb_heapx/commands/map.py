@@ -97,8 +97,9 @@ def map(snapshot: Snapshot, arena: int | None, **_: None) -> Report:
     A cell of which half is in use is drawn as in use, whatever else is there; if less is, but
     something, as such. Any other shows what most of it is: free chunks, which malloc_trim can
     return, top, which free can, or chunks in thread caches and fastbins. What is free and not in
-    RAM costs nothing. Pins are the chunks that keep the free memory before them from being
-    returned, as heapx pins lists them.
+    RAM costs nothing. Pins of tops and heaps are marked, the chunks that keep the free memory
+    before them from being returned; --zoom marks the pages, too, that pins keep, and says which of
+    the chunks there heapx pins lists.
 
     Where there are more than 40 heaps, those with most free memory in RAM are drawn. --zoom goes
     down to an address, any expression of gdb's: its heap, the pages around it, a cell each, and the

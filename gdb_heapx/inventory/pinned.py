@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ from .looks import looks
 
 if TYPE_CHECKING:
     from ..heap.arenas import Arena
-    from ..heap.lives import Live
+    from ..heap.lives import Live, Lives
     from ..heap.pagepins import PagePin
     from ..snapshots.figures import ArenaFigures
     from .catalogue import Catalogue
@@ -48,6 +48,30 @@ class PinGroup(NamedTuple):
     held: Amount
     example: int
     libc: str
+
+
+@dataclass
+class PagesKept:
+    """The sink that has pages, each with the chunks that keep it from malloc_trim."""
+
+    pages: dict[int, Lives] = field(default_factory=dict)
+
+    @property
+    def full(self) -> bool:
+        return False
+
+    def take(self, pin: PagePin) -> None:
+        self.pages.update((held.page, held.lives) for held in (*pin.shared, *pin.pages))
+
+
+def pages_kept(catalogue: Catalogue, address: int, around: range) -> Mapping[int, Lives]:
+    """Return the pages around addresses of a heap that pins keep, and the chunks that do."""
+    kept = PagesKept()
+    for inventory in catalogue.inventories:
+        arena = inventory.arena_at(address)
+        if arena is not None:
+            inventory.reading.walks.add_page_pins(arena, kept, around)
+    return kept.pages
 
 
 @dataclass(frozen=True)

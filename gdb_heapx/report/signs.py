@@ -70,10 +70,11 @@ TOP_ABSENT = Sign("-", "─", "Comment", "top, not in RAM", "")
 OWN = Sign("h", "h", "Comment", "malloc's own", "malloc's own")
 UNKNOWN = Sign("?", "?", "Generic.Error", "unknown", "unknown")
 PIN = Sign("P", "◆", HEADING, "pin: keeps what is free before it", "")
+PAGE_PIN = Sign("p", "◇", HEADING, "page that a pin keeps", "")
 HERE = Sign("X", "▼", HEADING, "the address", "")
 SIGNS = (  # in the order of the legend
     *(USED, USED_ABSENT, PARTLY, SPECK, SPECK_ABSENT, CACHED, FREE, FREE_ABSENT, TOP, TOP_ABSENT),
-    *(OWN, UNKNOWN, PIN, HERE),
+    *(OWN, UNKNOWN, PIN, PAGE_PIN, HERE),
 )
 LITTLE = 16  # a part of a cell
 

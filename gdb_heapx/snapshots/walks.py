@@ -18,7 +18,7 @@ from ..heap.holes import Holes, Trimmer
 from ..heap.library import library
 from ..heap.lists import Ends
 from ..heap.outline import Outline
-from ..heap.pagepins import PagePins, sample
+from ..heap.pagepins import PagePins, Sink, sample
 from ..heap.pingroups import ANYWAY, ENOUGH, LOOKED_AT, PinGroups, size_and_state
 from ..heap.places import Overlay, Places
 from ..heap.walk import NO_TABLES, walk
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FEW = 1024  # free chunks: their lists are followed
 LINK = 8 << 10  # bytes that are walked over while one link is followed
 PIN_CHUNK, PIN_BYTE = 2.5e-6, 2.0 / (1 << 30)  # seconds to look for what keeps pages
+MARGIN = 1 << 20  # bytes: no pin of a page reaches as far
 
 
 class Walk(NamedTuple):
@@ -221,14 +222,23 @@ class Walks:
         looked_at = sum(heap.end - heap.first for heap in self._spans(arena))
         return looked_at * PIN_BYTE + chunks * looked_at / max(arena.size, 1) * PIN_CHUNK
 
-    def add_page_pins(self, arena: Arena, groups: PinGroups) -> None:
-        """Add what keeps pages of an arena from malloc_trim, all of it."""
-        for heap in self._spans(arena):
-            pins = PagePins(self._trimmer, groups, arena.top)
+    def add_page_pins(self, arena: Arena, sink: Sink, around: range | None = None) -> None:
+        """Add what keeps pages of an arena from malloc_trim: all of it, or what does `around` these
+        addresses.
+        """
+        for heap in self._spans(arena, around):
+            pins = PagePins(self._trimmer, sink, arena.top)
             walk(self._space, self._layout, heap, self.overlay(arena), [pins])
 
-    def _spans(self, arena: Arena) -> Iterator[Heap]:
-        """Yield the parts of an arena's heaps where chunks may keep single pages."""
+    def _spans(self, arena: Arena, around: range | None = None) -> Iterator[Heap]:
+        """Yield the parts of an arena's heaps where chunks may keep single pages; with `around` no
+        more of them than from a chunk MARGIN before these addresses to one as far behind.
+        """
         for part in self.over(arena, arena.heaps).parts or ():
+            marks = part.tally.landmarks
+            low = marks.before(around.start - MARGIN) if around else None
+            high = marks.behind(around.stop + MARGIN) if around else None
             for start, end in part.tally.spans_mostly_free(part.heap.first):
-                yield replace(part.heap, first=start, end=end)
+                first, stop = max(start, low or start), min(end, high or end)
+                if first < stop:
+                    yield replace(part.heap, first=first, end=stop)
