@@ -61,6 +61,7 @@ need_checkers() {
     need g++ g++
     need "/usr/lib/$(uname -m)-linux-gnu/libjemalloc.so.2" libjemalloc2
     need chromium chromium
+    need pdftotext poppler-utils
 }
 
 need_python() {

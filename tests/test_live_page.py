@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 
 import pytest
 from live import heapx, reports, without_others
@@ -185,6 +187,44 @@ def test_it_prints_whole(chromium, file, tmp_path):
         )
         assert shown == [True, True], sheet.evaluate("it => it.ariaLabel")
     assert not seen.view.locator("nav").is_visible()
+    seen.view.close()
+
+
+@pytest.fixture(scope="module")
+def printed(chromium, file, tmp_path_factory):
+    """Return what stands on each sheet of a page with long tables."""
+    reader = shutil.which("pdftotext")
+    if reader is None:
+        pytest.skip("what is on paper is read with pdftotext: apt-get install poppler-utils")
+    paper = tmp_path_factory.mktemp("printed") / "page.pdf"
+    seen = show(chromium, file)
+    seen.view.pdf(path=paper, format="A4")
+    seen.view.close()
+    words = [reader, "-layout", paper, "-"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return told.rstrip("\f").split("\f")
+
+
+def test_a_table_that_goes_on_has_its_headings_on_each_sheet(printed):
+    (begun,) = (i for i, sheet in enumerate(printed) if "heapx bins" in sheet)
+    (ended,) = (i for i, sheet in enumerate(printed) if "40 of these 171 rows" in sheet)
+    assert ended > begun
+    assert all("max size" in sheet for sheet in printed[begun : ended + 1])
+
+
+def test_of_a_long_table_paper_has_the_first_rows_and_says_so(printed):
+    bins = (
+        "\n".join(printed).partition("heapx bins")[2].partition("On paper are 40 of these 171")[0]
+    )
+    assert len(re.findall(r"^ +\d+ +(fast|unsorted|small|large) ", bins, re.M)) == 40
+
+
+def test_paper_is_white_where_the_screen_is_dark(chromium, file):
+    seen = show(chromium, file, scheme="dark")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert seen.view.evaluate(colour) == "rgb(21, 23, 26)"
+    seen.view.emulate_media(media="print", color_scheme="dark")
+    assert seen.view.evaluate(colour) == "rgb(255, 255, 255)"
     seen.view.close()
 
 

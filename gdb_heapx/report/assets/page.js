@@ -8,7 +8,7 @@ for (const sheet of document.querySelectorAll(".sheet")) {
   headings.forEach((heading, column) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = heading.textContent;
+    button.textContent = heading.dataset.heading = heading.textContent; // paper has no buttons
     button.addEventListener("click", () => sort(body, headings, column));
     heading.replaceChildren(button);
   });
