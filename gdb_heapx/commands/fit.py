@@ -40,7 +40,12 @@ FIT = Schema(
             Column("grows", Kind.BYTES, exact=True),
         ),
         Column("usable", Kind.BYTES, DATA_ONLY, exact=True),
-        *within("fit", Column("reason", Kind.TEXT, DATA_ONLY), LIBC),
+        *within(
+            "fit",
+            Column("reason", Kind.TEXT, DATA_ONLY),
+            Column("refused_by", Kind.TEXT, DATA_ONLY),
+            LIBC,
+        ),
     ),
 )
 RANGES = Schema(
@@ -121,7 +126,8 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
     within what is reserved for it; new_heap or new_arena: such a one is mapped; mmap: the chunk
     gets a mapping of its own. remainder is what is split off behind the chunk, grows what malloc
     gets from the system. Where the kernel will map memory can't be told, and that it does is taken
-    for granted. fails: no malloc serves so much.
+    for granted, unless a limit refuses it (RLIMIT_AS, RLIMIT_DATA, overcommit): then that is told.
+    fails: no malloc serves so much.
 
     With --thread it is what that thread gets: from its tcache, else from its arena. A thread that
     has none gets a tcache and an arena first. Without, it is what each arena gives, without tcache.
@@ -139,7 +145,7 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
         raise UsageError(f"{size} is more than malloc can be asked for in this process")
     found = list(_found(snapshot, catalogue, size, thread))
     every = [each.fit for each in found]
-    notes = Notes((*_unknown(every), *usual_notes(snapshot)))
+    notes = Notes((*_unknown(every), *_refused(every), *usual_notes(snapshot)))
     unseen = () if thread is not None else ("thread",)
     if size is None:
         ranges = _without(RANGES, *unseen).of(list(_ranges(every)))
@@ -191,8 +197,30 @@ def _unknown(found: Sequence[Fit]) -> Iterator[Note]:
     for _, group in groupby(found, lambda it: (it.libc, it.thread, it.arena, it.reason)):
         first = next(group)
         if first.reason is not None:
-            where = f"arena {first.arena}" if first.thread is None else f"thread {first.thread}"
-            yield note("fit_unknown", request=first.request, where=where, why=first.reason)
+            yield note("fit_unknown", request=first.request, where=_where(first), why=first.reason)
+
+
+def _refused(found: Sequence[Fit]) -> Iterator[Note]:
+    """Tell from which request on the kernel gives no memory, and why."""
+    refused = (each for each in found if each.refused is not None)
+    for _, group in groupby(refused, lambda it: (it.libc, it.thread, it.arena, it.refused_by)):
+        first = next(group)
+        if first.refused is not None:
+            limit, allows, used, wanted = first.refused
+            yield note(
+                "fit_refused",
+                request=first.request,
+                thread=first.thread,
+                where=_where(first),
+                limit=limit,
+                allows=allows,
+                used=used,
+                wanted=wanted,
+            )
+
+
+def _where(fit: Fit) -> str:
+    return f"arena {fit.arena}" if fit.thread is None else f"thread {fit.thread}"
 
 
 def _steps(snapshot: Snapshot, size: int) -> tuple[tuple[str, str], ...]:

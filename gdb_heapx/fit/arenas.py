@@ -8,14 +8,14 @@ from .limits import ArenaLimits
 from .replay import Mstate, Replay, Untold
 
 
-def arena_for(replay: Replay, limits: ArenaLimits, attached: int, request: int) -> Mstate:
+def arena_for(replay: Replay, limits: ArenaLimits, attached: int, request: int) -> Mstate | None:
     """Return the arena of a thread: the one that it is `attached` to, by address, else what
-    arena_get2 gives it, for a request of so many bytes.
+    arena_get2 gives it, for a request of so many bytes; None where the kernel refuses a new one.
     """
     return _at(replay, attached) if attached else _any_arena(replay, limits, request)
 
 
-def other_arena(replay: Replay, limits: ArenaLimits, failed: Mstate, request: int) -> Mstate:
+def other_arena(replay: Replay, limits: ArenaLimits, failed: Mstate, request: int) -> Mstate | None:
     """Return the arena that is tried where one has failed (arena_get_retry): the main one, or from
     there what a thread without an arena would get.
     """
@@ -23,7 +23,7 @@ def other_arena(replay: Replay, limits: ArenaLimits, failed: Mstate, request: in
     return _any_arena(replay, limits, request) if failed.main else main
 
 
-def _any_arena(replay: Replay, limits: ArenaLimits, request: int) -> Mstate:
+def _any_arena(replay: Replay, limits: ArenaLimits, request: int) -> Mstate | None:
     """Return what a thread gets that has no arena (arena_get2)."""
     if limits.free_list is None:
         raise Untold("which arenas are free isn't known, and so not which one the thread would get")
@@ -43,13 +43,15 @@ def _at(replay: Replay, address: int) -> Mstate:
     return arena
 
 
-def _new_arena(replay: Replay, request: int) -> Mstate:
-    """Make an arena with room for a request, or a small one where no heap has that
-    (_int_new_arena).
+def _new_arena(replay: Replay, request: int) -> Mstate | None:
+    """Make an arena with room for a request, or a small one where no heap has that; None where the
+    kernel refuses it (_int_new_arena).
     """
     layout = replay.layout
     own = layout.heap_info.size + layout.state.size + layout.alignment
     made = new_heap(replay, request + own) or new_heap(replay, own)
+    if made is None and replay.refusal is not None:
+        return None
     if made is None:
         raise Untold("top_pad leaves no room for a new arena")
     heap, size = made

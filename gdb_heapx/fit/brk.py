@@ -10,7 +10,7 @@ MMAP_AS_MORECORE_SIZE = 1 << 20
 
 
 def extend(replay: Replay, arena: Mstate, nb: int) -> None:
-    """Let the main arena have room at top for a chunk."""
+    """Let the main arena have room at top for a chunk, unless the kernel refuses that."""
     old = replay.size(arena.top)
     size = nb + replay.rules["top_pad"] + replay.layout.min_size - (old if arena.contiguous else 0)
     size = _rounded(replay, size)
@@ -42,13 +42,20 @@ def _rounded(replay: Replay, size: int) -> int:
 
 
 def _sbrk(replay: Replay, size: int) -> int | None:
-    """Move the break by so much, and return where it was; None where something is in the way."""
+    """Move the break by so much, and return where it was; None where something is in the way, or
+    the kernel refuses it.
+    """
     begin = _break(replay)
     if size >> 8 * replay.layout.word - 1:  # it seems to be negative
         return None
     if replay.above is not None and begin + size + replay.page > replay.above:
         return None
-    replay.brk = begin + size
+    end, page = begin + size, replay.page
+    pages = align_up(end, page) - align_up(begin, page)
+    if not replay.granted(replay.granting.breaking(begin, end, pages)):
+        return None
+    replay.mapped(pages, pages)
+    replay.brk = end
     replay.grow(size)
     return begin
 
@@ -74,6 +81,9 @@ def _by_mapping(replay: Replay, arena: Mstate, nb: int, size: int, old: int) -> 
     if replay.rules["hp_pagesize"]:
         replay.grow(None)  # whether huge pages are left only the kernel knows
     size = _fallback(replay, arena, nb, size, old)
+    if not replay.granted(replay.granting.mapping(size)):
+        return
+    replay.mapped(size, size)
     begin = replay.memory.map(size, replay.page)
     arena.contiguous = False
     arena.system += size

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import MemoryFault, UnreadError
 from ..glibc.layout import align_up
 from ..snapshots.reading import MallocReading
+from ..target.granting import NOTHING_KNOWN, Granting, Refusal
 from .arenas import empty_bins
 from .int_malloc import Asking, int_malloc
 from .limits import ArenaLimits
@@ -29,7 +30,8 @@ class Fit:
     `source` is one of SOURCES; None where it can't be told, for this `reason`. `arena` is the index
     of the arena that malloc looks in, None of one that is made for it. The address is None of
     memory that isn't there yet. `merging` is what the arena's fast chunks became, None where they
-    stayed as they were.
+    stayed as they were. `refused` is why the kernel gives malloc no memory for it: then malloc
+    returns NULL, or of one arena alone tries another; all else is what it would do if it did.
     """
 
     thread: int | None
@@ -42,7 +44,13 @@ class Fit:
     remainder: int | None = None
     grows: int | None = None
     reason: str | None = None
+    refused: Refusal | None = None
     merging: Merging | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def refused_by(self) -> str | None:
+        """The limit by which the kernel refuses it."""
+        return None if self.refused is None else self.refused.limit
 
 
 SOURCES = (
@@ -83,20 +91,33 @@ def fits(reading: MallocReading, requests: Sequence[int], lwp: int | None = None
 
 
 def _replayed(reading: MallocReading, where: Fit, source: Source) -> Fit:
+    """Return what malloc does, as far as the kernel grants it memory."""
     _refuse_others(reading)
-    replay = replay_of(reading, source)
+    replay = replay_of(reading, source, reading.target.granting())
+    found = _followed(reading, replay, where)
+    if found is not None:
+        return found
+    granted = replay_of(reading, source)
+    found = _followed(reading, granted, where) if replay.refusal else None
+    if found is not None:
+        return replace(found, refused=replay.refusal)
+    if where.thread is None:
+        raise Untold(f"what arena {where.arena} gets is trimmed at once: another one serves")
+    return replace(where, source="fails", grows=replay.grown)
+
+
+def _followed(reading: MallocReading, replay: Replay, where: Fit) -> Fit | None:
+    """Return what malloc does; None where it gets nothing."""
     if where.request > replay.rules.largest_request:
         return replace(where, source="fails", grows=0)
     if where.thread is None:
         arena = next(each for each in replay.arenas.values() if each.index == where.arena)
         served = int_malloc(replay, arena, Asking(), where.request)
-        if served is None:
-            raise Untold(f"what arena {where.arena} gets is trimmed at once: another one serves")
-        return _told(replay, where, arena, served)
+        return None if served is None else _told(replay, where, arena, served)
     caller = _caller(reading, replay, where.thread)
     served = malloc(replay, caller, where.request)
     if served is None:
-        return replace(where, source="fails", grows=replay.grown)
+        return None
     return _told(replay, where, caller.arena or replay.arenas.get(caller.attached), served)
 
 
@@ -145,7 +166,7 @@ def _told(replay: Replay, where: Fit, arena: Mstate | None, served: Served) -> F
     )
 
 
-def replay_of(reading: MallocReading, source: Source) -> Replay:
+def replay_of(reading: MallocReading, source: Source, granting: Granting = NOTHING_KNOWN) -> Replay:
     """Return what one libc's malloc has at hand."""
     rules = rules_of(reading)
     arenas = {
@@ -154,7 +175,8 @@ def replay_of(reading: MallocReading, source: Source) -> Replay:
     }
     brk = reading.program_break
     above = None if brk is None else _above(reading, brk)
-    replay = Replay(rules.layout, rules, Written(source), arenas, reading.space.page, brk, above)
+    memory, page = Written(source), reading.space.page
+    replay = Replay(rules.layout, rules, memory, arenas, page, brk, above, granting)
     main = arenas[reading.libc.main_arena]
     if not main.top:  # to 2.41 the first malloc makes it what it is
         main.top = rules.layout.bin_at(main.address, 1)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from ..glibc.layout import PREV_INUSE, SIZE, align_down, align_up
 from .free import free_rest
-from .replay import Mstate, Replay
+from .replay import Mstate, Replay, Untold
 
 HEAP_MIN_SIZE = 32 << 10
 
 
 def grow_heap(replay: Replay, arena: Mstate, needed: int) -> bool:
-    """Let the heap that top is in have so much more, if it can; return whether that is so."""
+    """Let the heap that top is in have so much more, if it can; return whether that is so.
+
+    What it had before, and gave back, can be written still.
+    """
     heap = replay.layout.heap_of(arena.top)
     page, size = replay.heap_page(heap), replay.read_info(heap, "size")
     replay.check(page > 0, "a heap_info", heap)
     more = align_up(needed, page)
     if size + more > replay.layout.heap_max:
         return False
+    writable = max(size + more - replay.read_info(heap, "mprotect_size"), 0)
+    if writable and not replay.granted(replay.granting.writing(writable)):
+        return False
+    replay.mapped(0, writable)
     replay.write_info(heap, "size", size + more)
     arena.system += more
     replay.grow(more)
@@ -47,11 +54,11 @@ def add_heap(replay: Replay, arena: Mstate, nb: int) -> bool:
 
 def new_heap(replay: Replay, size: int) -> tuple[int, int] | None:
     """Map a heap of at least this size, and return where it is and its size; None if that is more
-    than a heap may have.
+    than a heap may have, or the kernel refuses it.
     """
     for page in _pages(replay):
         whole = _heap_size(replay, size, page)
-        if whole is not None:
+        if whole is not None and _reserved(replay, whole):
             heap = replay.memory.map(replay.layout.heap_max, replay.layout.heap_max)
             replay.grow(whole)
             _write_info(replay, heap, whole, page)
@@ -59,8 +66,24 @@ def new_heap(replay: Replay, size: int) -> tuple[int, int] | None:
     return None
 
 
+def _reserved(replay: Replay, whole: int) -> bool:
+    """Tell whether the kernel lets a heap have its place, which is mapped twice as large to be cut
+    to its alignment, and so much of it at once (alloc_new_heap).
+    """
+    most, granting = replay.layout.heap_max, replay.granting
+    if not replay.granted(granting.reserving(most)):
+        return False
+    if granting.reserving(2 * most):
+        raise Untold("RLIMIT_AS leaves room for one heap only: whether it is aligned is chance")
+    if not replay.granted(granting.less(most, 0).writing(whole)):
+        return False
+    replay.mapped(most, whole)
+    return True
+
+
 def _write_info(replay: Replay, heap: int, size: int, page: int) -> None:
     replay.write_info(heap, "size", size)
+    replay.write_info(heap, "mprotect_size", size)
     if replay.has_pagesize:
         replay.write_info(heap, "pagesize", page)
 

@@ -20,6 +20,7 @@ from ..glibc.layout import (
     Layout,
 )
 from ..glibc.releases import FASTCHUNKS_BIT
+from ..target.granting import Granting, Refusal
 from ..target.space import Record
 from .overlay import FRESH, Written
 from .rules import Rules
@@ -89,7 +90,7 @@ class Merging:
 class Replay:
     """All of one malloc. `brk` is the program break, `above` where what is mapped behind it begins:
     None where unknown. `grown` are the bytes that were got from the system, None where that can't
-    be told.
+    be told. `refusal` is what the kernel has refused last.
     """
 
     layout: Layout
@@ -99,9 +100,20 @@ class Replay:
     page: int
     brk: int | None
     above: int | None
+    granting: Granting
     grown: int | None = 0
+    refusal: Refusal | None = None
     merging: dict[int, Merging] = field(default_factory=dict)
     firsts: dict[int, tuple[list[int], list[int]]] = field(default_factory=dict)
+
+    def granted(self, refusal: Refusal | None) -> bool:
+        """Tell whether the kernel may give what was asked for."""
+        self.refusal = refusal or self.refusal
+        return refusal is None
+
+    def mapped(self, size: int, writable: int) -> None:
+        """Count what is mapped, or no more where that is negative, as what the process has."""
+        self.granting = self.granting.less(size, writable)
 
     def grow(self, size: int | None) -> None:
         self.grown = None if None in (self.grown, size) else (self.grown or 0) + (size or 0)

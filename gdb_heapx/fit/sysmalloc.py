@@ -10,10 +10,14 @@ from .replay import Mstate, Replay, Served
 
 
 def sysmalloc(replay: Replay, arena: Mstate, nb: int) -> Served | None:
-    """Return a chunk of what malloc gets from the system; None where that is trimmed at once."""
+    """Return a chunk of what malloc gets from the system; None where that is trimmed at once, or
+    the kernel refuses it.
+    """
     rules = replay.rules
-    if nb >= rules["mmap_threshold"] and rules["n_mmaps"] < rules["n_mmaps_max"]:
-        return mapped(replay, nb)
+    large = nb >= rules["mmap_threshold"] and rules["n_mmaps"] < rules["n_mmaps_max"]
+    own = mapped(replay, nb) if large else None
+    if own is not None:
+        return own
     if arena.main:
         extend(replay, arena, nb)
         return from_top(replay, arena, nb, "extend")
@@ -21,7 +25,7 @@ def sysmalloc(replay: Replay, arena: Mstate, nb: int) -> Served | None:
         return from_top(replay, arena, nb, "extend")
     if add_heap(replay, arena, nb):
         return from_top(replay, arena, nb, "new_heap")
-    return mapped(replay, nb)
+    return None if large else mapped(replay, nb)
 
 
 def from_top(replay: Replay, arena: Mstate, nb: int, source: str) -> Served | None:
@@ -35,12 +39,16 @@ def from_top(replay: Replay, arena: Mstate, nb: int, source: str) -> Served | No
     return Served(source, victim, nb, None if replay.grown is None else rest)
 
 
-def mapped(replay: Replay, nb: int) -> Served:
-    """Return a chunk with a mapping of its own (sysmalloc_mmap)."""
+def mapped(replay: Replay, nb: int) -> Served | None:
+    """Return a chunk with a mapping of its own; None where that is refused (sysmalloc_mmap)."""
     layout, huge = replay.layout, replay.rules["hp_pagesize"]
-    size: int | None = _mapping(replay, nb, replay.page)
+    least = _mapping(replay, nb, replay.page)
+    size: int | None = least
     if huge and nb >= huge and _mapping(replay, nb, huge) != size:
         size = None  # whether huge pages are left only the kernel knows
+    if not replay.granted(replay.granting.mapping(least)):
+        return None
+    replay.mapped(least, least)
     replay.grow(size)
     left_out = layout.first_chunk(0) + layout.mmap_header
     return Served("mmap", FRESH, None if size is None else size - left_out)

@@ -14,6 +14,7 @@ def systrim(replay: Replay, arena: Mstate) -> None:
     extra = _extra(replay, top, replay.page, replay.rules.thp_pagesize)
     if not extra or replay.rules.morecore_fails or replay.brk != arena.top + top:
         return
+    replay.mapped(-extra, -extra)
     replay.brk -= extra
     arena.system -= extra
     replay.grow(-extra)
@@ -61,6 +62,7 @@ def _drops_heap(replay: Replay, arena: Mstate) -> bool:
     if whole + free + layout.heap_max - size < needed:
         return False
     gone = replay.read_info(heap, "size")
+    replay.mapped(-layout.heap_max, -replay.read_info(heap, "mprotect_size"))
     arena.system -= gone
     replay.grow(-gone)
     if free:

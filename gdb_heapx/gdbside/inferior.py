@@ -23,6 +23,7 @@ from ..target.access import (
 from ..target.by_content import as_mapped
 from ..target.facts import Facts, Thread
 from ..target.forks import parent_of
+from ..target.granting import granting_of
 from ..target.images import Image
 from ..target.leaders import process_of
 from ..target.mappings import Mapping, Memory, check_range
@@ -103,7 +104,10 @@ def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
     )
     memory = PacedMemory(access.memory, pace)
     seen = Space(facts, memory, access.residency, compiled, pace, access.fill)
-    return Target(seen, access.images, InferiorProbe(inferior, pid if native else None))
+    probe = InferiorProbe(inferior, pid if native else None)
+    if not native or pid is None:
+        return Target(seen, access.images, probe)
+    return Target(seen, access.images, probe, partial(granting_of, process_of(pid), facts.page))
 
 
 def _of_core(path: str, plain: Memory) -> Access:

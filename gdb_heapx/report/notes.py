@@ -132,6 +132,17 @@ def _tcaches_missing(lost: int, threads: int, why: str) -> str:
     return f"The tcaches {whose} are missing: {why}. Their chunks count as in use."
 
 
+def _refused(
+    request: int, thread: int | None, where: str, limit: str, allows: int, used: int, wanted: int
+) -> str:
+    what = f"malloc({request:,}) returns NULL in {where}"
+    if thread is None:
+        what = f"{where} gets nothing for malloc({request:,}), and another arena is tried"
+    rule = "vm.overcommit_memory allows" if limit == "overcommit" else f"{limit} is"
+    of_it = f", of which {size_text(used)} are used" if used else " at once"
+    return f"{what}: {rule} {size_text(allows)}{of_it}, and it takes {size_text(wanted)} more."
+
+
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
@@ -202,6 +213,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "fit_unknown": lambda request, where, why: (
         f"What malloc({request:,}) would do in {where} can't be told: {why}."
     ),
+    "fit_refused": _refused,
     # What isn't known, or not for certain.
     "pins_unknown": lambda arenas: (
         f"The pins of arena {_listed(arenas)} are unknown: not all of it could be read, or agrees."

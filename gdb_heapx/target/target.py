@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..glibc.layout import Struct
 from .facts import Facts
+from .granting import NOTHING_KNOWN, Granting
 from .images import Image
 from .space import Space
 
@@ -99,12 +100,13 @@ NO_PROBE = NoProbe()
 @dataclass(frozen=True)
 class Target:
     """A stopped process or a core: its memory, the ELF files that it maps, and what a debugger
-    says of it.
+    says of it. `granting` tells what memory the kernel would refuse it.
     """
 
     space: Space
     objects: tuple[Image, ...]
     probe: Probe = NO_PROBE
+    granting: Callable[[], Granting] = lambda: NOTHING_KNOWN
 
     @property
     def facts(self) -> Facts:
