@@ -21,7 +21,7 @@ class DecidedBy(Enum):
     """What decides a figure; its value: by which share of the larger one two runs may differ."""
 
     FIXED = 0.0  # the program, glibc or what was asked
-    WHOLE = 0.1  # the load: all threads together
+    WHOLE = 0.2  # the load: all threads together
     TURNS = 0.8  # how the threads took turns: what one arena or chunk has
     FORM = 1.0  # the kernel, the machine, the last chunk of an arena: it must be there
 
@@ -30,7 +30,7 @@ COLUMNS = {
     **dict.fromkeys(("request", "chunk", "remainder", "grows", "requests"), DecidedBy.FIXED),
     **dict.fromkeys(("from", "to", "threads", "swapped"), DecidedBy.FIXED),
     "largest": DecidedBy.TURNS,
-    **dict.fromkeys(("arena", "chunk at", "address", "top", "kept: top"), DecidedBy.FORM),
+    **dict.fromkeys(("arena", "chunk at", "address", "top", "kept: top", "+"), DecidedBy.FORM),
 }
 LINES = (
     (r"other threads' tcaches|another bin of its tcache", DecidedBy.FIXED),
@@ -39,7 +39,7 @@ LINES = (
         DecidedBy.FORM,
     ),  # by which chunk is the last of an arena
     (r"^reserved by heaps |^ *- arena|repeats|free, stays", DecidedBy.TURNS),
-    (r"stood still|more rows|^process |\.c:\d", DecidedBy.FORM),
+    (r" hash buckets |stood still|more rows|^process |\.c:\d", DecidedBy.FORM),
 )
 
 # Whether one chunk pins most or several alike do is chance, and so is what the last below a top is.
@@ -49,7 +49,15 @@ CHANCES = (
         "the largest pins",
     ),
     (r"; the last \d+ of \d+ bytes hold [\d.,]+ [KM]iB", ""),
+    (r"( times>)[^}]*\}", r"\1}"),  # what lies behind a string that has no end
     (r"bytes, in (use|a fastbin|a tcache),", "bytes, in some state,"),
+    (r"\blarge(?= +0x)", "piece"),  # which free chunk fits best, and in which bin that is
+    (r"\bunsorted(?= +0x)", "piece   "),
+    (r"[\d.]+ KiB free in malloc", "little free in malloc"),
+    (r"^(stack .*[\d.] )[a-z ]+$", r"\1words that weren't overwritten"),
+    (r", all but [\d.]+ \S+ of it alone:", " alone:"),  # by such words
+    (r"^\d+ more rows? \(--limit\)\.\n", ""),  # and so whether one is leaked all the same
+    (r"^fast .*\n", ""),  # whether any chunk was freed last that is so small
     (r"^(process \d+), \S+/", r"\1, "),
     (r"^\[[^\]]*\]$", "[bar]"),
     (r"^-+$", "="),
@@ -71,11 +79,9 @@ def differences(shown: str, said: str) -> list[str]:
     found = []
     for number, stretch in enumerate(_stretches(shown)):
         places = range(start, len(answer) - len(stretch) + 1)
-        at = next(
-            (n for n in places if _reads(stretch) == _reads(answer[n:][: len(stretch)])), None
-        )
+        at = next((n for n in places if _alike(stretch, answer[n:]) == len(stretch)), None)
         if at is None or (at and not number):
-            return [*found, "no counterpart: " + " ".join(part.text for part in stretch)]
+            return [*found, _parting(stretch, answer[start:])]
         start = at + len(stretch)
         pairs = zip(stretch, answer[at:start])
         found += [f"{a.text} is {b.text} ({a.kind})" for a, b in pairs if not _agree(a, b)]
@@ -84,8 +90,25 @@ def differences(shown: str, said: str) -> list[str]:
     return found
 
 
+def _alike(shown: list[Scrap], said: list[Scrap]) -> int:
+    """Return how many words, with any figures, are the same from the beginning on."""
+    pairs = enumerate(zip(_reads(shown), _reads(said)))
+    return next((n for n, (a, b) in pairs if a != b), min(len(shown), len(said)))
+
+
 def _reads(parts: list[Scrap]) -> list[str]:
     return ["#" if part.kind else part.text for part in parts]
+
+
+def _parting(shown: list[Scrap], said: list[Scrap]) -> str:
+    """Return where the words are others than what was said at most."""
+    most, at = max((_alike(shown, said[n:]), -n) for n in range(max(len(said), 1)))
+    answer = said[most - at :]
+    return f"no counterpart: {_words(shown[most:])!r}, but {_words(answer)!r}"
+
+
+def _words(parts: list[Scrap]) -> str:
+    return " ".join(part.text for part in parts[:20])
 
 
 def _agree(shown: Scrap, said: Scrap) -> bool:
@@ -132,6 +155,8 @@ def _part(each: re.Match[str], line: str, heads: dict[int, str]) -> Scrap:
 def _kind(line: str, heads: dict[int, str], end: int, unit: str) -> DecidedBy:
     """Return the kind of a figure that ends here in its line."""
     column = heads.get(end, "")
+    if column == "remainder" and " piece " in line:
+        return DecidedBy.FORM  # of a free chunk: how the threads took turns
     if unit in ("s", "ms", "%"):
         return DecidedBy.FORM
     if column in COLUMNS:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shlex
 import signal
 import subprocess
 from contextlib import ExitStack
@@ -17,16 +16,12 @@ from pathlib import Path
 import pytest
 from alike import differences
 from demos import FIRST, Server, demo_program, serving
-from live import HEAPX, TIMEOUT, environment, eventually, run, status
+from live import HEAPX, TIMEOUT, environment, eventually, status
+from telling import Step, as_on_the_page, said_by, steps_of
 
 MB = 2048
 STORY = FIRST.split("\n## The cure")[0]
-BLOCKS = re.findall(r"^```text\n(\$ .*?)^```", STORY, re.M | re.S)
-STEPS = [
-    (command, answer.strip("\n"))
-    for block in BLOCKS
-    for command, answer in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.M)
-]
+STEPS = steps_of(STORY)
 PIDS = list(dict.fromkeys(re.findall(r"(?<=-p )\d+", " ".join(c for c, _ in STEPS))))
 (ONE_ARENA,) = (re.findall(r"\d+", c)[0] for c, answer in STEPS if "malloc got nothing" in answer)
 
@@ -47,8 +42,8 @@ pytestmark = [
 class Telling:
     """The processes of the page, each started before its first command, ended after its last."""
 
-    def __init__(self, program: Path, steps: list[tuple[str, str]]) -> None:
-        self.program, self.steps = program, steps
+    def __init__(self, program: Path, steps: list[Step], *gdb: str) -> None:
+        self.program, self.steps, self.gdb = program, steps, gdb
         self.servers: dict[str, Server] = {}
         self.ends: dict[str, ExitStack] = {}
         self.pinning = ""  # the chunk that the page looks at
@@ -58,12 +53,9 @@ class Telling:
         found = []
         for number, (command, shown) in enumerate(self.steps):
             page = self._process(command)
-            said = re.sub(
-                rf" *\b{self.servers[page].pid}\b",
-                lambda m, page=page: page.rjust(len(m[0])),
-                self._answer(command, self.servers[page], page),
-            )
-            found += [f"{command}: {each}" for each in differences(shown, said.strip("\n"))]
+            server = self.servers[page]
+            said = as_on_the_page(self._answer(command, server, page), page, server.pid)
+            found += [f"{command}: {each}" for each in differences(shown, said)]
             if not any(page in later for later, _ in self.steps[number + 1 :]):
                 self.ends.pop(page).close()
         return found
@@ -78,27 +70,17 @@ class Telling:
         return page
 
     def _answer(self, command: str, server: Server, page: str) -> str:
-        words = shlex.split(re.sub(rf"\b{page}\b", str(server.pid), command))
-        env = environment(COLUMNS="80")
-        if words[0] == "kill":
+        live = {page: str(server.pid)}
+        if command.startswith("kill"):
             self._export(server)
             return ""
-        if words[0] == "gdb":
-            words = [
-                "gdb",
-                "-nx",
-                *(re.sub("0x[0-9a-f]+", self.pinning, word) for word in words[1:]),
-            ]
-            return "\n".join(x for x in run(words, env=env).out.splitlines() if x.startswith("$"))
-        if words[0] != "scripts/heapx":
-            return run(words, env=env).out
-        if "growth" in words:
-            return self._watched(server, words[1:])
-        answer = run((HEAPX, *words[1:]), env=env)
-        assert answer.status == 0, answer.err
-        if words[-1] == "why":
-            self.pinning = re.findall(r"chunk (0x\w+) of \d+ bytes, in\s+use", answer.out)[0]
-        return answer.err + answer.out
+        if " growth " in command:
+            return self._watched(server, command.replace(page, live[page]).split()[1:])
+        live.update(dict.fromkeys(re.findall("0x[0-9a-f]+", command), self.pinning))
+        said = said_by(command, live, *self.gdb)
+        if command.endswith(" why"):
+            self.pinning = re.findall(r"chunk (0x\w+) of \d+ bytes, in\s+use", said)[0]
+        return said
 
     def _watched(self, server: Server, words: list[str]) -> str:
         """Return what heapx growth says while the server exports."""
@@ -128,11 +110,10 @@ NOW = next(number for number, (command, _) in enumerate(STEPS) if "--now" in com
 
 
 def test_each_figure_up_to_what_can_be_given_back_is_seen_again(program):
-    assert Telling(program, STEPS[:NOW]).differences() == []
+    found = Telling(program, STEPS[:NOW]).differences()
+    assert not found, "\n".join(found)
 
 
 def test_each_figure_of_giving_it_back_is_seen_again(program, calling_gdb):
-    given = [
-        (c.replace("trim --now", f"--gdb {calling_gdb} trim --now"), a) for c, a in STEPS[NOW:]
-    ]
-    assert Telling(program, given).differences() == []
+    found = Telling(program, STEPS[NOW:], "--gdb", calling_gdb).differences()
+    assert not found, "\n".join(found)
