@@ -159,7 +159,10 @@ def test_a_ctrl_c_ends_a_stream_of_chunks_which_is_json_still(arenas):
 
 def test_max_pause_ends_the_reading_and_the_status_says_so(arenas):
     words = (*SLOWLY, "arenas", "--format", "json")
-    partial = heapx("-p", arenas.pid, *words, "--max-pause", "1.5")
+    for seconds in ("1.5", "3", "6", "12"):  # a machine that has more to do gets less far
+        partial = heapx("-p", arenas.pid, *words, "--max-pause", seconds)
+        if partial.status != 3:  # it got as far as to an answer
+            break
     assert (partial.status, partial.err) == (1, "")
     assert [problem["code"] for problem in partial.report["problems"]] == ["time_is_up"]
     rows = partial.report["tables"][0]["rows"]
