@@ -134,10 +134,11 @@ class Index:
         """Add chunks in use of a heap, in order: by how many bytes behind `start` each lies."""
         grain, base = self.grains.size, self.places[region] * CELL_WORDS
         before, odd = divmod((start - self.starts[region]) // grain, CELL)
-        ends = [chunk + size - grain for chunk, size in zip(chunks, sizes)]
-        for plane, places in ((STARTS, chunks), (ENDS, ends)):
+        starts = [chunk // grain + odd for chunk in chunks]
+        ends = [at + size // grain - 1 for at, size in zip(starts, sizes)]
+        for plane, places in ((STARTS, starts), (ENDS, ends)):
             if places:
-                words = words_of([place // grain + odd for place in places])
+                words = words_of(places)
                 first = base + before * CELL_WORDS + plane
                 words[0] |= self.cells[first]
                 self.cells[first : first + len(words) * CELL_WORDS : CELL_WORDS] = memoryview(words)

@@ -44,7 +44,7 @@ class Indexing:
         fast, cached = frozenset(run.fast), run.cached
         others = [i for i in run.used if i in fast or start + i * GRAIN in cached]
         used = sorted(set(run.used).difference(others)) if others else run.used
-        last = run.chunks[-1]
+        last = max(run.used[-1:] + run.free[-1:])
         behind = run.end if used[-1:] == [last] else start + last * GRAIN
         self._store.load(start, behind + header)
         self._set(start, [i * GRAIN for i in used], [word & ~FLAGS for word in run.of(used, SIZE)])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
-from itertools import accumulate, compress
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from ..glibc.layout import FLAGS
 from ..held.index import HeldChunk
 from ..held.store import COPIED
 from .adding import sums_of
+from .leftover import but_links
 from .marks import BEGINS, MarkedStretch, Marks
 from .states import DEGREE, INSIDE, PENDING, Degree
 from .sums import Hanging, Sampled, Together
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..held.held import Held
     from ..target.space import Words
 
-LINKS = 4  # words of a chunk's memory where malloc keeps links while it is free
+FEW = 8  # chunks, up to which it takes longest to take them together
 STEPS = 1 << 14  # chunks that are looked through at once, and before anybody is asked to go on
 
 
@@ -65,7 +65,7 @@ class Flood:
         """
         self._begin(Degree.UNREACHED, Degree.UNREACHED, mark, True)
         for place in self._marks.having(INSIDE):
-            self._push(place)
+            self._push(place, self._marks.user(place))
         self._drain()
 
     def leave(self, chunk: HeldChunk) -> bool:
@@ -87,15 +87,16 @@ class Flood:
         hanging = [Hanging() for _ in range(self._number)]
         self._begin(Degree.UNREACHED, Degree.UNREACHED, Degree.REACHED, True)
         for place in self._marks.having(Degree.UNREACHED):
-            self._start(place, Degree.START, Degree.REACHED)
+            self._start(place, self._marks.user(place), Degree.START, Degree.REACHED)
         self._begin(Degree.START, Degree.REACHED, Degree.HANGS, True)
         whole = self._held.whole_regions()
         self._whole = [all(whole[each.start : each.stop]) for each in self._index.stretches()]
         start, place = bytes([BEGINS | Degree.START]), len(self._marks.all)
         while (place := self._marks.all.rfind(start, 0, place)) >= 0:
             self._marked = Together()
-            self._start(place, Degree.HEAD, Degree.HANGS)
-            self._end_head(hanging, self._marks.user(place))
+            user = self._marks.user(place)
+            self._start(place, user, Degree.HEAD, Degree.HANGS)
+            self._end_head(hanging, user)
         return hanging
 
     def sums(self) -> list[list[Sampled]]:
@@ -113,9 +114,9 @@ class Flood:
         self._mark, self._inner = int(mark), inner
         self._marked = None
 
-    def _start(self, place: int, mark: Degree, rest: Degree) -> None:
+    def _start(self, place: int, user: int, mark: Degree, rest: Degree) -> None:
         self._mark = int(mark)
-        self._push(place)
+        self._push(place, user)
         self._mark = int(rest)
         self._drain()
 
@@ -128,9 +129,9 @@ class Flood:
         if marked.bytes > of.most:
             of.most, of.at = marked.bytes, chunk.address
 
-    def _push(self, place: int) -> None:
+    def _push(self, place: int, user: int) -> None:
         self._marks.all[place] = BEGINS | self._mark
-        self._stack.append(self._marks.user(place))
+        self._stack.append(user)
 
     def _drain(self) -> None:
         """Look through all chunks that were marked."""
@@ -194,21 +195,35 @@ class Flood:
         so.
         """
         stack, pace, steps = self._stack, self._held.space.pace, 0
+        few = 0 if self._lots.passes else FEW
         while stack:
-            taken = sorted(stack[-STEPS:])
-            del stack[-STEPS:]
+            if len(stack) < few:
+                taken = [stack.pop()]
+                self._look_into_one(taken[0])
+            else:
+                taken = sorted(stack[-STEPS:])
+                del stack[-STEPS:]
+                for stretch, users in self._marks.parted(self._at_hand(taken)):
+                    if stretch.single:
+                        self._look_into_one(users[0])
+                    else:
+                        self._look_into_all(stretch, users)
             steps += len(taken)
             if steps >= STEPS:
                 pace.check(taken[0])
                 steps = 0
-            for stretch, users in self._marks.parted(self._at_hand(taken)):
-                if stretch.single:
-                    self._look_into_one(users[0])
-                else:
-                    self._look_into_all(stretch, users)
 
     def _look_into_one(self, user: int) -> None:
-        """Look through a chunk that is large."""
+        """Look through a chunk; its pages one by one if it is large."""
+        stretch, store, word = self._marks.near(user), self._held.store, self._word
+        if not stretch.single:
+            place = (store.offset(stretch.start) - stretch.start + user) // word
+            size = (self._words[place - 1] & ~FLAGS) - word
+            if size <= self._page:
+                if self._marked is not None:
+                    self._count_all(stretch, [user], [size])
+                self._visit(self._words[place : place + size // word].tolist(), [size])
+                return
         chunk = self._index.begin_at(user)
         assert chunk is not None
         self._count(chunk)
@@ -278,30 +293,27 @@ class Flood:
 
     def _visit_others(self, led: Iterable[int], words: Sequence[int], sizes: Sequence[int]) -> None:
         """Push the chunks whose inside words lead to, and such with a mapping of their own."""
-        marks, ends = self._marks.all, list[tuple[int, int]]()
+        marks, ends = self._marks, dict[int, HeldChunk]()
         for word in led:
             chunk = self._index.at(word)
-            if chunk is None:
-                continue
-            place = self._marks.place(chunk.user)
-            if not self._wanted[marks[place]]:
-                continue
-            if sizes and self._ends_at(chunk, word):
-                ends.append((word, place))
-            else:
-                self._reach(place, chunk.user == word)
+            if chunk is not None and self._wanted[marks.all[marks.place(chunk.user)]]:
+                if sizes and self._ends_at(chunk, word):
+                    ends[word] = chunk
+                else:
+                    self._reach(chunk, chunk.user == word)
         if ends:
-            led = _but_links({word for word, _ in ends}, words, [s // self._word for s in sizes])
-            for word, place in ends:
-                if word in led and self._wanted[marks[place]]:
-                    self._reach(place, False)
+            for word in but_links(ends, words, [size // self._word for size in sizes]):
+                self._reach(ends[word], False)
 
-    def _reach(self, place: int, begins: bool) -> None:
-        """Push a chunk that a word leads to."""
+    def _reach(self, chunk: HeldChunk, begins: bool) -> None:
+        """Push a chunk that a word leads to, if that wasn't done."""
+        place, marks = self._marks.place(chunk.user), self._marks.all
+        if not self._wanted[marks[place]]:
+            return
         if begins or self._inner:
-            self._push(place)
+            self._push(place, chunk.user)
         else:
-            self._marks.all[place] |= INSIDE
+            marks[place] |= INSIDE
 
     def _ends_at(self, chunk: HeldChunk, address: int) -> bool:
         """Tell whether the header behind a chunk begins at an address."""
@@ -325,14 +337,3 @@ class Flood:
         for user, size in zip(users, sizes):
             start = user - header
             self._marked.add(self._held.store.amount(start, start + size + self._word))
-
-
-def _but_links(sought: Collection[int], words: Sequence[int], counts: Sequence[int]) -> set[int]:
-    """Return which of the sought words are among the memory of chunks with so many words each, but
-    not among the LINKS of any.
-    """
-    begins, found = [0, *accumulate(counts)], set[int]()
-    for place in [place for place, word in enumerate(words) if word in sought]:
-        if place - begins[bisect_right(begins, place) - 1] >= LINKS:
-            found.add(words[place])
-    return found

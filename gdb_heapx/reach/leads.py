@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..held.store import COPIED
-from .flood import LINKS
+from .leftover import LINKS
 
 if TYPE_CHECKING:
     from ..held.held import Held

@@ -6,7 +6,6 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from functools import cached_property
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,13 +24,14 @@ _PENDING = re.compile(b"[%c-\xff]" % PENDING)
 
 class MarkedStretch(NamedTuple):
     """Heaps that adjoin each other, by its number, or a `single` chunk with a mapping of its own.
-    The mark of a chunk is at as many grains as its memory lies behind `origin`.
+    The mark of a chunk is at as many grains as its memory lies behind `origin`: at one of `places`.
     """
 
     number: int
     start: int
     end: int
     origin: int
+    places: range
     single: int
 
 
@@ -54,7 +54,7 @@ class Marks:
         self._regions.append(len(index.starts))
         self.all = bytearray(size)
         for number in range(len(self._starts)):
-            stretch = self._stretch(number)
+            self._near = stretch = self._stretch(number)
             for region in range(*self._regions[number : number + 2]):
                 self._begin(stretch, region)
 
@@ -66,10 +66,10 @@ class Marks:
 
     def _stretch(self, number: int) -> MarkedStretch:
         index, first, last = self._index, *self._regions[number : number + 2]
-        start, single = index.starts[first], index.singles[first]
-        user = (single or start) + index.grains.header
-        origin = user - (self._bases[number] << self.shift)
-        return MarkedStretch(number, start, index.ends[last - 1], origin, single)
+        start, single, base = index.starts[first], index.singles[first], self._bases[number]
+        origin = (single or start) + index.grains.header - (base << self.shift)
+        places = range(base, base + self._room(range(first, last)))
+        return MarkedStretch(number, start, index.ends[last - 1], origin, places, single)
 
     def _begin(self, stretch: MarkedStretch, region: int) -> None:
         """Mark where the chunks of a region begin."""
@@ -87,46 +87,52 @@ class Marks:
 
     def _places(self, stretch: MarkedStretch, region: int) -> range:
         """Return the places of a region's marks."""
-        index, base = self._index, self._bases[stretch.number]
+        index, base = self._index, stretch.places.start
         if stretch.single:
-            return range(base, base + 1)
+            return stretch.places
         size, _, tail = index.grains
         start, end = index.starts[region], index.ends[region] - tail
         return range(base + (start - stretch.start) // size, base - (stretch.start - end) // size)
 
-    def _number_at(self, address: int) -> int:
-        """Return the number of the last stretch that doesn't begin behind an address."""
-        return bisect_right(self._starts, address) - 1
+    _near: MarkedStretch  # that was asked for last: it is asked for again and again
 
-    def parted(self, addresses: list[int]) -> Iterator[tuple[MarkedStretch, list[int]]]:
-        """Yield the addresses of each stretch. All are between the first one's beginning and the
-        last one's end; where there are several stretches, they are put in order.
+    def near(self, address: int) -> MarkedStretch:
+        """Return the last stretch that doesn't begin behind an address."""
+        if not self._near.start <= address < self._near.end:
+            self._near = self._stretch(bisect_right(self._starts, address) - 1)
+        return self._near
+
+    def parted(self, addresses: list[int]) -> list[tuple[MarkedStretch, list[int]]]:
+        """Return the addresses of each stretch. All are between the first one's beginning and the
+        last one's end; where they are of several stretches, they are put in order.
         """
-        if len(self._starts) == 1:
-            yield self._first, addresses
-            return
+        if not addresses:
+            return []
+        stretch = self.near(addresses[0])
+        if len(self._starts) == 1 or (
+            stretch.start <= min(addresses) and max(addresses) < stretch.end
+        ):
+            return [(stretch, addresses)]
         addresses.sort()
-        at, starts = 0, self._starts
+        at, starts, found = 0, self._starts, []
         while at < len(addresses):
-            stretch = self._stretch(self._number_at(addresses[at]))
+            stretch = self.near(addresses[at])
             end, following = bisect_left(addresses, stretch.end, at), stretch.number + 1
             if end > at:
-                yield stretch, addresses[at:end]
+                found.append((stretch, addresses[at:end]))
             more = following < len(starts)
             at = bisect_left(addresses, starts[following], end) if more else len(addresses)
-
-    @cached_property
-    def _first(self) -> MarkedStretch:
-        return self._stretch(0)
+        return found
 
     def place(self, user: int) -> int:
         """Return the place of the chunk whose memory begins at an address."""
-        return (user - self._stretch(self._number_at(user)).origin) >> self.shift
+        return (user - self.near(user).origin) >> self.shift
 
     def user(self, place: int) -> int:
         """Return where the memory of the chunk begins whose mark is at a place."""
-        stretch = self._stretch(bisect_right(self._bases, place) - 1)
-        return stretch.origin + (place << self.shift)
+        if place not in self._near.places:
+            self._near = self._stretch(bisect_right(self._bases, place) - 1)
+        return self._near.origin + (place << self.shift)
 
     def having(self, state: int) -> Iterator[int]:
         """Yield the places of the chunks that have a state, as it is by then."""
@@ -136,7 +142,7 @@ class Marks:
 
     def waiting(self, region: int) -> list[int]:
         """Return the places of the chunks of a region that are PENDING."""
-        places = self._places(self._stretch(self._number_at(self._index.starts[region])), region)
+        places = self._places(self.near(self._index.starts[region]), region)
         return [run.start() for run in _PENDING.finditer(self.all, places.start, places.stop)]
 
     def states(self) -> bytearray:
