@@ -204,6 +204,7 @@ static void fill_big(struct job *self) {
 
 static const struct kind kinds[] = {
     {"M", fill_mixed, 1100000, 4, SHARED},
+    {"W", fill_mixed, 2000000, 64, SHARED},
     {"D", fill_dense, 32000000, 1, 0},
     {"L", fill_listed, 15000000, 4, SHARED},
     {"F", fill_pieces, 7500000, 1, 0},

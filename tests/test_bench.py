@@ -63,7 +63,7 @@ def no_peers(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["X"], "there is no heap X: choose from M, D,"),
+        (["X"], "there is no heap X: choose from M, W, D,"),
         (["D=0"], "D=0: N is a positive number, such as D=32000000"),
         (["D=many"], "D=many: N is a positive number"),
         (["--size", "0"], "invalid positive number value: '0'"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from heapbuilder import FAST, FREE, UNSORTED, USED, HeapBuilder
 
+from gdb_heapx.fit import ceilings as ceiling
 from gdb_heapx.fit.ceilings import ceilings
 from gdb_heapx.fit.fits import fit
 from gdb_heapx.snapshots.malloc import EVERYTHING
@@ -68,6 +69,19 @@ def test_fast_chunks_count_as_what_they_merge_to():
     heap.main.leave(64)
     (found,) = looked_at(heap)[2]
     assert found.largest == 6000 // 16 * 16 + 4 * 128
+
+
+@pytest.mark.parametrize("fast", [99, 100, 101])
+def test_what_malloc_may_not_come_to_is_no_ceiling(fast, monkeypatch):
+    """It goes through so many unsorted chunks; each fast one may become one."""
+    monkeypatch.setattr(ceiling, "MAX_ITERS", 200)
+    heap = HeapBuilder()
+    for state, size, number in ((UNSORTED, 2 * LARGEST, 100), (FAST, 64, fast)):
+        for _ in range(number):
+            heap.main.add(state, size)
+            heap.main.add(USED, 64)
+    heap.main.leave(64)
+    assert len(looked_at(heap)[2]) == (fast < 100)
 
 
 def test_where_top_is_the_largest_piece_its_last_bytes_stay():

@@ -60,7 +60,9 @@ def test_a_line_comes_for_each_look_at_once_and_the_comparison_is_the_last(start
     files = sorted(kept.iterdir())
     assert [row["file"] for row in (first, second)] == list(map(str, files))
     assert all(re.fullmatch(rf"[\dT.]+Z-{process.pid}\.json\.gz", f.name) for f in files)
-    assert [read_saved(f).snapshot.target.pid for f in files] == [process.pid] * 2
+    looks = [read_saved(f) for f in files]
+    assert [look.snapshot.target.pid for look in looks] == [process.pid] * 2
+    assert all(look.taken.brief for look in looks)
     assert compared(*files).equation.whole.change == second["rss"] - first["rss"]
     let_go(process)
 
@@ -119,6 +121,19 @@ def test_in_gdb_it_says_where_it_is():
     result = gdb("heapx watch")
     assert "heapx watch is for a shell" in result.err
     assert "Traceback" not in result.err
+
+
+@pytest.mark.slow
+def test_full_looks_have_what_save_keeps_and_compare_types(start, tmp_path):
+    process, kept = changing(start, *STEPS), tmp_path / "looks"
+    with watching(process, "--count", 2, "--save", kept, "--full") as watch:
+        watch.stdout.readline(), watch.stdout.readline()
+        process.step()
+        status, _, err = rest_of(watch)
+    assert status == 0, err
+    looks = [read_saved(file) for file in sorted(kept.iterdir())]
+    assert all("types" in look.tables and not look.taken.brief for look in looks)
+    assert all(a.strips for look in looks for a in look.snapshot.arenas())
 
 
 @pytest.mark.slow

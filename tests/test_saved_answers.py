@@ -12,9 +12,10 @@ from sessions import said
 
 from gdb_heapx.cli.command import REGISTRY, Needs
 from gdb_heapx.cli.execute import Terminal
-from gdb_heapx.errors import HeapxError
+from gdb_heapx.errors import HeapxError, UsageError
 from gdb_heapx.saved.saved import read_saved
 from gdb_heapx.saved.session import SavedSession
+from gdb_heapx.snapshots import walks
 
 OF_A_SNAPSHOT = (Needs.SNAPSHOT, Needs.LIVE, Needs.SESSION)
 LINES = (
@@ -130,6 +131,42 @@ def test_every_command_is_answered_or_refused(kept):
     answered = {*LINES, "types", "pins", "load", "compare", "report"}
     left = {each.word for each in REGISTRY.values()} - answered
     assert left == {line.partition(" ")[0] for line in REFUSED} - answered
+
+
+BRIEF = (  # what a brief file can't answer as the process does
+    *("", "map", "why"),
+)
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_brief_file_answers_what_needs_no_more(name, kept):
+    for line in LINES:
+        if line not in BRIEF:
+            whole = f"{line} --format json"
+            assert asked(kept(name, "--brief"), whole) == load(name).answer(whole, 140), whole
+
+
+def test_a_brief_file_says_what_it_does_not_know(kept):
+    brief = kept(USUAL, "--brief")
+    for line in ("", "why"):
+        assert "Saved with --brief: what keeps single pages" in asked(brief, line).text
+        assert "Saved with --brief" not in asked(kept(USUAL), line).text
+    with pytest.raises(HeapxError, match="--brief: what fills the heaps isn't in it"):
+        asked(brief, "map")
+    for line in ("types", "pins"):
+        with pytest.raises(HeapxError, match=f"saved without {line}"):
+            asked(brief, line)
+
+
+def test_pins_that_take_long_are_left_out_unless_they_are_asked_for(kept, monkeypatch):
+    whole = asked(kept(USUAL), "pins").text
+    monkeypatch.setattr(walks, "PIN_BYTE", 1.0)
+    with pytest.raises(HeapxError, match="saved without pins"):
+        asked(kept(USUAL, "--no-types"), "pins")
+    assert asked(kept(USUAL, "--pins"), "pins").text == whole
+    with pytest.raises(UsageError, match="one of them"):
+        kept(USUAL, "--pins --no-pins")
 
 
 def test_without_types_the_file_says_so(kept):

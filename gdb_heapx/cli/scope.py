@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..heap.states import Search
-
 if TYPE_CHECKING:
     from ..snapshots.malloc import Scope
     from .command import Command
@@ -24,4 +22,4 @@ def scope_of(declared: Command, options: Mapping[str, Any]) -> Scope:
     scope = malloc.Scope(walk, options["swap_in"], pad, *wanted, *more)
     if not options.get("brief"):
         return scope
-    return replace(scope, search=Search.MAPPINGS, stale=False, strips=False, pages=False)
+    return replace(scope, stale=False, strips=False, pages=False)

@@ -157,6 +157,9 @@ def _watch(before: Sequence[str], words: Sequence[str], pid: str | None) -> int:
 
     parser = parser_of_options()
     for arg in WATCH.args:
+        if arg.kind == "flag":
+            parser.add_argument(*arg.options, action="store_true")
+            continue
         parser.add_argument(
             *arg.options, type=VALUES.get(arg.kind, str), choices=arg.choices or None
         )

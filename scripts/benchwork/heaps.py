@@ -35,6 +35,7 @@ HEAPS: Mapping[str, Heap] = {
     heap.name: heap
     for heap in (
         Heap("M", 1100000, "chunks", 550, "many sizes up to 2,000 bytes, a third free; 4 arenas"),
+        Heap("W", 2000000, "chunks", 550, "M in 64 arenas"),
         Heap("D", 32000000, "chunks", 66, "small and dense, an eighth fast"),
         Heap("L", 15000000, "chunks", 155, "85 of 100 freed, long lists of fast chunks; 4 arenas"),
         Heap("F", 7500000, "pieces", 315, "free pieces between small chunks that stay"),

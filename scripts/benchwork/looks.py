@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 
 from .serving import GDB, QUIET, ROOT
 
 HEAPX = str(ROOT / "scripts" / "heapx")
 LIBC = ("/libc[-.0-9][^/]*$", "/libpthread[-.0-9][^/]*$", "/ld[-.0-9][^/]*$")
 LIMIT = 600  # seconds that another tool may take
+# Words that a command needs besides: where to write, which is looked at by nobody.
+OUTPUTS = {"save": "{}/saved.json.gz", "report": "--output={}/page.html"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def looks(target: Target, commands: Iterable[str], off: bool) -> list[Look]:
     for command in commands:
         name = f"heapx {'' if command == 'overview' else command}".strip()
         words = name.split()[1:]
+        words += [OUTPUTS[word].format(gettempdir()) for word in words[:1] if word in OUTPUTS]
         for suffix, setting in (("", ()), (", compiled off", ("--set", "compiled=off"))):
             if setting and not off:
                 continue
