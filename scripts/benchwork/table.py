@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -102,7 +103,7 @@ def update(page: Path, measured: Callable[[list[str]], str]) -> None:
         end = text.find(END, found.end())
         if end < 0:
             raise ValueError(f"{page.name} lacks {END} behind {found.group()}")
-        table = f"\n{measured(found.group(1).split())}\n"
+        table = f"\n{measured(shlex.split(found.group(1)))}\n"
         text = text[: found.end()] + table + text[end:]
         at = found.end() + len(table)
         page.write_text(text)
