@@ -628,3 +628,15 @@ def test_the_process_is_let_go_before_a_snapshot_is_looked_at(line, order, monke
     monkeypatch.setitem(execute.__globals__, "_run", watched)
     said(line, Watched(SNAPSHOT), PLAIN)
     assert done == order
+
+
+@pytest.mark.parametrize(
+    ("line", "lacks"), [("refs", "ADDRESS"), ("chunk --bytes", "ADDRESS"), ("compare", "OLD")]
+)
+def test_what_is_missing_is_called_as_in_the_usage_with_what_to_type(line, lacks):
+    name = f"heapx {line.split()[0]}"
+    with pytest.raises(UsageError) as raised:
+        run(line)
+    assert lacks in COMMANDS[name].usage
+    assert raised.value.statement == f"{name} needs {lacks}"
+    assert f"See: {name} --help" in str(raised.value)

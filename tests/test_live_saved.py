@@ -116,7 +116,7 @@ WRONG = {
     ): "heapx: /dev/null is no snapshot of heapx, or is damaged",
     ("--snapshot", "x", "-p", "1"): "heapx: a saved snapshot is all that is looked at",
     ("load", "x"): "heapx: heapx load is for gdb",
-    ("-p", "1", "save"): "heapx: the following arguments are required: file",
+    ("-p", "1", "save"): "heapx: heapx save needs FILE",
     ("-p", "1", "save", "/none/x.json"): "heapx: cannot write /none/x.json: there is no directory",
 }
 

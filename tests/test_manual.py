@@ -160,6 +160,34 @@ def test_bash_completes_files_and_processes(tmp_path, monkeypatch):
     assert "1" in in_bash("heapx -p ")
 
 
+TAKING_A_FILE = (
+    "heapx -p 12 save ",
+    "heapx -p 12 report --output ",
+    "heapx compare ",
+    "heapx compare old.json ",
+    "heapx --snapshot ",
+)
+
+
+@with_tool("bash")
+@pytest.mark.parametrize("line", TAKING_A_FILE)
+def test_bash_completes_the_file_that_a_command_takes(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a snapshot.json").touch()
+    (tmp_path / "server.json").touch()
+    assert in_bash(f"{line}ser") == ["server.json"]
+
+
+@with_tool("fish")
+@pytest.mark.parametrize("line", TAKING_A_FILE)
+def test_fish_completes_the_file_that_a_command_takes(line, tmp_path):
+    (tmp_path / "server.json").touch()
+    (tmp_path / "script").write_text(completions("fish"))
+    words = ("fish", "--no-config", "-c", f"source script; complete -C '{line}ser'")
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "server.json" in [row.split("\t")[0] for row in done.stdout.splitlines()]
+
+
 AT_A_TERMINAL = {  # its options, and what makes it complete
     "bash": (
         ("--norc", "--noprofile", "-i"),
@@ -203,10 +231,12 @@ def typed_in(shell, line, cwd):
         ("heapx heaps --columns arena,resi\t", "heapx heaps --columns arena,resident"),
         ("heapx arenas --colu\tsys\t", "heapx arenas --columns system"),
         ("heapx -p 12 arenas 1 --ar\t", "heapx -p 12 arenas 1 --arena"),
+        *((f"{line}ser\t", f"{line}server.json") for line in TAKING_A_FILE),
     ],
 )
 @pytest.mark.few(4)
 def test_a_line_is_completed_at_a_terminal(shell, line, whole, tmp_path):
+    (tmp_path / "server.json").touch()
     assert re.search(rf"[\r\n](\x1b\[J)?\[{whole} ?\][\r\n]", typed_in(shell, line, tmp_path))
 
 

@@ -11,6 +11,8 @@ KINDS = (
     *("column", "columns", "file", "input", "period", "pid", "request", "setting", "thread"),
 )
 
+FILES = ("file", "input")
+
 
 @dataclass(frozen=True)
 class Arg:
@@ -51,6 +53,11 @@ class Arg:
         if self.name.startswith("-"):
             return tuple(filter(None, (self.short, self.name)))
         return (f"--{self.key}",) if self.kind == "arena" else ()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is the place of a file on a command line, which shells complete."""
+        return self.kind in FILES and not self.options
 
     @property
     def usage(self) -> str:

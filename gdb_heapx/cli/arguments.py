@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from ..errors import UsageError
 from ..report.render import FORMATS
-from .arg import Arg
+from .arg import FILES, Arg
 
 ARENA = Arg("ARENA", "its index (0 = main) or address; all if absent", "arena")
 ADDRESS = Arg("ADDRESS", "an address, or any expression of gdb's", "address", required=True)
@@ -45,9 +45,14 @@ class Asked(int):
         return self.words if number else f"{self.words} ({int(self):#x})"
 
 
+LACKING = "the following arguments are required: "  # as argparse says it
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"See: help {self.prog}")
+        if message.startswith(LACKING):
+            message = f"{self.prog} needs {message[len(LACKING) :]}"
+        raise UsageError(message, f"See: {self.prog} --help")
 
 
 def _count(text: str) -> int:
@@ -134,9 +139,6 @@ VALUES: dict[str, Callable[[str], Any]] = {
 }
 
 
-FILES = ("file", "input")
-
-
 def parse_words(name: str, args: Sequence[Arg], words: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of the command `name` by key; UsageError with one clear message."""
     parser = _Parser(prog=name, add_help=False, allow_abbrev=False)
@@ -178,4 +180,4 @@ def _add(parser: argparse.ArgumentParser, arg: Arg) -> None:
         several = "+" if arg.required else "*"
         single = None if arg.required else "?"
         options["nargs"] = several if arg.kind == "address" else single
-        parser.add_argument(arg.name if arg.options else arg.key, **options)
+        parser.add_argument(arg.name if arg.options else arg.key, metavar=arg.name, **options)

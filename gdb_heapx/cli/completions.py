@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from .arg import SHELL_ARGS, Arg
+from .arg import FILES, SHELL_ARGS, Arg
 from .command import REGISTRY, Command
 from .manual import sub_commands
 from .offers import values_of
@@ -65,7 +65,7 @@ def _bash() -> Iterator[str]:
     yield "    *)"
     yield "        case $command in"
     for command in commands.values():
-        yield f"        {command.word}) {_bash_words(_names(command.all_args))} ;;"
+        yield f"        {command.word}) {_bash_places(command)} ;;"
     yield "        *)"
     yield "            case $word in"
     overview = REGISTRY["heapx"].all_args
@@ -98,17 +98,28 @@ _BASH_PIDS = (
 )
 
 
+_BASH_FILES = 'COMPREPLY=($(compgen -f -- "$word"))'
+
+
 def _bash_words(words: Sequence[str]) -> str:
     text = " ".join(words)
     return f'COMPREPLY=($(compgen -W "{text}" -- "$word"))' if text else "COMPREPLY=()"
+
+
+def _bash_places(command: Command | ShellCommand) -> str:
+    """Return what completes a word of a command that is no option's value."""
+    options = _bash_words(_names(command.all_args))
+    if not any(arg.is_file for arg in command.all_args):
+        return options
+    return f"if [[ $word == -* ]]; then {options}; else {_BASH_FILES}; fi"
 
 
 def _bash_values(arg: Arg, values: Sequence[str] = ()) -> str:
     """Return what completes an option's value."""
     if arg.kind == "pid":
         return "_heapx_pids"
-    if arg.kind in ("file", "input"):
-        return 'COMPREPLY=($(compgen -f -- "$word"))'
+    if arg.kind in FILES:
+        return _BASH_FILES
     if arg.kind == "setting":
         names = " ".join(_settings())
         return f'compopt -o nospace; COMPREPLY=($(compgen -S = -W "{names}" -- "$word"))'
@@ -162,7 +173,7 @@ def _zsh_specs_of(command: Command | ShellCommand) -> Iterator[str]:
 def _zsh_specs(arg: Arg, values: Sequence[str] = ()) -> Iterator[str]:
     """Yield what _arguments needs to know of an argument, whose value may be one of these."""
     actions = {"pid": "_heapx_pids", "setting": "_heapx_settings"}
-    actions.update(dict.fromkeys(("file", "input"), "_files"))
+    actions.update(dict.fromkeys(FILES, "_files"))
     known = " ".join(values or arg.choices)
     action = f"({known})" if known else actions.get(arg.kind, " ")
     if arg.kind == "columns":
@@ -170,7 +181,8 @@ def _zsh_specs(arg: Arg, values: Sequence[str] = ()) -> Iterator[str]:
     value = "" if arg.kind == "flag" else f":{arg.key}:{action}"
     meaning = arg.help.replace("[", "(").replace("]", ")").replace(":", "\\:")
     if not arg.name.startswith("-"):
-        yield _quoted(f"::{arg.key}:()")  # nothing is offered for it
+        offered = "_files" if arg.is_file else "()"  # for other places nothing is
+        yield _quoted(f"::{arg.key}:{offered}")
     for name in arg.options:
         often = "*" if arg.kind == "setting" else ""
         yield _quoted(f"{often}{name}[{meaning}]{value}")
@@ -197,6 +209,8 @@ def _fish() -> Iterator[str]:
             if arg.options:
                 option = _fish_option(arg, values_of(command, arg))
                 yield f"complete -c heapx -n {seen} {option}"
+            if arg.is_file:
+                yield f"complete -c heapx -n {seen} -F"
 
 
 _FISH_PIDS = f"'({NAMES_OF_PIDS} | string replace : \\t)'"
