@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.command import Command, Needs, Session, command, find, parse
+from ..cli.command import Command, Needs, Session, find, parse
+from ..cli.everything import command_about_all
 from ..errors import HeapxError, escape
-from ..heap.states import Search
 from ..report.model import Notes, Report
 from ..report.notes import note
 from ..report.page import Chapter, Page
@@ -106,21 +106,12 @@ def _page_of_file(snapshot: Snapshot, saved: Saved) -> Report:
     return _page(snapshot, _Known(saved.taken, saved.brief, saved.ceilings, answers))
 
 
-@command(
+@command_about_all(
     "heapx report",
     Arg("--types", "say what is in use by type, though that takes long"),
     Arg("--pins", "list the pins, though that takes long"),
-    needs=Needs.ASKED,
-    whole=True,
     limit=ROWS,
     tables=(),
-    search=Search.HEADERS,
-    stale=True,
-    apart=True,
-    census=True,
-    outcomes=True,
-    strips=True,
-    ceilings=True,
     asks=_ask,
     filed=_page_of_file,
 )

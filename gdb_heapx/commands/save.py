@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.command import REGISTRY, Needs, command
+from ..cli.command import REGISTRY
+from ..cli.everything import command_about_all
 from ..errors import CutShortError, HeapxError, UsageError
-from ..heap.states import Search
 from ..report.model import Note, Notes, Report
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table
@@ -88,23 +88,14 @@ def _look(
     return _Standing(found, held)
 
 
-@command(
+@command_about_all(
     "heapx save",
     Arg("FILE", "the file; .gz or .zst at its end says how it is packed", "file", required=True),
     Arg("--no-types", "leave out what is in use by type: the process stands still for less long"),
     Arg("--no-pins", "leave out the pins one by one: the same"),
     Arg("--pins", "keep the pins one by one, however long looking for them takes"),
     Arg("--brief", "figures only, as heapx compare needs them: as short as heapx arenas"),
-    needs=Needs.ASKED,
-    whole=True,
     tables=(SAVED,),
-    search=Search.HEADERS,
-    stale=True,
-    apart=True,
-    census=True,
-    outcomes=True,
-    strips=True,
-    ceilings=True,
     asks=_look,
 )
 def save(
