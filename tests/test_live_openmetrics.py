@@ -67,12 +67,34 @@ def test_the_service_writes_metrics_that_the_textfile_collector_reads(
     assert parts == pytest.approx(rss, rel=0.02)
 
 
+def test_of_a_program_with_several_processes_the_service_lists_them(
+    program, start, with_heapx, tmp_path
+):
+    other = start(program.exe.name, "5")
+    done = run(command("ExecStart", program.exe.name, tmp_path), env=with_heapx)
+    assert (done.status != 0, done.out) == (True, "")
+    assert all(re.search(rf"\b{pid}\b.*[KM]iB", done.err) for pid in (program.pid, other.pid))
+    assert not list(tmp_path.glob("*.prom"))
+
+
+def test_a_saved_snapshot_has_the_metrics_of_the_process(program, tmp_path):
+    file = tmp_path / "saved.json"
+    assert heapx("-p", program.pid, "save", file).status == 0
+    told = ("arenas", "--format", "openmetrics")
+    live, saved = heapx("-p", program.pid, *told).out, heapx("--snapshot", file, *told).out
+    of_arenas = [
+        [line for line in each.splitlines() if line.startswith("heapx_arena_")]
+        for each in (live, saved)
+    ]
+    assert of_arenas[0] == of_arenas[1] != []
+
+
 def test_of_a_program_that_doesn_t_run_no_figures_stay(with_heapx, tmp_path):
     old = tmp_path / "heapx-no-such-program.prom"
     old.write_text("# EOF\n")
     done = run(command("ExecStart", "no-such-program", tmp_path), env=with_heapx)
     assert done.status not in (0, int(setting("SuccessExitStatus")))
-    assert "-p PID" in done.err
+    assert "no process runs a program called no-such-program" in done.err
     post = command("ExecStopPost", "no-such-program", tmp_path)
     assert run(post, env={**with_heapx, "SERVICE_RESULT": "success"}).status == 0
     assert old.exists()
