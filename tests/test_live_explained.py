@@ -4,8 +4,10 @@ and cures do, and each figure of the second case as its commands run.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +16,8 @@ from typing import NamedTuple
 
 import pytest
 from alike import differences
-from demos import FIRST, SECOND
-from live import ROOT, environment, look, run, status, table
+from demos import FIRST, SECOND, serving
+from live import ROOT, environment, heapx, look, run, status, table
 from telling import as_on_the_page, said_by, steps_of
 from test_live_demo_cache import CURE, FAULT, SOURCE, a_page, built
 from test_live_demo_cache import Server as Cache
@@ -236,3 +238,98 @@ def test_what_a_cure_gives_is_seen_again(cure, rss, in_use, leaked, tmp_path):
         said = f"{status(server.pid, 'VmRSS').split()[0]} and {used:.1f} MiB and {lost:.1f} KiB"
     shown_lost = leaked if "KiB" in leaked else f"{leaked} KiB"
     assert differences(f"{rss.replace(',', '')} and {in_use} and {shown_lost}", said) == []
+
+
+# When the answer is another: what the page says of these programs, each of a few lines.
+
+OTHER = FIRST.split("\n## When the answer is another")[1]
+PROGRAM = """#define _GNU_SOURCE
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int main(void)
+{
+%s
+    printf("ready %%d\\n", getpid());
+    fflush(stdout);
+    pause();
+}
+"""
+LOW = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=2048"}
+BLOCKS = "for (int i = 0; i < 60000; i++) memset(malloc(2100), 1, 2100);"
+MAPPED = "mmap(NULL, 400 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)"
+# By the beginning of the page's sum: what the program does, and in which environment.
+OTHERS = {
+    "RSS 417.5 MiB": ("for (int i = 0; i < 1 << 20; i++) memset(malloc(400), 1, 400);", {}),
+    "RSS 235.8 MiB": (BLOCKS, LOW),
+    "RSS 401.5 MiB": (f"memset({MAPPED}, 1, 400 << 20);", {}),
+    "RSS 41.2 MiB": ("memset(sbrk(40 << 20), 1, 40 << 20); malloc(1);", {}),
+}
+SUM = re.compile(r"^RSS [\d.]+ [KMG]iB = .*?\nMost [^:.]*", re.M | re.S)
+
+
+@contextmanager
+def pausing(directory: Path, body: str, **env: str) -> Iterator[int]:
+    """Start a program that does this, and return its id when it has."""
+    (directory / "other.c").write_text(PROGRAM % body)
+    words = ("cc", "-O1", "-fno-builtin", "-o", directory / "other", directory / "other.c")
+    subprocess.run(words, check=True)
+    with subprocess.Popen(
+        [directory / "other"], stdout=subprocess.PIPE, text=True, env=environment(**env)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"ready {process.pid}\n"
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("begin", OTHERS)
+def test_the_sum_of_another_answer_is_seen_again(begin, tmp_path):
+    body, env = OTHERS[begin]
+    shown = next(found[0] for found in SUM.finditer(OTHER) if found[0].startswith(begin))
+    with pausing(tmp_path, body, **env) as pid:
+        said = SUM.search(heapx("-p", pid, env=environment(COLUMNS="80")).out)
+    assert said
+    assert differences(coarse(shown), coarse(said[0])) == []
+
+
+def coarse(text: str) -> str:
+    """Return a text without parts of KiB: what a program's first printf and its libraries take."""
+    return re.sub(r"\s+", " ", re.sub(r"[\d.]+ (KiB|B)\b|\b\d\.\d MiB\b", "little", text))
+
+
+def mib(pid: int) -> float:
+    return int(status(pid, "VmRSS")) / 1024
+
+
+def test_without_the_low_threshold_it_has_less(tmp_path):
+    (shown,) = re.findall(r"Without it RSS was ([\d.]+) MiB", OTHER)
+    with pausing(tmp_path, BLOCKS) as pid:
+        assert differences(f"{shown} MiB", f"{mib(pid):.1f} MiB") == []
+
+
+def test_one_chunk_in_a_tcache_keeps_all_below_it(tmp_path):
+    (body,) = re.findall(r"^```c\n(mallopt.*?)^```", FIRST, re.M | re.S)
+    shown = re.search(r"Its RSS is ([\d.]+) MiB: .* With\s+`tcache_count=0` it is ([\d.]+)", FIRST)
+    assert shown
+    for figure, count in zip(shown.groups(), (7, 0)):
+        env = {"GLIBC_TUNABLES": f"glibc.malloc.tcache_count={count}"}
+        with pausing(tmp_path, body, **env) as pid:
+            assert differences(f"{figure} MiB", f"{mib(pid):.1f} MiB") == []
+
+
+def test_with_one_arena_an_export_takes_nothing(as_it_is):
+    before, after = re.findall(r"was ([\d,]+) KiB before the export, and ([\d,]+) after", FIRST)[0]
+    with serving(as_it_is, MB, MALLOC_ARENA_MAX="1") as server:
+        said = [f"{status(server.pid, 'VmRSS')} KiB"]
+        os.kill(server.pid, signal.SIGUSR1)
+        assert next(server.lines).startswith("exported ")
+        said.append(f"{status(server.pid, 'VmRSS')} KiB")
+    assert differences(f"{before} KiB {after} KiB", " ".join(said)) == []
+    assert abs(number(after) - number(before)) < 0.001 * number(before)
