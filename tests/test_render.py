@@ -23,10 +23,10 @@ from gdb_heapx.heap.states import STATES
 from gdb_heapx.heap.trim import Trim
 from gdb_heapx.report import render
 from gdb_heapx.report.arrange import arrange, for_reader, told_apart
-from gdb_heapx.report.blocks import BLOCKS, Shown
+from gdb_heapx.report.blocks import BLOCKS, Shown, how_much
 from gdb_heapx.report.context import Context
 from gdb_heapx.report.metrics import Metrics
-from gdb_heapx.report.model import Notes, Report, Steps, shortened
+from gdb_heapx.report.model import Finding, Notes, Report, Steps, Worth, shortened
 from gdb_heapx.report.notes import note
 from gdb_heapx.report.render import FORMATS
 from gdb_heapx.report.schema import Column, Kind, Many, Schema, Table, total
@@ -566,3 +566,19 @@ def test_what_a_next_step_is_for_goes_below_it_where_it_does_not_fit():
     shown = report(row(1), more=(Steps((("heapx " + "x" * 60, "an answer to the question"),)),))
     assert text_of(shown).endswith("x\n  an answer to the question\n")
     assert text_of(shown, width=140).endswith("x  an answer to the question\n")
+
+
+@pytest.mark.parametrize(
+    ("worth", "said"),
+    [
+        (Worth(3 << 20), "at most 3 MiB: "),
+        (Worth(3 << 20, exact=True), "3 MiB: "),
+        (Worth(3 << 20, likely=2 << 20), "at most 3 MiB, likely 2 MiB: "),
+        (Worth(3 << 20, likely=3 << 20), "at most 3 MiB, likely all of it: "),
+        (Worth(100 << 20, likely=1 << 20), "at most 100 MiB, likely 1 MiB: "),
+        (Worth(101 << 20, likely=1 << 20), "likely 1 MiB: "),
+        (Worth(101 << 20, likely=0), "at most 101 MiB, likely 0 B: "),
+    ],
+)
+def test_a_bound_that_says_little_is_not_said(worth, said):
+    assert how_much(Finding("code", 1, "statement", worth=worth)) == said

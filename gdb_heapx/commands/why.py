@@ -46,8 +46,9 @@ def why(snapshot: Snapshot, brief: Brief | None, ceilings: tuple[Ceiling, ...]) 
 
     Each finding: how much it is about, what keeps that, addresses and figures that show it, and
     the setting or call that helps, with its price. "At most" is a bound of what the remedy gives
-    back, "likely" an estimate; without these words it is exact, or what it saves isn't known, and
-    the remedy says so. Settings in force that make it worse come first, then live memory, where it
+    back, "likely" an estimate; where the bound is more than a hundred times that, only the estimate
+    is shown. Without these words it is exact, or what it saves isn't known, and the remedy says
+    so. Settings in force that make it worse come first, then live memory, where it
     is most, then what is proven to give most back. Findings about the same bytes follow the first.
 
     Examples:

@@ -105,13 +105,18 @@ def _finding_tokens(
 
 
 def how_much(finding: Finding) -> str:
-    """Return how much a finding is about: what its remedy is worth, or else the bytes at stake."""
+    """Return how much a finding is about: what its remedy is worth, or else the bytes at stake.
+
+    A bound far beyond what is likely says nothing, and so isn't said.
+    """
     worth = finding.worth
     if worth is None:
         return "" if finding.bytes is None else f"{size_text(finding.bytes)}: "
     size, likely = size_text(worth.bytes), ""
     if worth.likely is not None:
         expected = size_text(worth.likely)
+        if 0 < FAR_BEYOND * worth.likely < worth.bytes:
+            return f"likely {expected}: "
         likely = f", likely {'all of it' if expected == size else expected}"
     return f"{'' if worth.exact else 'at most '}{size}{likely}: "
 
@@ -122,6 +127,7 @@ def _first_sentence(text: str) -> str:
 
 
 SHOWN_FRAMES = 16  # of a backtrace
+FAR_BEYOND = 100  # times what is likely: such a bound isn't said
 
 
 def _trace_tokens(block: Traces, style: Style) -> Tokens:
