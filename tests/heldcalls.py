@@ -19,7 +19,7 @@ from walkcalls import At, Call, Calls, Made, Point
 from gdb_heapx.held import held as holding
 from gdb_heapx.held.declared import REGION_WORDS, CHeld, CIndexing, CWay
 from gdb_heapx.held.declared import declared as declared_held
-from gdb_heapx.held.spots import AROUND, BEHIND
+from gdb_heapx.held.spots import AROUND, BEHIND, BLOCK_WORDS
 from gdb_heapx.reach.declared import (
     AHEAD,
     CFlood,
@@ -35,7 +35,15 @@ from gdb_heapx.reach.declared import (
 from gdb_heapx.reach.declared import declared as declared_reach
 from gdb_heapx.reach.labels import SEVERAL
 from gdb_heapx.reach.states import DEGREES
-from gdb_heapx.recognise.declared import KNOWN_WORDS, PART_WORDS, CKey, CKinds
+from gdb_heapx.recognise.bodies import SLOTS
+from gdb_heapx.recognise.declared import (
+    KNOWN_WORDS,
+    PAIR_WORDS,
+    PART_WORDS,
+    CFinder,
+    CKey,
+    CKinds,
+)
 from gdb_heapx.recognise.declared import declared as declared_recognise
 from gdb_heapx.recognise.kinds import Code
 
@@ -144,9 +152,10 @@ def _pointers(
 
 
 def _spots(
-    g: Given, held: CHeld, words: int, at: int, end: int, found: int, room: Any
+    g: Given, held: CHeld, blocks: int, words: int, at: int, end: int, found: int, room: Any
 ) -> Arguments:
-    given = g.held(held), At(g.add(words, WORD * (end + BEHIND - 1), foreign=True)), at, end
+    first = g.held(held), At(g.add(blocks, WORD * BLOCK_WORDS))
+    given = *first, At(g.add(words, WORD * (end + BEHIND - 1), foreign=True)), at, end
     return (*given, At(g.add(found, WORD * room.value)), At(g.struct(room)))
 
 
@@ -188,7 +197,7 @@ def _sums(
 
 
 KNOWING = ("parts", "known")
-CLASSIFYING = (*KNOWING, "root_at", "root_to", "keys", "key_slots", "kinds", "bodies")
+CLASSIFYING = (*KNOWING, "root_at", "root_to", "keys", "key_slots", "kinds", "bodies", "callers")
 
 
 def _labels(g: Given, held: CHeld, x: CLabels, *rest: Any) -> Arguments:
@@ -247,20 +256,27 @@ def _large(before: Callable[..., Arguments]) -> Callable[..., Arguments]:
     return arguments
 
 
-def _bodies(g: Given, held: CHeld, marks: int, chunks: int, cursor: Any, steps: int) -> Arguments:
-    return g.held(held), At(g.add(marks, chunks)), chunks, _cursor(g, cursor), steps
+def _finder(g: Given, held: CHeld, finder: CFinder) -> tuple[At, At]:
+    """Add what bodies.c is given, and what it has found."""
+    first = g.held(held)
+    sizes = {"marks": 2 * g.chunks, "pairs": WORD * PAIR_WORDS * finder.slots}
+    return first, At(g.leads(finder, blocks=WORD * BLOCK_WORDS, **sizes))
 
 
-def _bodies_in(g: Given, held: CHeld, marks: int, chunks: int, words: int, count: int) -> Arguments:
-    looked = At(g.add(words, WORD * count, foreign=True))
-    return g.held(held), At(g.add(marks, chunks)), chunks, looked, count
+def _bodies(g: Given, held: CHeld, finder: CFinder, cursor: Any, steps: int) -> Arguments:
+    return (*_finder(g, held, finder), _cursor(g, cursor), steps)
+
+
+def _bodies_in(g: Given, held: CHeld, finder: CFinder, words: int, count: int) -> Arguments:
+    given = _finder(g, held, finder)
+    return (*given, At(g.add(words, WORD * count, foreign=True)), count)
 
 
 def _bodies_at(
-    g: Given, held: CHeld, marks: int, chunks: int, spots: int, count: int, over: int
+    g: Given, held: CHeld, finder: CFinder, spots: int, count: int, over: int
 ) -> Arguments:
-    looked = At(g.add(spots, WORD * AROUND * count, foreign=True))
-    return g.held(held), At(g.add(marks, chunks)), chunks, looked, count, int(over)
+    given = _finder(g, held, finder)
+    return (*given, At(g.add(spots, WORD * AROUND * count, foreign=True)), count, int(over))
 
 
 def _kinds(g: Given, kinds: CKinds, names: Iterable[str]) -> At:
@@ -273,7 +289,8 @@ def _kinds(g: Given, kinds: CKinds, names: Iterable[str]) -> At:
         "keys": (kinds.most_keys + len(Code)) * ctypes.sizeof(CKey),
         "key_slots": 4 * kinds.key_slot_count,
         "kinds": 4 * g.chunks,
-        "bodies": g.chunks,
+        "bodies": 2 * g.chunks,
+        "callers": WORD * SLOTS,
     }
     return At(g.leads(kinds, **{name: sizes[name] for name in names}))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from heapbuilder import AMD64, File, Machine, Memory
 
+from gdb_heapx.recognise.kinds import LedTo
 from gdb_heapx.recognise.recognisers import Contents, recognise
 from gdb_heapx.recognise.surroundings import Surroundings
 from gdb_heapx.target.facts import Facts
@@ -29,8 +30,11 @@ ABI = {name: f"N10__cxxabiv1{len(name)}{name}E" for name in ("__si_class_type_in
 class ProgramFile(File):
     """An ELF file: code, constants, data; what memory has of the data is the truth."""
 
+    code: bytearray = field(default_factory=lambda: bytearray(PAGE))
     constants: bytearray = field(default_factory=lambda: bytearray(PAGE))
     symbols: dict[int, str] = field(default_factory=dict)
+
+    has_symbol_table = True
 
     def segments(self) -> tuple[Segment, ...]:
         return tuple(
@@ -39,7 +43,7 @@ class ProgramFile(File):
         )
 
     def bytes_at(self, offset: int, size: int) -> bytes:
-        return (bytes(PAGE) + bytes(self.constants) + bytes(PAGE))[offset : offset + size]
+        return (bytes(self.code) + bytes(self.constants) + bytes(PAGE))[offset : offset + size]
 
     def symbol_at(self, address: int) -> Symbol | None:
         before = [each for each in self.symbols if each <= address]
@@ -60,7 +64,8 @@ class Program:
         self.memory.regions[HEAP] = bytearray(PAGE)
         self._constants, self._data, self._heap, self._code = 0, DATA, HEAP, CODE
         self.chunks: list[tuple[int, int]] = []  # address, words
-        self.bodies = b""
+        self.bodies = LedTo()
+        self.new = self.function("_Znwm")
         self._abi = self._vtable(self._type_info(0, ABI["__si_class_type_info"]))
 
     def function(self, symbol: str | None = None) -> int:
@@ -68,6 +73,16 @@ class Program:
         if symbol:
             self.file.symbols[self._code - BASE] = symbol
         return self._code
+
+    def of_std_function(self, called: str, size: int) -> tuple[int, int]:
+        """Add the functions that copy and call what so many bytes are got for; 0: none are."""
+        handler = f"_ZNSt17_Function_handlerIFvv{called}E"
+        manager, invoker = (self.function(f"{handler}{name}Ev") for name in ("manage", "invoke"))
+        asked = b"\xbf" + size.to_bytes(4, "little") if size else b"\x90"
+        call = (self.new - (manager + len(asked) + 5)).to_bytes(4, "little", signed=True)
+        code = asked + b"\xe8" + call + b"\xc3"
+        self.file.code[manager - BASE : manager - BASE + len(code)] = code
+        return manager, invoker
 
     def constant(self, text: str) -> int:
         data = text.encode() + b"\0"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import replace
 from unittest import mock
 
+import pytest
 from heapbuilder import AMD64, FREE, PAGE, USED, HeapBuilder, Pages, changed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from gdb_heapx.recognise.by_python import Recognising
 from gdb_heapx.recognise.classify import classified_by, classify
 from gdb_heapx.recognise.counted import Kinds
 from gdb_heapx.recognise.heaps import surroundings_of
+from gdb_heapx.recognise.kinds import Code, Key
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.target.mappings import Mapping
 
@@ -28,6 +31,7 @@ CONTROL = "St23_Sp_counted_ptr_inplaceI3DogSaIvELN9__gnu_cxx12_Lock_policyE2EE"
 LIBCXX = "NSt3__120__shared_ptr_emplaceI3DogNS_9allocatorIS1_EEEE"
 
 
+ONES = (1 << 64) - 1
 WAYS = ["words", "words", "text", "wide", "tree", "list", "array", "bytes", "holder", "holder"]
 
 OTHER = Mapping(0x7F9000000000, 0x7F9000002000, "rw-p", 0, "")  # as fibers' stacks are
@@ -48,6 +52,7 @@ class Filled:
             *(program.function("run"), program.function(), program.data(1, symbol="table")),
             *(program.data(2), 0, 0, 0, 1, 1, 2, 3, (1 << 64) - 1, 1 << 32, 0x0101, 0xFFFFFFFF),
         ]
+        self.handlers = []
         self.chunks = []
         arenas = [heap.main, heap.arena()]
         for _ in range(seed.randrange(5, 60)):
@@ -115,7 +120,7 @@ class Filled:
         chunk, room = seed.choice(self.chunks)
         body, usable = chunk + 16, room - 8
         near = max(usable - seed.choice([0, 8, 16, 24, 40]), 16)
-        way = seed.choice(["vector", "string", "deque", "hashed"])
+        way = seed.choice(["vector", "string", "deque", "hashed", "function"])
         words = [body, body + seed.choice([0, 8, near]), body + near, seed.choice([0, 0, body])]
         words += [seed.choice([0, body]), 0]
         if way == "string":
@@ -136,7 +141,18 @@ class Filled:
                 self.heap.poke(node, after)
             count = len(nodes) + seed.choice([0, 0, 1])
             words = [body, near // 8, nodes[0], count, seed.choice([0x3F800000, 7])]
+        if way == "function":
+            words = [body, self.word(), *self.handler(near), self.word()]
         return words
+
+    def handler(self, size):
+        """Return the functions of a std::function which calls so many bytes, or of nearly one."""
+        seed = self.seed
+        if not self.handlers or seed.random() < 0.5:
+            size = seed.choice([size, size, 0, 16])
+            self.handlers.append(self.program.of_std_function("1A", size))
+        manager, invoker = seed.choice(self.handlers[-3:])
+        return seed.choice([(manager, invoker)] * 4 + [(invoker, manager), (manager, manager)])
 
     def link(self, one, at, other, back):
         self.heap.poke(one + at, other)
@@ -203,6 +219,25 @@ def test_it_makes_no_difference_how_memory_is_read_in_pieces(seed, size):
         with mock.patch.object(pointers, "AT_ONCE", size), mock.patch.object(spots, "AT_ONCE", 2):
             _, found = classified(filled.target(compiled))
         assert shown(found) == shown(whole)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(
+    ("less", "is_functor"), [(0, True), (24, True), (40, False), (None, False)]
+)
+def test_what_a_std_function_got_memory_for_is_its_functor(compiled, less, is_functor):
+    """What is small lies in the function itself: a pointer there may lead to anything."""
+    filled = Filled(random.Random(1))
+    large = [chunk for chunk in filled.chunks if 64 < chunk[1] < 1024]
+    (holder, _), (body, size) = large[:2]
+    manager, invoker = filled.program.of_std_function("1A", 0 if less is None else size - 8 - less)
+    for at in range(0, size - 8, 8):
+        filled.heap.poke(body + 16 + at, ONES - at)
+    for at, word in enumerate((body + 16, ONES, manager, invoker)):
+        filled.heap.poke(holder + 24 + 8 * at, word)
+    held, found = classified(filled.target(compiled))
+    key = found.groups[found.kinds[held.index.begin_at(body + 16).rank]].key
+    assert (key == Key(Code.FUNCTOR, invoker)) == is_functor
 
 
 @tried(100)

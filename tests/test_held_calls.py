@@ -159,7 +159,7 @@ def recognise(seed: random.Random) -> None:
 
 def spots_in(seed: random.Random, filled: Filled, found: Held) -> array:
     """Return what is found of containers in memory of a root."""
-    seeker = SpotSeeker(found.space, found.index, found.table, found.functions)
+    seeker = SpotSeeker(found.space, found.index, found.table, found.functions, found.blocks)
     for at in (0, 800, 4000):
         words = array("Q", [word for _ in range(9) for word in filled.container()])
         seeker.add(RootKind.STACK, 0, at, words)

@@ -60,7 +60,7 @@ def declared(code: ctypes.CDLL) -> Any:
         *(pointer, POINTER(number)),
     ]
     code.heapx_spots.argtypes = [
-        *(POINTER(CHeld), pointer, number, number),
+        *(POINTER(CHeld), pointer, pointer, number, number),
         *(pointer, POINTER(number)),
     ]
     code.heapx_seed.restype = None

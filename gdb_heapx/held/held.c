@@ -115,23 +115,26 @@ EXPORT u64 heapx_pointers(const struct held *h, const u64 *words, u64 count, u64
 }
 
 /* Tell whether words begin like a container's: spots.py is the definition.  */
-ALWAYS u64 measures(const struct held *h, const u64 *words)
+ALWAYS u64 measures(const struct held *h, const u64 *blocks, const u64 *words)
 {
-    u64 first = words[0], second = words[1], third = words[2], ordered = first <= second && second <= third;
+    u64 first = words[0], second = words[1], third = words[2], ordered = first <= second && second <= third, calls;
     struct body b;
-    if (first - h->low >= h->high - h->low || !((second < third ? second : third) < LARGEST || ordered) ||
-        !begins(h, first, &b))
+    if (first - h->low >= h->high - h->low)
         return 0;
-    return (second <= third && third < LARGEST && fills(h, &b, third + 1)) || (ordered && fills(h, &b, third - first)) ||
+    calls = may_call(blocks, words);
+    if (!((second < third ? second : third) < LARGEST || ordered || calls) || !begins(h, first, &b))
+        return 0;
+    return calls || (second <= third && third < LARGEST && fills(h, &b, third + 1)) || (ordered && fills(h, &b, third - first)) ||
            (second < LARGEST && (!third || third - h->low < h->high - h->low) && fills(h, &b, 8 * second));
 }
 
 /* Find the spots among words: the places of those that begin like a container's, of those from `at` up to `end`.
    Return how far that came: to the end, or as far as there is `room` for what is found.  */
-EXPORT u64 heapx_spots(const struct held *h, const u64 *words, u64 at, u64 end, u64 *found, u64 *room)
+EXPORT u64 heapx_spots(
+    const struct held *h, const u64 *blocks, const u64 *words, u64 at, u64 end, u64 *found, u64 *room)
 {
     for (; at < end && *room; at++)
-        if (measures(h, words + at)) {
+        if (measures(h, blocks, words + at)) {
             *found++ = at;
             --*room;
         }

@@ -164,6 +164,21 @@ ALWAYS u64 fills(const struct held *h, const struct body *b, u64 size)
     return size <= b->usable && b->usable - size < room;
 }
 
+enum { BLOCK_BITS = 21, BLOCK_WORDS = 64 };
+
+/* Tell whether a word may lead to code, by the blocks of addresses that have some (spots.py).  */
+ALWAYS u64 may_be_code(const u64 *blocks, u64 word)
+{
+    u64 block = word >> BLOCK_BITS;
+    return blocks[block / 64 % BLOCK_WORDS] >> block % 64 & 1;
+}
+
+/* Tell whether four words may be a std::function.  */
+ALWAYS u64 may_call(const u64 *blocks, const u64 *words)
+{
+    return may_be_code(blocks, words[2]) && may_be_code(blocks, words[3]);
+}
+
 /* Where one goes on through the chunks in use: a region, and in it a grain.  */
 struct cursor { u64 region, grain; };
 

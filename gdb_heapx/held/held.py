@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,7 @@ from .pointers import Pointers, pointers_in
 from .room import Room
 from .root import RootKind, Roots
 from .roots import find_roots
+from .spots import code_blocks
 from .store import COPIED, Store
 from .table import RegionTable
 
@@ -40,8 +42,8 @@ class Held:
 
     `inside` are threads that stand inside malloc or free, with the function, by their LWPs.
     `space` reads the copy, that of the files' variables, and what files have; `parts` are the
-    regions of the index, and `lots` which of them are at hand. `functions` and `table` are for
-    compiled code, None where there is none.
+    regions of the index, and `lots` which of them are at hand; `blocks` are those of addresses that
+    have code (spots.py). `functions` and `table` are for compiled code, None where there is none.
     """
 
     target: Target
@@ -52,6 +54,7 @@ class Held:
     space: Space
     parts: tuple[HeldPart, ...]
     lots: Lots
+    blocks: array[int]
     roots: Roots
     pointers: Pointers
     inside: Mapping[int, str]
@@ -120,6 +123,7 @@ def hold(
     lots = copy_parts(copying, spans, most)
     for start, end in variables:
         store.load(start, end)
+    blocks = code_blocks(target)
     copied = _HeldMemory(store, FileMemory(target))
     return Held(
         target=target,
@@ -130,8 +134,9 @@ def hold(
         space=replace(space, memory=copied, residency=None, fill=None),
         parts=tuple(parts),
         lots=lots,
+        blocks=blocks,
         roots=roots,
-        pointers=pointers_in(space, roots, index, table, functions, ways),
+        pointers=pointers_in(space, roots, index, table, functions, blocks, ways),
         inside=target.probe.inside_malloc() or {},
         functions=functions,
         table=table,

@@ -50,11 +50,14 @@ def pointers_in(
     index: Index,
     table: RegionTable | None,
     functions: Any,
+    blocks: array[int],
     ways: Sequence[Way] = (),
 ) -> Pointers:
-    """Return the pointers to chunks in use that roots have; StoppedError where no more is read."""
+    """Return the pointers to chunks in use that roots have; `blocks` are those with code.
+    StoppedError where no more is read.
+    """
     found, hidden = Pointers(), seeker(space, index, table, functions, ways)
-    spots = SpotSeeker(space, index, table, functions)
+    spots = SpotSeeker(space, index, table, functions, blocks)
     space.pace.begin("reading roots", sum(root.size for root in roots.spans))
     for root in roots.spans:
         for start, end in _touched(space, root.start, root.end):

@@ -11,19 +11,24 @@ import ctypes
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..target.headers import PF_X
 from ..target.space import Space, Words
 from .declared import address_of
 from .index import HeldChunk, Index
 from .root import RootKind
 from .table import WORD, RegionTable
 
+if TYPE_CHECKING:
+    from ..target.target import Target
+
 BEFORE, BEHIND = 3, 24  # words of a spot: those that tell containers from streams
 AROUND = BEFORE + BEHIND
 LARGEST = 1 << 40  # bytes
 ROUNDED = 32  # bytes that malloc may give more than was asked for
 AT_ONCE = 1 << 10  # spots that are found at once
+BLOCK_BITS, BLOCK_WORDS = 21, 64  # of addresses with code: a bit for each block, modulo all bits
 MOST = 1 << 19  # of one kind of root: as many containers nobody has there
 # Files' variables are copied whole, and what lies below a stack pointer is over.
 ELSEWHERE = (RootKind.GLOBAL, RootKind.RED_ZONE)
@@ -39,17 +44,43 @@ def fills(index: Index, page: int, chunk: HeldChunk, size: int) -> bool:
     return size <= chunk.usable < size + room
 
 
-def measures(index: Index, space: Space, words: Sequence[int]) -> bool:
+def code_blocks(target: Target) -> array[int]:
+    """Return in which blocks of addresses files have code: few others count as such."""
+    found = array("Q", bytes(BLOCK_WORDS * WORD))
+    for image in target.objects:
+        for start, end in image.spans(PF_X):
+            first, last = start >> BLOCK_BITS, end - 1 >> BLOCK_BITS
+            for block in range(first, min(last, first + 64 * BLOCK_WORDS) + 1):
+                found[block // 64 % BLOCK_WORDS] |= 1 << block % 64
+    return found
+
+
+def may_be_code(blocks: Sequence[int], word: int) -> bool:
+    """Tell whether a word may lead to code."""
+    block = word >> BLOCK_BITS
+    return bool(blocks[block // 64 % BLOCK_WORDS] >> block % 64 & 1)
+
+
+def may_call(blocks: Sequence[int], words: Sequence[int]) -> bool:
+    """Tell whether words may be a std::function (std_function.h): memory of two words for what it
+    calls, a function that copies and destroys that, and one that calls it.
+    """
+    return may_be_code(blocks, words[2]) and may_be_code(blocks, words[3])
+
+
+def measures(index: Index, space: Space, blocks: Sequence[int], words: Sequence[int]) -> bool:
     """Tell whether words begin like a container's: a string's, a vector's, or one with a table, of
-    which the third word leads on.
+    which the third word leads on; or like a std::function.
     """
     first, second, third = words[:3]
-    ordered = first <= second <= third
-    if first % index.grains.size or not (min(second, third) < LARGEST or ordered):
+    ordered, calls = first <= second <= third, may_call(blocks, words)
+    if first % index.grains.size or not (min(second, third) < LARGEST or ordered or calls):
         return False
     chunk = index.begin_at(first)
     if chunk is None:
         return False
+    if calls:
+        return True
     low, high = index.starts[0], max(index.ends)
     sizes = [third + 1] if second <= third < LARGEST else []
     sizes += [third - first] if ordered else []
@@ -60,12 +91,15 @@ def measures(index: Index, space: Space, words: Sequence[int]) -> bool:
 
 @dataclass
 class SpotSeeker:
-    """Looks for spots in the memory of roots, while that is read from low to high."""
+    """Looks for spots in the memory of roots, while that is read from low to high; `blocks` are
+    those with code.
+    """
 
     space: Space
     index: Index
     table: RegionTable | None
     functions: Any
+    blocks: array[int]
     found: Spots = field(default_factory=dict)
     _kind: RootKind = field(default=RootKind.GLOBAL, init=False)
     _behind: int = field(default=0, init=False)
@@ -106,10 +140,10 @@ class SpotSeeker:
         self._left = words[last + 1 - BEFORE :]
 
     def _find(self, words: array[int], last: int, found: array[int]) -> None:
-        index = self.index
+        index, given = self.index, (self.index, self.space, self.blocks)
         low, high = (index.starts[0], max(index.ends)) if index.starts else (0, 0)
         for at in range(BEFORE, last + 1):
-            if low <= words[at] < high and measures(index, self.space, words[at : at + 3]):
+            if low <= words[at] < high and measures(*given, words[at : at + 4]):
                 found.extend(words[at - BEFORE : at + BEHIND])
 
     def _find_compiled(self, words: array[int], last: int, found: array[int]) -> None:
@@ -118,7 +152,7 @@ class SpotSeeker:
         at, room = BEFORE, ctypes.c_uint64()
         while at <= last:
             room.value = AT_ONCE
-            given = (self.table.reference, address_of(words), at, last + 1, address_of(spots))
-            at = self.functions.heapx_spots(*given, room)
+            given = (self.table.reference, address_of(self.blocks), address_of(words))
+            at = self.functions.heapx_spots(*given, at, last + 1, address_of(spots), room)
             for place in spots[: AT_ONCE - room.value]:
                 found.extend(words[place - BEFORE : place + BEHIND])

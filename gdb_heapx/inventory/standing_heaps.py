@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from ..errors import MemoryFault
 from ..heap.holes import missing
-from ..recognise.kinds import Code
+from ..recognise.kinds import Key, LedTo
 from ..target.space import Space
 from .libc import Inventory
 
@@ -17,7 +17,7 @@ class StandingHeaps:
     memory are not read.
     """
 
-    bodies = b""  # nobody looks for containers
+    bodies = LedTo()  # nobody looks for containers
 
     def __init__(self, inventories: Sequence[Inventory], space: Space) -> None:
         self._inventories, self._space = inventories, space
@@ -33,5 +33,5 @@ class StandingHeaps:
             return space.read_word(address)
         return None
 
-    def body(self, address: int) -> Code | None:
+    def body(self, address: int) -> Key | None:
         return None

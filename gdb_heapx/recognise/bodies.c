@@ -4,7 +4,24 @@
 
 enum { STRING = 9, VECTOR, DEQUE_MAP, DEQUE_BLOCK, BUCKETS, HASH_NODE, LIKELY_VECTOR = 25, STREAM };
 enum { HOLDER = 10, BEFORE = 3, BEHIND = 24, SIZED = 11, LOCAL = 16, CACHED = 1032 };
+enum { FUNCTORS = 64 }; /* marks from here on: what is called by that one of the pairs */
 enum { LEAST_LOAD = 0x3d000000, MOST_LOAD = 0x42c80000 }; /* of max_load_factor: 1/32 to 100, as floats */
+
+/* What a std::function leads to code by, and how many bytes it has in a chunk: 0 if none, ASKED until that is known.  */
+struct pair { u64 manager, invoker, size; };
+#define ASKED NOWHERE
+
+/* What chunks are for containers, by rank; pairs that were met, as a table of `slots` of which `most` may be taken;
+   how many of these are ASKED; and the blocks of addresses that have code.  */
+struct finder {
+    uint16_t *marks;
+    u64 chunks;
+    struct pair *pairs;
+    u64 slots, met, most, asked;
+    const u64 *blocks;
+};
+
+ALWAYS u64 is_free(const struct finder *x, u64 rank) { return !x->marks[rank] || x->marks[rank] >= FUNCTORS; }
 
 /* Find a chunk whose memory begins at an address, and is at hand; return whether there is one.  */
 ALWAYS u64 at_hand(const struct held *h, u64 address, struct body *b)
@@ -50,49 +67,81 @@ ALWAYS u64 is_deque(const struct held *h, const struct body *map, const u64 *wor
            is_iterator(map, words[1], words + 6) && words[5] <= words[9];
 }
 
-static void mark_deque(const struct held *h, uint8_t *marks, const struct body *map, const u64 *words)
+static void mark_deque(const struct held *h, struct finder *x, const struct body *map, const u64 *words)
 {
     struct body block;
-    if (marks[map->rank])
+    if (!is_free(x, map->rank))
         return;
-    marks[map->rank] = DEQUE_MAP;
+    x->marks[map->rank] = DEQUE_MAP;
     for (u64 at = words[5]; at <= words[9]; at += 8)
-        if (at_hand(h, word_in(map, at), &block) && !marks[block.rank])
-            marks[block.rank] = DEQUE_BLOCK;
+        if (at_hand(h, word_in(map, at), &block) && is_free(x, block.rank))
+            x->marks[block.rank] = DEQUE_BLOCK;
 }
 
 /* Go along the nodes of an unordered container; return whether there are as many as it says.  With `mark` give them
    their mark.  */
-static u64 nodes(const struct held *h, uint8_t *marks, u64 first, u64 count, u64 mark)
+static u64 nodes(const struct held *h, struct finder *x, u64 first, u64 count, u64 mark)
 {
     struct body node;
     u64 at = first;
     for (u64 left = count; left; left--, at = word_in(&node, at)) {
         if (!at_hand(h, at, &node))
             return 0;
-        if (mark && !marks[node.rank])
-            marks[node.rank] = HASH_NODE;
+        if (mark && is_free(x, node.rank))
+            x->marks[node.rank] = HASH_NODE;
     }
     return !at;
 }
 
-static void mark_hashed(const struct held *h, uint8_t *marks, u64 chunks, const struct body *b, const u64 *words)
+static void mark_hashed(const struct held *h, struct finder *x, const struct body *b, const u64 *words)
 {
     uint32_t load = (uint32_t)words[4];
-    if (words[1] < 2 || words[1] >= LARGEST || !fills(h, b, 8 * words[1]) || words[3] > chunks || load < LEAST_LOAD ||
-        load > MOST_LOAD || marks[b->rank] || !nodes(h, marks, words[2], words[3], 0))
+    if (words[1] < 2 || words[1] >= LARGEST || !fills(h, b, 8 * words[1]) || words[3] > x->chunks ||
+        load < LEAST_LOAD || load > MOST_LOAD || !is_free(x, b->rank) || !nodes(h, x, words[2], words[3], 0))
         return;
-    marks[b->rank] = BUCKETS;
-    nodes(h, marks, words[2], words[3], 1);
+    x->marks[b->rank] = BUCKETS;
+    nodes(h, x, words[2], words[3], 1);
+}
+
+/* Return the pair that four words lead to, which is ASKED if it is a new one; null where there is no room.  */
+static struct pair *pair_of(struct finder *x, const u64 *words)
+{
+    u64 at = (words[3] * 0x9e3779b97f4a7c15 >> 32 ^ words[2]) & (x->slots - 1);
+    for (;; at = (at + 1) & (x->slots - 1)) {
+        struct pair *pair = x->pairs + at;
+        if (pair->manager == words[2] && pair->invoker == words[3])
+            return pair;
+        if (!pair->manager)
+            break;
+    }
+    if (x->met == x->most)
+        return 0;
+    x->met++;
+    x->asked++;
+    x->pairs[at] = (struct pair){words[2], words[3], ASKED};
+    return x->pairs + at;
+}
+
+/* Mark what a std::function has in a chunk, if words are one.  Of several the one counts whose function lies first:
+   the order in which they are met doesn't matter.  */
+static void mark_functor(const struct held *h, struct finder *x, const struct body *b, const u64 *words)
+{
+    const struct pair *pair = pair_of(x, words);
+    u64 mark = x->marks[b->rank];
+    if (!pair || pair->size == ASKED || !pair->size || !fills(h, b, pair->size))
+        return;
+    if (!mark || (mark >= FUNCTORS && pair->invoker < x->pairs[mark - FUNCTORS].invoker))
+        x->marks[b->rank] = (uint16_t)(FUNCTORS + (pair - x->pairs));
 }
 
 /* Tell whether words may be a container, of which `left` are at hand: a pointer into a heap, and a number, or two
-   further ones.  */
-ALWAYS u64 may_hold(const struct held *h, const u64 *words, u64 left)
+   further ones, or code twice.  */
+ALWAYS u64 may_hold(const struct held *h, const struct finder *x, const u64 *words, u64 left)
 {
     return words[0] - h->low < h->high - h->low && !(words[0] % GRAIN) && left > 2 &&
            (words[1] < LARGEST ||
-            (words[1] >= words[0] && words[2] >= words[1] && words[2] - words[0] < LARGEST));
+            (words[1] >= words[0] && words[2] >= words[1] && words[2] - words[0] < LARGEST) ||
+            (left > 3 && may_call(x->blocks, words)));
 }
 
 /* Tell whether three words lead into a stream's buffer.  Behind them its beginning comes again, and its end (struct
@@ -119,44 +168,47 @@ ALWAYS u64 is_cut_stream(const u64 *words, u64 before)
 }
 
 /* Give what a container has allocated its mark; `words` are what it has, if it is one, which may be `over`.  */
-static void look_at(const struct held *h, uint8_t *marks, u64 chunks, const u64 *words, u64 before, u64 left, u64 over)
+static void look_at(const struct held *h, struct finder *x, const u64 *words, u64 before, u64 left, u64 over)
 {
+    uint16_t *marks = x->marks;
     struct body b;
     if (!at_hand(h, words[0], &b))
         return;
     if (is_string(h, &b, words[1], words[2])) {
-        if (!over || (!marks[b.rank] && !is_over(&b, words[1])))
+        if (!over || (is_free(x, b.rank) && !is_over(&b, words[1])))
             marks[b.rank] = STRING;
     } else if (is_buffer(h, &b, words, left)) {
-        if (!marks[b.rank] && !(over && b.usable <= CACHED))
+        if (is_free(x, b.rank) && !(over && b.usable <= CACHED))
             marks[b.rank] = STREAM;
     } else if (is_vector(h, &b, words[1], words[2])) {
-        if (!marks[b.rank] && !is_cut_stream(words, before))
+        if (is_free(x, b.rank) && !is_cut_stream(words, before))
             marks[b.rank] = over && b.usable <= CACHED ? LIKELY_VECTOR : VECTOR;
-    } else if (left >= HOLDER && is_deque(h, &b, words))
-        mark_deque(h, marks, &b, words);
+    } else if (left > 3 && may_call(x->blocks, words))
+        mark_functor(h, x, &b, words);
+    else if (left >= HOLDER && is_deque(h, &b, words))
+        mark_deque(h, x, &b, words);
     else if (left > 4)
-        mark_hashed(h, marks, chunks, &b, words);
+        mark_hashed(h, x, &b, words);
 }
 
 /* Look for containers among words.  */
-EXPORT void heapx_bodies_in(const struct held *h, uint8_t *marks, u64 chunks, const u64 *words, u64 count)
+EXPORT void heapx_bodies_in(const struct held *h, struct finder *x, const u64 *words, u64 count)
 {
     for (u64 i = 0; i < count; i++)
-        if (may_hold(h, words + i, count - i))
-            look_at(h, marks, chunks, words + i, i, count - i, 0);
+        if (may_hold(h, x, words + i, count - i))
+            look_at(h, x, words + i, i, count - i, 0);
 }
 
 /* Look for containers in spots (spots.py), which may be `over`.  */
 EXPORT void heapx_bodies_at(
-    const struct held *h, uint8_t *marks, u64 chunks, const u64 (*spots)[BEFORE + BEHIND], u64 count, u64 over)
+    const struct held *h, struct finder *x, const u64 (*spots)[BEFORE + BEHIND], u64 count, u64 over)
 {
     for (u64 i = 0; i < count; i++)
-        look_at(h, marks, chunks, spots[i] + BEFORE, BEFORE, BEHIND, over);
+        look_at(h, x, spots[i] + BEFORE, BEFORE, BEHIND, over);
 }
 
 /* Look for containers in up to `steps` chunks of the region that a cursor is in; return how many that were.  */
-EXPORT u64 heapx_bodies(const struct held *h, uint8_t *marks, u64 chunks, struct cursor *at, u64 steps)
+EXPORT u64 heapx_bodies(const struct held *h, struct finder *x, struct cursor *at, u64 steps)
 {
     u64 region = at->region, done = 0;
     for (struct found f; done < steps && next(h, at, &f) && at->region == region; done++) {
@@ -168,8 +220,8 @@ EXPORT u64 heapx_bodies(const struct held *h, uint8_t *marks, u64 chunks, struct
                 continue;
             for (u64 a = from; a + 8 <= stop; a += 8) {
                 const u64 *words = (const u64 *)(r->copy + (a - r->start));
-                if (may_hold(h, words, (end - a) / 8))
-                    look_at(h, marks, chunks, words, (a - f.chunk - HEADER) / 8, (end - a) / 8, 0);
+                if (may_hold(h, x, words, (end - a) / 8))
+                    look_at(h, x, words, (a - f.chunk - HEADER) / 8, (end - a) / 8, 0);
             }
         }
     }

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
 from ..held.root import RootKind
-from ..held.spots import AROUND, BEFORE, BEHIND, LARGEST, fills
-from .declared import declared
-from .kinds import Code
+from ..held.spots import AROUND, BEFORE, BEHIND, LARGEST, fills, may_call
+from .declared import PAIR_WORDS, CFinder, declared
+from .functors import Functors
+from .kinds import FUNCTORS, Code, LedTo
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -30,12 +31,13 @@ SURE_FIRST = (RootKind.TLS, RootKind.KEY, *OVER)
 LOADS = range(0x3D000000, 0x42C80001)  # of max_load_factor: 1/32 to 100, as floats
 STEPS = 1 << 16  # chunks between two looks for Ctrl-C
 AT_ONCE = 1 << 17  # words
+MOST_PAIRS = 1 << 13  # of functions that std::functions lead to
+SLOTS = 2 * MOST_PAIRS
+ASKED = (1 << 64) - 1  # of a pair, as bodies.c has it
 
 
-def find_bodies(held: Held) -> bytearray:
-    """Return what each chunk is for a container that leads to it, by its rank: a Code, 0 for
-    nothing.
-    """
+def find_bodies(held: Held) -> LedTo:
+    """Return what each chunk is for a container that leads to it."""
     finder = Bodies(held) if held.table is None else CompiledBodies(held)
     finder.look_into_chunks()
     variables = [root for root in held.roots.spans if root.kind is RootKind.GLOBAL]
@@ -44,15 +46,16 @@ def find_bodies(held: Held) -> bytearray:
             finder.look_into(root.start, root.end)
         for kind in SURE_FIRST:
             finder.look_at(held.pointers.spots.get(kind, array("Q")), kind in OVER)
-    return finder.marks
+    return LedTo(finder.marks, finder.callers)
 
 
 class Bodies:
     """What was found so far, in Python."""
 
     def __init__(self, held: Held) -> None:
-        self.marks = bytearray(held.index.chunks)
+        self.marks, self.callers = array("H", bytes(2 * held.index.chunks)), array("Q")
         self._held, self._index, self._word = held, held.index, held.space.word
+        self._functors, self._pairs = Functors(held), dict[tuple[int, int], tuple[int, int]]()
         self._low, self._high = (
             (held.index.starts[0], max(held.index.ends)) if held.index.starts else (0, 0)
         )
@@ -82,21 +85,24 @@ class Bodies:
 
     def _candidates(self, start: int, end: int) -> Iterator[int]:
         """Yield where words of [start, end) may begin a container: a pointer into a heap, and a
-        number, or two further ones.
+        number, or two further ones, or code twice.
         """
         word, low, high, grain = self._word, self._low, self._high, self._index.grains.size
+        blocks = self._held.blocks
         step, (byte, lead) = AT_ONCE * word, self._telling_byte()
         for at in range(start, end, step):
-            size = (min(at + step + 2 * word, end) - at) // word * word
+            size = (min(at + step + 3 * word, end) - at) // word * word
             view = self._held.store.read(at, size)
             words = self._held.space.as_words(view).tolist()
             places = range(min(len(words) - 2, AT_ONCE))
+            words.append(0)
             likely = view[byte::word].tobytes().translate(lead)
             columns = (places, words, islice(words, 1, None))
             for place, first, second in zip(*(compress(each, likely) for each in columns)):
-                if second >= LARGEST and not first <= second <= words[place + 2] < first + LARGEST:
+                if not low <= first < high or first % grain:
                     continue
-                if low <= first < high and not first % grain:
+                ordered = first <= second <= words[place + 2] < first + LARGEST
+                if second < LARGEST or ordered or may_call(blocks, words[place : place + 4]):
                     yield at + place * word
 
     def _telling_byte(self) -> tuple[int, bytes]:
@@ -126,20 +132,44 @@ class Bodies:
             return
         rank = body.rank
         if self._is_string(body, *words[1:3]):
-            if not over or not (marks[rank] or self._is_over(body, words[1])):
+            if not over or (self._is_free(rank) and not self._is_over(body, words[1])):
                 marks[rank] = Code.STRING
         elif self._is_buffer(body, words):
-            if not marks[rank] and not (over and body.usable <= CACHED):
+            if self._is_free(rank) and not (over and body.usable <= CACHED):
                 marks[rank] = Code.STREAM
         elif self._is_vector(body, *words[1:3]):
             cut_stream = around[:BEFORE].count(words[0]) > 1  # that writes
-            if not marks[rank] and not cut_stream:
+            if self._is_free(rank) and not cut_stream:
                 likely = over and body.usable <= CACHED
                 marks[rank] = Code.LIKELY_VECTOR if likely else Code.VECTOR
+        elif may_call(self._held.blocks, words):
+            self._mark_functor(body, *words[2:4])
         elif self._is_deque(body, words):
             self._mark_deque(body, words)
         else:
             self._mark_hashed(body, words)
+
+    def _is_free(self, rank: int) -> bool:
+        """Tell whether nothing is known of a chunk, or only that a std::function calls it."""
+        return not self.marks[rank] or self.marks[rank] >= FUNCTORS
+
+    def _mark_functor(self, body: HeldChunk, manager: int, invoker: int) -> None:
+        """Mark what a std::function has in a chunk, if it is one. Of several the one counts whose
+        function lies first: the order in which they are met doesn't matter.
+        """
+        pair, rank = (manager, invoker), body.rank
+        if pair not in self._pairs:
+            if len(self._pairs) == MOST_PAIRS:
+                return
+            size = self._functors.size(*pair)
+            self._pairs[pair] = size, FUNCTORS + len(self.callers)
+            self.callers.extend([invoker] if size else [])
+        size, number = self._pairs[pair]
+        if not size or not self._is_free(rank) or not self._fills(body, size):
+            return
+        before = self.marks[rank]
+        if not before or invoker < self.callers[before - FUNCTORS]:
+            self.marks[rank] = number
 
     def _begin_at(self, address: int) -> HeldChunk | None:
         """Return the chunk whose memory begins there, if that is at hand."""
@@ -196,12 +226,12 @@ class Bodies:
         return inside and first <= at < last and self._word_at(node) == first
 
     def _mark_deque(self, body: HeldChunk, words: Sequence[int]) -> None:
-        if self.marks[body.rank]:
+        if not self._is_free(body.rank):
             return
         self.marks[body.rank] = Code.DEQUE_MAP
         for at in range(words[5], words[9] + 1, self._word):
             block = self._begin_at(self._word_at(at))
-            if block is not None and not self.marks[block.rank]:
+            if block is not None and self._is_free(block.rank):
                 self.marks[block.rank] = Code.DEQUE_BLOCK
 
     def _mark_hashed(self, body: HeldChunk, words: Sequence[int]) -> None:
@@ -210,11 +240,11 @@ class Bodies:
         sized = 2 <= number < LARGEST and self._fills(body, number * self._word)
         if not sized or count > self._index.chunks or words[4] % (1 << 32) not in LOADS:
             return
-        if self.marks[body.rank] or not self._goes_to_the_end(first, count):
+        if not self._is_free(body.rank) or not self._goes_to_the_end(first, count):
             return
         self.marks[body.rank] = Code.BUCKETS
         for node in self._nodes(first, count):
-            if not self.marks[node.rank]:
+            if self._is_free(node.rank):
                 self.marks[node.rank] = Code.HASH_NODE
 
     def _goes_to_the_end(self, first: int, count: int) -> bool:
@@ -241,9 +271,17 @@ class CompiledBodies:
 
     def __init__(self, held: Held) -> None:
         assert held.table is not None
-        self.marks = bytearray(held.index.chunks)
-        self._held, self._functions = held, declared(held.functions)
-        self._given = held.table.reference, address_of(self.marks), held.index.chunks
+        self.marks = array("H", bytes(2 * held.index.chunks))
+        self._held, self._code = held, declared(held.functions)
+        self._functors, self._pairs = Functors(held), array("Q", bytes(SLOTS * PAIR_WORDS * 8))
+        given = self._given = CFinder(address_of(self.marks), held.index.chunks)
+        given.pairs, given.slots, given.most = address_of(self._pairs), SLOTS, MOST_PAIRS
+        given.blocks = address_of(held.blocks)
+        self._both = held.table.reference, ctypes.byref(given)
+
+    @property
+    def callers(self) -> array[int]:
+        return self._pairs[1::PAIR_WORDS]
 
     def look_into_chunks(self) -> None:
         pace, index = self._held.space.pace, self._held.index
@@ -253,14 +291,37 @@ class CompiledBodies:
             at, count = CCursor(region), STEPS
             while count == STEPS:
                 pace.check(start)
-                count = self._functions.heapx_bodies(*self._given, ctypes.byref(at), STEPS)
+                at, count = self._go_on(at)
             pace.walked(end - start)
+
+    def _go_on(self, begin: CCursor) -> tuple[CCursor, int]:
+        """Look into the next chunks from a cursor on; return how far that came, and how many."""
+        while True:
+            at = CCursor(begin.region, begin.grain)
+            count = self._code.heapx_bodies(*self._both, ctypes.byref(at), STEPS)
+            if not self._learn():
+                return at, count
 
     def look_into(self, start: int, end: int) -> None:
         store = self._held.store
         words = address_of(store.memory) + store.offset(start)
-        self._functions.heapx_bodies_in(*self._given, words, (end - start) // 8)
+        self._code.heapx_bodies_in(*self._both, words, (end - start) // 8)
+        if self._learn():
+            self.look_into(start, end)
 
     def look_at(self, spots: array[int], over: bool) -> None:
         number = len(spots) // AROUND
-        self._functions.heapx_bodies_at(*self._given, address_of(spots), number, over)
+        self._code.heapx_bodies_at(*self._both, address_of(spots), number, over)
+        if self._learn():
+            self.look_at(spots, over)
+
+    def _learn(self) -> bool:
+        """Learn what pairs are that were met for the first time; return whether there are some, so
+        that what has met them must be looked at again.
+        """
+        pairs, asked = self._pairs, self._given.asked
+        for _ in range(asked):
+            at = pairs.index(ASKED)
+            pairs[at] = self._functors.size(pairs[at - 2], pairs[at - 1])
+        self._given.asked = 0
+        return bool(asked)

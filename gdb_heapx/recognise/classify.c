@@ -219,14 +219,14 @@ ALWAYS u64 key_of(const struct held *h, struct kinds *k, struct chunk *c, u64 bo
         return set(key, is_dead(k, c) ? DEAD : is_array(c) ? ARRAY : OBJECT, c->vtable, 8 * c->first, c->objects);
     if (code_key(k, c, key))
         return 1;
-    if (body && body != LIKELY_VECTOR)
+    if (body && body != LIKELY_VECTOR && body < FUNCTORS)
         return set(key, body, 0, 0, 0);
     if (is_tree_node(h, k, c) || is_list_node(h, k, c))
         return set(key, is_tree_node(h, k, c) ? TREE_NODE : LIST_NODE, 0, 0, 0);
     if ((code = text_of(h, k, c, &encoding)))
         return set(key, code, encoding, 0, 0);
     if (body)
-        return set(key, VECTOR, 0, 0, 0);
+        return body < FUNCTORS ? set(key, VECTOR, 0, 0, 0) : set(key, FUNCTOR, k->callers[body - FUNCTORS], 0, 0);
     if (c->zero || c->pointers)
         return set(key, c->zero ? ZEROS : POINTERS, 0, 0, 0);
     if (meaning(k, c->at[0]) == A_SYMBOL)

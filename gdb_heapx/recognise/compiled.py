@@ -48,7 +48,8 @@ class CompiledRecognising:
         given.root_at, given.root_to = address_of(roots.at), address_of(roots.to)
         given.root_count = len(roots.at)
         given.known, given.slots, given.most = address_of(self._known), SLOTS, MOST_KNOWN
-        given.bodies = address_of(around.heaps.bodies)
+        bodies = around.heaps.bodies
+        given.bodies, given.callers = map(address_of, (bodies.marks, bodies.callers))
         given.paged = held.residency_known
 
     def prepare(self, regions: Sequence[int]) -> None:

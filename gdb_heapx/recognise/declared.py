@@ -12,7 +12,7 @@ from .counted import SAMPLES
 
 FILTER_WORDS = (1 << 15) // 64
 LIBC_BITS = 56  # of a group: above them its libc, below them the chunks' size
-PART_WORDS, KNOWN_WORDS = 3, 2
+PART_WORDS, KNOWN_WORDS, PAIR_WORDS = 3, 2, 3
 
 
 def _numbers(names: str) -> list[tuple[str, Any]]:
@@ -34,10 +34,16 @@ class CKinds(ctypes.Structure):
     _fields_ = [
         *_numbers("parts part_count root_at root_to root_count"),
         *_numbers("known slots known_count most keys key_count most_keys"),
-        *_numbers("key_slots key_slot_count kinds bodies group sizes paged"),
+        *_numbers("key_slots key_slot_count kinds bodies callers group sizes paged"),
         ("part_filter", c_uint64 * FILTER_WORDS),
         ("known_filter", c_uint64 * FILTER_WORDS),
     ]
+
+
+class CFinder(ctypes.Structure):
+    """struct finder of bodies.c."""
+
+    _fields_ = _numbers("marks chunks pairs slots met most asked blocks")
 
 
 @cache
@@ -52,11 +58,11 @@ def declared(code: ctypes.CDLL) -> Any:
         *(number, pointer, number),
     ]
     code.heapx_bodies.restype = number
-    code.heapx_bodies.argtypes = [pointer, pointer, number, POINTER(CCursor), number]
+    code.heapx_bodies.argtypes = [pointer, POINTER(CFinder), POINTER(CCursor), number]
     code.heapx_bodies_in.restype = None
-    code.heapx_bodies_in.argtypes = [pointer, pointer, number, pointer, number]
+    code.heapx_bodies_in.argtypes = [pointer, POINTER(CFinder), pointer, number]
     code.heapx_bodies_at.restype = None
-    code.heapx_bodies_at.argtypes = [pointer, pointer, number, pointer, number, number]
+    code.heapx_bodies_at.argtypes = [pointer, POINTER(CFinder), pointer, number, number]
     code.heapx_know.restype = None
     code.heapx_know.argtypes = [POINTER(CKinds)]
     code.heapx_kinds_size.restype = number

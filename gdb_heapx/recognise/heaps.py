@@ -12,7 +12,7 @@ from ..held.store import COPIED
 from ..target.pages import UNTOUCHED, ZERO
 from .bodies import find_bodies
 from .contents import WINDOW
-from .kinds import Code
+from .kinds import Key, LedTo
 from .recognisers import Contents
 from .surroundings import Surroundings
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from ..held.index import HeldChunk
 
 
+NOBODY_LOOKED = LedTo()
 LARGE = 1 << 20  # bytes of a chunk whose pages are looked at
 _RUN = re.compile(b"[\x40-\x7f\xc0-\xff]+")  # pages whose state has COPIED
 
 
 class HeldHeaps:
-    """The heaps of a target that is held; `bodies` is what chunks are for containers, by rank."""
+    """The heaps of a target that is held; `bodies` is what chunks are for containers."""
 
-    def __init__(self, held: Held, bodies: bytes | bytearray = b"") -> None:
+    def __init__(self, held: Held, bodies: LedTo = NOBODY_LOOKED) -> None:
         self._held, self._index, self._store = held, held.index, held.store
         self.bodies, self._at = bodies, held.pointers.at
         self._word, self._order, self._page = held.space.word, held.space.byteorder, held.space.page
@@ -49,11 +50,9 @@ class HeldHeaps:
             return None
         return int.from_bytes(self._store.read(address, self._word), self._order)
 
-    def body(self, address: int) -> Code | None:
-        if not self.bodies:
-            return None
-        chunk = self._index.begin_at(address)
-        return Code(self.bodies[chunk.rank]) if chunk and self.bodies[chunk.rank] else None
+    def body(self, address: int) -> Key | None:
+        chunk = self._index.begin_at(address) if self.bodies.marks else None
+        return self.bodies.key(chunk.rank) if chunk else None
 
     def contents(self, chunk: HeldChunk) -> Contents | None:
         """Return what a chunk has, None where some of it isn't at hand."""
@@ -101,7 +100,7 @@ class _Variables:
         return data
 
 
-def surroundings_of(held: Held, bodies: bytes | bytearray | None = None) -> Surroundings:
+def surroundings_of(held: Held, bodies: LedTo | None = None) -> Surroundings:
     """Return what recognisers may ask about what lies around chunks of a target that is held;
     containers are looked for where their `bodies` aren't known yet.
     """

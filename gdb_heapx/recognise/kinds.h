@@ -2,10 +2,11 @@
    kinds.py the numbers.  */
 
 enum { OBJECT = 1, DEAD, ARRAY, CONTROL, DEAD_CONTROL, PYTHON, FRAME, FUNCTION, VECTOR = 10, TREE_NODE = 15, LIST_NODE,
-       TEXT, BEGINS_WITH_TEXT, ZEROS, POINTERS, SYMBOL, SIGNATURE, UNREAD = 24, LIKELY_VECTOR, STREAM };
+       TEXT, BEGINS_WITH_TEXT, ZEROS, POINTERS, SYMBOL, SIGNATURE, UNREAD = 24, LIKELY_VECTOR, STREAM, FUNCTOR,
+       FUNCTORS = 64 };
 enum { VTABLE = 1, SECOND, COUNTS_INT, COUNTS_LONG, TYPE, TRACKED_TYPE, A_SYMBOL, FIRST = 1 << 16 };
 enum { ZERO = 1, NUMBER, OTHER, HEAP, DATA, INTO_CODE, SIGNED = 4, LARGEST_SIGNED = 1024 }; /* of a signature */
-enum { SAMPLES = 3, AHEAD = 12, BLOCK_BITS = 21, FILTER = 1 << 15 };
+enum { SAMPLES = 3, AHEAD = 12, FILTER = 1 << 15 };
 #define LIBC ((u64)1 << 56)
 
 /* A part of a file in memory.  */
@@ -21,9 +22,9 @@ struct key {
 
 /* Given are the files' parts; the words of roots that lead to chunks, by where they lie, and where they lead; room
    for known words, as a table of `slots` of which `most` may be taken, and for keys, of which `most_keys` may have a
-   value; what each chunk is for a container that leads to it, by rank (0: nothing); a `group` that all keys get, a
-   multiple of LIBC, whether the chunks' sizes are added to it, and whether page states are known.  Found are known
-   words, keys, and by rank which key each chunk has.  */
+   value; what each chunk is for a container that leads to it, by rank (0: nothing; from FUNCTORS on what one of the
+   `callers` calls); a `group` that all keys get, a multiple of LIBC, whether the chunks' sizes are added to it, and
+   whether page states are known.  Found are known words, keys, and by rank which key each chunk has.  */
 struct kinds {
     const struct part *parts;
     u64 part_count;
@@ -36,7 +37,8 @@ struct kinds {
     uint32_t *key_slots;
     u64 key_slot_count;
     uint32_t *kinds;
-    const uint8_t *bodies;
+    const uint16_t *bodies;
+    const u64 *callers;
     u64 group, sizes, paged;
     u64 part_filter[FILTER / 64], known_filter[FILTER / 64];
 };

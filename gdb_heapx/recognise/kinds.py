@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ class Code(IntEnum):
     UNREAD = 24
     LIKELY_VECTOR = 25  # of a body only: no key has it
     STREAM = 26
+    FUNCTOR = 27  # what std::function calls, by the function that does
 
 
 # What a chunk is whatever leads to it.
@@ -43,6 +45,9 @@ SURE = (
     *(Code.OBJECT, Code.DEAD, Code.ARRAY, Code.CONTROL, Code.DEAD_CONTROL, Code.PYTHON),
     *(Code.FRAME, Code.FUNCTION, Code.TREE_NODE, Code.LIST_NODE),
 )
+
+
+FUNCTORS = 64  # of a body: from here on the number of the function that calls it
 
 
 class Meaning(IntEnum):
@@ -68,6 +73,22 @@ class Key(NamedTuple):
     code: Code
     value: int = 0
     offset: int = 0
+
+
+class LedTo(NamedTuple):
+    """What each chunk is for a container that leads to it, by rank: a Code, 0 for nothing, and from
+    FUNCTORS on which of the `callers` calls it. Empty where nobody has looked for containers.
+    """
+
+    marks: Sequence[int] = ()
+    callers: Sequence[int] = ()
+
+    def key(self, rank: int) -> Key | None:
+        """Return what the chunk of a rank is, None where nobody knows of a container."""
+        mark = self.marks[rank] if self.marks else 0
+        if mark >= FUNCTORS:
+            return Key(Code.FUNCTOR, self.callers[mark - FUNCTORS])
+        return Key(Code(mark)) if mark else None
 
 
 class Recognised(NamedTuple):

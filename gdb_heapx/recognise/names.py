@@ -22,6 +22,7 @@ OTHERS = {
     Code.FUNCTION: "leads to other code",
     Code.TEXT: "other text",
     Code.BEGINS_WITH_TEXT: "other text",
+    Code.FUNCTOR: "functors of other std::functions",
     Code.SYMBOL: "begins with other variables' addresses",
     Code.SIGNATURE: "other words",
 }
@@ -99,6 +100,13 @@ def _function(key: Key, around: Surroundings) -> Type:
     return Type(f"leads to code: {name}", "code", key.offset)
 
 
+def _functor(key: Key, around: Surroundings) -> Type:
+    symbol = around.parts.symbol(key.value)
+    name = _plain(symbol.name, around) if symbol else ""
+    called = arguments(name)[1] if name.startswith(HANDLER) else around.parts.place(key.value)
+    return Type(f"functor of std::function: {called}", "holder")
+
+
 def _plain(symbol: str, around: Surroundings) -> str:
     return around.demangle(symbol) or symbol
 
@@ -130,6 +138,7 @@ NAMED: dict[Code, Callable[[Key, Surroundings], Type]] = {
     Code.PYTHON: _python,
     Code.FRAME: _function,
     Code.FUNCTION: _function,
+    Code.FUNCTOR: _functor,
     Code.TEXT: _text,
     Code.BEGINS_WITH_TEXT: _text,
     Code.SYMBOL: _symbol,

@@ -145,7 +145,7 @@ class Quick:
 
     def _doubtful(self, batch: Batch, rank: int) -> list[int]:
         """Return which chunks must be looked at, each by itself; the first one has that rank."""
-        words, lows, bodies = batch.words, batch.lows, self._around.heaps.bodies
+        words, lows, bodies = batch.words, batch.lows, self._around.heaps.bodies.marks
         types, heads = self._around.heap_types, [*map(words.__getitem__, lows)]
         found = {*batch.of(lambda verdict: verdict.note == UNKNOWN)}
         found.update(

@@ -132,13 +132,18 @@ def leads_to_code(chunk: Contents, around: Surroundings) -> Recognised | None:
 def container_body(chunk: Contents, around: Surroundings) -> Recognised | None:
     """What a container of the standard library leads to, by what that says of it."""
     found = around.heaps.body(chunk.address)
-    sure = found is not None and found is not Code.LIKELY_VECTOR
-    return Recognised(Key(found), 0) if found and sure else None
+    sure = found is not None and found.code not in (Code.LIKELY_VECTOR, Code.FUNCTOR)
+    return Recognised(found, 0) if found and sure else None
 
 
 def likely_body(chunk: Contents, around: Surroundings) -> Recognised | None:
-    """What a vector on a stack leads to, which may be over: others may have got that memory."""
-    likely = around.heaps.body(chunk.address) is Code.LIKELY_VECTOR
+    """What a vector on a stack leads to, which may be over: others may have got that memory; and
+    what a std::function calls, whose bytes may be anything.
+    """
+    found = around.heaps.body(chunk.address)
+    if found is not None and found.code is Code.FUNCTOR:
+        return Recognised(found, 0)
+    likely = found is not None and found.code is Code.LIKELY_VECTOR
     return Recognised(Key(Code.VECTOR), 0) if likely else None
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..target.target import Target
 from .classes import Classes, Demangle
-from .kinds import Code, Meaning
+from .kinds import Key, LedTo, Meaning
 from .parts import Parts
 from .pythons import TYPE_PLACES, TypeObject, type_object
 
@@ -16,12 +16,11 @@ from .pythons import TYPE_PLACES, TypeObject, type_object
 class Heaps(Protocol):
     """The heaps of all mallocs, and what else was kept of a target.
 
-    `bodies` is what each chunk is for a container that leads to it, by its rank; empty where nobody
-    has looked for containers.
+    `bodies` is what each chunk is for a container that leads to it.
     """
 
     @property
-    def bodies(self) -> bytes | bytearray: ...
+    def bodies(self) -> LedTo: ...
 
     def has(self, address: int) -> bool:
         """Tell whether an address is of a heap, or of a chunk with a mapping of its own."""
@@ -29,7 +28,7 @@ class Heaps(Protocol):
     def word_at(self, address: int) -> int | None:
         """Return the word at an address, None where that isn't at hand."""
 
-    def body(self, address: int) -> Code | None:
+    def body(self, address: int) -> Key | None:
         """Return what the memory that begins there is for a container that leads to it; None where
         nobody knows of one.
         """

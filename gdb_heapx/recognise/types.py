@@ -14,7 +14,7 @@ from .surroundings import Surroundings
 # Keys whose value leads to a file: a class, a function, a variable.
 OF_FILES = (
     *(Code.OBJECT, Code.DEAD, Code.ARRAY, Code.CONTROL, Code.DEAD_CONTROL, Code.INSIDE),
-    *(Code.PYTHON, Code.FRAME, Code.FUNCTION, Code.SYMBOL),
+    *(Code.PYTHON, Code.FRAME, Code.FUNCTION, Code.FUNCTOR, Code.SYMBOL),
 )
 TEXTS = (Code.TEXT, Code.BEGINS_WITH_TEXT)
 MODULE, NO_MODULE, SMALLER = "module", "no module", "smaller types"

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <fstream>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>

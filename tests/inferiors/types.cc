@@ -230,6 +230,32 @@ static void members()
 	tell("zoo::Member", 12, 12);
 }
 
+/* What std::functions call, in chunks of its own: led to from a vector, a map, mapped memory, a file's variable, a
+   stack. Those with a pointer have it in themselves: what that leads to is no functor. */
+static std::function<long()> of_file;
+
+static void functors()
+{
+	long a = -7, b = -8, c = -9;
+	struct {
+		long values[5] = { -1, -2, -3, -4, -5 };
+	} larger;
+	auto large = [=] { return a + b + c; };
+	auto *vector = container<std::vector<std::function<long()>>>();
+	auto *map = container<std::map<int, std::function<long()>>>();
+	for (int i = 0; i < 14; i++)
+		vector->push_back(large);
+	for (int i = 0; i < 13; i++)
+		(*map)[i] = [=] { return larger.values[i % 5]; };
+	*container<std::function<long()>>() = large;
+	of_file = large;
+	for (int i = 0; i < 5; i++) {
+		long *words = hold(static_cast<long *>(calloc(1, 3 * sizeof(long))));
+		vector->push_back([words, i] { return words[i % 3]; });
+	}
+	known("container functor %d\n", 14 + 13 + 1 + 1);
+}
+
 static void functions()
 {
 	for (int i = 0; i < 16; i++)
@@ -238,6 +264,7 @@ static void functions()
 	for (int i = 0; i < 18; i++)
 		hold(new std::function<long()>([i] { return (long) i; }));
 	known("container function 18\n");
+	functors();
 }
 
 static void strings()
