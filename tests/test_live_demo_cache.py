@@ -78,8 +78,8 @@ def test_there_are_as_many_pages_as_answers(server):
     assert [(row["instances"], row["chunks"]) for row in pages] == [(server.answered,) * 2]
 
 
-def test_the_variable_leads_to_a_page_by_the_nodes_of_its_table(server):
-    way = table(look(server.pid, "refs", a_page(server), "--to-root"))
+def test_the_variable_leads_to_a_page_by_the_nodes_of_its_table(server, a_page):
+    way = table(look(server.pid, "refs", a_page, "--to-root"))
     assert (way[0]["kind"], way[0]["where"]) == ("global", "web::page_cache")
     assert way[-1]["type"] == "hash node"
 
@@ -102,9 +102,16 @@ def rss(server: Server) -> int:
     return int(status(server.pid, "VmRSS").split()[0])
 
 
+@pytest.fixture(scope="module")
 def a_page(server: Server) -> str:
     chunks = look(server.pid, "chunks", "--type", "web::Page", "--limit", "1")
     return str(table(chunks)[0]["address"])
+
+
+@pytest.fixture(scope="module")
+def lost(server: Server) -> str:
+    leaks = table(look(server.pid, "leaks"))
+    return str(next(row["sample"] for row in leaks if row["heads"]))
 
 
 SHOWN = shown_in(SECOND)
@@ -112,9 +119,8 @@ SHOWN = shown_in(SECOND)
 
 @pytest.mark.few(3)
 @pytest.mark.parametrize(("_pid", "line", "shown"), SHOWN, ids=[each.line for each in SHOWN])
-def test_the_page_shows_what_heapx_says_first(server, _pid, line, shown):
-    lost = next(r["sample"] for r in table(look(server.pid, "leaks")) if r["heads"])
-    of = {"chunk": lost, "refs": a_page(server), "chunks": a_page(server)}
+def test_the_page_shows_what_heapx_says_first(server, a_page, lost, _pid, line, shown):
+    of = {"chunk": lost, "refs": a_page, "chunks": a_page}
     given = [of[line.split()[0]] if w.startswith("0x") else w for w in line.split()]
     said = heapx("-p", server.pid, *given, env=environment(COLUMNS="80"))
     assert said.status == 0

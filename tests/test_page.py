@@ -42,7 +42,10 @@ def to_hand_on(tables):
     return [table for table in tables if table["name"] != "cells"]
 
 
-@pytest.mark.parametrize("name", ["2.36-amd64", "2.41-i386", "2.36-amd64-damaged-tcache"])
+I386 = pytest.param("2.41-i386", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["2.36-amd64", "2.36-amd64-damaged-tcache", I386])
 def test_a_page_has_the_json_of_each_command(name, tmp_path):
     image = load(name)
     _, page = written(image, tmp_path)

@@ -72,6 +72,7 @@ def test_a_table_with_lines_fits_a_wide_terminal():
 
 
 @pytest.mark.parametrize("name", styles())
+@pytest.mark.few(5)
 def test_every_style_of_pygments_colours_the_same_text(name):
     drawn = text("why", colour=True, style=name)
     assert re.sub(r"\x1b\[[0-9;]*m", "", drawn).split() == text("why").split()
