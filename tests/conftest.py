@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import warm
-from live import ROOT, Asking, Inferior, gdb, run, running
+from live import ROOT, Anew, Inferior, gdb, run, running
 from once import alone
 from properties import IN_CI
 from releases import need
@@ -51,7 +51,7 @@ def _thin(variants: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)  # before fixtures look at processes
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """With CI=true, a new gdb answers each time in tests that are run by default."""
-    Asking.fresh = IN_CI and item.get_closest_marker("slow") is None
+    Anew.asked = IN_CI and item.get_closest_marker("slow") is None
 
 
 def pytest_sessionfinish() -> None:

@@ -44,10 +44,10 @@ FOREIGN = ("NO_COLOR", "COLUMNS", "LINES", "HEAPX_GDB", "GLIBC_TUNABLES", "LD_PR
 Report = dict[str, Any]
 
 
-class Asking:
-    """Which gdb answers: a new one each time, or one that stays."""
+class Anew:
+    """Whether a new gdb is asked each time, or one that stays."""
 
-    fresh = IN_CI
+    asked = IN_CI
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -165,7 +165,7 @@ def told(*words: Any) -> Result:
     Where a new gdb is to answer, run it. Where it would change something, or be changed, its gdb is
     one of its own.
     """
-    if Asking.fresh:
+    if Anew.asked:
         return heapx(*words)
     out, err = io.TextIOWrapper(io.BytesIO()), list[str]()
     with (
@@ -219,7 +219,7 @@ def session(*lines: str, target: Sequence[Any] = ()) -> Result:
 
     They may leave nothing behind: no setting, no breakpoint.
     """
-    if Asking.fresh:
+    if Anew.asked:
         return gdb(*lines, target=target)
     *options, first, second = target or ("", "")
     ways = {"-p": (f"attach {second}",), "-c": (f"core-file {second}",), "": ()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import warm
-from live import LOADER, Asking, environment, gcore, gdb, heapx, session, told
+from live import LOADER, Anew, environment, gcore, gdb, heapx, session, told
 
 pytestmark = pytest.mark.live
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.live
 @pytest.fixture(autouse=True)
 def staying(monkeypatch):
     """Ask a gdb that stays, with CI=true too."""
-    monkeypatch.setattr(Asking, "fresh", False)
+    monkeypatch.setattr(Anew, "asked", False)
 
 
 LINES = (
