@@ -27,7 +27,7 @@ from .runs import Run
 from .states import State
 from .told import GRAIN, GRAIN_BITS
 
-AT_ONCE = 1 << BUCKET - 1  # bytes read at once at most; it is of one bucket
+AT_ONCE = 1 << BUCKET  # bytes read at once at most, all of one bucket
 SMALLEST_READ = 16 << 10  # bytes read behind a large chunk, whose inside nobody needs
 MOST_WORDS = 1 << 14  # size words that are remembered
 LARGEST_SIZE = 1 << 47  # of a chunk
