@@ -15,6 +15,7 @@ from gdb_heapx.held import parts
 from gdb_heapx.reach import compiled
 from gdb_heapx.reach.compiled import CompiledFlood, flood_of
 from gdb_heapx.reach.flood import Flood
+from gdb_heapx.reach.marks import Marks
 from gdb_heapx.reach.states import DEGREE, Degree
 
 KINDS = [(AMD64, (2, 36)), (AMD64, (2, 43)), (I386, (2, 36)), (S390X, (2, 36))]
@@ -133,6 +134,20 @@ def test_compiled_code_reaches_the_same(seed, kind):
         assert isinstance(flood, CompiledFlood if by_c else Flood)
         found.append((degrees(flood, *words), flood.part(), flood.sums(), bytes(flood.states)))
     assert found[0] == found[1]
+
+
+@tried(50)
+@given(SEEDS, st.sampled_from(KINDS))
+def test_each_chunk_has_a_mark_where_its_memory_begins(seed, kind):
+    with in_pieces(seed):
+        found = held(changed(built(seed, *kind).target(), compiled=False))
+    marks, chunks = Marks(found.index), list(found.index.each())
+    places = [place for place, mark in enumerate(marks.all) if mark]
+    assert [marks.user(place) for place in places] == [chunk.user for chunk in chunks]
+    assert [marks.place(chunk.user) for chunk in chunks] == places
+    states = bytes(seed.randrange(16) for _ in chunks)
+    marks.put(states)
+    assert marks.states() == states
 
 
 def test_a_list_longer_than_the_stack_is_followed_to_its_end():

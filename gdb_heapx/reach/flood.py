@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..held.held import Held
     from ..target.space import Words
 
-FEW = 8  # chunks, up to which it takes longest to take them together
+FEW = 8  # chunks: fewer are looked through one by one
 STEPS = 1 << 14  # chunks that are looked through at once, and before anybody is asked to go on
 
 
@@ -41,6 +41,7 @@ class Flood:
         )
         self._stack = array("Q")  # where the memory of chunks begins
         self._look_anew()
+        self._steps = 0  # chunks that were looked through since the pace was asked
         self._pending = 0  # chunks that are marked, and not at hand
         self._word, self._page = held.space.word, held.space.page
         self._wanted = bytes(256)  # by its mark, whether a chunk is marked now
@@ -194,7 +195,7 @@ class Flood:
         """Look through chunks on the stack, many in the order of addresses: memory is read faster
         so.
         """
-        stack, pace, steps = self._stack, self._held.space.pace, 0
+        stack = self._stack
         few = 0 if self._lots.passes else FEW
         while stack:
             if len(stack) < few:
@@ -208,10 +209,10 @@ class Flood:
                         self._look_into_one(users[0])
                     else:
                         self._look_into_all(stretch, users)
-            steps += len(taken)
-            if steps >= STEPS:
-                pace.check(taken[0])
-                steps = 0
+            self._steps += len(taken)
+            if self._steps >= STEPS:
+                self._held.space.pace.check(taken[0])
+                self._steps = 0
 
     def _look_into_one(self, user: int) -> None:
         """Look through a chunk; its pages one by one if it is large."""
