@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
+from live import eventually
 
 from gdb_heapx.target import permission
 from gdb_heapx.target.permission import CAP_SYS_ADMIN, CAP_SYS_PTRACE, why_not_permitted
@@ -20,6 +23,7 @@ def asked(monkeypatch):
         monkeypatch.setattr(permission, "ptrace_scope", lambda: scope)
         monkeypatch.setattr(permission, "_has", capabilities.__contains__)
         monkeypatch.setattr(permission, "_apart", lambda pid, namespace: apart)
+        monkeypatch.setattr(permission, "_of_other_users", lambda pid: apart)
         monkeypatch.setattr(os, "geteuid", lambda: user)
         return " ".join(why_not_permitted(os.getpid()))
 
@@ -53,8 +57,24 @@ def test_of_a_process_of_ones_own_yama_is_named(asked, monkeypatch):
     assert "keeps what it has to itself" in asked(0, OTHER, NONE)
 
 
-def test_another_user_namespace_is_named(asked):
+def test_another_user_namespace_is_named(asked, monkeypatch):
     assert "another user namespace" in asked(None, 0, ALL, apart=True)
+    monkeypatch.setattr(permission, "status_of", lambda pid: {"Uid": "\t".join([f"{OTHER}"] * 4)})
+    assert "yours, but in another user namespace" in asked(None, OTHER, NONE, apart=True)
+
+
+def test_a_user_namespace_is_told_by_its_ids():
+    namespace = ("unshare", "--user", "--map-root-user", "sleep", "60")
+    if subprocess.run((*namespace[:3], "true"), check=False, capture_output=True).returncode:
+        pytest.skip("no user namespace may be made here")
+    with subprocess.Popen(namespace) as process:
+        try:
+            mapped = Path(f"/proc/{process.pid}/uid_map")
+            eventually(lambda: mapped.read_text().split()[:1] == ["0"], "its ids are mapped")
+            eventually(lambda: permission._of_other_users(process.pid), "it is elsewhere")
+        finally:
+            process.kill()
+    assert not permission._of_other_users(os.getpid())
 
 
 def test_gdb_is_told_of_another_root_only_where_it_may_not_enter_it(asked):

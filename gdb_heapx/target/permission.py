@@ -36,7 +36,7 @@ def _reasons(pid: int) -> Iterator[str]:
         yield from _as_its_user(pid, scope)
     elif not capable:
         yield _as_a_user(pid, scope)
-    elif _apart(pid, "user"):
+    elif _of_other_users(pid):
         yield "It is in another user namespace, where heapx's CAP_SYS_PTRACE doesn't count."
         yield "Run heapx as root of the host, or of the namespace that both are below."
     else:
@@ -54,6 +54,8 @@ def _as_a_user(pid: int, scope: int | None) -> str:
         return f"{YAMA} is {CAPABLE_ONLY}: run heapx as root."
     if same and scope == CHILDREN_ONLY:
         return f"Run heapx as root, or set sysctl kernel.yama.ptrace_scope=0: now it is {scope}."
+    if same and _of_other_users(pid):
+        return "It is yours, but in another user namespace: run heapx as root of the host."
     if same:
         return "It is yours, but keeps what it has to itself (as after setuid): run heapx as root."
     return "It is another user's: run heapx as root, or as that user."
@@ -86,6 +88,15 @@ def _has(capability: int) -> bool:
     """Tell whether this process has a capability in its own user namespace."""
     mask = status_of(os.getpid()).get("CapEff", "0")
     return bool(int(mask, 16) >> capability & 1)
+
+
+def _of_other_users(pid: int) -> bool:
+    """Tell whether a process is in another user namespace. Which one may be told only to who may
+    attach; how its ids are mapped is told to all (user_namespaces(7)).
+    """
+    with suppress(OSError):
+        return text_of(f"/proc/{pid}/uid_map") != text_of("/proc/self/uid_map")
+    return False
 
 
 def _apart(pid: int, namespace: str) -> bool:
