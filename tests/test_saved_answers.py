@@ -54,7 +54,7 @@ def asked(session, line, width=140):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_answers_as_the_process_does(name, kept):
     for line in LINES:
-        for form in ("text", "json"):
+        for form in ("text", "json", "csv"):
             whole = f"{line} --format {form}"
             assert asked(kept(name), whole) == load(name).answer(whole, 140), whole
 
