@@ -9,7 +9,7 @@ import socket
 import subprocess
 
 import pytest
-from live import environment, kernel_core, reports, running, table
+from live import environment, gdb, kernel_core, reports, running, table
 from oracle import Oracle
 from releases import Glibc, glibc_of, need
 
@@ -52,6 +52,18 @@ def served(pid):
             yield next(match[1] for match in (re.search(r"port (\d+)", s) for s in lines) if match)
         finally:
             server.kill()
+
+
+@pytest.mark.slow
+def test_over_gdbserver_growth_is_refused_and_fit_answers(start):
+    need(gdbserver="gdbserver")
+    inferior = start("growth", "rest")
+    with served(inferior.pid) as port:
+        target = (*FILES_HERE, "-ex", f"target remote :{port}")
+        said = gdb("heapx growth --seconds 1", "heapx fit 100000", target=target)
+    assert "a process can't be watched over a remote connection" in said.err
+    assert "will set" not in said.err
+    assert "fit, sizes in bytes" in said.out
 
 
 @pytest.mark.parametrize(
