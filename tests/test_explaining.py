@@ -1,6 +1,7 @@
 """Each figure in the words of docs/explaining-rss.md stands in what was shown, or follows from it.
 
-Those of test_live_explaining and test_live_explained are seen again as programs run.
+What is shown is seen again in test_live_explaining and test_live_explained, but for the worker that
+was forked, the Python, and the server with jemalloc.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ FOLLOWS_IN_SECOND: dict[str, Callable[[], float]] = {
     r"so that ([\d.]+) MB of pages": lambda: 500 * (1000 + 5000) / 2 / 1e6,
 }
 
-# Which programs they are about, and what others have measured: seen again in test_live_explained.
+# Which releases and programs they are about, and what was measured.
 SEEN = (
     r"on Debian (\d+) \(glibc [\d.]+, gdb ([\d.]+);",
     r"`trim --now` by gdb ([\d.]+), because gdb ([\d.]+) can't",
