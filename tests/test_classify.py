@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 from heapbuilder import AMD64, FREE, PAGE, USED, HeapBuilder, Pages, changed
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from kindscene import DATA, Program
 from properties import tried
@@ -181,6 +181,14 @@ def classified(target, sizes=False):
     return held, classify(held, surroundings_of(held), sizes=sizes)
 
 
+def bodies_of(target, most):
+    """Return what chunks are for what leads to them, if so many bytes are at hand at once."""
+    held = hold(open_target(target), most=most, passes=True)
+    assume(not held.lots.large)  # what lies in these is not looked for
+    found = surroundings_of(held).heaps.bodies
+    return [found.key(rank) for rank in range(held.index.chunks)]
+
+
 def one_by_one(held, sizes=False):
     """Return what the recognisers say, which are the definition."""
     around = surroundings_of(held)
@@ -238,6 +246,23 @@ def test_what_a_std_function_got_memory_for_is_its_functor(compiled, less, is_fu
     held, found = classified(filled.target(compiled))
     key = found.groups[found.kinds[held.index.begin_at(body + 16).rank]].key
     assert (key == Key(Code.FUNCTOR, invoker)) == is_functor
+
+
+WITHOUT_CONTENTS = {Code.VECTOR, Code.LIKELY_VECTOR, Code.STREAM, Code.FUNCTOR}
+
+
+@tried(100)
+@given(SEEDS)
+def test_what_sizes_tell_is_known_whatever_is_at_hand(seed):
+    filled = Filled(seed)
+    whole = bodies_of(filled.target(True), None)
+    for compiled in (True, False):
+        found = bodies_of(filled.target(compiled), 3 * PAGE)
+        for known, body in zip(whole, found):
+            if known is not None and known.code in WITHOUT_CONTENTS:
+                assert body == known
+            else:
+                assert body in (None, known) or body.code in WITHOUT_CONTENTS
 
 
 @tried(100)

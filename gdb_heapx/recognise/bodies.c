@@ -172,9 +172,10 @@ static void look_at(const struct held *h, struct finder *x, const u64 *words, u6
 {
     uint16_t *marks = x->marks;
     struct body b;
-    if (!at_hand(h, words[0], &b))
+    if (!begins(h, words[0], &b))
         return;
-    if (is_string(h, &b, words[1], words[2])) {
+    u64 seen = b.region->copy != 0; /* elsewhere what is known of sizes must do */
+    if (seen && is_string(h, &b, words[1], words[2])) {
         if (!over || (is_free(x, b.rank) && !is_over(&b, words[1])))
             marks[b.rank] = STRING;
     } else if (is_buffer(h, &b, words, left)) {
@@ -185,9 +186,9 @@ static void look_at(const struct held *h, struct finder *x, const u64 *words, u6
             marks[b.rank] = over && b.usable <= CACHED ? LIKELY_VECTOR : VECTOR;
     } else if (left > 3 && may_call(x->blocks, words))
         mark_functor(h, x, &b, words);
-    else if (left >= HOLDER && is_deque(h, &b, words))
+    else if (seen && left >= HOLDER && is_deque(h, &b, words))
         mark_deque(h, x, &b, words);
-    else if (left > 4)
+    else if (seen && left > 4)
         mark_hashed(h, x, &b, words);
 }
 

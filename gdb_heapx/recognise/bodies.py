@@ -127,11 +127,11 @@ class Bodies:
     def _look(self, around: Sequence[int], over: bool = False) -> None:
         """Give what a container has allocated its mark, if words are one's, which may be over."""
         words, marks = around[BEFORE:], self.marks
-        body = self._begin_at(words[0])
+        body = self._index.begin_at(words[0])
         if body is None:
             return
-        rank = body.rank
-        if self._is_string(body, *words[1:3]):
+        rank, seen = body.rank, self._held.lots.has(body.region)
+        if seen and self._is_string(body, *words[1:3]):
             if not over or (self._is_free(rank) and not self._is_over(body, words[1])):
                 marks[rank] = Code.STRING
         elif self._is_buffer(body, words):
@@ -144,9 +144,9 @@ class Bodies:
                 marks[rank] = Code.LIKELY_VECTOR if likely else Code.VECTOR
         elif may_call(self._held.blocks, words):
             self._mark_functor(body, *words[2:4])
-        elif self._is_deque(body, words):
+        elif seen and self._is_deque(body, words):
             self._mark_deque(body, words)
-        else:
+        elif seen:
             self._mark_hashed(body, words)
 
     def _is_free(self, rank: int) -> bool:

@@ -6,7 +6,6 @@
 
 #include <deque>
 #include <fstream>
-#include <functional>
 #include <list>
 #include <map>
 #include <memory>
