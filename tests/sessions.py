@@ -14,7 +14,8 @@ from heapbuilder import AMD64, PAGE, HeapBuilder, fill, usual
 
 from gdb_heapx.cli import execute as executing
 from gdb_heapx.cli.command import REGISTRY, Command, Needs
-from gdb_heapx.cli.execute import OF_CHUNKS, Terminal, _run, execute
+from gdb_heapx.cli.execute import Terminal, _run, execute
+from gdb_heapx.cli.given import OF_CHUNKS
 from gdb_heapx.cli.preferences import NONE_PREFERRED, Preferred
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.growth.free import Free

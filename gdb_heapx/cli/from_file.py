@@ -28,11 +28,6 @@ def from_file(
     HeapxError where only a target can answer.
     """
     run, needs = declared.way(options)
-    if saved.taken.brief and declared.strips and not declared.page:
-        raise HeapxError(
-            "this snapshot was saved with --brief: what fills the heaps isn't in it",
-            "heapx save FILE without --brief has that.",
-        )
     own = {arg.key: options[arg.key] for arg in declared.own_args}
     if declared.filed is not None:
         taken = inspect.signature(declared.filed).parameters
@@ -42,11 +37,12 @@ def from_file(
         return run, {**own, "session": session, "scope": scope}
     if needs is Needs.LIVE:
         own.update(brief=saved.brief)
-        run = _in_brief(run) if saved.taken.brief else run
     elif needs not in (Needs.SNAPSHOT, Needs.FILE):
         raise HeapxError(
             f"{declared.name} needs {_WANTED[needs]}: this is a saved snapshot", ASK_IT
         )
+    if saved.taken.brief and (needs is Needs.LIVE or declared.strips):
+        run = _in_brief(run)
     return run, {**own, "ceilings": saved.ceilings} if declared.ceilings else own
 
 

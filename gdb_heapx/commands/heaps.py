@@ -77,7 +77,7 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
     """
     chosen = select_arenas(snapshot.arenas(), arena)
     found = [heap for each in chosen for heap in _heaps(each)]
-    known = snapshot.target.no_residency is None
+    known = any(each.free_resident is not None for each in found)
     table = HEAPS if known else replace(HEAPS, bars=("in_use", "free"))
     return Report((table.of(found), Notes(usual_notes(snapshot))), snapshot.problems)
 

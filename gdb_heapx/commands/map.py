@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arg import Arg
 from ..cli.arguments import ARENA
 from ..cli.command import command
+from ..errors import HeapxError
 from ..heap.cells import UNKNOWN
 from ..heap.states import NAMES, STATES, Search
 from ..report.model import Notes, Report, Steps
@@ -24,6 +25,7 @@ from ._zoom import ZOOMED, zoom
 
 if TYPE_CHECKING:
     from ..heap.strips import Cell
+    from ..saved.saved import Saved
     from ..snapshots.figures import ArenaFigures
     from ..snapshots.take import Snapshot
     from ..target.amounts import Amount
@@ -76,6 +78,15 @@ class _Cell(NamedTuple):
         return self.cell.amount(fill)
 
 
+def _of_file(snapshot: Snapshot, saved: Saved, arena: int | None) -> Report:
+    if saved.taken.brief:
+        raise HeapxError(
+            "this snapshot was saved with --brief: what fills the heaps isn't in it",
+            "heapx save FILE without --brief has that.",
+        )
+    return map(snapshot, arena)
+
+
 @command(
     "heapx map",
     ARENA,
@@ -86,6 +97,7 @@ class _Cell(NamedTuple):
     outcomes=True,
     strips=True,
     closer=zoom,
+    filed=_of_file,
 )
 def map(snapshot: Snapshot, arena: int | None, **_: None) -> Report:
     """Draw the heaps: what fills them, stretch by stretch.

@@ -192,8 +192,8 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "loaded": _loaded,
     "pins_left_out": lambda why: f"Without pins one by one: {why}. --pins looks for them anyway.",
     "saved_brief": lambda: (
-        "Saved with --brief: what keeps single pages, what lay in large free chunks, and which "
-        "requests make an arena grow was not looked at."
+        "Saved with --brief: what keeps single pages, what of each heap's free memory is in RAM, "
+        "what lay in large free chunks, and which requests make an arena grow was not looked at."
     ),
     "no_more_rows": lambda number, table: (
         f"{counted(number, 'more row')} of {table} aren't in the file."
