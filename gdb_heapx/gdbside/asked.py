@@ -11,7 +11,7 @@ from .pacing import PACE, at_the_prompt
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
     from ..snapshots.take import Snapshot
-    from .loaded import LoadedSession
+    from .loading import LoadedSession
     from .session import GdbSession
 
 
@@ -42,10 +42,12 @@ def at_one_stop(seconds: float | None, held: bool = False) -> Iterator[GdbSessio
 
     What was read only in part is not kept for the next one.
     """
-    from .loaded import LoadedSession, loaded
+    from .loaded import loaded
 
     known = loaded()
     if known is not None:
+        from .loading import LoadedSession
+
         yield LoadedSession(known.saved)
         return
     with at_the_prompt(seconds):  # from here on a Ctrl-C has an answer

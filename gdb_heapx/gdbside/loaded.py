@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HeapxError
-from ..saved.saved import Saved, read_saved
-from ..saved.session import SavedSession
+
+if TYPE_CHECKING:
+    from ..saved.saved import Saved
 
 
 class Loaded(NamedTuple):
@@ -29,15 +30,10 @@ def load(path: str | None) -> Saved:
     was loaded. HeapxError where there is nothing of the kind.
     """
     if path is not None:
+        from ..saved.saved import read_saved  # takes longer than all of `source gdb_heapx.py`
+
         _loaded[:] = [Loaded(path, read_saved(path))]
         return _loaded[-1].saved
     if not _loaded:
         raise HeapxError("no saved snapshot is loaded", "heapx load FILE loads one.")
     return _loaded.pop().saved
-
-
-class LoadedSession(SavedSession):
-    """A session on it, at gdb's prompt, where another file may be loaded."""
-
-    def load(self, path: str | None) -> Saved:
-        return load(path)
