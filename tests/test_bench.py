@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -345,7 +346,7 @@ def test_the_page_s_markers_are_command_lines_that_bench_takes():
     markers = table.BEGIN.findall(PAGE.read_text())
     assert markers
     for marker in markers:  # the last heap that is named has no room, so nothing is measured
-        done = run((sys.executable, BENCH, "X", *marker.split()))
+        done = run((sys.executable, BENCH, "X", *shlex.split(marker)))
         assert "there is no heap X" in done.err, done.err
 
 
