@@ -698,7 +698,7 @@ def test_chunks_say_what_is_missing():
 
 
 def test_an_address_is_needed():
-    with pytest.raises(UsageError, match="address"):
+    with pytest.raises(UsageError, match="heapx chunk needs ADDRESS"):
         run("chunk", TARGET)
 
 
