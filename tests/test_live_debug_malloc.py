@@ -149,7 +149,7 @@ def test_text_tells_the_two_apart_in_every_table(tmp_path, name):
     with started(glibc_of(HOST), "mixed", tmp_path) as inferior:
         text = heapx("-p", inferior.pid, *name.split(), env={**os.environ, "COLUMNS": "140"}).out
     assert "  libc\n" in text
-    assert re.search(r"libc_malloc_debug( +[@:]*)?\n", text)
+    assert re.search(r"libc_malloc_debug( +[@:_]*)?\n", text)
     told = f"{NAME} serves malloc here" in " ".join(text.split())
     assert told == (name not in ("bins", "check --all"))
     if name == "params":

@@ -102,8 +102,13 @@ def rss(server: Server) -> int:
     return int(status(server.pid, "VmRSS").split()[0])
 
 
-@pytest.fixture(scope="module")
-def a_page(server: Server) -> str:
+@pytest.fixture(scope="module", name="a_page")
+def its_page(server: Server) -> str:
+    return page_of(server)
+
+
+def page_of(server: Server) -> str:
+    """Return the address of one of the server's pages."""
     chunks = look(server.pid, "chunks", "--type", "web::Page", "--limit", "1")
     return str(table(chunks)[0]["address"])
 

@@ -19,7 +19,7 @@ from alike import differences
 from demos import FIRST, SECOND, serving
 from live import ROOT, environment, heapx, look, run, status, table
 from telling import as_on_the_page, said_by, steps_of
-from test_live_demo_cache import CURE, FAULT, SOURCE, a_page, built
+from test_live_demo_cache import CURE, FAULT, SOURCE, built, page_of
 from test_live_demo_cache import Server as Cache
 from test_live_explaining import MB, pytestmark
 
@@ -172,7 +172,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cache, str
 def test_each_figure_of_the_second_case_is_seen_again(cache):
     server, said = cache
     lost = next(r["sample"] for r in table(look(server.pid, "leaks")) if r["heads"])
-    page, live = a_page(server), {PID: str(server.pid)}
+    page, live = page_of(server), {PID: str(server.pid)}
     found = differences(re.search(r"^\d+ requests .*$", SECOND, re.M)[0], said)
     for command, shown in STEPS:
         addresses = re.findall("0x[0-9a-f]+", command)

@@ -49,7 +49,7 @@ CASES = {
     "untouched_top": Case("untouched_top"),
 }
 LIVE = ("mixed", "arenas", "mmapped")  # bins of every kind; several heaps; chunks of their own
-OF_PAGES = ("held", "without_tcaches", "without_tcaches_trim")
+OF_PAGES = ("held", "without_tcaches", "without_tcaches_trim", "free_resident", "free_absent")
 PARTS = ("in_use", "tcache", "fast", "binned", "top", "overhead")
 LISTS = (
     "system",

@@ -450,6 +450,8 @@ COLUMNS = {
         "reserved": "bytes",
         "in_use": "bytes",
         "free": "bytes",
+        "free_resident": "bytes",
+        "free_absent": "bytes",
         **IN_MEMORY,
         "libc": "text",
     },

@@ -23,7 +23,7 @@ from .runs import Run
 
 LARGE = DEFAULT_MMAP_THRESHOLD  # bytes: chunks that would have mappings of their own
 PIECE = 1 << 20  # bytes looked at together
-PIECES = 64  # looked at of all arenas; of more, so many that lie evenly among them
+PIECES = 128  # looked at of all arenas; of more, so many that lie evenly among them
 FEWEST = 2  # of them in an arena
 
 
