@@ -39,7 +39,8 @@ LINES = (
         DecidedBy.FORM,
     ),  # by which chunk is the last of an arena
     (r"^reserved by heaps |^ *- arena|repeats|free, stays", DecidedBy.TURNS),
-    (r"^shared | hash buckets |stood still|more rows|^process |\.c:\d", DecidedBy.FORM),
+    (r"^shared | hash (buckets|node) |leads to .* pointers", DecidedBy.FORM),
+    (r"stood still|more rows|^process |\.c:\d", DecidedBy.FORM),
 )
 
 # Whether one chunk pins most or several alike do is chance, and so is what the last below a top is.
@@ -58,6 +59,7 @@ CHANCES = (
     (r", all but [\d.]+ \S+ of it alone:", " alone:"),  # by such words
     (r"^\d+ more rows? \(--limit\)\.\n", ""),  # and so whether one is leaked all the same
     (r"(?<=\d)\n(?=[KMG]iB\b)", " "),  # where a line ends
+    (r"^(0x\w+ +)(any|\d+)(?= +chunk .* hash node )", r"\1 48"),  # which of a bucket it is
     (r"^fast .*\n", ""),  # whether any chunk was freed last that is so small
     (r"^(process \d+), \S+/", r"\1, "),
     (r"^\[[^\]]*\]$", "[bar]"),
