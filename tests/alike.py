@@ -39,6 +39,7 @@ LINES = (
         DecidedBy.FORM,
     ),  # by which chunk is the last of an arena
     (r"^reserved by heaps |^ *- arena|repeats|free, stays", DecidedBy.TURNS),
+    (r"^(interior|red_zone) ", DecidedBy.FORM),  # words that weren't overwritten
     (r"^shared | hash (buckets|node) |leads to .* pointers", DecidedBy.FORM),
     (r"stood still|more rows|^process |\.c:\d", DecidedBy.FORM),
 )
@@ -59,6 +60,7 @@ CHANCES = (
     (r", all but [\d.]+ \S+ of it alone:", " alone:"),  # by such words
     (r"^\d+ more rows? \(--limit\)\.\n", ""),  # and so whether one is leaked all the same
     (r"(?<=\d)\n(?=[KMG]iB\b)", " "),  # where a line ends
+    (r"\w[\w: ]* (\([^)]+\)); \w[\w: ]* \1\.$", r"two types \1."),  # which of both is first
     (r"^(0x\w+ +)(any|\d+)(?= +chunk .* hash node )", r"\1 48"),  # which of a bucket it is
     (r"^fast .*\n", ""),  # whether any chunk was freed last that is so small
     (r"^(process \d+), \S+/", r"\1, "),

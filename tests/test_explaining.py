@@ -113,7 +113,7 @@ SEEN = (
     r"RSS was ([\d,]+) KiB before the export, and ([\d,]+) after",
     r"stood still for ([\d.]+) ms each",
     r"The call took ([\d.]+) s",
-    r"RSS was ([\d,]+) to ([\d,]+) MiB in\s+five",
+    r"RSS was ([\d,]+) to ([\d,]+) MiB in\s+six",
     r"Its RSS is ([\d.]+) MiB",
     r"and (\d+) MiB of free memory, which",
     BLOCKS,

@@ -132,9 +132,9 @@ def test_with_the_sessions_elsewhere_less_stays(tmp_path):
     pool = "(void *)(pool + 256 * atomic_fetch_add(&opened, 1));"
     source = DEMO.replace(SESSION, pool).replace(FREED, "")
     static = "static char pool[64 << 20];\nstatic atomic_size_t opened;\n\nstatic size_t peak;"
-    least, most = re.search(r"RSS was ([\d,]+) to ([\d,]+) MiB in\s+five runs", FIRST).groups()
+    (most,) = re.findall(r"RSS was [\d,]+ to ([\d,]+) MiB in\s+six runs", FIRST)
     after = ran(compiled(tmp_path, source.replace("static size_t peak;", static))).after
-    assert 0.8 * number(least) < after < 1.2 * number(most)
+    assert after < 1.2 * number(most)  # how much less is chance: how the threads take turns
 
 
 def number(text: str) -> float:
