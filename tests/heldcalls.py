@@ -35,7 +35,6 @@ from gdb_heapx.reach.declared import (
 from gdb_heapx.reach.declared import declared as declared_reach
 from gdb_heapx.reach.labels import SEVERAL
 from gdb_heapx.reach.states import DEGREES
-from gdb_heapx.recognise.bodies import SLOTS
 from gdb_heapx.recognise.declared import (
     KNOWN_WORDS,
     PAIR_WORDS,
@@ -45,6 +44,7 @@ from gdb_heapx.recognise.declared import (
     CKinds,
 )
 from gdb_heapx.recognise.declared import declared as declared_recognise
+from gdb_heapx.recognise.finder import SLOTS
 from gdb_heapx.recognise.kinds import Code
 
 WORD, GRAIN, CELL, CELL_BYTES = 8, 16, 64, 24

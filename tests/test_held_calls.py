@@ -45,12 +45,12 @@ from gdb_heapx.reach.labelled import labels_of
 from gdb_heapx.reach.nearest import nearest_of
 from gdb_heapx.reach.referrers import referring_words
 from gdb_heapx.reach.ways import way_to
-from gdb_heapx.recognise import bodies as looking
 from gdb_heapx.recognise import compiled as recognising
-from gdb_heapx.recognise.bodies import CompiledBodies
+from gdb_heapx.recognise import finder as looking
 from gdb_heapx.recognise.classify import classified_by
 from gdb_heapx.recognise.compiled import CompiledRecognising
 from gdb_heapx.recognise.counted import Kinds
+from gdb_heapx.recognise.finder import CompiledBodies
 from gdb_heapx.recognise.heaps import surroundings_of
 from gdb_heapx.snapshots.opened import open_target
 

@@ -6,16 +6,14 @@ and its memory another's by now: what is claimed must be seen in that, too. bodi
 
 from __future__ import annotations
 
-import ctypes
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import compress, islice
 from typing import TYPE_CHECKING
 
-from ..held.declared import CCursor, address_of
 from ..held.root import RootKind
 from ..held.spots import AROUND, BEFORE, BEHIND, LARGEST, fills, may_call
-from .declared import PAIR_WORDS, CFinder, declared
+from .finder import MOST_PAIRS, CompiledBodies
 from .functors import Functors
 from .kinds import FUNCTORS, Code, LedTo
 
@@ -29,11 +27,7 @@ CACHED = 1032  # bytes of a chunk that malloc caches, and gives again as it is
 OVER = (RootKind.MAPPING, RootKind.SHARED, RootKind.STACK)  # where words stay of what is over
 SURE_FIRST = (RootKind.TLS, RootKind.KEY, *OVER)
 LOADS = range(0x3D000000, 0x42C80001)  # of max_load_factor: 1/32 to 100, as floats
-STEPS = 1 << 16  # chunks between two looks for Ctrl-C
 AT_ONCE = 1 << 17  # words
-MOST_PAIRS = 1 << 13  # of functions that std::functions lead to
-SLOTS = 2 * MOST_PAIRS
-ASKED = (1 << 64) - 1  # of a pair, as bodies.c has it
 
 
 def find_bodies(held: Held) -> LedTo:
@@ -264,64 +258,3 @@ class Bodies:
     def _word_at(self, address: int) -> int:
         order = self._held.space.byteorder
         return int.from_bytes(self._held.store.read(address, self._word), order)
-
-
-class CompiledBodies:
-    """What was found so far, by bodies.c."""
-
-    def __init__(self, held: Held) -> None:
-        assert held.table is not None
-        self.marks = array("H", bytes(2 * held.index.chunks))
-        self._held, self._code = held, declared(held.functions)
-        self._functors, self._pairs = Functors(held), array("Q", bytes(SLOTS * PAIR_WORDS * 8))
-        given = self._given = CFinder(address_of(self.marks), held.index.chunks)
-        given.pairs, given.slots, given.most = address_of(self._pairs), SLOTS, MOST_PAIRS
-        given.blocks = address_of(held.blocks)
-        self._both = held.table.reference, ctypes.byref(given)
-
-    @property
-    def callers(self) -> array[int]:
-        return self._pairs[1::PAIR_WORDS]
-
-    def look_into_chunks(self) -> None:
-        pace, index = self._held.space.pace, self._held.index
-        pace.begin("looking for containers", sum(map(int.__sub__, index.ends, index.starts)))
-        for region, (start, end) in enumerate(zip(index.starts, index.ends)):
-            self._held.lots.bring(region)
-            at, count = CCursor(region), STEPS
-            while count == STEPS:
-                pace.check(start)
-                at, count = self._go_on(at)
-            pace.walked(end - start)
-
-    def _go_on(self, begin: CCursor) -> tuple[CCursor, int]:
-        """Look into the next chunks from a cursor on; return how far that came, and how many."""
-        while True:
-            at = CCursor(begin.region, begin.grain)
-            count = self._code.heapx_bodies(*self._both, ctypes.byref(at), STEPS)
-            if not self._learn():
-                return at, count
-
-    def look_into(self, start: int, end: int) -> None:
-        store = self._held.store
-        words = address_of(store.memory) + store.offset(start)
-        self._code.heapx_bodies_in(*self._both, words, (end - start) // 8)
-        if self._learn():
-            self.look_into(start, end)
-
-    def look_at(self, spots: array[int], over: bool) -> None:
-        number = len(spots) // AROUND
-        self._code.heapx_bodies_at(*self._both, address_of(spots), number, over)
-        if self._learn():
-            self.look_at(spots, over)
-
-    def _learn(self) -> bool:
-        """Learn what pairs are that were met for the first time; return whether there are some, so
-        that what has met them must be looked at again.
-        """
-        pairs, asked = self._pairs, self._given.asked
-        for _ in range(asked):
-            at = pairs.index(ASKED)
-            pairs[at] = self._functors.size(pairs[at - 2], pairs[at - 1])
-        self._given.asked = 0
-        return bool(asked)
