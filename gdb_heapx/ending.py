@@ -64,8 +64,9 @@ def end_by_exception() -> None:
 @contextmanager
 def held_back() -> Iterator[None]:
     """In here none of them has an effect: it waits until this ends."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)  # may raise what came just before
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from .records import dataclass
 
 # Codes of problems that are no damage.
 SWAPPED_OUT, LAYOUT_DIFFERS, ABORTED = "swapped_out", "layout_differs", "aborted"

@@ -28,8 +28,8 @@ from test_damage import built, damage
 
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.heap.arenas import Heap
-from gdb_heapx.heap.cells import FILLS, IN_A_HEAP, IN_MAIN, MOST, UNKNOWN, cell_bits
-from gdb_heapx.heap.states import STATES, State
+from gdb_heapx.heap.cells import FILLS, IN_A_HEAP, IN_MAIN, MOST, cell_bits
+from gdb_heapx.heap.states import STATES, UNWALKED, State
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import snapshot_of, take
@@ -78,7 +78,7 @@ def assert_adds_up(snapshot):
         filled = whole(arena.strips)
         if arena.in_use is not None:
             assert filled[State.IN_USE].bytes == arena.in_use
-            assert not filled[UNKNOWN].bytes
+            assert not filled[UNWALKED].bytes
         if arena.trim is not None:
             assert {state: filled[state] for state in STATES} == dict(arena.amounts)
 
@@ -168,7 +168,7 @@ def test_what_lies_behind_damage_is_unknown_up_to_top():
     arena = take(heap.target()).arenas()[0]
     filled = whole(arena.strips)
     assert filled[State.IN_USE].bytes == 3 * 4096  # nothing tells the state of the fourth
-    assert filled[UNKNOWN].bytes == heap.main.top - chunks[3]
+    assert filled[UNWALKED].bytes == heap.main.top - chunks[3]
     assert filled[State.TOP].bytes == heap.main.top_size
 
 

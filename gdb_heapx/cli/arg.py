@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from ..records import dataclass
 
 # A file is written, an input is read. pid and setting are for the shell command only.
 KINDS = (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UsageError
 from ..heap.states import Search
+from ..records import dataclass
 from ..report.files import check_output
 from ..report.metrics import OPENMETRICS
 from ..report.model import Report
@@ -83,11 +84,12 @@ class Session(Protocol):
         """
 
 
-def hanging(label: str, words: Sequence[str]) -> str:
+@cache  # since most commands share options
+def hanging(label: str, text: str) -> str:
     """Return text behind a label, broken into lines that begin below its first word."""
     indent = " " * len(label)
     return textwrap.fill(
-        " ".join(words),
+        text,
         HELP_WIDTH,
         initial_indent=label,
         subsequent_indent=indent,
@@ -187,7 +189,8 @@ class Command:
         """The help's text: paragraphs are filled, lines that are indented stay as they are."""
         paragraphs = (inspect.getdoc(self.run) or "").split("\n\n")
         return "\n\n".join(
-            text if text.startswith(" ") else hanging("", text.split()) for text in paragraphs
+            text if text.startswith(" ") else hanging("", " ".join(text.split()))
+            for text in paragraphs
         )
 
     @property
@@ -206,9 +209,9 @@ class Command:
     def help(self) -> str:
         """Return the help text: summary line first, as gdb lists it."""
         words = [self.name, *(arg.synopsis for arg in self.args), "[OUTPUT OPTIONS]"]
-        usage = hanging("Usage: ", [word.replace(" ", "\0") for word in words])
+        usage = hanging("Usage: ", " ".join(word.replace(" ", "\0") for word in words))
         width = max(len(arg.usage) for arg in self.all_args)
-        rows = [hanging(f"  {a.usage:{width}}  ", [a.meaning]) for a in self.all_args]
+        rows = [hanging(f"  {a.usage:{width}}  ", a.meaning) for a in self.all_args]
         return "\n".join([self.doc, "", usage.replace("\0", " "), "", *rows])
 
 

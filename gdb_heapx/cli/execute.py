@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import __version__
 from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, CutShortError, HeapxError, Problem, escape
+from ..records import dataclass
 from ..report.arrange import arrange, for_reader, told_apart, without_totals
 from ..report.context import Context
 from ..report.files import write_whole

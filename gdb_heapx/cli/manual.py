@@ -62,14 +62,14 @@ def help_text() -> str:
         [
             "\n       ".join(usages),
             "",
-            hanging("", [WHAT]),
+            hanging("", WHAT),
             "",
             *options,
             "",
             "Settings for --set:",
             *settings,
             "",
-            hanging("Exit status: ", [f"{status}."]),
+            hanging("Exit status: ", f"{status}."),
             "",
             "Commands (without one: the overview):",
             *commands,
@@ -85,7 +85,7 @@ def _listed(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Return lines of words with their meaning, one below the other."""
     listed = list(pairs)
     width = max(len(word) for word, _ in listed)
-    return [hanging(f"  {word:{width}}  ", [meaning]) for word, meaning in listed]
+    return [hanging(f"  {word:{width}}  ", meaning) for word, meaning in listed]
 
 
 def man_page() -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError
+from ..records import dataclass
 from ..report.style import AUTOMATIC, OWN, UNIT_NAMES, styles, table_formats
 from .arguments import VALUES
 
@@ -172,7 +172,7 @@ class Preferred:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Preferred:
         """Return what these values by key say."""
-        return cls(**{key: values[key] for key in cls.__dataclass_fields__ if key in values})
+        return cls(**{key: values[key] for key in cls.__annotations__ if key in values})
 
 
 NONE_PREFERRED = Preferred()

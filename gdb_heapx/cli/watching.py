@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..records import dataclass
 from .arg import Arg
 from .command import hanging
 
@@ -65,9 +65,9 @@ class ShellCommand:
     def help(self) -> str:
         """Return the help text."""
         words = [self.name, "-p PID", *(arg.synopsis for arg in self.args)]
-        usage = hanging("Usage: ", [word.replace(" ", "\0") for word in words])
+        usage = hanging("Usage: ", " ".join(word.replace(" ", "\0") for word in words))
         width = max(len(arg.usage) for arg in self.args)
-        rows = [hanging(f"  {a.usage:{width}}  ", [a.meaning]) for a in self.args]
+        rows = [hanging(f"  {a.usage:{width}}  ", a.meaning) for a in self.args]
         return "\n".join([self.doc, usage.replace("\0", " "), "", *rows])
 
 

@@ -6,11 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..compare.look import Look
-from ..compare.owners import whole_change
-from ..compare.parts import Equation
-from ..compare.relating import numbering_notes, relating_notes
-from ..compare.verdict import verdict
 from ..heap.states import NAMES
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
@@ -19,6 +14,8 @@ from ._columns import LIBC
 
 if TYPE_CHECKING:
     from ..compare.comparing import Comparison
+    from ..compare.look import Look
+    from ..compare.parts import Equation
     from ..saved.saved import Saved
 
 RESIDENT = Column("resident_change", Kind.BYTES, title="resident", signed=True)
@@ -157,6 +154,8 @@ NEXT = {
 
 def look_of(saved: Saved) -> Look:
     """Return a saved snapshot as a look."""
+    from ..compare.look import Look
+
     return Look(saved.snapshot, saved.taken.time, saved.taken.host, saved.tables)
 
 
@@ -167,6 +166,8 @@ def changes_report(changes: Comparison, by: str | None = None, brief: bool = Fal
     """Return the report on two looks: the verdict, and what changed; by one kind only if asked, or
     if brief by owner and arena.
     """
+    from ..compare.relating import relating_notes
+
     chosen = (by,) if by else BRIEFLY if brief else tuple(KINDS)
     tables = {kind: _table(changes, kind) for kind in chosen}
     found = [table for table in tables.values() if table is not None]
@@ -184,6 +185,8 @@ def changes_report(changes: Comparison, by: str | None = None, brief: bool = Fal
 
 
 def _verdict(changes: Comparison) -> tuple[Note, ...]:
+    from ..compare.verdict import verdict
+
     whole = changes.equation.whole
     return (
         note("changed", name=whole.name, old=whole.old, new=whole.new),
@@ -231,6 +234,8 @@ def _without_resident(schema: Schema) -> Schema:
 
 def _totalled(changes: Comparison, table: Table) -> Table:
     """Return the owners with what they changed by together: as the kernel's RSS did."""
+    from ..compare.owners import whole_change
+
     amount, whole = whole_change(list(changes.owners)), changes.equation.whole
     total = {
         "resident_change": amount.resident,
@@ -251,6 +256,8 @@ def _beside(table: Table) -> Table:
 
 
 def _notes(changes: Comparison, brief: bool) -> Iterator[Note]:
+    from ..compare.relating import numbering_notes
+
     yield note("unchanged_means")
     yield from numbering_notes(changes.arenas)
     for look in (changes.new, changes.old):

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..heap.cells import FILLS, IN_A_HEAP, UNKNOWN
-from ..heap.states import State
+from ..heap.states import UNWALKED, State
+from ..records import dataclass
 from ..report.pictures import Lane
 from ..report.schema import Many
 from ..report.signs import PIN, Fills
-from ..target.amounts import Amount, sum_of
 
 if TYPE_CHECKING:
     from ..heap.pins import Pin
     from ..heap.strips import Strip
     from ..snapshots.figures import ArenaFigures
+    from ..target.amounts import Amount
 
 ROWS = 8  # that the main arena is drawn in
 FREE = (State.TCACHE, State.FAST, State.BINNED, State.TOP)
@@ -53,7 +52,10 @@ class Drawn:
 
     @cached_property
     def amounts(self) -> Mapping[int, Amount]:
-        """What fills it, by State and UNKNOWN."""
+        """What fills it, by State and UNWALKED."""
+        from ..heap.cells import FILLS
+        from ..target.amounts import sum_of
+
         parts = [strip.amounts() for strip in self.strips]
         return {fill: sum_of(part[fill] for part in parts) for fill in range(FILLS)}
 
@@ -63,6 +65,8 @@ class Drawn:
     @property
     def free(self) -> Amount:
         """What malloc can give out again."""
+        from ..target.amounts import sum_of
+
         return sum_of(map(self.amount, FREE))
 
     def lane(self, libc: str | None = None) -> Lane:
@@ -94,6 +98,8 @@ def _near(arena: ArenaFigures) -> Iterator[list[Strip]]:
     """Yield the strips of an arena that are drawn in one lane: of one that isn't the main one, each
     by itself.
     """
+    from ..heap.cells import IN_A_HEAP
+
     near: list[Strip] = []
     for strip in sorted(arena.strips or (), key=lambda strip: strip.address):
         gap = strip.address - near[-1].end if near else 0
@@ -119,5 +125,5 @@ def fills_of(amount: Callable[[int], Amount]) -> Fills:
         *parts(State.BINNED),
         *parts(State.TOP),
         amount(State.OVERHEAD).bytes,
-        amount(UNKNOWN).bytes,
+        amount(UNWALKED).bytes,
     )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ..reach.doubts import doubts_of, hidden_by
 from ..report.model import size_text
 from ..report.notes import note
-from ..snapshots.forked import inherited_arenas
 from ..snapshots.regions import EMPTY
 
 if TYPE_CHECKING:
@@ -65,6 +63,8 @@ def shared_note(case: Case, brief: bool = False) -> tuple[Note, ...]:
 
 def forked_notes(snapshot: Snapshot) -> tuple[Note, ...]:
     """Tell which arenas are those of threads that a fork has left in the parent."""
+    from ..snapshots.forked import inherited_arenas
+
     parent, arenas = snapshot.target.parent, inherited_arenas(snapshot)
     if parent is None or not arenas:
         return ()
@@ -129,6 +129,8 @@ def residency_note(snapshot: Snapshot | Catalogue) -> tuple[Note, ...]:
 
 def doubt_notes(held: Held) -> Iterator[Note]:
     """Tell what was not looked at, though it may refer to chunks, and what is told with a flag."""
+    from ..reach.doubts import doubts_of, hidden_by
+
     doubts, hidden = doubts_of(held), hidden_by(held)
     if doubts:
         yield note("may_refer", parts=[(each.why, each.bytes) for each in doubts])

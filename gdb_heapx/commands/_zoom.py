@@ -7,12 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HeapxError, UsageError
-from ..heap.cells import UNKNOWN, Cells
-from ..heap.pins import PinKind
-from ..heap.states import NAMES, State
-from ..heap.strips import Strip
+from ..heap.states import NAMES, UNWALKED, State
 from ..inventory.chunk import IN_USE, OVERHEAD, TCACHE, Wanted
-from ..inventory.pinned import pages_kept
 from ..report.model import Notes, Report, Steps
 from ..report.pictures import Picture
 from ..report.schema import Column, Kind, Schema, within
@@ -63,6 +59,8 @@ class _Near(NamedTuple):
 
 def zoom(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, zoom: int) -> Report:
     """Draw an address's heap, the pages around it, and list the chunks there."""
+    from ..inventory.pinned import pages_kept
+
     if arena is not None:
         raise UsageError("--zoom and an arena exclude each other: the address says which one")
     heaps = drawn(snapshot.arenas())
@@ -88,6 +86,9 @@ def zoom(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, zoom: int)
 
 def _pages(catalogue: Catalogue, heap: Drawn, address: int) -> Drawn:
     """Return the pages around an address of a heap, as one strip whose cells are pages."""
+    from ..heap.cells import Cells
+    from ..heap.strips import Strip
+
     space = catalogue.source.space
     first = max(address // space.page - PAGES // 2, heap.address // space.page) * space.page
     start, end = max(first, heap.address), min(first + PAGES * space.page, heap.end)
@@ -96,7 +97,7 @@ def _pages(catalogue: Catalogue, heap: Drawn, address: int) -> Drawn:
     for chunk in catalogue.chunks(Wanted(heap.arena.address, start=start, end=end)):
         if chunk.address > at:
             cells.add_span(at, chunk.address, State.OVERHEAD)
-        fill = FILL_OF.get(chunk.state, UNKNOWN)
+        fill = FILL_OF.get(chunk.state, UNWALKED)
         cells.add_span(max(chunk.address, at), min(chunk.end, end), fill)
         at = max(chunk.end, at)
     cells.add_span(at, end, State.OVERHEAD)
@@ -109,6 +110,8 @@ def _near(
     catalogue: Catalogue, address: int, heap: Drawn, kept: Mapping[int, Lives]
 ) -> Iterator[_Near]:
     """Yield the chunks around an address of a heap, of which pins of pages keep these."""
+    from ..heap.pins import PinKind
+
     found = catalogue.around(address, ON_EACH_SIDE)
     if found is None:
         return
@@ -123,6 +126,8 @@ def _near(
 
 def _is_of(pin: Pin, chunk: Chunk) -> bool:
     """Tell whether a chunk is one of a pin of a top, or of a heap: all there that aren't free."""
+    from ..heap.pins import PinKind
+
     if pin.kind is PinKind.HEAP:
         return chunk.heap == pin.heap and chunk.state in NOT_FREE
     return pin.address <= chunk.address < pin.address + pin.size

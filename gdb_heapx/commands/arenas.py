@@ -13,11 +13,11 @@ from ..report.either import Either
 from ..report.metrics import Metrics
 from ..report.model import Notes, Report, Steps
 from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Value
-from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
 from ._notes import forked_notes, usual_notes
 
 if TYPE_CHECKING:
+    from ..snapshots.figures import ArenaFigures
     from ..snapshots.malloc import Malloc
     from ..snapshots.take import Snapshot
 
@@ -179,6 +179,8 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
         heapx arenas --sort binned --limit 5  the five with most free memory in bins
         heapx arenas 1 --bytes                one of them, exactly
     """
+    from ..snapshots.figures import select_arenas
+
     chosen = select_arenas(snapshot.arenas(), arena)
     shared = any(each.amount.shared for each in chosen)
     table = (ARENAS.but("shared", rank=1) if shared else ARENAS).of(chosen)

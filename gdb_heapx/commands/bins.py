@@ -10,13 +10,13 @@ from ..cli.command import command
 from ..heap.states import NAMES, REGULAR, Search, State
 from ..report.model import Notes, Report, Steps
 from ..report.schema import Column, Kind, Schema, within
-from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import BIN_COLUMNS, LIBC
 from ._notes import residency_note
 
 if TYPE_CHECKING:
     from ..heap.bins import Bin
     from ..inventory.catalogue import Catalogue
+    from ..snapshots.figures import ArenaFigures
     from ..snapshots.take import Snapshot
 
 BINS = Schema(
@@ -54,6 +54,8 @@ def bin_chunks(
     catalogue: Catalogue, arena: int | None, kind: str | None, bin: int | None
 ) -> Report:
     """List the chunks of each bin, in the order of its list."""
+    from ..snapshots.figures import select_arenas
+
     select_arenas(catalogue.arenas(), arena)
     table = BIN_CHUNKS.of(catalogue.listed(arena, kind, bin))
     return Report((table, Notes(catalogue.notes)), catalogue.problems)
@@ -83,6 +85,8 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | Non
         heapx bins --sort bytes --limit 10             the ten that hold most
         heapx bins --chunks --arena 1 --kind unsorted  the chunks of one, in order
     """
+    from ..snapshots.figures import select_arenas
+
     found = [
         _ArenaBin(each, b)
         for each in select_arenas(snapshot.arenas(), arena)

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..cli.arguments import ADDRESS
 from ..cli.command import Needs, command
 from ..errors import HeapxError, Problem
-from ..glibc.releases import tcache_has_key
 from ..heap.states import NAMES, State
 from ..inventory.chunk import BINNED, FAST, HELD, LISTED, TCACHE, TOP, UNKNOWN, Chunk
-from ..inventory.words import name_of, words_of
-from ..recognise.kinds import SURE
 from ..report.model import Dump, Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table, within
@@ -142,6 +139,8 @@ def chunk(catalogue: Catalogue, address: int) -> Report:
         heapx chunk 0x7f02e4d63520   an address from another command or a log
         heapx chunk request->buffer  where a variable of the program points
     """
+    from ..inventory.words import name_of
+
     found = catalogue.around(address, ON_EACH_SIDE)
     if found is None:
         why = filter(None, (catalogue.hidden(address),))
@@ -201,6 +200,7 @@ def _where(catalogue: Catalogue, found: Around, address: int) -> Note:
 def _told(catalogue: Catalogue, chunk: Chunk) -> tuple[_Told, list[Note]]:
     """Return what a chunk in use is, and what is said of it, and of what isn't known."""
     from ..inventory.looks import MOST, recognised  # what few commands need is imported by these
+    from ..recognise.kinds import SURE
 
     if chunk.state not in HELD:
         return _Told(), []
@@ -259,6 +259,9 @@ def _place(catalogue: Catalogue, chunk: Chunk) -> Iterator[Table]:
 
 def _words(catalogue: Catalogue, chunk: Chunk, data: bytes) -> Iterator[_Word]:
     """Yield the first words of a chunk's memory, with what they are."""
+    from ..glibc.releases import tcache_has_key
+    from ..inventory.words import words_of
+
     word = catalogue.word
     large = (chunk.list or "").startswith(NAMES[State.LARGE])
     names = SIZE_LINK_NAMES if large else LINK_NAMES.get(chunk.state, ())

@@ -11,7 +11,6 @@ from ..errors import UsageError
 from ..inventory.chunk import CHUNK_STATES, IN_USE, LISTED, MMAPPED, UNKNOWN, Wanted
 from ..report.model import Notes, Report, Steps
 from ..report.schema import Schema
-from ..snapshots.figures import select_arenas
 from ._columns import CHUNK_COLUMNS, LIBC, STATE, TOTALS
 
 if TYPE_CHECKING:
@@ -72,6 +71,7 @@ def chunks(
         heapx chunks --format csv --output all.csv  all, for another program
     """
     from ..inventory.by_type import addresses_of  # what few commands need is imported by these
+    from ..snapshots.figures import select_arenas
 
     select_arenas(catalogue.arenas(), arena)
     if None not in (min_size, max_size) and (min_size or 0) > (max_size or 0):

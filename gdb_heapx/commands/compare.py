@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ..cli.arg import Arg
 from ..cli.command import REGISTRY, Needs, command
-from ..compare.look import TYPES, Look
 from ..errors import CutShortError, HeapxError
 from ..heap.states import Search
 from . import load_command
@@ -17,6 +14,7 @@ from ._changes import KINDS, changes_report, look_of
 
 if TYPE_CHECKING:
     from ..cli.command import Session
+    from ..compare.look import Look
     from ..held.held import Held
     from ..report.model import Report
     from ..report.schema import Table
@@ -102,14 +100,16 @@ def compare(
 
 def _now(snapshot: Snapshot, held: Held | None) -> Look:
     """Return what is looked at now."""
-    time = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    known = snapshot.target.live and snapshot.target.rss is not None
-    types = _types(snapshot, held)
-    tables = {} if types is None else {TYPES: types}
-    return Look(snapshot, time, os.uname().nodename if known else None, tables)
+    from ..compare.look import TYPES, Look
+    from ..saved.taken import taken_of
+
+    types, taken = _types(snapshot, held), taken_of(snapshot, None)
+    return Look(snapshot, taken.time, taken.host, {} if types is None else {TYPES: types})
 
 
 def _types(snapshot: Snapshot, held: Held | None) -> Table | None:
+    from ..compare.look import TYPES
+
     if held is None:
         return None
     load_command(TYPES)

@@ -9,18 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import Needs, command
-from ..growth.free import Free, total
-from ..growth.sites import (
-    LIBC_FILES,
-    NOWHERE,
-    Backtrace,
-    CallSite,
-    Frame,
-    Names,
-    site_of,
-    sites_of,
-)
-from ..growth.watched import MAX_LOAD, MOST_KEPT, Growth, Watched
+from ..growth.watched import MAX_LOAD, MOST_KEPT
 from ..report.either import Either
 from ..report.model import Note, Notes, Report, counted, size_text
 from ..report.notes import note
@@ -29,6 +18,9 @@ from ..report.stacks import Trace, Traces
 from ._columns import LIBC
 
 if TYPE_CHECKING:
+    from ..growth.free import Free
+    from ..growth.sites import Backtrace, CallSite, Frame, Names
+    from ..growth.watched import Growth, Watched
     from ..inventory.catalogue import Catalogue
 
 SHOWN = 15  # rows
@@ -228,6 +220,8 @@ def growth(catalogue: Catalogue, watched: Watched, **_wishes: object) -> Report:
         heapx growth --seconds 600 --stop-after 100  no more than 100 requests
         heapx growth --seconds 30 --format folded    for a flame graph
     """
+    from ..growth.sites import LIBC_FILES, Names, sites_of
+
     mallocs = [each for each in catalogue.source.objects if LIBC_FILES.search(each.path)]
     own = [each.reading.libc.image for each in catalogue.inventories]
     source = catalogue.source
@@ -261,6 +255,8 @@ def _headline(watched: Watched, sites: Sequence[CallSite]) -> Note:
 
 def _told(sites: Sequence[CallSite], watched: Watched) -> Iterator[Note]:
     """Tell of the site with most bytes what was free when it asked: in its arena, in others."""
+    from ..growth.free import total
+
     most = sites[0].most_free if sites else None
     if most is not None and most.free is not None and most.free.bytes:
         yield note(
@@ -298,6 +294,8 @@ def _shown(frame: Frame) -> str:
 
 
 def _request(growth: Growth, names: Names, watched: Watched) -> _Request:
+    from ..growth.sites import NOWHERE, site_of
+
     site = site_of(names.of(growth.stack)) or NOWHERE
     arena = watched.arenas.get(growth.arena) if growth.arena else None
     name = watched.threads.get(growth.thread)

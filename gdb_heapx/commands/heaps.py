@@ -11,14 +11,14 @@ from ..cli.command import command
 from ..heap.states import Search
 from ..report.model import Notes, Report
 from ..report.schema import DATA_ONLY, Column, Kind, Schema, within
-from ..snapshots.figures import ArenaFigures, HeapFigures, select_arenas
-from ..target.amounts import Amount, sum_of
 from ._columns import IN_MEMORY, LIBC
 from ._lanes import FREE
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
+    from ..snapshots.figures import ArenaFigures, HeapFigures
     from ..snapshots.take import Snapshot
+    from ..target.amounts import Amount
 
 HEAPS = Schema(
     "heaps",
@@ -75,6 +75,8 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
         heapx heaps 1                               those of arena 1
         heapx heaps --sort free_resident --limit 5  the five with most of it in RAM
     """
+    from ..snapshots.figures import select_arenas
+
     chosen = select_arenas(snapshot.arenas(), arena)
     found = [heap for each in chosen for heap in _heaps(each)]
     known = any(each.free_resident is not None for each in found)
@@ -84,6 +86,8 @@ def heaps(snapshot: Snapshot, arena: int | None) -> Report:
 
 def _heaps(arena: ArenaFigures) -> Iterator[_Heap]:
     """Yield the heaps of an arena, with what is free in each as its strip tells."""
+    from ..target.amounts import sum_of
+
     amounts = {strip.address: strip.amounts() for strip in arena.strips or ()}
     for heap in arena.heaps:
         filled = amounts.get(heap.address) if heap.free is not None else None

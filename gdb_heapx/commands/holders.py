@@ -9,7 +9,6 @@ from ..cli.arg import Arg
 from ..cli.arguments import PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
-from ..reach.doubts import doubts_of
 from ..report.model import Note, Notes, Report, Steps, size_text
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema
@@ -173,6 +172,8 @@ def _sums(found: Holders) -> Iterator[_Sum]:
 
 def _lost(held: Held, found: Holders) -> Iterator[Note]:
     """Tell that most is held by nobody, where it is so."""
+    from ..reach.doubts import doubts_of
+
     lost, others = found.unreachable.bytes, found.alone.bytes + found.several.bytes
     if lost > others:
         certain = not doubts_of(held)

@@ -11,7 +11,6 @@ from ..cli.arguments import PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
 from ..held.root import RootKind
-from ..reach.doubts import doubts_of, hidden_by
 from ..reach.states import LOST, TOLD, Degree
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
@@ -155,6 +154,7 @@ def leaks(
         heapx leaks --min-bytes 1M  large ones
         heapx leaks --unaligned     whether pointers in packed structs lead there
     """
+    from ..reach.doubts import doubts_of, hidden_by
     from ..reach.grouping import grouped  # what few commands need is imported by these
     from ..reach.leaks import find_leaks
 

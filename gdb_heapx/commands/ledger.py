@@ -13,9 +13,7 @@ from ..report.metrics import Metrics
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table, within
-from ..snapshots.forked import inherited_stacks
 from ..snapshots.regions import APART
-from ..why.sums import Case
 from ._columns import LIBC
 from ._notes import empty_note, equation, forked_notes, mmapped_notes, shared_note, usual_notes
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from ..snapshots.ledger import Ledger
     from ..snapshots.take import Snapshot
     from ..target.amounts import Amount
+    from ..why.sums import Case
 
 OWNER = Column("owner", Kind.TEXT, of="name")
 AMOUNTS = within(
@@ -95,6 +94,8 @@ def ledger(snapshot: Snapshot, by_arena: bool, outside: bool) -> Report:
         heapx ledger --bytes          exactly; it adds up to RSS
         heapx ledger --outside        who has what isn't malloc's
     """
+    from ..why.sums import Case
+
     case = Case(snapshot)
     if outside:
         return _outside(case)
@@ -146,6 +147,8 @@ def _by_owner(case: Case, scale: str | None) -> Table:
 
 def _stacks(snapshot: Snapshot) -> Iterator[Note]:
     """Tell what of the thread stacks is of threads that a fork has left in the parent."""
+    from ..snapshots.forked import inherited_stacks
+
     parent, stacks = snapshot.target.parent, inherited_stacks(snapshot)
     if parent is not None and stacks:
         size = sum(each.amount.in_ram for each in stacks)

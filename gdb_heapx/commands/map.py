@@ -10,14 +10,12 @@ from ..cli.arg import Arg
 from ..cli.arguments import ARENA
 from ..cli.command import command
 from ..errors import HeapxError
-from ..heap.cells import UNKNOWN
-from ..heap.states import NAMES, STATES, Search
+from ..heap.states import NAMES, STATES, UNWALKED, Search
 from ..report.model import Notes, Report, Steps
 from ..report.notes import note
 from ..report.pictures import Picture
 from ..report.schema import DATA_ONLY, Column, Kind, Many, Schema, within
 from ..report.signs import Fills
-from ..snapshots.figures import select_arenas
 from ._columns import LIBC
 from ._lanes import Drawn, drawn, fills_of
 from ._notes import usual_notes
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from ..target.amounts import Amount
 
 SHOWN = 40  # heaps
-FILLED = [*((state, NAMES[state].replace(" ", "_")) for state in STATES), (UNKNOWN, "unknown")]
+FILLED = [*((state, NAMES[state].replace(" ", "_")) for state in STATES), (UNWALKED, "unknown")]
 
 
 def _filled(fill: int, name: str) -> tuple[Column, ...]:
@@ -124,6 +122,8 @@ def map(snapshot: Snapshot, arena: int | None, **_: None) -> Report:
         heapx map --limit 1000           every heap
         heapx map --zoom 0x7f02e4d63520  what lies around this address
     """
+    from ..snapshots.figures import select_arenas
+
     chosen = select_arenas(snapshot.arenas(), arena)
     found = list(drawn(chosen))
     if len(found) > SHOWN:

@@ -12,14 +12,13 @@ from ..report.model import Bar, Findings, Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema
 from ..snapshots.regions import Owner
-from ..why.order import PERCENT
-from ..why.sums import Case
 from ._notes import empty_note, equation, mmapped_notes, shared_note, usual_notes, verdict
 
 if TYPE_CHECKING:
     from ..reach.brief import Brief
     from ..snapshots.holders import Holder
     from ..snapshots.take import Snapshot
+    from ..why.sums import Case
 
 
 class _Part(NamedTuple):
@@ -93,6 +92,7 @@ def overview(snapshot: Snapshot, brief: Brief | None) -> Report:
         heapx why --format json --output why.json  for a script
     """
     from ..why.causes import find_leading  # what few commands need is imported by these
+    from ..why.sums import Case
 
     case = Case(snapshot, brief)
     told = overview_parts(case)
@@ -122,6 +122,7 @@ def overview(snapshot: Snapshot, brief: Brief | None) -> Report:
 def _next(case: Case) -> tuple[tuple[str, str], ...]:
     """Return what to type next; first the chunks that hold most, where that is worth a look."""
     from ..why.groups import leading
+    from ..why.order import PERCENT
 
     if case.snapshot.unused and case.snapshot.allocators:
         return NEXT_ELSEWHERE

@@ -11,13 +11,13 @@ from ..heap.states import Search
 from ..report.model import Notes, Report, counted, size_text
 from ..report.notes import note
 from ..report.schema import Column, Kind, Schema
-from ..why.sources import DEBUGGING, Environment, outcome, settings_of, source_of
 from ._columns import LIBC
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
     from ..snapshots.malloc import Malloc
     from ..snapshots.take import Snapshot
+    from ..why.sources import Environment
 
 PARAMS = Schema(
     "params",
@@ -120,6 +120,8 @@ def params(snapshot: Snapshot) -> Report:
 
 
 def _params(malloc: Malloc, environment: Environment | None) -> Iterator[_Param]:
+    from ..why.sources import source_of
+
     for name, default in malloc.defaults.items():
         value = malloc.parameters[name]
         source = source_of(malloc, name, environment)
@@ -129,6 +131,8 @@ def _params(malloc: Malloc, environment: Environment | None) -> Iterator[_Param]
 
 def _given(mallocs: Sequence[Malloc], environment: Environment) -> Iterator[_Given]:
     """Yield what the environment sets, with what became of it in each malloc that it is for."""
+    from ..why.sources import DEBUGGING, outcome, settings_of
+
     for setting in settings_of(environment):
         given = f"{setting.tunable}={setting.text}" if setting.tunable else setting.text
         checking = [m for m in mallocs if m.debugging and setting.name in DEBUGGING]

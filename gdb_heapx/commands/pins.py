@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING
 from ..cli.arg import Arg
 from ..cli.arguments import ARENA
 from ..cli.command import Needs, command
-from ..heap.pingroups import LISTED
-from ..heap.pins import Pin
 from ..heap.states import NAMES, State
-from ..inventory.pinned import BY, ArenaPins, PinGroup, Pinned, from_the_end
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Table, within
-from ..snapshots.figures import select_arenas
-from ..target.amounts import sum_of
 from ._columns import LIBC, threads_of
 from ._filed import filed_table
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
+    from ..inventory.pinned import ArenaPins, PinGroup, Pinned
     from ..saved.saved import Saved
     from ..snapshots.take import Snapshot
 
@@ -92,7 +88,7 @@ def pins_of(snapshot: Snapshot, saved: Saved) -> Report:
         "--group",
         "take chunks together that are alike",
         "choice",
-        choices=(*BY, "none"),
+        choices=("size", "looks", "arena", "none"),
     ),
     needs=Needs.BOTH,
     limit=SHOWN,
@@ -130,6 +126,9 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
         heapx pins --group looks  what they are, by what they look like
         heapx pins --arena 1      those of one arena
     """
+    from ..inventory.pinned import BY, ArenaPins
+    from ..snapshots.figures import select_arenas
+
     chosen = select_arenas(snapshot.arenas(), arena)
     inventories = {malloc.libc: i for malloc, i in zip(snapshot.mallocs, catalogue.inventories)}
     known = [ArenaPins(catalogue, inventories[a.libc], a) for a in chosen if a.whatif is not None]
@@ -165,6 +164,9 @@ def pins(snapshot: Snapshot, catalogue: Catalogue, arena: int | None, group: str
 
 def _first_most(row: Pinned | PinGroup) -> tuple[int, bool, str, int, int]:
     """Order rows: most first; of equal ones those in use, since those can be found in the code."""
+    from ..heap.pins import Pin
+    from ..inventory.pinned import Pinned
+
     pin = row.pin if isinstance(row, Pinned) else row
     place = pin.address if isinstance(pin, Pin) else pin.example
     return -pin.held.in_ram, pin.state is not State.IN_USE, row.libc, pin.arena, place
@@ -202,6 +204,9 @@ def _known(table: Table, name: str) -> Iterator[bool]:
 
 def _together(found: list[ArenaPins]) -> Iterator[Note]:
     """Tell what all pins hold, by whose figure it is, where they are several."""
+    from ..inventory.pinned import from_the_end
+    from ..target.amounts import sum_of
+
     ends = [
         pin.held
         for each in found
@@ -217,6 +222,8 @@ def _together(found: list[ArenaPins]) -> Iterator[Note]:
 
 def _unlisted(found: list[ArenaPins], group: str | None) -> Iterator[Note]:
     """Tell what is in no row: pins that are too many to be listed, and pages of two groups."""
+    from ..heap.pingroups import LISTED
+
     if group in (None, "none"):
         number = sum(max(each.by_size.pins - LISTED, 0) for each in found)
         if number:

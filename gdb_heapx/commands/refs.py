@@ -13,10 +13,7 @@ from ..cli.arguments import ADDRESS, PASSES
 from ..cli.command import Needs, command
 from ..errors import HeapxError, UsageError
 from ..heap.states import Search
-from ..held.root import RootKind
-from ..reach.doubts import doubts_of
-from ..reach.places import KINDS, Site, of_chunk, of_register, of_root
-from ..reach.referrers import chunk_at, referring_words, root_words_to
+from ..held.root import PLACES, RootKind
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Many, Schema
@@ -25,6 +22,7 @@ from ._notes import doubt_notes
 if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.index import HeldChunk
+    from ..reach.places import Site
     from ..reach.typed import ChunkTypes
     from ..snapshots.take import Snapshot
     from ..target.target import Local
@@ -32,8 +30,8 @@ if TYPE_CHECKING:
 SHOWN = 20  # rows
 LOOKED_UP = 256  # words of stacks whose variables are asked for
 STACKS = (RootKind.STACK, RootKind.RED_ZONE)
-ORDER = [*dict.fromkeys(KINDS[k] for k in (RootKind.GLOBAL, RootKind.TLS, RootKind.KEY))]
-ORDER += [*dict.fromkeys(KINDS[kind] for kind in RootKind if KINDS[kind] not in ORDER)]
+ORDER = [*dict.fromkeys(PLACES[k] for k in (RootKind.GLOBAL, RootKind.TLS, RootKind.KEY))]
+ORDER += [*dict.fromkeys(PLACES[kind] for kind in RootKind if PLACES[kind] not in ORDER)]
 REFS = Schema(
     "refs",
     (
@@ -63,6 +61,8 @@ def _on_stacks(held: Held, address: int, **given: Any) -> Mapping[int, Local]:
     """Return what of stacks the words are that lead to the chunk; of a way, all that may begin
     it: only now can a debugger tell.
     """
+    from ..reach.referrers import chunk_at
+
     chunk = chunk_at(held, address)
     if chunk is None or given["from"]:
         return {}
@@ -117,6 +117,7 @@ def refs(
         heapx refs 0x7f02e4d63520 --to-root   which variable leads there, and how
         heapx refs request --from             what it refers to
     """
+    from ..reach.referrers import chunk_at
     from ..reach.typed import ChunkTypes  # what few commands need is imported by these
 
     if to_root and given["from"]:
@@ -136,6 +137,10 @@ def _referring(
     snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkTypes, asked: Mapping[int, Local]
 ) -> Report:
     """Return who refers to a chunk: roots first."""
+    from ..reach.doubts import doubts_of
+    from ..reach.places import of_chunk
+    from ..reach.referrers import referring_words
+
     roots = sorted(_roots(held, chunk, asked), key=lambda row: ORDER.index(row.place.kind))
     words, into = array("Q"), array("Q")
     for lead in referring_words(held, chunk):
@@ -172,6 +177,9 @@ def _told(schema: Schema, rows: Sequence[_Row], chunks: bool) -> Schema:
 
 
 def _roots(held: Held, chunk: HeldChunk, asked: Mapping[int, Local]) -> Iterator[_Row]:
+    from ..reach.places import of_register, of_root
+    from ..reach.referrers import root_words_to
+
     for lead in root_words_to(held, chunk):
         place = of_root(held, lead.at, asked)
         if place is not None:
@@ -186,6 +194,7 @@ def _roots(held: Held, chunk: HeldChunk, asked: Mapping[int, Local]) -> Iterator
 def _referred(snapshot: Snapshot, held: Held, chunk: HeldChunk, typed: ChunkTypes) -> Report:
     """Return what a chunk refers to: other chunks, variables, stacks."""
     from ..reach.leads import Leads
+    from ..reach.places import of_chunk, of_root
 
     words = Leads(held).words(chunk)
     found = [(at - chunk.user, word) for at, word in words if _leads_on(held, word)]
@@ -213,6 +222,7 @@ def _way(
 ) -> Report:
     """Return the shortest way from a root to a chunk."""
     from ..reach.chains import chain_to
+    from ..reach.doubts import doubts_of
 
     links = chain_to(held, chunk, asked)
     name = _called(chunk, typed)
@@ -221,7 +231,7 @@ def _way(
         return Report((_leading(lost, *doubt_notes(held)), REFS.of([])), snapshot.problems)
     first = links[0].place
     where = f"a word {first.where}" if first.where.startswith("in ") else first.where
-    where += f"+{first.offset:#x}" if first.kind == KINDS[RootKind.GLOBAL] and first.offset else ""
+    where += f"+{first.offset:#x}" if first.kind == PLACES[RootKind.GLOBAL] and first.offset else ""
     where += "" if first.lwp is None else f" of thread {first.lwp}"
     lead = note("way", chunk=chunk.user, number=links[0].depth, where=where)
     rows = [

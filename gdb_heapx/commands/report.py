@@ -14,9 +14,7 @@ from ..cli.everything import command_about_all
 from ..errors import HeapxError, escape
 from ..report.model import Notes, Report
 from ..report.notes import note
-from ..report.page import Chapter, Page
 from ..report.schema import Table
-from ..saved.taken import taken_of
 from . import load_for
 from ._quoting import unquoted
 from ._soon import pins_within
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from ..fit.ceilings import Ceiling
     from ..held.held import Held
     from ..reach.brief import Brief
+    from ..report.page import Chapter
     from ..saved.saved import Saved
     from ..saved.taken import Taken
     from ..snapshots.malloc import Scope
@@ -141,6 +140,7 @@ def report(
     """
     from ..held.costs import is_telling  # what few commands need is imported by these
     from ..reach.brief import in_brief
+    from ..saved.taken import taken_of
 
     answer, brief = _left_out(asked.unheld), None
     if asked.held is not None:
@@ -156,6 +156,8 @@ def report(
 
 
 def _page(snapshot: Snapshot, known: _Known) -> Report:
+    from ..report.page import Page
+
     program = os.path.basename(snapshot.target.exe or "") or snapshot.target.name
     facts, chapters = tuple(_facts(snapshot, known.taken)), tuple(_chapters(snapshot, known))
     page = Page(escape(program), facts, chapters, snapshot.libcs)
@@ -176,6 +178,8 @@ def _facts(snapshot: Snapshot, taken: Taken) -> Iterator[str]:
 
 def _chapters(snapshot: Snapshot, known: _Known) -> Iterator[Chapter]:
     """Yield the chapters that have an answer: without a glibc malloc, few have."""
+    from ..report.page import Chapter
+
     elsewhere = snapshot.unused and bool(snapshot.allocators)
     for title, line in CHAPTERS:
         if elsewhere and not _understood(line)[0].whole:

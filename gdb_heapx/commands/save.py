@@ -15,7 +15,6 @@ from ..errors import CutShortError, HeapxError, UsageError
 from ..report.model import Note, Notes, Report
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table
-from ..saved.taken import taken_of
 from . import load_command
 from ._quoting import unquoted
 from ._soon import pins_within
@@ -128,6 +127,7 @@ def save(
         heapx save now.json.gz --brief               the figures: quicker
     """
     from ..saved.saved import VERSION, write_saved  # what few commands need is imported by these
+    from ..saved.taken import taken_of
 
     known = _known(snapshot, asked, no_types or brief)
     written = write_saved(
@@ -147,6 +147,7 @@ def _known(snapshot: Snapshot, asked: _Standing, no_types: bool) -> Saved:
     from ..held.costs import is_telling
     from ..reach.brief import in_brief
     from ..saved.saved import Saved
+    from ..saved.taken import taken_of
 
     tables: dict[str, Table] = {}
     notes: dict[str, tuple[Note, ...]] = {}

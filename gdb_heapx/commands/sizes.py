@@ -10,17 +10,17 @@ from ..cli.arg import Arg
 from ..cli.arguments import ARENA
 from ..cli.command import command
 from ..errors import UsageError
-from ..heap.census import Census, SizeRow, by_size, joined
 from ..heap.states import Search
 from ..report.either import Either
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import Column, Kind, Schema, Table, within
-from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
 from ._notes import mmapped_notes, usual_notes
 
 if TYPE_CHECKING:
+    from ..heap.census import Census, SizeRow
+    from ..snapshots.figures import ArenaFigures
     from ..snapshots.take import Snapshot
 
 SIZES = Schema(
@@ -94,6 +94,8 @@ def sizes(snapshot: Snapshot, arena: int | None, group: bool, each: bool) -> Rep
         heapx sizes --group               by powers of two: where the bytes are
         heapx sizes --each --sort in_use  the sizes that the program holds most of
     """
+    from ..snapshots.figures import select_arenas
+
     if group and each:
         raise UsageError("--group and --each exclude each other", "Leave one out.")
     chosen = select_arenas(snapshot.arenas(), arena)
@@ -133,6 +135,8 @@ def _where(shares: list[_Share], arena: int | None, group: bool) -> tuple[tuple[
 
 def _by_size(found: list[tuple[Census, str]], group: bool) -> list[tuple[SizeRow, str]]:
     """Return a row for each size in each libc, those with most bytes first."""
+    from ..heap.census import by_size, joined
+
     rows: list[tuple[SizeRow, str]] = []
     for libc in dict.fromkeys(libc for _, libc in found):
         own = joined(part for part, whose in found if whose == libc)

@@ -11,15 +11,15 @@ from ..cli.command import command
 from ..heap.states import NAMES, Search, State
 from ..report.model import Notes, Report, Steps
 from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Value, within
-from ..snapshots.figures import ArenaFigures, select_arenas
-from ..why.thresholds import FreeTrim, free_would_trim, thresholds
 from ._columns import IN_MEMORY, LIBC, threads_of
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
     from ..heap.pins import Pin
+    from ..snapshots.figures import ArenaFigures
     from ..snapshots.take import Snapshot
     from ..target.amounts import Amount
+    from ..why.thresholds import FreeTrim
 
 
 class _Top(NamedTuple):
@@ -101,6 +101,9 @@ def top(snapshot: Snapshot, arena: int | None) -> Report:
         heapx top            which chunk keeps each arena from shrinking
         heapx top 0 --bytes  the main arena's, exactly
     """
+    from ..snapshots.figures import select_arenas
+    from ..why.thresholds import free_would_trim, thresholds
+
     chosen = select_arenas(snapshot.arenas(), arena)
     found = [
         _Top(each, each.amounts[State.TOP], free_would_trim(snapshot.target, malloc, each))

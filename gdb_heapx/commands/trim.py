@@ -15,11 +15,11 @@ from ..heap.states import Search
 from ..report.model import Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Value, within
-from ..snapshots.figures import ArenaFigures, select_arenas
 from ._columns import LIBC
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
+    from ..snapshots.figures import ArenaFigures
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
 
@@ -115,6 +115,8 @@ def trim(
         heapx trim --pad 64M  the same, leaving 64 MiB at top
         heapx trim --now      call it, and compare
     """
+    from ..snapshots.figures import select_arenas
+
     chosen = select_arenas(snapshot.arenas(), arena)
     if now:
         return _trim_now(snapshot, session, scope, chosen)

@@ -10,19 +10,16 @@ from ..cli.arg import Arg
 from ..cli.arguments import ARENA, PASSES
 from ..cli.command import Needs, command
 from ..heap.states import Search
-from ..recognise.contents import beginning
-from ..recognise.names import CONTENTS, FIRST_WORDS
-from ..recognise.types import Typed, modules_in, types_in, without_smaller
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema
-from ..snapshots.figures import select_arenas
 from ._columns import LIBC, TOTALS
 from ._filed import filed_table
 from ._notes import passes_notes, usual_notes
 
 if TYPE_CHECKING:
     from ..held.held import Held
+    from ..recognise.types import Typed
     from ..saved.saved import Saved
     from ..snapshots.take import Snapshot
 
@@ -130,6 +127,9 @@ def types(
         heapx types --by module     whose classes: which library's
         heapx types --arena 1       of one arena
     """
+    from ..recognise.types import modules_in, types_in, without_smaller
+    from ..snapshots.figures import select_arenas
+
     chosen = select_arenas(snapshot.arenas(), arena)
     whole = arena is None
     regions = None if whole else [*_regions(held, {(a.libc, a.index) for a in chosen})]
@@ -181,6 +181,8 @@ def _row(held: Held, typed: Typed, whole: int, so_far: int) -> _Row:
 
 def _text(held: Held, user: int, encoding: int) -> str:
     """Return the text that a chunk begins with, in quotes."""
+    from ..recognise.contents import beginning
+
     chunk = held.index.begin_at(user)
     if chunk is not None:
         held.lots.bring(chunk.region)
@@ -190,6 +192,8 @@ def _text(held: Held, user: int, encoding: int) -> str:
 
 
 def _headline(found: Sequence[Typed]) -> Note:
+    from ..recognise.names import FIRST_WORDS
+
     told = [each.sum for each in found if each.titled.how not in (None, FIRST_WORDS)]
     return note(
         "types",
@@ -201,6 +205,8 @@ def _headline(found: Sequence[Typed]) -> Note:
 
 
 def _next(found: Sequence[Typed], by: str | None) -> tuple[tuple[str, str], ...]:
+    from ..recognise.names import CONTENTS, FIRST_WORDS
+
     vague = (None, FIRST_WORDS, CONTENTS)
     whole = sum(each.sum.bytes for each in found)
     large = (t for t in found if t.sum.chunks and WORTH * t.sum.bytes >= whole)

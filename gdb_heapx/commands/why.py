@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ..cli.command import Needs, command
 from ..report.model import Findings, Notes, Report
 from ..report.schema import DATA_ONLY, Column, Kind, Schema
-from ..why.sums import Case
 from ._notes import equation, mmapped_notes, usual_notes, verdict
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ def why(snapshot: Snapshot, brief: Brief | None, ceilings: tuple[Ceiling, ...]) 
         heapx why --format json --output why.json  for a script
     """
     from ..why.causes import find_causes  # what few commands need is imported by these
+    from ..why.sums import Case
 
     case = Case(snapshot, brief)
     findings = find_causes(snapshot, brief, ceilings)

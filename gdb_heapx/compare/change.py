@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..records import dataclass
 from ..target.amounts import NOTHING, Amount
 
 _Key = TypeVar("_Key", bound=Hashable)

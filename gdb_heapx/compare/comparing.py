@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from ..records import dataclass
 from .arenas import ArenaChange, HeapChange, arena_changes, heap_changes
 from .lists import BinChange, bin_changes
 from .look import Look

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..heap.states import STATES
+from ..records import dataclass
 from ..snapshots.ledger import Ledger, account
 from ..snapshots.regions import Owner
 from ..target.amounts import Amount, sum_of

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import MemoryFault
 from ..glibc.layout import UNSORTED
 from ..heap.bins import regular_heads
 from ..heap.states import State
+from ..records import dataclass
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
 from ..snapshots.opened import Opened

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ..errors import MemoryFault, UnreadError
 from ..glibc.layout import align_up
+from ..records import dataclass
 from ..snapshots.reading import MallocReading
 from ..target.granting import NOTHING_KNOWN, Granting, Refusal
 from .arenas import empty_bins

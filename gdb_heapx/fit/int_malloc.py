@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..records import dataclass
 from . import tcache as tcaches
 from .bins import best_fit, next_bin, take_small
 from .merge import consolidate, pop_fast, take_fast

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
+from ..records import dataclass
 from ..snapshots.reading import MallocReading
 from .replay import Untold
 from .rules import Rules, static_of_function, variable

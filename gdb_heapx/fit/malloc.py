@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..records import dataclass
 from . import tcache as tcaches
 from .arenas import arena_for, other_arena
 from .int_malloc import Asking, int_malloc

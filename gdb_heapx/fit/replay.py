@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from ..errors import HeapxError
@@ -20,6 +20,7 @@ from ..glibc.layout import (
     Layout,
 )
 from ..glibc.releases import FASTCHUNKS_BIT
+from ..records import dataclass
 from ..target.granting import Granting, Refusal
 from ..target.space import Record
 from .overlay import FRESH, Written

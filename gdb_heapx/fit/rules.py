@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import MemoryFault, UnreadError
 from ..glibc.architecture import Architecture
 from ..glibc.layout import Layout, Release, align_up
 from ..locate.libcs import Libc
+from ..records import dataclass
 from ..snapshots.reading import MallocReading
 from ..target.space import Record
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..glibc.layout import FLAGS
 from ..heap.threadvars import stored_counts
+from ..records import dataclass
 from ..target.space import Space
 from .replay import Replay, Served
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..heap.states import State
+from ..records import dataclass
 from ..snapshots.figures import ArenaFigures
 from ..snapshots.malloc import Malloc
 from ..snapshots.reading import MallocReading

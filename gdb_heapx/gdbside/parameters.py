@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gdb
 
 from ..cli.preferences import PREFERENCES, Preference, Preferred, by_name
 from ..errors import HeapxError, UsageError
-from ..locate.release import Given
 from .values import evaluated
+
+if TYPE_CHECKING:
+    from ..locate.release import Given
 
 
 class _Prefix(gdb.Command):
@@ -69,6 +71,8 @@ def preferred() -> Preferred:
 
 def given() -> Given:
     """Return what the user says of glibc malloc; HeapxError where an address makes no sense."""
+    from ..locate.release import Given
+
     known = by_name()
     return Given(_address(known["main-arena"]), _address(known["mp"]), _value(known["release"]))
 

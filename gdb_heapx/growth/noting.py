@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import NamedTuple
 
 from ..errors import MemoryFault
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
+from ..records import dataclass
 from .free import Free, Read, free_in
 from .unusable import NONE_KNOWN, KnownCaches, Requested, far, near
 from .watched import EXTEND, MMAP, MREMAP, NEW_ARENA, NEW_HEAP, Growth

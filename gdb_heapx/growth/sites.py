@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..glibc.releases import MALLOC_FUNCTIONS
+from ..records import dataclass
 from ..target.images import Image, base_name
 from .watched import Growth, SourceLine
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..records import dataclass
 from .free import Free
 
 DEEPEST = 64  # frames of a backtrace

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import LOST_IN_SWAP, NOT_REACHED, MemoryFault, Problem, UnreadError
 from ..glibc.layout import FLAGS, NONCONTIGUOUS, UNSORTED, Layout
 from ..locate.by_structure import in_own_heap
 from ..locate.libcs import Libc
+from ..records import dataclass
 from ..target.extents import Extents
 from ..target.space import Record, Space
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from ..errors import Problem
 from ..glibc.layout import LAST_BIN, NSMALLBINS, UNSORTED, Layout
+from ..records import dataclass
 from ..target.amounts import Amount, amount_less, sum_of
 from ..target.space import Residency, Space
 from .arenas import Arena

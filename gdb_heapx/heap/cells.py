@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from ..glibc.layout import FLAGS
 from ..target.pages import IN_RAM, SHARED, SWAPPED
 from .holes import missing
-from .states import STATES, State
+from .states import UNWALKED, State
 
 if TYPE_CHECKING:
     from ..target.space import Residency
     from .arenas import Heap
     from .runs import Run
 
-UNKNOWN = len(STATES)  # what fills a cell besides chunks in a state: what no walk came to
-FILLS = UNKNOWN + 1
+FILLS = UNWALKED + 1
 WORDS = 4  # of an amount: bytes, and those resident, swapped, and shared
 ROW = FILLS * WORDS
 IN_A_HEAP, IN_MAIN = 128, 1024  # cells, at most: of a whole heap, and of the main arena's
@@ -28,7 +27,7 @@ MOST = 1 << 16  # cells of all other arenas together, and one more for each heap
 class Cells:
     """What fills [start, end): amounts by fill, cell by cell, where each is 1 << bits bytes.
 
-    `table` has a row for each cell: WORDS for each fill, which is a State of STATES or UNKNOWN.
+    `table` has a row for each cell: WORDS for each fill, which is a State of STATES or UNWALKED.
     What is resident is 0 where that isn't known. As a fold it takes in chunks, up to `reached`;
     `own` are those that hold a tcache itself.
     """

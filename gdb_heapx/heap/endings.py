@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import starmap
 from typing import TYPE_CHECKING
 
 from ..glibc.layout import align_up
 from ..glibc.systrim import TRIES_TRIMMING, Cut, Ending, Limits, heap_trim, systrim, top_left, unit
+from ..records import dataclass
 from ..target.amounts import Amount, sum_of
 from .states import State
 

@@ -6,10 +6,11 @@ Their addresses must be where the heads of the fastbins, and their links, lead.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from ..glibc.layout import FD, SIZE, Layout
+from ..records import dataclass
 from ..target.space import Residency, Space
 from .arenas import Arena
 from .folds import MODULUS, WORDS

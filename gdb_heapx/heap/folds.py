@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import add
 from typing import NamedTuple, Protocol
 
 from ..errors import Problem
 from ..glibc.layout import BK, BK_NEXTSIZE, FD, FD_NEXTSIZE, FLAGS, SIZE
+from ..records import dataclass
 from ..target.pages import RESIDENT, SHARED
 from .holes import Holes, missing
 from .places import BUCKET

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
 from ..errors import SWAPPED_OUT, MemoryFault, Problem, SwappedOutError, UnreadError
 from ..glibc.layout import FLAGS, PREV_INUSE, Layout, align_up
+from ..records import dataclass
 from ..target.mappings import Mapping
 from ..target.space import Space
 from .arenas import Arena, Heap

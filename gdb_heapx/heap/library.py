@@ -6,11 +6,11 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..records import dataclass
 from ..target.space import Space
 
 if TYPE_CHECKING:

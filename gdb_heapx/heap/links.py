@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, Optional
 
 from ..errors import MemoryFault, Problem, UnreadError
 from ..glibc.layout import BK, FD, FLAGS, SIZE
+from ..records import dataclass
 from ..target.mappings import ADDRESSES, merged
 from ..target.pages import UNTOUCHED
 from ..target.space import Space

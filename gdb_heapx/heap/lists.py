@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, Protocol
 
 from ..errors import MemoryFault, Problem, StoppedError, UnreadError
 from ..glibc.layout import BK_NEXTSIZE, FD_NEXTSIZE, FLAGS, Layout
+from ..records import dataclass
 from ..target.space import Residency
 from .links import BrokenError, Links, Trail
 

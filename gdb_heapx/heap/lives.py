@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate, repeat
 from operator import rshift
 from typing import NamedTuple
 
 from ..glibc.layout import SIZE
+from ..records import dataclass
 from .runs import Run
 from .told import GRAIN, GRAIN_BITS
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import compress, islice
 from operator import ne, sub
 from typing import NamedTuple
 
 from ..errors import MemoryFault, StoppedError
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
+from ..records import dataclass
 from ..target.mappings import merged
 from ..target.pages import SWAPPED
 from ..target.space import Space

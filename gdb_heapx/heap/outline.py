@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import LOST_IN_SWAP, NOT_REACHED, Problem, UnreadError
 from ..glibc.layout import Layout
 from ..locate.libcs import Libc
+from ..records import dataclass
 from ..target.space import Space
 from ..target.target import Target
 from .arenas import Arena, HeapIndex, read_arenas

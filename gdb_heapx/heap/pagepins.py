@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple, Protocol
 
 from ..errors import MemoryFault
 from ..glibc.layout import Layout, align_down, align_up
+from ..records import dataclass
 from ..target.pages import IN_RAM, SWAPPED
 from ..target.space import Space
 from .arenas import Heap

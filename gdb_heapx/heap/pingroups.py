@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from heapq import heappush, heapreplace
 from typing import TYPE_CHECKING
 
+from ..records import dataclass
 from ..target.amounts import Amount
 from ..target.pages import IN_RAM, SHARED, SWAPPED
 from .lives import Live

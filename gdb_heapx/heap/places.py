@@ -5,10 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain, groupby
 from typing import NamedTuple
 
+from ..records import dataclass
 from .told import Told
 
 BUCKET = 20  # chunks are kept by 2 ** BUCKET bytes of address space

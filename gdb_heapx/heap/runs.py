@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from itertools import chain, islice
 
 from ..glibc.layout import FLAGS, PREV_INUSE, PREV_SIZE, SIZE
+from ..records import dataclass
 from ..target.space import Words
 from .places import NOWHERE
 from .states import State

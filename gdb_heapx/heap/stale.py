@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from ..glibc.layout import FLAGS, IS_MMAPPED, PREV_INUSE, SIZE, Layout
 from ..glibc.releases import DEFAULT_MMAP_THRESHOLD
+from ..records import dataclass
 from ..target.pages import RESIDENT, SHARED
 from ..target.space import Residency, Space
 from .census import power_in

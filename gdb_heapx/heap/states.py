@@ -36,6 +36,7 @@ NAMES: dict[int, str] = {
 }
 # Of the bytes of an arena's heaps: what they add up to.
 STATES = (State.IN_USE, State.TCACHE, State.FAST, State.BINNED, State.TOP, State.OVERHEAD)
+UNWALKED = len(STATES)  # what fills memory where no walk came to
 REGULAR = (State.UNSORTED, State.SMALL, State.LARGE)  # in the order in which malloc looks at them
 ALL_REGULAR = (State.BINNED, *REGULAR)  # what a bin of free chunks may be called
 HELD_FREE = (State.TCACHE, State.FAST, State.BINNED, State.TOP)  # what malloc can give out again

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..records import dataclass
 from ..target.amounts import Amount
-from .cells import FILLS, ROW, UNKNOWN, WORDS
-from .states import State
+from .cells import FILLS, ROW, WORDS
+from .states import UNWALKED, State
 
 if TYPE_CHECKING:
     from .arenas import Arena
@@ -27,7 +27,7 @@ class Cell(NamedTuple):
     words: Sequence[int]
 
     def amount(self, fill: int) -> Amount:
-        """Return what of it is in a State of STATES, or UNKNOWN."""
+        """Return what of it is in a State of STATES, or UNWALKED."""
         size, *memory = self.words[fill * WORDS : (fill + 1) * WORDS]
         return Amount(size, *memory) if self.known else Amount(size, None, None)
 
@@ -59,7 +59,7 @@ class Strip:
             yield Cell(max(start, self.address), min(stop, self.end), self.known, words)
 
     def amounts(self) -> dict[int, Amount]:
-        """Return what fills all of it, by State and UNKNOWN."""
+        """Return what fills all of it, by State and UNWALKED."""
         words = [sum(self.table[number::ROW]) for number in range(ROW)]
         whole = Cell(self.address, self.end, self.known, words)
         return {fill: whole.amount(fill) for fill in range(FILLS)}
@@ -86,6 +86,6 @@ def _rest(part: Walked, arena: Arena, reached: int) -> Iterator[tuple[int, int, 
     if part.whole:
         yield (State.OVERHEAD, *behind)
     else:
-        yield UNKNOWN, max(reached, lead[1]), stop
+        yield UNWALKED, max(reached, lead[1]), stop
     yield State.TOP, stop, end
-    yield UNKNOWN, end, heap.end
+    yield UNWALKED, end, heap.end

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 
 from ..glibc.layout import FLAGS, SIZE
+from ..records import dataclass
 from .runs import Run
 from .states import State
 from .told import GRAIN

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..errors import Problem
 from ..glibc.layout import Layout
+from ..records import dataclass
 from ..target.mappings import merged
 from .cells import Cells
 from .fast import LooksFast

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from operator import attrgetter
 from typing import NamedTuple, Protocol
@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from ..errors import UNREAD, Problem, StoppedError
 from ..glibc.layout import Layout
 from ..locate.nptl import Block
+from ..records import dataclass
 from ..target.amounts import Amount, amount_less, sum_of
 from ..target.space import Record, Residency, Space
 from .bins import Bin, FreeList, bin_of

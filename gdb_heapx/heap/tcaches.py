@@ -6,13 +6,14 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ..errors import MemoryFault, Problem, StoppedError, UnreadError
 from ..glibc import releases
 from ..glibc.layout import FLAGS, IS_MMAPPED
 from ..locate.libcs import Libc
 from ..locate.nptl import Block, Blocks, thread_blocks
+from ..records import dataclass
 from ..report.model import Note
 from ..report.notes import note
 from ..target.amounts import Amount, amount_less

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import compress, filterfalse
 from operator import itemgetter
 from typing import NamedTuple
 
 from ..glibc.layout import FLAGS, Layout
+from ..records import dataclass
 from ..target.space import Words
 
 GRAIN = 8  # bytes; every chunk's address and size is a multiple, whatever the architecture

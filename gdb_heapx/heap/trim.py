@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..glibc.layout import Layout, align_up
 from ..glibc.systrim import taken_off
+from ..records import dataclass
 from ..target.amounts import Amount
 from .states import State
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..records import dataclass
 from .endings import Endings, Free, is_fast
 from .pins import Group, Pin, find_pins, last_alike, last_below_top
 from .states import State

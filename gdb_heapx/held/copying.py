@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import starmap
 from typing import Any
 
+from ..records import dataclass
 from ..snapshots.opened import Opened
 from ..target.mappings import merged
 from .compiled import CompiledIndexing, Job, Load, by_two

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ..errors import HeapxError, MemoryFault
 from ..glibc.layout import Layout
 from ..heap.library import library
+from ..records import dataclass
 from ..snapshots.opened import Opened
 from ..target.amounts import Amount
 from ..target.cgroups import affordable

@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from ..records import dataclass
 from ..target.space import Space, Words
 from .declared import CWay, address_of
 from .index import Index

@@ -9,10 +9,11 @@ import mmap
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from ..glibc.layout import Layout
+from ..records import dataclass
 from .bits import ones, set_bits, words_of
 
 CELL = 64  # grains, a bit each

@@ -6,11 +6,12 @@ import ctypes
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..errors import MemoryFault, StoppedError, SwappedOutError
 from ..glibc.layout import align_down, align_up
+from ..records import dataclass
 from ..target.pages import RESIDENT, SHARED, SWAPPED
 from ..target.space import Space, Words
 from .declared import address_of

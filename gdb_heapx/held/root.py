@@ -5,11 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
+from ..records import dataclass
 from ..target.mappings import merged
 
 
@@ -27,6 +27,20 @@ class RootKind(Enum):
     MAPPING = "other memory"
     SHARED = "shared memory"
     KERNEL = "kept by the kernel"
+
+
+# What says where a word is, by the kind of its root.
+PLACES = {
+    RootKind.KEY: "key",
+    RootKind.TLS: "tls",
+    RootKind.RED_ZONE: "stack",  # as what is on it
+    RootKind.STACK: "stack",
+    RootKind.REGISTER: "register",
+    RootKind.GLOBAL: "global",
+    RootKind.MAPPING: "mapping",
+    RootKind.SHARED: "shared",
+    RootKind.KERNEL: "kernel",
+}
 
 
 class Root(NamedTuple):

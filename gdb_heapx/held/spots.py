@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from ..records import dataclass
 from ..target.headers import PF_X
 from ..target.space import Space, Words
 from .declared import address_of

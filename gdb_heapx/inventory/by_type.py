@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import HeapxError
@@ -12,6 +11,7 @@ from ..recognise.classify import classify
 from ..recognise.counted import Kinds
 from ..recognise.heaps import surroundings_of
 from ..recognise.types import types_in
+from ..records import dataclass
 from ..target.spelling import spelled
 
 if TYPE_CHECKING:

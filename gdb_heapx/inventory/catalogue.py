@@ -6,7 +6,6 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from operator import itemgetter
@@ -26,6 +25,7 @@ from ..heap.arenas import HEAP_CHAIN, RING_BROKEN, Arena
 from ..heap.heaps import Walked
 from ..heap.states import NAMES
 from ..recognise.surroundings import Surroundings
+from ..records import dataclass
 from ..report.model import Note
 from ..report.notes import sentence
 from ..snapshots.opened import Opened

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..heap.states import NAMES, STATES
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..heap.arenas import Heap

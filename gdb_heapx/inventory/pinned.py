@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +14,7 @@ from ..heap.fast import is_fast
 from ..heap.pingroups import Key, PageSum, PinGroups, size_and_state
 from ..heap.pins import Pin, PinKind
 from ..heap.states import State
+from ..records import dataclass
 from ..target.amounts import Amount, sum_of
 from .looks import looks
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
 from ..errors import HeapxError, MemoryFault, Problem
 from ..glibc import releases
 from ..glibc.layout import Layout, Release
+from ..records import dataclass
 from ..target.images import Image, base_name
 from ..target.space import Record, Space
 from ..target.target import Target

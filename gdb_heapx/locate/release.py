@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import LAYOUT_DIFFERS, MemoryFault, Problem
 from ..glibc import releases
 from ..glibc.layout import Layout, Release, Struct
+from ..records import dataclass
 from ..target.facts import Facts
 from ..target.images import Image
 from ..target.space import Space

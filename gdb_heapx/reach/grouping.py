@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import MemoryFault
 from ..recognise.classify import classify
 from ..recognise.heaps import surroundings_of
 from ..recognise.names import type_of
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..held.held import Held

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Union
 
+from ..records import dataclass
 from .holding import Holding, RootHolder, holdings_of
 from .labelled import CompiledLabels, labels_of
 from .labels import NO_CHUNKS, Counted, Labels, Share

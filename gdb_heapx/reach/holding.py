@@ -12,13 +12,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..held.naming import where_is
-from ..held.root import Register, Root, RootKind
+from ..held.root import PLACES, Register, Root, RootKind
 from ..held.threadlocal import STRUCT
-from .places import KINDS, module_name
+from ..records import dataclass
+from .places import module_name
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -75,7 +76,7 @@ class _Holdings:
         yield from self._nameless
         yield from self._named.values()
         if self._held.roots.left:
-            ended = RootHolder(KINDS[RootKind.TLS], None, None, ENDED, None)
+            ended = RootHolder(PLACES[RootKind.TLS], None, None, ENDED, None)
             yield Holding(ended, left=self._held.roots.left)
 
     def _take(self, root: Root) -> None:
@@ -89,13 +90,13 @@ class _Holdings:
             for place in range(first, last):
                 where = where_is(self._held.target, self._held.roots, at[place])
                 name = where.name if where and where.name else root.name
-                self._add(RootHolder(KINDS[root.kind], root.lwp, None, name, None), to[place])
+                self._add(RootHolder(PLACES[root.kind], root.lwp, None, name, None), to[place])
         elif first < last:
             self._words_of(self._whole(root)).extend(to[first:last])
 
     def _whole(self, root: Root) -> RootHolder:
         """Return the holder that all words of a root are of."""
-        kind = KINDS[root.kind]
+        kind = PLACES[root.kind]
         if root.kind in (RootKind.STACK, RootKind.RED_ZONE):
             return RootHolder(kind, root.lwp, None, "stack", None)
         if root.kind in (RootKind.MAPPING, RootKind.SHARED):
@@ -129,13 +130,13 @@ class _Holdings:
 
     def _holder(self, root: Root, name: str, begin: int) -> RootHolder:
         path = self._images[root.image or 0].path
-        return RootHolder(KINDS[root.kind], root.lwp, path, name, begin)
+        return RootHolder(PLACES[root.kind], root.lwp, path, name, begin)
 
     def _take_nameless(self, root: Root, address: int, word: int) -> None:
         near = address - self._last <= self._near and bool(self._nameless)
         if near:
             before = self._nameless[-1].holder
-            near = (before.kind, before.lwp) == (KINDS[root.kind], root.lwp)
+            near = (before.kind, before.lwp) == (PLACES[root.kind], root.lwp)
         where = where_is(self._held.target, self._held.roots, address)
         section = f" {where.name}" if where and where.name else ""
         offset = where.offset if where else address - root.start
@@ -148,10 +149,10 @@ class _Holdings:
         """Take in a register: what a thread's functions have there is as what they have on the
         stack.
         """
-        kind = KINDS[register.kind]
+        kind = PLACES[register.kind]
         holder = RootHolder(kind, None, None, f"{register.kind.value}: {register.name}", None)
         if register.kind is RootKind.REGISTER:
-            holder = RootHolder(KINDS[RootKind.STACK], register.lwp, None, "stack", None)
+            holder = RootHolder(PLACES[RootKind.STACK], register.lwp, None, "stack", None)
         elif register.kind is RootKind.TLS:  # the address of its DTV
             holder = RootHolder(kind, register.lwp, None, STRUCT, None)
         leads = [word for word in register.words if self._held.index.at(word)]

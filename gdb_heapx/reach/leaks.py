@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..held.root import RootKind
+from ..records import dataclass
 from .compiled import flood_of
 from .explain import Explained, explain
 from .states import TOLD, Degree

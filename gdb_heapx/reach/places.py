@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..held.naming import Where, where_is
-from ..held.root import Register, RootKind
+from ..held.root import PLACES, Register, RootKind
 from ..report.model import size_text
 
 if TYPE_CHECKING:
@@ -15,18 +15,7 @@ if TYPE_CHECKING:
     from ..held.index import HeldChunk
     from ..target.target import Local
 
-CHUNK, STACK = "chunk", "stack"
-KINDS = {
-    RootKind.KEY: "key",
-    RootKind.TLS: "tls",
-    RootKind.RED_ZONE: STACK,  # as what is on it
-    RootKind.STACK: STACK,
-    RootKind.REGISTER: "register",
-    RootKind.GLOBAL: "global",
-    RootKind.MAPPING: "mapping",
-    RootKind.SHARED: "shared",
-    RootKind.KERNEL: "kernel",
-}
+CHUNK, STACK = "chunk", PLACES[RootKind.STACK]
 
 
 class Site(NamedTuple):
@@ -51,7 +40,7 @@ def of_chunk(chunk: HeldChunk, address: int) -> Site:
 
 
 def of_register(register: Register) -> Site:
-    kind = KINDS[register.kind]
+    kind = PLACES[register.kind]
     if register.kind is RootKind.KERNEL:
         return Site(None, kind, f"{register.kind.value}: {register.name}", 0)
     return Site(None, kind, register.name, 0, register.lwp)
@@ -72,7 +61,7 @@ def of_root(held: Held, address: int, known: Mapping[int, Local]) -> Site | None
         called = f"{module_name(where.module)} {called}"
     elif where.module and not _is_program(held, where.module):
         called = f"{called} in {module_name(where.module)}"
-    return Site(address - where.offset, KINDS[where.kind], called, where.offset, where.lwp)
+    return Site(address - where.offset, PLACES[where.kind], called, where.offset, where.lwp)
 
 
 def _is_program(held: Held, path: str) -> bool:

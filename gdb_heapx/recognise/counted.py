@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
+from ..records import dataclass
 from .kinds import Key
 
 MOST_KEYS = 1 << 15  # that tell more than what kind of thing it is

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
+from ..records import dataclass
 from .counted import Alike, KeySum, Kinds
 from .kinds import Code, Key
 from .names import type_of

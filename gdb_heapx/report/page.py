@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import HeapxError, UsageError
+from ..records import dataclass
 from .arrange import arrange, for_reader, told_apart
 from .context import Context
 from .model import Report

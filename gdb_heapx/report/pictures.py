@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..records import dataclass
 from .model import UNITS, size_text
 from .signs import NOTHING, SIGNS, Fills, Sign, sign_of
 from .style import HEADING, NOTE, TOTAL, Style, Tokens

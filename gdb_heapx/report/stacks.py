@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ..errors import escape
+from ..records import dataclass
 from .model import Report
 
 FOLDED, STACK, BYTES = "folded", "stack", "bytes"

@@ -6,9 +6,9 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from ..records import dataclass
 from .model import UNITS
 from .schema import Kind
 

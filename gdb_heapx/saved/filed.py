@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..fit.ceilings import Ceiling
 from ..reach.brief import Brief
+from ..records import dataclass
 from ..snapshots.malloc import Malloc
 from ..snapshots.regions import Owner, Region, Span, of_mapping, unmapped
 from ..snapshots.take import Snapshot

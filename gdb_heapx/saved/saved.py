@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HeapxError
+from ..records import dataclass
 from ..report.files import write_whole
 from ..report.model import Note
 from ..report.schema import Table

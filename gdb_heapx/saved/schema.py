@@ -30,6 +30,7 @@ from ..heap.whatif import Returned, WhatIf
 from ..locate.nptl import Stack
 from ..locate.release import Found
 from ..reach.brief import Brief
+from ..records import made
 from ..report.model import Note
 from ..snapshots.figures import ArenaFigures, Check, HeapFigures
 from ..snapshots.malloc import Malloc, MallocThread
@@ -117,7 +118,7 @@ def _generic(name: str, inner: list[ast.expr]) -> Form:
 def slots_of(record: str) -> tuple[Slot, ...]:
     """Return the fields of a record, by its name, in their order."""
     found = RECORDS[record]
-    return tuple(_slots(found) if is_dataclass(found) else _members(found))
+    return tuple(_slots(found) if is_dataclass(made(found)) else _members(found))
 
 
 def _slots(found: Any) -> Iterator[Slot]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..snapshots.take import Snapshot

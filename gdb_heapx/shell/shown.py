@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from .. import __version__
@@ -12,6 +12,7 @@ from ..cli.execute import target_facts
 from ..commands._changes import changes_report
 from ..compare.comparing import Comparison
 from ..compare.look import Look
+from ..records import dataclass
 from ..report.arrange import arrange
 from ..report.context import Context
 from ..report.model import Notes, Report

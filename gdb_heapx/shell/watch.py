@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timezone
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from ..commands._changes import look_of
 from ..compare.look import Look
 from ..ending import EndedError
 from ..errors import HeapxError
+from ..records import dataclass
 from ..saved.saved import read_saved
 from .looks import row_of
 from .presence import Presence

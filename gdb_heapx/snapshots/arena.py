@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 
@@ -16,6 +16,7 @@ from ..heap.holes import Holes
 from ..heap.states import ALL_REGULAR, State
 from ..heap.tally import Tally
 from ..heap.tcaches import Caches
+from ..records import dataclass
 from ..target.amounts import NOTHING, Amount, amount_less, amount_of, sum_of
 from ..target.space import Residency
 from .figures import Check

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import UsageError
 from ..heap.states import State
+from ..records import dataclass
 from ..target.amounts import NOTHING, Amount, sum_of
 
 if TYPE_CHECKING:

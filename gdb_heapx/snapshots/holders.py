@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..locate.runtimes import whose
+from ..records import dataclass
 from ..report.model import counted, shortened
 from ..target.amounts import Amount, sum_of
 from ..target.mappings import DELETED

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..heap.states import NAMES, STATES, State
+from ..records import dataclass
 from ..target.amounts import Amount, sum_of
 from .regions import APART, AlikeRegions, Owner
 

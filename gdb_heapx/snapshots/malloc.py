@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import UNREAD, Problem, StoppedError, gathered
@@ -20,6 +19,7 @@ from ..heap.tcache import Tcache
 from ..heap.tcaches import Caches, ThreadCache
 from ..locate.libcs import Libc
 from ..locate.release import Found
+from ..records import dataclass
 from ..report.model import Note
 from ..target.amounts import Amounts
 from ..target.facts import Thread

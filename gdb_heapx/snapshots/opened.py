@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from ..errors import CORE_CUT, CutShortError, HeapxError, Problem
@@ -11,6 +11,7 @@ from ..locate.libcs import find_libcs
 from ..locate.nptl import Stack
 from ..locate.release import NOTHING_GIVEN, Given
 from ..locate.runtimes import Present, loaded_allocators, runtimes_in
+from ..records import dataclass
 from ..report.model import Note
 from ..report.notes import note
 from ..target.mappings import outside

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from ..glibc.systrim import Limits, at_break
 from ..heap.endings import Endings, is_fast
@@ -11,6 +10,7 @@ from ..heap.heaps import Walked, walk_arena
 from ..heap.holes import Holes
 from ..heap.trim import Top, Trim, trim_arena
 from ..heap.whatif import Returned, WhatIf, what_if
+from ..records import dataclass
 from .arena import ArenaReading
 from .reading import MallocReading
 

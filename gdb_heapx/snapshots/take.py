@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from ..heap.library import Walker, library
 from ..heap.states import HELD_FREE, Search
 from ..locate.nptl import Stack
 from ..locate.release import NOTHING_GIVEN, Given
+from ..records import dataclass
 from ..target.facts import Facts
 from ..target.images import programs_among
 from ..target.target import Target

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
 from typing import Literal
 
 from ..glibc.architecture import Architecture
+from ..records import dataclass
 from .mappings import Mapping
 
 ByteOrder = Literal["little", "big"]

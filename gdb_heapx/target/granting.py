@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
+from ..records import dataclass
 from .procfs import number_of, status_of, text_of
 
 ADDRESS_SPACE, DATA, OVERCOMMIT = "RLIMIT_AS", "RLIMIT_DATA", "overcommit"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
 from ..errors import INTERRUPTED, TIME_IS_UP, CutShortError, HeapxError, Problem, StoppedError
+from ..records import dataclass
 from .mappings import Memory
 
 LOOK = 0.01  # seconds between two looks at the clock and for Ctrl-C

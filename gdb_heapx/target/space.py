@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from struct import unpack
 from typing import Protocol, Union
 
 from ..errors import MemoryFault, StoppedError, UnreadError
 from ..glibc.layout import Struct
+from ..records import dataclass
 from .facts import ByteOrder, Facts
 from .mappings import Fill, Mapping, MappingIndex, Memory
 from .pace import Pace

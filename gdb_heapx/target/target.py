@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..glibc.layout import Struct
+from ..records import dataclass
 from .facts import Facts
 from .granting import NOTHING_KNOWN, Granting
 from .images import Image

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..heap.states import HELD_FREE, State
+from ..records import dataclass
 from ..report.model import size_text
 from ..snapshots.holders import INSIDE, Holder, holders, together
 from ..snapshots.ledger import ORDER, Ledger, Owned, account
