@@ -35,6 +35,12 @@ _unmade: dict[type, dict[str, bool]] = {}  # with the options of dataclasses.dat
 _lock = RLock()
 
 
+def make_all() -> None:
+    """Make those of what was imported, where there is time for it now."""
+    while _unmade:
+        made(next(iter(_unmade)))
+
+
 def made(cls: type) -> type:
     """Return the class, with the fields of a dataclass if it is one."""
     # What comes by a signal would leave a class half made.

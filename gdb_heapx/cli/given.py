@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HeapxError
+from ..errors import HeapxError, UsageError
 from .arguments import Asked
-from .command import Command, Needs, Session
+from .command import Command, Needs, Session, find
 from .scope import scope_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,15 @@ OF_CHUNKS = (Needs.CHUNKS, Needs.GROWTH)  # a Catalogue: nothing is walked over 
 def holds(needs: Needs, options: Mapping[str, Any]) -> bool:
     """Tell whether the chunks in use may be held."""
     return needs in HOLDING and not options.get("brief")
+
+
+def import_for(words: Sequence[str]) -> None:
+    """Import what reads the target for a command line, if that names a command. `read` and
+    `given_to` import it, too, but then the target stands still.
+    """
+    with suppress(UsageError):
+        if find(words)[0].needs in (*HOLDING, Needs.LIVE):
+            from ..held.held import hold  # noqa: F401
 
 
 def read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:

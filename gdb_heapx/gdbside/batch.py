@@ -37,9 +37,10 @@ def serve(descriptor: int) -> None:
         end_by_exception()
         talk.watch(killable=not request["acts"])
         with let_through():
-            _import_meanwhile(request["words"])
+            imports = _import_meanwhile(request["words"])
             read_symbols(request["pid"], request.get("watches", False))
-            from .answering import answer  # as soon as it is there
+            imports.join()  # else a process would stand still for it
+            from .answering import answer
 
             result = answer(request, talk)
     except KeyboardInterrupt as ended:  # of gdb's own, too, which it makes of ours
@@ -50,19 +51,25 @@ def serve(descriptor: int) -> None:
         os._exit(0)  # the kernel frees at once what gdb would free piece by piece
 
 
-def _import_meanwhile(words: Sequence[str]) -> None:
+def _import_meanwhile(words: Sequence[str]) -> Thread:
     """Begin to import what answers: while gdb runs a command, other threads of Python go on
     (gdb/python/python.c, gdbpy_allow_threads). None of that asks gdb for anything.
     """
 
     def imports() -> None:
+        from ..cli.given import import_for
         from ..commands import load_for
+        from ..records import make_all
         from . import answering, session  # noqa: F401
 
         load_for(words)
+        import_for(words)
+        make_all()
 
     with without_signals():
-        Thread(target=imports, daemon=True).start()
+        thread = Thread(target=imports, daemon=True)
+        thread.start()
+    return thread
 
 
 def read_symbols(pid: int | None, all_files: bool) -> None:
