@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from ..glibc.layout import SIZE
+from ..glibc.layout import FLAGS, PREV_INUSE, SIZE
 from .holes import Trimmer
 from .runs import Run
 from .told import GRAIN, GRAIN_BITS
@@ -17,6 +17,10 @@ def largest_inside(run: Run) -> int:
     if not (run.free or run.fast):
         return 0
     sizes, last = run.fields[SIZE], (run.end - run.start) // GRAIN
+    if not run.fast and all(word & PREV_INUSE for word in run.free_by):
+        # What lies before each free chunk is in use, so each is a space of its own.
+        inside = (word & ~FLAGS for word, at in run.free_by.items() if _has_inside(at, word, last))
+        return max(inside, default=0)
     free = sorted([*run.free, *run.fast]) if run.fast else run.free
     ends = [index + (sizes[index] >> GRAIN_BITS) for index in free]
     pairs = zip(ends, islice(free, 1, None))
@@ -24,6 +28,12 @@ def largest_inside(run: Run) -> int:
     spaces = zip((0, *borders), (*borders, len(free)))
     whole = [(free[at], ends[stop - 1]) for at, stop in spaces]
     return GRAIN * max((end - at for at, end in whole if at and end < last), default=0)
+
+
+def _has_inside(chunks: Sequence[int], word: int, last: int) -> bool:
+    """Tell whether one of the chunks with this size word has no end of the run beside it."""
+    at_ends = (chunks[0] == 0) + (chunks[-1] + (word >> GRAIN_BITS) == last)
+    return len(chunks) > at_ends
 
 
 def spans(
