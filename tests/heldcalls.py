@@ -19,7 +19,7 @@ from walkcalls import At, Call, Calls, Made, Point
 from gdb_heapx.held import held as holding
 from gdb_heapx.held.declared import REGION_WORDS, CHeld, CIndexing, CWay
 from gdb_heapx.held.declared import declared as declared_held
-from gdb_heapx.held.spots import AROUND, BEHIND, BLOCK_WORDS
+from gdb_heapx.held.spots import AROUND, BEHIND, BLOCKS
 from gdb_heapx.reach.declared import (
     AHEAD,
     CFlood,
@@ -154,7 +154,7 @@ def _pointers(
 def _spots(
     g: Given, held: CHeld, blocks: int, words: int, at: int, end: int, found: int, room: Any
 ) -> Arguments:
-    first = g.held(held), At(g.add(blocks, WORD * BLOCK_WORDS))
+    first = g.held(held), At(g.add(blocks, BLOCKS))
     given = *first, At(g.add(words, WORD * (end + BEHIND - 1), foreign=True)), at, end
     return (*given, At(g.add(found, WORD * room.value)), At(g.struct(room)))
 
@@ -260,7 +260,7 @@ def _finder(g: Given, held: CHeld, finder: CFinder) -> tuple[At, At]:
     """Add what bodies.c is given, and what it has found."""
     first = g.held(held)
     sizes = {"marks": 2 * g.chunks, "pairs": WORD * PAIR_WORDS * finder.slots}
-    return first, At(g.leads(finder, blocks=WORD * BLOCK_WORDS, **sizes))
+    return first, At(g.leads(finder, blocks=BLOCKS, **sizes))
 
 
 def _bodies(g: Given, held: CHeld, finder: CFinder, cursor: Any, steps: int) -> Arguments:

@@ -115,7 +115,7 @@ EXPORT u64 heapx_pointers(const struct held *h, const u64 *words, u64 count, u64
 }
 
 /* Tell whether words begin like a container's: spots.py is the definition.  */
-ALWAYS u64 measures(const struct held *h, const u64 *blocks, const u64 *words)
+ALWAYS u64 measures(const struct held *h, const uint8_t *blocks, const u64 *words)
 {
     u64 first = words[0], second = words[1], third = words[2], ordered = first <= second && second <= third, calls;
     struct body b;
@@ -131,7 +131,7 @@ ALWAYS u64 measures(const struct held *h, const u64 *blocks, const u64 *words)
 /* Find the spots among words: the places of those that begin like a container's, of those from `at` up to `end`.
    Return how far that came: to the end, or as far as there is `room` for what is found.  */
 EXPORT u64 heapx_spots(
-    const struct held *h, const u64 *blocks, const u64 *words, u64 at, u64 end, u64 *found, u64 *room)
+    const struct held *h, const uint8_t *blocks, const u64 *words, u64 at, u64 end, u64 *found, u64 *room)
 {
     for (; at < end && *room; at++)
         if (measures(h, blocks, words + at)) {

@@ -164,17 +164,13 @@ ALWAYS u64 fills(const struct held *h, const struct body *b, u64 size)
     return size <= b->usable && b->usable - size < room;
 }
 
-enum { BLOCK_BITS = 21, BLOCK_WORDS = 64 };
+enum { BLOCK_BITS = 21, BLOCKS = 1 << 12 };
 
 /* Tell whether a word may lead to code, by the blocks of addresses that have some (spots.py).  */
-ALWAYS u64 may_be_code(const u64 *blocks, u64 word)
-{
-    u64 block = word >> BLOCK_BITS;
-    return blocks[block / 64 % BLOCK_WORDS] >> block % 64 & 1;
-}
+ALWAYS u64 may_be_code(const uint8_t *blocks, u64 word) { return blocks[(word >> BLOCK_BITS) % BLOCKS]; }
 
 /* Tell whether four words may be a std::function.  */
-ALWAYS u64 may_call(const u64 *blocks, const u64 *words)
+ALWAYS u64 may_call(const uint8_t *blocks, const u64 *words)
 {
     return may_be_code(blocks, words[2]) && may_be_code(blocks, words[3]);
 }

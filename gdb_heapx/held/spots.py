@@ -29,7 +29,7 @@ AROUND = BEFORE + BEHIND
 LARGEST = 1 << 40  # bytes
 ROUNDED = 32  # bytes that malloc may give more than was asked for
 AT_ONCE = 1 << 10  # spots that are found at once
-BLOCK_BITS, BLOCK_WORDS = 21, 64  # of addresses with code: a bit for each block, modulo all bits
+BLOCK_BITS, BLOCKS = 21, 1 << 12  # of addresses with code: a byte for each, modulo all
 MOST = 1 << 19  # of one kind of root: as many containers nobody has there
 # Files' variables are copied whole, and what lies below a stack pointer is over.
 ELSEWHERE = (RootKind.GLOBAL, RootKind.RED_ZONE)
@@ -46,27 +46,22 @@ def fills(index: Index, page: int, chunk: HeldChunk, size: int) -> bool:
 
 
 def code_blocks(target: Target) -> array[int]:
-    """Return in which blocks of addresses files have code: few others count as such."""
-    found = array("Q", bytes(BLOCK_WORDS * WORD))
+    """Return by block of addresses whether files have code there: few others count as such."""
+    found = array("B", bytes(BLOCKS))
     for image in target.objects:
         for start, end in image.spans(PF_X):
             first, last = start >> BLOCK_BITS, end - 1 >> BLOCK_BITS
-            for block in range(first, min(last, first + 64 * BLOCK_WORDS) + 1):
-                found[block // 64 % BLOCK_WORDS] |= 1 << block % 64
+            for block in range(first, min(last, first + BLOCKS) + 1):
+                found[block % BLOCKS] = 1
     return found
-
-
-def may_be_code(blocks: Sequence[int], word: int) -> bool:
-    """Tell whether a word may lead to code."""
-    block = word >> BLOCK_BITS
-    return bool(blocks[block // 64 % BLOCK_WORDS] >> block % 64 & 1)
 
 
 def may_call(blocks: Sequence[int], words: Sequence[int]) -> bool:
     """Tell whether words may be a std::function (std_function.h): memory of two words for what it
     calls, a function that copies and destroys that, and one that calls it.
     """
-    return may_be_code(blocks, words[2]) and may_be_code(blocks, words[3])
+    manager, invoker = (word >> BLOCK_BITS for word in words[2:4])
+    return bool(blocks[manager % BLOCKS] and blocks[invoker % BLOCKS])
 
 
 def measures(index: Index, space: Space, blocks: Sequence[int], words: Sequence[int]) -> bool:

@@ -18,7 +18,7 @@ struct finder {
     u64 chunks;
     struct pair *pairs;
     u64 slots, met, most, asked;
-    const u64 *blocks;
+    const uint8_t *blocks;
 };
 
 ALWAYS u64 is_free(const struct finder *x, u64 rank) { return !x->marks[rank] || x->marks[rank] >= FUNCTORS; }

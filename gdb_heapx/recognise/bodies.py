@@ -12,7 +12,7 @@ from itertools import compress, islice
 from typing import TYPE_CHECKING
 
 from ..held.root import RootKind
-from ..held.spots import AROUND, BEFORE, BEHIND, LARGEST, fills, may_call
+from ..held.spots import AROUND, BEFORE, BEHIND, BLOCK_BITS, BLOCKS, LARGEST, fills, may_call
 from .finder import MOST_PAIRS, CompiledBodies
 from .functors import Functors
 from .kinds import FUNCTORS, Code, LedTo
@@ -95,8 +95,11 @@ class Bodies:
             for place, first, second in zip(*(compress(each, likely) for each in columns)):
                 if not low <= first < high or first % grain:
                     continue
-                ordered = first <= second <= words[place + 2] < first + LARGEST
-                if second < LARGEST or ordered or may_call(blocks, words[place : place + 4]):
+                third = words[place + 2]
+                ordered = first <= second <= third < first + LARGEST
+                coded = blocks[(third >> BLOCK_BITS) % BLOCKS]  # most words are not
+                calls = coded and may_call(blocks, words[place : place + 4])
+                if second < LARGEST or ordered or calls:
                     yield at + place * word
 
     def _telling_byte(self) -> tuple[int, bytes]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import compress
+from operator import eq
 from typing import TYPE_CHECKING
 
 from ..held.bits import set_bits
@@ -169,18 +170,17 @@ class Quick:
         low, high = self._bounds(near)  # of what is at hand
         whole = high - low - (high - low) % word
         words = self._held.space.as_words(self._held.store.read(low, whole))
-        far, last, lows, address = (
-            self._around.heaps.word_at,
-            low + whole - word,
-            batch.lows,
-            batch.address,
-        )
-        for at in batch.of(lambda verdict: verdict.listed):
-            node = heads[at]
-            inside = low <= node < last and not node % word
-            before = words[(node - low) // word + 1] if inside else far(node + word)
-            if before == address + lows[at] * word:
-                yield at
+        far, last = self._around.heaps.word_at, low + whole - word
+        listed = batch.of(lambda verdict: verdict.listed)
+        nodes = [heads[at] for at in listed]
+        befores = [
+            words[(node - low) // word + 1]
+            if low <= node < last and not node % word
+            else far(node + word)
+            for node in nodes
+        ]
+        chunks = [batch.address + batch.lows[at] * word for at in listed]
+        yield from compress(listed, map(eq, befores, chunks))
 
     def _kinds_of(self, words: list[int], region: int) -> bytes:
         """Return the kind of each word; most lead into the same heap, or nowhere."""
