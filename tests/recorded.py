@@ -35,7 +35,7 @@ from gdb_heapx.snapshots.opened import Opened, open_target
 from gdb_heapx.snapshots.take import Snapshot, snapshot_of
 from gdb_heapx.target.elf import Elf
 from gdb_heapx.target.facts import Facts, Thread
-from gdb_heapx.target.images import find_images
+from gdb_heapx.target.files import find_images
 from gdb_heapx.target.mappings import Mapping, check_range
 from gdb_heapx.target.maps import parse_smaps
 from gdb_heapx.target.named import Row

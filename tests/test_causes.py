@@ -33,12 +33,12 @@ from sessions import answer
 
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.heap.states import State
-from gdb_heapx.locate.nptl import Stack
+from gdb_heapx.locate.stacks import Stack
 from gdb_heapx.report.model import Finding, size_text
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.regions import VARIABLES, Owner
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target.images import find_images
+from gdb_heapx.target.files import find_images
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import SWAPPED, UNTOUCHED
 from gdb_heapx.why import arenas, breaks, causes, outside, paging, pins, settings

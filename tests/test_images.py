@@ -14,8 +14,9 @@ from test_elf import OwnLibc
 from gdb_heapx.errors import MemoryFault
 from gdb_heapx.glibc.layout import Member, Struct
 from gdb_heapx.target.elf import Elf
+from gdb_heapx.target.files import find_images
 from gdb_heapx.target.headers import PF_W
-from gdb_heapx.target.images import Image, find_images
+from gdb_heapx.target.images import Image
 from gdb_heapx.target.mappings import Mapping
 
 

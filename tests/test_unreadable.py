@@ -9,7 +9,7 @@ from heapbuilder import AMD64, S390X, changed, usual
 from sessions import catalogue_of
 
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.locate.nptl import stackblock_offset
+from gdb_heapx.locate.stacks import stackblock_offset
 from gdb_heapx.snapshots.take import take
 
 

@@ -14,7 +14,7 @@ from ..report.context import Context
 from ..report.files import write_whole
 from ..report.render import FORMATS, Renderer, missing_libraries
 from ..report.style import Style
-from .command import Command, Function, Needs, Session, find, parse
+from .command import Command, Function, Needs, find, parse
 from .from_file import from_file, in_its_place
 from .given import given_to, holds, in_passes, read, told
 from .preferences import NONE_PREFERRED, Preferred
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..report.model import Report
     from ..report.schema import Value
     from ..snapshots.take import Snapshot
+    from .session import Session
 
 DAMAGED = 1
 ENDED = 130  # as of a program that SIGINT ends

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HeapxError, UsageError
 from ..report.model import Notes, Report
 from ..report.notes import note
-from .command import Command, Function, Needs, Session
+from .command import Command, Function, Needs
 
 if TYPE_CHECKING:
     from ..saved.saved import Saved
     from ..snapshots.malloc import Scope
+    from .session import Session
 
 ASK_IT = "Ask the process, or a core of it."
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HeapxError, UsageError
 from .arguments import Asked
-from .command import Command, Needs, Session, find
+from .command import Command, Needs, find
 from .scope import scope_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..inventory.catalogue import Catalogue
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot
+    from .session import Session
 
 HOLDING = (Needs.HELD, Needs.ASKED)
 OF_CHUNKS = (Needs.CHUNKS, Needs.GROWTH)  # a Catalogue: nothing is walked over before

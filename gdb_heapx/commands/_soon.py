@@ -8,7 +8,7 @@ from ..cli.command import REGISTRY
 from ..errors import HeapxError
 
 if TYPE_CHECKING:
-    from ..cli.command import Session
+    from ..cli.session import Session
     from ..report.model import Report
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot

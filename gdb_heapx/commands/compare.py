@@ -13,7 +13,7 @@ from . import load_command
 from ._changes import KINDS, changes_report, look_of
 
 if TYPE_CHECKING:
-    from ..cli.command import Session
+    from ..cli.session import Session
     from ..compare.look import Look
     from ..held.held import Held
     from ..report.model import Report

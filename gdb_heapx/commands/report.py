@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cli.arg import Arg
-from ..cli.command import Command, Needs, Session, find, parse
+from ..cli.command import Command, Needs, find, parse
 from ..cli.everything import command_about_all
 from ..errors import HeapxError, escape
 from ..report.model import Notes, Report
@@ -20,6 +20,7 @@ from ._quoting import unquoted
 from ._soon import pins_within
 
 if TYPE_CHECKING:
+    from ..cli.session import Session
     from ..fit.ceilings import Ceiling
     from ..held.held import Held
     from ..reach.brief import Brief

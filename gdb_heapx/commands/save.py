@@ -20,7 +20,7 @@ from ._quoting import unquoted
 from ._soon import pins_within
 
 if TYPE_CHECKING:
-    from ..cli.command import Session
+    from ..cli.session import Session
     from ..fit.ceilings import Ceiling
     from ..held.held import Held
     from ..saved.saved import Saved

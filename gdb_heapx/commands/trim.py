@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..cli.arg import Arg
 from ..cli.arguments import ARENA, PAD
-from ..cli.command import Needs, Session, command
+from ..cli.command import Needs, command
 from ..errors import HeapxError
 from ..heap.states import Search
 from ..report.model import Notes, Report, Steps
@@ -19,6 +19,7 @@ from ._columns import LIBC
 from ._notes import usual_notes
 
 if TYPE_CHECKING:
+    from ..cli.session import Session
     from ..snapshots.figures import ArenaFigures
     from ..snapshots.malloc import Scope
     from ..snapshots.take import Snapshot

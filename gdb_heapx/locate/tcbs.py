@@ -24,8 +24,8 @@ from .nptl import (
     list_heads,
     lwp_at,
     not_dumped,
-    stackblock_offset,
 )
+from .stacks import stackblock_offset
 
 LISTS = {"stack_used": 0, "__stack_user": 1, "stack_cache": 2}  # sysdeps/generic/ldsodefs.h
 KEPT = "stack_cache"

@@ -27,8 +27,8 @@ from ..heap.tcache import Tcache
 from ..heap.tcaches import ThreadCache
 from ..heap.trim import Trim
 from ..heap.whatif import Returned, WhatIf
-from ..locate.nptl import Stack
 from ..locate.release import Found
+from ..locate.stacks import Stack
 from ..reach.brief import Brief
 from ..records import made
 from ..report.model import Note

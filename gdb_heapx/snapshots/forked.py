@@ -8,7 +8,7 @@ from ..target.amounts import Amount, sum_of
 from .regions import Owner
 
 if TYPE_CHECKING:
-    from ..locate.nptl import Stack
+    from ..locate.stacks import Stack
     from .figures import ArenaFigures
     from .take import Snapshot
 

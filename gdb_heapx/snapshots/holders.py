@@ -16,7 +16,7 @@ from .ledger import MALLOC, Ledger
 from .regions import APART, EMPTY, AlikeRegions, Owner, Region
 
 if TYPE_CHECKING:
-    from ..locate.nptl import Stack
+    from ..locate.stacks import Stack
     from .take import Snapshot
 
 # What isn't outside of malloc.

@@ -8,9 +8,9 @@ from functools import cached_property
 from ..errors import CORE_CUT, CutShortError, HeapxError, Problem
 from ..locate.allocators import instead_of_glibc, no_glibc, other_allocators
 from ..locate.libcs import find_libcs
-from ..locate.nptl import Stack
 from ..locate.release import NOTHING_GIVEN, Given
 from ..locate.runtimes import Present, loaded_allocators, runtimes_in
+from ..locate.stacks import Stack
 from ..records import dataclass
 from ..report.model import Note
 from ..report.notes import note

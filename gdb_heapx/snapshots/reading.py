@@ -23,7 +23,7 @@ from ..heap.regular import has_few, read_regular
 from ..heap.walk import FREE
 from ..locate.libcs import Libc
 from ..locate.loader import own_variable
-from ..locate.nptl import Stack, thread_stacks
+from ..locate.stacks import Stack, thread_stacks
 from ..report.model import Note
 from ..report.notes import note
 from ..target.mappings import Mapping, outside

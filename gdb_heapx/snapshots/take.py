@@ -13,11 +13,11 @@ from ..heap.arenas import RING_BROKEN
 from ..heap.left import LeftThread
 from ..heap.library import Walker, library
 from ..heap.states import HELD_FREE, Search
-from ..locate.nptl import Stack
 from ..locate.release import NOTHING_GIVEN, Given
+from ..locate.stacks import Stack
 from ..records import dataclass
 from ..target.facts import Facts
-from ..target.images import programs_among
+from ..target.files import programs_among
 from ..target.target import Target
 from .breaks import beside_heaps, sbrk_callers
 from .figures import ArenaFigures

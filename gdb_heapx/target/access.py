@@ -14,7 +14,8 @@ from .by_content import named_by_content
 from .core import Core, CoreMemory
 from .corefile import cut_short
 from .elf import Elf
-from .images import DebugInfo, Image, find_images
+from .files import find_images
+from .images import DebugInfo, Image
 from .mappings import Fill, Mapping, Memory
 from .maps import read_maps
 from .pages import PageStates

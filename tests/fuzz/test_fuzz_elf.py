@@ -15,8 +15,8 @@ from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.target.core import Core, CoreMemory
 from gdb_heapx.target.corefile import check_core, cut_short
 from gdb_heapx.target.elf import Elf, as_loaded
+from gdb_heapx.target.files import find_images
 from gdb_heapx.target.headers import PT_DYNAMIC, PT_INTERP, PT_LOAD
-from gdb_heapx.target.images import find_images
 from gdb_heapx.target.mapped import Mapped
 
 MIB = 1 << 20
