@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from heapbuilder import FREE, PAGE, USED, HeapBuilder, Pages, up
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gdb_heapx.heap.stale import LARGE, PIECE, PIECES, last_sizes
+from gdb_heapx.heap.stale import LARGE, PIECE, PIECES, _Headers, last_sizes
 from gdb_heapx.target.pages import UNTOUCHED
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -90,3 +93,26 @@ def test_only_pages_that_are_resident_count_and_are_read():
 def test_of_very_much_a_sample_stands_for_all_of_it():
     chunk = Chunk(4 * PIECES * PIECE)
     assert sum(chunk.sizes().values()) == chunk.size
+
+
+WORDS = st.one_of(
+    st.just(0),
+    st.integers(0, 1 << 12),
+    st.integers(0, 1 << 24),
+    st.integers(0, (1 << 64) - 1),
+)
+
+
+@given(st.lists(WORDS, max_size=40), st.sampled_from((4, 8)), st.sampled_from((8, 16)))
+def test_columns_of_bytes_tell_which_words_are_sizes_as_the_words_do(words, word, alignment):
+    sizes = [each % (1 << 8 * word) for each in words]
+    columns = [bytes(each >> 8 * number & 0xFF for each in sizes) for number in range(word)]
+    layout = SimpleNamespace(alignment=alignment, min_size=4 * word)
+    flags = 0b101  # PREV_INUSE and NON_MAIN_ARENA
+    for size in (1 << 12, 1 << 16, 1 << 20):
+        headers = _Headers([], sizes, 0, SimpleNamespace(chunk=0, size=size), layout)
+        told = headers.small(columns, size)
+        assert len(told) == len(sizes)
+        for small, each in zip(told, sizes):
+            flawed = each % alignment & ~flags
+            assert small == (0 < each < 1 << (size.bit_length() + 7) // 8 * 8 and not flawed)

@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
+from functools import reduce
+from itertools import compress
+from operator import or_
 from typing import NamedTuple
 
 from ..glibc.layout import FLAGS, IS_MMAPPED, PREV_INUSE, SIZE, Layout
@@ -26,6 +29,7 @@ LARGE = DEFAULT_MMAP_THRESHOLD  # bytes: chunks that would have mappings of thei
 PIECE = 1 << 20  # bytes looked at together
 PIECES = 128  # looked at of all arenas; of more, so many that lie evenly among them
 FEWEST = 2  # of them in an arena
+_IS_SET = bytes(map(bool, range(256)))
 
 
 @dataclass
@@ -114,11 +118,16 @@ def _resident(residency: Residency, start: int, end: int) -> Iterator[tuple[int,
 
 def _headers(space: Space, layout: Layout, piece: Piece, start: int, end: int) -> list[int]:
     """Return where in [start, end) headers of earlier chunks lie."""
-    first = start + (piece.chunk - start) % layout.alignment
-    words = space.words(first, (end - first) // space.word)
-    stride = layout.alignment // space.word
+    unit = layout.alignment
+    first = start + (piece.chunk - start) % unit
+    data = space.memory.read(first, max(end - first, 0) // unit * unit)
+    words, stride = space.as_words(data), unit // space.word
     view = _Headers(words[::stride], words[SIZE::stride], first, piece, layout)
-    return [first + i * layout.alignment for i in view.found()]
+    lowest = SIZE * space.word + (0 if space.byteorder == "little" else space.word - 1)
+    step = 1 if space.byteorder == "little" else -1
+    raw = bytes(data)  # of a memoryview's stretches a copy takes three times as long
+    columns = [raw[lowest + step * number :: unit] for number in range(space.word)]
+    return [first + i * unit for i in view.found(columns)]
 
 
 @dataclass(frozen=True)
@@ -131,13 +140,25 @@ class _Headers:
     piece: Piece
     layout: Layout
 
-    def found(self) -> list[int]:
-        """Return the indexes of those that were headers, by what their neighbours say."""
+    def found(self, columns: Sequence[bytes]) -> list[int]:
+        """Return the indexes of those that were headers, by what their neighbours say; `columns`
+        are the bytes of the sizes, the lowest ones first.
+        """
         least, most = self.layout.min_size, self.piece.size + FLAGS
-        bad = IS_MMAPPED | (self.layout.alignment - 1 & ~FLAGS)
-        may_be = [i for i, w in enumerate(self.sizes) if least <= w <= most and not w & bad]
+        some = compress(range(len(self.sizes)), self.small(columns, most))
+        may_be = [i for i in some if least <= self.sizes[i] <= most]
         known = set(may_be)
         return [i for i in may_be if self._agrees(i, known)]
+
+    def small(self, columns: Sequence[bytes], most: int) -> bytes:
+        """Return by size whether it isn't 0, has no more bytes than `most`, and none of the bits
+        that no size has: few are so, and columns tell it of all at once.
+        """
+        bad = IS_MMAPPED | (self.layout.alignment - 1 & ~FLAGS)
+        flawed = columns[0].translate(bytes(bool(byte & bad) for byte in range(256)))
+        length = (most.bit_length() + 7) // 8
+        small = _any_set(columns[:length]) & ~_any_set([flawed, *columns[length:]])
+        return small.to_bytes(len(flawed), "little")
 
     def _agrees(self, i: int, known: set[int]) -> bool:
         """Tell whether a size is one of a chunk: it reaches to the end, or to a header that says
@@ -156,3 +177,10 @@ class _Headers:
             return True
         base = i - before // unit
         return before % unit == 0 and base in known and self.sizes[base] & ~FLAGS >= before + size
+
+
+def _any_set(columns: Iterable[bytes]) -> int:
+    """Return a number whose bytes are 1 where columns have one that isn't 0, else 0."""
+    merged = reduce(or_, (int.from_bytes(column, "little") for column in columns))
+    size = (merged.bit_length() + 7) // 8
+    return int.from_bytes(merged.to_bytes(size, "little").translate(_IS_SET), "little")
