@@ -37,8 +37,9 @@ _lock = RLock()
 
 def make_all() -> None:
     """Make those of what was imported, where there is time for it now."""
-    while _unmade:
-        made(next(iter(_unmade)))
+    with _lock:
+        for cls in [*_unmade]:
+            made(cls)
 
 
 def made(cls: type) -> type:

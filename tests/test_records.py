@@ -13,7 +13,7 @@ from dataclasses import FrozenInstanceError, field, fields, is_dataclass, replac
 import pytest
 
 from gdb_heapx.ending import HELD_BACK
-from gdb_heapx.records import dataclass, made
+from gdb_heapx.records import dataclass, made, make_all
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,18 @@ def test_many_threads_that_make_the_first_instance_get_the_same():
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(First, range(64))) == [First(x) for x in range(64)]
+
+
+def test_all_that_are_declared_can_be_made_at_once_by_several_threads():
+    @dataclass(frozen=True)
+    class Early:
+        x: int
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(make_all) for _ in range(4)]:
+            future.result()
+    assert [each.name for each in fields(Early)] == ["x"]
+    assert Early(1) == Early(1)
 
 
 @pytest.fixture
