@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
+from operator import attrgetter
 
 import gdb
 
@@ -93,7 +94,7 @@ def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
         page=page_size(access.auxiliary),
         live=core is None,
         mappings=access.mappings,
-        threads=tuple(_threads(inferior, pid if native else None)),
+        threads=tuple(sorted(_threads(inferior, pid if native else None), key=attrgetter("lwp"))),
         environment=environment,
         no_residency=access.no_residency,
         cut=access.cut,
