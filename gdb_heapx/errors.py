@@ -45,6 +45,7 @@ def escape(text: str) -> str:
 
 
 FURTHER_IN = 4  # columns by which a line that goes on begins
+UNSHOWN = 79  # columns of what is long, where no terminal shows it
 
 
 def wrapped(text: str, width: int | None) -> str:

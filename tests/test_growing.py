@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 
 import pytest
 from heapbuilder import FAST, FREE, UNSORTED, USED, HeapBuilder, usual
@@ -18,8 +19,9 @@ from gdb_heapx.growth.free import Free, free_at_once, free_in, total
 from gdb_heapx.growth.load import Allowance, Load
 from gdb_heapx.growth.noting import Before, Grower, Notebook
 from gdb_heapx.growth.sites import Frame, Names, is_wrapper, site_of, sites_of
+from gdb_heapx.growth.tried import try_looking
 from gdb_heapx.growth.unusable import NONE_KNOWN, KnownCaches, Requested, far, near
-from gdb_heapx.growth.watched import Growth, SourceLine
+from gdb_heapx.growth.watched import Growth, SourceLine, Tried, Wishes, announced
 from gdb_heapx.report.model import Report
 from gdb_heapx.report.stacks import folded
 from gdb_heapx.snapshots.take import take
@@ -83,6 +85,59 @@ def test_of_a_broken_list_only_what_can_be_reached_counts():
     heap.poke(chunk + heap.layout.header + heap.word, 0x1234)  # bk
     found = free_in(heap.memory.read, heap.layout, heap.main.address)
     assert found == Free(0, 0, 0, whole=False)
+
+
+# What is said before.
+
+
+def test_what_is_tried_before_is_what_the_first_stop_reads(monkeypatch):
+    heap = HeapBuilder()
+    for arena, number in ((heap.main, 3), (heap.arena(), 70), (heap.arena(), 20)):
+        for _ in range(number):
+            arena.add(USED, 64)
+            arena.add(FREE, 4096)
+        arena.add(USED, 64)
+    heap.target()
+    reads = []
+
+    def read(address: int, size: int) -> bytes:
+        reads.append(address)
+        return heap.memory.read(address, size)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: float(len(reads)))
+    malloc, asked = Grower(heap.layout, heap.main.address, read), heap.arenas[1].address
+    told = try_looking(malloc, NONE_KNOWN, by_request=True)
+    reads.clear()
+    arenas = malloc.ring()
+    free_at_once(read, heap.layout, arenas, 1000)
+    before = Before("sysmalloc", 0.5, 1, (), (1 << 20, asked))
+    Notebook(malloc).enter(before, arenas)
+    read_of_arena = 2  # its system_mem and its top
+    assert told.everywhere == len(reads) - read_of_arena
+    reads.clear()
+    Notebook(malloc).enter(before, None)
+    assert told.own == len(reads) - read_of_arena > 70
+    assert try_looking(malloc, NONE_KNOWN, by_request=False).own is None
+
+
+@pytest.mark.parametrize(
+    ("threads", "tried", "said"),
+    [
+        (1, Tried(0.0, 0.0), "Each time malloc gets memory from the system it stands still."),
+        (20, Tried(0.0, 0.0), "all 20 threads stand still"),
+        (1, Tried(0.0042, 0.0555), "up to 4.2 ms just now, and"),
+        (1, Tried(0.0042, 0.0555), "which took 55.5 ms."),
+        (1, Tried(None, 0.0555), "At the first, heapx looks at what is free: that took 55.5 ms"),
+    ],
+)
+def test_the_announcement_says_what_is_known_before(threads, tried, said):
+    assert said in announced(Wishes(30, 100, 20), 4711, threads, tried, guarded=True)
+
+
+def test_a_load_of_all_the_time_is_no_bound():
+    known = (4711, 1, Tried(0.0, 0.0), True)
+    assert "20 % of the time" in announced(Wishes(30, 100, 20), *known)
+    assert "% of the time" not in announced(Wishes(30, 100, 100), *known)
 
 
 # What calls mean.

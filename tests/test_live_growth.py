@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pexpect
 import pytest
 from live import (
     HEAPX,
@@ -350,7 +351,20 @@ def test_it_says_before_what_it_will_do(start):
     said = " ".join(result.err.split())
     assert f"will set breakpoints in malloc's code in process {inferior.pid}" in said
     assert "20 % of the time" in said
+    assert "the system it stands still." in said
     assert max(map(len, result.err.splitlines())) < 80
+
+
+def test_what_it_says_before_is_as_wide_as_the_terminal(start):
+    inferior = start("growth", "rest")
+    words = ["-p", str(inferior.pid), "growth", "--seconds", "0.1"]
+    options = {"env": environment(), "timeout": TIMEOUT, "encoding": "utf-8"}
+    with pexpect.spawn(str(HEAPX), words, dimensions=(50, 60), **options) as typed:
+        typed.expect(pexpect.EOF)
+    said, *_ = typed.before.partition("growth: none")
+    lines = [line.rpartition("\r")[2] for line in said.split("\r\n")]
+    assert "heapx: will set breakpoints" in said
+    assert 50 < max(map(len, lines)) <= 60
 
 
 def test_a_core_is_refused(start, tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import gdb
 
-from ..errors import HeapxError, UsageError
+from ..errors import UNSHOWN, HeapxError, UsageError, wrapped
 from ..growth.watched import announced
 from ..inventory.catalogue import Catalogue
 from ..locate.libcs import glibc_images
@@ -24,7 +24,7 @@ from .standing import How, forget, held, is_held, opened
 from .values import evaluated
 
 if TYPE_CHECKING:
-    from ..growth.watched import Watched, Wishes
+    from ..growth.watched import Tried, Watched, Wishes
     from ..held.held import Held
     from ..held.hidden import Way
     from ..held.room import Room
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def _to_stderr(text: str) -> None:
-    gdb.write(f"{text}\n", gdb.STDERR)
+    gdb.write(f"{wrapped(text, gdb.parameter('width') or UNSHOWN)}\n", gdb.STDERR)
     gdb.flush(gdb.STDERR)
 
 
@@ -97,9 +97,9 @@ class GdbSession:
         """Let the process run, and note what makes its malloc grow."""
         from .watching import watch
 
-        def announce() -> None:
-            process = f"process {gdb.selected_inferior().pid}"
-            self._tell(announced(wishes, process, guarded=self._keep is not None))
+        def announce(tried: Tried) -> None:
+            inferior, guarded = gdb.selected_inferior(), self._keep is not None
+            self._tell(announced(wishes, inferior.pid, len(inferior.threads()), tried, guarded))
 
         for image in catalogue.source.objects:
             image.keep_symbols()

@@ -16,6 +16,7 @@ from ..growth.calls import ARGUMENTS, Call, Calls, find_calls
 from ..growth.free import MOST_AT_ONCE, Free, free_at_once
 from ..growth.load import Allowance, Load
 from ..growth.noting import Before, Grower, Notebook
+from ..growth.tried import try_looking
 from ..growth.unusable import KnownCaches
 from ..growth.watched import (
     ASKED,
@@ -27,6 +28,7 @@ from ..growth.watched import (
     TIME,
     Ended,
     SourceLine,
+    Tried,
     Watched,
     Wishes,
 )
@@ -42,7 +44,6 @@ from .standstill import Standstill, Ticks
 from .strings import said
 from .values import setting
 
-MOST_ARENAS = 1 << 16
 # What holds while the process runs; what this gdb doesn't know is left out.
 SETTINGS = (
     ("scheduler-locking", "off"),
@@ -74,10 +75,12 @@ def refuse(inferior: gdb.Inferior) -> None:
         raise HeapxError("heapx growth can't run in gdb's non-stop mode", "set non-stop off")
 
 
-def watch(opened: Opened, wishes: Wishes, keep: Keep, announce: Callable[[], object]) -> Watched:
+def watch(
+    opened: Opened, wishes: Wishes, keep: Keep, announce: Callable[[Tried], object]
+) -> Watched:
     """Let the process run, and note what makes its malloc grow; afterwards it stands still again,
     if it is still there, without a breakpoint of heapx's. HeapxError before anything was touched,
-    where it can't be done; where it can be, it is announced first.
+    where it can't be done; where it can be, it is announced first, with what was tried.
     """
     inferior = gdb.selected_inferior()
     refuse(inferior)
@@ -94,7 +97,8 @@ def watch(opened: Opened, wishes: Wishes, keep: Keep, announce: Callable[[], obj
         found = find_calls(libc.image, read, machine)
         tcaches = {each.tcache.lwp: each.tcache.address for each in reading.outline.caches.caches}
         caches = KnownCaches(tcaches, libc.parameters["tcache_count"])
-        notebook = Notebook(Grower(libc.layout, libc.main_arena, read), caches)
+        malloc = Grower(libc.layout, libc.main_arena, read)
+        notebook = Notebook(malloc, caches)
         run = _Run(inferior, found, notebook, wishes, ARGUMENTS[machine], libc.path)
         with ExitStack() as afterwards:
             afterwards.enter_context(selection_kept())
@@ -104,7 +108,8 @@ def watch(opened: Opened, wishes: Wishes, keep: Keep, announce: Callable[[], obj
                 with suppress(gdb.error, RuntimeError):
                     afterwards.enter_context(setting(name, value))
             with stopping_at(found.places, read, keep) as breakpoints:
-                announce()  # gdb writes them when the process is let go
+                # gdb writes them when the process is let go
+                announce(try_looking(malloc, caches, found.by_request))
                 run.go_on(breakpoints)
             _swallow_stops(inferior)
         return run.seen()
@@ -126,19 +131,6 @@ def _swallow_stops(inferior: gdb.Inferior) -> None:
         with nothing_printed():
             said("continue")
         said("queue-signal 0")
-
-
-def _ring(malloc: Grower) -> dict[int, int]:
-    """Return the index of each arena by its address, as the ring has them; OSError if the process
-    is gone.
-    """
-    found = {malloc.main_arena: 0}
-    at = malloc.layout.state["next"].offset
-    arena = malloc.word(malloc.main_arena + at)
-    while arena and arena not in found and len(found) < MOST_ARENAS:
-        found[arena] = len(found)
-        arena = malloc.word(arena + at)
-    return found
 
 
 class _Run:
@@ -207,7 +199,7 @@ class _Run:
     def _see_arenas(self) -> None:
         """Learn which index each arena has by now; where the process is gone, what was known."""
         with suppress(OSError):
-            self._arenas = _ring(self._notebook.malloc)
+            self._arenas = self._notebook.malloc.ring()
 
     def _stopped(self, event: gdb.Event) -> None:
         self._event = event
@@ -282,7 +274,7 @@ class _Run:
         began = time.monotonic()
         arenas: dict[int, int] | None = None
         with suppress(OSError):
-            arenas = _ring(malloc) if everywhere else None
+            arenas = malloc.ring() if everywhere else None
             if arenas is not None and not self._free:
                 self._free = free_at_once(malloc.read, malloc.layout, arenas, MOST_AT_ONCE)
         self._notebook.enter(Before(call.callee, at, lwp, stack, arguments), arenas)

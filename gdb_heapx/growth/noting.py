@@ -10,8 +10,10 @@ from ..errors import MemoryFault
 from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
 from ..records import dataclass
 from .free import Free, Read, free_in
-from .unusable import NONE_KNOWN, KnownCaches, Requested, far, near
+from .unusable import NONE_KNOWN, KnownCaches, Requested, by_reason
 from .watched import EXTEND, MMAP, MREMAP, NEW_ARENA, NEW_HEAP, Growth
+
+MOST_ARENAS = 1 << 16
 
 
 class Grower(NamedTuple):
@@ -26,6 +28,16 @@ class Grower(NamedTuple):
 
     def system_mem(self, arena: int) -> int:
         return self.word(arena + self.layout.state["system_mem"].offset)
+
+    def ring(self) -> dict[int, int]:
+        """Return the index of each arena by its address; OSError if the process is gone."""
+        found = {self.main_arena: 0}
+        at = self.layout.state["next"].offset
+        arena = self.word(self.main_arena + at)
+        while arena and arena not in found and len(found) < MOST_ARENAS:
+            found[arena] = len(found)
+            arena = self.word(arena + at)
+        return found
 
     def heap_of_top(self, arena: int) -> int:
         """Return the heap that an arena's top is in, 0 for the main arena."""
@@ -84,15 +96,11 @@ class Notebook:
             size, heap = malloc.system_mem(arena), malloc.heap_of_top(arena)
         except (MemoryFault, OSError):
             return before
-        free, unusable = free_in(malloc.read, malloc.layout, arena), None
+        free, why = free_in(malloc.read, malloc.layout, arena), None
         if arenas is not None:
             asked = Requested(before.thread, arena, before.arguments[0])
-            found = near(malloc.read, malloc.layout, asked, self.caches)
-            elsewhere = far(malloc.read, malloc.layout, asked, arenas)
-            unusable = {why: part for why, part in (*found, *elsewhere) if part.bytes}
-        return replace(
-            before, arena=arena, system_mem=size, heap=heap, free=free, unusable=unusable
-        )
+            why = by_reason(malloc.read, malloc.layout, asked, self.caches, arenas)
+        return replace(before, arena=arena, system_mem=size, heap=heap, free=free, unusable=why)
 
     def leave(self, thread: int, result: int) -> Growth | None:
         """Note what a call has returned: None where nothing grew."""
@@ -114,8 +122,8 @@ def _grown(
     before: Before, source: str, size: int, arena: int | None, chunk_size: int | None = None
 ) -> Growth:
     at, thread, stack = before.at, before.thread, before.stack
-    free, unusable = before.free, before.unusable
-    return Growth(at, thread, source, arena, chunk_size, size, free, stack, unusable)
+    free, why = before.free, before.unusable
+    return Growth(at, thread, source, arena, chunk_size, size, free, stack, why)
 
 
 def _by_sysmalloc(malloc: Grower, before: Before, result: int) -> Growth | None:

@@ -31,6 +31,16 @@ class KnownCaches(NamedTuple):
 NONE_KNOWN = KnownCaches({}, 0)
 
 
+def by_reason(
+    read: Read, layout: Layout, asked: Requested, caches: KnownCaches, arenas: Iterable[int]
+) -> dict[str, Free]:
+    """Return what is free anywhere, by the reason why it can't serve. OSError if the process is
+    gone.
+    """
+    found = (*near(read, layout, asked, caches), *far(read, layout, asked, arenas))
+    return {why: part for why, part in found if part.bytes}
+
+
 def near(
     read: Read, layout: Layout, asked: Requested, caches: KnownCaches
 ) -> Iterator[tuple[str, Free]]:

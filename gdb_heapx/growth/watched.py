@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from .free import Free
 DEEPEST = 64  # frames of a backtrace
 MOST_KEPT = 10_000  # requests, if no other number is given
 MAX_LOAD = 20  # percent
-LINE = 79  # columns of what is announced
 
 
 class Wishes(NamedTuple):
@@ -25,28 +23,61 @@ class Wishes(NamedTuple):
     max_load: int
 
 
-def announced(wishes: Wishes, process: str, guarded: bool) -> str:
-    """Return in lines what to say before it begins: what will be done, and what can go wrong.
-    `guarded`: somebody is there who takes the breakpoints out if gdb is killed.
+class Tried(NamedTuple):
+    """For how many seconds the process stands still while heapx looks at what is free: in the arena
+    that is asked, at most, None where it isn't known what is asked for; and everywhere.
     """
-    risk = GUARDED if guarded else UNGUARDED
-    return textwrap.fill(
-        f"heapx: will set breakpoints in malloc's code in {process} and let it run for "
-        f"{wishes.seconds:g} s. Each time malloc gets memory from the system it stands still for "
-        f"about a millisecond, {wishes.max_load} % of the time at most. {risk}",
-        LINE,
-        subsequent_indent="  ",
+
+    own: float | None
+    everywhere: float
+
+
+def announced(wishes: Wishes, pid: int, threads: int, tried: Tried, guarded: bool) -> str:
+    """Return in lines what to say before it begins: what will be done, what it costs, and what can
+    go wrong. `guarded`: somebody is there who takes the breakpoints out if gdb is killed.
+    """
+    ends = (
+        "It ends where the process stands still for more than "
+        f"{wishes.max_load} % of the time and of one second more."
+    )
+    lines = (
+        f"heapx: will set breakpoints in malloc's code in process {pid} and let it run for "
+        f"{wishes.seconds:g} s.",
+        f"{_standing(threads)} {_looking(tried)}",
+        *([ends] if wishes.max_load < 100 else []),
+        *(GUARDED if guarded else UNGUARDED),
+    )
+    return "\n  ".join(lines)
+
+
+def _standing(threads: int) -> str:
+    if threads == 1:
+        return "Each time malloc gets memory from the system it stands still."
+    return (
+        f"Each time malloc gets memory from the system all {threads:,} threads stand still: "
+        "the more there are, the longer."
+    )
+
+
+def _looking(tried: Tried) -> str:
+    everywhere = f"{tried.everywhere * 1000:.1f} ms"
+    if tried.own is None:
+        return f"At the first, heapx looks at what is free: that took {everywhere} just now."
+    return (
+        "Then heapx looks at what is free in the arena, which took up to "
+        f"{tried.own * 1000:.1f} ms just now, and as far as --max-load leaves time everywhere, "
+        f"which took {everywhere}."
     )
 
 
 GUARDED = (
     "If gdb is killed, heapx takes the breakpoints out at once: only if a thread comes to one in "
-    "that moment, about a millisecond and longer on a busy machine, the process ends by SIGTRAP. "
-    "If heapx is killed with gdb, they stay, and it ends where it comes to one."
+    "that moment, about a millisecond and longer on a busy machine, the process ends by SIGTRAP.",
+    "If heapx is killed with gdb, they stay, and it ends where it comes to one.",
 )
 UNGUARDED = (
     "If gdb is killed, the breakpoints stay, and the process ends by SIGTRAP where it comes to "
-    "one. Run heapx from a shell: it takes them out then."
+    "one. Run heapx from a shell: it takes them out then.",
 )
 
 

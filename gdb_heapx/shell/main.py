@@ -22,6 +22,7 @@ from .asking import Reply, ask
 from .options import choose_gdb, options_of, parser_of_options
 from .starting import gdb_words, loader, unable
 from .streams import (
+    announce,
     complain,
     open_standard_files,
     print_line,
@@ -247,7 +248,7 @@ def _reply(options: argparse.Namespace, command: dict[str, Any], answer: AnswerT
     words = gdb_words(options)
     serve = "python from gdb_heapx.gdbside.batch import serve; serve({})"
     try:
-        return ask(words, serve, request, answer.take, show_work, complain)
+        return ask(words, serve, request, answer.take, show_work, announce)
     except OSError as error:
         raise unable(options.gdb, options.gdb_by, error) from None
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..ending import EndedError
-from ..errors import HeapxError, wrapped
+from ..errors import UNSHOWN, HeapxError, wrapped
 
 
 def open_standard_files() -> None:
@@ -29,6 +29,11 @@ def complain(text: str) -> None:
     closed or full there is nobody to tell.
     """
     complain_exactly(wrapped(text, width_of_errors()))
+
+
+def announce(text: str) -> None:
+    """Write lines to standard error, broken at words, whoever reads them."""
+    complain_exactly(wrapped(text, width_of_errors() or UNSHOWN))
 
 
 def complain_exactly(text: str) -> None:
