@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # A cause; its bytes may be those of other causes, too.
 Cause = Callable[[Case], Iterator[Finding]]
-WORTH_NAMING = 20  # one part in so many of a finding: chunks that keep less don't lead it
 
 
 def find_causes(
@@ -150,8 +149,7 @@ def _fragmented(case: Case) -> Iterator[Finding]:
     trims = [(arena.trim, arena) for arena in case.snapshot.arenas() if arena.trim is not None]
     partial = sum(trim.kept_partial_page.in_ram for trim, _ in trims)
     small = sum(trim.kept_small_bins.in_ram for trim, _ in trims)
-    most = groups.of_pages(case)
-    group = most.told if WORTH_NAMING * most.held >= partial + small else ""
+    group = groups.in_pages_of(case, partial + small).told
     both = ((t.kept_partial_page.in_ram + t.kept_small_bins.in_ram, arena) for t, arena in trims)
     yield Finding(
         "fragmented",

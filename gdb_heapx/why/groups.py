@@ -26,6 +26,7 @@ class Leading(NamedTuple):
 
 
 NONE = Leading(0, "")
+WORTH_NAMING = 20  # one part in so many of a finding: chunks that keep less don't lead it
 Found = list[tuple[ArenaFigures, Group]]
 FoundInPages = list[tuple[ArenaFigures, PageGroup]]
 
@@ -38,6 +39,12 @@ def last_alike(case: Case) -> Leading:
 def of_pages(case: Case) -> Leading:
     """Return the chunks in use of one size that keep most in pages which are mostly free."""
     return max(_in_pages(case), default=NONE)
+
+
+def in_pages_of(case: Case, size: int) -> Leading:
+    """Return them if they keep a part of a finding's bytes that is worth naming."""
+    most = of_pages(case)
+    return most if WORTH_NAMING * most.held >= size else NONE
 
 
 def leading(case: Case) -> Leading:

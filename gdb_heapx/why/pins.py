@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
 from .breaks import below_a_gap
-from .groups import gained, leading
+from .groups import gained, in_pages_of, last_alike
 from .order import Part, spread
 from .sums import SHOWN, Case, each_arena
 
@@ -65,11 +65,12 @@ def _all(gain: int, arena: ArenaFigures) -> str:
 def pinned(case: Case) -> Iterator[Finding]:
     """Free memory below chunks in use."""
     found = [(_below_in_use(case, arena), arena) for arena in case.snapshot.arenas()]
+    size = sum(amount for amount, _ in found)
     yield Finding(
         "pinned",
-        sum(amount for amount, _ in found),
-        f"chunks in use lie above free memory, and pin it{_at_most(case)}{_group(case)}. free() "
-        "returns only the end of top, so one live chunk keeps all that is beneath it.",
+        size,
+        f"chunks in use lie above free memory, and pin it{_at_most(case)}{_group(case, size)}. "
+        "free() returns only the end of top, so one live chunk keeps all that is beneath it.",
         each_arena(case, found, lambda amount, arena: _what_pins(case, amount, arena)),
         "Free the long-lived chunks, or allocate them before the load. malloc_trim(0) reaches the "
         "whole pages below them. heapx pins tells which they are, heapx chunk ADDRESS what such a "
@@ -83,9 +84,9 @@ def _below_in_use(case: Case, arena: ArenaFigures) -> int:
     return 0 if below_a_gap(arena) else case.reachable(arena) - above
 
 
-def _group(case: Case) -> str:
-    """Name the group that holds most."""
-    group = leading(case).told
+def _group(case: Case, size: int) -> str:
+    """Name the group that holds most: at the ends of arenas, or in pages much of that size."""
+    group = max(last_alike(case), in_pages_of(case, size)).told
     return f": {group}" if group else ""
 
 
