@@ -1,7 +1,7 @@
 """Each figure in the words of docs/explaining-rss.md stands in what was shown, or follows from it.
 
-What is shown is seen again in test_live_explaining and test_live_explained, but for the worker that
-was forked, the Python, and the server with jemalloc.
+What is shown is seen again in test_live_explaining, in test_live_explained, and what is shown of
+others than the two servers in test_live_explained_others.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ FOLLOWS: dict[str, Callable[[], float]] = {
     r"may be ([\d,]+) mapped blocks": lambda: DEFAULT_MMAPS_MAX,
     r"\*([\d,]+) blocks had": lambda: DEFAULT_MMAPS_MAX,
     r"spends\s+the ([\d,]+) on": lambda: DEFAULT_MMAPS_MAX,
-    r"`ps` says (\d+) MiB of each": lambda: page(r"^RSS ([\d.]+) MiB \(264"),
+    r"`ps` says (\d+) MiB of each": lambda: page(r"^RSS ([\d.]+) MiB \(276"),
     r"four, ([\d,]+) MiB in all": lambda: 4 * page(r"`ps` says (\d+) MiB of each"),
     r"they take (\d+)\)": lambda: page(r"\| before \|.* ([\d,]+) \|$") / KIB,
     r"in use in ([\d,]+) chunks": lambda: CHUNKS + 1,
@@ -120,6 +120,7 @@ SEEN = (
     SIZE,
     r"it RSS was ([\d.]+) MiB",
     r"keeps ([\d,]+) small dicts",
+    r"with `3 4 (\d+)`",
 )
 
 
