@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
-from live import PAGE, Report, look
+from live import PAGE, Report, look, status, told
 from test_live_why import MIB, found, rss
+
+from gdb_heapx.report.model import size_text
 
 pytestmark = pytest.mark.live
 
@@ -46,6 +49,27 @@ def test_what_is_likely_is_no_more_than_that_where_large_blocks_lay_over_small_o
 def test_the_first_screen_says_at_most_and_reads_nothing_for_an_estimate(start):
     report = look(start("remedies", "mixed").pid)
     assert not [each for each in report["findings"] if each["likely"] is not None]
+
+
+@pytest.mark.slow
+def test_a_bound_far_beyond_what_is_likely_is_left_out_and_the_remedy_gives_what_is_likely(start):
+    before = start("remedies", "tops_of_threads")
+    finding = found(look(before.pid, "why"), "other_tops")
+    assert finding["worth_is"] == "at most"
+    assert finding["worth"] > 100 * finding["likely"]
+    text = " ".join(told("-p", before.pid, "why").out.split())
+    assert f"Likely {size_text(finding['likely'])}: malloc_trim never returns the tops" in text
+    remedy = dict(re.findall(r"(MALLOC_\w+_)=(\d+)", finding["remedy"]))
+    less = without_files(before.pid) - without_files(
+        start("remedies", "tops_of_threads", env=remedy).pid
+    )
+    one_more = 128 << 10  # the main arena's top, where a thread had that
+    assert abs(finding["likely"] - less) <= finding["likely"] / 20 + one_more
+
+
+def without_files(pid: int) -> int:
+    """Return the kernel's RSS without the pages of files."""
+    return int(status(pid, "RssAnon")) << 10
 
 
 def tunable(name: str, value: int) -> dict[str, str]:

@@ -189,21 +189,42 @@ static void *worker(void *barrier)
 	park(barrier);
 }
 
-static void start_threads(int number)
+/* A block pins much; behind it lies little, freed downwards: less than free() trims by default. */
+static void *with_top(void *barrier)
+{
+	enum { BELOW = 8000, BEHIND = 55, SIZE = 2000 };
+	void *mine[BELOW + BEHIND];
+
+	for (int i = 0; i < BELOW + BEHIND; i++) {
+		if (i == BELOW)
+			pin();
+		mine[i] = written(SIZE);
+	}
+	for (int i = BELOW + BEHIND; i--;)
+		free(mine[i]);
+	park(barrier);
+}
+
+static void start_threads(int number, void *(*run)(void *))
 {
 	static pthread_barrier_t barrier;
 	pthread_t thread;
 
 	pthread_barrier_init(&barrier, NULL, number + 1);
 	for (int i = 0; i < number; i++)
-		if (pthread_create(&thread, NULL, worker, &barrier))
+		if (pthread_create(&thread, NULL, run, &barrier))
 			abort();
 	pthread_barrier_wait(&barrier);
 }
 
 static void threads(void)
 {
-	start_threads(24);
+	start_threads(24, worker);
+}
+
+static void tops_of_threads(void)
+{
+	start_threads(16, with_top);
 }
 
 /* $REMEDIES_LOCK says whether memory is locked before it is mapped, and how. */
@@ -213,7 +234,7 @@ static void locked(void)
 
 	if (how && mlockall(MCL_CURRENT | MCL_FUTURE | (!strcmp(how, "on fault") ? MCL_ONFAULT : 0)))
 		abort();
-	start_threads(4);
+	start_threads(4, worker);
 }
 
 /* All of it is freed, and merges into top. */
@@ -234,7 +255,7 @@ int main(int argc, char **argv)
 		{ "mixed", mixed }, { "large_over_small", large_over_small },
 		{ "small_over_large", small_over_large }, { "thread", thread }, { "many", many },
 		{ "untouched", untouched }, { "cached", cached }, { "threads", threads }, { "locked", locked },
-		{ "tops", tops },
+		{ "tops", tops }, { "tops_of_threads", tops_of_threads },
 	};
 
 	for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++)
