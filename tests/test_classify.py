@@ -75,7 +75,7 @@ class Filled:
     def fill(self, chunk, size):
         seed, user = self.seed, chunk + 16
         way = seed.choice(
-            ["words", "words", "text", "wide", "tree", "list", "array", "bytes", "holder"]
+            ["words", "words", "text", "wide", "tree", "list", "array", "bytes", "holder", "calls"]
         )
         words = [self.word() for _ in range(min((size - 8) // 8, 64))]
         if way == "text":
@@ -94,6 +94,8 @@ class Filled:
             step = max((len(words) - 1) // number, 1)
             number = min(number, (len(words) - 1) // step)
             words = [number, *([self.words[0], *[7] * (step - 1)] * number)]
+        if way == "calls":  # one behind the other, or nearly
+            words = [w for _ in words[3::4] for w in (1, 2, *self.handler(16))] or words
         for at, word in enumerate(words):
             self.heap.poke(user + 8 * at, word)
         other = seed.choice(self.chunks)[0] + 16
@@ -246,6 +248,56 @@ def test_what_a_std_function_got_memory_for_is_its_functor(compiled, less, is_fu
     held, found = classified(filled.target(compiled))
     key = found.groups[found.kinds[held.index.begin_at(body + 16).rank]].key
     assert (key == Key(Code.FUNCTOR, invoker)) == is_functor
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("begins", ["number", "function", "two functions"])
+def test_what_a_std_function_calls_may_begin_with_a_function(compiled, begins):
+    """std::bind begins with one. Two are a coroutine's frame, whatever leads there."""
+    filled, (holder, _), (body, size) = with_large_ones()
+    manager, invoker = filled.program.of_std_function("1A", size - 8)
+    first = {"number": (7, 7), "function": (invoker, 7), "two functions": (invoker, manager)}
+    for at, word in enumerate((*first[begins], *[7] * (size // 8 - 3))):
+        filled.heap.poke(body + 16 + 8 * at, word)
+    for at, word in enumerate((body + 16, ONES, manager, invoker)):
+        filled.heap.poke(holder + 24 + 8 * at, word)
+    code = Code.FRAME if begins == "two functions" else Code.FUNCTOR
+    assert code_of(body, filled.target(compiled)) is code
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("in_chunk", [True, False])
+@pytest.mark.parametrize(("number", "led_to"), [(3, True), (3, False), (1, True), (1, False)])
+def test_std_functions_that_a_vector_leads_to_are_its_body(compiled, in_chunk, number, led_to):
+    """Where the vector may be over, several of them must be seen."""
+    filled, (holder, _), (body, size) = with_large_ones()
+    manager, invoker = filled.program.of_std_function("1A", 0)
+    words = (1, 2, manager, invoker) * number
+    for at, word in enumerate((*words, *[7] * (size // 8 - 1 - len(words)))):
+        filled.heap.poke(body + 16 + 8 * at, word)
+    begin, end = body + 16, body + 16 + size - 8
+    vector = (begin, end, end) if led_to else (0, 0, 0)
+    filled.others = [] if in_chunk else [(OTHER.start, vector)]
+    for at, word in enumerate(vector if in_chunk else ()):
+        filled.heap.poke(holder + 24 + 8 * at, word)
+    is_body = led_to and (in_chunk or number > 1)
+    expected = Code.VECTOR if is_body else Code.FUNCTION
+    assert code_of(body, filled.target(compiled)) is expected
+
+
+def with_large_ones():
+    """Return a heap, and two chunks of it that have room for several std::functions."""
+    for filled in map(Filled, map(random.Random, range(100))):
+        large = [chunk for chunk in filled.chunks if 128 < chunk[1] < 1024]
+        if len(large) > 1:
+            return filled, *large[:2]
+    raise AssertionError("no heap has two of them")
+
+
+def code_of(chunk, target):
+    """Return what a chunk is recognised as."""
+    held, found = classified(target)
+    return found.groups[found.kinds[held.index.begin_at(chunk + 16).rank]].key.code
 
 
 WITHOUT_CONTENTS = {Code.VECTOR, Code.LIKELY_VECTOR, Code.STREAM, Code.FUNCTOR}

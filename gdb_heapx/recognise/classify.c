@@ -190,17 +190,30 @@ ALWAYS u64 python_key(const struct kinds *k, const struct chunk *c, struct key *
     return 0;
 }
 
-/* Find what a chunk is by what its first words lead to.  */
-ALWAYS u64 code_key(const struct kinds *k, const struct chunk *c, struct key *key)
+ALWAYS u64 control_key(const struct kinds *k, const struct chunk *c, struct key *key)
 {
     u64 means = meaning(k, c->at[0]);
-    if (means == COUNTS_INT || means == COUNTS_LONG)
-        return set(key, is_dead(k, c) ? DEAD_CONTROL : CONTROL, c->at[0], 0, 1);
-    if (is_code(k, c->at[0])) {
-        u64 frame = is_code(k, c->at[1]);
-        return set(key, frame ? FRAME : FUNCTION, c->at[0], 0, frame);
-    }
-    if (c->words > 3 && is_code(k, c->at[2]) && is_code(k, c->at[3]))
+    if (means != COUNTS_INT && means != COUNTS_LONG)
+        return 0;
+    return set(key, is_dead(k, c) ? DEAD_CONTROL : CONTROL, c->at[0], 0, 1);
+}
+
+/* Tell whether two words lead to code: the first two of a coroutine's frame, the last two of a std::function.  */
+ALWAYS u64 calls(const struct kinds *k, const struct chunk *c, u64 at)
+{
+    return c->words > at + 1 && is_code(k, c->at[at]) && is_code(k, c->at[at + 1]);
+}
+
+/* Find what a chunk is by the code that its first words lead to.  */
+ALWAYS u64 code_key(const struct kinds *k, const struct chunk *c, u64 body, struct key *key)
+{
+    if (calls(k, c, 0))
+        return set(key, FRAME, c->at[0], 0, 1);
+    if (body >= FUNCTORS)
+        return 0;
+    if (is_code(k, c->at[0]))
+        return set(key, FUNCTION, c->at[0], 0, 0);
+    if (calls(k, c, 2) && !(body == LIKELY_VECTOR && calls(k, c, 6)))
         return set(key, FUNCTION, c->at[3], 16, 0);
     return 0;
 }
@@ -217,10 +230,12 @@ ALWAYS u64 key_of(const struct held *h, struct kinds *k, struct chunk *c, u64 bo
     }
     if (c->objects)
         return set(key, is_dead(k, c) ? DEAD : is_array(c) ? ARRAY : OBJECT, c->vtable, 8 * c->first, c->objects);
-    if (code_key(k, c, key))
+    if (control_key(k, c, key))
         return 1;
     if (body && body != LIKELY_VECTOR && body < FUNCTORS)
         return set(key, body, 0, 0, 0);
+    if (code_key(k, c, body, key))
+        return 1;
     if (is_tree_node(h, k, c) || is_list_node(h, k, c))
         return set(key, is_tree_node(h, k, c) ? TREE_NODE : LIST_NODE, 0, 0, 0);
     if ((code = text_of(h, k, c, &encoding)))

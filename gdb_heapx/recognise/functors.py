@@ -1,6 +1,6 @@
 """What std::function has in a chunk of its own, by the two functions that each of them leads to.
 
-These are of libstdc++ (bits/std_function.h): the manager copies and destroys what is called, the
+They are of libstdc++ (bits/std_function.h): the manager copies and destroys what is called, the
 invoker calls it. What is small lies in the std::function itself, and may be a pointer to any chunk:
 only the manager's code tells, which gets memory by operator new, and how much. So it is read.
 """
@@ -27,10 +27,13 @@ DEPTH, MOST = 3, 32  # calls from the manager to what gets memory, without optim
 
 # Instructions of x86-64: calls, jumps through what ld.so has filled in, what an argument is set to.
 CALL = re.compile(rb"(?=\xe8(.{4}))", re.S)
+JUMP = re.compile(rb"(?=\xe9(.{4}))", re.S)  # instead of a last call
+SHORT_JUMP = re.compile(rb"(?=\xeb(.))", re.S)
 CALL_BY_TABLE = re.compile(rb"(?=\xff\x15(.{4}))", re.S)
 STUB = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\xf2?\xff\x25(.{4})", re.S)  # endbr64, bnd
 LONGEST_STUB = 16
 ARGUMENT = re.compile(rb"\xbf(.{4})|\x6a(.)\x5f", re.S)  # mov $n, %edi; push $n, pop %rdi
+GOES_ON = CALL, JUMP, SHORT_JUMP
 NEAR = 24  # bytes that lie between the argument and the call, or less
 
 
@@ -94,7 +97,7 @@ class Functors:
             for start in layer:
                 code = self._code(start, part)
                 yield start, code
-                called = (to for _, to in _places(CALL, start, code))
+                called = (to for how in GOES_ON for _, to in _places(how, start, code))
                 below += (to for to in called if self._is_of_function(to, part))
             layer = [each for each in dict.fromkeys(below) if each not in seen]
             seen.update(layer)

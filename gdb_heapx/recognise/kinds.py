@@ -43,7 +43,7 @@ class Code(IntEnum):
 # What a chunk is whatever leads to it.
 SURE = (
     *(Code.OBJECT, Code.DEAD, Code.ARRAY, Code.CONTROL, Code.DEAD_CONTROL, Code.PYTHON),
-    *(Code.FRAME, Code.FUNCTION, Code.TREE_NODE, Code.LIST_NODE),
+    *(Code.FRAME, Code.TREE_NODE, Code.LIST_NODE),
 )
 
 

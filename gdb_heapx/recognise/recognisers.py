@@ -116,24 +116,40 @@ def control_block(chunk: Contents, around: Surroundings) -> Recognised | None:
     return Recognised(Key(code, chunk.words[0]))
 
 
-def leads_to_code(chunk: Contents, around: Surroundings) -> Recognised | None:
-    """A coroutine's frame (its first words are how to resume and to destroy it), another chunk that
-    begins with a function, or a std::function (its third and fourth word).
-    """
-    words, is_code = chunk.words, around.parts.is_code
-    if is_code(words[0]):
-        frame = is_code(words[1])
-        return Recognised(Key(Code.FRAME if frame else Code.FUNCTION, words[0]), int(frame))
-    if len(words) > 3 and is_code(words[2]) and is_code(words[3]):
-        return Recognised(Key(Code.FUNCTION, words[3], 2 * around.word), 0)
-    return None
-
-
 def container_body(chunk: Contents, around: Surroundings) -> Recognised | None:
     """What a container of the standard library leads to, by what that says of it."""
     found = around.heaps.body(chunk.address)
     sure = found is not None and found.code not in (Code.LIKELY_VECTOR, Code.FUNCTOR)
     return Recognised(found, 0) if found and sure else None
+
+
+def coroutine_frame(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """A coroutine's frame: its first words are how to resume and to destroy it."""
+    words, is_code = chunk.words, around.parts.is_code
+    both = is_code(words[0]) and is_code(words[1])
+    return Recognised(Key(Code.FRAME, words[0])) if both else None
+
+
+def leads_to_code(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """Another chunk that begins with a function, or a std::function (its third and fourth word).
+    What a std::function calls may begin with either, and a vector with several of these.
+    """
+    words, is_code = chunk.words, around.parts.is_code
+    code = _code_of_body(chunk, around)
+    if code is Code.FUNCTOR:
+        return None
+    if is_code(words[0]):
+        return Recognised(Key(Code.FUNCTION, words[0]), 0)
+    one, two = (len(words) > at + 1 and all(map(is_code, words[at : at + 2])) for at in (2, 6))
+    if one and not (two and code is Code.LIKELY_VECTOR):
+        return Recognised(Key(Code.FUNCTION, words[3], 2 * around.word), 0)
+    return None
+
+
+def _code_of_body(chunk: Contents, around: Surroundings) -> Code | None:
+    """Return what a container or a std::function that leads to a chunk says of it."""
+    found = around.heaps.body(chunk.address)
+    return None if found is None else found.code
 
 
 def likely_body(chunk: Contents, around: Surroundings) -> Recognised | None:
@@ -245,8 +261,9 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     python_object,
     cpp_object,
     control_block,
-    leads_to_code,
     container_body,
+    coroutine_frame,
+    leads_to_code,
     tree_node,
     list_node,
     text,

@@ -19,7 +19,7 @@ class Starts:
     """The addresses in a file at which functions begin; none where the file doesn't tell."""
 
     def __init__(self, elf: Elf) -> None:
-        self._starts = array("q")
+        self._starts, self._end = array("q"), 0
         header = elf.segment(PT_GNU_EH_FRAME)
         if header is None or elf.order != "<":
             return
@@ -29,12 +29,15 @@ class Starts:
         number = min(struct.unpack_from("<I", data, HEAD - 4)[0], (len(data) - HEAD) // 8)
         table = struct.unpack_from(f"<{2 * number}i", data, HEAD)
         self._starts.extend(sorted({header.address + start for start in table[::2]}))
+        ends = ((s.address, s.address + s.memory_size) for s in elf.segments())
+        last = self._starts[-1] if self._starts else 0
+        self._end = max((end for start, end in ends if start <= last < end), default=0)
 
     def span(self, address: int) -> tuple[int, int] | None:
-        """Return where the function begins that has an address, and where the next one does; None
-        without.
+        """Return where the function begins that has an address, and where the next one does, or the
+        file's code ends; None without.
         """
         at = bisect_right(self._starts, address)
-        if not 0 < at < len(self._starts):
+        if not at or address >= self._end:
             return None
-        return self._starts[at - 1], self._starts[at]
+        return self._starts[at - 1], self._starts[at] if at < len(self._starts) else self._end
