@@ -14,6 +14,8 @@ from ..snapshots.regions import Owner, Region, Span, of_mapping, unmapped
 from ..snapshots.take import Snapshot
 from ..target.amounts import Amount
 from ..target.mappings import Mapping
+from .censuses import FiledCensus, filed_censuses, with_censuses
+from .tcaches import FiledTcache, filed_tcaches, with_tcaches, without_tcaches
 
 
 class FiledRegion(NamedTuple):
@@ -45,34 +47,39 @@ class FiledCeiling(NamedTuple):
 
 @dataclass(frozen=True)
 class Filed:
-    """A snapshot without regions, and without tcaches behind threads; its regions; and what was
-    known beside it.
+    """A snapshot without what a file has of it beside: its regions, and of each malloc the tcaches,
+    and the census of each arena; and what was known beside it.
     """
 
     snapshot: Snapshot
     regions: tuple[FiledRegion, ...]
+    tcaches: tuple[tuple[FiledTcache, ...], ...]
+    censuses: tuple[tuple[FiledCensus | None, ...], ...]
     brief: Brief | None = None
     ceilings: tuple[FiledCeiling, ...] = ()
 
 
 def filed(snapshot: Snapshot, brief: Brief | None, ceilings: tuple[Ceiling, ...]) -> Filed:
     """Return this for a file."""
+    mallocs = snapshot.mallocs
     numbers = {mapping.start: at for at, mapping in enumerate(snapshot.target.mappings)}
     return Filed(
-        replace(snapshot, regions=(), mallocs=tuple(map(_without_tcaches, snapshot.mallocs))),
+        replace(snapshot, regions=(), mallocs=tuple(map(_bare, mallocs))),
         tuple(_region(region, numbers.get(region.mapping.start)) for region in snapshot.regions),
+        tuple(map(filed_tcaches, mallocs)),
+        tuple(map(filed_censuses, mallocs)),
         brief,
         tuple(FiledCeiling(c.arena.address, *_figures(c)) for c in ceilings),
     )
 
 
+def _bare(malloc: Malloc) -> Malloc:
+    arenas = tuple(replace(arena, census=None) for arena in malloc.arenas)
+    return replace(without_tcaches(malloc), arenas=arenas)
+
+
 def _figures(ceiling: Ceiling) -> tuple[int, int, int, bool, int]:
     return ceiling.free, ceiling.served, ceiling.largest, ceiling.at_top, ceiling.until
-
-
-def _without_tcaches(malloc: Malloc) -> Malloc:
-    """Return a malloc whose threads lack what its tcaches say again."""
-    return replace(malloc, threads=tuple(replace(t, tcache=None) for t in malloc.threads))
 
 
 def _region(region: Region, number: int | None) -> FiledRegion:
@@ -93,8 +100,16 @@ def restored(found: Filed) -> Snapshot:
     return replace(
         found.snapshot,
         regions=tuple(_regions(found.regions, mappings)),
-        mallocs=tuple(map(_with_tcaches, found.snapshot.mallocs)),
+        mallocs=tuple(_mallocs(found)),
     )
+
+
+def _mallocs(found: Filed) -> Iterator[Malloc]:
+    mallocs, tcaches, censuses = found.snapshot.mallocs, found.tcaches, found.censuses
+    if not len(mallocs) == len(tcaches) == len(censuses):
+        raise ValueError(f"tcaches, or censuses, that aren't of {len(mallocs)} mallocs")
+    for malloc, caches, counts in zip(mallocs, tcaches, censuses):
+        yield with_censuses(with_tcaches(malloc, caches), counts)
 
 
 def _regions(regions: tuple[FiledRegion, ...], mappings: tuple[Mapping, ...]) -> Iterator[Region]:
@@ -114,12 +129,6 @@ def _regions(regions: tuple[FiledRegion, ...], mappings: tuple[Mapping, ...]) ->
         if amount is None:
             raise ValueError(f"nothing tells how much of {start:#x} to {end:#x} is in memory")
         yield Region(span, mapping, amount)
-
-
-def _with_tcaches(malloc: Malloc) -> Malloc:
-    tcaches = {cache.tcache.lwp: cache.tcache for cache in malloc.caches}
-    threads = (replace(each, tcache=tcaches.get(each.lwp)) for each in malloc.threads)
-    return replace(malloc, threads=tuple(threads))
 
 
 def ceilings_of(found: Filed) -> tuple[Ceiling, ...]:

@@ -22,7 +22,6 @@ from ..heap.mmapped import MmappedChunks
 from ..heap.pingroups import PageFigures, PageGroup
 from ..heap.pins import Group, Pin, PinKind
 from ..heap.states import State
-from ..heap.strips import Strip
 from ..heap.tcache import Tcache
 from ..heap.tcaches import ThreadCache
 from ..heap.trim import Trim
@@ -36,23 +35,27 @@ from ..snapshots.figures import ArenaFigures, Check, HeapFigures
 from ..snapshots.malloc import Malloc, MallocThread
 from ..snapshots.regions import Owner, Region, Span
 from ..snapshots.take import Snapshot
-from ..target.amounts import Amount, Amounts
+from ..target.amounts import Amounts
 from ..target.facts import Facts, Parent, Thread
 from ..target.mappings import Mapping, Usage
+from .censuses import FiledCensus
 from .filed import Filed, FiledCeiling, FiledRegion
+from .standins import STAND_INS
 from .taken import Taken
+from .tcaches import FiledTcache
 
 RECORDS: dict[str, Any] = {
     each.__name__: each
     for each in (
-        *(Taken, Filed, FiledRegion, FiledCeiling, Snapshot, Brief),
+        *(Taken, Filed, FiledRegion, FiledTcache, FiledCensus, FiledCeiling, Snapshot, Brief),
         *(Facts, Thread, Parent, Mapping, Usage, Region, Span, Stack, LeftThread, Walker),
         *(Malloc, MallocThread, Found, Check, Problem, Note, Layout, Struct, Member),
-        *(ArenaFigures, HeapFigures, Ending, Amount, Amounts, ArenaBins, Bin, LinkSums, Census),
+        *(ArenaFigures, HeapFigures, Ending, Amounts, ArenaBins, Bin, LinkSums, Census),
         *(Trim, WhatIf, Returned, Pin, Group, PageFigures, PageGroup),
-        *(ThreadCache, Tcache, MmappedChunks, Strip),
+        *(ThreadCache, Tcache, MmappedChunks),
     )
 }
+RECORDS.update((name, each.record) for name, each in STAND_INS.items())
 ENUMS: dict[str, Any] = {each.__name__: each for each in (State, Owner, PinKind, Architecture)}
 ALIASES = {"Release": "tuple[int, int]", "ByteOrder": "str"}
 SCALARS = ("int", "str", "bool", "float", "Any")
