@@ -111,6 +111,21 @@ def test_an_unknown_column_is_a_usage_error_that_lists_them(option):
         run(f"arenas {option} nope")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ledger --sort clean", "heapx ledger has no column 'clean' without --outside"),
+        ("bins --chunks --columns size,max_size", "'max_size' with --chunks"),
+        (
+            "bins --chunks --sort nope",
+            "heapx bins has no column 'nope'\n  Columns: arena, kind, bin",
+        ),
+    ],
+)
+def test_a_column_of_a_table_that_is_not_shown_is_told_with_those_that_are(line, said):
+    assert said in str(refused(line))
+
+
 @pytest.mark.parametrize("arena", ["1", "0x1", "address"])
 def test_an_arena_is_named_by_index_or_address(arena):
     address = hex(SNAPSHOT.arenas()[1].address)
@@ -423,6 +438,9 @@ def test_trim_now_refuses_where_a_thread_holds_an_arenas_lock():
         ([], "--ar", ["--arena"]),
         (["--arena"], "", []),
         (["--sort"], "chu", ["chunks"]),
+        (["--chunks", "--sort"], "max", []),
+        (["--sort", "arena", "--chunks", "--columns"], "arena,ad", ["arena,address"]),
+        (["--sort"], "ad", []),
         (["--columns"], "chu", ["chunks"]),
         (["--columns"], "arena,chu", ["arena,chunks"]),
         (["--columns"], "chunks,chu", []),

@@ -9,6 +9,7 @@ import pytest
 from live import table
 from recorded import load
 
+from gdb_heapx.errors import UsageError
 from gdb_heapx.report.arrange import arrange
 from gdb_heapx.report.model import Report
 from gdb_heapx.report.schema import Column, Kind, Schema
@@ -56,6 +57,36 @@ LEDGERS = ("ledger --bytes", "ledger --by-arena --bytes")
 def test_who_asks_for_a_column_that_only_scripts_get_sees_their_table(words):
     heading = text(f"ledger {words}").split("\n\n")[1].splitlines()
     assert any("arena" in line.split() for line in heading[:2])
+
+
+def test_a_later_table_is_sorted_by_a_column_that_only_it_has():
+    bare, asked = data("pins")["tables"], data("pins --sort example")["tables"]
+    assert asked[0] == bare[0]
+    rows = asked[1]["rows"]
+    assert rows != bare[1]["rows"]
+    assert rows == sorted(rows, key=lambda row: int(row["example"], 16))
+
+
+def test_columns_that_only_a_later_table_has_are_chosen_of_that_one():
+    bare, asked = (text(line).split("\n\n") for line in ("pins", "pins --columns example,state"))
+    assert asked[0] != bare[0]
+    assert asked[0].splitlines()[1] == "state"
+    assert asked[1].splitlines()[1].split() == ["example"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("arenas --sort bytes", "arenas has no column 'bytes': it is one of mmapped_total"),
+        (
+            "pins --format csv --sort example",
+            "pins has no column 'example': it is one of pin_groups",
+        ),
+    ],
+)
+def test_a_column_of_a_table_that_is_not_there_is_refused(line, words):
+    with pytest.raises(UsageError, match=words):
+        text(line, ONE_ARENA)
 
 
 def test_check_is_one_line_where_all_holds():

@@ -20,7 +20,8 @@ class Arg:
     """One argument: `--name` or, without dashes, a positional one. An arena is both.
 
     `kind` is what its value is, one of KINDS. An address may be any expression of gdb's; the
-    command gets its value. A saved snapshot may be looked at `instead` of the target. ValueError
+    command gets its value. A saved snapshot may be looked at `instead` of the target. Where it is
+    given, reports have only the `tables` with these names, which no other report has. ValueError
     where this contradicts itself.
     """
 
@@ -33,6 +34,7 @@ class Arg:
     short: str | None = None
     metavar: str | None = None  # how its value is called, if not by its kind
     instead: bool = False
+    tables: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

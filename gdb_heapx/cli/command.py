@@ -240,8 +240,11 @@ def _faults(declared: Command) -> Iterator[str]:
     if declared.name in REGISTRY:
         yield "declared twice"
     names = [name for arg in declared.all_args for name in dict.fromkeys((arg.name, *arg.options))]
-    names += [table.name for table in declared.tables]
+    tables = [table.name for table in declared.tables]
+    names += tables
     yield from (f"{name} twice" for name in names if names.count(name) > 1)
+    shown = {name for arg in declared.args for name in arg.tables}
+    yield from (f"has no table {name}" for name in shown.difference(tables))
     if (CHUNKS_FLAG in names) != (declared.chunks is not None):
         yield "--chunks and a function for it belong together"
     if declared.chunks and declared.needs is not Needs.SNAPSHOT:

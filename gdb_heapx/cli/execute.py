@@ -10,6 +10,7 @@ from .. import __version__
 from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, CutShortError, HeapxError, Problem, escape
 from ..records import dataclass
 from ..report.arrange import arrange, for_reader, told_apart, without_totals
+from ..report.chosen import check_shown
 from ..report.context import Context
 from ..report.files import write_whole
 from ..report.render import FORMATS, Renderer, missing_libraries
@@ -17,6 +18,7 @@ from ..report.style import Style
 from .command import Command, Function, Needs, find, parse
 from .from_file import from_file, in_its_place
 from .given import given_to, holds, in_passes, read, told
+from .offers import check_columns
 from .preferences import NONE_PREFERRED, Preferred
 from .scope import scope_of
 
@@ -78,6 +80,8 @@ def execute(
     options = parse(declared, rest)
     opened = in_its_place(declared, options) or opened
     columns = tuple(options["columns"].split(",")) if options["columns"] else None
+    asked = (*(columns or ()), *filter(None, [options["sort"]]))
+    check_columns(declared, [arg for arg in declared.args if options[arg.key]], asked)
     coloured = terminal.colour if preferred.color is None else preferred.color == "on"
     chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
     is_text = chosen in ("text", "ansi") and not declared.page
@@ -102,14 +106,15 @@ def execute(
             write(piece)
 
     def answered(reading: Snapshot | Catalogue) -> Report:
-        asked = (*(columns or ()), *filter(None, [options["sort"]]))
         report = for_reader(_run(run, reading, told(needs, given)), is_text, asked)
         if any(problem.code in STOPPED for problem in report.problems):
             report = without_totals(report)
         if declared.page:
             return _page_arranged(report, options["limit"] or declared.limit)
         few = options["limit"] is options["sort"] is None
-        report = arrange(report, options["sort"], limit, columns, is_text, few)
+        if chosen == "csv":  # it has the first one only
+            check_shown(report.tables[:1], declared.tables, asked)
+        report = arrange(report, options["sort"], limit, columns, is_text, few, declared.tables)
         return told_apart(report, reading.libcs) if is_text else report
 
     report, streamed, (run, needs) = None, False, declared.way(options)

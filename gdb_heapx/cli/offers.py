@@ -1,20 +1,56 @@
-"""What may be typed next in a command line: options, choices, columns."""
+"""What may be typed in a command line: options, choices, columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from ..errors import UsageError
+from ..report.chosen import chosen_of, columns_in
 from .arg import Arg
 from .command import Command
 from .watching import ShellCommand
 
+if TYPE_CHECKING:
+    from ..report.schema import Schema
 
-def columns_of(command: Command | ShellCommand) -> tuple[str, ...]:
+
+def columns_of(
+    command: Command | ShellCommand, words: Sequence[str] | None = None
+) -> tuple[str, ...]:
     """Return the names of the columns that a command's tables may have, each once, those of the
-    first one first.
+    first one first; of all its tables, or of those that it shows with these words.
     """
-    names = (column.name for table in command.tables for column in table.columns)
-    return tuple(dict.fromkeys(names))
+    typed = {word.partition("=")[0] for word in words or ()}
+    given = [arg for arg in command.args if typed.intersection(arg.options)]
+    tables = command.tables if words is None else tables_of(command, given)
+    return tuple(dict.fromkeys(column.name for table in tables for column in table.columns))
+
+
+def tables_of(command: Command | ShellCommand, given: Sequence[Arg]) -> tuple[Schema, ...]:
+    """Return the tables that a command may show where these arguments are given."""
+    chosen = {name for arg in given for name in arg.tables}
+    others = {name for arg in command.args for name in arg.tables}
+    return tuple(
+        t for t in command.tables if (t.name in chosen if chosen else t.name not in others)
+    )
+
+
+def check_columns(command: Command, given: Sequence[Arg], names: Iterable[str]) -> None:
+    """UsageError, with the columns that there are, where no table that a command may show with
+    these arguments has one of the names.
+    """
+    shown = tables_of(command, given)
+    for name in names if shown else ():
+        if any(chosen_of(table, [name]) for table in shown):
+            continue
+        having = {table.name for table in command.tables if chosen_of(table, [name])}
+        without = [
+            f" without {arg.name}" for arg in command.args if having.intersection(arg.tables)
+        ]
+        instead = [f" with {arg.name}" for arg in given if arg.tables and having]
+        where = "".join([*instead, *without][:1])
+        raise UsageError(f"{command.name} has no column {name!r}{where}", *columns_in(shown))
 
 
 def awaited(command: Command, words: Sequence[str], last: str) -> Arg | None:
@@ -34,17 +70,22 @@ def completed(command: Command, words: Sequence[str], last: str) -> list[str]:
     """Return the possible whole words for the word being typed, after `words`."""
     begun = _begun(command, words)
     options = (option for arg in command.all_args for option in arg.options)
-    offered = options if begun is None else values_of(command, begun, last)
+    offered = options if begun is None else values_of(command, begun, last, words)
     return [each for each in offered if each.startswith(last)]
 
 
-def values_of(command: Command | ShellCommand, arg: Arg, typed: str = "") -> tuple[str, ...]:
+def values_of(
+    command: Command | ShellCommand,
+    arg: Arg,
+    typed: str = "",
+    words: Sequence[str] | None = None,
+) -> tuple[str, ...]:
     """Return what the value of an argument can be, where that is known; of a list of columns,
-    behind what is typed of it.
+    behind what is typed of it. Columns are of all tables, or of those that these words show.
     """
     if arg.kind == "column":
-        return columns_of(command)
+        return columns_of(command, words)
     if arg.kind == "columns":
         before = typed.rpartition(",")[0].split(",") if "," in typed else []
-        return tuple(",".join((*before, c)) for c in columns_of(command) if c not in before)
+        return tuple(",".join((*before, c)) for c in columns_of(command, words) if c not in before)
     return arg.choices

@@ -66,7 +66,11 @@ def bin_chunks(
     ARENA,
     Arg("--kind", "kind of bin to show", "choice", choices=KINDS),
     Arg("--bin", "the bin of this number, of the kind or of any", "count"),
-    Arg("--chunks", "list the chunks of each bin instead, in the order of its list"),
+    Arg(
+        "--chunks",
+        "list the chunks of each bin instead, in the order of its list",
+        tables=("bin_chunks",),
+    ),
     NO_WALK,
     chunks=bin_chunks,
     tables=(BINS, BIN_CHUNKS),

@@ -41,7 +41,7 @@ class _Count(NamedTuple):
     Arg("--from", "from the chunk that has this address on; any expression of gdb's", "address"),
     Arg("--to", "chunks that begin before this address", "address"),
     Arg("--type", "those of this type in heapx types; * stands for anything", "text"),
-    Arg("--count", "count them and their bytes by state instead"),
+    Arg("--count", "count them and their bytes by state instead", tables=("chunk_counts",)),
     needs=Needs.CHUNKS,
     tables=(CHUNKS, COUNTS),
 )

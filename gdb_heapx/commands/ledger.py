@@ -71,7 +71,11 @@ class _Owned(NamedTuple):
 @command(
     "heapx ledger",
     Arg("--by-arena", "show each arena's part of an owner, as JSON and CSV always do"),
-    Arg("--outside", "list who has the memory outside malloc: files, runtimes, …", "flag"),
+    Arg(
+        "--outside",
+        "list who has the memory outside malloc: files, runtimes, …",
+        tables=("outside",),
+    ),
     whole=True,
     tables=(LEDGER, OWNERS, OUTSIDE),
 )

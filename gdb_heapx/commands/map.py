@@ -88,7 +88,12 @@ def _of_file(snapshot: Snapshot, saved: Saved, arena: int | None) -> Report:
 @command(
     "heapx map",
     ARENA,
-    Arg("--zoom", "draw the heap, the pages and the chunks around it; as for chunk", "address"),
+    Arg(
+        "--zoom",
+        "draw the heap, the pages and the chunks around it; as for chunk",
+        "address",
+        tables=("map_chunks",),
+    ),
     limit=SHOWN,
     tables=(MAP, CELLS, ZOOMED),
     search=Search.NONE,

@@ -9,12 +9,12 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from ..errors import UsageError
+from .chosen import check_shown
 from .either import for_people, for_scripts
 from .model import Findings, Note, Notes, Report, Steps
 from .notes import note
 from .pictures import Picture
-from .schema import ALWAYS, DATA_ONLY, Kind, Many, Row, Table
+from .schema import ALWAYS, DATA_ONLY, Kind, Many, Row, Schema, Table
 
 STREAMED = 40  # rows
 
@@ -26,8 +26,10 @@ def arrange(
     columns: tuple[str, ...] | None,
     is_text: bool,
     few: bool = False,
+    tables: Sequence[Schema] = (),
 ) -> Report:
-    """Sort and cut the first table, and the findings where it lists them; check column names.
+    """Sort and cut the first table, and the findings where it lists them; check column names:
+    `tables` are all that there may be. What only a later table can be sorted by, that one is.
 
     A stream stays one if nothing needs all of its rows at once; text shows STREAMED of its rows if
     nothing else is asked for. Where a `few` rows are enough, the table says how many.
@@ -37,10 +39,9 @@ def arrange(
     if not report.tables:
         return report
     table, notes = report.tables[0], list[Note]()
-    for name in (*(columns or ()), *((sort,) if sort else ())):
-        if table.column(name) is None:
-            known = ", ".join(column.name for column in table.columns)
-            raise UsageError(f"{table.name} has no column {name!r}", f"Columns: {known}")
+    check_shown(report.tables, tables, (*(columns or ()), *filter(None, [sort])))
+    if sort and table.column(sort) is None:
+        report = replace(report, blocks=tuple(_sorted_later(report.blocks, sort)))
     rows, order = table.rows, _order(table, sort)
     if few and table.few is not None and limit is not None:
         limit = min(limit, table.few)
@@ -177,6 +178,16 @@ def _noted(blocks: Sequence[object], more: Sequence[Note]) -> tuple[object, ...]
     steps = [at for at, block in enumerate(blocks) if isinstance(block, Steps)]
     at = steps[0] if steps else len(blocks)
     return (*blocks[:at], Notes(tuple(more)), *blocks[at:])
+
+
+def _sorted_later(blocks: Sequence[object], sort: str) -> Iterator[object]:
+    """Yield the blocks, the first table that has a column sorted by it."""
+    done = False
+    for block in blocks:
+        order = _order(block, sort) if isinstance(block, Table) and not done else None
+        if order and isinstance(block, Table):
+            done, block = True, replace(block, rows=order.sorted(block.rows))
+        yield block
 
 
 class _Order(NamedTuple):

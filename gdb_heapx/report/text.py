@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from .blocks import BLOCKS, sentence_tokens
+from .chosen import chosen_of
 from .either import for_people
 from .model import Report, counted
 from .schema import Table
@@ -22,16 +23,18 @@ PROBLEMS = 20  # that are shown
 def tokens(report: Report, style: Style) -> Tokens:
     """Yield the report as tokens; their texts, joined, are the plain text."""
     yield from _problem_tokens(report.problems, style)
-    above = False
+    above, left = False, style.columns or ()
     for block in chain.from_iterable(map(for_people, report.blocks)):
         shown = BLOCKS[type(block)]
+        if isinstance(block, Table):  # a column that is asked for is of the first table that has it
+            own = chosen_of(block, left)
+            left = tuple(name for name in left if name not in own)
+            style = replace(style, columns=own or None)
         text = list(shown.tokens(block, style))
         if text and above and shown.apart:
             yield "", "\n"
         yield from text
         above = above or bool(text)
-        if isinstance(block, Table):  # the columns asked for are of the first
-            style = replace(style, columns=None)
 
 
 def _problem_tokens(problems: Sequence[Problem], style: Style) -> Tokens:
