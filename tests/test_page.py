@@ -64,6 +64,21 @@ def test_the_tables_to_read_have_the_cells_of_the_text(tmp_path):
             assert set(re.split(r"  +", row.strip("- "))) <= shown | {""}, row
 
 
+ONE_ARENA = load("2.36-amd64-why-small-blocks")
+
+
+@pytest.mark.parametrize("image", [IMAGE, ONE_ARENA])
+def test_a_page_shows_the_tables_and_totals_that_text_shows(image, tmp_path):
+    html, _ = written(image, tmp_path)
+    figures = re.findall(r'<figure class="sheet" data-table="(\w+)">(.*?)</figure>', html, re.S)
+    shown = {name: "<tfoot>" in figure for name, figure in figures}
+    several = image is IMAGE
+    assert ("mmapped_total" in shown) is several
+    for line in ("arenas", "heaps", "threads"):
+        assert len(image.report(line)["tables"][0]["rows"]) > 1 or not several
+        assert shown[line] == ("total" in image.text(line)) == several, line
+
+
 def test_every_sentence_of_the_diagnosis_is_there(tmp_path):
     _, page = written(IMAGE, tmp_path)
     shown = " ".join(" ".join(page.texts).replace("\N{NO-BREAK SPACE}", " ").split())

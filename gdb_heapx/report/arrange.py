@@ -35,7 +35,7 @@ def arrange(
     nothing else is asked for. Where a `few` rows are enough, the table says how many.
     """
     if is_text:
-        report = replace(report, blocks=tuple(map(_without_echo, report.blocks)))
+        report = without_echoes(report)
     if not report.tables:
         return report
     table, notes = report.tables[0], list[Note]()
@@ -87,8 +87,12 @@ def for_reader(report: Report, is_text: bool, columns: Iterable[str]) -> Report:
     return seen
 
 
+def without_echoes(report: Report) -> Report:
+    """Return a report whose tables have no total that would repeat their only row."""
+    return replace(report, blocks=tuple(map(_without_echo, report.blocks)))
+
+
 def _without_echo(block: object) -> object:
-    """Return a block; a table whose total would repeat its only row, without that."""
     if not isinstance(block, Table) or not isinstance(block.rows, Sequence) or not block.total:
         return block
     same = [block.named(row).items() >= block.total.items() for row in block.rows]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..errors import HeapxError, UsageError
 from ..records import dataclass
-from .arrange import arrange, for_reader, told_apart
+from .arrange import arrange, for_reader, told_apart, without_echoes
 from .context import Context
 from .model import Report
 from .render import render_json
@@ -46,12 +46,15 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Page:
-    """What is in a page: of which program, facts about it, the chapters, and the libcs by name."""
+    """What is in a page: of which program, facts about it, the chapters, and the libcs by name; of
+    each table so many rows at most, its first ones.
+    """
 
     program: str
     facts: tuple[str, ...]
     chapters: tuple[Chapter, ...]
     libcs: tuple[str, ...]
+    limit: int | None = None
 
 
 class _ChapterView(NamedTuple):
@@ -83,16 +86,8 @@ def check_page(name: str, options: Mapping[str, Any]) -> None:
 
 def arrange_page(report: Report, limit: int | None) -> Report:
     """Return a report whose page has so many rows of each table at most, its first ones."""
-    return replace(report, blocks=tuple(_cut(block, limit) for block in report.blocks))
-
-
-def _cut(block: object, limit: int | None) -> object:
-    if not isinstance(block, Page):
-        return block
-    reports = [for_reader(each.report, False, ()) for each in block.chapters]
-    cut = [arrange(each, None, limit, None, False) for each in reports]
-    chapters = (replace(each, report=report) for each, report in zip(block.chapters, cut))
-    return replace(block, chapters=tuple(chapters))
+    pages = (block for block in report.blocks if isinstance(block, Page))
+    return replace(report, blocks=tuple(replace(page, limit=limit) for page in pages))
 
 
 def render_page(report: Report, context: Context, style: Style) -> Iterator[str]:
@@ -139,11 +134,16 @@ def _hash(script: str) -> str:
 
 
 def _chapter_view(chapter: Chapter, page: Page, context: Context, style: Style) -> _ChapterView:
-    shown = told_apart(chapter.report, page.libcs)
-    return _ChapterView(chapter, block_views(shown, style), _json_of(chapter, context))
+    """Return what people see of a chapter, and what scripts do."""
+    seen, data = (
+        arrange(for_reader(chapter.report, for_people, ()), None, page.limit, None, False)
+        for for_people in (True, False)
+    )
+    shown = told_apart(without_echoes(seen), page.libcs)
+    return _ChapterView(chapter, block_views(shown, style), _json_of(chapter, data, context))
 
 
-def _json_of(chapter: Chapter, context: Context) -> str:
+def _json_of(chapter: Chapter, report: Report, context: Context) -> str:
     """Return what the command says as JSON, to stand in a script's place."""
-    pieces: Any = render_json(chapter.report, replace(context, command=chapter.command), Style())
+    pieces: Any = render_json(report, replace(context, command=chapter.command), Style())
     return "".join(pieces).translate(ESCAPED)
