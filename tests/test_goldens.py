@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import twice
 from live import table
 from recorded import load
 
@@ -38,6 +39,10 @@ MACHINE = re.compile(
 )
 
 
+COMPARED = ("compare", "compare --by heap", "compare --by bin")
+TWICE = "twice"  # instead of an image: two saved snapshots of one process
+
+
 class Golden(NamedTuple):
     """A command on an image; the state is that of the chunk that `heapx chunk` shows."""
 
@@ -52,6 +57,9 @@ class Golden(NamedTuple):
         return GOLDENS / self.image / f"{'-'.join(words)}.{self.kind}"
 
     def text(self) -> str:
+        width = 140 if self.kind == "wide.txt" else 80
+        if self.image == TWICE:
+            return twice.compared(self.line.partition(" ")[2], width)
         image, line = load(self.image), self.line
         if self.state:
             first = table(image.report(f"chunks --state {self.state} --limit 1"))
@@ -59,7 +67,7 @@ class Golden(NamedTuple):
                 return "no such chunk\n"
             line += f" {first[0]['address']}"
         line += FORMATS.get(self.kind, "")
-        return MACHINE.sub("", image.text(line, 140 if self.kind == "wide.txt" else 80))
+        return MACHINE.sub("", image.text(line, width))
 
 
 EVERY = (
@@ -69,6 +77,7 @@ EVERY = (
     *(Golden(FULL[0], line, "wide.txt") for line in WIDE),
     *(Golden(image, line, "json") for image in (FULL[0], DAMAGED) for line in JSON),
     *(Golden(FULL[0], line, "prom") for line in METRICS),
+    *(Golden(TWICE, line, kind) for line in COMPARED for kind in ("txt", "wide.txt")),
 )
 
 
