@@ -141,6 +141,14 @@ def test_each_command_of_heapx_is_looked_at_with_its_words_and_beside_a_bare_gdb
     assert f"core-file {PAGE}" in looks.bare(CORE)
 
 
+def test_source_is_looked_at_beside_a_gdb_that_has_begun_its_python():
+    """Each starts Python, which a gdb that only attaches doesn't."""
+    (look,) = looks.looks(looks.Target(1, "/bin/true"), ["source"], off=True)
+    assert (look.name, look.words[-1]) == ("source gdb_heapx.py", f"source {ROOT / 'gdb_heapx.py'}")
+    assert look.bare == (*look.words[:-1], "python pass")
+    assert measuring.run(look.words).seconds > 0
+
+
 def test_off_looks_at_each_command_with_the_compiled_walk_and_without():
     found = looks.looks(LIVE, ("arenas",), off=True)
     assert [look.name for look in found] == ["heapx arenas", "heapx arenas, compiled off"]

@@ -15,6 +15,7 @@ HEAPX = str(ROOT / "scripts" / "heapx")
 LIBC = ("/libc[-.0-9][^/]*$", "/libpthread[-.0-9][^/]*$", "/ld[-.0-9][^/]*$")
 LIMIT = 600  # seconds that another tool may take
 # Words that a command needs besides: where to write, which is looked at by nobody.
+SOURCE = "source"  # in place of a command: what a gdb takes to source heapx
 OUTPUTS = {"save": "{}/saved.json.gz", "report": "--output={}/page.html"}
 
 
@@ -86,6 +87,9 @@ def looks(target: Target, commands: Iterable[str], off: bool) -> list[Look]:
     """Return a look for each of heapx's commands, with `off` also without the compiled walk."""
     found = []
     for command in commands:
+        if command == SOURCE:
+            found.append(sourced())
+            continue
         name = f"heapx {'' if command == 'overview' else command}".strip()
         words = name.split()[1:]
         words += [OUTPUTS[word].format(gettempdir()) for word in words[:1] if word in OUTPUTS]
@@ -95,6 +99,13 @@ def looks(target: Target, commands: Iterable[str], off: bool) -> list[Look]:
             said = (HEAPX, *target.heapx_words(), *setting, *words)
             found.append(Look(name + suffix, said, bare(target)))
     return found
+
+
+def sourced() -> Look:
+    """Return a look at nothing: a gdb that sources heapx, beside one that has begun its Python."""
+    file = "gdb_heapx.py"
+    begun = (GDB, *QUIET, "-ex", "python pass")
+    return Look(f"{SOURCE} {file}", (GDB, *QUIET, "-ex", f"{SOURCE} {ROOT / file}"), begun)
 
 
 def looks_of_peers(target: Target) -> list[Look]:
