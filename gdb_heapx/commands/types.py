@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -205,6 +204,8 @@ def _headline(found: Sequence[Typed]) -> Note:
 
 
 def _next(found: Sequence[Typed], by: str | None) -> tuple[tuple[str, str], ...]:
+    from shlex import quote
+
     from ..recognise.names import CONTENTS, FIRST_WORDS
 
     vague = (None, FIRST_WORDS, CONTENTS)
@@ -213,5 +214,5 @@ def _next(found: Sequence[Typed], by: str | None) -> tuple[tuple[str, str], ...]
     first = next((t for t in large if t.titled.how not in vague), None)
     if first is None or by == "module":
         return (("heapx leaks", "what of it nothing refers to"),)
-    line = f"heapx chunks --type {shlex.quote(first.titled.name)}"
+    line = f"heapx chunks --type {quote(first.titled.name)}"
     return ((line, "the chunks of this type"), ("heapx leaks", "what of it nothing refers to"))

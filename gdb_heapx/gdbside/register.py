@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,13 +26,21 @@ if TYPE_CHECKING:
 
 def _terminal() -> Terminal:
     """Return gdb's terminal; through a pipe or to a string gdb has no width, and no colour."""
+    from shutil import get_terminal_size
+
     width = gdb.parameter("width")
     colour = width is not None and gdb.parameter("style enabled") and at_a_terminal()
     return Terminal(
-        width or shutil.get_terminal_size().columns,
+        width or get_terminal_size().columns,
         bool(colour and "NO_COLOR" not in os.environ),
         has_unicode(os.environ),
     )
+
+
+def _is_program(name: str) -> bool:
+    from shutil import which
+
+    return bool(which(name))
 
 
 class _GdbCommand(gdb.Command):
@@ -70,7 +77,7 @@ class _GdbCommand(gdb.Command):
             pacing.write(f"{VERSION}\n")
         else:
             expressions = any(arg.kind == "address" for arg in self._declared.args)
-            check_at_prompt(words, line, expressions, lambda name: bool(shutil.which(name)))
+            check_at_prompt(words, line, expressions, _is_program)
             return False
         return True
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -78,6 +76,8 @@ def _token(name: str) -> Any:
 
 def render_json(report: Report, context: Context, style: Style) -> Pieces:
     """Yield the report as one JSON object (docs/json.md), with a line for each row."""
+    import json  # `source gdb_heapx.py` needs neither this nor csv
+
     head = {"heapx": context.version, "command": context.command, "target": context.target}
     yield json.dumps(_valid(head), indent=1).removesuffix("\n}") + ',\n "tables": ['
     for number, table in enumerate(report.tables):
@@ -174,6 +174,8 @@ def render_csv(report: Report, context: Context, style: Style) -> Pieces:
 
 
 def _csv_lines(rows: Iterable[Sequence[Value]]) -> str:
+    import csv
+
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
