@@ -31,6 +31,7 @@ from test_damage import damage
 from gdb_heapx.errors import HeapxError, MemoryFault
 from gdb_heapx.held import indexing, parts
 from gdb_heapx.held.held import Held, hold
+from gdb_heapx.held.store import Store
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import IN_USE, MMAPPED
 from gdb_heapx.reach.typed import types_of
@@ -152,16 +153,35 @@ def test_the_copy_has_what_chunks_in_use_have(compiled):
         assert found.space.read_word(address) == address
 
 
+@pytest.mark.parametrize("most", [None, 64 << 20])
 @pytest.mark.parametrize("compiled", [True, False])
-def test_the_pages_of_large_free_chunks_are_not_kept(compiled):
+def test_the_pages_of_large_free_chunks_are_not_kept(compiled, most):
     heap = HeapBuilder()
     heap.main.add(USED, 64)
     free = heap.main.add(FREE, 4 * indexing.LEAST)
     heap.main.add(USED, 64)
     inside = free + 2 * indexing.LEAST
     heap.poke(inside, 1)
-    found = held(changed(heap.target(), compiled=compiled))
+    found = held(changed(heap.target(), compiled=compiled), most)
     assert found.space.read_word(inside) == 0
+
+
+def test_of_free_chunks_between_small_ones_little_is_copied():
+    heap = HeapBuilder()
+    for _ in range(16):
+        heap.main.add(FREE, 2 * indexing.LEAST)
+        heap.main.add(USED, 64)
+    copied = 0
+    copy = Store._copy
+
+    def counting(store, first, last, move):
+        nonlocal copied
+        copied += (last - first) * PAGE
+        copy(store, first, last, move)
+
+    with mock.patch.object(Store, "_copy", counting):
+        held(changed(heap.target(), compiled=True), 64 << 20)
+    assert copied < 16 * 2 * indexing.LEAST / 4
 
 
 def test_what_is_in_no_heap_cannot_be_read():

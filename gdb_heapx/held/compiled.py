@@ -22,6 +22,7 @@ from .store import Store
 from .table import WORD, RegionTable
 
 HEADER = 2 * WORD
+SMALLEST = 32 << 10  # bytes of a window
 
 # Has what lies in [start, end) copied; returns whether all of it is.
 Load = Callable[[int, int], bool]
@@ -31,6 +32,9 @@ Job = Callable[[Load], None]
 class CompiledIndexing:
     """The chunks in use of a heap that was walked over, up to its end, copied and put into the
     index as region `at`: as index_heap.
+
+    Windows are small behind a free chunk that was stepped over, and grow: where others follow it,
+    little of them is copied.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class CompiledIndexing:
     ) -> None:
         self._functions, self._space, self._store = functions, space, store
         self._region, told = table.region(at), overlay.told
-        self._chunk, self._stop = heap.first, heap.end
+        self._chunk, self._stop, self._window = heap.first, heap.end, SMALLEST
         both = (overlay.cached, overlay.fast)
         self._lists = [places.upwards(heap.first, heap.end) for places in both]
         self._given = given = CIndexing(*map(address_of, self._lists), *map(len, self._lists))
@@ -57,11 +61,12 @@ class CompiledIndexing:
     def go_on(self, load: Load) -> None:
         """Go on as far as chunks lie there, and what they have can be loaded."""
         while self._chunk < self._stop:
-            limit = min(self._chunk + WINDOW, self._stop + HEADER)
+            limit = min(self._chunk + self._window, self._stop + HEADER)
             if not load(self._chunk, limit):
                 return
             if not self._index(limit) and not self._index_large(load):
                 return
+            self._window = min(2 * self._window, WINDOW)
 
     def _index(self, limit: int) -> bool:
         """Index chunks, as far as what lies before `limit` tells; return whether there were any."""
@@ -82,6 +87,8 @@ class CompiledIndexing:
         if not 2 * HEADER <= size <= self._stop - chunk or not load(end, end + HEADER):
             return False
         used = store.read(end + WORD, 1)[0] & PREV_INUSE
+        if not used:
+            self._window = SMALLEST // 2  # the next one is SMALLEST
         return (not used or load(chunk, end)) and self._index(end + HEADER)
 
     def complete(self) -> None:

@@ -31,6 +31,7 @@ class Lots:
         self._index, self._store, self._table = index, store, table
         self.large, self._piece = tuple(large), (most or 0) // PIECES & -store.page
         self._begun: int | None = None  # of which large one the beginning is at hand
+        let_go = most is not None and sum(sizes) > most  # some of the first lot, when it was copied
         if self.large and most is not None:
             most -= self._piece
         self._lots = list(_lots(sizes, most))
@@ -38,7 +39,7 @@ class Lots:
         self._at = 0
         for lot in self._lots[1:]:
             self._let_go(lot)
-        if most is not None:  # something of it may have been let go
+        if let_go:
             self._load()
 
     def __len__(self) -> int:
