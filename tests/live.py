@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+import indexed
 import pytest
 import warm
 from oracle import Oracle
@@ -56,7 +57,8 @@ def environment(**more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in FOREIGN and not name.startswith(("DEBUGINFOD", "MALLOC_", "COV"))
     }
-    return {**kept, "TERM": "xterm", "LC_ALL": "C.UTF-8", **more}
+    found = {} if Anew.asked else {"PATH": indexed.path(kept["PATH"])}
+    return {**kept, **found, "TERM": "xterm", "LC_ALL": "C.UTF-8", **more}
 
 
 def scenes(names: Iterable[Any], live: Container[Any]) -> list[Any]:
