@@ -92,7 +92,7 @@ def grows(inferior):
 # gdb dies.
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_when_gdb_is_killed_its_breakpoints_are_taken_out(asked, moment):
     """At some moment between two growths, and behind some of them."""
@@ -109,7 +109,7 @@ def test_when_gdb_is_killed_its_breakpoints_are_taken_out(asked, moment):
     grows(asked)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_when_gdb_is_killed_while_malloc_grows_what_is_said_of_the_process_is_true(start, moment):
     """It ends if a thread has just come to a breakpoint: nobody can answer then."""
@@ -303,7 +303,7 @@ def test_a_signal_takes_the_breakpoints_out(asked, whom, number):
 def test_children_threads_and_signals_of_the_process_are_as_without_it(start):
     """It aborts where a child fails, or a signal is lost or comes twice."""
     busy = start("growing", "busy")
-    with watching(busy, "--seconds", "1") as process:
+    with watching(busy, *LONG, "--stop-after", "100") as process:  # those of a few rounds
         gdb, before = gdb_of(process), grown(busy)
         code, out, said = finished(process)
     assert (code, said) == (0, "")

@@ -24,15 +24,29 @@ HELD = 20_000 * 2064 + 32
 
 
 @contextlib.contextmanager
-def watching(process, *options):
+def watching(process, *options, **env):
     """Run heapx watch, and return it: its lines come through a pipe."""
     words = [str(HEAPX), "watch", "-p", str(process.pid), "--every", "0.2s", *map(str, options)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, env=environment(), text=True, **pipes) as watch:
+    with subprocess.Popen(words, env=environment(**env), text=True, **pipes) as watch:
         try:
             yield watch
         finally:
             watch.kill()
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """Return the file without which gdb, as its variable names it, doesn't look a second time."""
+    gate, looked, program = (tmp_path / name for name in ("open", "looked", "gdb"))
+    wait = f"[ ! -e {looked} ] || until [ -e {gate} ]; do sleep 0.02; done"
+    program.write_text(f'#!/bin/sh\n{wait}\n: >{looked}\nexec gdb "$@"\n')
+    program.chmod(0o755)
+    return gate
+
+
+def gated(gate):
+    return {"HEAPX_GDB": str(gate.with_name("gdb"))}
 
 
 def rest_of(watch):
@@ -46,11 +60,13 @@ def let_go(process):
     eventually(lambda: at_rest(process.pid), "it runs on")
 
 
-def test_a_line_comes_for_each_look_at_once_and_the_comparison_is_the_last(start, tmp_path):
+def test_a_line_comes_for_each_look_at_once_and_the_comparison_is_the_last(start, tmp_path, gate):
     process, kept = changing(start, *STEPS), tmp_path / "looks"
-    with watching(process, "--count", 2, "--format", "json", "--save", kept) as watch:
+    options = ("--count", 2, "--format", "json", "--save", kept)
+    with watching(process, *options, **gated(gate)) as watch:
         first = json.loads(watch.stdout.readline())
         process.step()
+        gate.touch()
         status, out, err = rest_of(watch)
     assert status == 0, err
     second, last = map(json.loads, out.splitlines())
@@ -68,11 +84,13 @@ def test_a_line_comes_for_each_look_at_once_and_the_comparison_is_the_last(start
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_the_comparison_and_the_process_runs_on(start, number):
+@pytest.mark.few(1)
+def test_a_signal_ends_it_with_the_comparison_and_the_process_runs_on(start, gate, number):
     process = changing(start, *STEPS)
-    with watching(process) as watch:
+    with watching(process, **gated(gate)) as watch:
         lines = [watch.stdout.readline() for _ in range(2)]  # the heading, and a look
         process.step()
+        gate.touch()
         lines.append(watch.stdout.readline())
         watch.send_signal(number)
         status, out, err = rest_of(watch)
@@ -84,11 +102,12 @@ def test_a_signal_ends_it_with_the_comparison_and_the_process_runs_on(start, num
     let_go(process)
 
 
-def test_where_the_process_ends_it_says_when_and_compares_what_it_has(start):
+def test_where_the_process_ends_it_says_when_and_compares_what_it_has(start, gate):
     process = changing(start, *STEPS)
-    with watching(process) as watch:
+    with watching(process, **gated(gate)) as watch:
         watch.stdout.readline(), watch.stdout.readline()
         process.step()
+        gate.touch()
         watch.stdout.readline()
         process.inferior.process.kill()
         process.inferior.process.wait()
