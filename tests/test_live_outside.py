@@ -179,6 +179,30 @@ def python(tmp_path):
             process.kill()
 
 
+def test_what_objects_of_python_hold_in_malloc_is_said_to_be_held_by_pymalloc(tmp_path):
+    """Of all arenas at once: how many mappings that are is of no interest."""
+    program = """
+import sys, time
+kept = {}
+for i in range(3000):
+    kept[i] = [bytes([i % 256]) * (3000 + i % 16)]
+print(sum(sys.getsizeof(each[0]) for each in kept.values()), flush=True)
+time.sleep(1000)
+"""
+    env = environment(PYTHONMALLOC="pymalloc")
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=env) as process:
+        try:
+            size = int(process.stdout.readline())
+            eventually(lambda: at_rest(process.pid), "python sleeps")
+            rows = table(look(process.pid, "holders", "--limit", "1000"), "holders")
+        finally:
+            process.kill()
+    (row,) = (each for each in rows if each["holder"] == "CPython's pymalloc")
+    assert (row["kind"], row["address"]) == ("mapping", None)
+    assert row["held"] >= size
+
+
 def test_the_arenas_of_pymalloc_are_those_that_python_counts(python):
     """But for what is left at the edges of an arena, less than a pool."""
     pid, number, size = python

@@ -8,6 +8,7 @@ from typing import Optional
 from ..glibc.layout import align_up
 from ..locate.libcs import Libc
 from ..locate.nptl import NOT_DUMPED
+from ..locate.runtimes import claims
 from ..locate.tcbs import Tcbs, find_tcbs
 from ..report.model import counted
 from ..snapshots.opened import Opened
@@ -50,6 +51,7 @@ def find_roots(opened: Opened, shared: bool = False) -> Roots:
         stacks.red_zones,
         stacks.live,
         _variables(target),
+        _of_runtimes(opened),
         _other_memory(target, shared),
     )
     holes = (*own_memory(opened), *stacks.dead, *dead_dtvs(target, tcbs))
@@ -89,6 +91,15 @@ def _variables(target: Target) -> Iterator[Root]:
         program = image.architecture is not None or image.debug is not None
         for start, end in image.spans(PF_W) if program else ():
             yield Root(RootKind.GLOBAL, start, align_up(end, target.space.page), None, index)
+
+
+def _of_runtimes(opened: Opened) -> Iterator[Root]:
+    """Yield what runtimes have of memory without a name, as far as its contents tell."""
+    target, live = opened.target, opened.target.facts.live
+    if opened.runtimes:
+        nameless = [m for m in target.space.mappings if not m.name and _is_private(m, live)]
+        for claim in claims(target, opened.runtimes, nameless):
+            yield Root(RootKind.MAPPING, claim.start, claim.end, None, None, claim.memory)
 
 
 def _other_memory(target: Target, shared: bool) -> Iterator[Root]:

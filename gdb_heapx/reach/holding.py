@@ -101,6 +101,8 @@ class _Holdings:
             return RootHolder(kind, root.lwp, None, "stack", None)
         if root.kind in (RootKind.MAPPING, RootKind.SHARED):
             mapping = self._held.target.space.mapping_at(root.start)
+            if mapping and mapping.name != root.name:  # a runtime's, of many mappings
+                return RootHolder(kind, None, None, root.name, None)
             start = mapping.start if mapping else root.start
             return RootHolder(kind, None, None, root.name or "anonymous memory", start)
         return RootHolder(kind, root.lwp, None, root.name or kind, None)
