@@ -135,21 +135,17 @@ def leads_to_code(chunk: Contents, around: Surroundings) -> Recognised | None:
     What a std::function calls may begin with either, and a vector with several of these.
     """
     words, is_code = chunk.words, around.parts.is_code
-    code = _code_of_body(chunk, around)
-    if code is Code.FUNCTOR:
+    one, two = (len(words) > at + 1 and all(map(is_code, words[at : at + 2])) for at in (2, 6))
+    if not (one or is_code(words[0])):
+        return None
+    body = around.heaps.body(chunk.address)
+    if body is not None and body.code is Code.FUNCTOR:
         return None
     if is_code(words[0]):
         return Recognised(Key(Code.FUNCTION, words[0]), 0)
-    one, two = (len(words) > at + 1 and all(map(is_code, words[at : at + 2])) for at in (2, 6))
-    if one and not (two and code is Code.LIKELY_VECTOR):
-        return Recognised(Key(Code.FUNCTION, words[3], 2 * around.word), 0)
-    return None
-
-
-def _code_of_body(chunk: Contents, around: Surroundings) -> Code | None:
-    """Return what a container or a std::function that leads to a chunk says of it."""
-    found = around.heaps.body(chunk.address)
-    return None if found is None else found.code
+    if two and body is not None and body.code is Code.LIKELY_VECTOR:
+        return None
+    return Recognised(Key(Code.FUNCTION, words[3], 2 * around.word), 0)
 
 
 def likely_body(chunk: Contents, around: Surroundings) -> Recognised | None:
