@@ -274,6 +274,22 @@ def test_processes_are_completed_with_what_every_system_has(shell, tmp_path):
     assert str(os.getpid()) in re.findall(r"\d+", done.out)
 
 
+@with_tool("bash")
+@pytest.mark.parametrize("typed", ["heapx\\ t", "heapx"])
+def test_bash_quotes_a_program_s_name_as_a_line_needs_it(typed, tmp_path):
+    program, script = tmp_path / "heapx two;$x", tmp_path / "script"
+    shutil.copy(shutil.which("sleep"), program)
+    script.write_text(completions("bash"))
+    line = f"source {script}; COMP_WORDS=(heapx -p '{typed}') COMP_CWORD=2; _heapx"
+    sleeper = subprocess.Popen([program, "60"])
+    try:
+        done = run(("bash", "--norc", "-c", f"{line}; printf '%s\\n' \"${{COMPREPLY[@]}}\""))
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert "heapx\\ two\\;\\$x" in done.out.splitlines()
+
+
 @with_tool("zsh")
 def test_zsh_takes_its_completions(tmp_path):
     script = tmp_path / "_heapx"

@@ -78,20 +78,22 @@ def _bash() -> Iterator[str]:
 
 
 # Where several are shown each has its name; what is put into the line is what they all begin with.
-# Names are never given to compgen -W, which would expand them, nor those that a shell would.
+# Names are never given to compgen -W, which would expand them, and stand there as a shell quotes
+# them.
 _BASH_PIDS = (
     "_heapx_pids() {",
-    "    local IFS=$'\\n' found",
+    "    local IFS=$'\\n' found quoted",
     "    COMPREPLY=()",
     f"    for found in $({NAMES_OF_PIDS}); do",
     "        if [[ $word == [!0-9]* ]]; then",
-    "            found=${found#*:}",
-    '            [[ $found == "$word"* && $found != *[!-+._[:alnum:]]* ]] && COMPREPLY+=("$found")',
+    '            printf -v quoted %q "${found#*:}"',
+    '            [[ $quoted == "$word"* ]] && COMPREPLY+=("$quoted")',
     '        elif [[ $found == "$word"* ]]; then',
     '            COMPREPLY+=("${found%%:*} (${found#*:})")',
     "        fi",
     "    done",
     "    # one alone is put in whole, and a menu puts in what it shows",
+    "    [[ $word == [!0-9]* ]] && return",
     '    ((${#COMPREPLY[@]} == 1 || COMP_TYPE == 37)) && COMPREPLY=("${COMPREPLY[@]%% *}")',
     "    return 0",
     "}",
