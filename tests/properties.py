@@ -7,7 +7,7 @@ import os
 from hypothesis import settings
 
 IN_CI = os.environ.get("CI") == "true"  # there hypothesis takes the same examples each time
-SHARE = 1 if "HEAPX_FUZZ" in os.environ else 4 if IN_CI else 8
+SHARE = 1 if "HEAPX_FUZZ" in os.environ else 4 if IN_CI else 16
 LEAST = 5  # examples
 
 
