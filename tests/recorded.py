@@ -49,6 +49,13 @@ IMAGES = Path(__file__).parent / "images"
 NAMES = sorted(path.stem for path in IMAGES.glob("*.zip"))
 APART = ("damaged", "aborted", "two-libcs")  # their oracles tell of less
 SOUND = [name for name in NAMES if not any(word in name for word in APART)]
+# Each release, and a scene of each kind: those that are looked at by default, where all cost much.
+RELEASES = [name for name in NAMES if name.count("-") == 1]
+KINDS = (
+    *("fast", "foreign-sbrk", "in-mmaps", "mmapped", "untouched-top", "why-raised"),
+    *("trim-break-between", "trim-fast-beside-top", "trim-huge", "trim-read-since"),
+)
+USUAL = {*RELEASES, *(f"2.36-amd64-{kind}" for kind in KINDS)}
 
 
 RUNTIME = {each.symbol for each in RUNTIMES}  # the recorded programs have none

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from heapbuilder import usual
+from live import scenes
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as strict
 from recorded import SOUND, load
@@ -30,7 +31,7 @@ DAMAGED = "2.36-amd64-damaged-tcache"
 FEW = ("2.36-amd64", "2.36-amd64-two-libcs", "2.43-amd64", DAMAGED)
 RESERVED = ("_total", "_created", "_count", "_sum", "_bucket", "_gcount", "_gsum")
 
-of_images = pytest.mark.parametrize("name", sorted({*FEW, *SOUND[::8]}))
+of_images = pytest.mark.parametrize("name", scenes(sorted({*FEW, *SOUND[::8]}), FEW))
 of_commands = pytest.mark.parametrize("word", MEASURED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import cache
 
 import pytest
 from live import table
@@ -23,17 +24,23 @@ ACTS = re.compile(r" trim --now| growth| load")
 ANSWERED = [example for example in EXAMPLES if not ACTS.match(example)]
 
 
+@cache
+def named():
+    """Return a chunk in use, a type and a thread of the process."""
+    lines = ("chunks --state in-use", "types", "threads")
+    (chunk,), (kind,), (thread,) = (table(IMAGE.report(f"{line} --limit 1")) for line in lines)
+    return chunk["address"], kind["type"], thread["thread"]
+
+
 @pytest.mark.parametrize("example", ANSWERED)
 def test_an_example_of_the_help_is_answered(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("old.json.gz", "new.json.gz"):
         shutil.copy(saved_file(), tmp_path / name)
-    chunk = table(IMAGE.report("chunks --state in-use --limit 1"))[0]["address"]
-    kind = table(IMAGE.report("types --limit 1"))[0]["type"]
+    chunk, kind, thread = named()
     line = re.sub(r"(?<= chunk ).+", chunk, example).strip()
     line = re.sub(r"(?<=refs )\S+|(?<=--zoom )\S+", chunk, line)
     line = re.sub(r"(?<= --type )'.+'", kind.replace(" ", "*"), line)
-    thread = table(IMAGE.report("threads --limit 1"))[0]["thread"]
     line = re.sub(r"(?<= --thread )\d+", str(thread), line)
     said = IMAGE.answer(line)
     assert (said.status, said.warning) == (0, None)

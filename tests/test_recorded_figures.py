@@ -6,8 +6,8 @@ The claims are those on living processes.
 from __future__ import annotations
 
 import pytest
-from live import table
-from recorded import SOUND, load
+from live import scenes, table
+from recorded import SOUND, USUAL, load
 from test_live_figures import (  # noqa: F401
     COMMANDS,
     test_an_aligned_mmapped_chunk_is_the_one_that_the_program_has,
@@ -32,7 +32,7 @@ from test_live_figures import (  # noqa: F401
 )
 
 
-@pytest.fixture(scope="module", params=SOUND)
+@pytest.fixture(scope="module", params=scenes(SOUND, USUAL))
 def inferior(request):
     return load(request.param)
 

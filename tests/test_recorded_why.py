@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from live import table
-from recorded import SOUND, load
+from live import scenes, table
+from recorded import SOUND, USUAL, load
 from test_live_why import codes, first_of_all, found, one_screen
 from test_recorded_ledger import kernel_of
 
 
-@pytest.fixture(scope="module", params=SOUND)
+@pytest.fixture(scope="module", params=scenes(SOUND, USUAL))
 def image(request):
     return load(request.param)
 
