@@ -197,7 +197,7 @@ def test_every_function_is_called(record):
 
 
 @pytest.mark.parametrize("number", HEAPS)
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 def test_under_sanitizers_calls_return_and_leave_the_same(under_sanitizers, record, number):
     same(under_sanitizers, record(number))
 

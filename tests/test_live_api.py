@@ -80,6 +80,7 @@ ALL_STOP = ("maint set target-non-stop off",)
 
 
 @pytest.mark.parametrize(("threads", "before"), [("0", ()), ("2", ALL_STOP)])
+@pytest.mark.few(1)
 def test_a_breakpoint_s_condition_may_ask_them(inferiors, threads, before):
     """The fourth chunk that requests keep is there when the third one begins."""
     lines = (

@@ -104,7 +104,7 @@ def test_an_architecture_without_a_known_register_is_refused(mixed, tmp_path):
     runs_on(mixed)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_over_a_remote_connection_a_call_is_refused(mixed):
     if shutil.which("gdbserver") is None:
         pytest.skip("gdbserver is not installed")

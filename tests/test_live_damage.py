@@ -84,7 +84,7 @@ def test_in_use_is_right_or_null_but_for_chunks_that_a_broken_tcache_lost(damage
         )
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 def test_every_command_answers_on_a_damaged_heap(damaged):
     single = ("", "heaps", "bins", "tcache", "top", "mmapped", "check", "about")
     for command in (*single, "types", "leaks", "holders"):

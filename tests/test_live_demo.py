@@ -147,7 +147,7 @@ def said(server: Server, line: str) -> str:
 OF_SERVER = SHOWN[: next(n for n, each in enumerate(SHOWN) if "--now" in each.line)]
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("shown", OF_SERVER, ids=[f"{each.pid} {each.line}" for each in OF_SERVER])
 def test_the_page_shows_what_heapx_says(server, program, shown):
     if shown.pid == ALONE:

@@ -122,7 +122,7 @@ def lost(server: Server) -> str:
 SHOWN = shown_in(SECOND)
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("_pid", "line", "shown"), SHOWN, ids=[each.line for each in SHOWN])
 def test_the_page_shows_what_heapx_says_first(server, a_page, lost, _pid, line, shown):
     of = {"chunk": lost, "refs": a_page, "chunks": a_page}

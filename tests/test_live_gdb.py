@@ -148,7 +148,7 @@ def test_an_error_is_broken_at_words_on_a_terminal(mixed):
 
 
 @pytest.mark.parametrize("typed", ["heapx", "heapx arenas", "heapx chunk $sp"])
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 def test_before_libc_is_mapped_it_says_so(inferiors, typed):
     result = gdb("starti", typed, "break main", "continue", typed, target=(inferiors / "mixed",))
     said = "libc isn't mapped yet: the program has just been started\n"
@@ -223,6 +223,7 @@ def test_a_pipe_gets_no_escape_sequence_and_a_terminal_does(mixed, tmp_path):
 
 
 @pytest.mark.parametrize("interpreter", ["mi", "mi3"])
+@pytest.mark.few(1)
 def test_a_front_end_gets_no_escape_sequence_on_a_terminal_either(mixed, interpreter):
     with on_a_terminal(mixed, f"--interpreter={interpreter}") as typed:
         typed.sendline('1001-interpreter-exec console "heapx arenas"')

@@ -291,7 +291,7 @@ def test_from_outside_of_its_namespaces_a_process_has_the_outer_threads(unshared
     assert not told(*hidden, "-p", unshared.pid, "check").status
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 def test_inside_of_its_namespaces(unshared, tmp_path):
     namespaces = ("nsenter", "--target", str(unshared.pid), "--all", "--wd=.")
     inner = Path(f"/proc/{unshared.pid}/status").read_text()

@@ -56,7 +56,7 @@ def test_it_is_no_wider_than_the_screen(screen):
     assert scrolled == shown
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_axe_finds_nothing_that_keeps_people_from_reading_it(screen):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install it")
     screen.view.bring_to_front()
@@ -99,7 +99,8 @@ def view(chromium, file):
 def column(view, line, number):
     """Return the cells of a column that are shown."""
     rows = f"#{anchor(line)} .sheet >> nth=0 >> tbody tr:not([hidden])"
-    return [row.locator("td").nth(number).inner_text() for row in view.locator(rows).all()]
+    texts = f"rows => rows.map(row => row.querySelectorAll('td')[{number}].innerText)"
+    return view.locator(rows).evaluate_all(texts)
 
 
 def test_a_heading_sorts_by_enter_and_then_the_other_way_round(view, file):
@@ -136,6 +137,7 @@ def test_a_word_that_is_typed_hides_the_other_rows(view, file):
     assert len(column(view, "heapx params", 0)) == len(rows)
 
 
+@pytest.mark.slow
 def test_the_tab_key_leads_to_all_that_can_be_used_and_shows_where_it_is(view):
     usable = view.locator("a, button, input, [tabindex='0'], summary").count()
     seen = set()

@@ -142,6 +142,7 @@ def interrupted(inferior, *words, after):
 @pytest.mark.parametrize(
     "moment", [0, 0.3, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.05, 1))]
 )
+@pytest.mark.few(1)
 def test_after_a_ctrl_c_in_a_shell_the_process_runs_and_what_was_read_is_printed(arenas, moment):
     words = (*SLOWLY, "arenas", "--format", "json")
     code, out, err = interrupted(arenas, *words, after=moment)
@@ -182,6 +183,7 @@ def test_a_pause_that_is_too_short_for_anything_is_one_message(arenas):
 
 
 @pytest.mark.parametrize("line", ["leaks", "holders", "types"])
+@pytest.mark.few(1)
 def test_a_pause_that_ends_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line):
     for seconds in ("2", "2.5", "3", "4"):
         partial = heapx("-p", arenas.pid, *COPIES_SLOWLY, line, "--max-pause", seconds)
@@ -196,6 +198,7 @@ def test_a_pause_that_ends_while_chunks_are_copied_tells_how_much_is_in_use(aren
 
 
 @pytest.mark.parametrize("line", ["leaks", "holders"])
+@pytest.mark.few(1)
 def test_a_ctrl_c_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line):
     words = (*COPIES_SLOWLY, line, "--format", "json")
     code, out, err = interrupted(arenas, *words, after=2)
@@ -207,7 +210,7 @@ def test_a_ctrl_c_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line)
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "1e3", "soon", "0.0"])
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 def test_a_pause_is_a_time(arenas, word):
     result = heapx("-p", arenas.pid, "arenas", f"--max-pause={word}")
     assert (result.status, result.out) == (2, "")

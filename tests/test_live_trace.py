@@ -167,7 +167,7 @@ def _interrupt(pid: int, number: signal.Signals, everyone: bool, read: int = 0) 
 
 
 @pytest.mark.parametrize("heaps", [0, 0.5], ids=["attaching", "walking"])
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 def test_ctrl_c_ends_it_with_130_at_once_and_the_process_runs_on(large, heaps):
     """At once: else it would read 40 times the heap where it follows the lists."""
     heap = int(status(large.pid, "VmRSS")) << 10  # symbols and libraries are far less
@@ -187,6 +187,7 @@ def test_a_sigint_to_heapx_alone_ends_it_with_130_or_lets_it_finish(large):
 
 
 @pytest.mark.parametrize("everyone", [True, False], ids=["group", "alone"])
+@pytest.mark.few(1)
 def test_sigterm_lets_the_process_run_on(large, everyone):
     code, out, *_ = _interrupt(large.pid, signal.SIGTERM, everyone)
     assert code != 0

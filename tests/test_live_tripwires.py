@@ -121,7 +121,7 @@ def hostile(trap):
 
 
 @pytest.mark.parametrize("which", ["checkout", "bundle", "link"])
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 def test_the_working_directory_and_python_variables_are_not_run(
     trap, mixed, bundled, which, tmp_path
 ):

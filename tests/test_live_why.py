@@ -538,6 +538,7 @@ def test_a_trim_threshold_of_the_user_s_is_said_to_be_the_user_s(looked):
 
 
 @pytest.mark.parametrize("program", ["mixed", "two_libcs"])
+@pytest.mark.few(1)
 def test_trim_now_s_prediction_is_what_smaps_shows(start, program, calling_gdb):
     inferior = start(program)
     before = anonymous(inferior.pid)

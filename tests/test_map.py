@@ -60,6 +60,7 @@ def rows(text):
 
 
 @pytest.mark.parametrize(("width", "cells"), [(80, 32), (140, 64), (40, 16), (300, 128)])
+@pytest.mark.few(2)
 def test_heaps_line_up_and_their_specks_are_seen(width, cells):
     drawn = rows(shown(specks(), "map --limit 100", width))[:40]
     assert {len(row) for row in drawn} == {cells}
@@ -172,6 +173,7 @@ def test_a_zoom_marks_the_page_and_the_chunks_that_a_pin_keeps_it_by():
 
 
 @pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.few(1)
 def test_a_zoom_fits_on_a_terminal_of_50_lines_however_large_the_heap_is(width):
     heap = HeapBuilder()
     heap.residency = Pages()
