@@ -22,10 +22,8 @@ MOST_SUMS = 1 << 22  # sums of bytes by holder and kind
 TIMES, LEAST = 4, 1 << 20
 
 AnyLabels = Union[Labels, CompiledLabels]
-# From which holders the way to a chunk begins: from a later group only if from none before. Last
-# come glibc's own streams (libio/stdfiles.c), since buffers keep what was written long ago.
-ORDER = (("global",), ("tls", "key"), ("mapping", "shared", "kernel"), ("stack",), ("stream",))
-STREAMS = ("_IO_2_1_", "_IO_list_all")
+# From which holders the way to a chunk begins: from a later group only if from none before.
+ORDER = (("global",), ("tls", "key"), ("mapping", "shared", "kernel"), ("stack",))
 
 
 class Hold(NamedTuple):
@@ -139,16 +137,10 @@ def _nearest(held: Held, groups: Sequence[_Group]) -> memoryview | None:
     search = nearest_of(held)
     for kinds in ORDER:
         for group in touching:
-            if _turn(group.holder) in kinds:
+            if group.holder.kind in kinds:
                 search.take(group.labels.start, group.words)
         search.follow()
     return search.reached
-
-
-def _turn(holder: RootHolder) -> str:
-    """Return as what a holder is in ORDER."""
-    is_stream = holder.kind == "global" and holder.name.startswith(STREAMS)
-    return "stream" if is_stream else holder.kind
 
 
 def _largest_kinds(
