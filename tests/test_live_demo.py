@@ -130,8 +130,10 @@ def test_with_one_arena_it_is_served_from_what_is_free_and_nothing_grows(program
 
 
 def beginning(text: str) -> str:
-    """Return the first two lines: what it is about, the names of columns."""
-    return words("\n".join(text.splitlines()[:2])).strip()
+    """Return the first two lines: what it is about, the names of columns. Whether what serves a
+    request leaves a remainder is chance.
+    """
+    return words("\n".join(text.splitlines()[:2])).strip().replace(" remainder ", " ")
 
 
 def said(server: Server, line: str) -> str:
