@@ -56,6 +56,7 @@ CHANCES = (
     (r"bytes, in (use|a fastbin|a tcache),", "bytes, in some state,"),
     (r"\blarge(?= +0x)", "piece"),  # which free chunk fits best, and in which bin that is
     (r"\bunsorted(?= +0x)", "piece   "),
+    (r"\bremainder( grows\n.* piece 0x\w+) [\d,]+(?= [\d,]+$)", r"         \1"),  # if it has any
     (r"[\d.]+ KiB free in malloc", "little free in malloc"),
     (r"^(stack .*[\d.] )[a-z ]+$", r"\1words that weren't overwritten"),
     (r", all but [\d.]+ \S+ of it alone:", " alone:"),  # by such words
@@ -161,7 +162,7 @@ def _part(each: re.Match[str], line: str, heads: dict[int, str]) -> Scrap:
 def _kind(line: str, heads: dict[int, str], end: int, unit: str) -> DecidedBy:
     """Return the kind of a figure that ends here in its line."""
     column = heads.get(end, "")
-    if column == "remainder" and " piece " in line:
+    if column in ("chunk", "remainder") and " piece " in line:
         return DecidedBy.FORM  # of a free chunk: how the threads took turns
     if unit in ("s", "ms", "%"):
         return DecidedBy.FORM

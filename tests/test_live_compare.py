@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from changing import changing, compared, rows
 from live import look, status
@@ -94,7 +96,8 @@ def test_other_memory_is_told_by_its_owner(scene):
 def test_from_a_file_to_now_is_as_from_a_file_to_a_file(scene):
     process, files, _ = scene
     report = look(process.pid, "compare", files[1])
-    assert verdict(report) == (
+    # Pages of the program's and libc's files come and go: they are outside malloc, too.
+    assert re.sub(r"\+8\.\d MiB", "+8 MiB", verdict(report)) == (
         "In use -39.4 MiB; free resident +39.4 MiB, all in arena 2; outside malloc +8 MiB: "
         "the growth isn't malloc's; what the program freed stays in malloc: retention."
     )
