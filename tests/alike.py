@@ -56,7 +56,8 @@ CHANCES = (
     (r"bytes, in (use|a fastbin|a tcache),", "bytes, in some state,"),
     (r"\blarge(?= +0x)", "piece"),  # which free chunk fits best, and in which bin that is
     (r"\bunsorted(?= +0x)", "piece   "),
-    (r"\bremainder( grows\n.* piece 0x\w+) [\d,]+(?= [\d,]+$)", r"         \1"),  # if it has any
+    # A table whose pieces leave nothing has no such column.
+    (r"\bchunk at( grows\n.* piece 0x\w+)", r"chunk at  remainder\1          0"),
     (r"[\d.]+ KiB free in malloc", "little free in malloc"),
     (r"^(stack .*[\d.] )[a-z ]+$", r"\1words that weren't overwritten"),
     (r", all but [\d.]+ \S+ of it alone:", " alone:"),  # by such words

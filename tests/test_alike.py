@@ -46,6 +46,9 @@ def test_which_free_chunk_fits_best_is_chance_but_not_that_one_does():
     assert differences(of_a_piece, of_a_piece.replace("27,152", "   240")) == []
     wider = of_a_piece.replace("source", "source  ").replace("large ", "unsorted ")
     assert differences(of_a_piece, wider) == []
+    whole = of_a_piece.replace("  remainder", "").replace("     27,152", "").replace("320", "336")
+    assert differences(of_a_piece, whole) == []
+    assert differences(of_a_piece, whole.replace(" 0\n", " 4,096\n"))
     assert differences(of_a_piece, SHOWN)
     (told,) = differences(of_a_piece, SHOWN)
     assert "but 'top" in told
