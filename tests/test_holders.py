@@ -178,11 +178,17 @@ def test_the_way_to_a_chunk_is_the_shortest_one(seed, kind, by_c):
 @tried(66)
 @given(SEEDS, st.sampled_from(KINDS), BOTH)
 def test_a_chunk_is_nearest_to_the_root_from_which_the_fewest_pointers_lead_there(seed, kind, by_c):
-    """Of roots in one turn; those of an earlier turn come before, and of equal ones the first."""
+    """Of roots in one turn; those of an earlier turn come before, and of equal ones the first. Some
+    chunks are closed: they are reached, and nothing through them.
+    """
     heap, found = a_heap(seed, kind, by_c)
     chunks, naive = list(found.index.each()), Naive(heap, found)
     turns = [[some_words(seed, chunks) for _ in range(3)] for _ in range(2)]
     search, number, expected = nearest_of(found), 1, {}
+    small = [chunk for chunk in chunks if chunk.region not in found.lots.large]
+    for chunk in seed.sample(small, seed.choice([0, len(small) // 4])):
+        search.close(chunk)
+        naive.leads[chunk.rank] = []
     for words in turns:
         far = [distances(naive, each) for each in words]
         for rank in naive.leads:
@@ -243,7 +249,8 @@ def test_whatever_is_damaged_what_is_held_adds_up(seed, kind, by_c):
     except HeapxError:
         return
     kinds = array("I", [seed.randrange(3) for _ in range(found.index.chunks)])
-    told = find_holders(found, kinds, 3)
+    streams = seed.sample(range(found.index.chunks), seed.choice([0, found.index.chunks // 3]))
+    told = find_holders(found, kinds, 3, streams)
     parts = (told.alone, told.several, told.unreachable)
     assert sum(part.chunks for part in parts) == found.index.chunks
     assert sum(part.bytes for part in parts) == sum(chunk.bytes for chunk in found.index.each())

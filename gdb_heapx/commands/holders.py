@@ -101,8 +101,9 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     in registers, as one; or a mapping that isn't malloc's. Alone is what would be freed with it,
     because no other holder leads there. Shared is what others lead to as well, so these figures
     overlap. Of that a holder holds what the shortest way leads to from it, as heapx refs --to-root
-    tells it: from variables, then threads' variables, other memory, and stacks last, where words
-    that nobody uses any more often lead to much. So what each holds, and what nobody does, adds up
+    tells it: from variables, then threads' variables, other memory, glibc's own variables, and
+    stacks last, where words that nobody uses any more often lead to much; only what is in streams'
+    buffers, from long ago, leads on later still. So what each holds, and what nobody does, adds up
     to all that is in use, as the sums below do.
 
     Without symbols a variable is called by file, section and offset. Where such a variable ends
@@ -121,8 +122,8 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     from ..reach.holders import find_holders  # what few commands need is imported by these
     from ..reach.typed import types_of
 
-    kinds, names = types_of(held)
-    found = find_holders(held, kinds, len(names))
+    kinds, names, streams = types_of(held)
+    found = find_holders(held, kinds, len(names), streams)
     rows = sorted((_row(held, hold, names) for hold in found.holds), key=_statics_first)
     lead = Notes((*_lost(held, found), *_headline(held, found, names)), leads=True)
     rows = [row for row in rows if row.exclusive + (row.shared or 0) >= (min_bytes or 0)]

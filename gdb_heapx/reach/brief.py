@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..recognise.classify import classify
 from ..recognise.heaps import surroundings_of
+from ..recognise.kinds import Code
 from ..recognise.names import FIRST_WORDS
 from ..recognise.types import types_in
 from .doubts import doubts_of
@@ -40,7 +41,8 @@ def in_brief(held: Held) -> Brief:
     told = sorted(told, key=lambda typed: -typed.sum.bytes)[:TYPES]
     large = [t for t in told if SHARE * t.sum.bytes >= sum(each.sum.bytes for each in every)]
     types = tuple((typed.titled.name, typed.sum.bytes) for typed in large)
-    found = find_holders(held, kinds.kinds, len(kinds.groups))
+    streams = list(kinds.ranks_of(Code.STREAM))
+    found = find_holders(held, kinds.kinds, len(kinds.groups), streams)
     most = next((hold for hold in found.holds if hold.bytes), None)
     holder, alone = None, most is not None and not most.nearest.bytes
     if most is not None:

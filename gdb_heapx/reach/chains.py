@@ -8,30 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..held.root import Root, RootKind
 from .places import Site, of_chunk, of_register, of_root
 from .referrers import link
+from .turns import TURNS, turn_of
 from .typed import ChunkTypes
 from .ways import way_to
 
 if TYPE_CHECKING:
     from ..held.held import Held
     from ..held.index import HeldChunk
+    from ..held.root import Register, Root
     from ..target.space import Words
     from ..target.target import Local
 
-# In which the way may begin: a later group only where it can't in one before.
-ORDER = (
-    (RootKind.GLOBAL,),
-    (RootKind.TLS, RootKind.KEY),
-    (RootKind.MAPPING, RootKind.SHARED, RootKind.KERNEL),
-    (RootKind.STACK,),
-    (RootKind.REGISTER,),
-    (RootKind.RED_ZONE,),
-)
-LOOKED_AT = (
-    1 << 14
-)  # links whose types are told; behind them those count as alike that are as large
+# Links whose types are told; behind them those count as alike that are as large.
+LOOKED_AT = 1 << 14
 
 
 class Link(NamedTuple):
@@ -62,55 +53,57 @@ class _Step(NamedTuple):
 
 def chain_to(held: Held, goal: HeldChunk, known: Mapping[int, Local]) -> list[Link]:
     """Return the shortest way from a root to a chunk, from the root on; [] without one."""
-    way = way_to(held, goal, (_words(held, kinds) for kinds in ORDER))
+    way = way_to(held, goal, (_words(held, turn) for turn in TURNS))
     if not way:
         return []
     steps = [_first(held, way[0], len(way), known), *_steps(held, way)]
     return [_folded(list(alike)) for _, alike in groupby(steps, key=lambda step: step.alike)]
 
 
-def _words(held: Held, kinds: Sequence[RootKind]) -> Words:
-    """Return the words of roots of these kinds that lead to chunks."""
+def _words(held: Held, turn: int) -> Words:
+    """Return the words of the roots of a turn that lead to chunks."""
     found = array("Q")
-    for _, first, last in _spans(held, kinds):
+    for _, first, last in _spans(held, turn):
         found.extend(held.pointers.to[first:last])
-    for register in held.roots.registers:
-        if register.kind in kinds:
-            found.extend(register.words)
+    for register in _registers(held, turn):
+        found.extend(register.words)
     return found
 
 
-def _spans(held: Held, kinds: Sequence[RootKind]) -> Iterator[tuple[Root, int, int]]:
-    at = held.pointers.at
+def _spans(held: Held, turn: int) -> Iterator[tuple[Root, int, int]]:
+    at, images = held.pointers.at, held.target.objects
     for root in held.roots.spans:
-        if root.kind in kinds:
+        path = None if root.image is None else images[root.image].path
+        if turn_of(root.kind, path) == turn:
             yield root, bisect_left(at, root.start), bisect_left(at, root.end)
+
+
+def _registers(held: Held, turn: int) -> list[Register]:
+    return [each for each in held.roots.registers if turn_of(each.kind, None) == turn]
 
 
 def _first(held: Held, chunk: HeldChunk, links: int, known: Mapping[int, Local]) -> _Step:
     """Return the step from a root to the first chunk of the way: of words on stacks one of a
     variable, if there is any.
     """
-    for kinds in ORDER:
-        words = list(_leading(held, kinds, chunk))
+    for turn in TURNS:
+        words = list(_leading(held, turn, chunk))
         named = [at for at, _ in words if at in known and known[at].variable]
         for at, word in words:
             place = of_root(held, at, known)
             if place is not None and (not named or at == named[0]):
                 return _Step(place, None, 0, word, links)
-        for register in held.roots.registers:
-            for word in register.words if register.kind in kinds else ():
+        for register in _registers(held, turn):
+            for word in register.words:
                 if chunk.user <= word < chunk.user + chunk.usable:
                     return _Step(of_register(register), None, 0, word, links)
     raise AssertionError("no root leads to the first chunk of a way")
 
 
-def _leading(held: Held, kinds: Sequence[RootKind], chunk: HeldChunk) -> Iterator[tuple[int, int]]:
-    """Yield the words of roots of these kinds that lead to a chunk: where each lies, and the
-    word.
-    """
+def _leading(held: Held, turn: int, chunk: HeldChunk) -> Iterator[tuple[int, int]]:
+    """Yield the words of roots of a turn that lead to a chunk: where each lies, and the word."""
     at, to = held.pointers.at, held.pointers.to
-    for _, first, last in _spans(held, kinds):
+    for _, first, last in _spans(held, turn):
         for place in range(first, last):
             if chunk.user <= to[place] < chunk.user + chunk.usable:
                 yield at[place], to[place]

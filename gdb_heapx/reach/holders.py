@@ -6,11 +6,14 @@ from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Union
 
+from ..held.root import PLACES, RootKind
 from ..records import dataclass
 from .holding import Holding, RootHolder, holdings_of
 from .labelled import CompiledLabels, labels_of
 from .labels import NO_CHUNKS, Counted, Labels, Share
-from .nearest import nearest_of
+from .leads import Leads
+from .nearest import NOWHERE, nearest_of
+from .turns import TURNS, turn_of
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -22,8 +25,7 @@ MOST_SUMS = 1 << 22  # sums of bytes by holder and kind
 TIMES, LEAST = 4, 1 << 20
 
 AnyLabels = Union[Labels, CompiledLabels]
-# From which holders the way to a chunk begins: from a later group only if from none before.
-ORDER = (("global",), ("tls", "key"), ("mapping", "shared", "kernel"), ("stack",))
+KINDS = {name: kind for kind, name in PLACES.items() if kind is not RootKind.RED_ZONE}
 
 
 class Hold(NamedTuple):
@@ -78,9 +80,11 @@ class _Group:
     touches: bool = False
 
 
-def find_holders(held: Held, kinds: array[int], number: int) -> Holders:
-    """Return who holds what; `kinds` has the kind of each chunk by its rank, of so many kinds.
-    StoppedError where that is stopped.
+def find_holders(
+    held: Held, kinds: array[int], number: int, streams: Sequence[int] = ()
+) -> Holders:
+    """Return who holds what; `kinds` has the kind of each chunk by its rank, of so many kinds;
+    `streams` are the ranks of streams' buffers. StoppedError where that is stopped.
     """
     holdings = holdings_of(held)
     held.space.pace.begin("following pointers")
@@ -88,7 +92,7 @@ def find_holders(held: Held, kinds: array[int], number: int) -> Holders:
     groups = _grouped(labels, holdings)
     for group in groups:
         group.touches = any(labels.touches[group.labels.start : group.labels.stop])
-    labels.nearest = _nearest(held, groups)
+    labels.nearest = _nearest(held, groups, streams)
     totals = labels.totals(array("I"), kinds, 0)
     for group in groups:
         own = totals.parts[group.labels.start : group.labels.stop]
@@ -127,20 +131,36 @@ def _grouped(labels: AnyLabels, holdings: Sequence[Holding]) -> list[_Group]:
     return groups
 
 
-def _nearest(held: Held, groups: Sequence[_Group]) -> memoryview | None:
+def _nearest(held: Held, groups: Sequence[_Group], streams: Sequence[int]) -> memoryview | None:
     """Return of each chunk to which group it is nearest, by the first label of that, as
     Nearest.reached; None where no chunk is held by several.
+
+    What a stream's buffer has was written or read some time ago: it leads on last of all.
     """
     touching = [group for group in groups if group.touches]
     if not touching:
         return None
-    search = nearest_of(held)
-    for kinds in ORDER:
-        for group in touching:
-            if group.holder.kind in kinds:
-                search.take(group.labels.start, group.words)
+    search, turns = nearest_of(held), [_turn(group.holder) for group in touching]
+    known = (held.index.ranked(rank) for rank in streams)
+    buffers = [buffer for buffer in known if buffer.region not in held.lots.large]
+    for buffer in buffers:
+        search.close(buffer)
+    for turn in TURNS:
+        for group in (group for group, own in zip(touching, turns) if own == turn):
+            search.take(group.labels.start, group.words)
         search.follow()
+    leads = Leads(held)
+    for buffer in buffers:
+        if search.origin(buffer.rank) != NOWHERE:
+            words = array("Q", (word for _, word in leads.words(buffer)))
+            search.take(search.origin(buffer.rank), words)
+    search.follow()
     return search.reached
+
+
+def _turn(holder: RootHolder) -> int:
+    """Return in which turn ways begin at a holder; what ended threads left is as what they had."""
+    return turn_of(KINDS[holder.kind], holder.module)
 
 
 def _largest_kinds(

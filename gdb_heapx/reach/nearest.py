@@ -36,7 +36,8 @@ class Nearest:
 
     With a goal it notes which chunk leads to each, as far as the goal is; without, what roots are
     called: of those that are as near the smallest. Roots that are taken in an earlier turn are
-    nearer than all later ones. StoppedError where a pace says so.
+    nearer than all later ones. Through a chunk that was closed before, no way leads. StoppedError
+    where a pace says so.
     """
 
     def __init__(self, held: Held, goal: HeldChunk | None = None) -> None:
@@ -44,10 +45,16 @@ class Nearest:
         self._held, self._goal, self._leads = held, goal, Leads(held)
         self._todo: deque[HeldChunk] = deque()
         self._turn = self._pending = 0  # chunks that wait, and aren't at hand
+        self._closed: set[int] = set()
 
     def origin(self, rank: int) -> int:
         """Return what is noted of a chunk by its rank: NOWHERE if nothing leads there."""
         return self.reached[NUMBERS * rank]
+
+    def close(self, chunk: HeldChunk) -> None:
+        """Let no way lead through a chunk that isn't large: it counts as waiting, for nobody."""
+        self._closed.add(chunk.rank)
+        self.reached[NUMBERS * chunk.rank + 1] = WAITS
 
     def take(self, root: int, words: Words) -> None:
         """Take in words of a root, with what to note of it."""
@@ -67,7 +74,8 @@ class Nearest:
     def _resume(self, region: int) -> None:
         """Look through the chunks of a region that wait."""
         for chunk in self._held.index.each_of(region):
-            if self.reached[NUMBERS * chunk.rank + 1] & WAITS:
+            waits = self.reached[NUMBERS * chunk.rank + 1] & WAITS
+            if waits and chunk.rank not in self._closed:
                 self._pending -= 1
                 self._todo.append(chunk)
 
@@ -115,6 +123,7 @@ class CompiledNearest:
         self.reached, room = column(NUMBERS * held.index.chunks), held.index.chunks + 1
         self._ring = mmap.mmap(-1, 8 * room)
         self._held, self._turn = held, 0
+        self._closed: list[int] = []  # where it is noted how far these chunks are
         self._functions = declared_holders(held.functions)
         given = self._given = CWays(whose=goal is None, goal=goal.rank if goal else 0, room=room)
         given.ring, given.reached = address_of(self._ring), address_of(self.reached)
@@ -122,6 +131,10 @@ class CompiledNearest:
 
     def origin(self, rank: int) -> int:
         return self.reached[NUMBERS * rank]
+
+    def close(self, chunk: HeldChunk) -> None:
+        self._closed.append(NUMBERS * chunk.rank + 1)
+        self.reached[self._closed[-1]] = WAITS
 
     def take(self, root: int, words: Words) -> None:
         part, far = array("Q", words), self._turn << DEPTH_BITS | 1
@@ -151,6 +164,10 @@ class CompiledNearest:
             self._held.space.pace.check(0)
 
     def _resume(self, regions: range) -> None:
+        for at in self._closed:
+            self.reached[at] &= ~WAITS
         cursor, resume = CCursor(regions.start, 0), self._functions.heapx_way_pending
         while not resume(*self._all, ctypes.byref(cursor), regions.stop, STEPS):
             self._held.space.pace.check(0)
+        for at in self._closed:
+            self.reached[at] |= WAITS

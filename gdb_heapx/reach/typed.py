@@ -5,13 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HeapxError, StoppedError
 from ..held.costs import is_short
 from ..recognise.classify import classify, classify_one
 from ..recognise.heaps import HeldHeaps, surroundings_of
-from ..recognise.kinds import UNREAD, Key, Recognised, Type
+from ..recognise.kinds import UNREAD, Code, Key, Recognised, Type
 from ..recognise.names import type_of
 from ..recognise.recognisers import recognise
 
@@ -23,11 +23,22 @@ if TYPE_CHECKING:
 LARGE = 1 << 16  # bytes of a chunk that compiled code looks at, where there is some
 
 
-def types_of(held: Held) -> tuple[array[int], list[str]]:
-    """Return the number of each chunk's type, by its rank, and the types' names."""
+class Types(NamedTuple):
+    """The number of each chunk's type, by its rank, the types' names, and the ranks of streams'
+    buffers.
+    """
+
+    kinds: array[int]
+    names: list[str]
+    streams: list[int]
+
+
+def types_of(held: Held) -> Types:
+    """Return what all chunks are called."""
     around = surroundings_of(held)
     kinds = classify(held, around)
-    return kinds.kinds, [type_of(group.key, around).name for group in kinds.groups]
+    names = [type_of(group.key, around).name for group in kinds.groups]
+    return Types(kinds.kinds, names, list(kinds.ranks_of(Code.STREAM)))
 
 
 class ChunkTypes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import field
 from typing import NamedTuple
 
 from ..records import dataclass
-from .kinds import Key
+from .kinds import Code, Key
 
 MOST_KEYS = 1 << 15  # that tell more than what kind of thing it is
 MOST_KNOWN = 1 << 17  # words that lead to data of files
@@ -88,6 +89,15 @@ class Kinds:
         number = self._number(alike)
         self.sums[number] = self.sums[number].plus(more)
         return number
+
+    def ranks_of(self, code: Code) -> Iterator[int]:
+        """Yield the ranks of the chunks that are of one kind, of which there are few."""
+        width, all_kinds = self.kinds.itemsize, self.kinds.tobytes()
+        for number, group in enumerate(self.groups):
+            wanted, at = array("I", [number]).tobytes(), -1
+            while group.key.code == code and (at := all_kinds.find(wanted, at + 1)) >= 0:
+                if at % width == 0:
+                    yield at // width
 
     def _number(self, group: Alike) -> int:
         number = self._numbers.get(group)

@@ -3,11 +3,14 @@
 
      holds KIND TID ALONE NEAREST SHARED NAME
          bytes that would be unreachable without it; those of others, too, to which the shortest way is from it, where
-         variables come before threads' variables, and these before stacks; all that it leads to together with others
+         variables come before threads' variables, these before glibc's own, and these before stacks, and what is in
+         streams' buffers last; all that it leads to together with others
 
    Bytes are those of chunks. */
 #include "checkpoint.h"
 #include "scrub.h"
+
+#include <syslog.h>
 
 #define NODES 4000
 #define TAKEN 10 /* links from one thread's word to the other's, in a list that only they lead to */
@@ -21,6 +24,7 @@ struct node *large;	     /* a list: to its head and its middle leads what a work
 struct node *table[50];	     /* lists, of which a stack leads into one */
 struct node *left, *right;   /* lists that go on as one */
 __thread struct node *mine;  /* a list: to its middle leads another thread's stack */
+__thread struct node *named; /* a list: to its head leads a variable of glibc's, too */
 static struct node *unnamed, *lent; /* only while threads are started */
 static pthread_barrier_t ready;
 
@@ -58,6 +62,14 @@ static void holds(const char *kind, long tid, long alone, long nearest, long sha
 	known("holds %s %ld %ld %ld %ld %s\n", kind, tid, bytes_of(alone), bytes_of(nearest), bytes_of(shared), name);
 }
 
+/* A stream that stays open, and has in its buffer what was written long ago.  */
+static void leave_written(struct node *node)
+{
+	FILE *file = fopen("/dev/null", "w");
+	if (!file || fwrite(&node, sizeof node, 1, file) != 1 || fflush(file))
+		abort();
+}
+
 __attribute__((noinline)) static void fill(void)
 {
 	large = a_list(NODES, NULL);
@@ -71,6 +83,7 @@ __attribute__((noinline)) static void fill(void)
 	holds("global", 0, 5, 300, 300, "left");
 	holds("global", 0, 9, 0, 300, "right");
 	unnamed = a_list(500, NULL);
+	leave_written(unnamed);
 }
 
 /* What was on a stack before, and isn't overwritten: words that a function has in its frame, and never looks at. */
@@ -88,7 +101,10 @@ static void *old(void *given)
 		holds("stack", gettid(), 0, 500 - TAKEN, 500 - TAKEN + NODES + 20 + 60, "stack");
 	} else {
 		holds("tls", gettid(), 40, 60, 60, "mine");
-		holds("stack", gettid(), TAKEN, 0, 500 - TAKEN + NODES / 2, "stack");
+		named = a_list(70, NULL);
+		openlog((char *) named, 0, LOG_USER);
+		holds("tls", gettid(), 0, 70, 70, "named");
+		holds("stack", gettid(), 0, TAKEN, 500 + NODES / 2, "stack");
 		pthread_t id;
 		lent = mine;
 		pthread_create(&id, NULL, old, (void *) 1);
