@@ -217,6 +217,15 @@ def test_nodes_of_a_list_lead_to_each_other(program):
     assert [code(program, node) is Code.LIST_NODE for node in nodes] == [True, True, False]
 
 
+def test_what_has_the_head_of_an_empty_list_or_many_nodes_is_no_node(program):
+    empty, pool = program.chunk(0, 0, 7), program.chunk(0, 0, 7, 0, 0, 7)
+    program.put(empty, (empty, empty))
+    second = pool + 3 * program.word
+    program.put(pool, (second, second))
+    program.put(second, (pool, pool))
+    assert Code.LIST_NODE not in (code(program, empty), code(program, pool))
+
+
 @pytest.mark.parametrize(
     ("data", "words", "found"),
     [

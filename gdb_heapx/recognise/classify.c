@@ -146,9 +146,9 @@ ALWAYS u64 is_tree_node(const struct held *h, const struct kinds *k, const struc
 
 ALWAYS u64 is_list_node(const struct held *h, const struct kinds *k, const struct chunk *c)
 {
-    u64 next = c->at[0], before = c->at[1];
-    return c->words > 2 && next && before && !((next | before) & 7) && leads(h, k, next + 8, c->user) &&
-           leads(h, k, before, c->user);
+    u64 next = c->at[0], before = c->at[1], size = 8 * c->words;
+    return c->words > 2 && next && before && !((next | before) & 7) && next - c->user >= size &&
+           before - c->user >= size && leads(h, k, next + 8, c->user) && leads(h, k, before, c->user);
 }
 
 /* Return the code of the text that a chunk begins with, and its encoding; 0 if it isn't text.  */

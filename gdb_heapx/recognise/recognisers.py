@@ -179,12 +179,14 @@ def tree_node(chunk: Contents, around: Surroundings) -> Recognised | None:
 
 
 def list_node(chunk: Contents, around: Surroundings) -> Recognised | None:
-    """A node of a list that is linked both ways: next, previous. Both lead back."""
+    """A node of a list that is linked both ways: next, previous. Both lead back, from outside: a
+    chunk that leads to itself begins with a list's head, or has many nodes, as pools have them.
+    """
     if len(chunk.words) < 3:
         return None
-    following, before = chunk.words[:2]
+    links = following, before = chunk.words[:2]
     word, word_at, own = around.word, around.heaps.word_at, chunk.address
-    if not following or not before or following % word or before % word:
+    if any(not link or link % word or 0 <= link - own < len(chunk.words) * word for link in links):
         return None
     both = word_at(following + word) == own and word_at(before) == own
     return Recognised(Key(Code.LIST_NODE), 0) if both else None
