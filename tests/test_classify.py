@@ -57,7 +57,7 @@ class Filled:
         arenas = [heap.main, heap.arena()]
         for _ in range(seed.randrange(5, 60)):
             arena = seed.choice(arenas)
-            size = 16 * seed.choice([2, 2, 3, 4, 5, 6, 8, seed.randrange(2, 40)])
+            size = 16 * seed.choice([2, 2, 3, 4, 5, 6, 8, 8, 11, seed.randrange(2, 40)])
             if seed.random() < 0.1:
                 arena.add(FREE, 64)
             self.chunks.append((arena.add(USED, size), size))
@@ -75,7 +75,7 @@ class Filled:
     def fill(self, chunk, size):
         seed, user = self.seed, chunk + 16
         way = seed.choice(
-            ["words", "words", "text", "wide", "tree", "list", "array", "bytes", "holder", "calls"]
+            ["words", "text", "wide", "tree", "list", "array", "bytes", "holder", "calls", "dict"]
         )
         words = [self.word() for _ in range(min((size - 8) // 8, 64))]
         if way == "text":
@@ -94,6 +94,8 @@ class Filled:
             step = max((len(words) - 1) // number, 1)
             number = min(number, (len(words) - 1) // step)
             words = [number, *([self.words[0], *[7] * (step - 1)] * number)]
+        if way == "dict" and len(words) > 8:
+            words = [*self.table(size - 8), *[7] * (len(words) - 4)]
         if way == "calls":  # one behind the other, or nearly
             words = [w for _ in words[3::4] for w in (1, 2, *self.handler(16))] or words
         for at, word in enumerate(words):
@@ -110,6 +112,27 @@ class Filled:
             child = seed.choice(self.chunks)[0] + 16
             self.link(user, 16, child, 8)
             self.heap.poke(user + 24, 0)
+
+    def table(self, size):
+        """Return the first words of a dict's table, or nearly: the largest of a chunk's size."""
+        seed, old = self.seed, self.seed.random() < 0.3
+        sizes = {
+            (40 if old else 32) + (1 << log2) + (2 << log2) // 3 * (16 if kind else 24): (
+                log2,
+                kind,
+            )
+            for log2 in range(3, 8)
+            for kind in ((0,) if old else (0, 1))
+        }
+        largest = max((each for each in sizes if each <= size), default=min(sizes))
+        log2, kind = sizes[largest]
+        room = (2 << log2) // 3
+        taken = seed.choice([0, room, seed.randrange(room + 2)])
+        free = max(room - taken, 0)
+        if old:
+            return [1, 1 << log2, seed.choice(self.words), free]
+        second = log2 | log2 << 8 | kind * seed.randrange(1, 4) << 16 | seed.randrange(256) << 24
+        return [seed.choice([0, 1, 9]), second, free, taken]
 
     def hold(self, user, size):
         """Let a chunk have a container, or nearly one, that leads to another chunk."""

@@ -133,3 +133,7 @@ def test_objects_of_python_are_named_and_counted(python, tmp_path):
                 row["instances"] for row in rows if row["type"] in (name, f"__main__.{name}")
             )
             assert (name, found) == (name, number) if how == "exact" else found >= number, name
+        rows = table(look(inferior.pid, "types", "--by", "size", *ALL.split()), "types")
+        tables = {row["size"]: row["chunks"] for row in rows if row["type"] == "dict table"}
+        for _, size, number in (words for words in inferior.oracle.known if words[0] == "table"):
+            assert tables.get(int(size) + 8 + 15 & ~15, 0) >= int(number), size

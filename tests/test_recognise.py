@@ -217,6 +217,32 @@ def test_nodes_of_a_list_lead_to_each_other(program):
     assert [code(program, node) is Code.LIST_NODE for node in nodes] == [True, True, False]
 
 
+def dict_table(program, log2, kind, entries, short=0):
+    """Add the table of a dict of CPython 3.11, of that size or of some words less."""
+    word = program.word
+    words = [3, log2 | log2 + (log2 > 7) << 8 | kind << 16 | 0xF8 << 24]
+    words += [7] * (word == 4)
+    words += [(2 << log2) // 3 - entries, entries]
+    size = (1 << log2 + (log2 > 7)) + (2 << log2) // 3 * (3 if kind == 0 else 2) * word
+    return program.chunk(*words, *[NUMBER] * (-(-size // word) - short))
+
+
+@pytest.mark.parametrize(("log2", "kind"), [(3, 0), (3, 1), (5, 2), (8, 1), (9, 0)])
+def test_the_table_of_a_dict_is_as_large_as_it_says(program, log2, kind):
+    of_dicts = code(program, dict_table(program, log2, kind, 4)) is Code.DICT_TABLE
+    assert of_dicts is (program.machine.byteorder == "little")
+    others = [dict_table(program, log2, kind, 4, 1), dict_table(program, log2, kind, 1 << log2)]
+    assert Code.DICT_TABLE not in [code(program, each) for each in others]
+
+
+def test_before_python_3_11_the_table_of_a_dict_leads_to_a_function(program):
+    number = 8 // program.word + 5 * 3
+    words = [1, 8, program.function("lookdict"), 3, 2, *[NUMBER] * number]
+    of_dicts = code(program, program.chunk(*words)) is Code.DICT_TABLE
+    assert of_dicts is (program.machine.byteorder == "little")
+    assert code(program, program.chunk(1, 8, 0, 3, 2, *words[5:])) is not Code.DICT_TABLE
+
+
 def test_what_has_the_head_of_an_empty_list_or_many_nodes_is_no_node(program):
     empty, pool = program.chunk(0, 0, 7), program.chunk(0, 0, 7, 0, 0, 7)
     program.put(empty, (empty, empty))

@@ -151,6 +151,27 @@ ALWAYS u64 is_list_node(const struct held *h, const struct kinds *k, const struc
            before - c->user >= size && leads(h, k, next + 8, c->user) && leads(h, k, before, c->user);
 }
 
+/* Tell whether a chunk is the table of a dict of CPython's, by its size (pythons.py).  */
+ALWAYS u64 is_dict_table(const struct held *h, const struct kinds *k, const struct chunk *c)
+{
+    u64 places = c->at[1], log2 = places & 0xff, size = 8 * c->words, page = (u64)1 << h->page_bits;
+    if (c->words < 8 || !c->at[0] || c->at[0] >> 31)
+        return 0;
+    u64 old = !(places & (places - 1)), header = old ? 5 : 4;
+    for (log2 = old ? 0 : log2; old && places >> log2 > 1;)
+        log2++;
+    u64 index = log2 + (log2 >= 8) + (log2 >= 16) + (log2 >= 32);
+    if (log2 < 3 || log2 > 47)
+        return 0;
+    if (old ? !is_code(k, c->at[2]) : (places >> 8 & 0xff) != index || (places >> 16 & 0xff) > 2)
+        return 0;
+    u64 entries = ((u64)2 << log2) / 3, wide = old || !(places >> 16 & 0xff);
+    u64 needed = 8 * header + ((u64)1 << index) + entries * (wide ? 24 : 16);
+    u64 room = (c->user + size) & (page - 1) ? ROUNDED : ROUNDED + page;
+    return c->at[header - 2] <= entries && c->at[header - 1] <= entries - c->at[header - 2] && needed <= size &&
+           size - needed < room;
+}
+
 /* Return the code of the text that a chunk begins with, and its encoding; 0 if it isn't text.  */
 ALWAYS u64 text_of(const struct held *h, const struct kinds *k, const struct chunk *c, u64 *encoding)
 {
@@ -238,6 +259,8 @@ ALWAYS u64 key_of(const struct held *h, struct kinds *k, struct chunk *c, u64 bo
         return 1;
     if (is_tree_node(h, k, c) || is_list_node(h, k, c))
         return set(key, is_tree_node(h, k, c) ? TREE_NODE : LIST_NODE, 0, 0, 0);
+    if (is_dict_table(h, k, c))
+        return set(key, DICT_TABLE, 0, 0, 0);
     if ((code = text_of(h, k, c, &encoding)))
         return set(key, code, encoding, 0, 0);
     if (body)

@@ -38,6 +38,7 @@ class Code(IntEnum):
     LIKELY_VECTOR = 25  # of a body only: no key has it
     STREAM = 26
     FUNCTOR = 27  # what std::function calls, by the function that does
+    DICT_TABLE = 28
 
 
 # What a chunk is whatever leads to it.

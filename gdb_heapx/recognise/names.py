@@ -39,6 +39,7 @@ PLAIN = {
     Code.HASH_NODE: Type("hash node", "holder"),
     Code.TREE_NODE: Type("tree node", "links"),
     Code.LIST_NODE: Type("list node", "links"),
+    Code.DICT_TABLE: Type("dict table", CONTENTS),
     Code.ZEROS: Type("zeros", CONTENTS),
     Code.POINTERS: Type("pointers only", CONTENTS),
 }

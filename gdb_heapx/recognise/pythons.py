@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from .kinds import Meaning
@@ -16,6 +17,9 @@ TYPE_PLACES = (1, 3, 5)
 DEEPEST = 8  # types of types
 LONGEST_NAME = 200
 LARGEST = 1 << 24  # bytes of an object without its items
+LOG2_OF_PLACES = range(3, 48)  # of the places that a dict's table has for indices
+TABLE_WORDS = 8  # of a dict's table, or more; it has five words at most before its indices
+KINDS_OF_TABLE = 3  # the first one's entries have three words, those of others two
 
 
 class Readable(Protocol):
@@ -89,3 +93,39 @@ def is_count(value: int, word: int) -> bool:
     most (CPython 3.14).
     """
     return value & 0xFFFFFFFF != 0 and (word < 8 or value >> 32 & 0xFFFF == 0)
+
+
+def begins_table(second: int) -> bool:
+    """Tell whether a word may be the second one of a dict's table (table_size)."""
+    log2, log2_of_bytes = second & 0xFF, second >> 8 & 0xFF
+    if second & second - 1 == 0:  # before 3.11
+        return second.bit_length() - 1 in LOG2_OF_PLACES
+    of_bytes = log2 in LOG2_OF_PLACES and log2_of_bytes == _index_log2(log2)
+    return of_bytes and second >> 16 & 0xFF < KINDS_OF_TABLE
+
+
+def _index_log2(log2: int) -> int:
+    """Return the logarithm of the bytes that indices of so many places take."""
+    return log2 + (log2 >= 8) + (log2 >= 16) + (log2 >= 32)
+
+
+def table_size(words: Sequence[int], word: int, is_code: Callable[[int], bool]) -> int | None:
+    """Return how many bytes the table of a dict has that these words begin, None if it is none.
+
+    PyDictKeysObject (CPython, Objects/dictobject.c and Include/internal/pycore_dict.h): references;
+    from 3.11 on bytes with the logarithms of the places and of their bytes, and its kind, and a
+    version; from 3.6 to 3.10 the number of places, and a function that looks keys up; how many
+    entries are free, and how many are taken; then the indices, and room for entries.
+    """
+    old = words[1] & words[1] - 1 == 0
+    counts = 0 < words[0] < 1 << 31
+    if not counts or not begins_table(words[1]) or (old and not is_code(words[2])):
+        return None
+    log2 = words[1].bit_length() - 1 if old else words[1] & 0xFF
+    header = 5 if old else (3 * word + 8) // word
+    free, taken = words[header - 2 : header]
+    room = (2 << log2) // 3
+    if free + taken > room:
+        return None
+    entry = 3 if old or not words[1] >> 16 & 0xFF else 2
+    return header * word + (1 << _index_log2(log2)) + room * entry * word

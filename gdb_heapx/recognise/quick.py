@@ -22,6 +22,7 @@ from ..target.pages import IN_RAM, SWAPPED
 from .counted import SAMPLES, Alike, KeySum, Kinds
 from .kinds import UNRECOGNISED, Code, Key, Meaning, Recognised
 from .patterns import UNKNOWN, Batch, Verdict
+from .pythons import begins_table
 from .recognisers import (
     BY_CONTENTS,
     DATA,
@@ -153,6 +154,9 @@ class Quick:
             at
             for at in batch.of(lambda verdict: verdict.text)
             if TEXTUAL[heads[at] & 0xFFFF] and TEXTUAL[heads[at] >> 16 & 0xFFFF]
+        )
+        found.update(
+            at for at in batch.of(lambda verdict: verdict.text) if begins_table(words[lows[at] + 1])
         )
         found.update(self._leading_back(batch, heads))
         trees = batch.of(lambda verdict: verdict.tree)

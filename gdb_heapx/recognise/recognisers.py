@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Optional
 
+from ..held.spots import ROUNDED
 from .contents import text_in
 from .kinds import UNRECOGNISED, Code, Key, Meaning, Recognised
-from .pythons import TYPE_PLACES, is_count
+from .pythons import TABLE_WORDS, TYPE_PLACES, begins_table, is_count, table_size
 from .surroundings import Surroundings
 
 
@@ -192,6 +193,17 @@ def list_node(chunk: Contents, around: Surroundings) -> Recognised | None:
     return Recognised(Key(Code.LIST_NODE), 0) if both else None
 
 
+def dict_table(chunk: Contents, around: Surroundings) -> Recognised | None:
+    """The table of a dict of CPython's: as large as it says."""
+    word, size = around.word, len(chunk.words) * around.word
+    if len(chunk.words) < TABLE_WORDS or not around.little or not begins_table(chunk.words[1]):
+        return None
+    needed = table_size(chunk.words[:TABLE_WORDS], word, around.parts.is_code)
+    room = ROUNDED if (chunk.address + size) % around.space.page else ROUNDED + around.space.page
+    fits = needed is not None and needed <= size < needed + room
+    return Recognised(Key(Code.DICT_TABLE), 0) if fits else None
+
+
 def text(chunk: Contents, around: Surroundings) -> Recognised | None:
     """Text, up to a zero or the end of the chunk; the bytes of a pointer can look like it."""
     if kind_of(chunk.words[0], around) >= HEAP:
@@ -264,6 +276,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     leads_to_code,
     tree_node,
     list_node,
+    dict_table,
     text,
     likely_body,
     zeros,
