@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,19 +45,21 @@ MOST = 350  # lines of a module
 EDGE = ("gdbside", "shell", "__main__")  # folders that print, and end the program
 
 
-def modules() -> dict[str, ast.Module]:
-    paths = sorted(PACKAGE.rglob("*.py"))
-    names = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths]
-    return {name: ast.parse(path.read_text()) for name, path in zip(names, paths)}
+PATHS = sorted(PACKAGE.rglob("*.py"))
+MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PATHS}
 
 
-MODULES = modules()
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Return each module's source, parsed."""
+    return {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 
-def imports(tree: ast.Module, name: str) -> set[str]:
+@cache
+def imports(name: str) -> set[str]:
     """Return what a module imports: the package's modules with a leading dot."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(trees()[name]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -79,13 +82,12 @@ def folder(name: str) -> str:
     return name.partition(".")[0]
 
 
-# Each module of the package, and each that it imports from there.
-ARROWS = sorted(
-    (name, inner[1:])
-    for name, tree in MODULES.items()
-    for inner in imports(tree, name)
-    if inner.startswith(".")
-)
+@cache
+def arrows() -> list[tuple[str, str]]:
+    """Return each module of the package, and each that it imports from there."""
+    return sorted(
+        (name, inner[1:]) for name in MODULES for inner in imports(name) if inner.startswith(".")
+    )
 
 
 def test_every_module_has_its_floor():
@@ -94,13 +96,13 @@ def test_every_module_has_its_floor():
 
 def test_imports_only_go_down():
     when_asked = ("__init__", "api")
-    between = [(a, b) for a, b in ARROWS if folder(a) != folder(b) and (a, b) != when_asked]
+    between = [(a, b) for a, b in arrows() if folder(a) != folder(b) and (a, b) != when_asked]
     assert between
     assert [(a, b) for a, b in between if FLOOR_OF[folder(b)] >= FLOOR_OF[folder(a)]] == []
 
 
 def test_inside_a_folder_imports_dont_run_in_a_circle():
-    inside = [(a, b) for a, b in ARROWS if folder(a) == folder(b)]
+    inside = [(a, b) for a, b in arrows() if folder(a) == folder(b)]
     while True:
         importing = {a for a, _ in inside}
         rest = [(a, b) for a, b in inside if b in importing]
@@ -112,7 +114,7 @@ def test_inside_a_folder_imports_dont_run_in_a_circle():
 
 def front_door(module: str) -> list[str]:
     """Return a module's __all__."""
-    assigned = (node for node in MODULES[module].body if isinstance(node, ast.Assign))
+    assigned = (node for node in trees()[module].body if isinstance(node, ast.Assign))
     values = (node.value for node in assigned if ast.unparse(node.targets[0]) == "__all__")
     return ast.literal_eval(next(values))
 
@@ -124,7 +126,7 @@ def test_a_folder_has_no_name_of_the_python_api():
 
 
 def test_commands_share_only_what_no_command_is_in():
-    shared = {b for a, b in ARROWS if folder(a) == folder(b) == "commands"}
+    shared = {b for a, b in arrows() if folder(a) == folder(b) == "commands"}
     assert shared
     assert {name for name in shared if not name.startswith("commands._")} == set()
 
@@ -181,7 +183,7 @@ def test_what_a_change_is_named_in_is_there():
 
 
 def test_every_module_says_in_a_line_what_it_is_about():
-    lines = {name: (ast.get_docstring(tree) or "").split("\n") for name, tree in MODULES.items()}
+    lines = {name: (ast.get_docstring(tree) or "").split("\n") for name, tree in trees().items()}
     good = {
         name
         for name, (first, *rest) in lines.items()
@@ -199,7 +201,7 @@ def classes() -> list[tuple[str, str]]:
     """Return the public classes with their modules."""
     return [
         (node.name, name)
-        for name, tree in MODULES.items()
+        for name, tree in trees().items()
         for node in tree.body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
@@ -214,7 +216,7 @@ def test_data_is_asked_for_by_its_name():
     """But the API when it is first used, and tokens of pygments, which may be missing."""
     asked = {
         name
-        for name, tree in MODULES.items()
+        for name, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and node.id in ("getattr", "hasattr", "setattr")
         if folder(name) != "gdbside"
@@ -262,7 +264,7 @@ def test_only_records_makes_dataclasses():
     """Whatever else does costs each command a millisecond for each class that it doesn't use."""
     made = {
         name
-        for name, tree in MODULES.items()
+        for name, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
         if "dataclass" in [alias.name for alias in node.names]
@@ -271,7 +273,7 @@ def test_only_records_makes_dataclasses():
 
 
 def test_only_gdbside_imports_gdb():
-    found = {name for name, tree in MODULES.items() if "gdb" in imports(tree, name)}
+    found = {name for name in MODULES if "gdb" in imports(name)}
     assert {folder(name) for name in found} == {"gdbside"}
 
 
@@ -284,10 +286,10 @@ def libraries(tree: ast.Module) -> set[str]:
 
 def test_only_the_folder_report_asks_for_libraries():
     """By style.library, since all may be missing: an import would need them."""
-    asked = {name: libraries(tree) for name, tree in MODULES.items()}
+    asked = {name: libraries(tree) for name, tree in trees().items()}
     assert {folder(name) for name, found in asked.items() if found} == {"report"}
     assert set.union(*asked.values()) == {"tabulate", "pygments", "jinja2"}
-    roots = {(n, i.partition(".")[0]) for n, tree in MODULES.items() for i in imports(tree, n)}
+    roots = {(n, i.partition(".")[0]) for n in MODULES for i in imports(n)}
     assert {name for name, root in roots if root in ("tabulate", "pygments", "jinja2")} == set()
 
 
@@ -296,7 +298,7 @@ def test_nothing_below_the_edge_prints_or_exits():
     dotted = {"sys.exit", "sys.stdout.write", "sys.stderr.write", "os._exit"}
     called = {
         (name, ast.unparse(node.func))
-        for name, tree in MODULES.items()
+        for name, tree in trees().items()
         if folder(name) not in EDGE
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
@@ -307,7 +309,7 @@ def test_nothing_below_the_edge_prints_or_exits():
 def test_no_module_catches_everything():
     caught = [
         (name, node.type and ast.unparse(node.type))
-        for name, tree in MODULES.items()
+        for name, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
     ]
@@ -327,7 +329,7 @@ def noted(tree: ast.Module) -> set[tuple[str, frozenset[str]]]:
 
 
 def test_every_note_has_its_sentence_and_every_sentence_its_note():
-    made = set().union(*map(noted, MODULES.values()))
+    made = set().union(*map(noted, trees().values()))
     says = {
         (code, frozenset(inspect.signature(words).parameters)) for code, words in SENTENCES.items()
     }

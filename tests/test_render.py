@@ -9,6 +9,7 @@ import random
 import re
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -80,12 +81,20 @@ def text_of(shown, format_="text", **style):
 
 
 COMMANDS = {name: c for name, c in sorted(load_commands().items()) if not c.page}
-REPORTS = {
-    **{name: report_of(declared, SNAPSHOT) for name, declared in COMMANDS.items()},
-    **{f"{name}, known": report_of(declared, KNOWN) for name, declared in COMMANDS.items()},
-    "made up": FULL,
-}
-every = pytest.mark.parametrize("shown", REPORTS.values(), ids=REPORTS)
+REPORTS = (*COMMANDS, *(f"{name}, known" for name in COMMANDS), "made up")
+every = pytest.mark.parametrize("shown", REPORTS, indirect=True)
+
+
+@cache
+def report_named(name):
+    """Return one of REPORTS."""
+    command, _, known = name.partition(", ")
+    return FULL if name == "made up" else report_of(COMMANDS[command], KNOWN if known else SNAPSHOT)
+
+
+@pytest.fixture
+def shown(request):
+    return report_named(request.param)
 
 
 def plain(text):
@@ -186,7 +195,7 @@ def test_sixteen_arenas_of_two_gibibytes_fit_in_80_columns(name, snapshot):
 
 @pytest.mark.parametrize("name", [name for name in REPORTS if "about" not in name])  # paths
 def test_text_fits_in_80_columns(name):
-    shown = REPORTS[name]
+    shown = report_named(name)
     assert max(map(len, text_of(shown).splitlines())) <= 80
 
 
@@ -287,7 +296,7 @@ def test_with_two_mallocs_text_fits_in_80_columns_and_names_them(name):
 
 
 def test_a_wider_terminal_shows_more_columns():
-    shown = REPORTS["heapx arenas"]
+    shown = report_named("heapx arenas")
     narrow, wide = text_of(shown, width=80), text_of(shown, width=200)
     assert "address" not in narrow.splitlines()[1]
     assert "address" in wide.splitlines()[1]
@@ -373,7 +382,7 @@ def test_bytes_in_a_unit(value, unit, text):
 
 def test_totals_add_up_with_exact_bytes():
     lines = lines_of(
-        REPORTS["heapx arenas"], units="bytes", columns=("arena", "system", "in_use", "top")
+        report_named("heapx arenas"), units="bytes", columns=("arena", "system", "in_use", "top")
     )
     cells = [[int(c.replace(",", "")) for c in line.split()[1:]] for line in lines[2:5]]
     sums = [int(cell.replace(",", "")) for cell in lines[6].split()[1:]]
@@ -513,7 +522,7 @@ def test_a_kind_of_block_is_shown_everywhere_once_it_is_registered(monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"heapx"}))
 def test_a_commands_first_table_bears_its_name(name):
-    assert REPORTS[name].tables[0].name == name.partition(" ")[2]
+    assert report_named(name).tables[0].name == name.partition(" ")[2]
 
 
 @every
