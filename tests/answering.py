@@ -43,9 +43,13 @@ def _answered(request):
 
 
 def _shell(request):
-    """Answer as the other end of the shell command does."""
+    """Answer as the other end of the shell command does; what is set for it holds no longer."""
+    answering._settings_known()
+    before = {name: gdb.parameter(f"heapx {name}") for name, _ in request["set"]}
     talk = _Talk()
     result = answering._answer(request, talk)
+    for name, value in before.items():
+        gdb.execute(f"set heapx {name} {value}")
     return {"result": result, "text": "".join(talk.pieces), "clean": "status" in result}
 
 

@@ -187,9 +187,9 @@ def told(*words: Any) -> Result:
 
 
 def _ask(command, serve, request, take, show, tell) -> asking.Reply:
-    """Ask a gdb that stays, unless it would have a setting or a process of the user's."""
+    """Ask a gdb that stays, unless it would have a line or a process of the user's."""
     usual = command[0] == "gdb" and command.count("-ex") == 1 and "-p" not in command
-    if request["set"] or request["acts"] or not usual:
+    if request["acts"] or not usual:
         return asking.ask(command, serve, request, take, show, tell)
     answer = warm.ask(command, environment(), request)
     take(answer.pop("text", ""))

@@ -800,10 +800,10 @@ def test_an_expression_neither_writes_to_the_process_nor_calls_in_it(inferiors, 
 @pytest.mark.live
 def test_a_reference_is_what_it_refers_to(arenas):
     top = "main_arena.top"
-    lines = ("set language c++", f"print $_heapx_chunk((struct malloc_chunk &) *{top})")
+    line = f"with language c++ -- print $_heapx_chunk((struct malloc_chunk &) *{top})"
     objects = (f"print $_heapx_chunk(*{top})", f"print (long) {top}")
-    out = gdb(*lines, *objects, target=("-p", arenas.pid)).out
-    assert len(set(re.findall(r"^\$\d = (\d+)$", out, re.M))) == 1, out
+    out = session(line, *objects, target=("-p", arenas.pid)).out
+    assert len(set(re.findall(r"^\$\d+ = (\d+)$", out, re.M))) == 1, out
 
 
 @pytest.mark.live

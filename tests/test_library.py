@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from heapbuilder import usual
-from live import environment, gdb, heapx, table, told
+from live import environment, session, table, told
 from walkcalls import BUILD
 
 from gdb_heapx.heap import library as finding
@@ -176,14 +176,15 @@ def test_about_names_it_and_a_setting_turns_it_off(start):
     assert walker(told(*target, "about", "--format", "json").report) == own.walker
     off = told(*target, "--set", "compiled=off", "about", "--format", "json").report
     assert walker(off) == ("Python", "set heapx compiled off")
-    assert heapx(*target, "--set", "compiled=perhaps", "about").status == 2
+    assert told(*target, "--set", "compiled=perhaps", "about").status == 2
 
 
 @pytest.mark.live
 def test_what_is_set_at_one_stop_holds_for_the_next_command(start):
     about = "heapx about --format json"
     lines = (about, "set heapx compiled off", about, "set heapx compiled on", about)
-    said = gdb(*lines, target=("-p", start("arenas", "3").pid)).out
+    target = ("-p", start("arenas", "3").pid)
+    said = session(*lines, "set heapx compiled", target=target).out
     decoder, reports = json.JSONDecoder(), []
     while "{" in said:
         report, end = decoder.raw_decode(said[said.index("{") :])

@@ -107,13 +107,13 @@ def test_wrong_arguments_are_told(arenas):
 
 
 def test_without_a_process_they_say_so():
-    result = gdb("print $_heapx_free()", "help function _heapx_free")
+    result = session("print $_heapx_free()", "help function _heapx_free")
     assert "no process and no core to look at" in result.err
     assert "Return the bytes that are free inside malloc" in result.out
 
 
 def test_apropos_finds_them_all():
-    found = gdb("apropos heapx").out
+    found = session("apropos heapx").out
     for name in ("arena", "chunk", "size", "state", "in_use", "free"):
         assert f"function _heapx_{name} -- " in found
     assert "heapx arenas -- List the arenas" in found
@@ -154,12 +154,12 @@ def test_errors_are_of_one_class():
         "python import gdb_heapx",
         "python\ntry: gdb_heapx.snapshot()\nexcept gdb_heapx.HeapxError as e: print('>', e)",
     )
-    assert "> no process and no core to look at" in gdb(*lines).out
+    assert "> no process and no core to look at" in session(*lines).out
 
 
 def test_every_name_of_the_api_is_there():
     line = "print('>', all(hasattr(gdb_heapx, name) for name in gdb_heapx.__all__))"
-    assert "> True" in gdb(f"python import gdb_heapx; {line}").out
+    assert "> True" in session(f"python import gdb_heapx; {line}").out
 
 
 # examples/

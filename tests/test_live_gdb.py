@@ -52,9 +52,13 @@ def test_it_works_from_a_fresh_clone(mixed):
 
 
 def test_sourcing_twice_is_the_same_as_once(mixed):
-    once = attached(mixed, "heapx arenas")
-    twice = attached(mixed, f"source {LOADER}", "heapx arenas")
-    assert (twice.out, twice.err) == (once.out, once.err)
+    mark = r"python [gdb.write('===\n', stream) for stream in (gdb.STDOUT, gdb.STDERR)]"
+    once = (mark, "heapx arenas", mark)
+    result = attached(mixed, *once, f"source {LOADER}", *once)
+    for said in (result.out, result.err):
+        _, first, sourcing, second, _ = said.split("===\n")
+        assert (second, sourcing) == (first, "")
+    assert _arena_lines(result.out)
 
 
 def test_sourced_before_the_program_runs_it_says_so_and_works_later(inferiors):
@@ -198,13 +202,13 @@ def test_completion(completed, typed):
 
 @pytest.mark.parametrize("typed", ["heapx chunk", "heapx chunks --arena 0 --from"])
 def test_an_address_is_completed_as_expressions_are(inferiors, typed):
-    found = gdb(f"complete {typed} handle_req", target=(inferiors / "requests",)).out
-    assert found == f"{typed} handle_request\n"
+    lines = (f"file {inferiors / 'requests'}", "echo ===\\n", f"complete {typed} handle_req")
+    assert session(*lines).out.partition("===\n")[2] == f"{typed} handle_request\n"
 
 
 def test_a_thread_is_completed_by_its_lwp(mixed):
     lwps = os.listdir(f"/proc/{mixed.pid}/task")
-    found = gdb("complete heapx fit 100 --thread ", target=("-p", f"{mixed.pid}")).out
+    found = attached(mixed, "complete heapx fit 100 --thread ").out
     assert {f"heapx fit 100 --thread {lwp}" for lwp in lwps} <= set(found.splitlines())
 
 
@@ -328,7 +332,7 @@ def test_the_text_user_interface_shows_it(mixed):
 
 
 def test_text_fits_80_columns(arenas):
-    out = attached(arenas, "set width 80", "heapx arenas").out
+    out = session("with width 80 -- heapx arenas", target=("-p", arenas.pid)).out
     lines = out[out.index("arenas, sizes in") :].splitlines()
     assert max(map(len, lines)) <= 80
 
@@ -343,8 +347,8 @@ def test_the_parts_add_up_in_text_too(mixed):
 
 def test_stdout_of_the_shell_command_holds_only_the_report(mixed):
     assert heapx("-p", mixed.pid, "arenas").out.startswith("arenas, sizes in ")
-    assert heapx("-p", mixed.pid).out.startswith(f"process {mixed.pid}, ")
-    assert heapx("-p", mixed.pid, "bins", "--format", "csv").out.startswith("arena,kind,bin,")
+    assert told("-p", mixed.pid).out.startswith(f"process {mixed.pid}, ")
+    assert told("-p", mixed.pid, "bins", "--format", "csv").out.startswith("arena,kind,bin,")
 
 
 def test_sort_and_limit_take_the_largest_and_leave_the_total(arenas):
@@ -388,7 +392,7 @@ BAD = {
 def answers(mixed):
     """Return what gdb says to each bad line."""
     marked = [(f'python gdb.write("=== {i}\\n", gdb.STDERR)', line) for i, line in enumerate(BAD)]
-    result = attached(mixed, *(line for pair in marked for line in pair))
+    result = session(*(line for pair in marked for line in pair), target=("-p", mixed.pid))
     said = re.split(r"^=== \d+\n", result.err, flags=re.M)[1:]
     return dict(zip(BAD, said))
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from live import gdb, heapx, look, table
+from live import gdb, look, table, told
 from sets import Holder, holders_of, overlaps_of, places_of
 from ways import ALL, in_use, seen
 
@@ -108,7 +108,7 @@ def node_of(oracle) -> tuple[int, str, str]:
 def test_the_chain_to_a_node_2000_pointers_away_takes_six_lines_at_most(cxx_inferiors, start):
     inferior = start("holders")
     links, address, variable = node_of(inferior.oracle)
-    said = heapx("-p", inferior.pid, "refs", address, "--to-root")
+    said = told("-p", inferior.pid, "refs", address, "--to-root")
     lines = said.out.splitlines()
     assert said.status == 0, said.err
     assert len(lines) <= 6
@@ -160,7 +160,7 @@ def test_what_each_holds_and_what_nobody_does_add_up_to_in_use(overlaps):
 
 def test_the_first_line_names_the_variable_to_which_stale_words_lead_too(inferiors, start):
     inferior = start("overlaps")
-    said = " ".join(heapx("-p", inferior.pid, "holders").out.split())
+    said = " ".join(told("-p", inferior.pid, "holders").out.split())
     (tid, *_) = (
         each.tid
         for each in overlaps_of(inferior.oracle)

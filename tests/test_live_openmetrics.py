@@ -10,7 +10,7 @@ import time
 from threading import Event, Thread
 
 import pytest
-from live import HEAPX, ROOT, environment, heapx, run, session, thread_states
+from live import HEAPX, ROOT, environment, heapx, run, session, thread_states, told
 from prometheus_client.parser import text_string_to_metric_families as families
 from test_openmetrics import samples
 
@@ -79,9 +79,9 @@ def test_of_a_program_with_several_processes_the_service_lists_them(
 
 def test_a_saved_snapshot_has_the_metrics_of_the_process(program, tmp_path):
     file = tmp_path / "saved.json"
-    assert heapx("-p", program.pid, "save", file).status == 0
-    told = ("arenas", "--format", "openmetrics")
-    live, saved = heapx("-p", program.pid, *told).out, heapx("--snapshot", file, *told).out
+    assert told("-p", program.pid, "save", file).status == 0
+    line = ("arenas", "--format", "openmetrics")
+    live, saved = told("-p", program.pid, *line).out, told("--snapshot", file, *line).out
     of_arenas = [
         [line for line in each.splitlines() if line.startswith("heapx_arena_")]
         for each in (live, saved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from live import gdb, look, table
+from live import gdb, look, session, table
 
 pytestmark = pytest.mark.live
 
@@ -27,13 +27,10 @@ def printed(arenas):
         "p main_arena.system_mem",
         "p main_arena.next->system_mem",
         "p/x main_arena.top->mchunk_size",
-        "disable pretty-printer global heapx",
-        "p *main_arena.top",
     )
-    result = gdb(*lines, target=("-p", arenas.pid))
+    result = session(*lines, target=("-p", arenas.pid))
     assert "Python Exception" not in result.err
-    found = re.findall(r"^\$\d+ = (.*)$", result.out, re.M)
-    return dict(zip([line for line in lines if not line.startswith("disable")][:8], found))
+    return dict(zip(lines, re.findall(r"^\$\d+ = (.*)$", result.out, re.M)))
 
 
 def test_an_arena_has_its_bins_as_numbers_and_sizes_with_units(printed, arenas):

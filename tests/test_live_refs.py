@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from live import gcore, heapx, look, session, table
+from live import told as asked
 from ways import ALL
 
 pytestmark = pytest.mark.live
@@ -67,11 +68,11 @@ def test_the_way_begins_at_a_variable_before_a_stack(inferior):
 
 
 def test_what_is_no_chunk_in_use_is_refused(inferior):
-    said = heapx("-p", inferior.pid, "refs", "&variable")
+    said = asked("-p", inferior.pid, "refs", "&variable")
     assert said.status == 3
     assert "no chunk in use" in said.err
 
 
 def test_from_and_to_root_exclude_each_other(inferior):
-    said = heapx("-p", inferior.pid, "refs", chunk_of(inferior), "--from", "--to-root")
+    said = asked("-p", inferior.pid, "refs", chunk_of(inferior), "--from", "--to-root")
     assert said.status == 2

@@ -62,11 +62,11 @@ def test_the_time_that_a_process_stood_still_is_told(scene, tmp_path):
 
 def test_a_core_is_saved(scene, tmp_path):
     core, file = gcore(scene.pid, tmp_path / "core"), tmp_path / "core.json.zst"
-    saved = heapx("--core", core, "save", file)
+    saved = told("--core", core, "save", file)
     assert (saved.status, saved.err) == (0, "")
     assert "stood still" not in saved.out
-    live = heapx("--core", core, "why", "--format", "json")
-    kept = heapx("--snapshot", file, "why", "--format", "json")
+    live = told("--core", core, "why", "--format", "json")
+    kept = told("--snapshot", file, "why", "--format", "json")
     assert (kept.status, kept.out) == (live.status, live.out)
 
 
@@ -123,7 +123,7 @@ WRONG = {
 
 @pytest.mark.parametrize("words", WRONG)
 def test_what_is_wrong_on_the_command_line_is_one_message(words):
-    result = heapx(*words)
+    result = told(*words)
     assert result.status in (2, 3)
     assert result.out == ""
     assert result.err.startswith(WRONG[words])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from live import gdb
+from live import gdb, session
 
 pytestmark = pytest.mark.live
 
@@ -13,6 +13,7 @@ COUNT = (
     "python from gdb_heapx.gdbside import standing; counted, real = [], standing.open_target",
     "python standing.open_target = lambda *a: counted.append(1) or real(*a)",
 )
+AS_BEFORE = ("python standing.open_target = real", "set heapx swap-in")
 SHOW = "python print('read', len(counted))"
 
 
@@ -24,7 +25,7 @@ def mixed(start_once):
 def readings(process, *lines):
     """Return how often the process had been read after each line."""
     asked = [word for line in lines for word in (line, SHOW)]
-    result = gdb(*COUNT, *asked, target=("-p", process.pid))
+    result = session(*COUNT, *asked, *AS_BEFORE, target=("-p", process.pid))
     assert "Traceback" not in result.err
     return [int(number) for number in re.findall(r"^read (\d+)$", result.out, re.M)]
 

@@ -57,6 +57,13 @@ def test_its_sessions_say_what_a_new_gdb_says_of_a_process_and_a_core(damaged, s
     core.unlink()
 
 
+def test_what_is_set_for_one_answer_does_not_hold_for_the_next(damaged):
+    arenas = ("-p", damaged.pid, "arenas")
+    sets = [word for given in ("color=on", "units=KiB", "limit=1") for word in ("--set", given)]
+    before, other, after = told(*arenas), told(*arenas, *sets), told(*arenas)
+    assert before == after != other
+
+
 def between(text):
     return text.partition("begin\n")[2].partition("end\n")[0]
 

@@ -7,7 +7,7 @@ import re
 import pytest
 import tabulate
 from heapbuilder import usual
-from live import gdb, heapx
+from live import gdb, session, told
 from sessions import Taken, said
 
 from gdb_heapx.cli.execute import Terminal
@@ -139,7 +139,7 @@ def test_gdb_sets_shows_and_completes_them():
 @pytest.mark.live
 def test_gdb_unsets_them_and_knows_no_others():
     lines = ("set heapx limit 3", "set heapx limit", "show heapx limit", "set heapx nonsense 3")
-    result = gdb(*lines)
+    result = session(*lines)
     assert result.out == "limit is not set: how many rows of a table text shows.\n"
     assert result.err == "heapx has no setting 'nonsense'. All of them: show heapx\n"
 
@@ -147,7 +147,7 @@ def test_gdb_unsets_them_and_knows_no_others():
 @pytest.mark.live
 def test_every_preference_has_its_help():
     lines = [f"help set heapx {preference.name}" for preference in PREFERENCES]
-    shown = " ".join(gdb(*lines).out.split())
+    shown = " ".join(session(*lines).out.split())
     for preference in PREFERENCES:
         assert f"Set {preference.help}. {preference.documentation}" in shown
 
@@ -155,9 +155,9 @@ def test_every_preference_has_its_help():
 @pytest.mark.live
 def test_the_shell_sets_them_too(start):
     process = start("arenas", "3")
-    drawn = heapx("-p", process.pid, "--set", "units=KiB", "--set", "color=on", "arenas").out
+    drawn = told("-p", process.pid, "--set", "units=KiB", "--set", "color=on", "arenas").out
     assert "arenas, sizes in KiB" in drawn
     assert ESCAPE in drawn
-    wrong = heapx("-p", process.pid, "--set", "units=XB", "arenas")
+    wrong = told("-p", process.pid, "--set", "units=XB", "arenas")
     assert (wrong.status, wrong.out) == (2, "")
     assert wrong.err.startswith("heapx: units: 'XB' is none of auto, bytes, KiB")
