@@ -754,6 +754,7 @@ class HeapBuilder:
         structs = {
             s.name: s for s in (layout.state, layout.par, layout.heap_info, layout.tcache) if s
         }
+        structs["link_namespaces"] = _struct("link_namespaces", {})
         if any(cache.stack[1] for cache in self.caches):
             names = {"tid": (32, 4), "list": (64, 16), "stackblock": (96, self.word)}
             names["stackblock_size"] = (104, self.word)
