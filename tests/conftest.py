@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from releases import need
 from gdb_heapx.commands import load_commands
 
 load_commands()  # as each edge does at first
+ANEW = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for alike in variants.values():
         _thin(alike)
+        by_default = (item for item in alike if item.get_closest_marker("slow") is None)
+        for item in islice(by_default, 1):
+            item.stash[ANEW] = True
 
 
 def _thin(variants: list[pytest.Item]) -> None:
@@ -50,8 +55,10 @@ def _thin(variants: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures look at processes
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """With CI=true, a new gdb answers each time in tests that are run by default."""
-    Anew.asked = IN_CI and item.get_closest_marker("slow") is None
+    """With CI=true, a new gdb answers each time in the first of those variants of a test that are
+    run by default.
+    """
+    Anew.asked = IN_CI and item.stash.get(ANEW, False)
 
 
 def pytest_sessionfinish() -> None:

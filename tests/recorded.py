@@ -119,9 +119,15 @@ class Recording:
     def text(self, line: str, width: int = 80) -> str:
         return self.answer(line, width).text
 
+    @cached_property
+    def _reports(self) -> dict[str, str]:
+        return {}
+
     def report(self, line: str) -> dict[str, Any]:
-        """Return a command's report."""
-        return json.loads(self.text(f"{line} --format json"))
+        """Return a command's report, which is made once."""
+        if line not in self._reports:
+            self._reports[line] = self.text(f"{line} --format json")
+        return json.loads(self._reports[line])
 
 
 @cache

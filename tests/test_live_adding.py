@@ -35,9 +35,8 @@ def example(section, with_words):
 
 @pytest.fixture
 def copy(tmp_path):
-    """Return a directory with a heapx to change."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "gdb_heapx", tmp_path / "gdb_heapx", ignore=ignored)
+    """Return a directory with a heapx to change, and with what Python has compiled of it."""
+    shutil.copytree(ROOT / "gdb_heapx", tmp_path / "gdb_heapx")
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "heapx", tmp_path / "scripts")
     shutil.copy(ROOT / "gdb_heapx.py", tmp_path)
