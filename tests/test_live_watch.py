@@ -15,7 +15,7 @@ from changing import changing, compared
 from live import HEAPX, TIMEOUT, at_rest, environment, eventually, gdb, heapx, run
 
 from gdb_heapx.saved.saved import read_saved
-from gdb_heapx.shell.looks import BLOCKS, PLAIN, sparkline
+from gdb_heapx.shell.looks import BLOCKS, PLAIN, LookRow, heading, line, room, sparkline
 
 pytestmark = pytest.mark.live
 
@@ -185,6 +185,15 @@ def test_on_a_terminal_it_draws_how_rss_went(start):
         child.sendintr()
         child.expect(pexpect.EOF)
     assert child.exitstatus == 130
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_look_is_as_wide_as_its_heading_and_the_terminal(width):
+    cells, size = room(width), 1023 << 20
+    row = LookRow("2026-11-27T13:06:00Z", size, size, size, size, size, size, 9999, None)
+    shown = heading(cells), line(row, [size] * 200, cells, PLAIN)
+    assert [len(each) for each in shown] == [width] * 2
+    assert shown[1].count("1023 MiB") == 5
 
 
 def test_a_sparkline_goes_from_the_lowest_to_the_highest():

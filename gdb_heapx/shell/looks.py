@@ -24,6 +24,7 @@ class LookRow(NamedTuple):
     time: str
     rss: int | None
     in_use: int | None
+    in_use_resident: int | None
     free_resident: int | None
     returnable: int | None
     outside_resident: int | None
@@ -38,6 +39,7 @@ def row_of(look: Look, stood_still: float | None, file: str | None) -> LookRow:
         look.time or "",
         snapshot.target.rss,
         snapshot.in_use,
+        ledger.of(*PARTS["in use"]).resident,
         ledger.of(*PARTS["free"]).resident,
         snapshot.returnable,
         ledger.of(*PARTS["outside malloc"]).resident,
@@ -47,30 +49,32 @@ def row_of(look: Look, stood_still: float | None, file: str | None) -> LookRow:
 
 
 COLUMNS = (
-    *(("RSS", "rss"), ("in use", "in_use"), ("free", "free_resident")),
+    *(("RSS", "rss"), ("in use", "in_use_resident"), ("free", "free_resident")),
     *(("trimmable", "returnable"), ("outside", "outside_resident")),
 )
-WIDTH = 9  # of a column
+WIDTH = 8  # of a size, and a column with a short title
+STOPPED = len("9,999 ms")
 
 
 def heading(cells: int) -> str:
     """Return the line above all looks; so many cells show how RSS went."""
     sizes = "  ".join(f"{title:>{WIDTH}}" for title, _ in COLUMNS)
-    return f"{'time UTC':8}  {sizes}  {'RSS so far'[:cells]:{cells}}  stopped"
+    so_far = "RSS so far" if cells >= len("RSS so far") else "RSS"
+    return f"{'time UTC':8}  {sizes}  {so_far:{cells}}  {'stopped':>{STOPPED}}"
 
 
 def line(row: LookRow, so_far: Sequence[int], cells: int, levels: str) -> str:
     """Return a look as a line of text."""
     told = row._asdict()
-    sizes = "  ".join(f"{_size(told[name]):>{WIDTH}}" for _, name in COLUMNS)
+    sizes = "  ".join(f"{_size(told[name]):>{max(WIDTH, len(title))}}" for title, name in COLUMNS)
     spark = sparkline(so_far[-cells:], levels)
     stopped = "?" if row.stood_still is None else f"{row.stood_still:,} ms"
-    return f"{row.time[11:19]:8}  {sizes}  {spark:{cells}}  {stopped}"
+    return f"{row.time[11:19]:8}  {sizes}  {spark:{cells}}  {stopped:>{STOPPED}}"
 
 
 def room(width: int) -> int:
     """Return how many cells of a sparkline fit."""
-    return max(width - len(heading(0)), LEAST)
+    return max(width - len(heading(LEAST)) + LEAST, LEAST)
 
 
 def sparkline(values: Sequence[int], levels: str) -> str:
@@ -85,7 +89,7 @@ def sparkline(values: Sequence[int], levels: str) -> str:
 
 
 def _size(size: int | None) -> str:
-    """Return a size in nine characters: three digits, or four."""
+    """Return a size in eight characters: three digits, or four."""
     if size is None:
         return "?"
     for unit, name in UNITS:
