@@ -10,7 +10,7 @@ from .. import __version__
 from ..errors import INTERRUPTED, STOPPED, TIME_IS_UP, CutShortError, HeapxError, Problem, escape
 from ..records import dataclass
 from ..report.arrange import arrange, for_reader, told_apart, without_totals
-from ..report.chosen import check_shown
+from ..report.chosen import with_one_table
 from ..report.context import Context
 from ..report.files import write_whole
 from ..report.render import FORMATS, Renderer, missing_libraries
@@ -18,7 +18,7 @@ from ..report.style import Style
 from .command import Command, Function, Needs, find, parse
 from .from_file import from_file, in_its_place
 from .given import given_to, holds, in_passes, read, told
-from .offers import check_columns
+from .offers import named_columns
 from .preferences import NONE_PREFERRED, Preferred
 from .scope import scope_of
 
@@ -79,9 +79,10 @@ def execute(
     declared, rest = find(words)
     options = parse(declared, rest)
     opened = in_its_place(declared, options) or opened
-    columns = tuple(options["columns"].split(",")) if options["columns"] else None
-    asked = (*(columns or ()), *filter(None, [options["sort"]]))
-    check_columns(declared, [arg for arg in declared.args if options[arg.key]], asked)
+    args = [arg for arg in declared.args if options[arg.key]]
+    columns = named_columns(declared, args, filter(None, (options["columns"] or "").split(",")))
+    sorting = named_columns(declared, args, filter(None, [options["sort"]]))
+    asked, sort = (*columns, *sorting), next(iter(sorting), None)
     coloured = terminal.colour if preferred.color is None else preferred.color == "on"
     chosen = options["format"] or ("ansi" if coloured and not options["output"] else "text")
     is_text = chosen in ("text", "ansi") and not declared.page
@@ -92,7 +93,9 @@ def execute(
         limit = declared.limit if preferred.limit is None else preferred.limit
     units = "bytes" if options["bytes"] else preferred.units
     blocks = chosen == "ansi" and terminal.unicode
-    style = Style(terminal.width, units, columns, preferred.table_format, preferred.style, blocks)
+    style = Style(
+        terminal.width, units, columns or None, preferred.table_format, preferred.style, blocks
+    )
 
     def deliver(report: Report, reading: Snapshot | Catalogue) -> None:
         facts = target_facts(reading)
@@ -111,10 +114,10 @@ def execute(
             report = without_totals(report)
         if declared.page:
             return _page_arranged(report, options["limit"] or declared.limit)
-        few = options["limit"] is options["sort"] is None
-        if chosen == "csv":  # it has the first one only
-            check_shown(report.tables[:1], declared.tables, asked)
-        report = arrange(report, options["sort"], limit, columns, is_text, few, declared.tables)
+        few = options["limit"] is sort is None
+        if chosen == "csv":
+            report = with_one_table(report, declared.tables, asked)
+        report = arrange(report, sort, limit, columns, is_text, few, declared.tables)
         return told_apart(report, reading.libcs) if is_text else report
 
     report, streamed, (run, needs) = None, False, declared.way(options)

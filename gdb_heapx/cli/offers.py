@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..report.chosen import chosen_of, columns_in
+from ..report.chosen import chosen_of, columns_in, named
 from .arg import Arg
 from .command import Command
 from .watching import ShellCommand
@@ -36,11 +36,20 @@ def tables_of(command: Command | ShellCommand, given: Sequence[Arg]) -> tuple[Sc
     )
 
 
-def check_columns(command: Command, given: Sequence[Arg], names: Iterable[str]) -> None:
-    """UsageError, with the columns that there are, where no table that a command may show with
-    these arguments has one of the names.
+def named_columns(command: Command, given: Sequence[Arg], names: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns that are meant, by their names or by what text has above them; UsageError,
+    with the columns that there are, where no table that a command may show with these arguments has
+    one.
     """
     shown = tables_of(command, given)
+    meant = tuple(named(shown, name) for name in names)
+    _check_columns(command, given, shown, meant)
+    return meant
+
+
+def _check_columns(
+    command: Command, given: Sequence[Arg], shown: Sequence[Schema], names: Iterable[str]
+) -> None:
     for name in names if shown else ():
         if any(chosen_of(table, [name]) for table in shown):
             continue
