@@ -55,6 +55,17 @@ def test_a_piece_as_large_as_any_request_is_no_ceiling():
     assert looked_at(heap)[2] == ()
 
 
+def test_no_request_reaches_an_arena_without_a_thread():
+    """A forked child has its parent's arenas, but not their threads."""
+    heap = heap_in_pieces()
+    opened, snapshot, told = looked_at(heap)
+    assert told
+    (malloc,) = snapshot.mallocs
+    idle = [replace(each, threads=0) for each in malloc.arenas]
+    forked = replace(snapshot, mallocs=(replace(malloc, arenas=tuple(idle)),))
+    assert ceilings(opened, forked) == ()
+
+
 def test_where_little_is_free_nothing_is_told():
     assert looked_at(heap_in_pieces(number=100))[2] == ()
 

@@ -40,10 +40,13 @@ class Ceiling:
 
 
 def ceilings(opened: Opened, snapshot: Snapshot) -> tuple[Ceiling, ...]:
-    """Return these of the arenas that have much free memory, as far as they are certain."""
+    """Return these of the arenas that have a thread, and much free memory, as far as they are
+    certain. One without a thread, such as a forked child has of its parent's, no request reaches.
+    """
     found: list[Ceiling] = []
     for reading, malloc in zip(opened.mallocs, snapshot.mallocs):
-        much = [each for each in malloc.arenas if each.fast + each.binned >= MUCH]
+        used = (each for each in malloc.arenas if each.threads != 0)
+        much = [each for each in used if each.fast + each.binned >= MUCH]
         much.sort(key=lambda each: -(each.fast + each.binned))
         for arena in much[:MOST]:
             found += _ceiling(reading, malloc, arena)

@@ -12,7 +12,7 @@ from ..snapshots.regions import Owner
 from . import arenas, breaks, forked, groups, grows, limits, paging, pins, settings
 from .order import SMALLEST, Part, first_screen, in_order, spread
 from .outside import other_allocator, outside
-from .sums import SHOWN, Case, each_arena
+from .sums import SHOWN, Case, each_arena, free_chunks
 
 if TYPE_CHECKING:
     from ..fit.ceilings import Ceiling
@@ -191,7 +191,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
             f"free chunks below {size_text(typical)} can't serve what it mostly allocates.",
             (f"half of the bytes in use are in chunks of {size_text(typical)} and more",),
             "A pool for the small objects. What that saves can't be computed.",
-            about=spread(Part.EDGES, each),
+            about=free_chunks(case, each),
         )
 
 

@@ -10,7 +10,7 @@ from ..report.model import Finding, Worth, counted, size_text
 from .breaks import below_a_gap
 from .groups import gained, in_pages_of, last_alike
 from .order import Part, spread
-from .sums import SHOWN, Case, each_arena
+from .sums import SHOWN, Case, each_arena, free_chunks
 
 if TYPE_CHECKING:
     from ..heap.pins import Pin
@@ -28,6 +28,7 @@ def cached_pins(case: Case) -> Iterator[Finding]:
     found = [(gained(arena) or 0, arena) for arena in case.snapshot.arenas()]
     wins = [arena.whatif for gain, arena in found if gain and arena.whatif]
     then = sum(it.tcaches.by_trim.in_ram for it in wins)
+    trimmed = f"{size_text(then)} of {'this arena' if len(wins) == 1 else 'these arenas'}"
     holders = {lwp for it in wins if it.last for lwp in it.last.threads}
     end = "" if holders <= {case.snapshot.target.pid} else "Or end the threads that hold them. "
     yield Finding(
@@ -39,7 +40,7 @@ def cached_pins(case: Case) -> Iterator[Finding]:
             *each_arena(
                 case, found, lambda gain, arena: f"{_last(case, arena)}{_all(gain, arena)}"
             ),
-            *([f"of these malloc_trim(0) would then return {size_text(then)}"] if then else ()),
+            *([f"without them malloc_trim(0) would return {trimmed}"] if then else ()),
         ),
         f"{NO_TCACHE}. The price is a lock for every malloc and free. {end}A tcache is emptied "
         "when its thread ends; in a quiet process nothing else does that. malloc_trim(0) leaves "
@@ -118,8 +119,10 @@ def _last(case: Case, arena: ArenaFigures) -> str:
     last = arena.last
     if last is None:
         return "nothing is below top"
-    holds = "holds" if last.chunks == 1 else "hold"
-    return f"last below top: {told(case, last)}, {holds} {_or_nothing(last.held.in_ram)}"
+    held, where = last.held.in_ram, f"last below top: {told(case, last)}"
+    if not held:
+        return f"{where}; without {'it' if last.chunks == 1 else 'them'} free() returns no more"
+    return f"{where}, {'holds' if last.chunks == 1 else 'hold'} {size_text(held)}"
 
 
 def told(case: Case, pin: Pin) -> str:
@@ -195,5 +198,5 @@ def fast(case: Case) -> Iterator[Finding]:
         ),
         f"malloc_trim(0) merges them. So does any free that makes 64 KiB{then}. mallopt(M_MXFAST, "
         "0) turns fastbins off.",
-        about=spread(Part.EDGES, amounts),
+        about=free_chunks(case, amounts),
     )

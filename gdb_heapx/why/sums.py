@@ -171,6 +171,23 @@ def free_at(size: int, arena: ArenaFigures) -> str:
     return f"{arena.address:#x}, {size_text(size)} free"
 
 
+def free_chunks(case: Case, amounts: Iterable[tuple[int, ArenaFigures]]) -> About:
+    """Return what free chunks of so many bytes are about: whole pages, but for what shares pages in
+    their arena; all of them that, where it isn't known.
+    """
+    found = list(amounts)
+    kept = [
+        arena.trim and arena.trim.kept_partial_page + arena.trim.kept_small_bins
+        for _, arena in found
+    ]
+    edges = [
+        (min(size, whole.in_ram) if whole else size, arena)
+        for (size, arena), whole in zip(found, kept)
+    ]
+    below = [(size - part, arena) for (size, arena), (part, _) in zip(found, edges)]
+    return {**spread(Part.BELOW, below), **spread(Part.EDGES, edges)}
+
+
 def free_parts(case: Case, arenas: Iterable[ArenaFigures]) -> About:
     """Return what is free in arenas, in whole pages below their tops and at these: for `about`."""
     found = list(arenas)
