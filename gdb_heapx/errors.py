@@ -44,6 +44,20 @@ def escape(text: str) -> str:
     return "".join(printable)
 
 
+_UNITS = re.compile(r"(?<=\d) (?=(?:B|[KMGT]iB|bytes|ms|s|%)(?!\w))")
+_HELD = "\xa0"  # a space that no line ends at; text that is escaped has none of its own
+
+
+def unbroken(text: str) -> str:
+    """Return text whose numbers stay beside their units where it is broken into lines."""
+    return _UNITS.sub(_HELD, text)
+
+
+def spaced(text: str) -> str:
+    """Return the same with spaces again, once it is broken."""
+    return text.replace(_HELD, " ")
+
+
 FURTHER_IN = 4  # columns by which a line that goes on begins
 UNSHOWN = 79  # columns of what is long, where no terminal shows it
 
@@ -58,14 +72,15 @@ def wrapped(text: str, width: int | None) -> str:
 
     def broken(line: str) -> str:
         indent = line[: len(line) - len(line.lstrip(" "))]
-        return textwrap.fill(
-            line.lstrip(" "),
+        filled = textwrap.fill(
+            unbroken(line.lstrip(" ")),
             width,
             initial_indent=indent,
             subsequent_indent=indent + " " * FURTHER_IN,
             break_long_words=False,
             break_on_hyphens=False,
         )
+        return spaced(filled)
 
     lines = text.split("\n")
     return "\n".join(broken(line) if len(line) > width else line for line in lines)

@@ -653,7 +653,9 @@ def test_a_sorted_stream_is_not_kept():
     report = Report((Table("chunks", columns, stream()),))
     best = arrange(report, "size", 3, None, True)
     assert [size for _, size in best.tables[0].rows] == [4999, 4998, 4997]
-    assert best.blocks[1:] == (Notes((note("more_rows", number=4997, summed=False, noun="row"),)),)
+    assert best.blocks[1:] == (
+        Notes((note("more_rows", number=4997, summed=False, noun="row", of=None),)),
+    )
     assert len(kept) < 200
 
 

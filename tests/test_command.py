@@ -482,7 +482,7 @@ def test_a_limit_cuts_the_rows_but_not_the_total():
     assert len(cut["tables"][0]["rows"]) == 2
     assert cut["tables"][0]["total"] == whole["tables"][0]["total"]
     assert "more rows (--limit); the total is of all rows." in run("bins --limit 2").text
-    assert "more rows (--limit)." in run("params --limit 2").text
+    assert "more rows of params (--limit)." in run("params --limit 2").text
 
 
 def test_a_limit_beyond_the_rows_says_nothing():

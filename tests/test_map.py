@@ -120,7 +120,7 @@ def test_of_many_heaps_those_with_most_free_memory_are_drawn_and_the_others_coun
     text = shown(heap)
     assert len(rows(text)) == 40
     assert f"{first:#x}" not in text
-    assert "11 more rows (--limit); the total is of all rows." in text
+    assert "11 more rows of map (--limit); the total is of all rows." in text
 
 
 def test_what_is_damaged_is_drawn_as_unknown():

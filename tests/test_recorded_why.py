@@ -27,7 +27,10 @@ def resident(image, when):
 
 def test_the_parts_of_the_overview_are_the_kernel_s_rss(image, overview):
     rss = kernel_of(image.said["before"]["smaps"]).rss
-    assert sum(row["resident"] for row in table(overview, "overview")) == rss
+    rows = table(overview, "overview")
+    assert sum(row["resident"] for row in rows) == rss
+    assert sum(row["share"] for row in rows) == 100
+    assert all(abs(100 * row["resident"] / rss - row["share"]) < 1 for row in rows)
 
 
 @pytest.mark.parametrize("name", [name for name in SOUND if not name.endswith("-pad")])

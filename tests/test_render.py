@@ -28,7 +28,7 @@ from gdb_heapx.report.blocks import BLOCKS, Shown, how_much
 from gdb_heapx.report.context import Context
 from gdb_heapx.report.metrics import Metrics
 from gdb_heapx.report.model import Finding, Notes, Report, Steps, Worth, shortened
-from gdb_heapx.report.notes import note
+from gdb_heapx.report.notes import note, sentence
 from gdb_heapx.report.render import FORMATS
 from gdb_heapx.report.schema import Column, Kind, Many, Schema, Table, total
 from gdb_heapx.report.style import Style, library
@@ -560,6 +560,33 @@ def test_a_last_column_of_text_is_broken_into_lines_that_fit():
     lines = text_of(shown, width=40).splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(" ".join(lines).split()) == "what how main_arena " + words.strip()
+
+
+def test_a_path_is_broken_behind_slashes_where_it_does_not_fit():
+    columns = (Column("what", Kind.TEXT), Column("file", Kind.TEXT))
+    path = "/usr/lib/x86_64-linux-gnu/libc.so.6"
+    shown = Report((Table("about", columns, [("libc", path)]),))
+    for width in range(24, 50):
+        lines = text_of(shown, width=width).splitlines()[1:]
+        pieces = [line[len("libc") + 2 :] for line in lines]
+        assert "".join(pieces) == path
+        assert max(map(len, lines)) <= width
+        assert all(piece.endswith("/") for piece in pieces[:-1]) or width < 6 + 17
+
+
+def test_a_table_fits_whose_total_is_wider_than_its_rows():
+    columns = (Column("what", Kind.TEXT, shrinks=True), Column("chunks", Kind.COUNT))
+    rows = [("a type with a name that is long", 999_999_999)] * 2
+    shown = Report((Table("types", columns, rows, {"chunks": 1_999_999_998}),))
+    assert max(map(len, text_of(shown, width=40).splitlines())) == 40
+
+
+def test_a_number_stays_beside_its_unit():
+    said = note("in_use_is", arenas=131 << 20, mmapped=10 << 20)
+    for width in range(40, 70):
+        lines = text_of(Report((Notes((said,)),)), width=width).splitlines()
+        assert not any(line.endswith(("131", "10")) for line in lines)
+        assert " ".join(lines) == sentence(said)
 
 
 def test_many_problems_are_bounded_in_text_and_not_in_json():

@@ -185,8 +185,11 @@ def test_a_size_is_by_itself_or_with_others():
         answer("sizes --group --each", take(usual().target()))
 
 
-@pytest.mark.parametrize(("tenths", "text"), [(0, "<0.1"), (1, "0.1"), (9, "0.9"), (19, "1")])
-def test_a_share_that_would_be_0_has_a_decimal(tenths, text):
+@pytest.mark.parametrize(
+    ("tenths", "text"),
+    [(0, "<0.1"), (1, "0.1"), (9, "0.9"), (14, "1"), (15, "2"), (999, "99"), (1000, "100")],
+)
+def test_a_share_is_rounded_has_a_decimal_below_one_and_is_100_only_of_all(tenths, text):
     assert format_share(tenths) == text
 
 

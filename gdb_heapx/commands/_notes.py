@@ -144,6 +144,17 @@ def passes_notes(held: Held) -> tuple[Note, ...]:
     return (note("in_passes", parts=parts),) if held.lots.passes else ()
 
 
+def mmapped_beside(snapshot: Snapshot) -> tuple[Note, ...]:
+    """Tell what is in no arena: chunks with mappings of their own, and what is in use with them."""
+    chunks = sum(malloc.parameters["n_mmaps"] for malloc in snapshot.mallocs)
+    sizes = [
+        malloc.mmapped_bytes for malloc in snapshot.mallocs if malloc.mmapped_bytes is not None
+    ]
+    if not chunks or len(sizes) < len(snapshot.mallocs):
+        return ()
+    return (note("mmapped_beside", chunks=chunks, size=sum(sizes), whole=snapshot.in_use),)
+
+
 def mmapped_notes(mallocs: Iterable[Malloc]) -> tuple[Note, ...]:
     """Tell where mmapped chunks were not all found, so that they have no owner of their own."""
     counts = (each.parameters for each in mallocs if each.mmapped_lost)

@@ -14,7 +14,7 @@ from ..report.metrics import Metrics
 from ..report.model import Notes, Report, Steps
 from ..report.schema import ALWAYS, DATA_ONLY, Column, Kind, Schema, Value
 from ._columns import LIBC
-from ._notes import forked_notes, usual_notes
+from ._notes import forked_notes, mmapped_beside, usual_notes
 
 if TYPE_CHECKING:
     from ..snapshots.figures import ArenaFigures
@@ -171,8 +171,8 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     # are numbers of chunks. In use means held by the program or its libraries. A tcache's chunks
     count for the arena that they lie in. Overhead is headers, fenceposts, the tcache structs
     themselves and the gaps that another user of sbrk left. Chunks with a mapping of their own are
-    in no arena: mmapped total. Where pages are shared since a fork, shared says how much of
-    resident other processes have mapped, too.
+    in no arena: their number and bytes are told below. Where pages are shared since a fork, shared
+    says how much of resident other processes have mapped, too.
 
     Examples:
 
@@ -184,11 +184,10 @@ def arenas(snapshot: Snapshot, arena: int | None) -> Report:
     chosen = select_arenas(snapshot.arenas(), arena)
     shared = any(each.amount.shared for each in chosen)
     table = (ARENAS.but("shared", rank=1) if shared else ARENAS).of(chosen)
-    notes = Notes((*forked_notes(snapshot), *usual_notes(snapshot, chosen)))
-    mmapped = MMAPPED_TOTAL.of(snapshot.mallocs)
-    empty = all(row[:2] == (0, 0) for row in mmapped.rows)
-    blocks = table, Either(mmapped, () if empty else (mmapped,)), notes, Steps(_largest(chosen))
-    return Report(blocks, snapshot.problems)
+    beside = () if arena is not None else mmapped_beside(snapshot)
+    notes = Notes((*beside, *forked_notes(snapshot), *usual_notes(snapshot, chosen)))
+    mmapped = Either(MMAPPED_TOTAL.of(snapshot.mallocs))
+    return Report((table, mmapped, notes, Steps(_largest(chosen))), snapshot.problems)
 
 
 def _largest(arenas: tuple[ArenaFigures, ...]) -> tuple[tuple[str, str], ...]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import command
+from ..heap.states import State
 from ..report.either import Either
 from ..report.metrics import Metrics
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table, within
-from ..snapshots.regions import APART
+from ..snapshots.regions import APART, Owner
 from ._columns import LIBC
 from ._notes import empty_note, equation, forked_notes, mmapped_notes, shared_note, usual_notes
 
@@ -111,6 +112,7 @@ def ledger(snapshot: Snapshot, by_arena: bool, outside: bool) -> Report:
     table = replace(table, total=whole)
     owners = _by_owner(case, scale)
     notes = (
+        *_in_use(case),
         *_sum_notes(case.ledger),
         *shared_note(case),
         *forked_notes(snapshot),
@@ -157,6 +159,13 @@ def _stacks(snapshot: Snapshot) -> Iterator[Note]:
     if parent is not None and stacks:
         size = sum(each.amount.in_ram for each in stacks)
         yield note("parents_stacks", number=len(stacks), size=size, parent=parent.name)
+
+
+def _in_use(case: Case) -> Iterator[Note]:
+    """Tell what owners have together that is in use."""
+    mmapped = case.amount(Owner.MMAPPED)
+    if mmapped:
+        yield note("in_use_is", arenas=case.amount(State.IN_USE), mmapped=mmapped)
 
 
 def _sum_notes(accounts: Ledger) -> Iterator[Note]:

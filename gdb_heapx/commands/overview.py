@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 class _Part(NamedTuple):
-    """A part of the whole: its key, letter, name and size, and what no other process shares of it,
-    None where that is unknown.
+    """A part of the whole: its key, letter, name and size; what no other process shares of it, None
+    where that is unknown; and its percent.
     """
 
     case: Case
@@ -32,6 +32,7 @@ class _Part(NamedTuple):
     part: str
     size: int
     private: int | None
+    share: int
 
 
 OVERVIEW = Schema(
@@ -43,7 +44,7 @@ OVERVIEW = Schema(
         Column("resident", Kind.BYTES, of=lambda it: it.size if it.case.resident_known else None),
         Column("virtual", Kind.BYTES, of=lambda it: None if it.case.resident_known else it.size),
         Column("private", Kind.BYTES, DATA_ONLY),
-        Column("share", Kind.COUNT, title="%", of=lambda it: 100 * it.size // (it.case.whole or 1)),
+        Column("share", Kind.COUNT, title="%"),
     ),
     metrics=Metrics(
         "heapx",
@@ -97,7 +98,8 @@ def overview(snapshot: Snapshot, brief: Brief | None) -> Report:
     case = Case(snapshot, brief)
     told = overview_parts(case)
     private = _private(case, [key for key, *_ in told])
-    parts = [_Part(case, *each, private.get(each[0])) for each in told]
+    shares = _percents([size for *_, size in told], case.whole)
+    parts = [_Part(case, *it, private.get(it[0]), share) for it, share in zip(told, shares)]
     findings = find_leading(case)
     schema = OVERVIEW.but("private", rank=1) if case.sharing else OVERVIEW
     hidden = "virtual" if case.resident_known else "resident"
@@ -117,6 +119,16 @@ def overview(snapshot: Snapshot, brief: Brief | None) -> Report:
         Steps(_next(case)),
     )
     return Report(blocks, snapshot.problems)
+
+
+def _percents(sizes: Sequence[int], whole: int) -> list[int]:
+    """Return the parts in percent of the whole, which add up to 100 where the parts are all of it:
+    rounded down, and up those with the largest remainders.
+    """
+    found = [divmod(100 * size, whole or 1) for size in sizes]
+    missing = 100 * sum(sizes) // (whole or 1) - sum(percent for percent, _ in found)
+    largest = sorted(range(len(found)), key=lambda at: -found[at][1])[: max(missing, 0)]
+    return [percent + (at in largest) for at, (percent, _) in enumerate(found)]
 
 
 def _next(case: Case) -> tuple[tuple[str, str], ...]:

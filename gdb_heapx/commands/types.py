@@ -39,7 +39,7 @@ TYPES = Schema(
         Column("cumulative", Kind.COUNT, title="sum %", rank=1),
         Column("sample", Kind.ADDRESS, rank=4, absent="-"),
         Column("contents", Kind.TEXT, rank=5),
-        Column("samples", Kind.TEXT, rank=9, title="two more"),
+        Column("samples", Kind.TEXT, rank=9, title="more samples"),
         LIBC,
     ),
     adds=("chunks",),
@@ -141,7 +141,7 @@ def types(
     found = modules_in(kinds, around) if by == "module" else known
     rows = [*_shown(held, without_smaller(found, min_bytes or 0))]
     schema = TYPES.but("size", rank=0) if by == "size" else TYPES
-    lead = Notes((_headline(known),), leads=True)
+    lead = Notes((_headline(held, known),), leads=True)
     notes = Notes((*passes_notes(held), *usual_notes(snapshot, () if whole else chosen)))
     return Report((lead, schema.of(rows), notes, Steps(_next(found, by))), snapshot.problems)
 
@@ -169,7 +169,7 @@ def _row(held: Held, typed: Typed, whole: int, so_far: int) -> _Row:
         *(total.chunks, total.bytes),
         total.resident if known else None,
         total.swapped if known else None,
-        100 * total.bytes // whole if whole else 0,
+        (100 * total.bytes + whole // 2) // whole if whole else 0,
         100 * so_far // whole if whole else 0,
         first,
         _text(held, first, typed.encoding) if first and typed.encoding else "",
@@ -190,7 +190,7 @@ def _text(held: Held, user: int, encoding: int) -> str:
     return f'"{text[:LONGEST]}…"' if len(text) > LONGEST else f'"{text}"'
 
 
-def _headline(found: Sequence[Typed]) -> Note:
+def _headline(held: Held, found: Sequence[Typed]) -> Note:
     from ..recognise.names import FIRST_WORDS
 
     told = [each.sum for each in found if each.titled.how not in (None, FIRST_WORDS)]
@@ -198,6 +198,7 @@ def _headline(found: Sequence[Typed]) -> Note:
         "types",
         chunks=sum(each.sum.chunks for each in found),
         size=sum(each.sum.bytes for each in found),
+        resident=sum(each.sum.resident for each in found) if held.residency_known else None,
         told=sum(each.bytes for each in told),
         objects=sum(each.instances for each in told),
     )

@@ -39,7 +39,7 @@ def arrange(
     if not report.tables:
         return report
     table, notes = report.tables[0], list[Note]()
-    check_shown(report.tables, tables, (*(columns or ()), *filter(None, [sort])))
+    check_shown(report.tables, tables, (*(columns or ()), *filter(None, [sort])), is_text)
     if sort and table.column(sort) is None:
         report = replace(report, blocks=tuple(_sorted_later(report.blocks, sort)))
     rows, order = table.rows, _order(table, sort)
@@ -65,7 +65,8 @@ def arrange(
     if limit is not None and limit < (number or 0):
         more, summed = (number or 0) - limit, bool(table.total)
         noun = "finding" if is_text and _lists_findings(report) else "row"
-        notes.append(note("more_rows", number=more, summed=summed, noun=noun))
+        of = table.name if noun == "row" and len(report.tables) > 1 else None
+        notes.append(note("more_rows", number=more, summed=summed, noun=noun, of=of))
         rows = list(islice(rows, limit))
     blocks = [_arranged(block, table, rows) for block in report.blocks]
     if is_text:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ..errors import escape
+from ..errors import escape, spaced, unbroken
 from .model import Bar, Dump, Finding, Findings, Notes, Steps, counted, shortened, size_text
 from .notes import sentence
 from .pictures import Picture, picture_tokens
@@ -18,14 +18,14 @@ from .tables import GAP, table_tokens
 
 def sentence_tokens(kind: str, text: str, style: Style, first: str = "", rest: str = "") -> Tokens:
     for line in textwrap.wrap(
-        escape(text),
+        unbroken(escape(text)),
         max(style.width, 40),
         break_long_words=False,
         break_on_hyphens=False,
         initial_indent=first,
         subsequent_indent=rest,
     ):
-        yield kind, f"{line}\n"
+        yield kind, f"{spaced(line)}\n"
 
 
 def _note_tokens(block: Notes, style: Style) -> Tokens:

@@ -33,12 +33,14 @@ HOW = {
 }
 
 
-def _types(chunks: int, size: int, told: int, objects: int) -> str:
+def _types(chunks: int, size: int, told: int, objects: int, resident: int | None = None) -> str:
     if not chunks:
         return "No chunk is in use."
     share = f", {100 * told // size} % of it recognised" if size else ""
     some = f"; in it {counted(objects, 'object')}" if objects else ""
-    return f"{size_text(size)} is in use, in {counted(chunks, 'chunk')}{share}{some}."
+    of_it = f", {size_text(resident)} of it in RAM" if resident is not None else ""
+    in_ram = "" if of_it.startswith(f", {size_text(size)} ") else of_it
+    return f"{size_text(size)} is in use{in_ram}, in {counted(chunks, 'chunk')}{share}{some}."
 
 
 def _is_a(type: str, how: str, many: tuple[int, int | None], partly: bool) -> str:

@@ -143,6 +143,17 @@ def _refused(
     return f"{what}: {rule} {size_text(allows)}{of_it}, and it takes {size_text(wanted)} more."
 
 
+def _titled(table: str) -> str:
+    return table.replace("_", " ")
+
+
+def _mmapped_beside(chunks: int, size: int, whole: int | None) -> str:
+    lie = "lies" if chunks == 1 else "lie"
+    all_in = "" if whole is None else f": with {'it' if chunks == 1 else 'them'} "
+    told = f"{all_in}{size_text(whole)} is in use" if whole is not None else ""
+    return f"{counted(chunks, 'mmapped chunk')} of {size_text(size)} {lie} in no arena{told}."
+
+
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
@@ -262,6 +273,10 @@ SENTENCES: dict[str, Callable[..., str]] = {
         "No tcache was found: no thread has one, or nothing tells where they are, and their "
         "chunks count as in use."
     ),
+    "mmapped_beside": _mmapped_beside,
+    "in_use_is": lambda arenas, mmapped: (
+        f"In use: {size_text(arenas)} in arenas and {size_text(mmapped)} in mmapped chunks."
+    ),
     "mmapped_counted": lambda number, size: (
         f"glibc counts {number:,} mmapped chunks of {size:,} bytes in all."
     ),
@@ -275,8 +290,8 @@ SENTENCES: dict[str, Callable[..., str]] = {
     **CHANGING,
     # What isn't shown.
     "left_out": lambda why: f"Left out: {why}.",
-    "more_rows": lambda number, summed, noun: (
-        f"{counted(number, f'more {noun}')} (--limit)"
+    "more_rows": lambda number, summed, noun, of=None: (
+        f"{counted(number, f'more {noun}')}{f' of {_titled(of)}' if of else ''} (--limit)"
         f"{'; the total is of all rows' if summed else ''}."
     ),
     "more_rows_of": lambda table, number: (

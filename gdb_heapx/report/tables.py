@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,8 +16,9 @@ from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
 
 GAP = "  "
 MARGIN = 5  # columns beside a cell in the widest of tabulate's formats
-NARROWEST = 16  # columns of text that is broken into lines
-BEFORE_BARS = 2  # ranks of columns for which bars make room
+NARROWEST = 16  # columns of text that shrinks, or is broken into lines
+MORE = 8  # columns that text of lines has more, unless what matters needs them
+BEFORE_BARS = 2  # ranks of columns for which bars, and text of lines, make room
 
 
 def table_tokens(table: Table, style: Style) -> Tokens:
@@ -34,11 +36,11 @@ def table_tokens(table: Table, style: Style) -> Tokens:
         return  # a table for scripts
     texts = [[cell_text(c, value, unit) for value in table.values(c.name)] for c in columns]
     rows = [list(cells) for cells in zip(*texts)]
-    rows = _shrunk(rows, columns, style)
     if table.total:
         sums = table.total
         rows.append([cell_text(c, sums[c.name], unit) if c.name in sums else "" for c in columns])
         rows[-1][0] = rows[-1][0] or "total"
+    rows = _shrunk(rows, columns, style)  # a total may be the widest cell of its column
     if style.table_format and library("tabulate"):
         yield from _formatted(table, columns, rows, unit_name, style.table_format)
     else:
@@ -145,13 +147,28 @@ def _broken(rows: list[list[str]], columns: Sequence[Column], width: int) -> lis
     broken: list[list[str]] = []
     for row in rows:
         cells = [
-            textwrap.wrap(cell, widths[i], break_on_hyphens=False) or [""]
-            if i in (*flowing, last)
-            else [cell]
+            _lines(cell, widths[i]) if i in (*flowing, last) else [cell]
             for i, cell in enumerate(row)
         ]
         broken += map(list, zip_longest(*cells, fillvalue=""))
     return broken
+
+
+def _lines(cell: str, width: int) -> list[str]:
+    """Return text as lines of a cell: broken at words, a path that is too wide behind slashes."""
+    words = (word if len(word) <= width else _parted(word, width) for word in cell.split())
+    return textwrap.wrap(" ".join(words), width, break_on_hyphens=False) or [""]
+
+
+def _parted(path: str, width: int) -> str:
+    """Return a path with spaces where its lines end: each has as many names as fit."""
+    names = re.findall(rf"[^/]{{1,{width}}}/?|/", path)
+    lines = [""]
+    for name in names:
+        if len(lines[-1]) + len(name) > width:
+            lines.append("")
+        lines[-1] += name
+    return " ".join(filter(None, lines))
 
 
 def _line(
@@ -196,7 +213,8 @@ def _chosen(table: Table, style: Style, unit: int) -> list[Column]:
             continue
         wider = [*widths, _width(table, column, unit)]
         wider += [SHORTEST] if barred and column.rank > BEFORE_BARS else []
-        if _in_all(wider, style.table_format) <= style.width:
+        spare = MORE if column.rank > BEFORE_BARS and any(each.flows for each in chosen) else 0
+        if _in_all(wider, style.table_format) + spare <= style.width:
             chosen, widths = [*chosen, column], [*widths, wider[len(widths)]]
     return [column for column in table.columns if column in chosen]
 
@@ -276,9 +294,9 @@ def format_bytes(value: int, unit: int) -> str:
 
 
 def format_share(tenths: int) -> str:
-    """Return a share of what there is in percent, rounded down; below one with a decimal."""
+    """Return a share of what there is in percent, below one with a decimal; 100 is all of it."""
     if tenths >= 10:
-        return f"{tenths // 10}"
+        return f"{min((tenths + 5) // 10, 99 if tenths < 1000 else 100)}"
     return f"0.{tenths}" if tenths else "<0.1"
 
 
