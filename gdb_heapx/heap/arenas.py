@@ -82,6 +82,10 @@ class Arena:
         found = sum(heap.size for heap in self.heaps)
         return found if self.complete and self.heaps else max(found, self.mapped)
 
+    def end_in(self, heap: Heap) -> int:
+        """Return where the chunks of a heap end: at top, where that lies in it."""
+        return self.top if self.top in heap else heap.end
+
     @property
     def locked(self) -> bool:
         """Whether a thread holds the arena's mutex; a single-threaded process takes none."""

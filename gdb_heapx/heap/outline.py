@@ -11,9 +11,9 @@ from ..records import dataclass
 from ..target.space import Space
 from ..target.target import Target
 from .arenas import Arena, HeapIndex, read_arenas
-from .heaps import find_runs
 from .links import Links
 from .places import Places
+from .segments import find_runs
 from .tcaches import Caches, read_caches
 
 
