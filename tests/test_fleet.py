@@ -16,7 +16,7 @@ from statistics import median
 
 import duckdb
 import pytest
-from live import ROOT, heapx, run, status
+from live import ROOT, run, status, told
 from recorded import load
 
 from gdb_heapx.saved.saved import read_saved
@@ -237,7 +237,7 @@ def test_saved_processes_answer_every_question(start, tmp_path, monkeypatch):
     rss = {}
     for number, inferior in enumerate((limited, free)):
         path = tmp_path / "fleet" / f"{number}.json.gz"
-        assert heapx("-p", inferior.pid, "save", path).status == 0
+        assert told("-p", inferior.pid, "save", path).status == 0
         rss[inferior.pid] = resident_of(inferior.pid)
     monkeypatch.chdir(tmp_path)
     with duckdb.connect() as connection:

@@ -133,6 +133,7 @@ def called_in(pid, program, *lines):
     return int(number), int(lwp)
 
 
+@pytest.mark.slow
 def test_the_main_thread_is_taken_where_it_waits(start, calling_gdb):
     pid = start("arenas", "10").pid
     assert called_in(pid, calling_gdb) == (1, pid)

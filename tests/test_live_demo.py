@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from demos import FIRST, MB, Server, demo_program, serving, shown_in, words
-from live import HEAPX, TIMEOUT, environment, eventually, heapx, look, status, table
+from live import HEAPX, TIMEOUT, environment, eventually, look, status, table, told
 
 pytestmark = pytest.mark.live
 
@@ -140,7 +140,7 @@ def said(server: Server, line: str) -> str:
     if line.startswith("growth"):
         return watched(server).stdout
     given = re.sub(r"(?<=--thread )\d+", str(server.pid), line).split()
-    answer = heapx("-p", server.pid, *given, env=environment(COLUMNS="80"))
+    answer = told("-p", server.pid, *given)
     assert answer.status == 0
     return answer.out
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 from demos import SECOND, shown_in, words
-from live import ROOT, environment, heapx, look, status, table
+from live import ROOT, look, status, table, told
 
 pytestmark = [
     pytest.mark.live,
@@ -127,7 +127,7 @@ SHOWN = shown_in(SECOND)
 def test_the_page_shows_what_heapx_says_first(server, a_page, lost, _pid, line, shown):
     of = {"chunk": lost, "refs": a_page, "chunks": a_page}
     given = [of[line.split()[0]] if w.startswith("0x") else w for w in line.split()]
-    said = heapx("-p", server.pid, *given, env=environment(COLUMNS="80"))
+    said = told("-p", server.pid, *given)
     assert said.status == 0
     first = re.match(r"(?:.+\n)+", said.out)
     assert first

@@ -27,6 +27,7 @@ from live import (
     status,
     table,
     thread_states,
+    told,
 )
 from releases import glibc_of
 from test_live_nosymbols import Elsewhere
@@ -187,6 +188,7 @@ def test_it_ends_with_the_process_and_says_how_that_ended(sites):
     assert 0 < row["stood_microseconds"] <= 1000 * row["milliseconds"]
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_where_threads_grow_at_once(start):
     inferior = start("growth", "race", "8")
     report = reported(inferior, *LONG, *ALL)
@@ -355,6 +357,7 @@ def test_it_says_before_what_it_will_do(start):
     assert max(map(len, result.err.splitlines())) < 80
 
 
+@pytest.mark.slow
 def test_what_it_says_before_is_as_wide_as_the_terminal(start):
     inferior = start("growth", "rest")
     words = ["-p", str(inferior.pid), "growth", "--seconds", "0.1"]
@@ -369,7 +372,7 @@ def test_what_it_says_before_is_as_wide_as_the_terminal(start):
 
 def test_a_core_is_refused(start, tmp_path):
     core = gcore(start("growth", "rest").pid, tmp_path / "core")
-    result = heapx("--core", core, "growth", "--seconds", "1")
+    result = told("--core", core, "growth", "--seconds", "1")
     assert (result.status, result.out) == (3, "")
     assert "a core doesn't grow" in result.err
     assert "will set" not in result.err
@@ -385,7 +388,7 @@ def test_a_core_is_refused(start, tmp_path):
     ],
 )
 def test_what_makes_no_sense_is_refused_before_the_process_is_touched(words, said, start):
-    result = heapx("-p", start("growth", "rest").pid, *words)
+    result = told("-p", start("growth", "rest").pid, *words)
     assert (result.status, result.out) == (2, "")
     assert said in result.err
 

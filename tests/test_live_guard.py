@@ -92,7 +92,7 @@ def grows(inferior):
 # gdb dies.
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_when_gdb_is_killed_its_breakpoints_are_taken_out(asked, moment):
     """At some moment between two growths, and behind some of them."""

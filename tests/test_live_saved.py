@@ -37,7 +37,7 @@ def places(name):
 
 def test_a_shell_answers_from_a_file_without_gdb(scene, tmp_path):
     file = tmp_path / "now.json.gz"
-    saved = heapx("-p", scene.pid, "save", file)
+    saved = told("-p", scene.pid, "save", file)
     assert (saved.status, saved.err) == (0, "")
     size = os.path.getsize(file)
     said = " ".join(saved.out.split())
@@ -52,7 +52,7 @@ def test_a_shell_answers_from_a_file_without_gdb(scene, tmp_path):
 
 def test_the_time_that_a_process_stood_still_is_told(scene, tmp_path):
     file = tmp_path / "now.json"
-    report = json.loads(heapx("-p", scene.pid, "save", file, "--format", "json").out)
+    report = told("-p", scene.pid, "save", file, "--format", "json").report
     (row,) = table(report)
     taken = json.loads(file.read_text())["taken"]
     assert row["milliseconds"] == round(1000 * taken["stood_still"]) > 0

@@ -104,6 +104,7 @@ def test_the_untouched_top_stays_untouched(start):
     assert len(present(inferior.pid, heap).replace(b"\0", b"")) < 1000
 
 
+@pytest.mark.few(1)
 def test_the_process_runs_on(inferior):
     assert heapx("-p", inferior.pid).status == 0
     assert at_rest(inferior.pid)

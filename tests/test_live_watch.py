@@ -12,7 +12,7 @@ import subprocess
 import pexpect
 import pytest
 from changing import changing, compared
-from live import HEAPX, TIMEOUT, at_rest, environment, eventually, gdb, heapx, run
+from live import HEAPX, TIMEOUT, at_rest, environment, eventually, heapx, run, session
 
 from gdb_heapx.saved.saved import read_saved
 from gdb_heapx.shell.looks import BLOCKS, PLAIN, LookRow, heading, line, room, sparkline
@@ -137,7 +137,7 @@ def test_a_process_that_isn_t_there_is_an_error_and_so_is_no_process(start):
 
 
 def test_in_gdb_it_says_where_it_is():
-    result = gdb("heapx watch")
+    result = session("heapx watch")
     assert "heapx watch is for a shell" in result.err
     assert "Traceback" not in result.err
 

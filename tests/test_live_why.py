@@ -689,10 +689,10 @@ def locked(start_once: Any) -> Locked:
     inferior = start_once("mixed", env={"HEAPX_THEN": "1"})
     target = ("-p", inferior.pid)
     before = anonymous(inferior.pid)
-    assert gdb("set var main_arena.mutex = 1", target=target, sourced=False).status == 0
+    assert " = 1\n" in session("print main_arena.mutex = 1", target=target).out
     result = heapx(*target, "trim", "--now")
     after = anonymous(inferior.pid)
-    assert gdb("set var main_arena.mutex = 0", target=target, sourced=False).status == 0
+    assert " = 0\n" in session("print main_arena.mutex = 0", target=target).out
     runs_on(inferior)
     return Locked(result, before - after)
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from heapbuilder import AMD64, I386, changed, usual
-from live import gcore, heapx, look, table
+from live import gcore, look, table, told
 from sessions import answer
 
 from gdb_heapx.glibc import releases
@@ -178,6 +178,6 @@ def test_on_a_process_and_its_core_the_environment_is_named(start, tmp_path):
     assert set(given) == {"3", "1048576", *variables["GLIBC_TUNABLES"].split(":")}
     assert set(given.values()) == {"in force"}
     core = gcore(inferior.pid, tmp_path / "core")
-    again = heapx("--core", core, "params", "--format", "json").report
+    again = told("--core", core, "params", "--format", "json").report
     core.unlink()
     assert again["tables"] == live["tables"]
