@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from pages import HOSTILE, LINES, parts
@@ -33,6 +34,23 @@ def written(image, tmp_path, options=f"--types --limit {ALL}"):
     return text, parts(text)
 
 
+@pytest.fixture(scope="module")
+def page_of(tmp_path_factory):
+    """Return a way to have the page of an image and its parts, which are made once."""
+    return cache(lambda name: written(load(name), tmp_path_factory.mktemp("page")))
+
+
+@pytest.fixture
+def usual(page_of):
+    return page_of(IMAGE.name)
+
+
+@pytest.fixture(scope="module")
+def unusual(tmp_path_factory):
+    """Return the same where names of the process are HTML."""
+    return written(hostile(IMAGE), tmp_path_factory.mktemp("unusual"))
+
+
 def to_hand_on(tables):
     """Return tables of JSON without the columns that quote memory, and without single cells."""
     for table in tables:
@@ -46,9 +64,9 @@ I386 = pytest.param("2.41-i386", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", ["2.36-amd64", "2.36-amd64-damaged-tcache", I386])
-def test_a_page_has_the_json_of_each_command(name, tmp_path):
+def test_a_page_has_the_json_of_each_command(name, page_of):
     image = load(name)
-    _, page = written(image, tmp_path)
+    _, page = page_of(name)
     for line in LINES:
         mine, own = page.report(line), image.report(line.partition(" ")[2])
         assert to_hand_on(mine["tables"]) == to_hand_on(own["tables"]), line
@@ -56,8 +74,8 @@ def test_a_page_has_the_json_of_each_command(name, tmp_path):
         assert mine["findings"] == own["findings"], line
 
 
-def test_the_tables_to_read_have_the_cells_of_the_text(tmp_path):
-    _, page = written(IMAGE, tmp_path)
+def test_the_tables_to_read_have_the_cells_of_the_text(usual):
+    _, page = usual
     shown = {cell.strip() for cell in page.texts}
     for line in ("arenas", "bins", "threads", "params"):
         for row in IMAGE.text(line, 400).splitlines()[2:-3]:
@@ -68,8 +86,8 @@ ONE_ARENA = load("2.36-amd64-why-small-blocks")
 
 
 @pytest.mark.parametrize("image", [IMAGE, ONE_ARENA])
-def test_a_page_shows_the_tables_and_totals_that_text_shows(image, tmp_path):
-    html, _ = written(image, tmp_path)
+def test_a_page_shows_the_tables_and_totals_that_text_shows(image, page_of):
+    html, _ = page_of(image.name)
     figures = re.findall(r'<figure class="sheet" data-table="(\w+)">(.*?)</figure>', html, re.S)
     shown = {name: "<tfoot>" in figure for name, figure in figures}
     several = image is IMAGE
@@ -79,8 +97,8 @@ def test_a_page_shows_the_tables_and_totals_that_text_shows(image, tmp_path):
         assert shown[line] == ("total" in image.text(line)) == several, line
 
 
-def test_every_sentence_of_the_diagnosis_is_there(tmp_path):
-    _, page = written(IMAGE, tmp_path)
+def test_every_sentence_of_the_diagnosis_is_there(usual):
+    _, page = usual
     shown = " ".join(" ".join(page.texts).replace("\N{NO-BREAK SPACE}", " ").split())
     report = IMAGE.report("why")
     sentences = [s for f in report["findings"] for s in (f["statement"], f["remedy"]) if s]
@@ -99,9 +117,8 @@ def hostile(image):
     return replace(image, facts=facts)
 
 
-def test_names_of_the_process_are_text(tmp_path):
-    image = hostile(IMAGE)
-    text, page = written(image, tmp_path)
+def test_names_of_the_process_are_text(unusual):
+    text, page = unusual
     assert HOSTILE in "".join(page.texts)
     assert "img" not in page.names()
     assert HOSTILE not in text
@@ -109,8 +126,8 @@ def test_names_of_the_process_are_text(tmp_path):
     assert "\u202e" not in text  # turns the direction of what follows
 
 
-def test_names_of_the_process_end_no_json(tmp_path):
-    _, page = written(hostile(IMAGE), tmp_path)
+def test_names_of_the_process_end_no_json(unusual):
+    _, page = unusual
     names = {row["name"] for row in page.report("heapx threads")["tables"][0]["rows"]}
     assert names == {HOSTILE}
 
@@ -121,8 +138,8 @@ def test_only_what_is_our_own_is_not_escaped():
     assert template.count("| safe") == 3
 
 
-def test_a_page_needs_nothing_from_elsewhere(tmp_path):
-    text, page = written(IMAGE, tmp_path)
+def test_a_page_needs_nothing_from_elsewhere(usual):
+    text, page = usual
     loading = [(n, a) for n, a in page.elements if {"src", "srcset", "data", "poster"} & set(a)]
     assert loading == []
     links = [attrs["href"] for _, attrs in page.elements if attrs.get("href")]
@@ -132,17 +149,17 @@ def test_a_page_needs_nothing_from_elsewhere(tmp_path):
     assert "sourceMappingURL" not in text
 
 
-def test_a_page_allows_itself_its_own_scripts_only(tmp_path):
-    _, page = written(IMAGE, tmp_path)
+def test_a_page_allows_itself_its_own_scripts_only(usual):
+    _, page = usual
     (policy,) = (a["content"] for _, a in page.elements if a.get("http-equiv"))
     assert policy.startswith("default-src 'none'; ")
     assert re.search(r"script-src ('sha256-[\w+/]{43}=' ){2};", policy)
 
 
-def test_a_page_quotes_no_memory(tmp_path):
+def test_a_page_quotes_no_memory(usual):
     quoted = [row["contents"] for row in IMAGE.report("types")["tables"][0]["rows"]]
     assert any(quoted)
-    text, page = written(IMAGE, tmp_path)
+    text, page = usual
     assert not any(row["contents"] for row in page.report("heapx types")["tables"][0]["rows"])
     assert not [each for each in quoted if each and json.dumps(each)[1:-1] in text]
 
