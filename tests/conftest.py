@@ -82,9 +82,7 @@ def inferiors(shared: Path) -> Path:
             pytest.skip(f"live tests need {tool}")
     out = shared / "inferiors"
     out.mkdir(exist_ok=True)
-    sources = Path(__file__).parent / "inferiors"
-    with alone(out):  # make finds what another worker has made
-        subprocess.run(["make", "-s", "-C", sources, f"OUT={out}"], check=True, timeout=120)
+    _make(out)
     return out
 
 
@@ -92,11 +90,16 @@ def inferiors(shared: Path) -> Path:
 def cxx_inferiors(inferiors: Path) -> Path:
     """Return the directory of the inferiors, with those in C++ in it."""
     need(**{"g++": "g++"})
-    with alone(inferiors):
-        sources = Path(__file__).parent / "inferiors"
-        words = ["make", "-s", "-C", sources, f"OUT={inferiors}", "cxx"]
-        subprocess.run(words, check=True, timeout=240)
+    _make(inferiors, "cxx")
     return inferiors
+
+
+def _make(out: Path, *targets: str) -> None:
+    """Make of the inferiors what no other worker has made, on all processors."""
+    at_once, sources = f"-j{os.cpu_count() or 1}", Path(__file__).parent / "inferiors"
+    with alone(out):
+        words = ["make", "-s", at_once, "-C", sources, f"OUT={out}", *targets]
+        subprocess.run(words, check=True, timeout=240)
 
 
 Start = Callable[..., Inferior]
