@@ -274,6 +274,29 @@ def test_processes_are_completed_with_what_every_system_has(shell, tmp_path):
     assert str(os.getpid()) in re.findall(r"\d+", done.out)
 
 
+@pytest.mark.parametrize("shell", [pytest.param(s, marks=with_tool(s)) for s in AT_A_TERMINAL])
+def test_a_program_s_name_is_completed_for_a_process(shell, tmp_path):
+    program = tmp_path / "nap-of-heapx"
+    shutil.copy(shutil.which("sleep"), program)
+    sleeper = subprocess.Popen([program, "60"])
+    try:
+        shown = typed_in(shell, "heapx -p nap-of-h\t", tmp_path)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert re.search(r"[\r\n](\x1b\[J)?\[heapx -p nap-of-heapx ?\][\r\n]", shown)
+
+
+@with_tool("fish")
+def test_fish_offers_processes_by_number_and_by_name(tmp_path):
+    script, name = tmp_path / "heapx.fish", Path("/proc/self/comm").read_text().strip()
+    script.write_text(completions("fish"))
+    for typed in (str(os.getpid()), name):
+        line = f"source {script}; complete -C 'heapx -p {typed}'"
+        found = run(("fish", "--no-config", "-c", line)).out
+        assert typed in [row.split("\t")[0] for row in found.splitlines()]
+
+
 @with_tool("bash")
 @pytest.mark.parametrize("typed", ["heapx\\ t", "heapx"])
 def test_bash_quotes_a_program_s_name_as_a_line_needs_it(typed, tmp_path):

@@ -161,7 +161,8 @@ def _zsh() -> Iterator[str]:
     yield from ("    )", "    if compset -P '*='; then", "        compadd ${=values[${IPREFIX%=}]}")
     yield from ("    else", "        compadd -S = -- ${(k)values}", "    fi", "}", "")
     yield from ("_heapx_pids() {", f'    local -a pids=("${{(@f)$({NAMES_OF_PIDS})}}")')
-    yield from ("    _describe process pids", "}", "")
+    yield "    if [[ $PREFIX == [^0-9]* ]]; then compadd -- ${(u)pids#*:}"
+    yield from ("    else _describe process pids", "    fi", "}", "")
     yield from (
         'if [[ $funcstack[1] == _heapx ]]; then _heapx "$@"; else compdef _heapx heapx; fi',
     )
@@ -198,6 +199,8 @@ def _fish() -> Iterator[str]:
     none = f"'not __fish_seen_subcommand_from {words} help'"
     for arg in SHELL_ARGS:
         yield f"complete -c heapx -n {none} {_fish_option(arg)}"
+        if arg.kind == "pid":
+            yield f"complete -c heapx -n {none} -n {_FISH_NAMED} -l pid -s p -x -a {_FISH_NAMES}"
     for command in commands:
         described = f"-a {command.word} -d {_quoted(command.summary, fish=True)}"
         yield f"complete -c heapx -n {none} {described}"
@@ -216,6 +219,8 @@ def _fish() -> Iterator[str]:
 
 
 _FISH_PIDS = f"'({NAMES_OF_PIDS} | string replace : \\t)'"
+_FISH_NAMES = f'\'({NAMES_OF_PIDS} | string replace -r "^[0-9]*:" "")\''
+_FISH_NAMED = "'string match -qr \"^[^0-9]\" -- (commandline -ct)'"
 _FISH_BEFORE = r'(string replace -r "[^,]*\$" "" -- (commandline -ct))'  # the last of a list
 
 
