@@ -69,7 +69,7 @@ def _bits(text: str) -> int:
 
 def _percent(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,3}%?", text) or not 1 <= int(text.rstrip("%")) <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share in percent, such as 20%")
+        raise argparse.ArgumentTypeError(f"{text!r} is no share in percent, from 1% to 100%")
     return int(text.rstrip("%"))
 
 

@@ -212,7 +212,8 @@ def no_command(word: str, more: str = "") -> UsageError:
     """Return the error that no command is called so; it lists those that there are."""
     if word == "watch":
         return UsageError("heapx watch is for a shell", "There: heapx watch -p PID --every 30s")
-    names = ", ".join(sorted(name.partition(" ")[2] for name in REGISTRY if " " in name))
+    declared = (name.partition(" ")[2] for name in REGISTRY if " " in name)
+    names = ", ".join(sorted((*declared, "watch")))
     said = ", ".join(filter(None, (f"heapx has no command {word!r}", more)))
     return UsageError(said, f"Commands: {names}")
 

@@ -65,7 +65,7 @@ class _GdbCommand(gdb.Command):
             return
         _tell_of_file()
         if answer.warning and not _GdbCommand.warned:
-            gdb.write(answer.warning + "\n", gdb.STDERR)
+            _complain(answer.warning)
             _GdbCommand.warned = True
 
     def _answered_aside(self, words: Sequence[str], line: str) -> bool:
@@ -105,8 +105,11 @@ def _tell_of_file() -> None:
     known = loaded()
     if known is not None:
         when = f"{known.path}, saved {known.saved.taken.time}"
-        said = f"heapx: from {when}. `heapx load` alone goes back to the process."
-        gdb.write(f"{said}\n", gdb.STDERR)
+        _complain(f"heapx: from {when}. `heapx load` alone goes back to the process.")
+
+
+def _complain(text: str) -> None:
+    gdb.write(f"{wrapped(text, gdb.parameter('width'))}\n", gdb.STDERR)
 
 
 def _lwps() -> list[str]:

@@ -151,7 +151,10 @@ def find_libcs(target: Target, given: Given = NOTHING_GIVEN) -> list[Candidates]
     places = (*images, *debug)
     for address in (given.main_arena, given.mp):
         if address is not None and not any(not i.mappings or address in i for i in places):
-            raise HeapxError(f"{address:#x}, set by hand, is not in the data of any libc")
+            raise HeapxError(
+                f"{address:#x}, set by hand, is not in the data of any libc",
+                "Set another address, or none: heapx then looks for it.",
+            )
     found = [Candidates(image, tuple(_candidates(target, image, given))) for image in images]
     if len(found) > 1:
         found.sort(key=lambda each: _namespace(target, each))
