@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..heap.states import NAMES
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
-from ..report.schema import DATA_ONLY, Column, Kind, Schema, Table, Value, within
+from ..report.schema import DATA_ONLY, NONE_KNOWN, Column, Kind, Schema, Table, Value, within
 from ._columns import LIBC
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _beside(table: Table) -> Table:
     if table.name in (HEAPS.name, BINS.name):
         columns = tuple(replace(column, rank=DATA_ONLY) for column in table.columns)
         return replace(table, columns=columns)
-    return replace(table, few=SHOWN)
+    return replace(table, few=SHOWN if table.rows else NONE_KNOWN)
 
 
 def _notes(changes: Comparison, brief: bool) -> Iterator[Note]:

@@ -144,6 +144,17 @@ def passes_notes(held: Held) -> tuple[Note, ...]:
     return (note("in_passes", parts=parts),) if held.lots.passes else ()
 
 
+def in_ram_note(snapshot: Snapshot) -> tuple[Note, ...]:
+    """Tell how much of what is in use is in RAM, where that isn't nearly all of it."""
+    from ..why.order import PERCENT
+    from ..why.sums import Case
+
+    case, whole = Case(snapshot), snapshot.in_use
+    if not case.resident_known or whole is None or PERCENT * (whole - case.live) < whole:
+        return ()
+    return (note("in_ram", size=case.live),)
+
+
 def mmapped_beside(snapshot: Snapshot) -> tuple[Note, ...]:
     """Tell what is in no arena: chunks with mappings of their own, and what is in use with them."""
     chunks = sum(malloc.parameters["n_mmaps"] for malloc in snapshot.mallocs)

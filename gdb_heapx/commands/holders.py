@@ -12,7 +12,7 @@ from ..heap.states import Search
 from ..report.model import Note, Notes, Report, Steps, size_text
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema
-from ._notes import doubt_notes, passes_notes, usual_notes
+from ._notes import doubt_notes, in_ram_note, passes_notes, usual_notes
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -128,7 +128,7 @@ def holders(snapshot: Snapshot, held: Held, min_bytes: int | None, shared: bool)
     lead = Notes((*_lost(held, found), *_headline(held, found, names)), leads=True)
     rows = [row for row in rows if row.exclusive + (row.shared or 0) >= (min_bytes or 0)]
     notes = (
-        *(*_uncounted(rows), *doubt_notes(held), *passes_notes(held)),
+        *(*in_ram_note(snapshot), *_uncounted(rows), *doubt_notes(held), *passes_notes(held)),
         *usual_notes(snapshot),
     )
     blocks = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cli.arg import Arg
 from ..cli.command import command
+from ..errors import UsageError
 from ..heap.states import State
 from ..report.either import Either
 from ..report.metrics import Metrics
@@ -102,6 +103,8 @@ def ledger(snapshot: Snapshot, by_arena: bool, outside: bool) -> Report:
     from ..why.sums import Case
 
     case = Case(snapshot)
+    if outside and by_arena:
+        raise UsageError("--by-arena and --outside exclude each other", "Leave one out.")
     if outside:
         return _outside(case)
     scale = "resident" if case.resident_known else None

@@ -43,9 +43,14 @@ def _types(chunks: int, size: int, told: int, objects: int, resident: int | None
     return f"{size_text(size)} is in use{in_ram}, in {counted(chunks, 'chunk')}{share}{some}."
 
 
+def _quoted(type: str) -> str:
+    """Return a type as heapx types calls it, in quotes where it has words of its own."""
+    return f'"{type}"' if ": " in type else type
+
+
 def _is_a(type: str, how: str, many: tuple[int, int | None], partly: bool) -> str:
     instances, offset = many
-    type = f'"{type}"' if ": " in type else type  # as heapx types calls it
+    type = _quoted(type)
     what = f"{instances:,} of {type}" if instances > 1 else type
     what = f"at least {what}" if partly and instances > 1 else what
     where = f", from byte {offset} on" if offset else ""
@@ -67,7 +72,7 @@ def _with_sizes(parts: Sequence[tuple[str, int | None]]) -> str:
 
 
 def _a_chunk(chunk: Mapping[str, Any]) -> str:
-    return f"{chunk['address']:#x} ({size_text(chunk['size'])}, {chunk['type']})"
+    return f"{chunk['address']:#x} ({size_text(chunk['size'])}, {_quoted(chunk['type'])})"
 
 
 def _referred(chunk: Mapping[str, Any], number: int, certain: bool) -> str:
@@ -168,6 +173,7 @@ IN_USE: dict[str, Callable[..., str]] = {
         "see heapx leaks."
     ),
     "holds_most": _holds_most,
+    "in_ram": lambda size: f"Of all that is in use {size_text(size)} is in RAM.",
     "shared_not_counted": lambda number: (
         f"What {counted(number, 'holder')} hold{'s' if number == 1 else ''} together with others "
         "was not counted: it would take too long."
