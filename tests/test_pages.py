@@ -367,6 +367,18 @@ sys.stdin.read()
 """
 
 
+def pages_of(pid: int) -> dict[Mapping, bytes]:
+    """Return the states of the pages of each mapping, as the kernel has them at one time: while
+    other processes begin and end, what is shared with them changes.
+    """
+    while True:
+        mappings = read_maps(pid)
+        states = own_states(mappings, pid)
+        found = {m: states.states(m.start, m.end) for m in mappings}
+        if read_maps(pid) == mappings:
+            return found
+
+
 def test_the_pages_of_every_mapping_add_up_to_what_smaps_says_is_private_and_shared():
     with subprocess.Popen(
         [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -375,15 +387,13 @@ def test_the_pages_of_every_mapping_add_up_to_what_smaps_says_is_private_and_sha
         os.kill(child.pid, signal.SIGSTOP)
         os.waitpid(child.pid, os.WUNTRACED)
         try:
-            mappings = read_maps(child.pid)
-            states = own_states(mappings, child.pid)
-            found = {m: states.states(m.start, m.end) for m in mappings}
+            found = pages_of(child.pid)
         finally:
             child.kill()
     private, shared = (
         {m: PAGE * states.count(kind) for m, states in found.items()} for kind in (RESIDENT, SHARED)
     )
-    assert shared == {m: m.usage.shared for m in mappings}
-    assert private == {m: m.usage.resident - m.usage.shared for m in mappings}
+    assert shared == {m: m.usage.shared for m in found}
+    assert private == {m: m.usage.resident - m.usage.shared for m in found}
     assert sum(private.values()) > 64 * PAGE // 3
     assert sum(shared.values()) > 1 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from unittest import mock
 
+import pytest
 from heapbuilder import AMD64, I386, S390X, HeapBuilder, changed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,3 +160,22 @@ def test_a_list_longer_than_the_stack_is_followed_to_its_end():
         flood = flood_of(held(heap.target()))
         flood.follow([array("Q", [chunks[0] + 16])], Degree.REACHABLE, inner=False)
     assert bytes(flood.states) == bytes([Degree.REACHABLE]) * 200
+
+
+@pytest.mark.parametrize("by_c", [True, False])
+def test_links_of_malloc_s_refer_to_nothing_though_they_lie_in_two_pages(by_c):
+    heap = HeapBuilder()
+    before = heap.main.add("used", 64)
+    at = heap.main.cursor
+    heap.main.add("used", -(at + 32) % heap.page or heap.page)
+    large = heap.main.add("used", 3 * heap.page)
+    assert (large + 16) % heap.page == heap.page - 16
+    heap.poke(large + 32, before + 64)  # the header behind the chunk: fd_nextsize once
+    found = held(changed(heap.target(), compiled=by_c))
+    told = degrees(flood_of(found), array("Q", [large + 16]), array("Q"))
+    reached = [chunk.address for chunk, degree in zip(found.index.each(), told) if degree]
+    assert reached == [large]
+    heap.poke(large + 48, before + 64)  # no link of malloc's lies there
+    found = held(changed(heap.target(), compiled=by_c))
+    told = degrees(flood_of(found), array("Q", [large + 16]), array("Q"))
+    assert told[0] is Degree.INTERIOR

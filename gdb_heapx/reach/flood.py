@@ -11,7 +11,7 @@ from ..glibc.layout import FLAGS
 from ..held.index import HeldChunk
 from ..held.store import COPIED
 from .adding import sums_of
-from .leftover import but_links
+from .leftover import LINKS, but_links
 from .marks import BEGINS, MarkedStretch, Marks
 from .states import DEGREE, INSIDE, PENDING, Degree
 from .sums import Hanging, Sampled, Together
@@ -249,14 +249,17 @@ class Flood:
 
     def _look_through(self, chunk: HeldChunk) -> None:
         """Look through the memory of a chunk, but for pages that were not copied."""
-        store, word, page, links = self._held.store, self._word, self._page, [chunk.usable]
+        store, word, page = self._held.store, self._word, self._page
         offset = store.offset(chunk.user)
         end = offset + chunk.usable
+        behind = min(offset + LINKS * word, end)  # these, which may lie in two pages
         for at in range(offset - offset % page, end, page):
             if store.pages[at // page] & COPIED:
-                words = self._words[max(at, offset) // word : min(at + page, end) // word]
-                self._visit(words.tolist(), links)
-            links = []
+                low, high = max(at, offset), min(at + page, end)
+                if low < behind:
+                    links = self._words[low // word : min(behind, high) // word].tolist()
+                    self._visit(links, [len(links) * word])
+                self._visit(self._words[max(low, behind) // word : high // word].tolist())
 
     def _visit(self, words: Sequence[int], sizes: Sequence[int] = ()) -> None:
         """Push the chunks that some words lead to. Where they are the memory of chunks of these

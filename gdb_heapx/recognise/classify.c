@@ -161,9 +161,8 @@ ALWAYS u64 is_dict_table(const struct held *h, const struct kinds *k, const stru
     for (log2 = old ? 0 : log2; old && places >> log2 > 1;)
         log2++;
     u64 index = log2 + (log2 >= 8) + (log2 >= 16) + (log2 >= 32);
-    if (log2 < 3 || log2 > 47)
-        return 0;
-    if (old ? !is_code(k, c->at[2]) : (places >> 8 & 0xff) != index || (places >> 16 & 0xff) > 2)
+    u64 odd = old ? !is_code(k, c->at[2]) : (places >> 8 & 0xff) != index || (places >> 16 & 0xff) > 2;
+    if (log2 < 3 || log2 > 47 || odd)
         return 0;
     u64 entries = ((u64)2 << log2) / 3, wide = old || !(places >> 16 & 0xff);
     u64 needed = 8 * header + ((u64)1 << index) + entries * (wide ? 24 : 16);
