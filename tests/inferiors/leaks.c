@@ -354,7 +354,7 @@ static void by_high_16_bits(void)
 	hidden("mask");
 }
 
-/* Offsets from the heap's beginning, in 8 bytes, as a JVM has them. */
+/* Offsets from far before the heap, in 8 bytes, as a JVM has them: any small number would be one from nearby. */
 static void by_compressed(void)
 {
 	static volatile uint32_t compressed[5];
@@ -362,7 +362,7 @@ static void by_compressed(void)
 	begin(__func__, 0);
 	EACH(compressed) {
 		uintptr_t chunk = (uintptr_t) get(LEAKED);
-		base = base ? base : (chunk & ~(uintptr_t) 0xffff) ^ key;
+		base = base ? base : ((chunk & ~(uintptr_t) 0xffff) - 0x234570000) ^ key;
 		compressed[i] = (chunk - (base ^ key)) >> 3;
 	}
 	hidden("compressed");
