@@ -24,6 +24,7 @@ from gdb_heapx.target.facts import Parent
 from gdb_heapx.target.forks import parent_of
 from gdb_heapx.target.pages import SHARED
 from gdb_heapx.why.causes import find_causes
+from gdb_heapx.why.order import Part
 from gdb_heapx.why.sums import Case
 
 PARENT = 4000
@@ -146,6 +147,14 @@ def test_where_that_is_not_proven_an_arena_without_a_thread_is_just_that(scene):
     assert inherited_arenas(scene.snapshot()) == ()
     assert found(scene, "parents_arenas") is None
     assert found(scene, "idle_arenas").bytes == MIB + PAGE
+
+
+@pytest.mark.parametrize("code", ["parents_arenas", "idle_arenas"])
+def test_what_is_told_of_arenas_without_a_thread_is_about_all_that_is_free_there(code):
+    scene = Forked(ended=[1] if code == "idle_arenas" else []).threads(1).holes()
+    finding = found(scene, code)
+    assert sum(finding.about.values()) == finding.bytes
+    assert any(part is Part.EDGES and size for (part, _), size in finding.about.items())
 
 
 def test_a_parent_that_was_forked_itself_may_have_them_from_further_back():

@@ -10,7 +10,7 @@ from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.forked import inherited_arenas
 from .order import Part, spread
 from .sources import WHEN, assign, source_of
-from .sums import Case, each_arena, free_at, free_parts
+from .sums import Case, all_free, each_arena, free_at, free_parts
 
 if TYPE_CHECKING:
     from ..snapshots.figures import ArenaFigures
@@ -62,7 +62,7 @@ def idle_arenas(case: Case) -> Iterator[Finding]:
         f"Keep worker threads instead of ending them. Or bound the arenas: {_fewer(case)}. "
         "malloc_trim(0) returns the whole pages below their tops. How much fewer arenas save, "
         "if anything, can't be computed.",
-        about=free_parts(case, idle),
+        about=all_free(case, idle),
     )
 
 

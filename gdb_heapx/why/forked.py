@@ -10,7 +10,7 @@ from ..locate.runtimes import how_to_trim as how_to_call
 from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.forked import inherited_arenas, inherited_stacks
 from .order import SMALLEST
-from .sums import SHOWN, Case, each_arena, free_at, free_parts
+from .sums import SHOWN, Case, all_free, each_arena, free_at
 
 if TYPE_CHECKING:
     from ..snapshots.figures import ArenaFigures
@@ -83,7 +83,7 @@ def parents_arenas(case: Case) -> Iterator[Finding]:
         each_arena(case, amounts, free_at),
         "In the parent: malloc_trim(0) before it forks, or fork before its threads start. "
         "MALLOC_ARENA_MAX bounds the arenas of both.",
-        about=free_parts(case, (arena for _, arena in amounts)),
+        about=all_free(case, (arena for _, arena in amounts)),
     )
 
 

@@ -188,6 +188,14 @@ def free_chunks(case: Case, amounts: Iterable[tuple[int, ArenaFigures]]) -> Abou
     return {**spread(Part.BELOW, below), **spread(Part.EDGES, edges)}
 
 
+def all_free(case: Case, arenas: Iterable[ArenaFigures]) -> About:
+    """Return all that is free in arenas, tops and what shares pages with it: for `about`."""
+    found = list(arenas)
+    chunks = ((case.of(arena, State.BINNED, State.FAST), arena) for arena in found)
+    tops = ((case.of(arena, State.TOP), arena) for arena in found)
+    return {**free_chunks(case, chunks), **spread(Part.TOP, tops)}
+
+
 def free_parts(case: Case, arenas: Iterable[ArenaFigures]) -> About:
     """Return what is free in arenas, in whole pages below their tops and at these: for `about`."""
     found = list(arenas)
