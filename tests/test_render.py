@@ -30,7 +30,7 @@ from gdb_heapx.report.metrics import Metrics
 from gdb_heapx.report.model import Finding, Notes, Report, Steps, Worth, shortened
 from gdb_heapx.report.notes import note, sentence
 from gdb_heapx.report.render import FORMATS
-from gdb_heapx.report.schema import Column, Kind, Many, Schema, Table, total
+from gdb_heapx.report.schema import DATA_ONLY, Column, Kind, Many, Schema, Table, total
 from gdb_heapx.report.style import Style, library
 from gdb_heapx.report.tables import format_bytes
 from gdb_heapx.report.text import tokens
@@ -579,6 +579,13 @@ def test_a_table_fits_whose_total_is_wider_than_its_rows():
     rows = [("a type with a name that is long", 999_999_999)] * 2
     shown = Report((Table("types", columns, rows, {"chunks": 1_999_999_998}),))
     assert max(map(len, text_of(shown, width=40).splitlines())) == 40
+
+
+def test_what_is_not_shown_does_not_decide_the_unit():
+    columns = (Column("top", Kind.BYTES), Column("system", Kind.BYTES, DATA_ONLY))
+    shown = Report((Table("arenas", columns, [(200 << 10, 5 << 30)]),))
+    assert text_of(shown).startswith("arenas, sizes in KiB\n")
+    assert text_of(shown, columns=("top", "system")).startswith("arenas, sizes in MiB\n")
 
 
 def test_a_number_stays_beside_its_unit():

@@ -170,12 +170,19 @@ def _row(held: Held, typed: Typed, whole: int, so_far: int) -> _Row:
         total.resident if known else None,
         total.swapped if known else None,
         (100 * total.bytes + whole // 2) // whole if whole else 0,
-        100 * so_far // whole if whole else 0,
+        _so_far(so_far, whole),
         first,
         _text(held, first, typed.encoding) if first and typed.encoding else "",
         ", ".join(map(hex, total.samples[1:])),
         held.libcs[titled.libc],
     )
+
+
+def _so_far(size: int, whole: int) -> int:
+    """Return a sum in percent of the whole, as its rows are rounded; 100 is all of it."""
+    if size == whole:
+        return 100 if whole else 0
+    return min((100 * size + whole // 2) // whole, 99)
 
 
 def _text(held: Held, user: int, encoding: int) -> str:

@@ -186,8 +186,12 @@ def _line(
 
 
 def unit_of(table: Table, style: Style) -> tuple[int, str | None]:
-    """Return the one unit of a table, so that its rows and columns can be compared by eye."""
-    names = [column.name for column in table.columns if column.scaled]
+    """Return the one unit of a table, so that its rows and columns can be compared by eye: of what
+    is shown, or would be on a wider terminal.
+    """
+    asked = style.columns or ()
+    seen = (c for c in table.columns if c.scaled and (c.rank != DATA_ONLY or c.name in asked))
+    names = [column.name for column in seen]
     scaling = [table.scale] if table.scale else names
     values = [value for name in scaling for value in _summed(table, name)]
     largest = max((abs(v) for v in values if isinstance(v, int)), default=0)
