@@ -52,8 +52,8 @@ def mmapped(snapshot: Snapshot) -> Report:
 
     malloc maps chunks of mmap_threshold and more; free unmaps them at once. glibc keeps no list of
     them, so they are looked for; where number and bytes don't agree with glibc's own count, the
-    rows are candidates and mmapped total is what counts. As text the first 40 are shown, or
-    --limit; the total is of all.
+    rows are candidates, and what counts is what heapx arenas tells of them. As text the first 40
+    are shown, or --limit; the total is of all.
 
     Example:
 

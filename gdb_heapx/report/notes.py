@@ -148,10 +148,9 @@ def _titled(table: str) -> str:
 
 
 def _mmapped_beside(chunks: int, size: int, whole: int | None) -> str:
-    lie = "lies" if chunks == 1 else "lie"
-    all_in = "" if whole is None else f": with {'it' if chunks == 1 else 'them'} "
-    told = f"{all_in}{size_text(whole)} is in use" if whole is not None else ""
-    return f"{counted(chunks, 'mmapped chunk')} of {size_text(size)} {lie} in no arena{told}."
+    lie, them = ("lies", "it") if chunks == 1 else ("lie", "them")
+    in_all = "" if whole is None else f": with {them} {size_text(whole)} is in use"
+    return f"{counted(chunks, 'mmapped chunk')} of {size_text(size)} {lie} in no arena{in_all}."
 
 
 def _listed(numbers: Sequence[int]) -> str:
