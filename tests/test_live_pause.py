@@ -38,6 +38,20 @@ COPIES_SLOWLY = (
     "--gdb-args",
     f"-ex '{SLOW.replace('pread', 'preadv').replace('0.0007', '0.02')}'",
 )
+
+
+def telling(slow, file):
+    """Return options by which slow reads are told in a file, a byte each."""
+    option, line = slow
+    opened = line.replace("real_read = ", f'told = open("{file}", "ab", 0); real_read = ')
+    return option, opened.replace("(time.sleep", '(told.write(b".") and time.sleep')
+
+
+def reads(file, count):
+    """Return what waits until so many reads were told."""
+    return lambda: eventually(lambda: file.exists() and file.stat().st_size >= count, "it reads")
+
+
 LONG = re.compile(r"(following lists|reading heaps)")
 ERASED = "\r\x1b[K"
 
@@ -126,13 +140,13 @@ def test_in_a_shell_long_work_shows_itself_on_a_terminal_only(arenas):
     assert not LONG.search(result.out)
 
 
-def interrupted(inferior, *words, after):
-    """Return what the shell command prints where a Ctrl-C comes so long after it attached."""
+def interrupted(inferior, *words, wait):
+    """Return what the shell command prints where a Ctrl-C comes after it attached, and a wait."""
     command = [str(word) for word in (HEAPX, "-p", inferior.pid, *words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment(), **pipes) as process:
         eventually(lambda: status(inferior.pid, "TracerPid") != "0", "heapx attaches")
-        time.sleep(after)
+        wait()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=TIMEOUT)
     assert at_rest(inferior.pid)
@@ -145,15 +159,18 @@ def interrupted(inferior, *words, after):
 @pytest.mark.few(1)
 def test_after_a_ctrl_c_in_a_shell_the_process_runs_and_what_was_read_is_printed(arenas, moment):
     words = (*SLOWLY, "arenas", "--format", "json")
-    code, out, err = interrupted(arenas, *words, after=moment)
+    code, out, err = interrupted(arenas, *words, wait=lambda: time.sleep(moment))
     assert (code, err) == (130, "heapx: interrupted\n")
     codes = {problem["code"] for problem in json.loads(out)["problems"]} if out else set()
     assert "interrupted" in codes or not out
     assert out or moment < 1
 
 
-def test_a_ctrl_c_ends_a_stream_of_chunks_which_is_json_still(arenas):
-    code, out, err = interrupted(arenas, *SLOWLY, "chunks", "--format", "json", after=2)
+def test_a_ctrl_c_ends_a_stream_of_chunks_which_is_json_still(arenas, tmp_path):
+    """It comes where some memory is read, and long before the last chunk."""
+    told = tmp_path / "told"
+    words = (*telling(SLOWLY, told), "chunks", "--format", "json")
+    code, out, err = interrupted(arenas, *words, wait=reads(told, 1000))
     assert (code, err) == (130, "heapx: interrupted\n")
     assert "interrupted" in {problem["code"] for problem in json.loads(out)["problems"]}
 
@@ -199,9 +216,10 @@ def test_a_pause_that_ends_while_chunks_are_copied_tells_how_much_is_in_use(aren
 
 @pytest.mark.parametrize("line", ["leaks", "holders"])
 @pytest.mark.few(1)
-def test_a_ctrl_c_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line):
-    words = (*COPIES_SLOWLY, line, "--format", "json")
-    code, out, err = interrupted(arenas, *words, after=2)
+def test_a_ctrl_c_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line, tmp_path):
+    told = tmp_path / "told"
+    words = (*telling(COPIES_SLOWLY, told), line, "--format", "json")
+    code, out, err = interrupted(arenas, *words, wait=reads(told, 20))
     assert (code, err) == (130, "heapx: interrupted\n")
     report = json.loads(out)
     assert [problem["code"] for problem in report["problems"]] == ["interrupted"]
