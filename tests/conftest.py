@@ -22,6 +22,7 @@ from gdb_heapx.commands import load_commands
 
 load_commands()  # as each edge does at first
 ANEW = pytest.StashKey[bool]()
+LONGEST = "test_walk_calls"  # of the last modules: begun last, it would let a worker wait
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem != LONGEST)
     variants: dict[str, list[pytest.Item]] = {}
     for item in items:
         variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
