@@ -21,7 +21,7 @@ SAID = {  # by signal: what heapx says of it
     signal.SIGTERM: "heapx: ended by SIGTERM\n",
 }
 MOMENTS = 28  # each of four signals comes at seven of them
-FEW = 2
+USUAL = 13  # the moment at which one comes by default: while gdb reads
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,14 @@ def _moment(number, *more, slow):
 
 
 def _is_slow(number):
-    return number % (MOMENTS // FEW) != 0
+    return number != USUAL
 
 
-# Fractions of the time that heapx takes; a few of them by default.
+# Fractions of the time that heapx takes; one of them by default.
 at_many_moments = pytest.mark.parametrize(
     "moment", [_moment(number, slow=_is_slow(number)) for number in range(MOMENTS)]
 )
-# The signals by turns, since all go the same way; at a few moments each of them.
+# The signals by turns, since all go the same way; at the usual moment each of them.
 by_signals_at_many_moments = pytest.mark.parametrize(
     ("moment", "number"),
     [
@@ -159,7 +159,6 @@ def finished(process):
     return process.returncode, out, err
 
 
-@pytest.mark.few(1)
 @at_many_moments
 def test_when_heapx_is_killed_gdb_lets_the_process_run_on_and_ends(
     arenas, looking, duration, moment, tmp_path
