@@ -24,6 +24,7 @@ from live import (
     gcore,
     heapx,
     status,
+    told,
 )
 
 pytestmark = pytest.mark.live
@@ -168,9 +169,9 @@ def test_after_a_ctrl_c_in_a_shell_the_process_runs_and_what_was_read_is_printed
 
 def test_a_ctrl_c_ends_a_stream_of_chunks_which_is_json_still(arenas, tmp_path):
     """It comes where some memory is read, and long before the last chunk."""
-    told = tmp_path / "told"
-    words = (*telling(SLOWLY, told), "chunks", "--format", "json")
-    code, out, err = interrupted(arenas, *words, wait=reads(told, 1000))
+    file = tmp_path / "reads"
+    words = (*telling(SLOWLY, file), "chunks", "--format", "json")
+    code, out, err = interrupted(arenas, *words, wait=reads(file, 1000))
     assert (code, err) == (130, "heapx: interrupted\n")
     assert "interrupted" in {problem["code"] for problem in json.loads(out)["problems"]}
 
@@ -217,9 +218,9 @@ def test_a_pause_that_ends_while_chunks_are_copied_tells_how_much_is_in_use(aren
 @pytest.mark.parametrize("line", ["leaks", "holders"])
 @pytest.mark.few(1)
 def test_a_ctrl_c_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line, tmp_path):
-    told = tmp_path / "told"
-    words = (*telling(COPIES_SLOWLY, told), line, "--format", "json")
-    code, out, err = interrupted(arenas, *words, wait=reads(told, 20))
+    file = tmp_path / "reads"
+    words = (*telling(COPIES_SLOWLY, file), line, "--format", "json")
+    code, out, err = interrupted(arenas, *words, wait=reads(file, 20))
     assert (code, err) == (130, "heapx: interrupted\n")
     report = json.loads(out)
     assert [problem["code"] for problem in report["problems"]] == ["interrupted"]
@@ -230,7 +231,7 @@ def test_a_ctrl_c_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line,
 @pytest.mark.parametrize("word", ["0", "-1", "1e3", "soon", "0.0"])
 @pytest.mark.few(1)
 def test_a_pause_is_a_time(arenas, word):
-    result = heapx("-p", arenas.pid, "arenas", f"--max-pause={word}")
+    result = told("-p", arenas.pid, "arenas", f"--max-pause={word}")
     assert (result.status, result.out) == (2, "")
     assert "in seconds" in result.err
 
