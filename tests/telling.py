@@ -42,10 +42,12 @@ def said_by(command: str, live: Mapping[str, str], *gdb: str) -> str:
 
 
 def as_on_the_page(said: str, page: str, pid: int) -> str:
-    """Return an answer with the page's process id instead of the real one, as wide."""
+    """Return an answer with the page's process id instead of the real one, as wide; a part of a
+    figure isn't one.
+    """
     before = r"(?P<before> *)"
 
     def instead(found: re.Match[str]) -> str:
         return found["before"][:1] + page.rjust(len(found[0]) - len(found["before"][:1]))
 
-    return re.sub(rf"{before}\b{pid}\b", instead, said).strip("\n")
+    return re.sub(rf"{before}(?<![\w.,]){pid}(?!\w|[.,]\d)", instead, said).strip("\n")

@@ -15,16 +15,17 @@ NOTHING: Mapping[int, int] = {}
 
 class Source:
     """The words of a target, kept for several replays; `merged` is what one of them has made of an
-    arena's fast chunks, by its address.
+    arena's fast chunks, by its address. Addresses wrap around, as malloc's do.
     """
 
     def __init__(self, space: Space) -> None:
-        self._links = Links(space)
+        self._links, self._whole = Links(space), 1 << 8 * space.word
         self._kept: dict[int, int] = {}
         self.merged: dict[int, object] = {}
 
     def word(self, address: int) -> int:
         """Return the word at `address`; MemoryFault if it is misaligned or can't be read."""
+        address %= self._whole
         found = self._kept.get(address)
         if found is None:
             found = self._links.word(address)
@@ -34,7 +35,7 @@ class Source:
 
     def chunk(self, address: int) -> tuple[int, int]:
         """Return a chunk's size word and its fd."""
-        size, fd, _ = self._links.chunk(address)
+        size, fd, _ = self._links.chunk(address % self._whole)
         return size, fd
 
 
