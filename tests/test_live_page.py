@@ -238,7 +238,8 @@ def test_a_program_and_threads_with_names_of_html_do_nothing(chromium, inferiors
     process = start(name, "3")
     file = tmp_path / "page.html"
     said = heapx("-p", process.pid, "report", "--output", file)
-    assert (said.status, said.out, said.err) == (0, "", "")
+    assert (said.status, said.err) == (0, "")
+    assert said.out == f"Written to {file}: open it in a browser.\n"
     seen = show(chromium, file)
     assert seen.complaints == []
     assert seen.view.locator("h1").inner_text() == name
@@ -251,7 +252,8 @@ def test_a_page_of_a_process_says_what_the_commands_say(start, tmp_path):
     process = start("arenas", "3")
     file = tmp_path / "page.html"
     said = heapx("-p", process.pid, "report", "--limit", 1 << 40, "--output", file)
-    assert (said.status, said.out, said.err) == (0, "", "")
+    assert (said.status, said.err) == (0, "")
+    assert said.out == f"Written to {file}: open it in a browser.\n"
     page = parts(file.read_text())
     own = reports(LINES, tmp_path / "own", ("-p", process.pid))
     for line in LINES:

@@ -29,7 +29,7 @@ def written(image, tmp_path, options=f"--types --limit {ALL}"):
     """Return the text of a page, and the parts of it."""
     file = tmp_path / "page.html"
     said = image.answer(f"report {options} --output {file}")
-    assert said.text == ""
+    assert said.text == f"Written to {file}: open it in a browser.\n"
     text = file.read_text()
     return text, parts(text)
 

@@ -13,6 +13,7 @@ from ..report.arrange import arrange, for_reader, told_apart, without_totals
 from ..report.chosen import with_one_table
 from ..report.context import Context
 from ..report.files import write_whole
+from ..report.notes import note, sentence
 from ..report.render import FORMATS, Renderer, missing_libraries
 from ..report.style import Style
 from .command import Command, Function, Needs, find, parse
@@ -104,6 +105,8 @@ def execute(
         if options["output"]:
             rows = _whole(pieces, reading) if streamed else pieces
             write_whole(options["output"], rows)
+            if declared.page:
+                write(f"{escape(sentence(note('page_written', path=options['output'])))}\n")
             return
         for piece in pieces:
             write(piece)

@@ -198,6 +198,7 @@ SENTENCES: dict[str, Callable[..., str]] = {
     "trimmed": lambda target, pad, result: (
         f"Called malloc_trim({pad}) in {target}: it returned {result}."
     ),
+    "page_written": lambda path: f"Written to {path}: open it in a browser.",
     "saved": _saved,
     "loaded": _loaded,
     "pins_left_out": lambda why: f"Without pins one by one: {why}. --pins looks for them anyway.",
