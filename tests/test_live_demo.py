@@ -118,7 +118,8 @@ def test_growth_names_the_line_that_asks_and_counts_what_brk_gave(server):
 def test_with_one_arena_it_is_served_from_what_is_free_and_nothing_grows(program):
     with serving(program, MALLOC_ARENA_MAX="1") as one:
         (row,) = table(fit(one))
-        assert (row["source"], row["grows"]) == ("large", 0)
+        assert row["source"] in ("large", "unsorted")  # which piece fits best is chance
+        assert row["grows"] == 0
         before, heap = rss(one.pid), heap_size(one.pid)
         size = exported(one)
         assert rss(one.pid) - before < size / 10

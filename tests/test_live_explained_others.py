@@ -113,7 +113,7 @@ def test_ps_counts_shared_pages_of_each_worker(family):
     )[0]
     rss = [rolled_up(pid)["Rss"] / 1024 for pid in family.pids]
     pss = sum(rolled_up(pid)["Pss"] for pid in family.pids) / 1024
-    assert [f"{one:.0f}" for one in rss] == [each] * 4
+    assert all(abs(one - int(each)) < 1.5 for one in rss)
     assert differences(f"{together} MiB {taken} MiB", f"{sum(rss):.0f} MiB {pss:.0f} MiB") == []
 
 

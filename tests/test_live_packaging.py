@@ -94,7 +94,8 @@ def test_it_works_without_the_checkout(installed, start, tmp_path):
     made = run(
         (installed / "bin" / "heapx", "-p", process.pid, "report", "--output", page), **alone
     )
-    assert (made.status, made.out, made.err) == (0, "", "")
+    assert (made.status, made.err) == (0, "")
+    assert made.out == f"Written to {page}: open it in a browser.\n"
     assert "Chartist" in page.read_text()
 
 

@@ -38,9 +38,10 @@ def _types(chunks: int, size: int, told: int, objects: int, resident: int | None
         return "No chunk is in use."
     share = f", {100 * told // size} % of it recognised" if size else ""
     some = f"; in it {counted(objects, 'object')}" if objects else ""
-    whole, part = size_text(size), None if resident is None else size_text(resident)
-    in_ram = "" if part in (None, whole) else f", {part} of it in RAM"
-    return f"{whole} is in use{in_ram}, in {counted(chunks, 'chunk')}{share}{some}."
+    in_ram = ""
+    if resident is not None and 100 * (size - resident) >= size:  # else it is nearly all
+        in_ram = f", {size_text(resident)} of it in RAM"
+    return f"{size_text(size)} is in use{in_ram}, in {counted(chunks, 'chunk')}{share}{some}."
 
 
 def _quoted(type: str) -> str:
