@@ -308,7 +308,7 @@ def test_children_threads_and_signals_of_the_process_are_as_without_it(start):
         code, out, said = finished(process)
     assert (code, said) == (0, "")
     assert "grow" in out
-    assert grown(busy) > before
+    eventually(lambda: grown(busy) > before, "it grows again")
     after = grown(busy)
     eventually(lambda: grown(busy) > after or busy.process.poll() is not None, "one more round")
     assert busy.process.poll() is None
