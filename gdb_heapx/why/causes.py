@@ -191,7 +191,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
             f"free chunks below {size_text(typical)} can't serve what it mostly allocates.",
             (f"half of the bytes in use are in chunks of {size_text(typical)} and more",),
             "A pool for the small objects. What that saves can't be computed.",
-            about=free_chunks(case, each),
+            about=free_chunks(each),
         )
 
 

@@ -198,5 +198,5 @@ def fast(case: Case) -> Iterator[Finding]:
         ),
         f"malloc_trim(0) merges them. So does any free that makes 64 KiB{then}. mallopt(M_MXFAST, "
         "0) turns fastbins off.",
-        about=free_chunks(case, amounts),
+        about=free_chunks(amounts),
     )

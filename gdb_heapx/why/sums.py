@@ -171,7 +171,7 @@ def free_at(size: int, arena: ArenaFigures) -> str:
     return f"{arena.address:#x}, {size_text(size)} free"
 
 
-def free_chunks(case: Case, amounts: Iterable[tuple[int, ArenaFigures]]) -> About:
+def free_chunks(amounts: Iterable[tuple[int, ArenaFigures]]) -> About:
     """Return what free chunks of so many bytes are about: whole pages, but for what shares pages in
     their arena; all of them that, where it isn't known.
     """
@@ -193,7 +193,7 @@ def all_free(case: Case, arenas: Iterable[ArenaFigures]) -> About:
     found = list(arenas)
     chunks = ((case.of(arena, State.BINNED, State.FAST), arena) for arena in found)
     tops = ((case.of(arena, State.TOP), arena) for arena in found)
-    return {**free_chunks(case, chunks), **spread(Part.TOP, tops)}
+    return {**free_chunks(chunks), **spread(Part.TOP, tops)}
 
 
 def free_parts(case: Case, arenas: Iterable[ArenaFigures]) -> About:
