@@ -17,7 +17,7 @@ from .procfs import pieces_of, text_of
 _LINE = re.compile(
     r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([-r][-w][-x][ps]) ([0-9a-f]{1,16}) \S+ ([0-9]{1,20}) *(.*)"
 )
-_HEAD = re.compile(rb"^[0-9a-f]{1,16}-[0-9a-f]{1,16} [-r][-w][-x][ps] ", re.M)
+_HEAD = re.compile(rb"[0-9a-f]{1,16}-[0-9a-f]{1,16} [-r][-w][-x][ps] ")
 FLAGS = "VmFlags:"  # begins the last line, since Linux 3.8
 _Figures = tuple[Optional[str], ...]
 

@@ -19,7 +19,7 @@ def text_of(path: str, most: int = -1) -> str:
         return os.fsdecode(file.read(most))
 
 
-PIECE, RECORD = 1 << 18, 1 << 14  # bytes that are read at once, and those of one record at most
+PIECE, RECORD = 1 << 17, 1 << 14  # bytes that are read at once, and those of one record at most
 
 
 def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[str]:
@@ -30,22 +30,33 @@ def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[str]:
     with open(path, "rb") as file:
         while data := file.read(PIECE):
             rest += data
-            heads = [found.start() for found in head.finditer(rest, max(len(rest) - RECORD, 0))]
-            for last in heads[-1:]:
+            last = _last_record(rest, head)
+            if last is not None:
                 yield os.fsdecode(rest[:last])
                 rest = rest[last:]
     yield os.fsdecode(rest)
+
+
+def _last_record(data: bytes, head: re.Pattern[bytes]) -> int | None:
+    """Return where the last line with such a head begins; None if there is none near the end."""
+    end = len(data)
+    while (end := data.rfind(b"\n", max(len(data) - RECORD, 0), end)) >= 0:
+        if head.match(data, end + 1):
+            return end + 1
+    return None
+
+
+_RUN = re.compile(r"\S+ ..x. \S+ \S+ (\d+) +(/.+)")  # a line of maps: a file that is run
 
 
 def mapped_files(pid: int) -> dict[str, int]:
     """Return the inode of each file that a living process maps to run it, by its name; {} if /proc
     doesn't tell.
     """
-    try:
-        found = re.findall(r"^\S+ ..x. \S+ \S+ (\d+) +(/.+)$", text_of(f"/proc/{pid}/maps"), re.M)
-    except OSError:
-        return {}
-    return {name: int(inode) for inode, name in found}
+    with suppress(OSError):
+        lines = text_of(f"/proc/{pid}/maps").split("\n")
+        return {found[2]: int(found[1]) for found in map(_RUN.fullmatch, lines) if found}
+    return {}
 
 
 def swap_allowance() -> int:
