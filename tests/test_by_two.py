@@ -28,7 +28,7 @@ from test_held import in_pieces
 
 from gdb_heapx.errors import HeapxError, StoppedError
 from gdb_heapx.heap.library import library
-from gdb_heapx.held import compiled
+from gdb_heapx.held import compiled, threads
 from gdb_heapx.held.held import hold
 from gdb_heapx.held.store import Store
 from gdb_heapx.snapshots.opened import open_target
@@ -168,13 +168,13 @@ def test_of_one_processor_no_thread_is_begun():
     target = large().target()
     with (
         mock.patch.object(os, "sched_getaffinity", return_value={0}),
-        mock.patch.object(compiled, "Thread", side_effect=AssertionError),
+        mock.patch.object(threads, "Thread", side_effect=AssertionError),
     ):
         assert held_by(target, Reads(target).fill).index.chunks == 81
 
 
 def test_where_not_all_fits_one_region_is_copied_after_the_other():
     target = large().target()
-    with mock.patch.object(compiled, "Thread", side_effect=AssertionError):
+    with mock.patch.object(threads, "Thread", side_effect=AssertionError):
         opened = open_target(changed(target, fill=Reads(target).fill))
         assert hold(opened, most=8 * PAGE, passes=True).index.chunks == 81

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+import pytest
 from heapbuilder import PAGE, Pages
 
+from gdb_heapx.held import room as rooms
 from gdb_heapx.held.declared import address_of
-from gdb_heapx.held.room import room_for
+from gdb_heapx.held.room import Room, room_for
 from gdb_heapx.target.mappings import Mapping, Usage
+from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED, PageStates
 
 BASE = 1 << 20
 USAGE = Usage(8 * PAGE, 0, 0, 0, 0, 0, False, None)
@@ -30,3 +34,22 @@ def test_a_child_of_gdbs_has_no_share_in_it():
     )
     (flags,) = (flags for low, high, flags in found if int(low, 16) <= address < int(high, 16))
     assert "dc" in flags.split()
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+@pytest.mark.parametrize(("at_once", "parts"), [(1 << 20, 1024), (3 * PAGE, 2)])
+def test_the_kernel_has_given_memory_for_what_may_be_copied(
+    processors, at_once, parts, monkeypatch
+):
+    """It says itself of which pages (Documentation/admin-guide/mm/pagemap.rst)."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+    monkeypatch.setattr(rooms, "AT_ONCE", at_once)
+    monkeypatch.setattr(rooms, "PARTS", parts)
+    some, all_of_it = bytes([RESIDENT, UNTOUCHED, SHARED, SWAPPED] * 50), bytes([RESIDENT] * 99)
+    room = Room([(BASE, BASE + 200 * PAGE), (2 * BASE, 2 * BASE + 99 * PAGE)], PAGE)
+    room.take([(2 * BASE, all_of_it), (BASE, some)])
+    start = address_of(room.memory)
+    found = PageStates(os.getpid(), PAGE, ()).states(start, start + 299 * PAGE)
+    wanted = some + all_of_it
+    assert [state != UNTOUCHED for state in found] == [state != UNTOUCHED for state in wanted]
+    assert not any(room.view)

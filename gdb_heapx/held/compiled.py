@@ -6,12 +6,9 @@ Each copies what it indexes: what a processor has copied it finds in its cache.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Iterable
-from threading import Thread
 from typing import Any
 
-from ..ending import without_signals
 from ..glibc.layout import FLAGS, PREV_INUSE
 from ..heap.arenas import Heap
 from ..heap.places import Overlay
@@ -20,6 +17,7 @@ from .declared import CIndexing, address_of
 from .indexing import LEAST, WINDOW
 from .store import Store
 from .table import WORD, RegionTable
+from .threads import GoesOn, in_two_threads, two_can_run
 
 HEADER = 2 * WORD
 SMALLEST = 32 << 10  # bytes of a window
@@ -100,24 +98,17 @@ def by_two(space: Space, store: Store, jobs: Iterable[Job]) -> None:
     """Let two threads do jobs, each as far as what it loads is known to be in RAM; none where that
     isn't known, or there is one processor. The pace is asked in this thread only.
     """
-    if space.fill is None or space.residency is None or len(os.sched_getaffinity(0)) < 2:
+    if space.fill is None or space.residency is None or not two_can_run():
         return
-    left, over, goes_on_alone = iter([*jobs]), False, False
+    left = iter([*jobs])
 
-    def work(goes_on: Callable[[], bool]) -> None:
+    def work(goes_on: GoesOn) -> bool:
         def load(start: int, end: int) -> bool:
             windows = range(start, end, WINDOW)
             return all(goes_on() and store.fetch(a, min(a + WINDOW, end)) for a in windows)
 
         while goes_on() and (job := next(left, None)):
             job(load)
+        return space.pace.stopped is None
 
-    other = Thread(target=work, args=(lambda: not over,), daemon=True)
-    with without_signals():
-        other.start()
-    try:
-        work(space.pace.goes_on)
-        goes_on_alone = space.pace.stopped is None
-    finally:
-        over = not goes_on_alone
-        other.join()
+    in_two_threads(work, space.pace.goes_on)

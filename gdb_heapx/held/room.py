@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from threading import Lock
 
 from ..target.cgroups import affordable
 from ..target.mappings import ADDRESSES, Mapping, merged
 from ..target.maps import read_maps
 from ..target.pages import RESIDENT, SHARED, SWAPPED, PageStates
 from ..target.space import Residency
+from .threads import GoesOn, in_two_threads, two_can_run
 
 MAP_NORESERVE = 0x4000  # uapi/asm-generic/mman.h; elsewhere nothing (Python has no name for it)
+AT_ONCE = 1 << 20  # bytes that are filled
+PARTS = 1024  # they may have (UIO_MAXIOV, uapi/linux/uio.h)
 GROWTH = 8  # a part of a mapping: by so much it may have grown when it is copied
 _TO_COME = re.compile(b"[%c%c%c]+" % (RESIDENT, SHARED, SWAPPED))
 
@@ -55,12 +60,42 @@ class Room:
         places = ((self.offset(start), self.offset(end - 1), end - start) for start, end in spans)
         return all(a is not None and b == a + size - 1 for a, b, size in places)
 
-    def take(self, start: int, end: int, states: bytes) -> None:
-        """Get memory from the kernel for the pages of a span that aren't empty, by their states."""
-        base, page = self.offset(start), self.page
-        for run in _TO_COME.finditer(states):
-            first, last = (base or 0) + run.start() * page, (base or 0) + run.end() * page
-            self.view[first:last:page] = bytes(run.end() - run.start())
+    def take(self, parts: Iterable[tuple[int, bytes]]) -> None:
+        """Get memory from the kernel for the pages that aren't empty: each part begins at an
+        address and has pages in such states. The kernel fills it with zeros: two threads ask.
+        """
+        batches, lock = self._batches(parts), Lock()
+        with open("/dev/zero", "rb", buffering=0) as zeros:
+
+            def work(goes_on: GoesOn) -> bool:
+                while goes_on():
+                    with lock:
+                        batch = next(batches, None)
+                    if batch is None:
+                        break
+                    os.readv(zeros.fileno(), batch)
+                return True
+
+            if two_can_run():
+                in_two_threads(work, lambda: True)
+            else:
+                work(lambda: True)
+
+    def _batches(self, parts: Iterable[tuple[int, bytes]]) -> Iterator[list[memoryview]]:
+        """Yield the memory for pages that aren't empty, as much as is read at once."""
+        page, batch, size = self.page, list[memoryview](), 0
+        for start, states in parts:
+            base = self.offset(start) or 0
+            for run in _TO_COME.finditer(states):
+                first, last = base + run.start() * page, base + run.end() * page
+                for at in range(first, last, AT_ONCE):
+                    batch.append(self.view[at : min(at + AT_ONCE, last)])
+                    size += len(batch[-1])
+                    if size >= AT_ONCE or len(batch) == PARTS:
+                        yield batch
+                        batch, size = [], 0
+        if batch:
+            yield batch
 
 
 def room_of(pid: int) -> Room | None:
@@ -85,6 +120,5 @@ def room_for(mappings: Sequence[Mapping], residency: Residency, most: int) -> Ro
     grown = (m.size // GROWTH & -page if m.anonymous else 0 for m in private)
     spans = [(m.start, min(m.end + g, f)) for m, g, f in zip(private, grown, following)]
     room = Room(merged(spans), page, most)
-    for mapping in copied:
-        room.take(mapping.start, mapping.end, residency.states(mapping.start, mapping.end))
+    room.take((m.start, residency.states(m.start, m.end)) for m in copied)
     return room
