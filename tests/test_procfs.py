@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import subprocess
+import sys
+import threading
 
 import pytest
 from heapbuilder import PAGE, Pages, changed, usual
@@ -13,7 +16,7 @@ from sessions import answer
 
 from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target import pages, procfs
+from gdb_heapx.target import pages, pieces, procfs
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.maps import parse_maps, parse_smaps, read_maps
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
@@ -171,15 +174,46 @@ def test_the_maps_of_a_living_process_are_read():
     assert any("python" in m.name or m.name == "[stack]" for m in read_maps(os.getpid()))
 
 
-@pytest.mark.parametrize("piece", [100, 1000, 1 << 20])
-def test_a_long_list_of_mappings_is_read_in_pieces(piece, tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", [100, 1000, 1 << 20])
+def test_a_long_list_of_mappings_is_read_in_pieces(part, tmp_path, monkeypatch):
     path = tmp_path / "smaps"
     path.write_text(SMAPS * 9)
-    monkeypatch.setattr(procfs, "PIECE", piece)
-    monkeypatch.setattr(procfs, "open", lambda *_: path.open("rb"), raising=False)
-    longest = max(map(len, procfs.pieces_of(str(path), re.compile(rb"[0-9a-f]+-"))))
-    assert longest < piece + len(SMAPS)
+    monkeypatch.setattr(pieces, "PART", part)
+    monkeypatch.setattr(pieces, "PARTS", 1)
+    monkeypatch.setattr(pieces, "open", lambda *_, **__: path.open("rb"), raising=False)
+    longest = max(map(len, pieces.pieces_of(str(path), re.compile(rb"[0-9a-f]+-"))))
+    assert longest < part + len(SMAPS)
     assert read_maps(1) == parse_smaps(SMAPS * 9)
+
+
+def test_a_file_that_is_left_half_read_leaves_no_thread(tmp_path, monkeypatch):
+    path, before = tmp_path / "smaps", (threading.active_count(), sys.getswitchinterval())
+    path.write_text(SMAPS * 99)
+    monkeypatch.setattr(pieces, "PART", 100)
+    monkeypatch.setattr(pieces, "PARTS", 1)
+    found = pieces.pieces_of(str(path), re.compile(rb"[0-9a-f]+-"))
+    next(found)
+    assert threading.active_count() > before[0]
+    found.close()
+    assert (threading.active_count(), sys.getswitchinterval()) == before
+
+
+def test_what_can_t_be_read_further_is_an_error(tmp_path, monkeypatch):
+    """As of a process that ends meanwhile (proc(5): ESRCH)."""
+    path, read = tmp_path / "smaps", os.readv
+    path.write_text(SMAPS * 99)
+    left = iter(range(3))
+
+    def readv(descriptor, parts):
+        if next(left, None) is None:
+            raise ProcessLookupError(errno.ESRCH, "gone")
+        return read(descriptor, parts)
+
+    monkeypatch.setattr(pieces, "PART", 1000)
+    monkeypatch.setattr(pieces, "PARTS", 1)
+    monkeypatch.setattr(os, "readv", readv)
+    with pytest.raises(ProcessLookupError):
+        list(pieces.pieces_of(str(path), re.compile(rb"[0-9a-f]+-")))
 
 
 def test_the_kernel_has_the_same_sum_of_all_mappings():
@@ -191,12 +225,12 @@ def test_the_kernel_has_the_same_sum_of_all_mappings():
 
 
 def test_a_kernel_without_smaps_gives_mappings_without_usage(monkeypatch):
-    def without(path, *rest):
+    def without(path, *rest, **more):
         if path.endswith("smaps"):
             raise FileNotFoundError(2, "No such file or directory", path)
-        return open(path, *rest)
+        return open(path, *rest, **more)
 
-    monkeypatch.setattr(procfs, "open", without, raising=False)
+    monkeypatch.setattr(pieces, "open", without, raising=False)
     assert {m.usage for m in read_maps(os.getpid())} == {None}
 
 

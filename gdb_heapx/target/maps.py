@@ -11,7 +11,8 @@ from sys import intern
 from typing import NamedTuple, Optional
 
 from .mappings import Mapping, Usage
-from .procfs import pieces_of, text_of
+from .pieces import pieces_of
+from .procfs import text_of
 
 # start-end permissions offset device inode name; the name may hold anything but a line's end.
 _LINE = re.compile(

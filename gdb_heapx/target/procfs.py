@@ -19,33 +19,6 @@ def text_of(path: str, most: int = -1) -> str:
         return os.fsdecode(file.read(most))
 
 
-PIECE, RECORD = 1 << 17, 1 << 14  # bytes that are read at once, and those of one record at most
-
-
-def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[str]:
-    """Yield a long file of /proc in pieces, each up to where one of its records begins, with such
-    a `head`; OSError where it can't be read.
-    """
-    rest = b""
-    with open(path, "rb") as file:
-        while data := file.read(PIECE):
-            rest += data
-            last = _last_record(rest, head)
-            if last is not None:
-                yield os.fsdecode(rest[:last])
-                rest = rest[last:]
-    yield os.fsdecode(rest)
-
-
-def _last_record(data: bytes, head: re.Pattern[bytes]) -> int | None:
-    """Return where the last line with such a head begins; None if there is none near the end."""
-    end = len(data)
-    while (end := data.rfind(b"\n", max(len(data) - RECORD, 0), end)) >= 0:
-        if head.match(data, end + 1):
-            return end + 1
-    return None
-
-
 _RUN = re.compile(r"\S+ ..x. \S+ \S+ (\d+) +(/.+)")  # a line of maps: a file that is run
 
 
