@@ -34,7 +34,7 @@ from gdb_heapx.held import held as holding
 from gdb_heapx.held import pointers, spots
 from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.hidden import Way, seeker
-from gdb_heapx.held.pointers import Pointers, _look_compiled
+from gdb_heapx.held.pointers import Finder, Pointers
 from gdb_heapx.held.root import RootKind
 from gdb_heapx.held.spots import SpotSeeker
 from gdb_heapx.reach import compiled as flooding
@@ -112,7 +112,7 @@ def point_at(seed: random.Random, found: Held) -> None:
     looked = seeker(found.space, found.index, found.table, found.functions, ALL_WAYS)
     looked.add(0, 8 * len(words), 0, words)
     found.pointers.hidden = looked.close(())
-    _look_compiled(found.table, found.functions, 0, words, Pointers())
+    Finder(found.table, found.functions, Pointers()).look(0, words)
 
 
 def hold_apart(seed: random.Random) -> None:

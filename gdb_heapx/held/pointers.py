@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import field
+from functools import partial
 from typing import Any
 
 from ..errors import MemoryFault, StoppedError, SwappedOutError
@@ -59,14 +60,12 @@ def pointers_in(
     """
     found, hidden = Pointers(), seeker(space, index, table, functions, ways)
     spots = SpotSeeker(space, index, table, functions, blocks)
+    look = Finder(table, functions, found).look if table else partial(_look, space, index, found)
     space.pace.begin("reading roots", sum(root.size for root in roots.spans))
     for root in roots.spans:
         for start, end in _touched(space, root.start, root.end):
             for address, words in _read(space, root, start, end, found.missed):
-                if table is None:
-                    _look(index, address, words, space.word, found)
-                else:
-                    _look_compiled(table, functions, address, words, found)
+                look(address, words)
                 spots.add(root.kind, root.start, address, words)
                 hidden.add(root.start, root.end, address, words)
                 space.pace.walked(len(words) * space.word)
@@ -113,25 +112,32 @@ def _read(
             missed.append(Missed(root.kind, why, end - start))
 
 
-def _look(index: Index, address: int, words: Words, word: int, found: Pointers) -> None:
+def _look(space: Space, index: Index, found: Pointers, address: int, words: Words) -> None:
     low, high = (index.starts[0], max(index.ends)) if index.starts else (0, 0)
     for number, to in enumerate(words):
         if low <= to < high and index.at(to):
-            found.at.append(address + number * word)
+            found.at.append(address + number * space.word)
             found.to.append(to)
 
 
-def _look_compiled(
-    table: RegionTable, functions: Any, address: int, words: Words, found: Pointers
-) -> None:
-    part = array("Q")
-    part.frombytes(memoryview(words).cast("B"))
-    most, room, done = min(ROOM, len(part)), ctypes.c_uint64(), 0
-    pairs = array("Q", bytes(2 * most * WORD))
-    while done < len(part):
-        room.value = most
-        given = (address_of(part) + done * WORD, len(part) - done, address + done * WORD)
-        done += functions.heapx_pointers(table.reference, *given, address_of(pairs), room)
-        number = 2 * (most - room.value)
-        found.at.extend(pairs[0:number:2])
-        found.to.extend(pairs[1:number:2])
+class Finder:
+    """Finds pointers by held.c, which is given the same room for them each time."""
+
+    def __init__(self, table: RegionTable, functions: Any, found: Pointers) -> None:
+        self._reference, self._functions, self._found = table.reference, functions, found
+        self._pairs, self._room = array("Q", bytes(2 * ROOM * WORD)), ctypes.c_uint64()
+        self._given = address_of(self._pairs), ctypes.byref(self._room)
+
+    def look(self, address: int, words: Words) -> None:
+        """Add the pointers that words at an address are."""
+        part, done, find = array("Q"), 0, self._functions.heapx_pointers
+        part.frombytes(memoryview(words).cast("B"))
+        start, count = address_of(part), len(part)
+        while done < count:
+            self._room.value = ROOM
+            place = start + done * WORD, count - done, address + done * WORD
+            done += find(self._reference, *place, *self._given)
+            number = 2 * (ROOM - self._room.value)
+            if number:
+                self._found.at.extend(self._pairs[0:number:2])
+                self._found.to.extend(self._pairs[1:number:2])

@@ -30,6 +30,8 @@ LARGEST = 1 << 40  # bytes
 ROUNDED = 32  # bytes that malloc may give more than was asked for
 AT_ONCE = 1 << 10  # spots that are found at once
 BLOCK_BITS, BLOCKS = 21, 1 << 12  # of addresses with code: a byte for each, modulo all
+ENOUGH = 1 << 15  # words that are looked at together: a call costs as much as a page
+APART = bytes((BEHIND - 1) * WORD)  # what lies around the words of a root
 MOST = 1 << 19  # of one kind of root: as many containers nobody has there
 # Files' variables are copied whole, and what lies below a stack pointer is over.
 ELSEWHERE = (RootKind.GLOBAL, RootKind.RED_ZONE)
@@ -98,7 +100,7 @@ class SpotSeeker:
     blocks: array[int]
     found: Spots = field(default_factory=dict)
     _kind: RootKind = field(default=RootKind.GLOBAL, init=False)
-    _behind: int = field(default=0, init=False)
+    _behind: int = field(default=-1, init=False)
     _root: int = field(default=0, init=False)  # where that begins which is read
     _left: array[int] = field(default_factory=lambda: array("Q"), init=False)
 
@@ -106,23 +108,26 @@ class SpotSeeker:
         """Look at words of a root that begins at `start`."""
         if kind in ELSEWHERE:
             return
-        if (start, address) != (self._root, self._behind):
+        if kind is not self._kind:
             self.close()
-            self._left = array("Q", bytes(BEFORE * WORD))
-        self._kind, self._root = kind, start
+            self._kind = kind
+        if (start, address) != (self._root, self._behind):
+            self._root = start
+            self._left.frombytes(APART)
         if self.table is None:
             self._left.extend(words)
         else:
             self._left.frombytes(memoryview(words).cast("B"))
         self._behind = address + len(words) * self.space.word
-        self._look()
+        if len(self._left) >= ENOUGH:
+            self._look()
 
     def close(self) -> Spots:
         """Look at what is left, behind which nothing follows; return all spots."""
         if self._left:
-            self._left.frombytes(bytes((BEHIND - 1) * WORD))
+            self._left.frombytes(APART)
             self._look()
-            self._left = array("Q")
+            self._left, self._behind = array("Q"), -1
         return self.found
 
     def _look(self) -> None:
