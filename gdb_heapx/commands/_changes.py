@@ -144,6 +144,7 @@ ROWS: dict[str, Callable[[Comparison], Sequence[Any] | None]] = {
     "size": lambda changes: changes.sizes,
     "type": lambda changes: changes.types,
 }
+WORDS = {**{kind: kind for kind in KINDS}, "size": "size of chunk"}
 SHOWN = 5  # rows of a table beside the first
 NEXT = {
     "in use": (("heapx leaks", "what of it nothing refers to; also: holders, types"),),
@@ -170,15 +171,17 @@ def changes_report(changes: Comparison, by: str | None = None, brief: bool = Fal
 
     chosen = (by,) if by else BRIEFLY if brief else tuple(KINDS)
     tables = {kind: _table(changes, kind) for kind in chosen}
-    found = [table for table in tables.values() if table is not None]
+    found = {kind: _worded(table) for kind, table in tables.items() if table is not None}
+    unchanged = tuple(WORDS[kind] for kind, table in found.items() if not table.rows)
+    shown = list(found.values()) or [_worded(KINDS[by or "owner"].of(()))]
     if by is None:
-        found = [found[0], *map(_beside, found[1:])]
+        shown[1:] = map(_beside, shown[1:])
     old, new = changes.old, changes.new
     lead = (_looked_at(new), *relating_notes(old, new, changes.relation), *_verdict(changes))
     blocks = (
         Notes(lead, leads=True),
-        *(found or [KINDS[by or "owner"].of(())]),
-        Notes(tuple(_notes(changes, brief))),
+        *shown,
+        Notes((*_none_changed(unchanged), *_notes(changes, brief))),
         Steps(_next(changes.equation)),
     )
     return Report(blocks, new.snapshot.problems)
@@ -252,13 +255,26 @@ def _beside(table: Table) -> Table:
     if table.name in (HEAPS.name, BINS.name):
         columns = tuple(replace(column, rank=DATA_ONLY) for column in table.columns)
         return replace(table, columns=columns)
-    return replace(table, few=SHOWN if table.rows else NONE_KNOWN)
+    return replace(table, few=SHOWN) if table.rows else table
+
+
+def _worded(table: Table) -> Table:
+    """Return a table that isn't shown without rows: a sentence says that nothing changed, or why
+    it isn't known.
+    """
+    return table if table.rows else replace(table, few=NONE_KNOWN)
+
+
+def _none_changed(kinds: tuple[str, ...]) -> Iterator[Note]:
+    if kinds:
+        yield note("none_changed", kinds=kinds)
 
 
 def _notes(changes: Comparison, brief: bool) -> Iterator[Note]:
     from ..compare.relating import numbering_notes
 
-    yield note("unchanged_means")
+    if changes.owners:
+        yield note("unchanged_means")
     yield from numbering_notes(changes.arenas)
     for look in (changes.new, changes.old):
         why = look.snapshot.target.no_residency

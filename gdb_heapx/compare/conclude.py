@@ -14,9 +14,10 @@ class Conclusion(NamedTuple):
     """A code; the shares in percent of what RSS grew by, by parts, the largest first; and whether
     besides that what the program freed stays in malloc.
 
-    still: nothing changed. in use, retention, outside, own: what grew is that. mixture: it is
-    several. kept: what was freed stays in malloc. reused: what was free is in use. fell: RSS did.
-    shifted: what one part lost another got. virtual: what is in RAM isn't known.
+    still: nothing changed. in use, retention, outside, own: what grew is that. touched: what is in
+    use didn't grow, but more of it is in RAM. mixture: it is several. kept: what was freed stays in
+    malloc. reused: what was free is in use. fell: RSS did. shifted: what one part lost another got.
+    virtual: what is in RAM isn't known.
     """
 
     code: str
@@ -64,6 +65,8 @@ def _growth(changed: Equation, in_use: Moved | None) -> Conclusion:
     code = OF_GROWTH.get(shares[0][0], "own") if shares[0][1] >= MOST else "mixture"
     if code == "retention" and (in_use is None or _grew(changed, in_use)):
         code = "mixture"
+    if code == "in use" and in_use is not None and not _grew(changed, in_use):
+        code = "touched"
     kept = code != "retention" and free > 0 and TWENTIETH * passed >= changed.turned_over
     return Conclusion(code, tuple(share for share in shares if share[1] >= FEW), kept)
 

@@ -32,6 +32,8 @@ def _between(old: str | None, new: str | None, seconds: int | None) -> str:
         return "When one of the two was seen isn't known."
     days, (first, second) = old[:10] != new[:10], (_clock(old), _clock(new))
     end = second if days else second.partition(" ")[2]
+    if not seconds:
+        return f"Both were seen at {first} UTC."
     if seconds < 0:
         return (
             f"OLD was seen after NEW, at {first} and at {end}: what is said to grow shrank "
@@ -65,9 +67,9 @@ def _places(where: Any) -> str:
     return f"{percent} % of it in {_and(names)}{rest}"
 
 
-def _and(words: Sequence[str]) -> str:
+def _and(words: Sequence[str], last: str = "and") -> str:
     """Return words as a list in a sentence."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _part(part: Any, known: bool) -> str:
@@ -78,7 +80,7 @@ def _part(part: Any, known: bool) -> str:
     apart = known and 20 * abs(part.resident - part.change) > abs(part.change)
     resident = f" ({signed(part.resident)} resident)" if apart else ""
     where = f", {_places(part.where)}" if part.where else ""
-    return f"{name} {signed(part.change)}{resident}{where}"
+    return f"{name} {signed(part.change) if part.change else 'unchanged'}{resident}{where}"
 
 
 IN_WORDS = {
@@ -90,6 +92,9 @@ IN_WORDS = {
 MEANINGS = {
     "still": "nothing changed that counts",
     "in use": "the growth is in use by the program: a leak, or more to do",
+    "touched": (
+        "more of what the program holds is in RAM: it touched that, or that came back from swap"
+    ),
     "retention": "retention, not a leak",
     "outside": "the growth isn't malloc's",
     "kept": "what the program freed stays in malloc: retention",
@@ -156,6 +161,7 @@ CHANGING: dict[str, Callable[..., str]] = {
     "change_verdict": _verdict,
     "in_use_grew": _grew,
     "outside_changed": _outside,
+    "none_changed": lambda kinds: f"No {_and(kinds, 'or')} has changed.",
     "unchanged_means": lambda: (
         "Unchanged is what changed by 1 % of what it was at most, and by no more than a twentieth "
         "of all that moved, or a thousandth of RSS."

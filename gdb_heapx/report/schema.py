@@ -115,8 +115,9 @@ class Table:
     The first table of a report may be a stream: its `rows` are an iterator, read once and only
     while the target is stopped. Text has one unit for all sizes: that of the largest one, or of the
     largest in the column `scale`. It shows a `few` of the rows at most, of the first table if no
-    more are asked for; where that is NONE_KNOWN, it doesn't say that there are none. What is in
-    the columns named by `bars` it draws, too, where it has room: as the parts of a bar.
+    more are asked for; where that is NONE_KNOWN, it shows nothing without rows, not even that there
+    are none. What is in the columns named by `bars` it draws, too, where it has room: as the parts
+    of a bar.
     """
 
     name: str

@@ -25,9 +25,9 @@ def table_tokens(table: Table, style: Style) -> Tokens:
     assert not isinstance(table.rows, Iterator), "text needs all rows for its widths"
     if not style.columns and all(column.rank == DATA_ONLY for column in table.columns):
         return  # a table for scripts
+    if not table.rows and table.few == NONE_KNOWN:
+        return
     if not table.rows and not any((table.total or {}).values()):
-        if table.few == NONE_KNOWN:
-            return
         yield NOTE, f"{table.name.replace('_', ' ')}: none\n"
         return
     unit, unit_name = unit_of(table, style)
@@ -237,7 +237,7 @@ def _left_out(table: Table, columns: Sequence[Column], style: Style) -> Tokens:
 
 def is_empty(table: Table, column: Column) -> bool:
     """Tell whether a column tells nothing: it has only zeros, or is unknown everywhere."""
-    return not any(table.values(column.name))
+    return not any(_summed(table, column.name))
 
 
 def _shows(table: Table, column: Column) -> bool:
