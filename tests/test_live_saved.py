@@ -113,7 +113,7 @@ WRONG = {
         "--snapshot",
         "/dev/null",
         "arenas",
-    ): "heapx: /dev/null is no snapshot of heapx, or is damaged",
+    ): "heapx: /dev/null is empty",
     ("--snapshot", "x", "-p", "1"): "heapx: a saved snapshot is all that is looked at",
     ("load", "x"): "heapx: heapx load is for gdb",
     ("-p", "1", "save"): "heapx: heapx save needs FILE",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from live import run
 from recorded import NAMES, load
 
 from gdb_heapx.errors import HeapxError
@@ -116,20 +119,70 @@ def test_a_file_of_a_later_heapx_is_refused(tmp_path):
 def test_a_file_that_is_cut_is_refused(part, tmp_path):
     packed = FILES[0].read_bytes()
     said = refused(tmp_path, packed[: int(len(packed) * part)])
-    assert said.startswith("FILE is damaged, or not all of it is there: ")
+    assert said == "FILE is damaged, or not all of it is there"
     plain = gzip.decompress(packed)
     said = refused(tmp_path, plain[: int(len(plain) * part)])
-    assert said.startswith("FILE is no snapshot of heapx, or is damaged: ")
+    assert said == "FILE is damaged, or not all of it is there"
 
 
-FOREIGN = (b"", b"\x7fELF" + bytes(100), b"{}", b"[]", b"1", b"nul", b"[" * 100_000, b"NaN")
+FOREIGN = (b"hello", b"{}", b'{"a', b"[]", b"1", b"nul", b"[" * 100_000, b'{"a":NaN}', b"\xff\xfe")
+NO_JSON = b'{"format": "heapx snapshot", "version": NaN}'
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("data", FOREIGN, ids=range(len(FOREIGN)))
-def test_a_foreign_file_is_refused(data, tmp_path):
-    said = refused(tmp_path, data)
-    assert said.startswith("FILE is no snapshot of heapx, or is damaged: ")
-    assert len(said) < 200
+def test_a_foreign_file_is_refused(data, pack, tmp_path):
+    assert refused(tmp_path, pack(data)) == "FILE is no snapshot of heapx"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "FILE is empty"),
+        (gzip.compress(b""), "FILE is empty"),
+        (b"\x1f\x8bgarbage", "FILE is damaged, or not all of it is there"),
+        (b"\x28\xb5\x2f\xfdgarbage", "FILE is damaged, or not all of it is there"),
+        (NO_JSON, "FILE is damaged, or not all of it is there"),
+        (NO_JSON * 2, "FILE has 2 snapshots, and heapx looks at one"),
+        (document(version="1"), "FILE is damaged: version 1"),
+        (document(columns=[]), "FILE is damaged: columns or notes"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told(data, said, tmp_path):
+    assert refused(tmp_path, data) == said
+
+
+def header(order, kind):
+    """Return an ELF header of this type, in 64 bits."""
+    data = {"<": 1, ">": 2}[order]
+    begin = struct.pack(f"{order}4sBBB9x", b"\x7fELF", 2, data, 1)
+    return begin + struct.pack(f"{order}HHI3QI6H", kind, 62, 1, 0, 0, 0, 0, 64, 56, 0, 64, 0, 0)
+
+
+def test_a_program_and_a_core_are_told_by_their_headers(tmp_path, monkeypatch):
+    """A core by what readelf calls one, in both byte orders."""
+    monkeypatch.chdir(tmp_path)
+    assert refused(tmp_path, Path(sys.executable).read_bytes()) == (
+        "FILE is a program or a library, no snapshot of heapx"
+    )
+    for order in ("<", ">"):
+        Path("core").write_bytes(header(order, 4))
+        assert "CORE (Core file)" in run(("readelf", "-h", "core")).out
+        with pytest.raises(HeapxError) as error:
+            read_saved("core")
+        assert error.value.statement == "core is a core, no snapshot of heapx"
+        assert "heapx --core core." in str(error.value)
+
+
+def test_no_more_is_read_of_a_foreign_file_than_its_beginning():
+    with pytest.raises(HeapxError, match="/dev/zero is no snapshot of heapx"):
+        read_saved("/dev/zero")
+
+
+def test_a_directory_is_no_file(tmp_path):
+    with pytest.raises(HeapxError, match="Is a directory") as error:
+        read_saved(str(tmp_path))
+    assert "Name a file that is in it." in str(error.value)
 
 
 def test_a_file_that_unpacks_to_more_than_any_snapshot_is_refused(tmp_path, monkeypatch):

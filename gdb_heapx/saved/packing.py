@@ -9,8 +9,8 @@ import zlib
 
 from ..errors import HeapxError
 from ..report.model import size_text
+from .foreign import GZIP, ZSTD, is_damaged
 
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # how they begin
 MOST = 1 << 30  # bytes of an unpacked file
 
 
@@ -38,8 +38,8 @@ def _gunzipped(path: str, data: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             return file.read(MOST + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise HeapxError(f"{path} is damaged, or not all of it is there: {error}") from None
+    except (OSError, EOFError, zlib.error):
+        raise is_damaged(path) from None
 
 
 def _zstd(path: str, options: list[str], data: bytes) -> bytes:
@@ -52,6 +52,5 @@ def _zstd(path: str, options: list[str], data: bytes) -> bytes:
             "Install it: apt-get install zstd. Or name the file .gz, which needs nothing.",
         ) from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().rpartition(": ")[2]
-        raise HeapxError(f"{path} is damaged, or not all of it is there: {said}")
+        raise is_damaged(path)
     return done.stdout

@@ -14,7 +14,8 @@ from ..report.model import Note
 from ..report.schema import Table
 from .codec import decoded, encoded
 from .filed import Filed, ceilings_of, filed, restored
-from .packing import packed, unpacked
+from .foreign import FIRST, FORMAT, check_beginning, is_damaged, is_no_json, is_other, read_file
+from .packing import MOST, packed, unpacked
 from .sound import check_sound, wrong_notes
 from .summary import findings_of, process_of, summary_of
 from .tables import columns_for, rows_for, table_from
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ..reach.brief import Brief
     from ..snapshots.take import Snapshot
 
-FORMAT = "heapx snapshot"
 VERSION = 1
 
 
@@ -79,27 +79,25 @@ def read_saved(path: str) -> Saved:
     """Return what a file has; HeapxError where it isn't there, is damaged, isn't a snapshot, or is
     of a later heapx.
     """
+    data = unpacked(path, read_file(path, MOST))
+    check_beginning(path, data[:FIRST])
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise HeapxError(f"cannot read {path}: {error.strerror}") from None
+        document = json.loads(data, parse_constant=_refused)
+    except (ValueError, RecursionError):
+        raise is_no_json(path, data) from None
+    if document.get("format") != FORMAT:
+        raise is_other(path)
     try:
-        document = json.loads(unpacked(path, data), parse_constant=_refused)
         return _saved(path, document)
     except (ValueError, RecursionError) as error:
-        raise HeapxError(
-            f"{path} is no snapshot of heapx, or is damaged: {error}", "heapx save FILE writes one."
-        ) from None
+        raise is_damaged(path, str(error)) from None
 
 
 def _refused(constant: str) -> Any:
     raise ValueError(f"{constant} is no number")
 
 
-def _saved(path: str, document: Any) -> Saved:
-    if type(document) is not dict or document.get("format") != FORMAT:
-        raise ValueError(f'"format" is not "{FORMAT}"')
+def _saved(path: str, document: dict[str, Any]) -> Saved:
     version = document.get("version")
     if type(version) is not int or version < 1:
         raise ValueError(f"version {version}")
