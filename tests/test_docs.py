@@ -117,7 +117,7 @@ def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
 
 
 def test_the_tables_are_those_of_the_issue():
-    names = "arenas heaps bins tcache top mmapped check about overview mmapped_total"
+    names = "arenas heaps bins tcache tcache_sizes top mmapped check about overview mmapped_total"
     more = "save load ledger owners trim why threads sizes types params environment pins pin_groups"
     drawn = "map cells"
     held = "leaks degrees refs holders sums"

@@ -16,6 +16,38 @@ NEUTRAL = (
 LARGEST, ALL = 200 << 10, 8 << 20  # bytes
 
 
+@pytest.fixture(scope="module")
+def cached():
+    """Return a recorded process of several threads, and its tcache bins, one by one."""
+    image = load("2.36-amd64")
+    (rows, _) = image.report("tcache")["tables"]
+    assert len(rows["rows"]) > 40
+    return image, rows["rows"]
+
+
+def test_the_tcache_bins_of_many_threads_are_taken_together_by_size(cached):
+    image, rows = cached
+    table = image.report("tcache")["tables"][1]["rows"]
+    assert [row["bytes"] for row in table] == sorted((r["bytes"] for r in table), reverse=True)
+    for row in table:
+        alike = [each for each in rows if each["bin"] == row["bin"]]
+        assert row["threads"] == len({each["thread"] for each in alike}) == len(alike)
+        for name in ("chunks", "bytes", "resident"):
+            assert row[name] == sum(each[name] for each in alike)
+    assert sum(row["threads"] for row in table) == len(rows)
+
+
+def test_text_has_sizes_of_many_tcache_bins_and_each_on_request(cached):
+    image, rows = cached
+    said = image.text("tcache")
+    assert said.startswith("tcache sizes, ")
+    assert "heapx tcache --each" in said
+    each = image.text("tcache --each")
+    assert each.startswith("tcache, ")
+    assert f"{len(rows) - 40:,} more rows (--limit)" in each
+    assert image.text("tcache --sort thread").startswith("tcache, ")
+
+
 def test_images_are_small():
     sizes = [(IMAGES / f"{name}.zip").stat().st_size for name in NAMES]
     assert max(sizes) <= LARGEST
