@@ -108,3 +108,22 @@ def test_every_thread_has_its_registers_and_the_stack_that_they_point_at(image):
         stack = registers.get("rsp", registers.get("esp"))
         assert any(image.pages[stack - stack % page])
         assert thread["frames"]
+
+
+@pytest.mark.parametrize("name", ["2.36-amd64-tcaches", "2.36-amd64-trim-much-tcache"])
+def test_arenas_that_serve_all_requests_alike_are_told_together(name):
+    """Text has for each arena what JSON has."""
+    image = load(name)
+    (_, ranges, _) = image.report("fit")["tables"]
+    wanted = {}
+    for row in ranges["rows"]:
+        told = row["smallest"], row["largest"], row["source"], row["grows"]
+        wanted.setdefault(row["arena"], []).append(told)
+    seen = {}
+    for line in image.text("fit").splitlines()[2:]:
+        arenas, smallest, largest, source, grows = line.replace(", ", ",").replace(",", "").split()
+        first, _, last = arenas.partition("-")
+        for arena in range(int(first), int(last or first) + 1):
+            seen.setdefault(arena, []).append((int(smallest), int(largest), source, int(grows)))
+    assert seen == wanted
+    assert len(image.text("fit").splitlines()) - 2 < len(ranges["rows"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +11,7 @@ from ..cli.arguments import NO_WALK
 from ..cli.command import Needs, command
 from ..errors import UsageError
 from ..heap.states import HELD_FREE, Search
+from ..report.either import Either
 from ..report.model import Note, Notes, Report, Steps
 from ..report.notes import note
 from ..report.schema import DATA_ONLY, Column, Kind, Schema, within
@@ -58,6 +59,13 @@ RANGES = Schema(
         *within("first", LIBC),
     ),
 )
+ALIKE = Schema(
+    RANGES.name,
+    (
+        Column("arenas", Kind.TEXT, shrinks=True),
+        *(column for column in RANGES.columns if column.name not in ("thread", "arena")),
+    ),
+)
 UNUSABLE = Schema(
     "fit_unusable",
     (
@@ -73,6 +81,7 @@ UNUSABLE = Schema(
     ),
     adds=("chunks",),
 )
+SHOWN = 40  # rows
 WHOSE = ("thread", "arena", "request")  # what the row of the only request tells
 POWERS = tuple(1 << power for power in range(5, 27))  # 32 bytes to 64 MiB
 
@@ -106,12 +115,27 @@ class _Range(NamedTuple):
     first: Fit
     last: Fit
 
+    @property
+    def served(self) -> tuple[object, ...]:
+        """What is told of it, but the arena."""
+        first, last = self
+        return first.libc, first.request, last.request, first.source, last.grows
+
+
+class _Alike(NamedTuple):
+    """What several arenas do alike with the same requests."""
+
+    first: Fit
+    last: Fit
+    arenas: str
+
 
 @command(
     "heapx fit",
     Arg("SIZE", "bytes that malloc is asked for; powers of two if absent", "request"),
     Arg("--thread", "in this thread, by its LWP; if absent in each arena", "thread", metavar="LWP"),
     NO_WALK,
+    limit=SHOWN,
     needs=Needs.BOTH,
     tables=(FIT, RANGES, UNUSABLE),
     search=Search.NONE,
@@ -131,7 +155,8 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
 
     With --thread it is what that thread gets: from its tcache, else from its arena. A thread that
     has none gets a tcache and an arena first. Without, it is what each arena gives, without tcache.
-    Without SIZE powers of two are tried, from 32 bytes to 64 MiB. --no-walk is quick in a large
+    Without SIZE powers of two are tried, from 32 bytes to 64 MiB; text takes arenas together that
+    serve them all alike. --no-walk is quick in a large
     heap: how many free chunks are too small may then be unknown.
 
     Examples:
@@ -148,9 +173,10 @@ def fit(snapshot: Snapshot, catalogue: Catalogue, size: int | None, thread: int 
     notes = Notes((*_unknown(every), *_refused(every), *usual_notes(snapshot)))
     unseen = () if thread is not None else ("thread",)
     if size is None:
-        ranges = _without(RANGES, *unseen).of(list(_ranges(every)))
-        unfit = _hidden(UNUSABLE).of([])  # of one request alone
-        return Report((_hidden(FIT).of(found), ranges, unfit, notes), snapshot.problems)
+        ranges = list(_ranges(every))
+        shown = ALIKE.of(list(_alike(ranges))) if thread is None else RANGES.of(ranges)
+        blocks = Either(FIT.of(found)), Either(RANGES.of(ranges), (shown,)), Either(UNUSABLE.of([]))
+        return Report((*blocks, notes), snapshot.problems)
     lost = [_Lost(each.fit, free) for each in found for free in each.unusable]
     alone = len(found) == 1
     unseen_ones = WHOSE if alone else tuple(column.name for column in UNUSABLE.columns)
@@ -181,10 +207,6 @@ def _without(schema: Schema, *names: str) -> Schema:
     return schema
 
 
-def _hidden(schema: Schema) -> Schema:
-    return _without(schema, *(column.name for column in schema.columns))
-
-
 def _ranges(found: Sequence[Fit]) -> Iterator[_Range]:
     """Yield the requests that an arena, or a thread, serves alike."""
     for _, group in groupby(found, lambda it: (it.libc, it.arena, it.source, it.reason)):
@@ -192,26 +214,49 @@ def _ranges(found: Sequence[Fit]) -> Iterator[_Range]:
         yield _Range(alike[0], alike[-1])
 
 
+def _alike(ranges: Sequence[_Range]) -> Iterator[_Alike]:
+    """Yield the ranges of arenas that serve all requests alike, once for these arenas."""
+    by_arena = groupby(ranges, lambda it: (it.first.libc, it.first.arena))
+    groups: dict[tuple[object, ...], list[list[_Range]]] = {}
+    for own in (list(group) for _, group in by_arena):
+        groups.setdefault(tuple(each.served for each in own), []).append(own)
+    for alike in groups.values():
+        arenas = _spanned(own[0].first.arena or 0 for own in alike)
+        yield from (_Alike(*each, arenas) for each in alike[0])
+
+
+def _spanned(numbers: Iterable[int]) -> str:
+    """Return numbers as text, of those one behind the other the ends: `0, 2-15`."""
+    spans = list[tuple[int, int]]()
+    for number in sorted(numbers):
+        follows = bool(spans) and spans[-1][1] == number - 1
+        spans.append((spans.pop()[0], number) if follows else (number, number))
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
+
+
 def _unknown(found: Sequence[Fit]) -> Iterator[Note]:
     """Tell why it isn't known what malloc would do."""
-    for _, group in groupby(found, lambda it: (it.libc, it.thread, it.arena, it.reason)):
-        first = next(group)
-        if first.reason is not None:
-            yield note("fit_unknown", request=first.request, where=_where(first), why=first.reason)
+    firsts = (f for f in _firsts(found, lambda it: it.reason) if f.reason is not None)
+    for alike in _together(firsts, lambda it: (it.request, it.reason)):
+        first = alike[0]
+        yield note(
+            "fit_unknown", request=first.request, where=_where(alike), why=first.reason or ""
+        )
 
 
 def _refused(found: Sequence[Fit]) -> Iterator[Note]:
     """Tell from which request on the kernel gives no memory, and why."""
-    refused = (each for each in found if each.refused is not None)
-    for _, group in groupby(refused, lambda it: (it.libc, it.thread, it.arena, it.refused_by)):
-        first = next(group)
+    refused = [each for each in found if each.refused is not None]
+    firsts = _firsts(refused, lambda it: it.refused_by)
+    for alike in _together(firsts, lambda it: (it.request, it.refused)):
+        first = alike[0]
         if first.refused is not None:
             limit, allows, used, wanted = first.refused
             yield note(
                 "fit_refused",
                 request=first.request,
                 thread=first.thread,
-                where=_where(first),
+                where=_where(alike),
                 limit=limit,
                 allows=allows,
                 used=used,
@@ -219,8 +264,26 @@ def _refused(found: Sequence[Fit]) -> Iterator[Note]:
             )
 
 
-def _where(fit: Fit) -> str:
-    return f"arena {fit.arena}" if fit.thread is None else f"thread {fit.thread}"
+def _firsts(found: Iterable[Fit], what: Callable[[Fit], object]) -> Iterator[Fit]:
+    """Yield the first request of those that an arena, or a thread, answers with the same."""
+    for _, group in groupby(found, lambda it: (it.libc, it.thread, it.arena, what(it))):
+        yield next(group)
+
+
+def _together(found: Iterable[Fit], what: Callable[[Fit], object]) -> Iterator[list[Fit]]:
+    """Yield those of several arenas that say the same."""
+    groups: dict[object, list[Fit]] = {}
+    for each in found:
+        groups.setdefault((each.libc, each.thread, what(each)), []).append(each)
+    yield from groups.values()
+
+
+def _where(alike: Sequence[Fit]) -> str:
+    first = alike[0]
+    if first.thread is not None:
+        return f"thread {first.thread}"
+    arenas = _spanned(each.arena or 0 for each in alike)
+    return f"arena{'s' if len(alike) > 1 else ''} {arenas}"
 
 
 def _steps(snapshot: Snapshot, size: int) -> tuple[tuple[str, str], ...]:

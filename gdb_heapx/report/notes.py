@@ -137,7 +137,7 @@ def _refused(
 ) -> str:
     what = f"malloc({request:,}) returns NULL in {where}"
     if thread is None:
-        what = f"{where} gets nothing for malloc({request:,}), and another arena is tried"
+        what = f"malloc({request:,}) gets nothing in {where}, and another arena is tried"
     rule = "vm.overcommit_memory allows" if limit == "overcommit" else f"{limit} is"
     of_it = f", of which {size_text(used)} are used" if used else " at once"
     return f"{what}: {rule} {size_text(allows)}{of_it}, and it takes {size_text(wanted)} more."
