@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from live import scenes, table
-from recorded import SOUND, USUAL, load
+from recorded import NAMES, SOUND, USUAL, load
 from test_live_why import codes, first_of_all, found, one_screen
 from test_recorded_ledger import kernel_of
 
@@ -42,6 +42,37 @@ def test_what_is_returnable_is_what_a_real_malloc_trim_returned(name):
     assert row["resident"] == fell
     if "returnable" in codes(image.report("why")):
         assert found(image.report("why"), "returnable")["bytes"] == fell
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.few(16)
+def test_what_leads_is_no_more_than_rss(name):
+    """Without what is told twice, and but for swap: no byte counts as several causes'."""
+    image = load(name)
+    rss = sum(mapping.usage.resident for mapping in image.mappings)  # smaps
+    findings = image.report("why")["findings"]
+    leading = [f for f in findings if f["reason_of"] is None and f["code"] != "swapped"]
+    assert all(0 <= each["told_before"] <= each["bytes"] for each in leading)
+    assert sum(each["bytes"] - each["told_before"] for each in leading) <= rss
+
+
+SETTINGS = {
+    "2.36-amd64-trim-huge": ("hugetlb", "returnable"),
+    "2.36-amd64-trim-huge-large-top": ("hugetlb", "trim_threshold"),
+    "2.36-amd64-trim-locked": ("mlockall", "trim_threshold"),
+    "2.36-amd64-trim-locked-in-part": ("mmap_threshold_set", "locked"),
+    "2.36-amd64-trim-fast-beside-top": ("mmap_threshold_set", "returnable"),
+    "2.36-amd64-trim-fast-beside-top-thread": ("mmap_threshold_set", "other_tops"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_a_setting_keeps_is_told_with_it(name):
+    """Whatever else these bytes are, such as free at the end of an arena."""
+    (leader, reason), findings = SETTINGS[name], load(name).report("why")["findings"]
+    reasons = {each["code"]: each["reason_of"] for each in findings}
+    assert reasons[leader] is None
+    assert reasons[reason] == leader
 
 
 @pytest.mark.few(9)

@@ -26,6 +26,7 @@ WHY = Schema(
         Column("likely", Kind.BYTES, DATA_ONLY, of=lambda it: it.worth and it.worth.likely),
         Column("in_force", Kind.BOOL, DATA_ONLY),
         Column("reason_of", Kind.TEXT, DATA_ONLY),
+        Column("told_before", Kind.BYTES, DATA_ONLY),
     ),
 )
 

@@ -159,6 +159,7 @@ def _findings_data(block: Findings) -> dict[str, Any]:
             "likely": finding.worth.likely if finding.worth else None,
             "in_force": finding.in_force,
             "reason_of": finding.reason_of,
+            "told_before": finding.told_before,
         }
         for finding in block.findings
     ]

@@ -43,7 +43,8 @@ class Finding:
     The first sentence of `statement` says it all, that of `remedy` is what to do; more explain.
     `worth` is what the remedy gives back, None where that can't be computed. A setting `in_force`
     makes it worse, and is removed by the remedy. `about` tells which bytes these are, how many of
-    each kind; of findings about the same ones, one is told, and `reason_of` is its code in others.
+    each kind, or may be; of findings about the same ones, one is told, and `reason_of` is its code
+    in others. Of the bytes of one that leads so many at most are `told_before`, by others.
     """
 
     code: str
@@ -55,6 +56,7 @@ class Finding:
     in_force: bool = False
     about: Mapping[Any, int] = field(default_factory=dict)
     reason_of: str | None = None
+    told_before: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from ..heap.states import State
 from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.forked import inherited_arenas
-from .order import Part, spread
 from .sources import WHEN, assign, source_of
-from .sums import Case, all_free, each_arena, free_at, free_parts
+from .sums import Case, all_free, at_ends, each_arena, free_at, free_parts
 
 if TYPE_CHECKING:
     from ..snapshots.figures import ArenaFigures
@@ -82,7 +81,7 @@ def other_tops(case: Case) -> Iterator[Finding]:
         ),
         f"{_small_tops(case)}To bound their number: {_fewer(case)}.",
         Worth(case.retained, likely=sum(amount for amount, _ in tops)),
-        about=spread(Part.TOP, tops),
+        about=at_ends(case, tops),
     )
 
 

@@ -12,7 +12,7 @@ from ..snapshots.regions import Owner
 from . import arenas, breaks, forked, groups, grows, limits, paging, pins, settings
 from .order import SMALLEST, Part, first_screen, in_order, spread
 from .outside import other_allocator, outside
-from .sums import SHOWN, Case, each_arena, free_chunks
+from .sums import SHOWN, Case, at_ends, each_arena, free_chunks, joined
 
 if TYPE_CHECKING:
     from ..fit.ceilings import Ceiling
@@ -129,7 +129,7 @@ def _live_mmapped(case: Case) -> Iterator[str]:
 def _returnable(case: Case) -> Iterator[Finding]:
     trims = [(a.trim.returned or 0, a) for a in case.snapshot.arenas() if a.trim is not None]
     below = [(min(case.reachable(arena), amount), arena) for amount, arena in trims]
-    tops = [(amount - part, arena) for (amount, arena), (part, _) in zip(trims, below)]
+    ends = at_ends(case, ((a - part, arena) for (a, arena), (part, _) in zip(trims, below)))
     yield Finding(
         "returnable",
         case.returnable or 0,
@@ -141,7 +141,7 @@ def _returnable(case: Case) -> Iterator[Finding]:
         ),
         forked.how_to_trim(case),
         forked.worth(case),
-        about={**spread(Part.BELOW, below), **spread(Part.TOP, tops)},
+        about=joined(spread(Part.BELOW, below), ends),
     )
 
 

@@ -9,7 +9,7 @@ from ..heap.states import State
 from ..locate.runtimes import how_to_trim as how_to_call
 from ..report.model import Finding, Worth, counted, size_text
 from ..snapshots.forked import inherited_arenas, inherited_stacks
-from .order import SMALLEST
+from .order import SMALLEST, Part
 from .sums import SHOWN, Case, all_free, each_arena, free_at
 
 if TYPE_CHECKING:
@@ -101,4 +101,5 @@ def parents_stacks(case: Case) -> Iterator[Finding]:
         tuple(f"stack at {stack.start:#x}: {size_text(size)}" for size, stack in sizes[:SHOWN]),
         "In the parent: fork before its threads start. Here nothing gives them back, but new "
         "threads use them.",
+        about={(Part.OUTSIDE, 0): sum(size for size, _ in sizes)},
     )

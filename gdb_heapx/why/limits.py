@@ -85,15 +85,15 @@ def mmap_threshold_set(case: Case) -> Iterator[Finding]:
             continue
         yield Finding(
             "mmap_threshold_set",
-            _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
+            _free_from(case, malloc, DEFAULT_MMAP_THRESHOLD),
             f"mmap_threshold is {size_text(threshold)}, {_by(origin)}: smaller blocks come from "
             "arenas. Those keep them: it is the wrong way round for this problem.",
-            _large(malloc),
+            _large(case, malloc),
             f"{undo(malloc, 'mmap_threshold', given)}. From 128 KiB on blocks then get a mapping "
             f"of their own, and free() unmaps them, for a system call. {AT_MOST}",
             _worth_of_large(case, malloc),
             in_force=_by_user(origin),
-            about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
+            about=_large_parts(case, malloc, DEFAULT_MMAP_THRESHOLD),
         )
 
 
@@ -104,14 +104,14 @@ def mmap_disabled(case: Case) -> Iterator[Finding]:
             continue
         yield Finding(
             "mmap_disabled",
-            _free_from(malloc, DEFAULT_MMAP_THRESHOLD),
+            _free_from(case, malloc, DEFAULT_MMAP_THRESHOLD),
             "M_MMAP_MAX is 0: all blocks come from arenas, which keep them.",
-            _large(malloc),
+            _large(case, malloc),
             f"{undo(malloc, 'n_mmaps_max', case.environment)}. Large blocks then get a mapping of "
             f"their own, and free() unmaps them. {AT_MOST}",
             _worth_of_large(case, malloc),
             in_force=True,
-            about=_large_parts(malloc, DEFAULT_MMAP_THRESHOLD),
+            about=_large_parts(case, malloc, DEFAULT_MMAP_THRESHOLD),
         )
 
 
@@ -135,9 +135,16 @@ def top_pad_set(case: Case) -> Iterator[Finding]:
         )
 
 
-def _free_from(malloc: Malloc, smallest: int) -> int:
-    """Return the bytes of free chunks from the next power of two on."""
-    return _from(smallest, (arena.free_by_size for arena in malloc.arenas))
+def _free_from(case: Case, malloc: Malloc, smallest: int) -> int:
+    """Return the bytes of free chunks from the next power of two on, in RAM at most."""
+    return sum(size for size, _ in _large_free(case, malloc, smallest))
+
+
+def _large_free(case: Case, malloc: Malloc, smallest: int) -> list[tuple[int, ArenaFigures]]:
+    return [
+        (min(_from(smallest, [arena.free_by_size]), case.of(arena, State.BINNED)), arena)
+        for arena in malloc.arenas
+    ]
 
 
 def _free(case: Case, malloc: Malloc) -> int:
@@ -160,21 +167,25 @@ def _worth_of_large(
     return Worth(_free(case, malloc), likely=_from(smallest, stale) + tops if known else None)
 
 
-def _large_parts(malloc: Malloc, smallest: int) -> About:
-    return spread(Part.BELOW, ((_from(smallest, [a.free_by_size]), a) for a in malloc.arenas))
+def _large_parts(case: Case, malloc: Malloc, smallest: int) -> About:
+    """Return what these are about: whole pages, of which some may be locked."""
+    large = _large_free(case, malloc, smallest)
+    locked = [(min(n, a.trim.kept_locked.in_ram) if a.trim else 0, a) for n, a in large]
+    below = [(size - part, arena) for (size, arena), (part, _) in zip(large, locked)]
+    return {**spread(Part.BELOW, below), **spread(Part.LOCKED, locked)}
 
 
 def _from(smallest: int, tables: Iterable[Mapping[int, int]]) -> int:
     return sum(n for table in tables for power, n in table.items() if power >= smallest)
 
 
-def _large(malloc: Malloc) -> tuple[str, ...]:
+def _large(case: Case, malloc: Malloc) -> tuple[str, ...]:
     """Say what there is of chunks that would have mappings of their own by default."""
     smallest = DEFAULT_MMAP_THRESHOLD
     used = _from(smallest, (arena.used_by_size for arena in malloc.arenas))
     merged = sum((arena.stale or {}).get(0, 0) for arena in malloc.arenas)
     return (
-        f"free chunks of 128 KiB and more: {size_text(_free_from(malloc, smallest))}",
+        f"free chunks of 128 KiB and more: {size_text(_free_from(case, malloc, smallest))}",
         *((f"headers left in them show smaller chunks: {size_text(merged)}",) if merged else ()),
         f"chunks in use of 128 KiB and more, in arenas: {size_text(used)}",
     )
@@ -192,16 +203,16 @@ def mmap_threshold_raised(case: Case) -> Iterator[Finding]:
         trimmed = sum(amount - DEFAULT_TRIM_THRESHOLD for amount, _ in kept)
         yield Finding(
             "mmap_threshold_raised",
-            _free_from(malloc, smallest) + sum(amount for amount, _ in kept),
+            _free_from(case, malloc, smallest) + sum(amount for amount, _ in kept),
             f"the free of a {size_text(threshold)} block raised mmap_threshold: blocks up to that "
             "size come from arenas since, which keep them. It raised trim_threshold to "
             f"{size_text(malloc.parameters['trim_threshold'])}: free() keeps tops below that.",
-            (*_large(malloc), *each_arena(case, kept, _top)),
+            (*_large(case, malloc), *each_arena(case, kept, _top)),
             f"{start}. Such blocks get a mapping of their own again, and free() unmaps them, for a "
             "system call each. It ends the raising of trim_threshold as well. "
             f"(MALLOC_TRIM_THRESHOLD_={DEFAULT_TRIM_THRESHOLD} does the same.) {AT_MOST}",
             _worth_of_large(case, malloc, tops=trimmed),
-            about={**_large_parts(malloc, smallest), **spread(Part.TOP, kept)},
+            about={**_large_parts(case, malloc, smallest), **spread(Part.TOP, kept)},
         )
 
 
@@ -219,12 +230,12 @@ def mmaps_exhausted(case: Case) -> Iterator[Finding]:
             remedy = f"{undo(malloc, 'n_mmaps_max', case.environment)}. {AT_MOST}"
         yield Finding(
             "mmaps_exhausted",
-            _free_from(malloc, threshold),
+            _free_from(case, malloc, threshold),
             f"{limit:,} blocks had mappings of their own at once, which is the limit. Any "
             "further one comes from an arena, which keeps it.",
             (f"mmap_threshold: {size_text(threshold)}",),
             remedy,
             _worth_of_large(case, malloc, threshold) if limit < DEFAULT_MMAPS_MAX else None,
             in_force=limit < DEFAULT_MMAPS_MAX,
-            about=_large_parts(malloc, threshold),
+            about=_large_parts(case, malloc, threshold),
         )

@@ -7,6 +7,8 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from ..report.model import size_text
+
 if TYPE_CHECKING:
     from ..report.model import Finding
     from ..snapshots.figures import ArenaFigures
@@ -25,6 +27,7 @@ class Part(Enum):
     TCACHE = "in tcaches"
     ROUNDING = "ends of pages of mmapped chunks"
     LOCKED = "free pages locked in memory"
+    OUTSIDE = "not malloc's"
 
 
 About = dict[tuple[Part, int], int]
@@ -113,7 +116,7 @@ def _grouped(findings: Iterable[Finding]) -> Iterator[Finding]:
     for finding in findings:
         group = next((group for group in groups if _same(finding, group[0])), None)
         if group is None:
-            groups.append([finding])
+            groups.append([_after(finding, [leader for leader, *_ in groups])])
         else:
             group.append(replace(finding, reason_of=group[0].code))
     for leader, *reasons in groups:
@@ -122,9 +125,31 @@ def _grouped(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _same(finding: Finding, leader: Finding) -> bool:
-    """Tell whether most of the bytes of a finding are also those of another."""
-    shared = sum(min(size, leader.about.get(part, 0)) for part, size in finding.about.items())
-    return 2 * shared > sum(finding.about.values()) > 0
+    """Tell whether most of the bytes of a finding are certainly those of another, too."""
+    certain = _shared(finding, leader) - _elsewhere(finding) - _elsewhere(leader)
+    return 2 * certain > sum(finding.about.values()) - _elsewhere(finding)
+
+
+def _shared(finding: Finding, other: Finding) -> int:
+    """Return how many bytes two findings may both be about."""
+    return sum(min(size, other.about.get(part, 0)) for part, size in finding.about.items())
+
+
+def _elsewhere(finding: Finding) -> int:
+    """Return by how much the places where a finding's bytes are have more than these."""
+    places = sum(finding.about.values())
+    return max(places - (places if finding.bytes is None else finding.bytes), 0)
+
+
+def _after(finding: Finding, leaders: Iterable[Finding]) -> Finding:
+    """Return a finding that leads, with how many of its bytes those before it may be about."""
+    size = finding.bytes or 0
+    before = sum(min(_shared(finding, each), each.bytes or 0, size) for each in leaders)
+    told = min(before, size)
+    if told < SMALLEST:
+        return replace(finding, told_before=told)
+    said = f"up to {size_text(told)} of it are told above"
+    return replace(finding, told_before=told, evidence=(*finding.evidence, said))
 
 
 def first_screen(findings: Sequence[Finding], whole: int, most: int = 3) -> tuple[Finding, ...]:

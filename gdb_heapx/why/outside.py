@@ -11,6 +11,7 @@ from ..report.model import Finding, counted, size_text
 from ..snapshots.holders import Holder, ended_stacks
 from ..snapshots.regions import VARIABLES, Owner
 from . import breaks
+from .order import Part
 
 if TYPE_CHECKING:
     from .sums import Case
@@ -65,6 +66,7 @@ def outside(case: Case) -> Iterator[Finding]:
         f"this isn't malloc's: {summary(case, found)}.",
         evidence(case),
         f"{_remedy(case, found[0])} heapx ledger --outside shows all of it.",
+        about={(Part.OUTSIDE, 0): case.outside},
     )
 
 

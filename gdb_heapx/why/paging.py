@@ -11,7 +11,7 @@ from ..snapshots.ledger import MALLOC
 from ..snapshots.regions import Owner
 from .order import SMALLEST, Part, spread
 from .settings import asks_for_huge, each_mapping, in_huge_pages
-from .sums import Case, each_arena
+from .sums import Case, anywhere, each_arena
 
 if TYPE_CHECKING:
     from ..target.mappings import Mapping
@@ -31,6 +31,7 @@ def huge_pages(case: Case) -> Iterator[Finding]:
         "prctl(PR_SET_THP_DISABLE) when it starts. What nobody has touched goes, at most all of "
         "it. The price is TLB misses.",
         Worth(sum(huge.values())),
+        about=anywhere(case, sum(huge.values())),
     )
 
 
@@ -65,6 +66,9 @@ def locked_all(case: Case) -> Iterator[Finding]:
         return
     kept = [(a.trim.kept_locked.in_ram, a) for a in case.snapshot.arenas() if a.trim is not None]
     free, filled = sum(amount for amount, _ in kept), _is_filled(locked)
+    regions = [r for r in case.snapshot.regions if r.span.owner in (Owner.HEAP, Owner.MMAPPED)]
+    of_malloc = sum(region.amount.in_ram for region in regions if region.mapping in locked)
+    all_of_it = anywhere(case, of_malloc, outside=max(resident - of_malloc, 0))
     yield Finding(
         "mlockall",
         resident if filled else free,
@@ -82,7 +86,7 @@ def locked_all(case: Case) -> Iterator[Finding]:
         _unlock(filled),
         None if filled else Worth(free, exact=True),
         in_force=True,
-        about=spread(Part.LOCKED, kept),
+        about=all_of_it if filled else spread(Part.LOCKED, kept),
     )
 
 

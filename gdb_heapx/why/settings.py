@@ -23,7 +23,7 @@ from .sources import (
     source_of,
     undo,
 )
-from .sums import SHOWN, Case
+from .sums import SHOWN, Case, anywhere
 
 if TYPE_CHECKING:
     from ..snapshots.malloc import Malloc
@@ -84,6 +84,7 @@ def hugetlb(case: Case) -> Iterator[Finding]:
         "The price is TLB misses.",
         Worth(sum(huge.values())),
         in_force=True,
+        about=anywhere(case, sum(huge.values())),
     )
 
 
@@ -158,6 +159,7 @@ def checked(case: Case) -> Iterator[Finding]:
         f"{_taken_back(setting)}. It is for debugging.",
         Worth(longer),
         in_force=True,
+        about={(Part.LIVE, 0): longer},
     )
 
 
@@ -172,14 +174,16 @@ def perturbed(case: Case) -> Iterator[Finding]:
         for power, size in arena.used_by_size.items()
         if power >= page
     )
+    touched = min(sum(used) + case.amount(Owner.MMAPPED), case.live)
     yield Finding(
         "malloc_perturb",
-        sum(used) + case.amount(Owner.MMAPPED),
+        touched,
         f"{setting.name} is set: malloc and free write over each block, so that memory which the "
         "program never touched is resident.",
         (f"{setting.name}={setting.text}",),
         f"{_taken_back(setting)}. It is for debugging. What that saves can't be computed.",
         in_force=True,
+        about={(Part.LIVE, 0): touched},
     )
 
 

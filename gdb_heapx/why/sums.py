@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -173,19 +174,37 @@ def free_at(size: int, arena: ArenaFigures) -> str:
 
 def free_chunks(amounts: Iterable[tuple[int, ArenaFigures]]) -> About:
     """Return what free chunks of so many bytes are about: whole pages, but for what shares pages in
-    their arena; all of them that, where it isn't known.
+    their arena, and for what is locked there; all of them that, where it isn't known.
+    """
+    below, edges, pinned = [], [], []
+    for size, arena in amounts:
+        trim = arena.trim
+        shared = (trim.kept_partial_page + trim.kept_small_bins).in_ram if trim else size
+        part = min(size, shared)
+        locked = min(size - part, trim.kept_locked.in_ram) if trim else 0
+        edges.append((part, arena))
+        pinned.append((locked, arena))
+        below.append((size - part - locked, arena))
+    parts = (Part.BELOW, below), (Part.EDGES, edges), (Part.LOCKED, pinned)
+    return joined(*(spread(part, each) for part, each in parts))
+
+
+def at_ends(case: Case, amounts: Iterable[tuple[int, ArenaFigures]]) -> About:
+    """Return what so many bytes at the ends of arenas are about: their tops, and what malloc_trim
+    merges into these.
     """
     found = list(amounts)
-    kept = [
-        arena.trim and arena.trim.kept_partial_page + arena.trim.kept_small_bins
-        for _, arena in found
-    ]
-    edges = [
-        (min(size, whole.in_ram) if whole else size, arena)
-        for (size, arena), whole in zip(found, kept)
-    ]
-    below = [(size - part, arena) for (size, arena), (part, _) in zip(found, edges)]
-    return {**spread(Part.BELOW, below), **spread(Part.EDGES, edges)}
+    tops = [(min(size, case.of(arena, State.TOP)), arena) for size, arena in found]
+    merged = [(size - top, arena) for (size, arena), (top, _) in zip(found, tops)]
+    return {**spread(Part.TOP, tops), **spread(Part.BELOW, merged)}
+
+
+def joined(*parts: About) -> About:
+    """Return what several parts of the bytes of a finding are about together."""
+    sums: Counter[tuple[Part, int]] = Counter()
+    for each in parts:
+        sums.update(each)
+    return dict(sums)
 
 
 def all_free(case: Case, arenas: Iterable[ArenaFigures]) -> About:
@@ -194,6 +213,17 @@ def all_free(case: Case, arenas: Iterable[ArenaFigures]) -> About:
     chunks = ((case.of(arena, State.BINNED, State.FAST), arena) for arena in found)
     tops = ((case.of(arena, State.TOP), arena) for arena in found)
     return {**free_chunks(chunks), **spread(Part.TOP, tops)}
+
+
+def anywhere(case: Case, size: int, outside: int = 0) -> About:
+    """Return where so many bytes of malloc's memory may be, and of so much `outside` of it."""
+    arenas = case.snapshot.arenas()
+    parts = {**all_free(case, arenas), (Part.LIVE, 0): case.live}
+    parts.update(spread(Part.TCACHE, ((case.of(arena, State.TCACHE), arena) for arena in arenas)))
+    return {
+        **{part: min(amount, size) for part, amount in parts.items()},
+        (Part.OUTSIDE, 0): outside,
+    }
 
 
 def free_parts(case: Case, arenas: Iterable[ArenaFigures]) -> About:
