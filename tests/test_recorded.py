@@ -127,3 +127,13 @@ def test_arenas_that_serve_all_requests_alike_are_told_together(name):
             seen.setdefault(arena, []).append((int(smallest), int(largest), source, int(grows)))
     assert seen == wanted
     assert len(image.text("fit").splitlines()) - 2 < len(ranges["rows"])
+
+
+@pytest.mark.parametrize("width", [60, 70, 80])
+@pytest.mark.parametrize(
+    "line", ["bins", "check --all", "fit", "heaps", "leaks", "sizes", "tcache"]
+)
+def test_tables_fit_narrow_terminals(line, width):
+    """But for the commands to type next."""
+    said = load("2.36-amd64").text(line, width).splitlines()
+    assert [each for each in said if len(each) > width and not each.startswith("heapx ")] == []

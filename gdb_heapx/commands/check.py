@@ -23,7 +23,7 @@ CHECKS = Schema(
     (
         *within(
             "check",
-            Column("check", Kind.TEXT, of="name"),
+            Column("check", Kind.TEXT, of="name", shrinks=True),
             Column("arena", Kind.INDEX, absent=""),
             Column("expected", Kind.COUNT),
             Column("found", Kind.COUNT),

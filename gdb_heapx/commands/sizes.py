@@ -35,7 +35,7 @@ SIZES = Schema(
             Column("free", Kind.BYTES),
         ),
         Column("share", Kind.COUNT, title="%"),
-        Column("cumulative", Kind.COUNT, title="sum %"),
+        Column("cumulative", Kind.COUNT, 1, title="sum %"),
         LIBC,
     ),
     adds=("in_use_chunks", "free_chunks"),
