@@ -27,7 +27,7 @@ from gdb_heapx.report.arrange import arrange, for_reader, told_apart
 from gdb_heapx.report.blocks import BLOCKS, Shown, how_much
 from gdb_heapx.report.context import Context
 from gdb_heapx.report.metrics import Metrics
-from gdb_heapx.report.model import Finding, Notes, Report, Steps, Worth, shortened
+from gdb_heapx.report.model import Bar, Finding, Notes, Report, Steps, Worth, shortened
 from gdb_heapx.report.notes import note, sentence
 from gdb_heapx.report.render import FORMATS
 from gdb_heapx.report.schema import DATA_ONLY, Column, Kind, Many, Schema, Table, total
@@ -625,3 +625,14 @@ def test_what_a_next_step_is_for_goes_below_it_where_it_does_not_fit():
 )
 def test_a_bound_that_says_little_is_not_said(worth, said):
     assert how_much(Finding("code", 1, "statement", worth=worth)) == said
+
+
+def test_a_letter_in_a_table_has_the_colour_that_it_has_in_the_bar():
+    columns = (Column("mark", Kind.TEXT, title="", marks=True), Column("size", Kind.BYTES))
+    parts = ((".", 10), ("#", 80), ("-", 10))
+    report = Report((Table("parts", columns, list(parts)), Bar(parts)))
+    told = [(kind, text.strip()) for kind, text in tokens(report, Style())]
+    for letter, size in parts:
+        of_table = {kind for kind, text in told if text == letter}
+        of_bar = {kind for kind, text in told if text and set(text) == {letter} and text != letter}
+        assert of_table == of_bar, (letter, size)

@@ -39,7 +39,7 @@ OVERVIEW = Schema(
     "overview",
     (
         Column("key", Kind.TEXT, DATA_ONLY),
-        Column("mark", Kind.TEXT, title=""),
+        Column("mark", Kind.TEXT, title="", marks=True),
         Column("part", Kind.TEXT, shrinks=True),
         Column("resident", Kind.BYTES, of=lambda it: it.size if it.case.resident_known else None),
         Column("virtual", Kind.BYTES, of=lambda it: None if it.case.resident_known else it.size),

@@ -59,7 +59,7 @@ def _colours() -> dict[Any, tuple[str, str]]:
     """Return colours that read well on light and on dark terminals (for each, in that order)."""
     chosen = {HEADING: "*bold*", TOTAL: "*bold*", ERROR: "*red*", COMMAND: "green"}
     chosen[KIND_TOKENS[Kind.ADDRESS]] = "magenta"
-    chosen.update({BARS["."]: "green", BARS["#"]: "red", BARS["+"]: "magenta"})
+    chosen.update({BARS["."]: "green", BARS["#"]: "brightred", BARS["+"]: "magenta"})
     chosen.update({SPECK.token: "yellow", TOP.token: "cyan"})
     return {
         _token(""): ("", ""),

@@ -46,7 +46,7 @@ class Column:
     others, and has no total: a chunk's. A `signed` number is a change: text has a plus before what
     is more. Text that `flows` may be broken into narrow lines, so that
     other columns fit; it comes last. Of text that `shrinks` the middle is left out where the table
-    wouldn't fit.
+    wouldn't fit. A letter that `marks` a part of a bar has the colour that it has there.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Column:
     signed: bool = False
     flows: bool = False
     shrinks: bool = False
+    marks: bool = False
     of: str | Callable[[Any], Value] | None = None
 
     @property

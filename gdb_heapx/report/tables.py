@@ -12,7 +12,7 @@ from ..errors import escape
 from .bars import SHORTEST, bars_of, has_bars
 from .model import UNITS, shortened
 from .schema import ALWAYS, DATA_ONLY, NONE_KNOWN, Column, Kind, Table, Value
-from .style import HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
+from .style import BARS, HEADING, KIND_TOKENS, NOTE, TOTAL, Style, Tokens, library
 
 GAP = "  "
 MARGIN = 5  # columns beside a cell in the widest of tabulate's formats
@@ -63,13 +63,18 @@ def _own(
     bars = bars_of(table, style.width - width - len(GAP), style)
     yield from _title(table, columns, unit_name, bars.legend)
     yield from _line(grid[0], [HEADING] * len(columns))
-    kinds = [KIND_TOKENS[column.kind] for column in columns]
     body = grid[1:-1] if table.total else grid[1:]
     for cells, bar in zip_longest(body, bars.rows, fillvalue=()):
-        yield from _line(cells, kinds, bar)
+        kinds = (_token(column, cell) for column, cell in zip(columns, cells))
+        yield from _line(cells, list(kinds), bar)
     if table.total:
         yield NOTE, "-" * width + "\n"
         yield from _line(grid[-1], [TOTAL] * len(columns))
+
+
+def _token(column: Column, cell: str) -> str:
+    """Return the token of a cell."""
+    return BARS.get(cell.strip(), "") if column.marks else KIND_TOKENS[column.kind]
 
 
 def _title(
