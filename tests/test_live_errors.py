@@ -60,7 +60,7 @@ def refused(result, number, *said):
 
 
 def test_no_such_process():
-    refused(heapx("-p", GONE, "arenas"), 3, f"no process {GONE}")
+    refused(heapx("-p", GONE, "arenas"), 3, f"no process {GONE}", "ps -e lists")
 
 
 def test_a_process_that_has_ended():

@@ -36,7 +36,7 @@ def process_id(text: str, width: int | None = None) -> int:
     """
     if re.fullmatch(r"[0-9]{1,18}", text):
         if not os.path.exists(f"/proc/{int(text)}"):
-            raise HeapxError(f"no process {int(text)}")
+            raise HeapxError(f"no process {int(text)}", "ps -e lists those that run here.")
         return int(text)
     if not text or text.startswith("-") or "/" in text:
         raise UsageError(f"{text!r} is neither a process id nor a program's name")
