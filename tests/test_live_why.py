@@ -190,6 +190,17 @@ def test_the_parts_of_the_overview_are_the_kernel_s_rss(demo):
     assert sum(row["resident"] for row in table(demo.seen.overview, "overview")) == demo.rss
 
 
+def told_once(findings: list[dict[str, Any]]) -> int:
+    """Return what the findings that lead are about in RAM, no byte of it twice."""
+    leading = [f for f in findings if f["reason_of"] is None and f["code"] != "swapped"]
+    assert all(0 <= each["told_before"] <= each["bytes"] for each in leading)
+    return sum(each["bytes"] - each["told_before"] for each in leading)
+
+
+def test_what_leads_is_no_more_than_rss(demo):
+    assert told_once(demo.seen.why["findings"]) <= demo.rss
+
+
 def test_the_equation_is_that_sum(demo):
     """Each of its sizes is rounded."""
     (line,) = (line for line in demo.seen.text.splitlines() if line.startswith("RSS "))

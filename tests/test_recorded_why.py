@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from live import scenes, table
 from recorded import NAMES, SOUND, USUAL, load
-from test_live_why import codes, first_of_all, found, one_screen
+from test_live_why import codes, first_of_all, found, one_screen, told_once
 from test_recorded_ledger import kernel_of
 
 
@@ -50,10 +50,7 @@ def test_what_leads_is_no_more_than_rss(name):
     """Without what is told twice, and but for swap: no byte counts as several causes'."""
     image = load(name)
     rss = sum(mapping.usage.resident for mapping in image.mappings)  # smaps
-    findings = image.report("why")["findings"]
-    leading = [f for f in findings if f["reason_of"] is None and f["code"] != "swapped"]
-    assert all(0 <= each["told_before"] <= each["bytes"] for each in leading)
-    assert sum(each["bytes"] - each["told_before"] for each in leading) <= rss
+    assert told_once(image.report("why")["findings"]) <= rss
 
 
 SETTINGS = {

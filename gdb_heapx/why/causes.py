@@ -68,7 +68,7 @@ def _told(case: Case, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
 def _of_address_space(finding: Finding) -> Finding:
     """Return the finding where what is in RAM is unknown: its size is not of RAM."""
     statement = f"{size_text(finding.bytes or 0)} of address space: {finding.statement}"
-    return replace(finding, bytes=None, worth=None, statement=statement)
+    return replace(finding, bytes=None, worth=None, statement=statement, told_before=0)
 
 
 def _live(case: Case) -> Iterator[Finding]:
