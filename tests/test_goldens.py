@@ -24,7 +24,13 @@ IMAGES = (*FULL, "2.31-amd64", "2.44-amd64", DAMAGED, "2.36-amd64-why-small-bloc
 APART = ("chunk", "chunks", "refs", "growth", "save", "load", "compare", "report")
 PLAIN = sorted(c.word for c in REGISTRY.values() if c.word not in APART)
 MORE = (
-    *("arenas 1", "arenas --no-walk", "heaps --no-walk", "top --no-walk", "bins --no-walk"),
+    *(
+        "arenas 1",
+        "arenas --no-walk",
+        "heaps --no-walk",
+        "top --no-walk",
+        "bins --no-walk --limit 500",
+    ),
     *("arenas --bytes", "bins --chunks --limit 40", "chunks --limit 40", "chunks --count"),
     *("sizes --group", "trim 1", "trim --pad 300000", "fit 5000"),
 )

@@ -137,3 +137,11 @@ def test_tables_fit_narrow_terminals(line, width):
     """But for the commands to type next."""
     said = load("2.36-amd64").text(line, width).splitlines()
     assert [each for each in said if len(each) > width and not each.startswith("heapx ")] == []
+
+
+def test_text_has_few_of_many_bins_and_says_how_many_more():
+    image = load("2.36-amd64")
+    (bins,) = image.report("bins")["tables"]
+    said = image.text("bins")
+    assert f"{len(bins['rows']) - 40} more rows (--limit)" in said
+    assert len(image.text("bins --limit 1000").splitlines()) > len(bins["rows"])

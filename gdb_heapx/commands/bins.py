@@ -43,6 +43,7 @@ BIN_CHUNKS = Schema(
     ),
 )
 KINDS = tuple(NAMES[kind] for kind in (State.FAST, *REGULAR))
+SHOWN = 40  # rows
 
 
 class _ArenaBin(NamedTuple):
@@ -72,6 +73,7 @@ def bin_chunks(
         tables=("bin_chunks",),
     ),
     NO_WALK,
+    limit=SHOWN,
     chunks=bin_chunks,
     tables=(BINS, BIN_CHUNKS),
     search=Search.NONE,
