@@ -42,7 +42,8 @@ class Indexing:
     def add(self, run: Run) -> None:
         start, header = run.start, self._index.grains.header
         fast, cached = frozenset(run.fast), run.cached
-        others = [i for i in run.used if i in fast or start + i * GRAIN in cached]
+        looked_at = run.used if fast or cached else []
+        others = [i for i in looked_at if i in fast or start + i * GRAIN in cached]
         used = sorted(set(run.used).difference(others)) if others else run.used
         last = max(run.used[-1:] + run.free[-1:])
         behind = run.end if used[-1:] == [last] else start + last * GRAIN

@@ -8,6 +8,7 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from ..glibc.layout import FLAGS
+from ..held.columns import words_within
 from ..held.index import HeldChunk
 from ..held.store import COPIED
 from .adding import sums_of
@@ -245,7 +246,8 @@ class Flood:
             self._count_all(stretch, [place - move for place in places], sizes)
         memory = store.memory
         data = b"".join([memory[place : place + size] for place, size in zip(places, sizes)])
-        self._visit(self._held.space.as_words(memoryview(data)).tolist(), sizes)
+        hits = words_within(self._held.space, data, self._low, self._high)
+        self._visit_hits(hits, self._held.space.as_words(memoryview(data)), sizes)
 
     def _look_through(self, chunk: HeldChunk) -> None:
         """Look through the memory of a chunk, but for pages that were not copied."""
@@ -267,8 +269,11 @@ class Flood:
         which begin with the last word of the chunk before.
         """
         low, high = self._low, self._high
+        self._visit_hits([word for word in words if low <= word < high], words, sizes)
+
+    def _visit_hits(self, hits: list[int], words: Sequence[int], sizes: Sequence[int]) -> None:
+        """Push the chunks that hits lead to: those of the words that may lead to any."""
         others = list[int]()
-        hits = [word for word in words if low <= word < high]
         for stretch, led in self._marks.parted(hits):
             others += led if stretch.single else self._visit_begins(stretch, led)
         if others:
@@ -282,13 +287,13 @@ class Flood:
         origin, shift = stretch.origin, self._marks.shift
         odd, others, found = (1 << shift) - 1, list[int](), list[int]()
         for word in hits:
-            offset = word - origin
-            before = marks[offset >> shift]
+            place = word - origin >> shift
+            before = marks[place]
             if wanted[before]:
-                if offset & odd:
+                if word - origin & odd:
                     others.append(word)
                 else:
-                    marks[offset >> shift] = mark
+                    marks[place] = mark
                     found.append(word)
             elif not before:
                 others.append(word)

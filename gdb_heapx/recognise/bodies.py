@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import compress, islice
+from itertools import compress
 from typing import TYPE_CHECKING
 
+from ..held.columns import Columns, top_byte
 from ..held.root import RootKind
 from ..held.spots import AROUND, BEFORE, BEHIND, BLOCK_BITS, BLOCKS, LARGEST, fills, may_call
 from .finder import MOST_PAIRS, CompiledBodies
@@ -28,6 +29,10 @@ OVER = (RootKind.MAPPING, RootKind.SHARED, RootKind.STACK)  # where words stay o
 SURE_FIRST = (RootKind.TLS, RootKind.KEY, *OVER)
 LOADS = range(0x3D000000, 0x42C80001)  # of max_load_factor: 1/32 to 100, as floats
 AT_ONCE = 1 << 17  # words
+LARGEST_BITS = LARGEST.bit_length() - 1
+BLOCK_BYTE = 3  # of a word, by whose bits blocks with code are told
+LARGEST_BITS = LARGEST.bit_length() - 1
+BLOCK_BYTE = 3  # of a word, by whose bits blocks with code are told
 
 
 def find_bodies(held: Held) -> LedTo:
@@ -50,6 +55,10 @@ class Bodies:
         self.marks, self.callers = array("H", bytes(2 * held.index.chunks)), array("Q")
         self._held, self._index, self._word = held, held.index, held.space.word
         self._functors, self._pairs = Functors(held), dict[tuple[int, int], tuple[int, int]]()
+        coded = (block for block, has in enumerate(held.blocks) if has)
+        self._coded = {block << BLOCK_BITS >> 8 * BLOCK_BYTE & 0xFF for block in coded}
+        coded = (block for block, has in enumerate(held.blocks) if has)
+        self._coded = {block << BLOCK_BITS >> 8 * BLOCK_BYTE & 0xFF for block in coded}
         self._low, self._high = (
             (held.index.starts[0], max(held.index.ends)) if held.index.starts else (0, 0)
         )
@@ -82,35 +91,38 @@ class Bodies:
         number, or two further ones, or code twice.
         """
         word, low, high, grain = self._word, self._low, self._high, self._index.grains.size
-        blocks = self._held.blocks
-        step, (byte, lead) = AT_ONCE * word, self._telling_byte()
+        blocks, space, step = self._held.blocks, self._held.space, AT_ONCE * self._word
         for at in range(start, end, step):
             size = (min(at + step + 3 * word, end) - at) // word * word
-            view = self._held.store.read(at, size)
-            words = self._held.space.as_words(view).tolist()
-            places = range(min(len(words) - 2, AT_ONCE))
-            words.append(0)
-            likely = view[byte::word].tobytes().translate(lead)
-            columns = (places, words, islice(words, 1, None))
-            for place, first, second in zip(*(compress(each, likely) for each in columns)):
+            data = bytes(self._held.store.read(at, size)) + bytes(word)
+            words, columns = space.as_words(memoryview(data)), Columns(space, data)
+            likely = columns.as_bytes(self._likely(columns))
+            for place in compress(range(min(size // word - 2, AT_ONCE)), likely):
+                first, second, third = words[place], words[place + 1], words[place + 2]
                 if not low <= first < high or first % grain:
                     continue
-                third = words[place + 2]
                 ordered = first <= second <= third < first + LARGEST
                 coded = blocks[(third >> BLOCK_BITS) % BLOCKS]  # most words are not
                 calls = coded and may_call(blocks, words[place : place + 4])
                 if second < LARGEST or ordered or calls:
                     yield at + place * word
 
-    def _telling_byte(self) -> tuple[int, bytes]:
-        """Return which byte of a word tells best whether it leads to a heap, and by that byte
-        whether it may: it is the highest one that addresses have.
+    def _likely(self, columns: Columns) -> int:
+        """Flag the words that may begin a container, by what one byte of each word tells: all that
+        do, and few others.
         """
-        last = self._high - 1
-        number = max(last.bit_length() - 1, 0) // 8
-        may = range(self._low >> 8 * number, (last >> 8 * number) + 1)
-        little = self._held.space.byteorder == "little"
-        return number if little else self._word - 1 - number, bytes(b in may for b in range(256))
+        low, last, large = self._low, self._high - 1, LARGEST_BITS // 8
+        top = top_byte(last)
+        leads = columns.having(top, range(low >> 8 * top, (last >> 8 * top) + 1))
+        if self._word <= large:
+            return leads
+        near = range(low >> LARGEST_BITS, (last + LARGEST >> LARGEST_BITS) + 1)
+        follows = columns.having(large, {each & 0xFF for each in near})
+        small = columns.having(large, (0,))
+        coded = columns.having(BLOCK_BYTE, self._coded)
+        second, third, fourth = 8, 16, 24
+        ordered = follows >> second & follows >> third
+        return leads & (small >> second | ordered | coded >> third & coded >> fourth)
 
     def _around(self, address: int, start: int, end: int) -> list[int]:
         """Return the words around an address, as of a spot, as far as they lie in [start, end)."""

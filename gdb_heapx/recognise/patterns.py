@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import compress
 from typing import NamedTuple
 
+from ..target.space import Words
 from .recognisers import Recogniser
 
-UNKNOWN = -1  # noted where each chunk of a pattern must be looked at
+UNKNOWN, TEXT, LISTED, TREE = (1 << bit for bit in range(4))  # of a verdict's doubts
+_WITH = {
+    doubt: bytes(bool(doubts & doubt) for doubts in range(256))
+    for doubt in (UNKNOWN, TEXT, LISTED, TREE)
+}
 
 
 class Verdict(NamedTuple):
-    """What is noted of chunks of a pattern if they are neither text nor nodes; UNKNOWN where each
-    must be looked at, by those who are `asked`. The others tell whether their first word may be
-    text, and whether these may be links of a list, and of a tree.
+    """What is noted of chunks of a pattern, but for `doubts`: they are UNKNOWN, and each must be
+    looked at; or their first word may be TEXT; or these may be links of a list (LISTED), or of a
+    TREE. Those that are `asked` tell.
     """
 
     note: int
-    text: bool
-    listed: bool
-    tree: bool
+    doubts: int
     asked: tuple[Recogniser, ...]
 
 
 class Batch(NamedTuple):
     """Chunks of a region that are looked at together: the words of all, and where they lie; where
-    among them the memory of each begins, the pattern of each, and what is said of these.
+    among them the memory of each begins, its first word, and the doubts that there are about it.
     """
 
     region: int
     address: int
-    words: list[int]
+    words: Words
     lows: list[int]
-    patterns: list[bytes]
-    verdicts: dict[bytes, Verdict]
+    heads: list[int]
+    doubts: bytes
 
-    def of(self, wanted: Callable[[Verdict], bool]) -> list[int]:
-        """Return which chunks have a pattern of which this is so."""
-        chosen = {pattern for pattern, verdict in self.verdicts.items() if wanted(verdict)}
-        if not chosen:
-            return []
-        return [at for at, pattern in enumerate(self.patterns) if pattern in chosen]
+    def of(self, doubt: int) -> list[int]:
+        """Return the chunks about which there is this doubt."""
+        return [*compress(range(len(self.lows)), self.doubts.translate(_WITH[doubt]))]

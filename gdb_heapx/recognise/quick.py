@@ -16,17 +16,18 @@ from operator import eq
 from typing import TYPE_CHECKING
 
 from ..held.bits import set_bits
+from ..held.columns import Columns
 from ..held.index import CELL, CELL_WORDS, ENDS, STARTS, HeldChunk
 from ..held.store import STATE
 from ..target.pages import IN_RAM, SWAPPED
 from .counted import SAMPLES, Alike, KeySum, Kinds
+from .glance import Glance
 from .kinds import UNRECOGNISED, Code, Key, Meaning, Recognised
-from .patterns import UNKNOWN, Batch, Verdict
+from .patterns import LISTED, TEXT, TREE, UNKNOWN, Batch, Verdict
 from .pythons import begins_table
 from .recognisers import (
     BY_CONTENTS,
     DATA,
-    HEAP,
     INTO_CODE,
     LEADING,
     LINKS,
@@ -34,7 +35,6 @@ from .recognisers import (
     OTHER,
     RECOGNISERS,
     SIGNED,
-    ZERO,
     Recogniser,
     kind_of,
     signed,
@@ -73,8 +73,7 @@ class Quick:
         self._step, self._header, self._tail = (each // self._word for each in grains)
         spans = [*zip(held.index.starts, held.index.ends)]
         spans += ((part.start, part.end) for part in around.parts.all)
-        self._floor = min((1 << 32, *(start for start, _ in spans)))
-        self._ceiling = max((0, *(end for _, end in spans)))
+        self._glance = Glance(self._word, spans, self._kind_of)
         self._forget()
 
     def _forget(self) -> None:
@@ -125,92 +124,83 @@ class Quick:
 
     def _recognised(self, region: int, rank: int, starts: list[int], ends: list[int]) -> list[int]:
         """Return what the chunks are, each by a number, and its size."""
-        step, word = self._step, self._word
-        base, begin = starts[0] * step, self._held.index.starts[region]
-        size = (ends[-1] + 1) * step + self._tail - base
-        view = self._held.store.read(begin + base * word, size * word)
-        words = self._held.space.as_words(view).tolist()
-        kinds = self._kinds_of(words, region)
-        first, behind = self._header - base, step + self._tail - base
-        lows = [start * step + first for start in starts]
-        patterns = [kinds[low : end * step + behind] for low, end in zip(lows, ends)]
+        base = starts[0] * self._step
+        size = (ends[-1] + 1) * self._step + self._tail - base
+        address, bytes_ = self._held.index.starts[region] + base * self._word, size * self._word
+        view = self._held.store.read(address, bytes_)
+        words, kinds = self._held.space.as_words(view), self._kinds_of(view, region)
+        first, behind = self._header - base, self._step + self._tail - base
+        lows = [start * self._step + first for start in starts]
+        patterns = [kinds[low : end * self._step + behind] for low, end in zip(lows, ends)]
         known = self._verdicts.get
         verdicts = {each: known(each) or self._verdict(each) for each in set(patterns)}
         notes = {pattern: verdict.note for pattern, verdict in verdicts.items()}
+        doubts = {pattern: verdict.doubts for pattern, verdict in verdicts.items()}
         noted = [*map(notes.__getitem__, patterns)]
-        batch = Batch(region, begin + base * word, words, lows, patterns, verdicts)
+        heads, doubtful = [*map(words.__getitem__, lows)], bytes(map(doubts.__getitem__, patterns))
+        batch = Batch(region, address, words, lows, heads, doubtful)
         for at in self._doubtful(batch, rank):
             asked = RECOGNISERS if self._around.heap_types else verdicts[patterns[at]].asked
             chunk = self._chunk(region, rank + at, starts[at], ends[at])
             noted[at] = self._noted(chunk, asked)
         return noted
 
+    def _kinds_of(self, view: memoryview, region: int) -> bytes:
+        """Return the kind of each word of a region's memory."""
+        words, columns = self._held.space.as_words(view), Columns(self._held.space, bytes(view))
+        bounds = self._bounds(self._held.index.stretch_of(region))
+        return self._glance.kinds(words, columns, *bounds)
+
     def _doubtful(self, batch: Batch, rank: int) -> list[int]:
         """Return which chunks must be looked at, each by itself; the first one has that rank."""
-        words, lows, bodies = batch.words, batch.lows, self._around.heaps.bodies.marks
-        types, heads = self._around.heap_types, [*map(words.__getitem__, lows)]
-        found = {*batch.of(lambda verdict: verdict.note == UNKNOWN)}
+        words, lows, heads, types = batch.words, batch.lows, batch.heads, self._around.heap_types
+        found, maybe_text = {*batch.of(UNKNOWN)}, batch.of(TEXT)
         found.update(
             at
-            for at in batch.of(lambda verdict: verdict.text)
+            for at in maybe_text
             if TEXTUAL[heads[at] & 0xFFFF] and TEXTUAL[heads[at] >> 16 & 0xFFFF]
         )
-        found.update(
-            at for at in batch.of(lambda verdict: verdict.text) if begins_table(words[lows[at] + 1])
-        )
-        found.update(self._leading_back(batch, heads))
-        trees = batch.of(lambda verdict: verdict.tree)
-        found.update(at for at in trees if heads[at] & 0xFFFFFFFF <= 1)
-        found.update(compress(range(len(lows)), bodies[rank : rank + len(lows)]))
+        found.update(at for at in maybe_text if begins_table(words[lows[at] + 1]))
+        found.update(self._leading_back(batch))
+        found.update(at for at in batch.of(TREE) if heads[at] & 0xFFFFFFFF <= 1)
+        bodies = self._around.heaps.bodies.marks[rank : rank + len(lows)]
+        found.update(compress(range(len(lows)), bodies))
         if types:
             fields = ((at, words[low + 1 : low + 6]) for at, low in enumerate(lows))
             found.update(at for at, each in fields if not types.isdisjoint(each))
         return sorted(found)
 
-    def _leading_back(self, batch: Batch, heads: list[int]) -> Iterator[int]:
+    def _leading_back(self, batch: Batch) -> Iterator[int]:
         """Yield which chunks have another as the one after them that has them as the one before."""
         word, alone, region = self._word, self._held.lots.passes, batch.region
         near = range(region, region + 1) if alone else self._held.index.stretch_of(region)
         low, high = self._bounds(near)  # of what is at hand
         whole = high - low - (high - low) % word
         words = self._held.space.as_words(self._held.store.read(low, whole))
-        far, last = self._around.heaps.word_at, low + whole - word
-        listed = batch.of(lambda verdict: verdict.listed)
-        nodes = [heads[at] for at in listed]
-        befores = [
-            words[(node - low) // word + 1]
-            if low <= node < last and not node % word
-            else far(node + word)
-            for node in nodes
-        ]
-        chunks = [batch.address + batch.lows[at] * word for at in listed]
-        yield from compress(listed, map(eq, befores, chunks))
+        heads, last, move = batch.heads, low + whole - word, low - word
+        listed, shift = batch.of(LISTED), word.bit_length() - 1
+        inside = [at for at in listed if low <= heads[at] < last]
+        befores = map(words.__getitem__, [heads[at] - move >> shift for at in inside])
+        yield from compress(inside, map(eq, befores, self._users(batch, inside)))
+        if len(inside) < len(listed):
+            outside, far = sorted({*listed}.difference(inside)), self._around.heaps.word_at
+            before = (far(heads[at] + word) for at in outside)
+            yield from compress(outside, map(eq, before, self._users(batch, outside)))
 
-    def _kinds_of(self, words: list[int], region: int) -> bytes:
-        """Return the kind of each word; most lead into the same heap, or nowhere."""
-        low, high = self._bounds(self._held.index.stretch_of(region))
-        floor, ceiling, far, ask = self._floor, self._ceiling, self._far, self._ask
-        small = NUMBER if self._word == 8 else OTHER
-        return bytes(
-            [
-                HEAP
-                if low <= word < high
-                else ZERO
-                if not word
-                else small
-                if word < floor
-                else OTHER
-                if word >= ceiling
-                else far.get(word) or ask(word)
-                for word in words
-            ]
-        )
+    def _users(self, batch: Batch, chosen: list[int]) -> list[int]:
+        """Return where the memory of some chunks begins."""
+        word, lows, address = self._word, batch.lows, batch.address
+        return [address + lows[at] * word for at in chosen]
 
     def _bounds(self, regions: range) -> tuple[int, int]:
         return self._held.index.starts[regions[0]], self._held.index.ends[regions[-1]]
 
-    def _ask(self, word: int) -> int:
+    def _kind_of(self, word: int) -> int:
         """Return the kind of a word that may lead somewhere, or mean something."""
+        kind = self._far.get(word)
+        return self._ask(word) if kind is None else kind
+
+    def _ask(self, word: int) -> int:
         kind = kind_of(word, self._around)
         if kind == DATA and self._around.meaning(word) not in (Meaning.NOTHING, Meaning.SECOND):
             kind = MEANS
@@ -228,19 +218,16 @@ class Quick:
     def _judge(self, pattern: bytes) -> Verdict:
         into_code = pattern[0] == INTO_CODE or pattern[2:4] == bytes((INTO_CODE, INTO_CODE))
         if MEANS in pattern or into_code:
-            return Verdict(UNKNOWN, False, False, False, RECOGNISERS)
-        listed = pattern[0] in LINKS and pattern[1] in LINKS
-        tree = len(pattern) > 4 and pattern[1] in LINKS
+            return Verdict(0, UNKNOWN, RECOGNISERS)
         only = not pattern.strip(LEADING) and not pattern.translate(None, LEADING)
         if pattern[0] == DATA and not only:  # maybe a symbol
-            return Verdict(UNKNOWN, False, False, False, BY_CONTENTS)
+            return Verdict(0, UNKNOWN, BY_CONTENTS)
         if not only:
             told = signed(pattern[:SIGNED], len(pattern) * self._word) or UNRECOGNISED
         else:
             told = Recognised(Key(Code.POINTERS if any(pattern) else Code.ZEROS), 0)
-        text = pattern[0] in (NUMBER, OTHER)
         note = self._note(told, len(pattern) + self._header - self._tail)
-        return Verdict(note, text, listed, tree, BY_CONTENTS)
+        return Verdict(note, _doubts(pattern), BY_CONTENTS)
 
     def _note(self, found: Recognised, size: int) -> int:
         """Return what is noted of chunks that are this, of a size in words."""
@@ -318,3 +305,12 @@ class Quick:
             known = sums.get(each, (0, 0))
             sums[each] = known[0] + own[0], known[1] + own[1]
         return sums
+
+
+def _doubts(pattern: bytes) -> int:
+    """Return what chunks of a pattern may be besides."""
+    doubts = TEXT if pattern[0] in (NUMBER, OTHER) else 0
+    if pattern[1] in LINKS:
+        doubts |= LISTED if pattern[0] in LINKS else 0
+        doubts |= TREE if len(pattern) > 4 else 0
+    return doubts
