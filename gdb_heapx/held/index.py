@@ -180,14 +180,15 @@ class Index:
         """Return the bytes of each chunk of a region, in order."""
         if self.singles[region]:
             return array("Q", [self.ends[region] - self.starts[region]])
-        grain, found = self.grains.size, array("Q")
-        cells, starts, ends = self.cells_of(region), array("Q"), array("Q")
+        grain, found, starts = self.grains.size, array("Q"), list[int]()
+        cells = self.cells_of(region)
         for at in range(0, len(cells), PIECE * CELL_WORDS):
             piece = cells[at : at + PIECE * CELL_WORDS]
             first = at // CELL_WORDS * CELL
-            for plane, places in ((STARTS, starts), (ENDS, ends)):
-                places.extend(set_bits(piece[plane::CELL_WORDS], first))
-        found.extend((last - start + 1) * grain for start, last in zip(starts, ends))
+            starts += set_bits(piece[STARTS::CELL_WORDS], first)
+            ends = set_bits(piece[ENDS::CELL_WORDS], first)
+            found.fromlist([(last - start + 1) * grain for start, last in zip(starts, ends)])
+            del starts[: len(ends)]
         return found
 
     def region_at(self, address: int) -> int:

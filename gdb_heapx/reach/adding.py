@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .states import DEGREE, DEGREES
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 REGIONS = 1 << 14  # that are added up before anybody is asked whether to go on
 PIECE = 1 << 16  # chunks that are added up at once
 Groups = list[list[Sampled]]
+Ints = Sequence[int]
 
 
 def sums_of(held: Held, states: bytearray, kinds: array[int] | None, number: int) -> Groups:
@@ -32,8 +34,8 @@ def sums_of(held: Held, states: bytearray, kinds: array[int] | None, number: int
             for done in range(0, len(sizes), PIECE):
                 some = slice(first + done, first + min(done + PIECE, len(sizes)))
                 of = kinds[some] if kinds else bytes(some.stop - some.start)
-                alike = list(zip(states[some], of, sizes[done : done + PIECE]))
-                _add_alike(groups, index, some.start, alike)
+                columns = states[some], of, sizes[done : done + PIECE]
+                _add_alike(groups, index, some.start, columns)
             continue
         for chunk in index.each_of(region):
             kind = kinds[chunk.rank] if kinds else 0
@@ -41,14 +43,15 @@ def sums_of(held: Held, states: bytearray, kinds: array[int] | None, number: int
     return groups
 
 
-def _add_alike(groups: Groups, index: Index, rank: int, alike: list[tuple[int, int, int]]) -> None:
+def _add_alike(groups: Groups, index: Index, rank: int, columns: tuple[Ints, Ints, Ints]) -> None:
     """Add chunks, all of them in RAM, from a rank on, by state, kind and size: those that are alike
     at once. Where each group has a sample, it is an earlier chunk.
     """
-    found = Counter(alike)
+    found = Counter(zip(*columns))
     if all(groups[state & DEGREE][kind].sample for state, kind, _ in found):
         at = {}
     else:
+        alike = [*zip(*columns)]
         at = dict(zip(reversed(alike), range(rank + len(alike) - 1, rank - 1, -1)))
     for (state, kind, size), chunks in found.items():
         group = groups[state & DEGREE][kind]
