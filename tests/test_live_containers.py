@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
-from live import table
-from ways import seen
+from live import look, table
+from ways import in_passes, seen
 
 pytestmark = pytest.mark.live
 
@@ -25,14 +26,34 @@ def containers(request, cxx_inferiors, tmp_path_factory):
         yield found
 
 
-def test_what_containers_have_allocated_is_known_to_the_chunk(containers):
-    known = {
-        " ".join(words[2:]): int(words[1])
-        for words in containers.oracle.known
-        if words[0] == "chunks"
-    }
+def known_of(oracle) -> dict[str, int]:
+    """Return the chunks that the program knows of, by what heapx types calls them."""
+    chunks = [words for words in oracle.known if words[0] == "chunks"]
+    return {" ".join(words[2:]): int(words[1]) for words in chunks}
+
+
+def counted(report) -> Counter[str]:
     found = Counter()
-    for row in table(containers.reports["types"], "types"):
+    for row in table(report, "types"):
         found[row["type"]] += row["chunks"]
+    return found
+
+
+def test_what_containers_have_allocated_is_known_to_the_chunk(containers):
+    known, found = known_of(containers.oracle), counted(containers.reports["types"])
     assert len(known) > 10
     assert {name: found[name] for name in known} == known
+
+
+def test_in_passes_containers_are_known_whose_memory_is_not_at_hand_with_them(cxx_inferiors, start):
+    """Of a table all nodes must be: those of one may lie in two parts."""
+    inferior = start("apart")
+    report, _ = json.JSONDecoder().raw_decode(in_passes(inferior.pid, "types --format json"))
+    known, found = known_of(inferior.oracle), counted(report)
+    tables, nodes = (known.pop(name) for name in ("hash buckets", "hash node"))
+    assert {name: found[name] for name in known} == known
+    whole = counted(look(inferior.pid, "types"))
+    assert {name: whole[name] for name in known} == known
+    assert (whole["hash buckets"], whole["hash node"]) == (tables, nodes)
+    assert found["hash buckets"] in (tables, tables - 1)
+    assert found["hash node"] == nodes // tables * found["hash buckets"]

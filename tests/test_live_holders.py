@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from live import gdb, look, table, told
+from live import look, table, told
 from sets import Holder, holders_of, overlaps_of, places_of
-from ways import ALL, in_use, seen
+from ways import ALL, in_passes, in_use, seen
 
 pytestmark = pytest.mark.live
 
@@ -168,19 +168,6 @@ def test_the_first_line_names_the_variable_to_which_stale_words_lead_too(inferio
     )
     assert said.startswith("large holds ")
     assert f"thread {tid}'s stack" in said.partition(" holders, sizes")[0]
-
-
-# A part has 128 KiB, and no more than that is at hand.
-FEW_AT_HAND = (
-    "python import gdb_heapx.held.parts as p, gdb_heapx.target.cgroups as c",
-    "python p.PIECE = 64 << 10; c.affordable = lambda pid: 128 << 10",
-)
-
-
-def in_passes(pid: int, line: str) -> str:
-    """Return what heapx says behind what gdb says of where it has stopped."""
-    lines = (*FEW_AT_HAND, "echo \\n--\\n", f"heapx {line} --passes")
-    return gdb(*lines, target=("-p", pid)).out.partition("\n--\n")[2]
 
 
 def test_in_passes_the_way_to_a_chunk_is_as_long_and_begins_at_the_same_variable(

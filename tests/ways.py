@@ -14,6 +14,7 @@ from live import (
     at_rest,
     eventually,
     gcore,
+    gdb,
     kernel_core,
     reports,
     run,
@@ -97,3 +98,16 @@ def degrees_by_size(report: Report) -> Found:
         else:
             counted[row["degree"]] += row["chunks"]
     return found
+
+
+# A part is as short as parts can be, and no more than 128 KiB are at hand, or one part.
+FEW_AT_HAND = (
+    "python import gdb_heapx.held.parts as p, gdb_heapx.target.cgroups as c",
+    "python p.PIECE = 64 << 10; c.affordable = lambda pid: 128 << 10",
+)
+
+
+def in_passes(pid: int, line: str) -> str:
+    """Return what heapx says behind what gdb says of where it has stopped."""
+    lines = (*FEW_AT_HAND, "echo \\n--\\n", f"heapx {line} --passes")
+    return gdb(*lines, target=("-p", pid)).out.partition("\n--\n")[2]

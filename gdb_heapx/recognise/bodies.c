@@ -12,16 +12,25 @@ struct pair { u64 manager, invoker, size; };
 #define ASKED NOWHERE
 
 /* What chunks are for containers, by rank; pairs that were met, as a table of `slots` of which `most` may be taken;
-   how many of these are ASKED; and the blocks of addresses that have code.  */
+   how many of these are ASKED; the blocks of addresses that have code; and spots of chunks that lead to what wasn't at
+   hand, of which so many are kept, with room for others.  */
 struct finder {
     uint16_t *marks;
     u64 chunks;
     struct pair *pairs;
     u64 slots, met, most, asked;
     const uint8_t *blocks;
+    u64 (*spots)[BEFORE + BEHIND];
+    u64 kept, room;
 };
 
 ALWAYS u64 is_free(const struct finder *x, u64 rank) { return !x->marks[rank] || x->marks[rank] >= FUNCTORS; }
+
+/* Tell whether no more is known of a chunk than what three words say: more are proof.  */
+ALWAYS u64 gives_way(const struct finder *x, u64 rank)
+{
+    return is_free(x, rank) || x->marks[rank] == VECTOR || x->marks[rank] == LIKELY_VECTOR;
+}
 
 /* Find a chunk whose memory begins at an address, and is at hand; return whether there is one.  */
 ALWAYS u64 at_hand(const struct held *h, u64 address, struct body *b)
@@ -70,11 +79,11 @@ ALWAYS u64 is_deque(const struct held *h, const struct body *map, const u64 *wor
 static void mark_deque(const struct held *h, struct finder *x, const struct body *map, const u64 *words)
 {
     struct body block;
-    if (!is_free(x, map->rank))
+    if (!gives_way(x, map->rank))
         return;
     x->marks[map->rank] = DEQUE_MAP;
     for (u64 at = words[5]; at <= words[9]; at += 8)
-        if (at_hand(h, word_in(map, at), &block) && is_free(x, block.rank))
+        if (begins(h, word_in(map, at), &block) && gives_way(x, block.rank))
             x->marks[block.rank] = DEQUE_BLOCK;
 }
 
@@ -87,7 +96,7 @@ static u64 nodes(const struct held *h, struct finder *x, u64 first, u64 count, u
     for (u64 left = count; left; left--, at = word_in(&node, at)) {
         if (!at_hand(h, at, &node))
             return 0;
-        if (mark && is_free(x, node.rank))
+        if (mark && gives_way(x, node.rank))
             x->marks[node.rank] = HASH_NODE;
     }
     return !at;
@@ -97,7 +106,7 @@ static void mark_hashed(const struct held *h, struct finder *x, const struct bod
 {
     uint32_t load = (uint32_t)words[4];
     if (words[1] < 2 || words[1] >= LARGEST || !fills(h, b, 8 * words[1]) || words[3] > x->chunks ||
-        load < LEAST_LOAD || load > MOST_LOAD || !is_free(x, b->rank) || !nodes(h, x, words[2], words[3], 0))
+        load < LEAST_LOAD || load > MOST_LOAD || !gives_way(x, b->rank) || !nodes(h, x, words[2], words[3], 0))
         return;
     x->marks[b->rank] = BUCKETS;
     nodes(h, x, words[2], words[3], 1);
@@ -188,8 +197,31 @@ static void look_at(const struct held *h, struct finder *x, const u64 *words, u6
         mark_functor(h, x, &b, words);
     else if (seen && left >= HOLDER && is_deque(h, &b, words))
         mark_deque(h, x, &b, words);
-    else if (seen && left > 4)
+    else if (left > 4)
         mark_hashed(h, x, &b, words);
+}
+
+/* Tell whether words may be a container that must be looked at with what isn't at hand: a string, or one with a
+   table.  */
+static u64 leads_away(const struct held *h, const struct finder *x, const u64 *words, u64 left)
+{
+    struct body b;
+    if (!begins(h, words[0], &b))
+        return 0;
+    uint32_t load = left > 4 ? (uint32_t)words[4] : 0;
+    u64 hashed = load >= LEAST_LOAD && load <= MOST_LOAD && words[3] <= x->chunks;
+    if (b.region->copy && (!hashed || x->marks[b.rank]))
+        return 0;
+    return (words[1] <= words[2] && words[2] >= LOCAL && words[2] < LARGEST && fills(h, &b, words[2] + 1)) ||
+           (words[1] && words[1] < LARGEST && fills(h, &b, 8 * words[1]));
+}
+
+/* Keep the words of a chunk that must be looked at again.  */
+static void keep(struct finder *x, const u64 *words, u64 before, u64 left)
+{
+    u64 *spot = x->spots[x->kept++];
+    for (u64 i = 0; i < BEFORE + BEHIND; i++)
+        spot[i] = i + before >= BEFORE && i < BEFORE + left ? words[(int64_t)i - BEFORE] : 0;
 }
 
 /* Look for containers among words.  */
@@ -221,8 +253,12 @@ EXPORT u64 heapx_bodies(const struct held *h, struct finder *x, struct cursor *a
                 continue;
             for (u64 a = from; a + 8 <= stop; a += 8) {
                 const u64 *words = (const u64 *)(r->copy + (a - r->start));
-                if (may_hold(h, x, words, (end - a) / 8))
-                    look_at(h, x, words, (a - f.chunk - HEADER) / 8, (end - a) / 8, 0);
+                u64 before = (a - f.chunk - HEADER) / 8, left = (end - a) / 8;
+                if (!may_hold(h, x, words, left))
+                    continue;
+                look_at(h, x, words, before, left, 0);
+                if (x->kept < x->room && leads_away(h, x, words, left))
+                    keep(x, words, before, left);
             }
         }
     }

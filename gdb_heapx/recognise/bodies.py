@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..held.columns import Columns, top_byte
 from ..held.root import RootKind
 from ..held.spots import AROUND, BEFORE, BEHIND, BLOCK_BITS, BLOCKS, LARGEST, fills, may_call
-from .finder import MOST_PAIRS, CompiledBodies
+from .finder import MOST_KEPT, MOST_PAIRS, CompiledBodies
 from .functors import Functors
 from .kinds import FUNCTORS, Code, LedTo
 
@@ -31,8 +31,6 @@ LOADS = range(0x3D000000, 0x42C80001)  # of max_load_factor: 1/32 to 100, as flo
 AT_ONCE = 1 << 17  # words
 LARGEST_BITS = LARGEST.bit_length() - 1
 BLOCK_BYTE = 3  # of a word, by whose bits blocks with code are told
-LARGEST_BITS = LARGEST.bit_length() - 1
-BLOCK_BYTE = 3  # of a word, by whose bits blocks with code are told
 
 
 def find_bodies(held: Held) -> LedTo:
@@ -41,6 +39,7 @@ def find_bodies(held: Held) -> LedTo:
     finder.look_into_chunks()
     variables = [root for root in held.roots.spans if root.kind is RootKind.GLOBAL]
     for _ in held.lots.each():
+        finder.look_at(finder.kept, False)
         for root in variables:
             finder.look_into(root.start, root.end)
         for kind in SURE_FIRST:
@@ -53,10 +52,9 @@ class Bodies:
 
     def __init__(self, held: Held) -> None:
         self.marks, self.callers = array("H", bytes(2 * held.index.chunks)), array("Q")
+        self.kept = array("Q")  # spots of chunks that lead to what wasn't at hand
         self._held, self._index, self._word = held, held.index, held.space.word
         self._functors, self._pairs = Functors(held), dict[tuple[int, int], tuple[int, int]]()
-        coded = (block for block, has in enumerate(held.blocks) if has)
-        self._coded = {block << BLOCK_BITS >> 8 * BLOCK_BYTE & 0xFF for block in coded}
         coded = (block for block, has in enumerate(held.blocks) if has)
         self._coded = {block << BLOCK_BITS >> 8 * BLOCK_BYTE & 0xFF for block in coded}
         self._low, self._high = (
@@ -73,7 +71,7 @@ class Bodies:
             for address in self._candidates(start, end):
                 chunk = index.at(address)
                 if chunk is not None and chunk.user <= address:
-                    self._look(self._around(address, chunk.user, chunk.user + chunk.usable))
+                    self._look_or_keep(self._around(address, chunk.user, chunk.user + chunk.usable))
             pace.walked(end - start)
 
     def look_into(self, start: int, end: int) -> None:
@@ -133,6 +131,27 @@ class Bodies:
         words = self._held.space.as_words(view).tolist()
         return [*[0] * (BEFORE - before), *words, *[0] * (BEHIND - behind)]
 
+    def _look_or_keep(self, around: list[int]) -> None:
+        """Look at words of a chunk now, and again with each lot, if they may lead to others."""
+        self._look(around)
+        if not self._held.lots.passes or len(self.kept) == MOST_KEPT * AROUND:
+            return
+        if self._leads_away(around[BEFORE:]):
+            self.kept.extend(around)
+
+    def _leads_away(self, words: Sequence[int]) -> bool:
+        """Tell whether words may be a container that must be looked at with what isn't at hand: a
+        string, or one with a table.
+        """
+        body, (size, third, count) = self._index.begin_at(words[0]), words[1:4]
+        if body is None:
+            return False
+        hashed = words[4] % (1 << 32) in LOADS and count <= self._index.chunks
+        if self._held.lots.has(body.region) and (not hashed or self.marks[body.rank]):
+            return False
+        string = size <= third and LOCAL <= third < LARGEST and self._fills(body, third + 1)
+        return string or (0 < size < LARGEST and self._fills(body, size * self._word))
+
     def _look(self, around: Sequence[int], over: bool = False) -> None:
         """Give what a container has allocated its mark, if words are one's, which may be over."""
         words, marks = around[BEFORE:], self.marks
@@ -155,12 +174,16 @@ class Bodies:
             self._mark_functor(body, *words[2:4])
         elif seen and self._is_deque(body, words):
             self._mark_deque(body, words)
-        elif seen:
+        else:
             self._mark_hashed(body, words)
 
     def _is_free(self, rank: int) -> bool:
         """Tell whether nothing is known of a chunk, or only that a std::function calls it."""
         return not self.marks[rank] or self.marks[rank] >= FUNCTORS
+
+    def _gives_way(self, rank: int) -> bool:
+        """Tell whether no more is known of a chunk than what three words say: more are proof."""
+        return self._is_free(rank) or self.marks[rank] in (Code.VECTOR, Code.LIKELY_VECTOR)
 
     def _mark_functor(self, body: HeldChunk, manager: int, invoker: int) -> None:
         """Mark what a std::function has in a chunk, if it is one. Of several the one counts whose
@@ -235,12 +258,12 @@ class Bodies:
         return inside and first <= at < last and self._word_at(node) == first
 
     def _mark_deque(self, body: HeldChunk, words: Sequence[int]) -> None:
-        if not self._is_free(body.rank):
+        if not self._gives_way(body.rank):
             return
         self.marks[body.rank] = Code.DEQUE_MAP
         for at in range(words[5], words[9] + 1, self._word):
-            block = self._begin_at(self._word_at(at))
-            if block is not None and self._is_free(block.rank):
+            block = self._index.begin_at(self._word_at(at))
+            if block is not None and self._gives_way(block.rank):
                 self.marks[block.rank] = Code.DEQUE_BLOCK
 
     def _mark_hashed(self, body: HeldChunk, words: Sequence[int]) -> None:
@@ -249,11 +272,11 @@ class Bodies:
         sized = 2 <= number < LARGEST and self._fills(body, number * self._word)
         if not sized or count > self._index.chunks or words[4] % (1 << 32) not in LOADS:
             return
-        if not self._is_free(body.rank) or not self._goes_to_the_end(first, count):
+        if not self._gives_way(body.rank) or not self._goes_to_the_end(first, count):
             return
         self.marks[body.rank] = Code.BUCKETS
         for node in self._nodes(first, count):
-            if self._is_free(node.rank):
+            if self._gives_way(node.rank):
                 self.marks[node.rank] = Code.HASH_NODE
 
     def _goes_to_the_end(self, first: int, count: int) -> bool:

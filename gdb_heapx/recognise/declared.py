@@ -43,7 +43,7 @@ class CKinds(ctypes.Structure):
 class CFinder(ctypes.Structure):
     """struct finder of bodies.c."""
 
-    _fields_ = _numbers("marks chunks pairs slots met most asked blocks")
+    _fields_ = _numbers("marks chunks pairs slots met most asked blocks spots kept room")
 
 
 @cache

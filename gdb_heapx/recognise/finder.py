@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STEPS = 1 << 16  # chunks between two looks for Ctrl-C
 MOST_PAIRS = 1 << 13  # of functions that std::functions lead to
 SLOTS = 2 * MOST_PAIRS
+MOST_KEPT = 1 << 17  # spots of chunks
 ASKED = (1 << 64) - 1  # of a pair, as bodies.c has it
 
 
@@ -31,7 +32,13 @@ class CompiledBodies:
         given = self._given = CFinder(address_of(self.marks), held.index.chunks)
         given.pairs, given.slots, given.most = address_of(self._pairs), SLOTS, MOST_PAIRS
         given.blocks = address_of(held.blocks)
+        self._spots = array("Q", [0]) * (MOST_KEPT * AROUND if held.lots.passes else 0)
+        given.spots, given.room = address_of(self._spots), len(self._spots) // AROUND
         self._both = held.table.reference, ctypes.byref(given)
+
+    @property
+    def kept(self) -> array[int]:
+        return self._spots[: self._given.kept * AROUND]
 
     @property
     def callers(self) -> array[int]:
@@ -50,8 +57,9 @@ class CompiledBodies:
 
     def _go_on(self, begin: CCursor) -> tuple[CCursor, int]:
         """Look into the next chunks from a cursor on; return how far that came, and how many."""
+        kept = self._given.kept
         while True:
-            at = CCursor(begin.region, begin.grain)
+            at, self._given.kept = CCursor(begin.region, begin.grain), kept
             count = self._code.heapx_bodies(*self._both, ctypes.byref(at), STEPS)
             if not self._learn():
                 return at, count
