@@ -29,12 +29,16 @@ from recorded import SOUND, load, target_of
 from test_damage import damage
 
 from gdb_heapx.errors import HeapxError, MemoryFault
-from gdb_heapx.held import indexing, parts
+from gdb_heapx.held import costs, indexing, parts
 from gdb_heapx.held.held import Held, hold
 from gdb_heapx.held.store import Store
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.inventory.chunk import IN_USE, MMAPPED
+from gdb_heapx.reach.compiled import flood_of
+from gdb_heapx.reach.marks import Marks
 from gdb_heapx.reach.typed import types_of
+from gdb_heapx.recognise.classify import classify
+from gdb_heapx.recognise.heaps import surroundings_of
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import snapshot_of
 
@@ -254,3 +258,29 @@ def test_nothing_is_said_of_what_a_chunk_is_that_is_too_large_to_be_at_hand(comp
     heap.poke(heap.mmapped(64 * PAGE) + 40 * PAGE, 0x4142434445464748)
     found = held(changed(heap.target(), compiled=compiled), most=32 * PAGE)
     assert types_of(found)[1] == ["not read"]
+
+
+@tried(60)
+@given(SEEDS, st.sampled_from(KINDS))
+def test_besides_a_copy_no_more_memory_is_taken_than_was_said(seed, kind):
+    found = held(built(seed, *kind).target())
+    index, around = found.index, surroundings_of(found)
+    kinds, bodies = classify(found, around).kinds, around.heaps.bodies.marks
+    columns = sum(len(each) * each.itemsize for each in (kinds, bodies))
+    compiled = found.table is not None
+    states = flood_of(found).states if compiled else Marks(index).all
+    said = costs.noted_bytes(found.parts, index.chunks, index.grains.size, compiled)
+    assert index.cells.nbytes + columns + len(states) <= said
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_would_take_more_memory_than_half_of_what_is_left_is_refused(compiled):
+    target = changed(usual(AMD64, (2, 36)).target(), compiled=compiled)
+    found = held(target)
+    compiled = found.table is not None
+    said = costs.noted_bytes(found.parts, found.index.chunks, found.index.grains.size, compiled)
+    with mock.patch.object(costs, "available_beside", return_value=2 * said):
+        assert held(target, most=1 << 30).index.chunks == found.index.chunks
+    less = mock.patch.object(costs, "available_beside", return_value=2 * said - 2)
+    with less, pytest.raises(HeapxError, match="half of the memory that is available"):
+        held(target, most=1 << 30)

@@ -10,7 +10,9 @@ from ..heap.holes import missing
 from ..heap.library import library
 from ..heap.states import State
 from ..report.model import size_text
+from ..target.cgroups import available_beside
 from ..target.space import Space
+from .index import CELL, CELL_WORDS
 from .parts import HeldPart, in_use_of
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 AT_LEAST = 3  # times that all is read: once to know what it is, and twice to follow pointers
 RATE = 2 << 30  # bytes a second, as slow machines read
+NOTED = 8  # bytes of a chunk: what it is, for containers and itself, and how it is reached
 
 
 # Seconds for a chunk, compiled and in Python, and a byte: to walk, and to tell types and holders.
@@ -83,6 +86,30 @@ def is_short(opened: Opened) -> bool:
         return False
     chunks, size = in_use_of(opened)
     return chunks * HOLD_CHUNK[not compiled] + size * LOOK_BYTE <= time
+
+
+def noted_bytes(parts: Sequence[HeldPart], chunks: int, grain: int, compiled: bool) -> int:
+    """Return how many bytes heapx needs besides a copy, as long as it looks: for an index of heaps,
+    in Python marks for each of their grains, and what is noted of each chunk.
+    """
+    grains = sum(part.end - part.start for part in parts if not part.single) // grain
+    cells = grains // CELL + len(parts)
+    return cells * (CELL_WORDS * 8 + (0 if compiled else CELL)) + chunks * NOTED
+
+
+def refuse_noting(space: Space, parts: Sequence[HeldPart], chunks: int, grain: int) -> None:
+    """HeapxError where heapx needs more than half of what is available besides a copy: it would be
+    killed, or have others killed.
+    """
+    needed = noted_bytes(parts, chunks, grain, library(space).code is not None)
+    left = available_beside(space.facts.pid if space.facts.live else None) // 2
+    if needed > left:
+        raise HeapxError(
+            f"where {chunks:,} chunks in use lie, and what they are, would take "
+            f"{size_text(needed)}, more than {size_text(left)}, half of the memory that is "
+            "available",
+            "Look at a core on a machine with more memory (gcore makes one).",
+        )
 
 
 def refuse_passes(space: Space, parts: Sequence[HeldPart], in_use: int, most: int) -> None:

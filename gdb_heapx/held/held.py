@@ -18,7 +18,7 @@ from ..target.pages import IN_RAM
 from ..target.space import Space
 from ..target.target import Target
 from .copying import Copying, copy_parts
-from .costs import refuse_passes
+from .costs import refuse_noting, refuse_passes
 from .declared import address_of, declared
 from .files import FileMemory
 from .hidden import Way
@@ -106,15 +106,19 @@ def hold(
     memory among them, looked at in `ways`, too; the copy goes into `room`, if it fits there.
 
     Where it would have more than `most` bytes, parts of it are read one after the other. HeapxError
-    where there is no malloc, and where a process would have to stand still for that, unless
-    `passes` are wanted; StoppedError where reading was stopped.
+    where there is no malloc, where a process would have to stand still for that, unless `passes`
+    are wanted, and where even so too much memory would be needed; StoppedError where reading was
+    stopped.
     """
     if not opened.mallocs:
         raise opened.refused or HeapxError("there is no glibc malloc")
     target, layout = opened.target, opened.mallocs[0].libc.layout
     space, parts, roots = target.space, parts_of(opened), find_roots(opened, shared)
-    if most is not None and space.facts.live and not passes:
-        refuse_passes(space, parts, in_use_of(opened)[1], most)
+    if most is not None:
+        chunks, in_use = in_use_of(opened)
+        refuse_noting(space, parts, chunks, Grains.of(layout).size)
+        if space.facts.live and not passes:
+            refuse_passes(space, parts, in_use, most)
     index, spans = _index_for(parts, layout), _spans(parts, layout)
     variables = [(r.start, r.end) for r in roots.spans if r.kind is RootKind.GLOBAL]
     store = Store(space, [*spans, *variables], room)

@@ -18,11 +18,16 @@ FILES = (
 
 
 def affordable(pid: int | None) -> int:
-    """Return how many bytes a copy may take: a quarter of what is available; of a process's cgroup,
-    too, since heapx may run in the same one.
+    """Return how many bytes a copy may take: a quarter of what is available."""
+    return available_beside(pid) // SHARE
+
+
+def available_beside(pid: int | None) -> int:
+    """Return how many bytes are available; to a process's cgroup, too, since heapx may run in the
+    same one.
     """
     left = list(_left(pid)) if pid is not None else []
-    return min(available(), *left, available()) // SHARE
+    return min(available(), *left, available())
 
 
 def _left(pid: int) -> Iterator[int]:
