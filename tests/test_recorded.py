@@ -145,3 +145,6 @@ def test_text_has_few_of_many_bins_and_says_how_many_more():
     said = image.text("bins")
     assert f"{len(bins['rows']) - 40} more rows (--limit)" in said
     assert len(image.text("bins --limit 1000").splitlines()) > len(bins["rows"])
+    most = max(bins["rows"], key=lambda row: row["bytes"])
+    first = said.splitlines()[2].split()
+    assert first[:3] == [str(most[name]) for name in ("arena", "kind", "bin")]

@@ -8,6 +8,7 @@ from ..cli.arg import Arg
 from ..cli.arguments import ARENA, NO_WALK
 from ..cli.command import command
 from ..heap.states import NAMES, REGULAR, Search, State
+from ..report.either import Either
 from ..report.model import Notes, Report, Steps
 from ..report.schema import Column, Kind, Schema, within
 from ._columns import BIN_COLUMNS, LIBC
@@ -85,10 +86,11 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | Non
     fast: small chunks that look in use and aren't merged (to glibc 2.42). unsorted: freed, not yet
     sorted in. small: one size each. large: a range of sizes each. Thread caches: heapx tcache.
     Sizes are chunk sizes, with malloc's header. Bin numbers are glibc's; fastbins count from 0.
+    Where there are over 40 bins, text has those with most bytes first.
 
     Examples:
 
-        heapx bins --sort bytes --limit 10             the ten that hold most
+        heapx bins --sort chunks --limit 10            the ten that hold most chunks
         heapx bins --chunks --arena 1 --kind unsorted  the chunks of one, in order
     """
     from ..snapshots.figures import select_arenas
@@ -100,7 +102,9 @@ def bins(snapshot: Snapshot, arena: int | None, kind: str | None, bin: int | Non
         if kind in (None, NAMES[b.kind]) and bin in (None, b.index)
     ]
     notes, steps = Notes(residency_note(snapshot)), Steps(_chunks_of_largest(found))
-    return Report((BINS.of(found), notes, steps), snapshot.problems)
+    most_first = sorted(found, key=lambda each: -each.bin.amount.bytes)
+    shown = BINS.of(most_first if len(found) > SHOWN else found)
+    return Report((Either(BINS.of(found), (shown,)), notes, steps), snapshot.problems)
 
 
 def _chunks_of_largest(found: list[_ArenaBin]) -> tuple[tuple[str, str], ...]:
