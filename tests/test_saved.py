@@ -6,7 +6,9 @@ import gzip
 import json
 import re
 import struct
+import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,10 +187,22 @@ def test_a_directory_is_no_file(tmp_path):
     assert "Name a file that is in it." in str(error.value)
 
 
-def test_a_file_that_unpacks_to_more_than_any_snapshot_is_refused(tmp_path, monkeypatch):
+def zstd(data: bytes) -> bytes:
+    return subprocess.run(["zstd", "-qc", "--zstd=wlog=17"], input=data, capture_output=True).stdout
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_a_file_that_unpacks_to_more_than_any_snapshot_is_refused(pack, tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "MOST", 1 << 20)
-    said = refused(tmp_path, gzip.compress(bytes(2 << 20)))
+    data = pack(bytes(64 << 20))
+    tracemalloc.start()
+    try:
+        said = refused(tmp_path, data)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert said == "FILE is no snapshot: it has more than 1 MiB"
+    assert most < 8 << 20
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from gzip import GzipFile
+from typing import IO
 
 from ..errors import HeapxError
 
@@ -11,6 +13,7 @@ GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # how packed files begin
 ELF, CORE = b"\x7fELF", (b"\x04\x00", b"\x00\x04")  # e_type, in both byte orders
 OBJECT = b"{"  # what else a snapshot begins with
 FIRST = 1 << 16  # bytes that tell what a file is
+AT_ONCE = 1 << 20  # bytes read
 WRITES = "heapx -p PID save FILE writes one."
 AGAIN = "Copy it again, or write another: heapx -p PID save FILE."
 REMEDIES = {
@@ -29,10 +32,19 @@ def read_file(path: str, most: int) -> bytes:
             first = file.read(FIRST)
             if not first.startswith((GZIP, ZSTD)):
                 check_beginning(path, first)
-            return first + file.read(max(most + 1 - len(first), 0))
+            return first + read_most(file, most + 1 - len(first))
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, "Name a file that heapx save has written.")
         raise HeapxError(f"cannot read {path}: {error.strerror}", remedy) from None
+
+
+def read_most(file: IO[bytes] | GzipFile, most: int) -> bytes:
+    """Return so many bytes of a file at most; read(most) would first get memory for all of them."""
+    pieces = list[bytes]()
+    while most > 0 and (piece := file.read(min(most, AT_ONCE))):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
 
 
 def check_beginning(path: str, data: bytes) -> None:

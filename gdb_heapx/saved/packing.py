@@ -6,10 +6,11 @@ import gzip
 import io
 import subprocess
 import zlib
+from tempfile import TemporaryFile
 
 from ..errors import HeapxError
 from ..report.model import size_text
-from .foreign import GZIP, ZSTD, is_damaged
+from .foreign import GZIP, ZSTD, is_damaged, read_most
 
 MOST = 1 << 30  # bytes of an unpacked file
 
@@ -37,20 +38,29 @@ def unpacked(path: str, data: bytes) -> bytes:
 def _gunzipped(path: str, data: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            return file.read(MOST + 1)
+            return read_most(file, MOST + 1)
     except (OSError, EOFError, zlib.error):
         raise is_damaged(path) from None
 
 
 def _zstd(path: str, options: list[str], data: bytes) -> bytes:
-    """Return what zstd makes of data: the command, since it fits every Python, gdb's too."""
+    """Return what zstd makes of data, MOST bytes and one more at most: the command, since it fits
+    every Python, gdb's too.
+    """
     try:
-        done = subprocess.run(["zstd", *options], input=data, capture_output=True)
+        with TemporaryFile() as file:
+            file.write(data)
+            file.seek(0)
+            unsaid, pipe = subprocess.DEVNULL, subprocess.PIPE
+            words = ["zstd", *options]
+            with subprocess.Popen(words, stdin=file, stdout=pipe, stderr=unsaid) as zstd:
+                assert zstd.stdout is not None
+                made = read_most(zstd.stdout, MOST + 1)
     except FileNotFoundError:
         raise HeapxError(
             f"{path}: the command zstd was not found",
             "Install it: apt-get install zstd. Or name the file .gz, which needs nothing.",
         ) from None
-    if done.returncode:
+    if zstd.returncode and len(made) <= MOST:  # else it found nobody to go on for
         raise is_damaged(path)
-    return done.stdout
+    return made
