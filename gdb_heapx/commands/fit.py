@@ -55,7 +55,7 @@ RANGES = Schema(
         *within("first", *WHERE, Column("smallest", Kind.BYTES, of="request", exact=True)),
         *within("last", Column("largest", Kind.BYTES, of="request", exact=True)),
         *within("first", Column("source", Kind.TEXT)),
-        *within("last", Column("grows", Kind.BYTES, title="grows by", exact=True)),
+        *within("last", Column("grows", Kind.BYTES, title="grows at most", exact=True)),
         *within("first", LIBC),
     ),
 )
