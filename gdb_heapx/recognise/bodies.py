@@ -118,7 +118,7 @@ class Bodies:
         follows = columns.having(large, {each & 0xFF for each in near})
         small = columns.having(large, (0,))
         coded = columns.having(BLOCK_BYTE, self._coded)
-        second, third, fourth = 8, 16, 24
+        second, third, fourth = 8, 16, 24  # shifts: of the words behind each
         ordered = follows >> second & follows >> third
         return leads & (small >> second | ordered | coded >> third & coded >> fourth)
 
