@@ -67,7 +67,8 @@ def locked_all(case: Case) -> Iterator[Finding]:
     kept = [(a.trim.kept_locked.in_ram, a) for a in case.snapshot.arenas() if a.trim is not None]
     free, filled = sum(amount for amount, _ in kept), _is_filled(locked)
     regions = [r for r in case.snapshot.regions if r.span.owner in (Owner.HEAP, Owner.MMAPPED)]
-    of_malloc = sum(region.amount.in_ram for region in regions if region.mapping in locked)
+    places = {mapping.start for mapping in locked}
+    of_malloc = sum(r.amount.in_ram for r in regions if r.mapping.start in places)
     all_of_it = anywhere(case, of_malloc, outside=max(resident - of_malloc, 0))
     yield Finding(
         "mlockall",
