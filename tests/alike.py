@@ -39,7 +39,6 @@ LINES = (
         DecidedBy.FORM,
     ),  # by which chunk is the last of an arena
     (r"^reserved by heaps |^ *- arena|repeats|free, stays", DecidedBy.TURNS),
-    (r"Likely .*: malloc_trim never returns the tops", DecidedBy.TURNS),
     (r"^(interior|red_zone) ", DecidedBy.FORM),  # words that weren't overwritten
     (r"^shared | hash (buckets|node) |leads to .* pointers", DecidedBy.FORM),
     (r"stood still|more rows|^process |\.c:\d", DecidedBy.FORM),

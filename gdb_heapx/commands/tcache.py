@@ -109,8 +109,9 @@ def tcache(snapshot: Snapshot, each: bool) -> Report:
         for cache in malloc.caches
         for b in cache.tcache.bins
     ]
-    table, sizes = TCACHE_BINS.of(found), SIZES.of(list(_by_size(found)))
-    many = len(found) > SHOWN and not each
+    summed = [] if snapshot.partial else list(_by_size(found))  # of a part they would look whole
+    table, sizes = TCACHE_BINS.of(found), SIZES.of(summed)
+    many = len(found) > SHOWN and not each and bool(summed)
     shown = Either(table, (sizes if many else table,))
     steps = Steps((*(EACH if many else ()), *NEXT))
     return Report((shown, Either(sizes), Notes(usual_notes(snapshot)), steps), snapshot.problems)
