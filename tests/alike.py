@@ -60,7 +60,7 @@ CHANCES = (
     (r"[\d.]+ KiB free in malloc", "little free in malloc"),
     (r"^(stack .*[\d.] )[a-z ]+$", r"\1words that weren't overwritten"),
     (r", all but [\d.]+ \S+ of it alone:", " alone:"),  # by such words
-    (r"^\d+ more rows? \(--limit\)\.\n", ""),  # and so whether one is leaked all the same
+    (r"^\d+ more rows?( of \w+)? \(--limit\)\.\n", ""),  # and so whether one is leaked all the same
     (r"(?<=\d)\n(?=[KMG]iB\b)", " "),  # where a line ends
     (r"\w[\w: ]* (\([^)]+\)); \w[\w: ]* \1\.$", r"two types \1."),  # which of both is first
     (r"^(0x\w+ +)(any|\d+)(?= +chunk .* hash node )", r"\1 48"),  # which of a bucket it is
