@@ -39,6 +39,7 @@ LINES = (
         DecidedBy.FORM,
     ),  # by which chunk is the last of an arena
     (r"^reserved by heaps |^ *- arena|repeats|free, stays", DecidedBy.TURNS),
+    (r"Likely .*: malloc_trim never returns the tops", DecidedBy.TURNS),
     (r"^(interior|red_zone) ", DecidedBy.FORM),  # words that weren't overwritten
     (r"^shared | hash (buckets|node) |leads to .* pointers", DecidedBy.FORM),
     (r"stood still|more rows|^process |\.c:\d", DecidedBy.FORM),
@@ -65,6 +66,12 @@ CHANCES = (
     (r"\w[\w: ]* (\([^)]+\)); \w[\w: ]* \1\.$", r"two types \1."),  # which of both is first
     (r"^(0x\w+ +)(any|\d+)(?= +chunk .* hash node )", r"\1 48"),  # which of a bucket it is
     (r"^fast .*\n", ""),  # whether any chunk was freed last that is so small
+    # Which of these two is told first: by what each would give back, about as much.
+    (
+        r"^3\. ([\d.]+ MiB: freed chunks in the tcaches [\s\S]*?)"
+        r"^4\. (Likely [\d.]+ MiB: malloc_trim never returns the tops [\s\S]*?)(?=^5\.|\Z)",
+        r"3. \2\n4. \1",
+    ),
     (r"^(process \d+), \S+/", r"\1, "),
     (r"^\[[^\]]*\]$", "[bar]"),
     (r"^-+$", "="),

@@ -53,3 +53,16 @@ def test_the_kernel_has_given_memory_for_what_may_be_copied(
     wanted = some + all_of_it
     assert [state != UNTOUCHED for state in found] == [state != UNTOUCHED for state in wanted]
     assert not any(room.view)
+
+
+def test_what_proc_does_not_tell_is_an_error_and_no_page_is_got():
+    room = Room([(BASE, BASE + 8 * PAGE)], PAGE)
+
+    def parts():
+        yield BASE, bytes([RESIDENT] * 8)
+        raise ProcessLookupError
+
+    with pytest.raises(ProcessLookupError):
+        room.take(parts())
+    states = PageStates(os.getpid(), PAGE, ()).states(start := address_of(room.memory), start + 1)
+    assert states == bytes([UNTOUCHED])

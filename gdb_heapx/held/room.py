@@ -64,7 +64,7 @@ class Room:
         """Get memory from the kernel for the pages that aren't empty: each part begins at an
         address and has pages in such states. The kernel fills it with zeros: two threads ask.
         """
-        batches, lock = self._batches(parts), Lock()
+        batches, lock = self._batches([*parts]), Lock()  # what /proc doesn't tell is an error here
         with open("/dev/zero", "rb", buffering=0) as zeros:
 
             def work(goes_on: GoesOn) -> bool:
