@@ -66,10 +66,16 @@ CHANCES = (
     (r"\w[\w: ]* (\([^)]+\)); \w[\w: ]* \1\.$", r"two types \1."),  # which of both is first
     (r"^(0x\w+ +)(any|\d+)(?= +chunk .* hash node )", r"\1 48"),  # which of a bucket it is
     (r"^fast .*\n", ""),  # whether any chunk was freed last that is so small
-    # Which of these two is told first: by what each would give back, about as much.
+    # Whether malloc_trim returns most of what is likely of the tops, so that it is the same, and
+    # else which of these two is told first: by what each would give back, about as much.
+    (
+        r"^ +The same, likely ([\d.]+ [KM]iB): malloc_trim never returns the tops [\s\S]*?\n\n"
+        r"([\s\S]*?)^3\. (?=[\d.]+ MiB: freed chunks in the tcaches )",
+        r"\g<2>3. Likely \1: malloc_trim never returns the tops of arenas but the main one.\n\n4. ",
+    ),
     (
         r"^3\. ([\d.]+ MiB: freed chunks in the tcaches [\s\S]*?)"
-        r"^4\. (Likely [\d.]+ MiB: malloc_trim never returns the tops [\s\S]*?)(?=^5\.|\Z)",
+        r"^4\. (Likely [\d.]+ [KM]iB: malloc_trim never returns the tops [\s\S]*?)(?=^5\.|\Z)",
         r"3. \2\n4. \1",
     ),
     (r"^(process \d+), \S+/", r"\1, "),
