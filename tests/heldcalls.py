@@ -39,6 +39,7 @@ from gdb_heapx.recognise.declared import (
     KNOWN_WORDS,
     PAIR_WORDS,
     PART_WORDS,
+    CChain,
     CFinder,
     CKey,
     CKinds,
@@ -46,6 +47,7 @@ from gdb_heapx.recognise.declared import (
 from gdb_heapx.recognise.declared import declared as declared_recognise
 from gdb_heapx.recognise.finder import SLOTS
 from gdb_heapx.recognise.kinds import Code
+from gdb_heapx.recognise.tables import TABLE_WORDS
 
 WORD, GRAIN, CELL, CELL_BYTES = 8, 16, 64, 24
 REGION = REGION_WORDS * WORD
@@ -260,6 +262,8 @@ def _finder(g: Given, held: CHeld, finder: CFinder) -> tuple[At, At]:
     """Add what bodies.c is given, and what it has found."""
     first = g.held(held)
     sizes = {"marks": 2 * g.chunks, "pairs": WORD * PAIR_WORDS * finder.slots}
+    sizes["spots"] = WORD * AROUND * finder.room
+    sizes["tables"] = WORD * TABLE_WORDS * finder.most_noted
     return first, At(g.leads(finder, blocks=BLOCKS, **sizes))
 
 
@@ -277,6 +281,12 @@ def _bodies_at(
 ) -> Arguments:
     given = _finder(g, held, finder)
     return (*given, At(g.add(spots, WORD * AROUND * count, foreign=True)), count, int(over))
+
+
+def _bodies_along(g: Given, held: CHeld, finder: CFinder, chain: CChain) -> Arguments:
+    given, number = _finder(g, held, finder), g.struct(chain)
+    g.lead(number, CChain.window.offset, chain.size, foreign=True)
+    return (*given, At(number))
 
 
 def _kinds(g: Given, kinds: CKinds, names: Iterable[str]) -> At:
@@ -341,6 +351,7 @@ ARGUMENTS: dict[str, Callable[..., Arguments]] = {
     "heapx_bodies": _bodies,
     "heapx_bodies_in": _bodies_in,
     "heapx_bodies_at": _bodies_at,
+    "heapx_bodies_along": _bodies_along,
     "heapx_learn": _learn,
     "heapx_classify": _classify,
     "heapx_know": _know,
@@ -349,7 +360,8 @@ ARGUMENTS: dict[str, Callable[..., Arguments]] = {
 VOID = (
     *("heapx_ranks", "heapx_seed", "heapx_visit", "heapx_know"),
     *("heapx_label", "heapx_label_from", "heapx_way_from", "heapx_bodies_in"),
-    *("heapx_bodies_at", "heapx_flood_large", "heapx_label_large", "heapx_way_large"),
+    *("heapx_bodies_at", "heapx_bodies_along"),
+    *("heapx_flood_large", "heapx_label_large", "heapx_way_large"),
 )
 
 # A call with what came of it, and `foreign` of its buffers.

@@ -52,6 +52,7 @@ from gdb_heapx.recognise.compiled import CompiledRecognising
 from gdb_heapx.recognise.counted import Kinds
 from gdb_heapx.recognise.finder import CompiledBodies
 from gdb_heapx.recognise.heaps import surroundings_of
+from gdb_heapx.recognise.tables import mark_tables
 from gdb_heapx.snapshots.opened import open_target
 
 HEAPS = range(12)  # some of them are damaged
@@ -71,6 +72,7 @@ def little_room() -> Iterator[None]:
         mock.patch.object(referrers, "ROOM", 2),
         mock.patch.object(nearest, "STEPS", 5),
         mock.patch.object(looking, "STEPS", 7),
+        mock.patch.object(looking, "MOST_KEPT", 20),
         mock.patch.object(recognising, "STEPS", 7),
         mock.patch.object(recognising, "SLOTS", 256),
         mock.patch.object(recognising, "MOST_KNOWN", 128),
@@ -144,12 +146,16 @@ def recognise(seed: random.Random) -> None:
     filled = Filled(seed)
     if seed.random() < 0.5:
         damage(seed, filled.heap)
-    found = hold(open_target(filled.target(True)))
+    most = some(seed, filled.heap)
+    found = hold(open_target(filled.target(True)), most=most, passes=True)
     bodies = CompiledBodies(found)
     bodies.look_into_chunks()
     bodies.look_into(found.index.starts[0], found.index.starts[0] + 0x100)
     for over in (False, True):
         bodies.look_at(spots_in(seed, filled, found), over)
+    bodies.note_tables()
+    bodies.look_at(spots_in(seed, filled, found), False)
+    mark_tables(bodies, found)
     around = surroundings_of(found)
     way = CompiledRecognising(found, around)
     kinds = classified_by(way, found, around, sizes=seed.random() < 0.5)

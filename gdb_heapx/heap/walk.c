@@ -312,7 +312,7 @@ ALWAYS u64 take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 follo
     return 1;
 }
 
-EXPORT u64 heapx_abi(void) { return 9; }
+EXPORT u64 heapx_abi(void) { return 10; }
 EXPORT u64 heapx_size(void) { return sizeof(struct walk); }
 EXPORT uint32_t heapx_placed(const struct table *t, u64 address) { return placed(t, address); }
 

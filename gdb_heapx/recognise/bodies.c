@@ -11,9 +11,13 @@ enum { LEAST_LOAD = 0x3d000000, MOST_LOAD = 0x42c80000 }; /* of max_load_factor:
 struct pair { u64 manager, invoker, size; };
 #define ASKED NOWHERE
 
+/* Where the buckets of an unordered container begin, and its first node, and how many it has.  */
+struct table { u64 buckets, first, nodes; };
+
 /* What chunks are for containers, by rank; pairs that were met, as a table of `slots` of which `most` may be taken;
-   how many of these are ASKED; the blocks of addresses that have code; and spots of chunks that lead to what wasn't at
-   hand, of which so many are kept, with room for others.  */
+   how many of these are ASKED; the blocks of addresses that have code; spots of chunks that lead to what wasn't at
+   hand, of which so many are kept, with room for others; and tables that are noted instead of being followed, unless
+   that is null.  */
 struct finder {
     uint16_t *marks;
     u64 chunks;
@@ -22,7 +26,13 @@ struct finder {
     const uint8_t *blocks;
     u64 (*spots)[BEFORE + BEHIND];
     u64 kept, room;
+    struct table *tables;
+    u64 noted, most_noted;
 };
+
+/* Nodes that are still to come, from the one at an address on; they get their mark, if it isn't 0.  `window` has what
+   isn't at hand, so many bytes from `start` on.  */
+struct chain { u64 at, left, mark; const uint8_t *window; u64 start, size; };
 
 ALWAYS u64 is_free(const struct finder *x, u64 rank) { return !x->marks[rank] || x->marks[rank] >= FUNCTORS; }
 
@@ -30,12 +40,6 @@ ALWAYS u64 is_free(const struct finder *x, u64 rank) { return !x->marks[rank] ||
 ALWAYS u64 gives_way(const struct finder *x, u64 rank)
 {
     return is_free(x, rank) || x->marks[rank] == VECTOR || x->marks[rank] == LIKELY_VECTOR;
-}
-
-/* Find a chunk whose memory begins at an address, and is at hand; return whether there is one.  */
-ALWAYS u64 at_hand(const struct held *h, u64 address, struct body *b)
-{
-    return begins(h, address, b) && b->region->copy;
 }
 
 ALWAYS u64 word_in(const struct body *b, u64 address) { return word_at(b->region, address); }
@@ -87,29 +91,40 @@ static void mark_deque(const struct held *h, struct finder *x, const struct body
             x->marks[block.rank] = DEQUE_BLOCK;
 }
 
-/* Go along the nodes of an unordered container; return whether there are as many as it says.  With `mark` give them
-   their mark.  */
-static u64 nodes(const struct held *h, struct finder *x, u64 first, u64 count, u64 mark)
+/* Go along the nodes of an unordered container, as long as they are at hand or in the window.  */
+static void along(const struct held *h, struct finder *x, struct chain *c)
 {
     struct body node;
-    u64 at = first;
-    for (u64 left = count; left; left--, at = word_in(&node, at)) {
-        if (!at_hand(h, at, &node))
-            return 0;
-        if (mark && gives_way(x, node.rank))
-            x->marks[node.rank] = HASH_NODE;
+    for (; c->left && begins(h, c->at, &node); c->left--) {
+        u64 offset = c->at - c->start;
+        if (!node.region->copy && offset >= c->size)
+            return;
+        if (c->mark && gives_way(x, node.rank))
+            x->marks[node.rank] = (uint16_t)c->mark;
+        c->at = node.region->copy ? word_in(&node, c->at) : *(const u64 *)(c->window + offset);
     }
-    return !at;
+}
+
+/* Go along all nodes; return whether there are as many as the container says.  */
+static u64 nodes(const struct held *h, struct finder *x, u64 first, u64 count, u64 mark)
+{
+    struct chain c = {first, count, mark, 0, 0, 0};
+    along(h, x, &c);
+    return !c.left && !c.at;
 }
 
 static void mark_hashed(const struct held *h, struct finder *x, const struct body *b, const u64 *words)
 {
     uint32_t load = (uint32_t)words[4];
     if (words[1] < 2 || words[1] >= LARGEST || !fills(h, b, 8 * words[1]) || words[3] > x->chunks ||
-        load < LEAST_LOAD || load > MOST_LOAD || !gives_way(x, b->rank) || !nodes(h, x, words[2], words[3], 0))
+        load < LEAST_LOAD || load > MOST_LOAD || !gives_way(x, b->rank))
         return;
-    x->marks[b->rank] = BUCKETS;
-    nodes(h, x, words[2], words[3], 1);
+    if (x->tables && x->noted < x->most_noted)
+        x->tables[x->noted++] = (struct table){b->user, words[2], words[3]};
+    else if (!x->tables && nodes(h, x, words[2], words[3], 0)) {
+        x->marks[b->rank] = BUCKETS;
+        nodes(h, x, words[2], words[3], HASH_NODE);
+    }
 }
 
 /* Return the pair that four words lead to, which is ASKED if it is a new one; null where there is no room.  */
@@ -239,6 +254,9 @@ EXPORT void heapx_bodies_at(
     for (u64 i = 0; i < count; i++)
         look_at(h, x, spots[i] + BEFORE, BEFORE, BEHIND, over);
 }
+
+/* Go along the nodes of an unordered container.  */
+EXPORT void heapx_bodies_along(const struct held *h, struct finder *x, struct chain *c) { along(h, x, c); }
 
 /* Look for containers in up to `steps` chunks of the region that a cursor is in; return how many that were.  */
 EXPORT u64 heapx_bodies(const struct held *h, struct finder *x, struct cursor *at, u64 steps)

@@ -11,12 +11,25 @@ from collections.abc import Iterator, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING
 
+from ..errors import MemoryFault
+from ..glibc.layout import FLAGS, IS_MMAPPED
 from ..held.columns import Columns, top_byte
 from ..held.root import RootKind
-from ..held.spots import AROUND, BEFORE, BEHIND, BLOCK_BITS, BLOCKS, LARGEST, fills, may_call
+from ..held.spots import (
+    AROUND,
+    BEFORE,
+    BEHIND,
+    BLOCK_BITS,
+    BLOCKS,
+    LARGEST,
+    ROUNDED,
+    fills,
+    may_call,
+)
 from .finder import MOST_KEPT, MOST_PAIRS, CompiledBodies
 from .functors import Functors
-from .kinds import FUNCTORS, Code, LedTo
+from .kinds import FUNCTORS, Code, LedTo, gives_way, is_free
+from .tables import HashTable, Window, mark_tables
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -37,14 +50,23 @@ def find_bodies(held: Held) -> LedTo:
     """Return what each chunk is for a container that leads to it."""
     finder = Bodies(held) if held.table is None else CompiledBodies(held)
     finder.look_into_chunks()
-    variables = [root for root in held.roots.spans if root.kind is RootKind.GLOBAL]
     for _ in held.lots.each():
-        finder.look_at(finder.kept, False)
-        for root in variables:
-            finder.look_into(root.start, root.end)
-        for kind in SURE_FIRST:
-            finder.look_at(held.pointers.spots.get(kind, array("Q")), kind in OVER)
+        _look_around(finder, held)
+    if held.lots.passes:
+        finder.note_tables()
+        _look_around(finder, held)
+        mark_tables(finder, held)
     return LedTo(finder.marks, finder.callers)
+
+
+def _look_around(finder: Bodies | CompiledBodies, held: Held) -> None:
+    """Look for containers in what was kept of chunks, and in roots."""
+    finder.look_at(finder.kept, False)
+    for root in held.roots.spans:
+        if root.kind is RootKind.GLOBAL:
+            finder.look_into(root.start, root.end)
+    for kind in SURE_FIRST:
+        finder.look_at(held.pointers.spots.get(kind, array("Q")), kind in OVER)
 
 
 class Bodies:
@@ -53,6 +75,8 @@ class Bodies:
     def __init__(self, held: Held) -> None:
         self.marks, self.callers = array("H", bytes(2 * held.index.chunks)), array("Q")
         self.kept = array("Q")  # spots of chunks that lead to what wasn't at hand
+        self.tables: list[HashTable] = []  # that are noted instead of being followed
+        self._noting = False
         self._held, self._index, self._word = held, held.index, held.space.word
         self._functors, self._pairs = Functors(held), dict[tuple[int, int], tuple[int, int]]()
         coded = (block for block, has in enumerate(held.blocks) if has)
@@ -79,6 +103,10 @@ class Bodies:
         for address in self._candidates(start, end):
             self._look(self._around(address, start, end))
 
+    def note_tables(self) -> None:
+        """Note hash tables from now on, and don't follow them."""
+        self._noting = True
+
     def look_at(self, spots: Sequence[int], over: bool) -> None:
         """Look for containers in what was kept of roots, which may be over."""
         for at in range(0, len(spots), AROUND):
@@ -102,8 +130,24 @@ class Bodies:
                 ordered = first <= second <= third < first + LARGEST
                 coded = blocks[(third >> BLOCK_BITS) % BLOCKS]  # most words are not
                 calls = coded and may_call(blocks, words[place : place + 4])
-                if second < LARGEST or ordered or calls:
+                sized = (ordered or second < LARGEST) and self._may_fill(first, second, third)
+                if calls or sized:
                     yield at + place * word
+
+    def _may_fill(self, address: int, second: int, third: int) -> bool:
+        """Tell whether a chunk that begins there may have as much as two words say, by the size
+        before it: most nodes of lists, and pointers to chunks one behind the other, don't.
+        """
+        try:
+            size = self._word_at(address - self._word)
+        except MemoryFault:
+            return False
+        if not size or size & IS_MMAPPED:  # not at hand, or to be rounded up to pages
+            return True
+        usable = (size & ~FLAGS) - self._word
+        string = third < usable <= third + ROUNDED
+        table = 0 <= usable - second * self._word < ROUNDED
+        return string or table or address <= second <= third <= address + usable
 
     def _likely(self, columns: Columns) -> int:
         """Flag the words that may begin a container, by what one byte of each word tells: all that
@@ -160,14 +204,14 @@ class Bodies:
             return
         rank, seen = body.rank, self._held.lots.has(body.region)
         if seen and self._is_string(body, *words[1:3]):
-            if not over or (self._is_free(rank) and not self._is_over(body, words[1])):
+            if not over or (is_free(marks[rank]) and not self._is_over(body, words[1])):
                 marks[rank] = Code.STRING
         elif self._is_buffer(body, words):
-            if self._is_free(rank) and not (over and body.usable <= CACHED):
+            if is_free(marks[rank]) and not (over and body.usable <= CACHED):
                 marks[rank] = Code.STREAM
         elif self._is_vector(body, *words[1:3]):
             cut_stream = around[:BEFORE].count(words[0]) > 1  # that writes
-            if self._is_free(rank) and not cut_stream:
+            if is_free(marks[rank]) and not cut_stream:
                 likely = over and body.usable <= CACHED
                 marks[rank] = Code.LIKELY_VECTOR if likely else Code.VECTOR
         elif may_call(self._held.blocks, words):
@@ -176,14 +220,6 @@ class Bodies:
             self._mark_deque(body, words)
         else:
             self._mark_hashed(body, words)
-
-    def _is_free(self, rank: int) -> bool:
-        """Tell whether nothing is known of a chunk, or only that a std::function calls it."""
-        return not self.marks[rank] or self.marks[rank] >= FUNCTORS
-
-    def _gives_way(self, rank: int) -> bool:
-        """Tell whether no more is known of a chunk than what three words say: more are proof."""
-        return self._is_free(rank) or self.marks[rank] in (Code.VECTOR, Code.LIKELY_VECTOR)
 
     def _mark_functor(self, body: HeldChunk, manager: int, invoker: int) -> None:
         """Mark what a std::function has in a chunk, if it is one. Of several the one counts whose
@@ -197,16 +233,11 @@ class Bodies:
             self._pairs[pair] = size, FUNCTORS + len(self.callers)
             self.callers.extend([invoker] if size else [])
         size, number = self._pairs[pair]
-        if not size or not self._is_free(rank) or not self._fills(body, size):
+        if not size or not is_free(self.marks[rank]) or not self._fills(body, size):
             return
         before = self.marks[rank]
         if not before or invoker < self.callers[before - FUNCTORS]:
             self.marks[rank] = number
-
-    def _begin_at(self, address: int) -> HeldChunk | None:
-        """Return the chunk whose memory begins there, if that is at hand."""
-        found = self._index.begin_at(address)
-        return found if found is not None and self._held.lots.has(found.region) else None
 
     def _fills(self, body: HeldChunk, size: int) -> bool:
         return fills(self._index, self._held.space.page, body, size)
@@ -258,12 +289,12 @@ class Bodies:
         return inside and first <= at < last and self._word_at(node) == first
 
     def _mark_deque(self, body: HeldChunk, words: Sequence[int]) -> None:
-        if not self._gives_way(body.rank):
+        if not gives_way(self.marks[body.rank]):
             return
         self.marks[body.rank] = Code.DEQUE_MAP
         for at in range(words[5], words[9] + 1, self._word):
             block = self._index.begin_at(self._word_at(at))
-            if block is not None and self._gives_way(block.rank):
+            if block is not None and gives_way(self.marks[block.rank]):
                 self.marks[block.rank] = Code.DEQUE_BLOCK
 
     def _mark_hashed(self, body: HeldChunk, words: Sequence[int]) -> None:
@@ -272,26 +303,29 @@ class Bodies:
         sized = 2 <= number < LARGEST and self._fills(body, number * self._word)
         if not sized or count > self._index.chunks or words[4] % (1 << 32) not in LOADS:
             return
-        if not self._gives_way(body.rank) or not self._goes_to_the_end(first, count):
+        if not gives_way(self.marks[body.rank]):
             return
-        self.marks[body.rank] = Code.BUCKETS
-        for node in self._nodes(first, count):
-            if self._gives_way(node.rank):
-                self.marks[node.rank] = Code.HASH_NODE
+        if self._noting:
+            room = MOST_KEPT - len(self.tables)
+            self.tables += [HashTable(body.user, first, count)][:room]
+        elif self.along(first, count, Code.UNRECOGNISED, Window()) == (0, 0):
+            self.marks[body.rank] = Code.BUCKETS
+            self.along(first, count, Code.HASH_NODE, Window())
 
-    def _goes_to_the_end(self, first: int, count: int) -> bool:
-        """Tell whether there are so many nodes, of which the last one leads nowhere."""
-        nodes = [node.user for node in self._nodes(first, count)]
-        return len(nodes) == count and (self._word_at(nodes[-1]) if nodes else first) == 0
-
-    def _nodes(self, first: int, count: int) -> Iterator[HeldChunk]:
-        at = first
-        for _ in range(count):
-            node = self._begin_at(at)
-            if node is None:
-                return
-            yield node
-            at = self._word_at(node.user)
+    def along(self, at: int, left: int, mark: int, window: Window) -> tuple[int, int]:
+        """Go along the nodes of a hash table, as long as they are at hand or in a window; return
+        where the next one lies, and how many are left. They get a mark, if it isn't 0.
+        """
+        while left:
+            node = self._index.begin_at(at)
+            at_hand = node is not None and self._held.lots.has(node.region)
+            if node is None or not (at_hand or window.has(at)):
+                break
+            if mark and gives_way(self.marks[node.rank]):
+                self.marks[node.rank] = mark
+            at = self._word_at(at) if at_hand else window.word(at, self._held.space)
+            left -= 1
+        return at, left
 
     def _word_at(self, address: int) -> int:
         order = self._held.space.byteorder

@@ -43,7 +43,16 @@ class CKinds(ctypes.Structure):
 class CFinder(ctypes.Structure):
     """struct finder of bodies.c."""
 
-    _fields_ = _numbers("marks chunks pairs slots met most asked blocks spots kept room")
+    _fields_ = [
+        *_numbers("marks chunks pairs slots met most asked blocks"),
+        *_numbers("spots kept room tables noted most_noted"),
+    ]
+
+
+class CChain(ctypes.Structure):
+    """struct chain of bodies.c."""
+
+    _fields_ = _numbers("at left mark window start size")
 
 
 @cache
@@ -63,6 +72,8 @@ def declared(code: ctypes.CDLL) -> Any:
     code.heapx_bodies_in.argtypes = [pointer, POINTER(CFinder), pointer, number]
     code.heapx_bodies_at.restype = None
     code.heapx_bodies_at.argtypes = [pointer, POINTER(CFinder), pointer, number, number]
+    code.heapx_bodies_along.restype = None
+    code.heapx_bodies_along.argtypes = [pointer, POINTER(CFinder), POINTER(CChain)]
     code.heapx_know.restype = None
     code.heapx_know.argtypes = [POINTER(CKinds)]
     code.heapx_kinds_size.restype = number

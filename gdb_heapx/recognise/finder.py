@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from array import array
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..held.declared import CCursor, address_of
 from ..held.spots import AROUND
-from .declared import PAIR_WORDS, CFinder, declared
+from .declared import PAIR_WORDS, CChain, CFinder, declared
 from .functors import Functors
+from .tables import TABLE_WORDS, HashTable, Window
 
 if TYPE_CHECKING:
     from ..held.held import Held
@@ -34,11 +36,17 @@ class CompiledBodies:
         given.blocks = address_of(held.blocks)
         self._spots = array("Q", [0]) * (MOST_KEPT * AROUND if held.lots.passes else 0)
         given.spots, given.room = address_of(self._spots), len(self._spots) // AROUND
+        self._tables = array("Q")
         self._both = held.table.reference, ctypes.byref(given)
 
     @property
     def kept(self) -> array[int]:
         return self._spots[: self._given.kept * AROUND]
+
+    @property
+    def tables(self) -> list[HashTable]:
+        words, noted = iter(self._tables), self._given.noted
+        return [HashTable(*each) for each in islice(zip(words, words, words), noted)]
 
     @property
     def callers(self) -> array[int]:
@@ -76,6 +84,15 @@ class CompiledBodies:
         self._code.heapx_bodies_at(*self._both, address_of(spots), number, over)
         if self._learn():
             self.look_at(spots, over)
+
+    def note_tables(self) -> None:
+        self._tables = array("Q", bytes(MOST_KEPT * TABLE_WORDS * 8))
+        self._given.tables, self._given.most_noted = address_of(self._tables), MOST_KEPT
+
+    def along(self, at: int, left: int, mark: int, window: Window) -> tuple[int, int]:
+        chain = CChain(at, left, mark, address_of(window.data), window.start, len(window.data))
+        self._code.heapx_bodies_along(*self._both, ctypes.byref(chain))
+        return chain.at, chain.left
 
     def _learn(self) -> bool:
         """Learn what pairs are that were met for the first time; return whether there are some, so

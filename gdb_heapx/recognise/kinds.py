@@ -51,6 +51,16 @@ SURE = (
 FUNCTORS = 64  # of a body: from here on the number of the function that calls it
 
 
+def is_free(mark: int) -> bool:
+    """Tell whether nothing is known of a body, or only that a std::function calls it."""
+    return not mark or mark >= FUNCTORS
+
+
+def gives_way(mark: int) -> bool:
+    """Tell whether no more is known of a body than what three words say: more are proof."""
+    return is_free(mark) or mark in (Code.VECTOR, Code.LIKELY_VECTOR)
+
+
 class Meaning(IntEnum):
     """What a word means that leads into an ELF file's data, or to a type object; classify.c has the
     same numbers.
