@@ -61,6 +61,7 @@ def no_peers(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -350,6 +351,7 @@ def test_each_table_of_the_page_is_measured_again_with_its_own_arguments(tmp_pat
         table.update(page, lambda words: "")
 
 
+@pytest.mark.slow
 def test_the_page_s_markers_are_command_lines_that_bench_takes():
     markers = table.BEGIN.findall(PAGE.read_text())
     assert markers

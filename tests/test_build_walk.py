@@ -51,7 +51,7 @@ def test_nothing_in_it_may_be_written_and_run(compiled):
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_what_needs_libc_is_not_built(compiler, tmp_path):
     """So that a compiler with calls of its own costs time where heapx runs, and no crash."""
     have(compiler)
@@ -78,6 +78,7 @@ def test_where_there_is_no_compiler_a_text_says_so_in_place_of_the_file(tmp_path
     assert (tmp_path / "walk-x.txt").read_text() == f"{why}\n"
 
 
+@pytest.mark.slow
 def test_a_compiler_that_is_there_again_takes_the_text_away(tmp_path):
     have("gcc")
     file, text = tmp_path / "walk-x.so", tmp_path / "walk-x.txt"

@@ -764,6 +764,7 @@ def test_every_chunk_of_a_process_adds_up_to_glibc_s_own_figures(arenas):
             assert (len(sizes), sum(sizes)) == said_by_glibc
 
 
+@pytest.mark.slow
 @pytest.mark.live
 def test_the_memory_of_a_chunk_is_what_malloc_usable_size_says(start, calling_gdb):
     process = start("mixed")

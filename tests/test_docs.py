@@ -54,6 +54,7 @@ def copy(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_stale_page_is_told_with_what_to_run(copy):
     assert make_docs(copy).returncode == 0
     assert make_docs(copy, "--check").returncode == 0

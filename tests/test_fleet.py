@@ -208,7 +208,7 @@ def test_columns_in_one_file_answer_the_same(fleet):
 
 
 @pytest.mark.parametrize("kind", ["json.gz", "json"])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_files_may_be_joined_as_they_are(kind, templates, tmp_path, fleet):
     words = () if kind == "json.gz" else ("--plain",)
     made_up(tmp_path / "parts", HOSTS, *templates, *words)

@@ -79,7 +79,7 @@ SCENES = {
 
 
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_twice_as_many_take_twice_the_work(scene):
     few, more, most = (calls_of(take, SCENES[scene](n).target())[1] for n in (10, 20, 40))
     assert most - more < 2.1 * (more - few)

@@ -203,13 +203,13 @@ def test_every_function_is_called(record):
 
 
 @pytest.mark.parametrize("number", HEAPS)
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_under_sanitizers_calls_return_and_leave_the_same(under_sanitizers, record, number):
     same(under_sanitizers, record(number))
 
 
 @pytest.mark.parametrize("number", HEAPS)
-@pytest.mark.few(2)
+@pytest.mark.slow
 def test_under_sanitizers_no_word_of_the_process_is_trusted(under_sanitizers, record, number):
     chance = random.Random(number)
     made = record(number)

@@ -127,6 +127,7 @@ def test_a_command_that_is_added_as_a_file_answers(limits, start):
     assert "77,777" in in_copy(limits, process.pid, "limits", "--bytes")
 
 
+@pytest.mark.slow
 def test_a_command_that_is_added_as_a_file_has_help_and_completion(limits):
     said = in_gdb(limits, "help heapx limits", "complete heapx lim", "complete heapx limits --sor")
     assert said.startswith("List the parameters that decide what malloc gives back.\n")
@@ -137,6 +138,7 @@ def test_a_command_that_is_added_as_a_file_has_help_and_completion(limits):
 # A cause.
 
 
+@pytest.mark.slow
 def test_a_cause_that_is_added_is_found(copy, start):
     process = start("arenas", "5")
     file = copy / "gdb_heapx" / "why" / "causes.py"
@@ -162,7 +164,7 @@ void *map(unsigned long size) { return mmap(0, size, 3, MAP_PRIVATE | MAP_ANONYM
 """
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_a_runtime_that_is_added_likely_has_what_is_nobody_s(copy, start, tmp_path):
     library = tmp_path / "libluajit-5.1.so.2"
     make = ("cc", "-x", "c", "-shared", "-fPIC", "-o", library, "-")
@@ -192,6 +194,7 @@ def tsv(copy):
     return copy
 
 
+@pytest.mark.slow
 def test_a_format_that_is_added_is_written(tsv, start):
     process = start("mixed")
     rows = [

@@ -192,6 +192,7 @@ def test_a_script_may_source_heapx_and_ask_about_a_value(arenas, tmp_path):
     assert "\nzz is no address: " in result.out
 
 
+@pytest.mark.slow
 def test_the_alert_speaks_above_its_limit_only(trim):
     returned = look(trim.pid, "trim")["tables"][0]["total"]["returned"]
     assert returned > 2 * MIB
@@ -210,6 +211,7 @@ def test_an_example_that_cannot_tell_says_why(name):
     assert "Usage: " in example(name, "server").err
 
 
+@pytest.mark.slow
 def test_the_largest_sizes_are_those_of_heapx(arenas):
     sizes = look(arenas.pid, "sizes")["tables"][0]
     largest = max(sizes["rows"], key=lambda row: row["in_use"])

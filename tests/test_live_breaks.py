@@ -41,7 +41,7 @@ def told_as_theirs(inferior, found, resident):
 
 
 @pytest.mark.parametrize("places", ["fba", "f", "b", slow("a"), slow("fa")])
-@pytest.mark.few(2)
+@pytest.mark.slow
 def test_what_the_program_took_with_sbrk_is_not_malloc_s_nor_other(start, places, tmp_path):
     inferior = start("sbrked", places)
     live = ("-p", inferior.pid)

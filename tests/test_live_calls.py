@@ -139,6 +139,7 @@ def test_the_main_thread_is_taken_where_it_waits(start, calling_gdb):
     assert called_in(pid, calling_gdb) == (1, pid)
 
 
+@pytest.mark.slow
 def test_another_thread_is_taken_that_waits_where_the_main_one_works(start, calling_gdb):
     pid = start("spinning", "1").pid
     _, lwp = called_in(pid, calling_gdb)
@@ -179,6 +180,7 @@ def test_a_register_that_gdb_leaves_changed_is_put_back(mixed, calling_gdb, tmp_
     runs_on(mixed)
 
 
+@pytest.mark.slow
 def test_a_register_that_cannot_be_put_back_is_told_first(mixed, calling_gdb, tmp_path):
     if os.uname().machine != "x86_64":
         pytest.skip("rbx is x86_64's")

@@ -50,6 +50,7 @@ def test_what_glibc_said_comes_first_and_it_is_damage(dead, kind, words):
         assert place in {problem["address"] for problem in result.report["problems"]}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("hidden", [(), HIDDEN], ids=["symbols", "bare"])
 def test_every_command_says_it_first_of_a_core_too(dead, kind, hidden, tmp_path):
     core = gcore(dead.pid, tmp_path / "core")

@@ -84,7 +84,7 @@ def glibc_s_own(inferior, found):
 
 @pytest.mark.parametrize("name", ["mixed", "mmapped", "tcaches"])
 @pytest.mark.parametrize("suite", [HOST, *map(slow, OTHERS)])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_its_figures_are_glibc_s_own_by_symbols_and_without(suite, name, tmp_path):
     glibc = glibc_of(suite)
     with started(glibc, name, tmp_path) as inferior:
@@ -109,6 +109,7 @@ def in_heap(pid):
     return sum(kib for line, kib in resident(pid).items() if line.endswith("[heap]")) << 10
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("symbols", [(), HIDDEN], ids=["symbols", "none"])
 def test_where_it_hands_on_to_libc_only_libc_s_malloc_is_told(symbols, tmp_path):
     with started(glibc_of(HOST), "mixed", tmp_path, env={}) as inferior:

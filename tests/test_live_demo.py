@@ -92,6 +92,7 @@ def test_most_of_it_is_free_in_the_arenas_of_others(server):
     assert others > MB / 2 * (1 << 20)
 
 
+@pytest.mark.slow
 def test_an_export_grows_by_what_it_needs_although_that_much_is_free(server):
     before, free = rss(server.pid), look(server.pid, "arenas")
     size = exported(server)
@@ -101,6 +102,7 @@ def test_an_export_grows_by_what_it_needs_although_that_much_is_free(server):
     ]
 
 
+@pytest.mark.slow
 def test_growth_names_the_line_that_asks_and_counts_what_brk_gave(server):
     before = heap_size(server.pid)
     report = json.loads(watched(server, "--format", "json").stdout)
@@ -115,6 +117,7 @@ def test_growth_names_the_line_that_asks_and_counts_what_brk_gave(server):
     assert f"{site['site']}  {site['at']}" in STORY
 
 
+@pytest.mark.slow
 def test_with_one_arena_it_is_served_from_what_is_free_and_nothing_grows(program):
     with serving(program, MALLOC_ARENA_MAX="1") as one:
         (row,) = table(fit(one))

@@ -91,6 +91,7 @@ def test_what_is_leaked_are_the_requests_that_timed_out(server):
     assert FOUND * 2 * server.timed_out <= row["indirect_chunks"] <= 2 * server.timed_out
 
 
+@pytest.mark.slow
 def test_with_the_cure_rss_is_a_tenth(server, tmp_path):
     assert SOURCE.read_text().count(FAULT) == 1
     before = rss(server)

@@ -334,6 +334,7 @@ def test_a_core_s_program_need_not_be_named(start, tmp_path):
     assert _comparable(result.report)["tables"] == _comparable(seen)["tables"]
 
 
+@pytest.mark.slow
 def test_tcaches_hold_the_known_pattern_by_thread_and_size(start, tmp_path):
     inferior = start("tcaches")
     known = {(int(t), int(size)): int(n) for t, size, n in inferior.oracle.known if n != "0"}

@@ -38,6 +38,7 @@ def differences(heap: Heap, asks: list[Ask], word: int = 8) -> dict[Ask, Any]:
     return {ask: (text, said[ask], done[ask]) for ask, text in found.items() if text}
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("seed", [s if s in USUAL else slow(s) for s in range(MANY)])
 def test_malloc_does_what_fit_says(seed, inferiors, tmp_path):
     with heap(inferiors / "fit", seed, tmp_path) as found:
@@ -57,6 +58,7 @@ def test_malloc_of_other_releases_does_what_fit_says(suite, arch, tmp_path):
             assert (seed, wrong) == (seed, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", some(range(MANY, MANY + 20), 1))
 def test_malloc_does_what_fit_says_one_time_after_the_other(seed, inferiors, tmp_path):
     with heap(inferiors / "fit", seed, tmp_path) as found:

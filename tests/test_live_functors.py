@@ -39,6 +39,7 @@ def functors_of(program: Path, directory: Path) -> tuple[Mapping[str, int], list
     return names, known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [BUILDS[0], *MORE], ids="".join)
 def test_functors_of_each_kind_are_counted_however_they_are_compiled(words, tmp_path):
     compiler, *flags = words

@@ -77,6 +77,7 @@ def test_sourced_before_the_program_runs_it_says_so_and_works_later(inferiors):
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_after_detach_and_attach_the_figures_are_the_new_process_s(mixed, arenas):
     lines = ("detach", f"attach {arenas.pid}", "heapx arenas --format csv")
     result = attached(mixed, "heapx arenas --format csv", *lines)
@@ -86,6 +87,7 @@ def test_after_detach_and_attach_the_figures_are_the_new_process_s(mixed, arenas
     ]
 
 
+@pytest.mark.slow
 def test_two_inferiors_are_told_apart(mixed, arenas):
     lines = ("add-inferior", "inferior 2", f"attach {arenas.pid}", "heapx arenas --format csv")
     result = attached(mixed, *lines, "inferior 1", "heapx arenas --format csv")

@@ -228,6 +228,7 @@ def as_before(pid: int) -> None:
     assert changed_text(pid) == 0
 
 
+@pytest.mark.slow
 def test_it_ends_when_the_time_is_over_and_leaves_nothing_behind(start):
     inferior = start("growth", "rest")
     report = reported(inferior, "--seconds", "1", *ALL)
@@ -235,6 +236,7 @@ def test_it_ends_when_the_time_is_over_and_leaves_nothing_behind(start):
     as_before(inferior.pid)
 
 
+@pytest.mark.slow
 def test_it_ends_after_so_many_requests(start):
     inferior = start("growth", "race", "1")
     report = reported(inferior, *LONG, *ALL, "--stop-after", "3")
@@ -243,6 +245,7 @@ def test_it_ends_after_so_many_requests(start):
     assert inferior.process.wait(TIMEOUT) == 7
 
 
+@pytest.mark.slow
 def test_it_ends_where_the_process_stands_still_too_often(start):
     inferior = start("growth", "sites")
     report = reported(inferior, *LONG, "--max-load", "1%")
@@ -298,6 +301,7 @@ def test_a_process_with_vforks_or_a_filter_is_watched_to_its_end(mode, start):
     assert seen(report)["grow_by_chunks"] == truth(inferior)["grow_by_chunks"]
 
 
+@pytest.mark.slow
 def test_another_program_runs_as_if_nothing_had_been(start):
     inferior = start("growth", "exec")
     report = reported(inferior, *LONG, *ALL)
@@ -326,6 +330,7 @@ SETTINGS = (
 )
 
 
+@pytest.mark.slow
 def test_in_gdb_the_settings_are_afterwards_as_before(start, tmp_path):
     inferior = start("growth", "rest")
     own = ("break mmap", "handle SIGUSR2 stop print nopass", "handle SIGPROF nostop noprint pass")

@@ -109,7 +109,7 @@ def test_when_gdb_is_killed_its_breakpoints_are_taken_out(asked, moment):
     grows(asked)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_when_gdb_is_killed_while_malloc_grows_what_is_said_of_the_process_is_true(start, moment):
     """It ends if a thread has just come to a breakpoint: nobody can answer then."""
@@ -128,6 +128,7 @@ def test_when_gdb_is_killed_while_malloc_grows_what_is_said_of_the_process_is_tr
         assert f"process {ever.pid} has ended" in said
 
 
+@pytest.mark.slow
 def test_a_thread_at_a_breakpoint_that_gdb_has_not_seen_ends_the_process_and_that_is_said(start):
     """What remains, and is told before it begins."""
     asked = start("growing", "asked")
@@ -142,6 +143,7 @@ def test_a_thread_at_a_breakpoint_that_gdb_has_not_seen_ends_the_process_and_tha
     assert f"process {asked.pid} has ended" in said
 
 
+@pytest.mark.slow
 def test_a_child_that_gdb_has_not_let_go_yet_runs_on_too(start):
     """The kernel alone would leave it stopped, with breakpoints in its text."""
     forks = start("growing", "fork")
@@ -270,6 +272,7 @@ def test_only_breakpoints_are_written_over(start):
 # heapx ends.
 
 
+@pytest.mark.slow
 def test_when_heapx_is_killed_gdb_takes_its_breakpoints_out_and_ends(asked):
     with watching(asked) as process:
         gdb = gdb_of(process)
@@ -279,7 +282,7 @@ def test_when_heapx_is_killed_gdb_takes_its_breakpoints_out_and_ends(asked):
     grows(asked)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("whom", ["heapx", "gdb"])
 def test_a_signal_takes_the_breakpoints_out(asked, whom, number):

@@ -170,6 +170,7 @@ def test_the_first_line_names_the_variable_to_which_stale_words_lead_too(inferio
     assert f"thread {tid}'s stack" in said.partition(" holders, sizes")[0]
 
 
+@pytest.mark.slow
 def test_in_passes_the_way_to_a_chunk_is_as_long_and_begins_at_the_same_variable(
     cxx_inferiors, start
 ):
@@ -179,6 +180,7 @@ def test_in_passes_the_way_to_a_chunk_is_as_long_and_begins_at_the_same_variable
     assert said.startswith(f"{variable} leads to {address} by {links:,} pointers:"), said
 
 
+@pytest.mark.slow
 def test_in_passes_holders_hold_the_same_and_a_note_says_what_is_not_recognised(inferiors, start):
     inferior = start("overlaps")
     told, _ = json.JSONDecoder().raw_decode(in_passes(inferior.pid, f"holders {ALL} --format json"))

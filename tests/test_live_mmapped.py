@@ -33,6 +33,7 @@ def glibc_s_own(inferior, found):
             assert sizes[int(words[1], 16) - 16] - int(words[2]) in (8, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", [HOST, *map(slow, OTHERS)])
 def test_chunks_whose_mappings_the_kernel_has_cut(suite, tmp_path):
     glibc = glibc_of(suite)

@@ -171,6 +171,7 @@ def test_a_libc_that_was_deleted_or_replaced(elsewhere, inferiors, tmp_path):
         assert equal_to_the_oracle(inferior, "-p", inferior.pid)["tables"] == before["tables"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("replaced", "kind"),
     [
@@ -281,7 +282,7 @@ def unshared(request, inferiors, tmp_path):
 
 
 @pytest.mark.parametrize("hidden", [(), BARE], ids=["symbols", "none"])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_from_outside_of_its_namespaces_a_process_has_the_outer_threads(unshared, hidden):
     equal_to_the_oracle(unshared, *hidden, "-p", unshared.pid)
     rows = table(told(*hidden, "-p", unshared.pid, "tcache", "--format", "json").report)
@@ -291,7 +292,7 @@ def test_from_outside_of_its_namespaces_a_process_has_the_outer_threads(unshared
     assert not told(*hidden, "-p", unshared.pid, "check").status
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_inside_of_its_namespaces(unshared, tmp_path):
     namespaces = ("nsenter", "--target", str(unshared.pid), "--all", "--wd=.")
     inner = Path(f"/proc/{unshared.pid}/status").read_text()
@@ -344,6 +345,7 @@ def test_as_the_same_user_who_is_not_root(as_nobody):
             assert table(result.report) == table(look(inferior.pid, "arenas"))
 
 
+@pytest.mark.slow
 def test_a_deleted_libc_is_read_from_memory_where_map_files_is_not_permitted(as_nobody, inferiors):
     place, prefix = as_nobody
     elsewhere = Elsewhere(place / "elsewhere", inferiors)
@@ -360,6 +362,7 @@ def test_a_deleted_libc_is_read_from_memory_where_map_files_is_not_permitted(as_
         assert table(seen.report) == table(look(inferior.pid, "arenas"))
 
 
+@pytest.mark.slow
 def test_another_users_process_is_refused_with_what_to_do(as_nobody, start):
     place, prefix = as_nobody
     inferior = start("mixed")

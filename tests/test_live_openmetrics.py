@@ -77,6 +77,7 @@ def test_of_a_program_with_several_processes_the_service_lists_them(
     assert not list(tmp_path.glob("*.prom"))
 
 
+@pytest.mark.slow
 def test_a_saved_snapshot_has_the_metrics_of_the_process(program, tmp_path):
     file = tmp_path / "saved.json"
     assert told("-p", program.pid, "save", file).status == 0
@@ -108,6 +109,7 @@ def test_the_service_is_told_the_directory_that_it_may_write_into():
     assert "systemd" in (ROOT / "docs" / "metrics.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_process_stood_still_for_as_long_as_metrics_say(program):
     """They say no less than a clock beside it sees, and no more than the whole look took."""
     done, seen = Event(), []

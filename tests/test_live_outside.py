@@ -112,6 +112,7 @@ def headline(report):
     return next(note for note in report["notes"] if "it " in note and note.startswith("Most"))
 
 
+@pytest.mark.slow
 def test_reserved_address_space_leaves_a_core_the_headline_of_the_process(start, tmp_path):
     inferior = start("outside", "reserved")
     live = look(inferior.pid)

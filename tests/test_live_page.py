@@ -177,6 +177,7 @@ def test_a_row_of_the_map_says_what_lies_where(view, file):
     assert said.inner_text() == stretch.get_attribute("data-t")
 
 
+@pytest.mark.slow
 def test_it_prints_whole(chromium, file, tmp_path):
     seen = show(chromium, file)
     seen.view.pdf(path=tmp_path / "page.pdf", format="A4")
@@ -207,6 +208,7 @@ def printed(chromium, file, tmp_path_factory):
     return told.rstrip("\f").split("\f")
 
 
+@pytest.mark.slow
 def test_a_table_that_goes_on_has_its_headings_on_each_sheet(printed):
     (begun,) = (i for i, sheet in enumerate(printed) if "heapx bins" in sheet)
     (ended,) = (i for i, sheet in enumerate(printed) if "40 of these 171 rows" in sheet)

@@ -87,6 +87,8 @@ def answer(typed, line, then=lambda: None):
     return typed.before
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment", [0.1, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.7, 1.5))]
 )
@@ -167,6 +169,7 @@ def test_after_a_ctrl_c_in_a_shell_the_process_runs_and_what_was_read_is_printed
     assert out or moment < 1
 
 
+@pytest.mark.slow
 def test_a_ctrl_c_ends_a_stream_of_chunks_which_is_json_still(arenas, tmp_path):
     """It comes where some memory is read, and long before the last chunk."""
     file = tmp_path / "reads"
@@ -193,6 +196,7 @@ def test_max_pause_ends_the_reading_and_the_status_says_so(arenas):
     assert at_rest(arenas.pid)
 
 
+@pytest.mark.slow
 def test_a_pause_that_is_too_short_for_anything_is_one_message(arenas):
     result = heapx("-p", arenas.pid, *SLOWLY, "arenas", "--max-pause", "0.02")
     assert (result.status, result.out) == (3, "")
@@ -201,7 +205,7 @@ def test_a_pause_that_is_too_short_for_anything_is_one_message(arenas):
 
 
 @pytest.mark.parametrize("line", ["leaks", "holders", "types"])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_a_pause_that_ends_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line):
     for seconds in ("2", "2.5", "3", "4"):
         partial = heapx("-p", arenas.pid, *COPIES_SLOWLY, line, "--max-pause", seconds)
@@ -216,7 +220,7 @@ def test_a_pause_that_ends_while_chunks_are_copied_tells_how_much_is_in_use(aren
 
 
 @pytest.mark.parametrize("line", ["leaks", "holders"])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_a_ctrl_c_while_chunks_are_copied_tells_how_much_is_in_use(arenas, line, tmp_path):
     file = tmp_path / "reads"
     words = (*telling(COPIES_SLOWLY, file), line, "--format", "json")
@@ -236,6 +240,7 @@ def test_a_pause_is_a_time(arenas, word):
     assert "in seconds" in result.err
 
 
+@pytest.mark.slow
 def test_of_a_core_reading_ends_by_the_clock_too(arenas, tmp_path):
     core = gcore(arenas.pid, tmp_path / "core")
     result = heapx("--core", core, "arenas", "--max-pause", "0.000001")

@@ -95,6 +95,7 @@ def test_a_pin_of_pages_held_what_malloc_trim_returns_without_it(scenario, how, 
             assert program.fall("t", list(own)) == pin["held_resident"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HOW)
 def test_a_group_of_one_size_held_what_malloc_trim_returns_without_all_of_it(how, scene):
     program = scene("sessions", how)
@@ -121,6 +122,7 @@ def test_all_pins_of_pages_held_what_malloc_trim_returns_without_them(group, how
     assert row["held_resident"] > 100 << 10
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("how", HOW)
 def test_a_pin_below_top_held_what_free_returns_without_it(how, scene):
     program, seen = scene("sparse", how), 0
@@ -189,6 +191,7 @@ def demo(tmp_path_factory):
         process.kill()
 
 
+@pytest.mark.slow
 def test_on_the_demo_the_pins_in_use_are_the_sessions(demo):
     pid, directory = demo
     script = directory / "sessions.py"

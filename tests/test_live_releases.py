@@ -46,6 +46,7 @@ def all_mapped_are_found(found, theirs):
     assert (in_use["resident"] or in_use["virtual"]) >= theirs["hblkhd"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suite", "chunks"), [(HOST, 3), *(slow(s, 25) for s in OTHERS)])
 def test_mmapped_chunks_beside_heaps_are_in_use(suite, chunks, tmp_path):
     glibc = glibc_of(suite)

@@ -28,7 +28,7 @@ ESTIMATED = ("large", "upwards", "downwards", "at_random", "mixed", "small_over_
 
 
 @pytest.mark.parametrize("scenario", ESTIMATED)
-@pytest.mark.few(3)
+@pytest.mark.slow
 def test_a_lower_mmap_threshold_gives_what_is_likely_and_no_more_than_at_most(start, scenario):
     """Likely within a twentieth of what is at most, which is all of the large free chunks."""
     report, less = fell(start, scenario, {}, DEFAULT)
@@ -102,7 +102,7 @@ def is_first(report: Report, code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("code", BOUNDED)
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 def test_without_a_setting_that_makes_it_worse_rss_falls_by_no_more_than_at_most(start, code):
     scenario, given = BOUNDED[code]
     remedy = DEFAULT if scenario == "large" else {}
@@ -115,7 +115,7 @@ def test_without_a_setting_that_makes_it_worse_rss_falls_by_no_more_than_at_most
 
 
 @pytest.mark.parametrize("code", UNKNOWN)
-@pytest.mark.few(2)
+@pytest.mark.slow
 def test_a_setting_whose_worth_cannot_be_computed_is_first_and_makes_it_worse(start, code):
     scenario, given = UNKNOWN[code]
     remedy = {"MALLOC_ARENA_MAX": "2"} if code == "many_arenas" else {}
@@ -125,6 +125,7 @@ def test_a_setting_whose_worth_cannot_be_computed_is_first_and_makes_it_worse(st
     assert first["bytes"] / 2 < less <= first["bytes"] + SLACK
 
 
+@pytest.mark.slow
 def test_mappings_that_are_nearly_used_up_are_told(start):
     report = look(start("remedies", "many", env=tunable("mmap_threshold", 2048)).pid, "why")
     (used, *_) = is_first(report, "mmap_threshold_low")["evidence"]

@@ -191,6 +191,7 @@ def test_a_core_has_the_roots_of_the_process(start, tmp_path, make):
             )
 
 
+@pytest.mark.slow
 def test_of_a_core_from_which_the_program_left_memory_out_that_is_told(start, tmp_path):
     missed = []
     for way in ("", "dontdump"):

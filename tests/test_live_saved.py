@@ -35,6 +35,7 @@ def places(name):
     return (f"{place}/{name}" for place in os.environ["PATH"].split(":"))
 
 
+@pytest.mark.slow
 def test_a_shell_answers_from_a_file_without_gdb(scene, tmp_path):
     file = tmp_path / "now.json.gz"
     saved = told("-p", scene.pid, "save", file)
@@ -60,6 +61,7 @@ def test_the_time_that_a_process_stood_still_is_told(scene, tmp_path):
     assert row["bytes"] == os.path.getsize(file)
 
 
+@pytest.mark.slow
 def test_a_core_is_saved(scene, tmp_path):
     core, file = gcore(scene.pid, tmp_path / "core"), tmp_path / "core.json.zst"
     saved = told("--core", core, "save", file)
@@ -121,6 +123,7 @@ WRONG = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("words", WRONG)
 def test_what_is_wrong_on_the_command_line_is_one_message(words):
     result = told(*words)

@@ -119,6 +119,7 @@ def test_the_ledgers_shared_bytes_are_the_kernels(family):
         assert sum(row["shared"] for row in rows) == counted
 
 
+@pytest.mark.slow
 def test_the_private_parts_of_the_first_screen_are_the_kernels(family):
     for pid in family.pids:
         rows, counted = said_and_counted(pid, "private")
@@ -192,6 +193,7 @@ def test_the_finding_says_what_is_private_and_that_the_parent_must_trim(family):
         assert of_a_worker == (pid != family.parent.pid)
 
 
+@pytest.mark.slow
 def test_text_tells_private_and_shared_where_pages_are_shared(family):
     pid = family.workers[0]
     assert re.search(r"RSS \S+ MiB \(\S+ \w+ private\) = ", text_of(pid))
@@ -201,6 +203,7 @@ def test_text_tells_private_and_shared_where_pages_are_shared(family):
     assert "resident shared" in text_of(pid, "ledger")
 
 
+@pytest.mark.slow
 def test_a_process_that_shares_nothing_is_shown_as_ever(start):
     pid = start("mixed").pid
     for words in ((), ("why",), ("trim",), ("ledger",), ("arenas",)):
@@ -299,6 +302,7 @@ def test_arenas_of_threads_that_had_ended_before_the_fork_are_not_the_parents(st
     assert finding(said["heapx why"], "idle_arenas") is not None
 
 
+@pytest.mark.slow
 def test_in_a_core_nothing_is_said_to_be_the_parents(start, tmp_path):
     parent = start("forked", "1", "2", str(MIB))
     (worker,) = (int(pid) for kind, pid in parent.oracle.known if kind == "worker")

@@ -159,6 +159,7 @@ def finished(process):
     return process.returncode, out, err
 
 
+@pytest.mark.slow
 @at_many_moments
 def test_when_heapx_is_killed_gdb_lets_the_process_run_on_and_ends(
     arenas, looking, duration, moment, tmp_path
@@ -267,6 +268,7 @@ def test_a_closed_standard_output_is_one_line(arenas):
     assert run(("sh", "-c", line)) == (3, "", said)
 
 
+@pytest.mark.slow
 def test_a_closed_standard_output_is_no_matter_where_a_file_is_written(arenas, tmp_path):
     file = tmp_path / "report"
     line = f"exec '{HEAPX}' -p {arenas.pid} arenas --output {file} >&- <&-"
@@ -275,7 +277,7 @@ def test_a_closed_standard_output_is_no_matter_where_a_file_is_written(arenas, t
 
 
 @pytest.mark.parametrize("words", ["-p {} arenas", "--help", "--version", "--completion bash"])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_a_full_standard_output_is_one_line(arenas, words):
     line = f"exec '{HEAPX}' {words.format(arenas.pid)} >/dev/full"
     said = "heapx: cannot write to standard output: No space left on device\n"
@@ -301,6 +303,7 @@ def test_a_reader_that_has_left_ends_heapx_in_silence(arenas):
     assert result.err == "141\n"
 
 
+@pytest.mark.slow
 def test_where_no_file_can_be_written_a_small_answer_needs_none(arenas):
     line = f"ulimit -f 0; exec '{HEAPX}' -p {arenas.pid} arenas --format json"
     result = run(("sh", "-c", line))

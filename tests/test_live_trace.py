@@ -40,6 +40,7 @@ def inferior(request, start_once):
     return start_once(*request.param, env={"GLIBC_TUNABLES": NO_RSEQ})
 
 
+@pytest.mark.few(1)
 def test_the_writable_memory_is_the_same_byte_for_byte(inferior):
     before = contents(inferior.pid)
     for command in COMMANDS:
@@ -84,6 +85,7 @@ def test_residency_is_so_without_debug_symbols_too(start):
     _looks_leave_no_page(inferior.pid, "--gdb-args", hidden)
 
 
+@pytest.mark.slow
 def test_pages_that_malloc_trim_gave_back_stay_given_back(start):
     inferior = start("mixed", env={"GLIBC_TUNABLES": NO_RSEQ, "HEAPX_THEN": "1"})
     untrimmed = int(status(inferior.pid, "VmRSS"))

@@ -360,7 +360,7 @@ UNKNOWN_IN_A_CORE = ("returned", *RETURNED, "already_returned")
 
 
 @pytest.mark.parametrize("words", ["sprinkled 2", "given_back", "fast_beside_top 1", "large_top"])
-@pytest.mark.few(2)
+@pytest.mark.slow
 def test_a_core_tells_what_is_kept_but_not_what_is_in_memory(start, tmp_path, words):
     inferior = start("trim", *words.split())
     live = look(inferior.pid, "trim")

@@ -160,6 +160,7 @@ def test_the_working_directory_is_not_run_by_sourcing_in_gdb(trap, mixed):
     assert "arenas, sizes in " in result.out
 
 
+@pytest.mark.slow
 def test_what_lies_above_a_checkout_is_not_run_by_sourcing_in_gdb(trap, mixed, tmp_path):
     """A checkout in /tmp/x would else look into /tmp/lib, which is everybody's."""
     here = tmp_path / "x" / "heapx"

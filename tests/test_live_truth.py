@@ -91,6 +91,7 @@ def test_nothing_but_the_sets_is_lost_by_valgrind_s_verdict(checked):
     assert not left
 
 
+@pytest.mark.slow
 def test_what_a_program_of_holders_has_lost_is_what_valgrind_misses(cxx_inferiors, tmp_path):
     need(valgrind="valgrind")
     oracle, records = memcheck.checked(cxx_inferiors / "holders", directory=tmp_path)

@@ -119,6 +119,8 @@ def test_the_types_add_up_to_in_use(types):
     assert total == in_use(types.oracle)
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "python", ["/usr/bin/python3", pytest.param(sys.executable, marks=pytest.mark.slow)]
 )

@@ -19,6 +19,7 @@ def namespaces():
         pytest.skip("no user namespace may be made here")
 
 
+@pytest.mark.slow
 def test_a_process_in_a_user_namespace_below_is_looked_at(namespaces):
     with subprocess.Popen((*IN_A_NAMESPACE, "sleep", "600")) as process:
         try:
@@ -30,6 +31,7 @@ def test_a_process_in_a_user_namespace_below_is_looked_at(namespaces):
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_process_above_the_user_namespace_isn_t_and_that_is_said(namespaces, start):
     process = start("arenas", "2")
     said = run((*IN_A_NAMESPACE, HEAPX, "-p", process.pid))

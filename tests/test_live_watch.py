@@ -84,7 +84,7 @@ def test_a_line_comes_for_each_look_at_once_and_the_comparison_is_the_last(start
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_a_signal_ends_it_with_the_comparison_and_the_process_runs_on(start, gate, number):
     process = changing(start, *STEPS)
     with watching(process, **gated(gate)) as watch:
@@ -102,6 +102,7 @@ def test_a_signal_ends_it_with_the_comparison_and_the_process_runs_on(start, gat
     let_go(process)
 
 
+@pytest.mark.slow
 def test_where_the_process_ends_it_says_when_and_compares_what_it_has(start, gate):
     process = changing(start, *STEPS)
     with watching(process, **gated(gate)) as watch:
@@ -117,6 +118,7 @@ def test_where_the_process_ends_it_says_when_and_compares_what_it_has(start, gat
     assert f"In use grew by {HELD / 1048576:.1f} MiB" in out
 
 
+@pytest.mark.slow
 def test_csv_has_rows_only_and_the_end_is_told_beside_it(start):
     process = changing(start, *STEPS)
     with watching(process, "--count", 1, "--format", "csv") as watch:

@@ -145,7 +145,7 @@ def test_a_pin_that_is_freed_gives_what_it_held(scenario, how, settings, start):
     assert (fell > 0) != (kept or unadvised)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scenario", ["runs", "heaps"])
 @pytest.mark.parametrize("how", [(), ("thread",)])
 def test_the_last_chunks_of_one_size_give_together_what_they_held(scenario, how, start):
@@ -182,6 +182,7 @@ def test_other_releases_do_what_is_said(suite, scenario, tmp_path):
         assert fell > MIB
 
 
+@pytest.mark.slow
 def test_a_core_has_the_same_pins_and_address_space_for_what_they_hold(start, tmp_path):
     program, arena = let_go(start, "heaps", "thread", env=NO_TCACHE)
     live = foretold("-p", program.pid)[arena]

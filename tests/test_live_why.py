@@ -224,6 +224,7 @@ def test_what_is_returnable_is_what_a_real_malloc_trim_returned(demo, trimmed):
     assert returnable > 200 * MIB
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_gdb_stops_the_demo_and_does_not_end_it(demo_server):
     """`serving` checks that only SIGTERM ends it."""
     with serving(demo_server) as (pid, _):
@@ -286,6 +287,7 @@ def test_the_overview_is_one_screen(demo):
     one_screen(demo.seen.text)
 
 
+@pytest.mark.slow
 def test_where_every_block_has_a_mapping_of_its_own_nothing_is_retained(
     demo, demo_server, tmp_path
 ):
@@ -584,6 +586,7 @@ def around_a_trim(start_once: Any, calling_gdb: str) -> Session:
     return Session(before, after)
 
 
+@pytest.mark.slow
 def test_trim_now_leaves_scheduler_locking_and_the_thread_as_they_were(around_a_trim):
     for line in (r'^Mode for locking scheduler .* is "step"', r"^\[Current thread is 3 "):
         assert re.search(line, around_a_trim.before, re.M)
@@ -631,6 +634,7 @@ def through_gdb(inferior: Inferior, *lines: str, program: str = "gdb") -> Result
     return heapx("--gdb", program, attach, "trim", "--now")
 
 
+@pytest.mark.slow
 def test_a_core_is_not_trimmed(start, tmp_path):
     inferior = start("mixed")
     core = gcore(inferior.pid, tmp_path / "core")
@@ -654,6 +658,7 @@ def works_on(busy: Inferior) -> None:
 INSIDE = ("break _int_malloc", "continue", "delete")
 
 
+@pytest.mark.slow
 def test_where_a_thread_stands_inside_malloc_it_refuses_and_the_process_runs_on(start):
     busy = start("busy", "4")
     refused(through_gdb(busy, *INSIDE), "try again")
@@ -680,6 +685,7 @@ def test_the_only_thread_locks_no_arena_and_inside_malloc_it_refuses_as_well(ins
     works_on(inside.busy)
 
 
+@pytest.mark.slow
 def test_a_core_of_a_thread_inside_malloc_is_told_to_be_a_core(inside):
     """`Let the process run on, and try again` is no advice for a core."""
     words = ("--core", inside.core, "--exe", inside.busy.exe)
@@ -708,11 +714,13 @@ def locked(start_once: Any) -> Locked:
     return Locked(result, before - after)
 
 
+@pytest.mark.slow
 def test_where_an_arena_is_locked_it_refuses_and_the_process_runs_on(locked):
     refused(locked.result, "the lock of arena 0", "try again")
     assert locked.fell == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_heap_is_not_trimmed_and_the_process_runs_on(start):
     """malloc_trim follows the damaged list, and aborts or crashes."""
     inferior = start("why", "dangling")
@@ -721,6 +729,7 @@ def test_a_damaged_heap_is_not_trimmed_and_the_process_runs_on(start):
     refused(result, "damage")
 
 
+@pytest.mark.slow
 def test_a_signal_that_waits_reaches_the_process_after_trim_now(start, calling_gdb):
     """It came while gdb held the process, as any may: a timer's, a reload, a child's end."""
     inferior = start("why", "handles_signals")

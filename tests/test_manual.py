@@ -37,6 +37,7 @@ def test_the_help_names_everything_in_80_columns():
         assert re.search(rf"^  (-\w, )?{name}\b", text, re.M), name
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("word", ["arenas", "chunk"])
 def test_help_of_a_command_can_be_asked_for_in_every_usual_way(word):
     expected = load_commands()[f"heapx {word}"].help() + "\n"
@@ -146,7 +147,7 @@ def in_bash(line):
         ("heapx arenas --ar", ["--arena"]),
     ],
 )
-@pytest.mark.few(6)
+@pytest.mark.few(2)
 def test_bash_completes(line, offered, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert in_bash(line) == offered
@@ -169,6 +170,7 @@ TAKING_A_FILE = (
 )
 
 
+@pytest.mark.few(2)
 @with_tool("bash")
 @pytest.mark.parametrize("line", TAKING_A_FILE)
 def test_bash_completes_the_file_that_a_command_takes(line, tmp_path, monkeypatch):
@@ -234,7 +236,7 @@ def typed_in(shell, line, cwd):
         *((f"{line}ser\t", f"{line}server.json") for line in TAKING_A_FILE),
     ],
 )
-@pytest.mark.few(4)
+@pytest.mark.few(1)
 def test_a_line_is_completed_at_a_terminal(shell, line, whole, tmp_path):
     (tmp_path / "server.json").touch()
     assert re.search(rf"[\r\n](\x1b\[J)?\[{whole} ?\][\r\n]", typed_in(shell, line, tmp_path))

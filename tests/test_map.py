@@ -60,7 +60,7 @@ def rows(text):
 
 
 @pytest.mark.parametrize(("width", "cells"), [(80, 32), (140, 64), (40, 16), (300, 128)])
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 def test_heaps_line_up_and_their_specks_are_seen(width, cells):
     drawn = rows(shown(specks(), "map --limit 100", width))[:40]
     assert {len(row) for row in drawn} == {cells}
@@ -113,6 +113,7 @@ def test_a_cell_is_drawn_as_what_fills_it(fills, sign):
     assert sign_of(fills) is sign
 
 
+@pytest.mark.slow
 def test_of_many_heaps_those_with_most_free_memory_are_drawn_and_the_others_counted():
     heap = specks(50)
     first = heap.arenas[1].heaps[0][0]
@@ -173,7 +174,7 @@ def test_a_zoom_marks_the_page_and_the_chunks_that_a_pin_keeps_it_by():
 
 
 @pytest.mark.parametrize("width", [80, 140])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_a_zoom_fits_on_a_terminal_of_50_lines_however_large_the_heap_is(width):
     heap = HeapBuilder()
     heap.residency = Pages()

@@ -247,7 +247,7 @@ def test_a_surplus_is_dropped_exactly_where_one_choice_has_it(pages, number, dat
 
 
 @pytest.mark.parametrize(("number", "sizes"), [(3000, 1 << 20), (3000, 50), (60000, 3)])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_too_many_choices_are_not_tried(number, sizes):
     rng = random.Random(3)
     edges = list(accumulate(rng.randint(1, sizes) * PAGE for _ in range(number + 1)))

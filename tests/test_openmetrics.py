@@ -87,6 +87,7 @@ def test_the_older_format_reads_the_same(word, name):
     assert set(re.findall(r"^# TYPE \S+ (.*)$", text, re.M)) == {"gauge"}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", SOUND[::8])
 def test_the_parts_add_up_to_the_kernel_s_rss(name):
     image = load(name)

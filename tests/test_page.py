@@ -217,6 +217,7 @@ def test_every_line_of_a_page_is_a_command():
     assert all(" ".join(line.split()[:2]) in REGISTRY for line in LINES)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("more", ["", "--no-types"])
 def test_a_saved_snapshot_has_a_page(more, tmp_path):
     IMAGE.answer(f"save {tmp_path / 'saved.json'} {more}")

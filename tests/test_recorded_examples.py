@@ -32,6 +32,7 @@ def named():
     return chunk["address"], kind["type"], thread["thread"]
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("example", ANSWERED)
 def test_an_example_of_the_help_is_answered(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

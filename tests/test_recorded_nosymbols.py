@@ -34,7 +34,7 @@ def figures(image):
     return {c: {k: v for k, v in report.items() if k != "notes"} for c, report in reports.items()}
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(2)
 def test_figures_are_the_same_without_symbols(image):
     assert figures(image.without_symbols) == figures(image)
 

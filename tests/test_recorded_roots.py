@@ -17,6 +17,7 @@ def roots(recording):
     return find_roots(recording.session._read)
 
 
+@pytest.mark.few(16)
 @every_image
 def test_each_dtv_that_libc_has_allocated_begins_a_chunk_in_use(name):
     """That of the main thread is from ld.so's own malloc."""
@@ -31,6 +32,7 @@ def test_each_dtv_that_libc_has_allocated_begins_a_chunk_in_use(name):
     assert len(left) >= len(stacks)
 
 
+@pytest.mark.few(12)
 @every_image
 def test_without_debug_info_the_roots_are_the_same(name):
     """But for one word, which may then be malloc's own."""

@@ -34,7 +34,7 @@ def test_the_parts_of_the_overview_are_the_kernel_s_rss(image, overview):
 
 
 @pytest.mark.parametrize("name", [name for name in SOUND if not name.endswith("-pad")])
-@pytest.mark.few(16)
+@pytest.mark.few(4)
 def test_what_is_returnable_is_what_a_real_malloc_trim_returned(name):
     image = load(name)
     fell = resident(image, "before") - resident(image, "after")

@@ -36,7 +36,7 @@ def whole(name: str) -> Snapshot:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.few(14)
+@pytest.mark.few(5)
 def test_a_snapshot_comes_back_as_it_was(name, tmp_path):
     saved, file = Saved(TAKEN, whole(name)), str(tmp_path / "saved.json.gz")
     write_saved(file, saved)

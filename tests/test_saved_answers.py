@@ -50,7 +50,7 @@ def asked(session, line, width=140):
     return said(line, session, Terminal(width, False))
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_answers_as_the_process_does(name, kept):
     for line in LINES:

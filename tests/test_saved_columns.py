@@ -57,6 +57,7 @@ COLUMNS = (
 )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("declared", "strategy"), COLUMNS, ids=[name for name, _ in COLUMNS])
 @given(st.data())
 def test_a_column_comes_back(declared, strategy, data):

@@ -74,7 +74,7 @@ def testing(tmp_path):
 
 
 def test_the_tests_say_about_how_long_they_take(testing):
-    assert testing() == "The default tests take 3 to 6 minutes on two cores.\n"
+    assert testing() == "The default tests take 2 to 5 minutes on two cores.\n"
     assert testing() == "These tests took 1 min here last time.\n"
     assert "all of them, which weren't timed here yet" in testing("-m", "")
     assert testing("-m", "") == "These tests took 1 min here last time.\n"
@@ -83,7 +83,7 @@ def test_the_tests_say_about_how_long_they_take(testing):
 
 def test_a_run_of_the_tests_that_was_interrupted_tells_nothing_about_the_next(testing):
     testing(ends=2)
-    assert "3 to 6 minutes" in testing(ends=1)
+    assert "2 to 5 minutes" in testing(ends=1)
     assert "last time" in testing()
 
 
@@ -107,6 +107,7 @@ def compiling(tmp_path):
     return compiles, folder / "walk.c"
 
 
+@pytest.mark.slow
 def test_the_walk_is_compiled_where_it_is_new_or_changed_and_else_left_alone(compiling):
     compiles, source = compiling
     said, first = compiles()

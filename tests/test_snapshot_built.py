@@ -410,6 +410,7 @@ def test_mmapped_chunks_are_found(machine, release, apart):
     assert [c.mapping for c in malloc.mmapped] == [35 * PAGE, 500 * PAGE]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("where", ["below", "above", "between"])
 def test_mmapped_chunks_in_one_mapping_with_heaps_are_found(where):
     """The kernel merges neighbours that have the same rights."""

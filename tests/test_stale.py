@@ -90,6 +90,7 @@ def test_only_pages_that_are_resident_count_and_are_read():
     assert chunk.sizes() == {MIB: 512 * KIB}
 
 
+@pytest.mark.slow
 def test_of_very_much_a_sample_stands_for_all_of_it():
     chunk = Chunk(4 * PIECES * PIECE)
     assert sum(chunk.sizes().values()) == chunk.size

@@ -21,6 +21,7 @@ time.sleep(2)
 """
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("killable", "status"), [(True, -signal.SIGKILL), (False, 0)])
 def test_what_doesnt_end_is_killed_unless_it_has_changed_the_process(killable, status):
     ours, theirs = socket.socketpair()

@@ -397,7 +397,7 @@ def large_chunks():
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
 @pytest.mark.parametrize("value", [0, 8, 0x4141414141414140])
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 def test_a_wrong_prev_size_behind_any_free_chunk_is_named_and_costs_no_figure(machine, value):
     for number in range(6):
         heap = usual(machine)

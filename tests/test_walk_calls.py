@@ -185,7 +185,7 @@ def under_sanitizers(shared):
     return sanitized(shared)
 
 
-@pytest.mark.few(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [None, *scenes(NAMES, live=SOME)])
 def test_under_sanitizers_a_heap_s_calls_return_and_leave_the_same(under_sanitizers, record, name):
     made, expected, _ = zip(*record(name))
@@ -221,7 +221,7 @@ def word(chance: random.Random, found: int, bits: int) -> int:
 
 
 @pytest.mark.parametrize("name", [None, *SOME])
-@pytest.mark.few(2)
+@pytest.mark.slow
 def test_under_sanitizers_no_word_of_the_process_is_trusted(under_sanitizers, record, name):
     chance = random.Random(name)
     made = record(name)
