@@ -14,6 +14,7 @@ from ..glibc.layout import CHUNK_WORDS, FLAGS, SIZE, Layout, align_down, align_u
 from ..target.space import Space
 from .arenas import Heap
 from .cells import Cells
+from .chains import bytes_of
 from .declared import (
     BIG_FREE,
     BIG_USED,
@@ -145,7 +146,7 @@ class CompiledWalk:
             if self._has_swapped(address, end):
                 return address
             try:
-                data = _bytes(memory.read(address, end - address))
+                data = bytes_of(memory.read(address, end - address))
             except MemoryFault:  # the Scanner says what can't be read
                 return address
             reached = self._take(data, len(data), address)
@@ -333,9 +334,3 @@ def filled(table: bytes) -> bytes:
     while len(table) > LEAST and table.endswith(bytes(len(table) // 2)):
         table = table[: len(table) // 2]
     return table
-
-
-def _bytes(data: memoryview) -> bytes:
-    """Return what was read as bytes; without a copy where it is that already."""
-    whole = data.obj
-    return whole if type(whole) is bytes and len(whole) == data.nbytes else bytes(data)

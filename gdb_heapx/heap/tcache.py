@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import UNREAD, Problem, StoppedError
 from ..glibc.layout import Layout
@@ -19,6 +19,12 @@ from .links import Chain, Links, Trail
 from .lists import Followed, tcache_list
 from .states import State
 from .threadvars import stored_counts
+
+if TYPE_CHECKING:
+    from .chains import NearLists
+
+    # By heads and counters it tells of lists whose chunks are all in memory.
+    Quick = Callable[[Sequence[int], Sequence[int]], NearLists]
 
 TCACHE_LIMIT = 1 << 16  # a tcache counts in 16 bits
 LARGEST_CACHED = 4 << 20  # the tunable glibc.malloc.tcache_max is at most this (2.42)
@@ -75,19 +81,25 @@ def read_tcache(
     links: Links,
     keeper: Keeper,
     beside: Iterable[int] = (),
+    quick: Quick | None = None,
 ) -> Tcache:
     """Return the tcache at `address`; `keeper` gets each cached chunk.
 
     `fill` is mp_.tcache_count: from 2.42 the counters count down from it. What lies `beside`
-    its lists is read with them.
+    its lists is read with them, but those that a `quick` look finds.
     """
     assert layout.tcache is not None
     record = space.read_struct(layout.tcache, address)
     heads = record.array("entries", space.word)
     stored = stored_counts(record, len(heads), fill)
-    links.prepare((*(head - layout.header for head in heads if head), *beside))
-    sound, others = _sound(layout, links, heads, stored)
-    bins = _kept(space.residency, sound, keeper)
+    bins = _found(space.residency, quick(heads, stored), keeper) if quick else []
+    found = {each.index for each in bins}
+    used = [number for number, pair in enumerate(zip(heads, stored)) if any(pair)]
+    others = [number for number in used if number not in found]
+    if others:
+        links.prepare((*(heads[i] - layout.header for i in others if heads[i]), *beside))
+        sound, others = _sound(layout, links, heads, stored, others)
+        bins += _kept(space.residency, sound, keeper)
     problems: list[Problem] = []
     for index in others:
         each = _list(layout, block.lwp, record, links, index, heads[index])
@@ -101,13 +113,22 @@ def read_tcache(
     return Tcache(block.lwp, address, tuple(bins), sum(stored), tuple(problems))
 
 
-def _sound(
-    layout: Layout, links: Links, heads: Sequence[int], stored: Sequence[int]
-) -> tuple[list[_Sound], list[int]]:
-    """Return the lists that are as their counters say, and the numbers of the other bins: these are
-    to be followed, which says what is wrong.
+def _found(residency: Residency | None, listed: NearLists, keeper: Keeper) -> list[Bin]:
+    """Hand chunks that are in memory to the keeper; return the bins; none where it doesn't take
+    them.
     """
-    used = [number for number, pair in enumerate(zip(heads, stored)) if any(pair)]
+    sizes = {size: chunks for _, size, chunks in listed.lists}
+    if not sizes or not keeper.add_all(listed.chunks, sizes):
+        return []
+    return [_in_ram(residency is not None, *each) for each in listed.lists]
+
+
+def _sound(
+    layout: Layout, links: Links, heads: Sequence[int], stored: Sequence[int], used: Sequence[int]
+) -> tuple[list[_Sound], list[int]]:
+    """Return those of the used lists that are as their counters say, and the numbers of the other
+    bins: these are to be followed, which says what is wrong.
+    """
     ranges = [layout.tcache_range(number) for number in used]
     alike = [number for number, (_, most) in zip(used, ranges) if most]
     chains = [Chain(heads[i], stored[i], size) for i, (size, most) in zip(used, ranges) if most]

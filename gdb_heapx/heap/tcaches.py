@@ -7,10 +7,12 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ..errors import MemoryFault, Problem, StoppedError, UnreadError
 from ..glibc import releases
-from ..glibc.layout import FLAGS, IS_MMAPPED
+from ..glibc.layout import FLAGS, IS_MMAPPED, Layout
 from ..locate.libcs import Libc
 from ..locate.nptl import Block, Blocks, thread_blocks
 from ..records import dataclass
@@ -21,10 +23,14 @@ from ..target.facts import Thread
 from ..target.space import Residency, Space
 from ..target.target import Target
 from .arenas import Arena, Heap, HeapIndex
+from .library import library
 from .links import Links
 from .places import Places
 from .tcache import Tcache, read_tcache
 from .threadvars import Offsets, find_offsets, has_no_tcache
+
+if TYPE_CHECKING:
+    from .chains import Nearby
 
 SMALL, STEP = 512 << 10, 32 << 10  # bytes of a heap that is read at once, with a page in each step
 
@@ -112,6 +118,7 @@ def read_caches(
     if blocks.unread is not None:
         caches.problems.append(blocks.unread.problem("the data of threads"))
     names = {thread.lwp: thread.name for thread in threads}
+    nearby = _nearby(space, libc.layout)
     found = []
     for block in blocks.blocks:
         try:
@@ -123,7 +130,7 @@ def read_caches(
             address = space.read_word(block.address + offsets.tcache)
             if has_no_tcache(libc, address):
                 continue
-            tcache = _read(space, libc, block, address, index, links, places, caches)
+            tcache = _read(space, libc, block, address, index, links, places, caches, nearby)
         except UnreadError as fault:
             caches.problems.append(fault.problem(f"the tcache of thread {block.lwp}"))
             caches.thread_arena.pop(block.lwp, None)  # that it has no tcache isn't known
@@ -220,13 +227,15 @@ def _read(
     links: Links,
     places: Places,
     caches: Caches,
+    nearby: Nearby | None,
 ) -> Tcache:
     keeper = _Keeper(caches, index, places, links, block.lwp)
     fill = libc.parameters["tcache_count"]
     chunk = address - libc.layout.header
     home = index.at(chunk)
     beside = _throughout(home) if home else ()  # most of its lists stay there
-    tcache = read_tcache(space, libc.layout, block, address, fill, links, keeper, beside)
+    quick = partial(nearby.lists, home) if nearby and home else None
+    tcache = read_tcache(space, libc.layout, block, address, fill, links, keeper, beside, quick)
     caches.problems += _strays(block.lwp, index, keeper.strays)
     if home is not None:
         size = links.word(chunk + space.word) & ~FLAGS
@@ -239,6 +248,16 @@ def _read(
         caches.owners[chunk] = block.lwp
         places.add(chunk)
     return tcache
+
+
+def _nearby(space: Space, layout: Layout) -> Nearby | None:
+    """Return what follows lists in small heaps, None where that isn't compiled."""
+    code = library(space).code
+    if code is None:
+        return None
+    from .chains import Nearby  # by ctypes, which some Pythons lack
+
+    return Nearby(code, space, layout)
 
 
 def _throughout(heap: Heap) -> Iterable[int]:
