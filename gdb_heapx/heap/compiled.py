@@ -45,7 +45,8 @@ from .tally import Tally
 BY_UNIT = tuple(range(0, SIZES * UNIT, UNIT))  # the same integers in each heap's tables
 EMPTY = bytes(SIZES * WORD)  # a table without anything
 AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
-FIRST_READ = 64 << 10  # bytes at a heap's beginning: most of a small one
+FIRST_READ = 64 << 10  # bytes at a heap's beginning
+SMALL = 512 << 10  # bytes of a heap that is read at once
 LEAST = 64 * WORD  # bytes of a table that are looked through in any case
 
 
@@ -92,7 +93,8 @@ class CompiledWalk:
         self._space = space
         self._heap = heap
         self._holes = holes
-        self._window = FIRST_READ
+        size = heap.end - heap.first
+        self._window = size if size <= SMALL else FIRST_READ
         self._end = heap.first  # of the chunks that were taken in
         self._events: list[tuple[int, int, int]] = []
         self._trail: list[tuple[int, int]] = []
@@ -136,18 +138,15 @@ class CompiledWalk:
         """Take in the chunks from `address` on as far as they have nothing unusual, and can be
         read; return where that ends.
         """
-        limit, memory = self._heap.end, self._space.memory
+        limit = self._heap.end
         if address > self._end:  # the chunk before is in no run, and the Scanner says why
             return address
         while address < limit:
             if self._window == AT_ONCE:
                 address = self._by_two(address)
             end = min(limit, address + self._window)
-            if self._has_swapped(address, end):
-                return address
-            try:
-                data = bytes_of(memory.read(address, end - address))
-            except MemoryFault:  # the Scanner says what can't be read
+            data = self._read(address, end)
+            if data is None:
                 return address
             reached = self._take(data, len(data), address)
             if reached == address:
@@ -158,6 +157,16 @@ class CompiledWalk:
             self._window = SMALLEST_READ if skipped else min(2 * self._window, AT_ONCE)
             address = reached
         return address
+
+    def _read(self, start: int, end: int) -> bytes | None:
+        """Return what is in memory; at the heap's end with the two words behind it, which tell of
+        the last chunk. None where the Scanner must say what can't be read, or is swapped out.
+        """
+        for stop in (end + 2 * WORD, end) if end == self._heap.end else (end,):
+            with suppress(MemoryFault):
+                if not self._has_swapped(start, stop):
+                    return bytes_of(self._space.memory.read(start, stop - start))
+        return None
 
     def _by_two(self, address: int) -> int:
         """Let two threads go on from `address`; return how far they come."""

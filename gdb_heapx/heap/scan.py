@@ -75,7 +75,7 @@ class Scanner:
         """
         while self.end < self._heap.end:
             self.end = advance(self.end) if advance else self.end
-            run = self._read(self.end)
+            run = self._read(self.end) if self.end < self._heap.end else None
             if run is None:
                 break
             fault: MemoryFault | None = None

@@ -10,8 +10,9 @@ typedef uint64_t u64;
 #define EXPORT __attribute__((visibility("default")))
 #define ALWAYS static inline __attribute__((always_inline))
 
-enum { SIZES = 4096, FAST_SIZES = 64, EVENTS = 512, TRAIL = 512, MOST_EVENTS = 6, FLAWS = 8 };
+enum { SIZES = 4096, FAST_SIZES = 64, EVENTS = 512, TRAIL = 512, MOST_EVENTS = 6, FLAWS = 8, FENCE = 16 };
 enum { PREV_INUSE = 1, FLAGS = 7, OWN = 1, MET = 2, AHEAD = 256 /* words that memory is asked for before */ };
+#define LARGEST ((u64)1 << 47) /* bytes that no chunk has more of */
 enum { PREV_SIZE, SIZE, FD, BK, FD_NEXTSIZE, BK_NEXTSIZE };          /* the words of a malloc_chunk */
 enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, STATES = 8, LOCKED = 0x80 }; /* a page's (pages.py) */
 enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE };            /* what an event is */
@@ -322,20 +323,23 @@ ALWAYS u64 is_size(const struct walk *w, u64 word, u64 room)
 }
 
 /* Take in the chunks from `chunk` on, which `words` hold, as far as nothing is unusual: the next one must be
-   a chunk, too, whose header is held.  Return where that ends.  */
+   a chunk, too, whose header is held; behind the heap's last one anything may lie (Scanner._settle).  Return where
+   that ends.  */
 EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
 {
     u64 index = 0, word = count > SIZE ? words[SIZE] : 0;
     for (u64 good = is_size(w, word, w->limit - chunk); good;) {
-        u64 size = word & ~(u64)FLAGS, behind = index + (size >> 3);
-        if (behind + SIZE >= count || chunk + size == w->limit)
+        u64 size = word & ~(u64)FLAGS, behind = index + (size >> 3), is_last = chunk + size == w->limit;
+        if (behind + SIZE >= count)
             break;
         __builtin_prefetch(words + behind + AHEAD);
         word = words[behind + SIZE];
-        good = is_size(w, word, w->limit - chunk - size) &&
-               take(w, chunk, size, words + index, word, words[behind + PREV_SIZE]);
+        u64 none = is_last && (word & ~(u64)FLAGS) - FENCE > LARGEST - FENCE;
+        good = (is_last || is_size(w, word, w->limit - chunk - size)) &&
+               take(w, chunk, size, words + index, word, none ? size : words[behind + PREV_SIZE]);
         index = behind;
         chunk += good ? size : 0;
+        good &= !is_last;
     }
     return chunk;
 }
