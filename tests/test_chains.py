@@ -16,14 +16,17 @@ from test_links import followed
 from test_walk_calls import word
 from walkcalls import At, Call, Calls, made_by, made_here, native, sanitized
 
+from gdb_heapx.heap.chains import declared, upwards
 from gdb_heapx.heap.library import library
 from gdb_heapx.heap.links import Links
+from gdb_heapx.heap.places import BUCKET, Places
 
 KINDS = [(AMD64, (2, 36)), (AMD64, (2, 31)), (AMD64, (2, 43)), (ARM64, (2, 36))]
 SEEDS = st.randoms(use_true_random=True)
 WORDS, LARGEST, ROOM = 256, 8, 16  # words of a copy, and of a chunk; chunks that are kept
 BASE = 0x7F0000000000
 END = BASE + 8 * WORDS
+NOWHERE = (1 << 64) - 1  # what is returned where one lies where no chunk can
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +93,41 @@ def test_under_sanitizers_no_word_of_the_process_is_trusted(shared):
     numbers = {each.returned[0] for each in found}
     assert {0, 1, 2} <= numbers
     assert max(numbers) > 7  # of both lists: one has no more
+
+
+def buckets(chance):
+    """Return a call that puts chunks of a bucket in order: all of them, or those of a part."""
+    offsets = [chance.randrange(1 << BUCKET) & -16 for _ in range(chance.randrange(1, 40))]
+    offsets += offsets[:3]
+    if chance.random() < 0.2:
+        offsets[chance.randrange(len(offsets))] = chance.getrandbits(32)
+    count, part = len(offsets), chance.choice((range(BASE, BASE + (1 << BUCKET)), range(BASE, END)))
+    held = array("I", offsets).tobytes(), bytes(8 * count)
+    given = At(0), count, BASE, part.start, part.stop, At(1)
+    return Calls(held, (Call("heapx_upwards", given),))
+
+
+def test_under_sanitizers_chunks_are_put_in_order_wherever_they_are_said_to_be(shared):
+    chance = random.Random(1)
+    made = [buckets(chance) for _ in range(1000 // SHARE)]
+    found = made_by(sanitized(shared), made)
+    assert found == [made_here(native(shared), each) for each in made]
+    assert {NOWHERE, 0} < {each.returned[0] for each in found}
+
+
+@tried(200)
+@given(st.lists(st.integers(0, 1 << 20).map((16).__mul__)), *[st.integers(0, 1 << 24)] * 2)
+def test_chunks_are_put_in_order_by_c_as_by_python(chunks, start, end):
+    functions = declared(library(HeapBuilder().target().space).code)
+    places = Places()
+    places.update(chunks + chunks[:2])
+    within = sorted({chunk for chunk in chunks if start <= chunk < end})
+    assert [*upwards(functions, places, start, end)] == within
+    assert [*places.upwards(start, end)] == within
+
+
+def test_where_a_chunk_lies_that_can_be_none_python_puts_them_in_order():
+    functions = declared(library(HeapBuilder().target().space).code)
+    places = Places()
+    places.update([64, 40, 32])
+    assert [*upwards(functions, places, 0, 64)] == [32, 40]

@@ -1,6 +1,7 @@
 """The lists of a tcache, followed by chains.c in a copy of the small heap that the tcache lies in.
 
-Links.chains is the definition: of what is listed here it finds the same chunks.
+Links.chains is the definition: of what is listed here it finds the same chunks. So is
+Places.upwards of chunks that are put in order.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..glibc.layout import Layout
 from ..target.pages import RESIDENT
 from ..target.space import Space
 from .arenas import Heap
+from .places import Places
 
 WORD = 8  # bytes
 FIRST, LENGTH, SIZE, CHAIN = range(4)  # the words of a struct chain, and how many they are
@@ -75,6 +77,19 @@ class Nearby:
         return b""
 
 
+def upwards(functions: Any, places: Places, start: int, end: int) -> array[int]:
+    """Return the chunks in [start, end) in the order of their addresses, as Places.upwards does."""
+    found = array("Q")
+    for base, offsets in places.buckets(start, end):
+        room = array("Q", bytes(WORD * len(offsets)))
+        given, into = offsets.buffer_info(), room.buffer_info()[0]
+        kept = functions.heapx_upwards(*given, base, start, end, into)
+        if kept > len(room):
+            return places.upwards(start, end)
+        found += room[:kept]
+    return found
+
+
 @cache
 def declared(code: ctypes.CDLL) -> Any:
     """Return the functions of chains.c with the types of their arguments."""
@@ -82,7 +97,8 @@ def declared(code: ctypes.CDLL) -> Any:
         *(c_void_p, c_uint64, c_uint64, c_uint64),
         *(c_void_p, c_uint64, c_void_p, c_uint64),
     ]
-    code.heapx_chains.restype = c_uint64
+    code.heapx_upwards.argtypes = [c_void_p, *[c_uint64] * 4, c_void_p]
+    code.heapx_chains.restype = code.heapx_upwards.restype = c_uint64
     return code
 
 

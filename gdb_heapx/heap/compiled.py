@@ -22,13 +22,13 @@ from .declared import (
     LANDMARK,
     LOCKED,
     MOSTLY_FREE,
-    SIZES,
     TRAIL,
     UNIT,
     WORD,
     CCells,
     CWalk,
     Tables,
+    by_size,
     declared,
 )
 from .expected import Expected
@@ -42,12 +42,9 @@ from .stale import LARGE
 from .tails import Tails
 from .tally import Tally
 
-BY_UNIT = tuple(range(0, SIZES * UNIT, UNIT))  # the same integers in each heap's tables
-EMPTY = bytes(SIZES * WORD)  # a table without anything
 AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
 FIRST_READ = 64 << 10  # bytes at a heap's beginning
 SMALL = 512 << 10  # bytes of a heap that is read at once
-LEAST = 64 * WORD  # bytes of a table that are looked through in any case
 
 
 def compiled(
@@ -111,7 +108,7 @@ class CompiledWalk:
         if cells is not None:
             self._walk.cells = CCells.of(cells)
         own = holes.own if holes else frozenset()
-        self._expected = Expected(self._walk, overlay, own, heap.first)
+        self._expected = Expected(functions, self._walk, overlay, own, heap.first)
         for size, table in tables.items():
             self._walk.tables[size // UNIT] = ctypes.pointer(table)
         self._told = sorted(overlay.told.sizes) if overlay.told else []
@@ -294,10 +291,9 @@ class CompiledWalk:
                 (walk.swapped, pages.swapped),
                 (walk.shared, pages.shared),
             ]
+        most = self._functions.heapx_sizes(self._reference)
         for table, counter in tables:
-            if (data := bytes(table)) != EMPTY:
-                numbers = memoryview(filled(data)).cast("Q")
-                counter.update({size: number for size, number in zip(BY_UNIT, numbers) if number})
+            counter.update(by_size(table, most))
 
     def _settle_events(self, tally: Tally, events: list[tuple[int, int, int]]) -> None:
         tally.mostly_free = []
@@ -336,10 +332,3 @@ class CompiledWalk:
         holes.gained += walk.gained.amount(known)
         holes.whole += walk.whole
         holes.largest = max(holes.largest, walk.largest)
-
-
-def filled(table: bytes) -> bytes:
-    """Return a table of words without most of the zeros at its end."""
-    while len(table) > LEAST and table.endswith(bytes(len(table) // 2)):
-        table = table[: len(table) // 2]
-    return table

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..target.amounts import Amount
 from .cells import FILLS, Cells
+from .chains import declared as with_chains
 from .fast import Looks
 from .folds import LinkSums
 
@@ -105,13 +106,24 @@ class CWalk(ctypes.Structure):
     ]
 
 
+BY_UNIT = tuple(range(0, SIZES * UNIT, UNIT))  # the same integers in each heap's tables
+
+
+def by_size(table: Any, most: int) -> dict[int, int]:
+    """Return what a table of CWalk's has, by size in bytes; it has no more than so many sizes."""
+    numbers = table[:most]
+    return {size: each for size, each in zip(BY_UNIT, numbers) if each} if any(numbers) else {}
+
+
 @cache
 def declared(code: ctypes.CDLL) -> Any:
-    """Return walk.c's functions with the types of their arguments."""
+    """Return the functions of walk.c and chains.c with the types of their arguments."""
     words = ctypes.c_void_p
     code.heapx_size.restype = code.heapx_walk.restype = code.heapx_run.restype = c_uint64
     code.heapx_walk.argtypes = [POINTER(CWalk), words, c_uint64, c_uint64]
     code.heapx_run.argtypes = [POINTER(CWalk), words, *[c_uint64] * 5]
+    code.heapx_sizes.argtypes = [POINTER(CWalk)]
+    code.heapx_sizes.restype = c_uint64
     code.heapx_close.argtypes = [POINTER(CWalk), c_uint64]
     code.heapx_end_cells.argtypes = [POINTER(CWalk)]
     code.heapx_close.restype = code.heapx_end_cells.restype = None
@@ -120,4 +132,4 @@ def declared(code: ctypes.CDLL) -> Any:
     code.heapx_join.argtypes = [POINTER(CWalk), POINTER(CTable), c_uint64]
     code.heapx_join.restype = c_uint64
     assert code.heapx_size() == ctypes.sizeof(CWalk)  # else ABI of library.py wasn't raised
-    return code
+    return with_chains(code)

@@ -9,6 +9,7 @@ from ctypes import POINTER, c_uint64
 from itertools import chain
 from typing import Any
 
+from .chains import upwards
 from .declared import MET, OWN, CWalk
 from .places import Overlay
 
@@ -21,8 +22,11 @@ class Expected:
     `misplaced` are those that it didn't meet, as far as it came.
     """
 
-    def __init__(self, walk: CWalk, overlay: Overlay, own: frozenset[int], start: int) -> None:
+    def __init__(
+        self, functions: Any, walk: CWalk, overlay: Overlay, own: frozenset[int], start: int
+    ) -> None:
         self.misplaced: list[int] = []
+        self._functions = functions
         self._walk = walk
         self._overlay = overlay
         self._own = own
@@ -39,7 +43,9 @@ class Expected:
             self.misplaced += sorted(chain.from_iterable(both))
         self._end = max(end, start + PIECE)
         walk, (fast, cached) = self._walk, self._overlay[:2]
-        self._lists = [cached.upwards(start, self._end), fast.upwards(start, self._end)]
+        self._lists = [
+            upwards(self._functions, places, start, self._end) for places in (cached, fast)
+        ]
         for chunk in self._own.intersection(self._lists[0]):
             self._lists[0][bisect_left(self._lists[0], chunk)] |= OWN
         walk.cached, walk.cached_left = _pointer(self._lists[0])

@@ -16,7 +16,7 @@ from ..target.space import Space
 if TYPE_CHECKING:
     import ctypes
 
-ABI = 10  # what heapx_abi of walk.c returns: raised there and here when what it is given changes
+ABI = 11  # what heapx_abi of walk.c returns: raised there and here when what it is given changes
 HERE = Path(__file__).resolve().parent
 WORD = 8  # bytes
 

@@ -73,13 +73,20 @@ class Places:
 
     def _parts(self, start: int, end: int) -> Iterator[Iterable[int]]:
         """Yield the chunks in [start, end) bucket by bucket, in order."""
+        for base, _ in self.buckets(start, end):
+            bucket = self._in_order(base >> BUCKET)
+            first, last = (bisect_left(bucket, at - base) for at in (max(start, base), end))
+            yield map(base.__add__, bucket[first:last])
+
+    def buckets(self, start: int, end: int) -> Iterator[tuple[int, array[int]]]:
+        """Yield the buckets of [start, end) that have any, in order: where each begins, and where
+        in it chunks lie, in no order, and some of them twice.
+        """
         numbers = range(start >> BUCKET, (end - 1 >> BUCKET) + 1)
         few = len(numbers) < len(self._buckets)
         for number in numbers if few else sorted(self._buckets):
             if number in numbers and number in self._buckets:
-                bucket, base = self._in_order(number), number << BUCKET
-                first, last = (bisect_left(bucket, at - base) for at in (max(start, base), end))
-                yield map(base.__add__, bucket[first:last])
+                yield number << BUCKET, self._buckets[number]
 
     def _in_order(self, number: int) -> array[int]:
         if number not in self._sorted:

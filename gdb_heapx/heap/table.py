@@ -21,8 +21,7 @@ from ..glibc.layout import UNSORTED, Layout, align_down
 from ..target.procfs import available
 from ..target.space import Space
 from .arenas import Arena
-from .compiled import BY_UNIT, filled
-from .declared import BIG_FREE, HEADS, NOWHERE, UNIT, CTable, CWalk, declared
+from .declared import BIG_FREE, HEADS, NOWHERE, UNIT, CTable, CWalk, by_size, declared
 from .holes import missing
 from .library import library
 from .lists import Content, Ends, Sizes
@@ -133,9 +132,9 @@ class LinkTable:
             self._add_large(sizes, walk)
         if how != JOINED:
             return None
+        most = self._functions.heapx_sizes(walk)
         for counter, cells in zip(sizes, (walk.free, walk.absent, walk.swapped, walk.shared)):
-            numbers = memoryview(filled(bytes(cells))).cast("Q")
-            counter.update({size: number for size, number in zip(BY_UNIT, numbers) if number})
+            counter.update(by_size(cells, most))
         return Content(sizes, walk.linked.chunks)
 
     def _add_large(self, sizes: Sizes, walk: CWalk) -> None:

@@ -18,13 +18,13 @@ enum { RESIDENT = 1, SWAPPED = 2, SHARED = 4, STATES = 8, LOCKED = 0x80 }; /* a 
 enum { LANDMARK, BIG_USED, BIG_FREE, FLAW, MOSTLY_FREE };            /* what an event is */
 
 struct amount { u64 bytes, resident, swapped, shared; };
-struct links { u64 chunks, fds, bks, twist; };
 struct event { u64 kind, address, size; };
 
 /* The chunks of one size that look fast, added up (Looks of fast.py).  */
 struct fast { u64 chunks, ends, addresses, links, squares, absent, swapped, shared; };
 
 #include "cells.h"
+#include "sums.h"
 #include "table.h"
 
 struct walk {
@@ -56,26 +56,6 @@ struct walk {
 };
 
 ALWAYS void event(struct walk *w, struct event e) { w->events[w->event_count++] = e; }
-
-#define M61 (((u64)1 << 61) - 1) /* a prime: sums modulo it, as folds.py has them */
-ALWAYS u64 modulo(unsigned __int128 x)
-{
-    u64 sum = ((u64)x & M61) + ((u64)(x >> 61) & M61) + (u64)(x >> 122);
-    sum = (sum & M61) + (sum >> 61);
-    return sum >= M61 ? sum - M61 : sum;
-}
-
-ALWAYS u64 product(u64 a, u64 b) { return modulo((unsigned __int128)a * b); }
-ALWAYS u64 less(u64 a, u64 b) { return a >= b ? a - b : a + M61 - b; }
-ALWAYS u64 more(u64 a, u64 b) { return less(a, b ? M61 - b : 0); }
-
-ALWAYS void add(struct links *sums, u64 chunk, u64 fd, u64 bk)
-{
-    sums->chunks += chunk;
-    sums->fds += fd;
-    sums->bks += bk;
-    sums->twist = more(sums->twist, product(chunk, less(product(fd, fd), product(bk, chunk))));
-}
 
 /* Return what of [start, end) is in memory.  */
 static struct amount amount(const struct walk *w, u64 start, u64 end)
@@ -313,7 +293,7 @@ ALWAYS u64 take(struct walk *w, u64 chunk, u64 size, const u64 *words, u64 follo
     return 1;
 }
 
-EXPORT u64 heapx_abi(void) { return 10; }
+EXPORT u64 heapx_abi(void) { return 11; }
 EXPORT u64 heapx_size(void) { return sizeof(struct walk); }
 EXPORT uint32_t heapx_placed(const struct table *t, u64 address) { return placed(t, address); }
 
@@ -322,26 +302,36 @@ ALWAYS u64 is_size(const struct walk *w, u64 word, u64 room)
     return word >= w->smallest && !(word & w->bad) && (word & ~(u64)FLAGS) <= room;
 }
 
+/* Take in the heap's last chunk, if it is the first one in `words`, and these hold what is behind it: anything may
+   lie there (Scanner._settle).  Return its end; where it begins if it is none.  */
+static u64 take_last(struct walk *w, const u64 *words, u64 count, u64 chunk)
+{
+    u64 word = count > SIZE ? words[SIZE] : 0, size = word & ~(u64)FLAGS, behind = size >> 3;
+    if (!is_size(w, word, w->limit - chunk) || chunk + size != w->limit || behind + SIZE >= count)
+        return chunk;
+    u64 following = words[behind + SIZE] & ~(u64)FLAGS, none = following < FENCE || following > LARGEST;
+    u64 foot = none ? size : words[behind + PREV_SIZE];
+    return take(w, chunk, size, words, words[behind + SIZE], foot) ? w->limit : chunk;
+}
+
 /* Take in the chunks from `chunk` on, which `words` hold, as far as nothing is unusual: the next one must be
-   a chunk, too, whose header is held; behind the heap's last one anything may lie (Scanner._settle).  Return where
-   that ends.  */
+   a chunk, too, whose header is held.  Return where that ends.  */
 EXPORT u64 heapx_walk(struct walk *w, const u64 *words, u64 count, u64 chunk)
 {
-    u64 index = 0, word = count > SIZE ? words[SIZE] : 0;
+    u64 index = 0, word = count > SIZE ? words[SIZE] : 0, first = chunk;
     for (u64 good = is_size(w, word, w->limit - chunk); good;) {
-        u64 size = word & ~(u64)FLAGS, behind = index + (size >> 3), is_last = chunk + size == w->limit;
-        if (behind + SIZE >= count)
+        u64 size = word & ~(u64)FLAGS, behind = index + (size >> 3);
+        if (behind + SIZE >= count || chunk + size == w->limit)
             break;
         __builtin_prefetch(words + behind + AHEAD);
         word = words[behind + SIZE];
-        u64 none = is_last && (word & ~(u64)FLAGS) - FENCE > LARGEST - FENCE;
-        good = (is_last || is_size(w, word, w->limit - chunk - size)) &&
-               take(w, chunk, size, words + index, word, none ? size : words[behind + PREV_SIZE]);
+        good = is_size(w, word, w->limit - chunk - size) &&
+               take(w, chunk, size, words + index, word, words[behind + PREV_SIZE]);
         index = behind;
         chunk += good ? size : 0;
-        good &= !is_last;
     }
-    return chunk;
+    u64 at = (chunk - first) >> 3;
+    return take_last(w, words + at, count - at, chunk);
 }
 
 /* Take in the chunks of a run that was settled: up to `end`, where `following` and `foot` are size
@@ -369,6 +359,15 @@ EXPORT void heapx_close(struct walk *w, u64 top)
 {
     close_hole(w, top);
     add_to_page(w, 0, 0);
+}
+
+/* Return how many sizes there are up to the largest one of the tables that was met.  */
+EXPORT u64 heapx_sizes(const struct walk *w)
+{
+    u64 most = SIZES;
+    while (most && !(w->used[most - 1] | w->free[most - 1]))
+        most--;
+    return most;
 }
 
 /* Let cells have what was taken in last: wherever the walk ended.  */
