@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -119,7 +119,14 @@ class FreeChunks(NamedTuple):
 
 def regular_lists(space: Space, layout: Layout, arena: Arena, links: Links) -> Iterator[FreeList]:
     """Yield an arena's unsorted, small and large bins that hold chunks."""
-    for head in regular_heads(space, layout, arena):
+    return lists_at(layout, arena, links, regular_heads(space, layout, arena))
+
+
+def lists_at(
+    layout: Layout, arena: Arena, links: Links, heads: Iterable[BinHead]
+) -> Iterator[FreeList]:
+    """Yield the bins that have these heads."""
+    for head in heads:
         kind, bounds = kind_of(head.index), layout.bin_range(head.index)
         name = f"{NAMES[kind]} bin {head.index}"
         within = bounds[0], bounds[1] or arena.size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import chain, islice
 
@@ -19,13 +19,13 @@ from .bins import (
     FreeList,
     bin_of,
     bins_of,
+    lists_at,
     regular_heads,
-    regular_lists,
 )
 from .folds import LinkSums
 from .holes import missing
 from .links import BrokenError, Links
-from .lists import Followed, Joiner, Sizes, wrong_skip
+from .lists import BinHead, Followed, Joiner, Sizes, wrong_skip
 from .states import State
 
 
@@ -46,17 +46,19 @@ def read_regular(
     is one bin of chunks that are BINNED. Otherwise every list is followed, and shows where it
     breaks.
     """
-    lists = list(regular_lists(space, layout, arena, links))
-    sums = free and free.links.plus(_sums_of_heads(space, layout, arena))
-    if free is not None and sums and sums.closed:
-        if apart or len({each.kind is State.UNSORTED for each in lists}) < 2:
-            joined = _joined(lists, free, table) if table else None
-            unsorted = joined or _unsorted(space, lists, free)
-            derived = unsorted and _derive(space, layout, lists, free, unsorted)
-        else:
-            derived = _together(space, layout, lists, free)
+    heads = regular_heads(space, layout, arena)
+    sums = free and free.links.plus(_sums_of_heads(heads))
+    linked = free if sums and sums.closed else None
+    indexes = {head.index for head in heads}
+    if linked and linked.skips.closed and not apart and len({i == UNSORTED for i in indexes}) > 1:
+        together = _together(space, layout, indexes, linked)
+        if together is not None:
+            return bins_of(arena, together, [], None, sums)
+    lists = list(lists_at(layout, arena, links, heads))
+    if linked is not None:
+        derived = _derived(space, layout, lists, linked, apart, table)
         if derived is not None:
-            wrong = [] if free.skips.closed else _wrong_skips(lists, links, space.word)
+            wrong = [] if linked.skips.closed else _wrong_skips(lists, links, space.word)
             if wrong is not None:
                 return bins_of(arena, derived, wrong, None, sums)
     bins: list[Bin] = []
@@ -71,6 +73,23 @@ def read_regular(
     return bins_of(arena, bins, problems, address_sum)
 
 
+def _derived(
+    space: Space,
+    layout: Layout,
+    lists: list[FreeList],
+    free: FreeChunks,
+    apart: bool,
+    table: Joiner | None,
+) -> list[Bin] | None:
+    """Return the bins of free chunks that are linked both ways, following few of them; None where
+    that can't be.
+    """
+    if not apart and len({each.kind is State.UNSORTED for each in lists}) > 1:
+        return _together(space, layout, {each.index for each in lists}, free)
+    unsorted = (_joined(lists, free, table) if table else None) or _unsorted(space, lists, free)
+    return _derive(space, layout, lists, free, unsorted) if unsorted else None
+
+
 def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem] | None:
     """Return where the large bins' links to the next size are wrong; None where one breaks."""
     large = (each for each in lists if each.kind is State.LARGE)
@@ -81,9 +100,8 @@ def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem
         return None
 
 
-def _sums_of_heads(space: Space, layout: Layout, arena: Arena) -> LinkSums:
+def _sums_of_heads(heads: list[BinHead]) -> LinkSums:
     """Return the links of the bins themselves, which are in the circles of their chunks."""
-    heads = regular_heads(space, layout, arena)
     return LinkSums.of([h.pseudo for h in heads], [h.fd for h in heads], [h.bk for h in heads])
 
 
@@ -182,10 +200,11 @@ def _derive(
 
 
 def _together(
-    space: Space, layout: Layout, lists: list[FreeList], free: FreeChunks
+    space: Space, layout: Layout, indexes: Collection[int], free: FreeChunks
 ) -> list[Bin] | None:
-    """Return all regular chunks as one bin; None if some have no list where they may be."""
-    indexes = {each.index for each in lists}
+    """Return all regular chunks as one bin; None if some have no list where they may be, of those
+    with these numbers.
+    """
     sizes, missing = free.sizes, (free.absent, free.swapped, free.shared)
     if UNSORTED not in indexes and any(layout.bin_index(size) not in indexes for size in sizes):
         return None
