@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+
+AT_ONCE = 1 << 16  # bytes of a file that are read at once
 
 
 def text_of(path: str, most: int = -1) -> str:
@@ -15,8 +16,15 @@ def text_of(path: str, most: int = -1) -> str:
 
     No more than `most` bytes, if that isn't -1.
     """
-    with open(path, "rb") as file:
-        return os.fsdecode(file.read(most))
+    parts: list[bytes] = []
+    descriptor = os.open(path, os.O_RDONLY)  # with open() a small file takes thrice as long
+    try:
+        while part := os.read(descriptor, AT_ONCE if most < 0 else most):
+            parts.append(part)
+            most -= len(part) if most > 0 else 0
+    finally:
+        os.close(descriptor)
+    return os.fsdecode(b"".join(parts))
 
 
 _RUN = re.compile(r"\S+ ..x. \S+ \S+ (\d+) +(/.+)")  # a line of maps: a file that is run
@@ -162,17 +170,27 @@ def born(pid: int) -> str | None:
 
 def _thread_states(pid: int) -> Iterator[str]:
     """Yield the state of every thread of a process, a letter each (proc(5), stat)."""
-    for task in glob.iglob(f"/proc/{pid}/task/*/stat"):
+    for stat in of_threads(pid, "stat"):
+        yield parse_state(stat)
+
+
+def of_threads(pid: int, name: str) -> Iterator[str]:
+    """Yield this file of each thread of a process that can be read; nothing if it is gone."""
+    folder = f"/proc/{pid}/task"
+    try:
+        threads = os.listdir(folder)
+    except OSError:
+        return
+    for thread in threads:
         with suppress(OSError):
-            yield parse_state(text_of(task))
+            yield text_of(f"{folder}/{thread}/{name}")
 
 
 def children_of(pid: int) -> list[int]:
     """Return the children of all threads of a process; none if the kernel doesn't tell."""
     found: list[int] = []
-    for file in glob.iglob(f"/proc/{pid}/task/*/children"):
-        with suppress(OSError):
-            found += map(int, text_of(file).split())
+    for text in of_threads(pid, "children"):
+        found += map(int, text.split())
     return found
 
 
