@@ -41,7 +41,8 @@ def snapshot(
     back from swap (None: `set heapx swap-in`); `pad` is what malloc_trim would be asked to leave.
     With `stale`, large free chunks are read for what lay there before, as `heapx why` does.
     """
-    return GdbSession().take(Scope(walk, swap_in, pad, stale=stale))
+    session = GdbSession()
+    return session.told_apart(session.take(Scope(walk, swap_in, pad, stale=stale)))
 
 
 def chunks(wanted: Wanted = ALL) -> Iterator[Chunk]:

@@ -32,7 +32,7 @@ from gdb_heapx.locate.runtimes import RUNTIMES
 from gdb_heapx.saved.saved import Saved
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.opened import Opened, open_target
-from gdb_heapx.snapshots.take import Snapshot, snapshot_of
+from gdb_heapx.snapshots.take import Snapshot, snapshot_of, told_apart
 from gdb_heapx.target.elf import Elf
 from gdb_heapx.target.facts import Facts, Thread
 from gdb_heapx.target.files import find_images
@@ -350,8 +350,11 @@ class Replay:
 
     def take(self, scope: Scope) -> Snapshot:
         if scope not in self._snapshots:
-            self._snapshots[scope] = snapshot_of(self._read, scope)
+            self._snapshots[scope] = told_apart(snapshot_of(self._read, scope), self._read)
         return self._snapshots[scope]
+
+    def told_apart(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot
 
     def catalogue(self, scope: Scope) -> Catalogue:
         return Catalogue(self._read)

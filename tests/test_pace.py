@@ -16,7 +16,7 @@ from gdb_heapx.held.held import hold
 from gdb_heapx.inventory.catalogue import Catalogue
 from gdb_heapx.report.model import size_text
 from gdb_heapx.snapshots.opened import open_target
-from gdb_heapx.snapshots.take import snapshot_of, take
+from gdb_heapx.snapshots.take import snapshot_of, take, told_apart
 from gdb_heapx.target.pace import LOOK, PATIENCE, Pace, PacedMemory, cut_short
 
 load_commands()
@@ -170,6 +170,9 @@ class Session:
 
     def take(self, scope):
         return snapshot_of(self._read, scope)
+
+    def told_apart(self, snapshot):
+        return told_apart(snapshot, self._read)
 
     def catalogue(self, scope):
         return Catalogue(self._read)

@@ -17,6 +17,7 @@ from heapbuilder import (
     UNSORTED,
     USED,
     HeapBuilder,
+    Pages,
     with_pages_at_random,
 )
 from hypothesis import given
@@ -35,7 +36,7 @@ from gdb_heapx.heap.states import State
 from gdb_heapx.inventory import libc
 from gdb_heapx.snapshots import reading, walks
 from gdb_heapx.snapshots.opened import open_target
-from gdb_heapx.snapshots.take import take
+from gdb_heapx.snapshots.take import snapshot_of, take, told_apart
 from gdb_heapx.target.pace import PacedMemory
 
 KINDS = [(AMD64, (2, 36)), (AMD64, (2, 43)), (AMD64, (2, 31)), (ARM64, (2, 36))]
@@ -270,3 +271,80 @@ def test_what_is_stopped_while_lists_are_joined_is_not_told_in_part():
         snapshot = take(replace(target, space=paced))
     assert snapshot.partial
     assert snapshot.free is None
+
+
+def waiting(target):
+    """Return a snapshot whose regular bins wait to be told apart, and what was opened for it."""
+    with joining():
+        opened = open_target(target)
+        return snapshot_of(opened), opened
+
+
+def kinds_of(snapshot):
+    return {each.kind for arena in snapshot.arenas() for each in arena.bins.bins}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_regular_bins_are_told_apart_when_the_target_is_no_longer_there(seed):
+    heap = listed(random.Random(seed))
+    snapshot, opened = waiting(heap.target())
+    assert kinds_of(snapshot) == {State.FAST, State.BINNED}
+    heap.memory.regions.clear()
+    with mock.patch.object(Pages, "states", side_effect=AssertionError):
+        found = told_apart(snapshot, opened)
+    for figures, arena in zip(found.arenas(), heap.arenas):
+        assert figures.bins.chunks(State.UNSORTED) == arena.book[UNSORTED]
+        assert figures.bins.chunks(State.SMALL, State.LARGE) == arena.book[FREE]
+    assert State.BINNED not in kinds_of(found)
+    assert told_apart(found, opened) == found
+
+
+@tried(100)
+@given(SEEDS, st.sampled_from(KINDS), st.booleans())
+def test_what_waits_is_told_apart_as_it_is_at_once(seed, kind, damaged):
+    heap = listed(seed, *kind, chunks=20)
+    if damaged:
+        damage(seed, heap)
+    try:
+        at_once = take(heap.target())
+    except HeapxError:
+        return
+    found = told_apart(*waiting(heap.target()))
+    for one, other in zip(found.arenas(), at_once.arenas()):
+        assert (one.bins.bins, one.bins.problems) == (other.bins.bins, other.bins.problems)
+    assert found.problems == at_once.problems
+
+
+def test_at_the_same_stop_they_are_told_apart_already():
+    heap = listed(random.Random(5))
+    snapshot, opened = waiting(heap.target())
+    whole = told_apart(snapshot, opened)
+    with mock.patch.object(table.LinkTable, "join", side_effect=AssertionError):
+        assert snapshot_of(opened) == whole
+
+
+def test_where_tables_would_take_too_much_together_they_do_not_wait():
+    heap = listed(random.Random(6))
+    with mock.patch.object(table, "may_be_kept", return_value=False):
+        snapshot, _ = waiting(heap.target())
+    assert State.BINNED not in kinds_of(snapshot)
+
+
+def test_what_is_stopped_meanwhile_stays_together_and_that_is_said():
+    snapshot, opened = waiting(listed(random.Random(7)).target())
+    pace = opened.target.space.pace
+    pace.start()
+    pace.stop()
+    assert told_apart(snapshot, opened) == snapshot  # what has stopped it before was said then
+    snapshot, opened = waiting(listed(random.Random(7)).target())
+    pace, original = opened.target.space.pace, table.LinkTable.join
+
+    def join(self, ends):
+        pace.stop()
+        return original(self, ends)
+
+    pace.start()
+    with mock.patch.object(table.LinkTable, "join", join):
+        found = told_apart(snapshot, opened)
+    assert kinds_of(found) == {State.FAST, State.BINNED}
+    assert [each.code for each in found.problems] == ["interrupted"]

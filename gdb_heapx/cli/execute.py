@@ -142,25 +142,33 @@ def execute(
             if loaded is not None:
                 given.update(loaded=loaded)
             if needs not in AFTERWARDS or in_passes(given):
+                reading = _completed(reading, session)
                 report = answered(reading)
                 streamed = any(table.streamed for table in report.tables)
             if report and streamed:
                 deliver(report, reading)
         if needs is Needs.ASKED and saved is None:
             given.update(stood_still=session.stood_still)
-        if report is None and (needs is Needs.ASKED or given.get("held") is not None):
+        if report is None:
             with session.working():
+                reading = _completed(reading, session)
                 report = answered(reading)
     except CutShortError as cut:
         if reading is None or needs is not Needs.HELD:
             raise
         report = _cut_short(declared, reading, cut)
-    report = report or answered(reading)
     if not streamed:
         deliver(report, reading)
     if other:
         return Answer(other.status, "\n".join(filter(None, (warning, escape(other.statement)))))
     return Answer(_status((*reading.problems, *report.problems)), warning)
+
+
+def _completed(reading: Snapshot | Catalogue, session: Session) -> Snapshot | Catalogue:
+    """Return a reading with what was left of it to be done when the target needn't stand still."""
+    from ..snapshots.take import Snapshot
+
+    return session.told_apart(reading) if isinstance(reading, Snapshot) else reading
 
 
 def _run(run: Function, reading: Snapshot | Catalogue, given: dict[str, Any]) -> Report:

@@ -36,7 +36,14 @@ class Session(Protocol):
         """
 
     def take(self, scope: Scope) -> Snapshot:
-        """Return a snapshot; HeapxError where there is no glibc malloc to read."""
+        """Return a snapshot, of which told_apart makes a whole one; HeapxError where there is no
+        glibc malloc to read.
+        """
+
+    def told_apart(self, snapshot: Snapshot) -> Snapshot:
+        """Return what `take` returned last with its regular bins told apart; for that the target
+        needn't stand still any more.
+        """
 
     def catalogue(self, scope: Scope) -> Catalogue:
         """Return a way to the single chunks, as long as the session lasts; HeapxError as above."""

@@ -12,7 +12,7 @@ from ..errors import UNSHOWN, HeapxError, UsageError, wrapped
 from ..growth.watched import announced
 from ..inventory.catalogue import Catalogue
 from ..locate.libcs import glibc_images
-from ..snapshots.take import Snapshot, snapshot_of
+from ..snapshots.take import Snapshot, snapshot_of, told_apart
 from ..target.pace import cut_short
 from .calls import call, refuse_remote
 from .frames import inside_malloc
@@ -57,12 +57,20 @@ class GdbSession:
         tell: Callable[[str], object] = _to_stderr,
     ) -> None:
         self._room, self._keep, self._tell = room, keep, tell
+        self._taken: tuple[Snapshot, Opened] | None = None  # what `take` returned last, and of what
 
     def load(self, path: str | None) -> Saved:
         return load(path)
 
     def take(self, scope: Scope) -> Snapshot:
-        return snapshot_of(_opened(scope), scope)
+        opened = _opened(scope)
+        found = snapshot_of(opened, scope)
+        self._taken = found, opened
+        return found
+
+    def told_apart(self, snapshot: Snapshot) -> Snapshot:
+        taken, opened = self._taken or (None, None)
+        return told_apart(snapshot, opened) if opened and taken is snapshot else snapshot
 
     def catalogue(self, scope: Scope) -> Catalogue:
         def hold(_: Opened, passes: bool) -> Held:

@@ -90,6 +90,16 @@ def _derived(
     return _derive(space, layout, lists, free, unsorted) if unsorted else None
 
 
+def told_apart(
+    space: Space, layout: Layout, lists: list[FreeList], free: FreeChunks, table: Joiner
+) -> list[Bin] | None:
+    """Return the bins of free chunks that are linked both ways, as a table has them; None where it
+    can't tell. The target isn't read.
+    """
+    unsorted = _joined(lists, free, table)
+    return _derive(space, layout, lists, free, unsorted) if unsorted else None
+
+
 def _wrong_skips(lists: list[FreeList], links: Links, word: int) -> list[Problem] | None:
     """Return where the large bins' links to the next size are wrong; None where one breaks."""
     large = (each for each in lists if each.kind is State.LARGE)

@@ -11,18 +11,18 @@ import mmap
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from itertools import compress
 from typing import Any
 
 from ..glibc.layout import UNSORTED, Layout, align_down
+from ..target.pages import missing_of
 from ..target.procfs import available
 from ..target.space import Space
 from .arenas import Arena
 from .declared import BIG_FREE, HEADS, NOWHERE, UNIT, CTable, CWalk, by_size, declared
-from .holes import missing
 from .library import library
 from .lists import Content, Ends, Sizes
 from .places import BUCKET, Places
@@ -51,6 +51,11 @@ def free_table(
     with suppress(OSError):  # there is a limit
         return LinkTable(space, layout, arena, room, width)
     return None
+
+
+def may_be_kept(tables: Iterable[LinkTable]) -> bool:
+    """Tell whether tables take no more of memory together than one may."""
+    return sum(table.taken for table in tables) <= available() // SHARE
 
 
 def fast_tables(
@@ -141,10 +146,32 @@ class LinkTable:
         """Add the chunks that are told one by one."""
         for event in walk.events[: walk.event_count]:
             assert event.kind == BIG_FREE
-            lost = missing(self._space.residency, event.address, event.address + event.size)
+            lost = self._missing(event.address, event.address + event.size)
             for counter, number in zip(sizes, (1, *lost)):
                 counter[event.size] += number
         walk.event_count = 0
+
+    def _missing(self, start: int, end: int) -> tuple[int, int, int]:
+        base, states = self._states
+        if states is None:
+            return 0, 0, 0
+        page = self._space.page
+        first, last = (start - base) // page, -((base - end) // page)
+        return missing_of((states[first:last],), page, start, end)
+
+    def let_target_go(self) -> None:
+        """Read what else of the target is needed to join lists."""
+        assert self._states
+
+    @property
+    def taken(self) -> int:
+        """How many bytes it takes."""
+        rows = (self.given.count + 1) * self.given.width
+        return int(rows + (self.given.places >> self.given.part)) * CELL
+
+    def has_all(self, number: int) -> bool:
+        """Tell whether it had room for so many chunks."""
+        return bool(self.given.count >= number)
 
     @cached_property
     def _states(self) -> tuple[int, bytes | None]:

@@ -34,6 +34,9 @@ class SavedSession:
             raise UsageError("--pad needs the process: saved is what malloc_trim(0) would return")
         return narrowed(self.saved.snapshot, scope)
 
+    def told_apart(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot
+
     def working(self) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import UNREAD, Problem, StoppedError, gathered
@@ -146,7 +147,9 @@ class Malloc:
 
 
 def frozen(reading: MallocReading, scope: Scope) -> Malloc:
-    """Return one libc's malloc, read: lists, then the walk, and what both must agree on."""
+    """Return one libc's malloc, read: lists, then the walk, and what both must agree on. Regular
+    bins that need the target no longer wait to be told apart.
+    """
     libc, outline, caches = reading.libc, reading.outline, reading.outline.caches
     walk = scope.walk or not libc.proven  # guesses are proven by their chunks
     if walk:
@@ -189,6 +192,15 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
     )
 
 
+def bins_apart(malloc: Malloc, reading: MallocReading) -> Malloc:
+    """Return a malloc with those regular bins told apart that waited for it."""
+    told = reading.tell_apart()
+    if not told:
+        return malloc
+    arenas = (replace(a, bins=told.get(a.index, a.bins)) for a in malloc.arenas)
+    return replace(malloc, arenas=tuple(arenas))
+
+
 class _Part(NamedTuple):
     """What one arena adds to its malloc."""
 
@@ -201,7 +213,10 @@ def _part(
     reading: MallocReading, arena: Arena, parameters: dict[str, int], walk: bool, scope: Scope
 ) -> _Part:
     """Return this of an arena, read; of many arenas no more is kept of each."""
-    part, outcomes = reading.arena(arena, walk, scope.apart), Outcomes(reading, parameters)
+    part, outcomes = (
+        reading.arena(arena, walk, scope.apart, wait=True),
+        Outcomes(reading, parameters),
+    )
     figures = figures_of(
         part,
         reading.libc.path,

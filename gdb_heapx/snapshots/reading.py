@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +11,7 @@ from ..errors import MemoryFault, Problem, StoppedError
 from ..glibc.layout import align_down, align_up
 from ..heap.aligned import with_headers
 from ..heap.arenas import Arena
-from ..heap.bins import ArenaBins, regular_lists
+from ..heap.bins import ArenaBins, FreeChunks, regular_lists
 from ..heap.counted import BAD_MMAPPED, are_all, find_damaged, without_surplus
 from ..heap.heaps import free_chunks
 from ..heap.holes import Holes, Trimmer
@@ -19,7 +20,8 @@ from ..heap.mapsearch import Stretch, find_mmapped, stretches
 from ..heap.mmapped import MmappedChunk, MmappedChunks, chunk_of
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
-from ..heap.regular import has_few, read_regular
+from ..heap.regular import has_few, read_regular, told_apart
+from ..heap.states import State
 from ..heap.walk import FREE
 from ..locate.libcs import Libc
 from ..locate.loader import own_variable
@@ -53,6 +55,14 @@ class Mmapped(NamedTuple):
     problems: list[Problem]
 
 
+class _Waiting(NamedTuple):
+    """An arena whose regular bins are told apart when the target runs on."""
+
+    reading: ArenaReading
+    free: FreeChunks
+    table: LinkTable
+
+
 class MallocReading:
     """What one libc's malloc says of itself, read at once, and its chunks, when they are asked for.
 
@@ -66,6 +76,7 @@ class MallocReading:
         self.outline = read_outline(target, libc)
         self.trimmer = Trimmer(target.space)
         self._arenas: dict[tuple[int, bool, bool], ArenaReading] = {}
+        self._waiting: list[_Waiting] = []
         self.walks = Walks(target.space, libc.layout, self.outline, self.trimmer)
 
     @property
@@ -82,14 +93,55 @@ class MallocReading:
     def identity(self) -> Identity:
         return Identity(self.libc.path, self.libc.image.build_id, self.libc.found[0].value)
 
-    def arena(self, arena: Arena, walk: bool = True, apart: bool = True) -> ArenaReading:
+    def arena(
+        self, arena: Arena, walk: bool = True, apart: bool = True, wait: bool = False
+    ) -> ArenaReading:
         """Return what the lists of an arena say beside what the walk over all its chunks finds; if
-        need be, with the regular bins told `apart`.
+        need be, with the regular bins told `apart`. They may `wait` for tell_apart, where they can.
         """
         key = arena.index, walk, apart
         if key not in self._arenas:
-            self._arenas[key] = self._compared(arena, walk, apart)
+            self.outline.links.begin()
+            table = self._table(arena) if walk and apart else None
+            found = self._compared(arena, walk, apart and not (wait and table), table)
+            if wait and table and any(b.kind is State.BINNED for b in found.bins.bins):
+                if self._may_wait(found, table):
+                    self._arenas[arena.index, walk, False] = found
+                    return found
+                found = self._compared(arena, walk, apart, table)
+            self._arenas[key] = found
         return self._arenas[key]
+
+    def _may_wait(self, found: ArenaReading, table: LinkTable) -> bool:
+        """Tell whether an arena's regular bins are told apart later, by a table; then they wait."""
+        from ..heap.table import may_be_kept
+
+        free = free_chunks(found.arena, found.walked)
+        if free is None or not table.has_all(sum(free.sizes.values())):
+            return False
+        if not may_be_kept((table, *(each.table for each in self._waiting))):
+            return False
+        table.let_target_go()
+        self._waiting.append(_Waiting(found, free, table))
+        return True
+
+    def tell_apart(self) -> dict[int, ArenaBins]:
+        """Tell the regular bins apart that wait for it, without the target, and return them with
+        the fastbins, by the numbers of their arenas; without those where that was stopped.
+        """
+        told: dict[int, ArenaBins] = {}
+        for found, free, table in self._waiting:
+            arena, links = found.arena, self.outline.links
+            lists = list(regular_lists(self.space, self.libc.layout, arena, links))
+            bins = told_apart(self.space, self.libc.layout, lists, free, table)
+            if bins is None:
+                continue
+            fast = (each for each in found.bins.bins if each.kind is State.FAST)
+            told[arena.index] = replace(found.bins, bins=(*fast, *bins))
+            if (arena.index, True, False) in self._arenas:  # what was read is kept
+                self._arenas[arena.index, True, True] = replace(found, bins=told[arena.index])
+        self._waiting.clear()
+        return told
 
     def draw(self) -> None:
         """Have what fills heaps found wherever they are read from now on."""
@@ -101,11 +153,11 @@ class MallocReading:
         self._arenas.clear()
         self.walks.forget()
 
-    def _compared(self, arena: Arena, walk: bool, apart: bool) -> ArenaReading:
+    def _compared(
+        self, arena: Arena, walk: bool, apart: bool, table: LinkTable | None
+    ) -> ArenaReading:
         space, outline, layout = self.space, self.outline, self.libc.layout
         nothing = Walk(None, Holes(self.trimmer, space.residency))
-        outline.links.begin()
-        table = self._table(arena) if walk and apart else None
         walked, holes = self.walks.over(arena, arena.heaps) if walk else nothing
         free = free_chunks(arena, walked)
         regular = read_regular(space, layout, arena, outline.links, free, apart, table)

@@ -21,7 +21,7 @@ from ..target.files import programs_among
 from ..target.target import Target
 from .breaks import beside_heaps, sbrk_callers
 from .figures import ArenaFigures
-from .malloc import EVERYTHING, Malloc, Scope, frozen
+from .malloc import EVERYTHING, Malloc, Scope, bins_apart, frozen
 from .opened import Opened, open_target
 from .reading import Identity
 from .regions import AlikeRegions, Owner, Region, Span, alike, tile
@@ -131,7 +131,21 @@ class Snapshot:
 
 def take(target: Target, scope: Scope = EVERYTHING, given: Given = NOTHING_GIVEN) -> Snapshot:
     """Read a stopped target; HeapxError as snapshot_of."""
-    return snapshot_of(open_target(target, given), scope)
+    opened = open_target(target, given)
+    return told_apart(snapshot_of(opened, scope), opened)
+
+
+def told_apart(snapshot: Snapshot, opened: Opened) -> Snapshot:
+    """Return a snapshot of a target, which needn't stand still any more, with the regular bins told
+    apart that waited for it, or what has stopped that.
+    """
+    pairs = zip(snapshot.mallocs, opened.mallocs)
+    pace = opened.target.space.pace
+    told_before, told = pace.stopped, [bins_apart(malloc, reading) for malloc, reading in pairs]
+    problem = None if told_before else pace.problem()
+    if problem is not None:
+        told[0] = replace(told[0], problems=(problem, *told[0].problems))
+    return replace(snapshot, mallocs=tuple(told))
 
 
 def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:

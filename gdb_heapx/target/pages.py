@@ -7,7 +7,7 @@ import os
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from ..errors import MemoryFault
@@ -37,6 +37,27 @@ def _class(top: int) -> int:
 
 _CLASSES = bytes(map(_class, range(256)))
 _NOT_IN_RSS = bytes(ZERO if state in (RESIDENT, _OPEN) else UNTOUCHED for state in range(256))
+
+
+def missing_of(pieces: Iterable[bytes], page: int, start: int, end: int) -> tuple[int, int, int]:
+    """Return what Residency.missing does of [start, end), by the states of its pages."""
+    absent = swapped = shared = 0
+    first = last = None
+    for piece in pieces:
+        others = len(piece) - piece.count(RESIDENT)
+        if others:
+            common = piece.count(SHARED)
+            absent, shared = absent + others - common, shared + common
+            swapped += piece.count(SWAPPED)
+        first, last = piece[0] if first is None else first, piece[-1]
+    if not absent and not shared:
+        return 0, 0, 0
+    absent, swapped, shared = absent * page, swapped * page, shared * page
+    for state, outside in ((first, start % page), (last, -end % page)):
+        absent -= outside * (state not in IN_RAM)
+        swapped -= outside * (state == SWAPPED)
+        shared -= outside * (state == SHARED)
+    return absent, swapped, shared
 
 
 class PageStates:
@@ -109,22 +130,7 @@ class PageStates:
         return absent, swapped, shared
 
     def _missing(self, start: int, end: int) -> tuple[int, int, int]:
-        absent = swapped = shared = 0
-        for piece in self._pieces(start, end):
-            others = len(piece) - piece.count(RESIDENT)
-            if others:
-                common = piece.count(SHARED)
-                absent, shared = absent + others - common, shared + common
-                swapped += piece.count(SWAPPED)
-        if not absent and not shared:
-            return 0, 0, 0
-        absent, swapped, shared = absent * self.page, swapped * self.page, shared * self.page
-        edges = (self.state(start), start % self.page), (self.state(end - 1), -end % self.page)
-        for state, outside in edges:
-            absent -= outside * (state not in IN_RAM)
-            swapped -= outside * (state == SWAPPED)
-            shared -= outside * (state == SHARED)
-        return absent, swapped, shared
+        return missing_of(self._pieces(start, end), self.page, start, end)
 
     def _block(self, number: int) -> bytes:
         block = self._blocks.get(number)
