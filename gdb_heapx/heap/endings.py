@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import starmap
 from typing import TYPE_CHECKING
@@ -32,7 +32,11 @@ def trail_of(part: Walked, caches: Caches) -> Iterator[tuple[int, int, State]]:
 
 def free_from(part: Walked, caches: Caches, free: Free) -> int:
     """Return where the free space at a heap's end begins, if such chunks were free."""
-    for chunk, size, state in trail_of(part, caches):
+    return _free_behind(part, trail_of(part, caches), free)
+
+
+def _free_behind(part: Walked, trail: Iterable[tuple[int, int, State]], free: Free) -> int:
+    for chunk, size, state in trail:
         if not free(chunk, state):
             return chunk + size
     tails = part.tally.tails
@@ -75,12 +79,25 @@ class Endings:
                 owners.update((chunk, lwp) for chunk in behind.intersection(chunks))
         return owners
 
-    def trail(self, part: Walked) -> Iterator[tuple[int, int, State]]:
-        return trail_of(part, self.caches)
+    def trail(self, part: Walked) -> tuple[tuple[int, int, State], ...]:
+        """Return what trail_of yields."""
+        known = self._trails.get(part.heap.address)
+        if known is None:
+            known = self._trails[part.heap.address] = tuple(trail_of(part, self.caches))
+        return known
+
+    @cached_property
+    def _trails(self) -> dict[int, tuple[tuple[int, int, State], ...]]:
+        return {}
 
     def starts(self, free: Free) -> list[int]:
         """Return where the free space at each heap's end begins, if such chunks were free."""
-        return [free_from(part, self.caches, free) for part in self.parts]
+        return [_free_behind(part, self.trail(part), free) for part in self.parts]
+
+    @cached_property
+    def merged(self) -> tuple[int, ...]:
+        """Where it begins once the fast chunks have merged."""
+        return tuple(self.starts(is_fast))
 
     def cut(self, starts: Sequence[int]) -> Cut:
         """Return what a free takes off, where the free space at each heap's end begins here."""
@@ -121,7 +138,7 @@ class Endings:
         part = self.parts[-1]
         cached = [each for each in self.trail(part) if not is_fast(each[0], each[2])]
         behind = [chunk + size for chunk, size, _ in cached[1:]]
-        behind.append(free_from(part, self.caches, lambda chunk, state: True))
+        behind.append(_free_behind(part, (), is_fast))
         spaces = zip(behind, (chunk for chunk, *_ in cached))
         return sum_of((self.trimmer.amount(0, 0), *starmap(self.trimmer.returned, spaces)))
 

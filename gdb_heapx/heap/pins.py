@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..records import dataclass
-from .endings import Endings, is_fast
+from .endings import Endings
 from .states import State
 
 if TYPE_CHECKING:
@@ -73,10 +73,9 @@ class Group:
         return 0 < 2 * self.size * self.chunks <= self.held.bytes
 
 
-def find_pins(endings: Endings) -> Iterator[Pin]:
-    """Yield the pins of an arena, from its end."""
+def find_pins(endings: Endings, top: Pin | None) -> Iterator[Pin]:
+    """Yield the pins of an arena, from its end; `top` is what lies last below it."""
     tails, first = endings.parts[-1].tally.tails, endings.parts[-1].heap.first
-    top = last_below_top(endings)
     if top and not (top.held.bytes and (top.state is State.FAST or _is_short(tails))):
         top = None
     alone = top is not None and top.state is not State.FAST and tails.gap <= first
@@ -97,7 +96,7 @@ def last_below_top(endings: Endings) -> Pin | None:
     else adjacent chunks, or the last one if they are more than they keep free; None without any.
     """
     part, tails = endings.parts[-1], endings.parts[-1].tally.tails
-    trail, starts = list(endings.trail(part)), endings.starts(is_fast)
+    trail, starts = endings.trail(part), endings.merged
     merged = endings.by_free(starts)
     if trail and trail[0][2] is State.FAST and merged.bytes:
         return _pin(endings, trail[0][0], trail[0][1], 1, merged)
@@ -138,7 +137,7 @@ def _heap_pins(endings: Endings, before: Amount) -> Iterator[Pin]:
     and whose chunks have no more bytes than is free in them. Where those behind are gone, `before`
     and what they hold is returned already.
     """
-    gone = endings.starts(is_fast)
+    gone = list(endings.merged)
     for number in range(len(endings.parts) - 1, 0, -1):
         part = endings.parts[number]
         start, gone[number] = gone[number], part.heap.first
@@ -181,7 +180,7 @@ def last_alike(endings: Endings, last: Pin | None) -> Group | None:
     between them. A single one has nothing among it: it holds what it does as the `last` below top.
     """
     size = endings.parts[-1].tally.tails.last_size
-    starts, chunks = endings.starts(is_fast), 0
+    starts, chunks = list(endings.merged), 0
     for number in range(len(endings.parts) - 1, -1, -1):
         heap, tails = endings.parts[number].heap, endings.parts[number].tally.tails
         if not tails.alike or tails.last_size != size:

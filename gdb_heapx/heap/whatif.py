@@ -59,7 +59,7 @@ def what_if(endings: Endings, holes: Holes) -> WhatIf:
         },
         above=endings.above(),
         last=last,
-        pins=tuple(find_pins(endings)),
+        pins=tuple(find_pins(endings, last)),
         alike=last_alike(endings, last),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..glibc.systrim import Limits, at_break
-from ..heap.endings import Endings, is_fast
+from ..heap.endings import Endings
 from ..heap.heaps import Walked, walk_arena
 from ..heap.holes import Holes
 from ..heap.trim import Top, Trim, trim_arena
@@ -51,7 +51,7 @@ class Outcomes:
         endings = self._endings(arena, walked) if arena.sure else None
         if endings is None:
             return None
-        starts = endings.starts(is_fast)
+        starts = endings.merged
         by_free = endings.by_free(starts, alone=True)
         return Returned(by_free, endings.by_trim(starts, holes.returned))
 
