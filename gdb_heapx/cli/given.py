@@ -34,8 +34,14 @@ def import_for(words: Sequence[str]) -> None:
     `given_to` import it, too, but then the target stands still.
     """
     with suppress(UsageError):
-        if find(words)[0].needs in (*HOLDING, Needs.LIVE):
+        needs = find(words)[0].needs
+        with suppress(ImportError):  # some Pythons lack ctypes
+            from ..heap import compiled  # noqa: F401
+        if needs in (*HOLDING, Needs.LIVE):
             from ..held.held import hold  # noqa: F401
+        if needs is Needs.LIVE:
+            from ..reach import brief  # noqa: F401
+            from ..why import causes  # noqa: F401
 
 
 def read(declared: Command, session: Session, options: dict[str, Any]) -> Snapshot | Catalogue:
