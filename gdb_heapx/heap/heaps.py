@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -82,13 +82,18 @@ def free_chunks(arena: Arena, walked: list[Walked] | None) -> FreeChunks | None:
     tallies = [part.tally for part in walked]
     spaces = [tally.pages for tally in tallies if tally.pages]
     return FreeChunks(
-        sum((tally.counts.free for tally in tallies), Counter()),
-        sum((space.absent for space in spaces), Counter()),
-        sum((space.swapped for space in spaces), Counter()),
-        sum((space.shared for space in spaces), Counter()),
+        _added([tally.counts.free for tally in tallies]),
+        _added([space.absent for space in spaces]),
+        _added([space.swapped for space in spaces]),
+        _added([space.shared for space in spaces]),
         reduce(LinkSums.plus, (tally.linkage.links for tally in tallies), NO_LINKS),
         reduce(LinkSums.plus, (tally.linkage.skips for tally in tallies), NO_LINKS),
     )
+
+
+def _added(counters: Sequence[Counter[int]]) -> Counter[int]:
+    """Return the sum of counters; of a single one, which most arenas have, itself."""
+    return counters[0] if len(counters) == 1 else sum(counters, Counter())
 
 
 def _walk_heap(space: Space, layout: Layout, arena: Arena, heap: Heap, walk_heap: Walk) -> Walked:

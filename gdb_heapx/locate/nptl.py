@@ -120,12 +120,19 @@ class Descriptors:
         self._libc = libc
         self._found: dict[str, int | None] = {}
         self._known: dict[str, int] = {}  # each thread asks for the same ones
+        self._words: dict[tuple[int, str], int] = {}
 
     def offset(self, name: str) -> int:
         """Return a field's offset in bytes; LookupError where libc doesn't describe it."""
         if name not in self._known:
             self._known[name] = self._read(name)
         return self._known[name]
+
+    def word(self, address: int, name: str) -> int:
+        """Return a field, a word, of what lies at an address; it is read once."""
+        if (address, name) not in self._words:
+            self._words[address, name] = self._target.space.read_word(address + self.offset(name))
+        return self._words[address, name]
 
     def _read(self, name: str) -> int:
         address = self._address(name)
@@ -166,14 +173,14 @@ def _block(
     A slot of the DTV that wasn't used yet is filled lazily; libc's block is then where the loader
     reserved it, next to the thread pointer (l_tls_offset).
     """
-    modid = space.read_word(link_map + descriptors.offset("link_map_l_tls_modid"))
+    modid = descriptors.word(link_map, "link_map_l_tls_modid")
     slots = dtv_slot(space, thread.dtv, -1)
     nothing = (0, UNALLOCATED % (1 << 8 * space.word))
     if modid <= slots:
         address = dtv_slot(space, thread.dtv, modid)
         if address not in nothing:
             return address
-    offset = space.read_word(link_map + descriptors.offset("link_map_l_tls_offset"))
+    offset = descriptors.word(link_map, "link_map_l_tls_offset")
     below = releases.tls_below_thread_pointer(facts.machine)
     return thread.pthread - offset if below and offset not in nothing else None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import UnreadError
 from ..heap.arenas import BAD_SYSTEM, Heap
-from ..heap.census import Census, census_of, power_in
+from ..heap.census import Census, census_of
 from ..heap.endings import ending_of, free_from, is_fast
 from ..heap.heaps import Walked
 from ..heap.pingroups import PageFigures, PinGroups, page_figures
@@ -174,5 +174,5 @@ def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int
     found: Counter[int] = Counter()
     for numbers, absent in counters:
         for size, count in numbers.items():
-            found[power_in(size)] += size * count - absent.get(size, 0)
-    return dict(sorted(found.items()))
+            found[size.bit_length()] += size * count - absent.get(size, 0)
+    return {1 << bits - 1: size for bits, size in sorted(found.items())}
