@@ -19,7 +19,7 @@ from gdb_heapx.snapshots.ledger import account
 from gdb_heapx.snapshots.malloc import Scope
 from gdb_heapx.snapshots.opened import open_target
 from gdb_heapx.snapshots.take import snapshot_of, take
-from gdb_heapx.target.mappings import Mapping, MappingIndex, merged
+from gdb_heapx.target.mappings import Mapping, Mappings, merged
 from gdb_heapx.why.causes import find_causes
 
 PACKAGE = str(Path(__file__).parent.parent / "gdb_heapx")
@@ -139,7 +139,7 @@ ranges = st.lists(st.integers(0, 60), unique=True, max_size=16).map(sorted)
 @given(ranges, st.sampled_from([1, 2]), st.integers(-1, 61), st.integers(-1, 61))
 def test_a_mapping_is_found_as_by_looking_at_each(edges, every, start, end):
     mappings = [Mapping(s, e, "rw-p", 0, "") for s, e in list(zip(edges, edges[1:]))[::every]]
-    index = MappingIndex(reversed(mappings))
+    index = Mappings.of(reversed(mappings))
     here = [m for m in mappings if m.start <= start < m.end]
     assert index.at(start) == (here[0] if here else None)
     if start < end:

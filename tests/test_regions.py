@@ -9,9 +9,10 @@ from heapbuilder import PAGE, USED, HeapBuilder, Pages, usual
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gdb_heapx.snapshots.regions import OverlapError, Owner, Span, owner_of, tile
+from gdb_heapx.snapshots.regions import Owner, Span, owner_of
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target.amounts import Amount
+from gdb_heapx.snapshots.tiling import OverlapError, tile
+from gdb_heapx.target.amounts import Amount, sum_of
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED
 
@@ -270,3 +271,32 @@ def test_the_heaps_of_a_damaged_arena_are_unknown_and_the_rest_stays(index):
         if span.arena == index or start == heap.arenas[index].heaps[0][0]:
             expected = Owner.UNKNOWN if expected is Owner.HEAP else expected
         assert span.owner is expected
+
+
+# Regions that are alike.
+
+
+@given(ranges, ranges, st.sampled_from([1, 2]), st.randoms())
+def test_alike_regions_are_all_of_them(outer, inner, gaps, seed):
+    kinds = [("", usage(1)), ("", usage()), ("[stack]", usage(1)), ("", None)]
+    mappings = [mapping(s, e, *seed.choice(kinds)) for s, e in cut(outer, gaps)]
+    assume(mappings)
+    spans = [Span(s, e, Owner.HEAP, s % 3) for s, e in cut(inner)]
+    regions = tiled(mappings, spans)
+    alike = regions.alike
+    assert sum(len(each.regions) + each.number - 1 for each in alike) == len(regions)
+    for owner in Owner:
+        own = [region for region in regions if region.span.owner is owner]
+        assert sorted(regions.owned_by(owner)) == sorted(own)
+        parts = [each for each in alike if each.regions[0].span.owner is owner]
+        assert sum_of(each.amount for each in parts) == sum_of(region.amount for region in own)
+        firsts = {region.span.start for each in parts for region in each.regions}
+        assert firsts <= {region.span.start for region in own}
+
+
+def test_a_thousand_mappings_of_one_kind_are_one_row_of_them():
+    mappings = [mapping(at, at + 1, kernel=usage(1)) for at in range(1000)]
+    regions = tiled(mappings, [Span(0, 1, Owner.STACKS), Span(500, 501, Owner.HEAP, 0)])
+    counts = [(each.regions[0].span.start, each.number, each.amount) for each in regions.alike]
+    assert counts[2:] == [(1, 998, Amount(998, 998, 0))]
+    assert [region.span.start for region in regions] == [*range(1000)]

@@ -27,7 +27,7 @@ from ..target.forks import parent_of
 from ..target.granting import granting_of
 from ..target.images import Image
 from ..target.leaders import process_of
-from ..target.mappings import Mapping, Memory, check_range
+from ..target.mappings import Mapping, Mappings, Memory, check_range
 from ..target.pace import Pace, PacedMemory
 from ..target.procfs import born, cpus, inner_lwps, read_environment, stands_still, thread_name
 from ..target.space import Space
@@ -134,7 +134,7 @@ def _of_gdb(plain: Memory, why: str) -> Access:
     """Return what only gdb has: a remote process, or a core of another format."""
     auxiliary = _auxiliary()
     images = _files_of_gdb(debug_info(), plain, page_size(auxiliary))
-    return Access(plain, (), images, auxiliary, None, why)
+    return Access(plain, Mappings.of(()), images, auxiliary, None, why)
 
 
 def _files_of_gdb(debug: Iterable[ObjectFile], memory: Memory, page: int) -> tuple[Image, ...]:

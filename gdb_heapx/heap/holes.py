@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from ..glibc.layout import CHUNK_WORDS, align_down, align_up
 from ..target.amounts import Amount, amount_of
+from ..target.mappings import Mapping, Mappings
 from ..target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED
 from ..target.space import Residency, Space
 
 TOUCHED_AT_ONCE = 16 << 20  # bytes whose pages are asked for
+
+
+def _is_locked(kind: Mapping) -> bool:
+    return kind.usage is not None and kind.usage.locked
 
 
 class Trimmer:
@@ -17,7 +22,7 @@ class Trimmer:
         self.page = space.page
         self._struct = CHUNK_WORDS * space.word  # sizeof (struct malloc_chunk), as mtrim has it
         self.residency = space.residency
-        self._locked = [m for m in space.mappings if m.usage is not None and m.usage.locked]
+        self._locked = [*Mappings.of(space.mappings).where(_is_locked)]
 
     @property
     def smallest(self) -> int:

@@ -106,8 +106,8 @@ def find_runs(space: Space, layout: Layout, arena: Arena, lost: list[UnreadError
     begin, or go on, somewhere isn't read.
     """
     runs: list[Heap] = []
-    for mapping in space.mappings:
-        if mapping.anonymous and sum(run.size for run in runs) < arena.system:
+    for mapping in space.mappings.where(lambda kind: kind.anonymous):
+        if sum(run.size for run in runs) < arena.system:
             runs += _runs_in(space, layout, arena, mapping, lost)
     return runs
 

@@ -107,7 +107,7 @@ def room_of(pid: int) -> Room | None:
     return room_for(mappings, residency, affordable(pid))
 
 
-def room_for(mappings: Sequence[Mapping], residency: Residency, most: int) -> Room | None:
+def room_for(mappings: Iterable[Mapping], residency: Residency, most: int) -> Room | None:
     """Return room for the private memory of a process, if no more than so many bytes of it that are
     in memory may have to be copied; None else.
     """

@@ -151,7 +151,7 @@ def instead_of_glibc(target: Target) -> str | None:
 
 def _runtimes(target: Target) -> Iterator[Instead]:
     """Yield what the program may use instead of glibc's malloc, the surest first."""
-    if any("/ld-musl-" in mapping.name for mapping in target.space.mappings):
+    if any("/ld-musl-" in kind.name for kind in target.space.mappings.kinds):
         yield MUSL
     for image in sorted(target.objects, key=lambda image: image.path != target.facts.exe):
         allocator = known_allocator(image)

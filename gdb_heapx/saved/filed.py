@@ -10,10 +10,10 @@ from ..fit.ceilings import Ceiling
 from ..reach.brief import Brief
 from ..records import dataclass
 from ..snapshots.malloc import Malloc
-from ..snapshots.regions import Owner, Region, Span, of_mapping, unmapped
+from ..snapshots.regions import Owner, Region, Regions, Span, of_mapping, unmapped
 from ..snapshots.take import Snapshot
 from ..target.amounts import Amount
-from ..target.mappings import Mapping
+from ..target.mappings import Mappings
 from .censuses import FiledCensus, filed_censuses, with_censuses
 from .tcaches import FiledTcache, filed_tcaches, with_tcaches, without_tcaches
 
@@ -64,7 +64,7 @@ def filed(snapshot: Snapshot, brief: Brief | None, ceilings: tuple[Ceiling, ...]
     mallocs = snapshot.mallocs
     numbers = {mapping.start: at for at, mapping in enumerate(snapshot.target.mappings)}
     return Filed(
-        replace(snapshot, regions=(), mallocs=tuple(map(_bare, mallocs))),
+        replace(snapshot, regions=Regions.of(()), mallocs=tuple(map(_bare, mallocs))),
         tuple(_region(region, numbers.get(region.mapping.start)) for region in snapshot.regions),
         tuple(map(filed_tcaches, mallocs)),
         tuple(map(filed_censuses, mallocs)),
@@ -99,7 +99,7 @@ def restored(found: Filed) -> Snapshot:
     mappings = found.snapshot.target.mappings
     return replace(
         found.snapshot,
-        regions=tuple(_regions(found.regions, mappings)),
+        regions=Regions.of(_regions(found.regions, mappings)),
         mallocs=tuple(_mallocs(found)),
     )
 
@@ -112,7 +112,7 @@ def _mallocs(found: Filed) -> Iterator[Malloc]:
         yield with_censuses(with_tcaches(malloc, caches), counts)
 
 
-def _regions(regions: tuple[FiledRegion, ...], mappings: tuple[Mapping, ...]) -> Iterator[Region]:
+def _regions(regions: tuple[FiledRegion, ...], mappings: Mappings) -> Iterator[Region]:
     for each in regions:
         if each.mapping is not None and not 0 <= each.mapping < len(mappings):
             raise ValueError(f"a region of mapping {each.mapping}, and there are {len(mappings)}")

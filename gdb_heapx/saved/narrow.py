@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..heap.mmapped import MmappedChunks
 from ..heap.states import Search
+from ..snapshots.regions import Regions
 from ..target.amounts import Amounts
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ def narrowed(snapshot: Snapshot, scope: Scope) -> Snapshot:
     mallocs = tuple(_malloc(malloc, scope) for malloc in snapshot.mallocs)
     if scope.search is not Search.NONE:
         return replace(snapshot, mallocs=mallocs)
+    none = Regions.of(())
     return replace(
-        snapshot, mallocs=mallocs, regions=(), runtimes=(), searched=False, sbrk_callers=()
+        snapshot, mallocs=mallocs, regions=none, runtimes=(), searched=False, sbrk_callers=()
     )
 
 

@@ -57,7 +57,12 @@ RECORDS: dict[str, Any] = {
 }
 RECORDS.update((name, each.record) for name, each in STAND_INS.items())
 ENUMS: dict[str, Any] = {each.__name__: each for each in (State, Owner, PinKind, Architecture)}
-ALIASES = {"Release": "tuple[int, int]", "ByteOrder": "str"}
+ALIASES = {
+    "Release": "tuple[int, int]",
+    "ByteOrder": "str",
+    "Mappings": "tuple[Mapping, ...]",
+    "Regions": "tuple[Region, ...]",
+}
 SCALARS = ("int", "str", "bool", "float", "Any")
 
 

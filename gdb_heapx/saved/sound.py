@@ -33,8 +33,8 @@ def _wrong(snapshot: Snapshot) -> Iterator[str]:
         yield f"words of {target.word} bytes, pages of {target.page}"
     if target.byteorder not in ("little", "big"):
         yield f"byte order {target.byteorder}"
-    for region in snapshot.regions:
-        if region.span.owner is Owner.HEAP and region.span.state not in arenas:
+    for region in snapshot.regions.owned_by(Owner.HEAP):
+        if region.span.state not in arenas:
             yield f"a heap at {region.span.start:#x} of no arena"
     for malloc in snapshot.mallocs:
         yield from _wrong_malloc(malloc)

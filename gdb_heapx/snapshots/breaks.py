@@ -32,10 +32,10 @@ def beside_heaps(
 def _grown(target: Target, end: int | None) -> list[Mapping]:
     """Return the mappings of which the break is the end."""
     mappings = target.space.mappings
-    named = [mapping for mapping in mappings if mapping.name.startswith("[heap")]
+    named = [*mappings.where(lambda kind: kind.name.startswith("[heap"))]
     if named or target.facts.live or end is None:
         return named
-    likely = [m for m in mappings if m.anonymous]
+    likely = [*mappings.where(lambda kind: kind.anonymous)]
     runs = merged((m.start, m.end) for m in likely)
     around = [(start, stop) for start, stop in runs if start < end <= stop]
     below = (m for m in likely for start, _ in around if start <= m.start < end)

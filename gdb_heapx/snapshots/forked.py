@@ -34,7 +34,7 @@ def inherited_arenas(snapshot: Snapshot) -> tuple[ArenaFigures, ...]:
 def inherited_stacks(snapshot: Snapshot) -> tuple[KeptStack, ...]:
     """Return the stacks of the threads that the fork has left in the parent."""
     parent, found = snapshot.target.parent, list[KeptStack]()
-    regions = [region for region in snapshot.regions if region.span.owner is Owner.STACKS]
+    regions = snapshot.regions.owned_by(Owner.STACKS)
     for stack in snapshot.stacks:
         left = any(stack.start <= thread.block < stack.end for thread in snapshot.left)
         if left and parent is not None and parent.has(stack.end - 1):

@@ -64,7 +64,7 @@ def holders(snapshot: Snapshot, ledger: Ledger) -> list[Holder]:
     stacks = f"stacks of {counted(len(threads), 'thread')}" if threads else Owner.STACKS.value
     stacks += " and ended ones" if ended_stacks(snapshot) else ""
     groups: dict[tuple[Owner, str, bool], list[AlikeRegions]] = defaultdict(list)
-    for each in snapshot.alike:
+    for each in snapshot.regions.alike:
         region, owner = each.regions[0], each.regions[0].span.owner
         if owner not in INSIDE:
             named = (stacks, False) if owner is Owner.STACKS else _named(region, likely)
@@ -127,10 +127,10 @@ def together(found: Iterable[Holder], owner: Owner) -> list[Holder]:
 
 
 def _holder(owner: Owner, name: str, likely: bool, group: Iterable[AlikeRegions]) -> Holder:
-    regions = [region for each in group for region in each.regions]
     amount = sum_of(each.amount for each in group)
-    number = len({region.mapping.start for region in regions})
-    clean = _clean(regions) if owner in (Owner.FILES, Owner.DATA) else None
+    number = len({region.mapping.start for each in group for region in each.regions})
+    number += sum(each.number - 1 for each in group)
+    clean = _clean(group) if owner in (Owner.FILES, Owner.DATA) else None
     most = max((max(each.regions, key=_in_ram) for each in group), key=_first_with_most)
     return Holder(owner, name, likely, number, amount, clean, most.mapping.start)
 
@@ -143,11 +143,16 @@ def _first_with_most(region: Region) -> tuple[int, int]:
     return region.amount.in_ram, -region.mapping.start
 
 
-def _clean(regions: Iterable[Region]) -> int | None:
+def _clean(group: Iterable[AlikeRegions]) -> int | None:
     """Return what the kernel can drop; None where it doesn't tell."""
-    usages = [region.mapping.usage for region in regions]
-    known = [usage.resident - usage.dirty for usage in usages if usage is not None]
-    return sum(known) if len(known) == len(usages) else None
+    clean = 0
+    for each in group:
+        for region in each.regions:
+            usage = region.mapping.usage
+            if usage is None:
+                return None
+            clean += each.number * (usage.resident - usage.dirty)
+    return clean
 
 
 def _named(region: Region, likely: str | None) -> tuple[str, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..heap.states import NAMES, STATES, State
@@ -75,16 +76,14 @@ def account(snapshot: Snapshot) -> Ledger:
     groups: dict[tuple[Owner, int | None, str | None, int | None], list[AlikeRegions]] = (
         defaultdict(list)
     )
-    for each in snapshot.alike:
+    for each in snapshot.regions.alike:
         span = each.regions[0].span
         groups[span.owner, span.arena, span.libc, span.state].append(each)
     entries: list[Entry] = []
     for (owner, index, libc, state), group in groups.items():
         amount = sum_of(each.amount for each in group)
         if owner is Owner.HUGETLB:  # in RAM, though RSS doesn't count it
-            usages = [r.mapping.usage for each in group for r in each.regions if r.mapping.usage]
-            huge, shared = sum(u.hugetlb for u in usages), sum(u.shared for u in usages)
-            amount = Amount(amount.bytes, huge, 0, shared)
+            amount = _huge(amount, group)
         entry = Entry(owner, index, libc, amount)
         if owner is Owner.HEAP:
             entries += _by_state(arenas[state or 0], entry)
@@ -97,6 +96,16 @@ def account(snapshot: Snapshot) -> Ledger:
     )
     entries = [entry for entry in entries if entry.amount.bytes]
     return Ledger(tuple(entries), snapshot.target.rss, *_shared(snapshot))
+
+
+def _huge(amount: Amount, group: Iterable[AlikeRegions]) -> Amount:
+    """Return an amount in the pool of huge pages, with what of it is in RAM."""
+    huge = shared = 0
+    for each in group:
+        usages = [region.mapping.usage for region in each.regions if region.mapping.usage]
+        huge += each.number * sum(usage.hugetlb for usage in usages)
+        shared += each.number * sum(usage.shared for usage in usages)
+    return Amount(amount.bytes, huge, 0, shared)
 
 
 def _with_lost(entries: list[Entry], malloc: Malloc, mapped: bool) -> list[Entry]:
@@ -131,8 +140,9 @@ def _at_most(size: int, amount: Amount) -> Amount:
 
 def _shared(snapshot: Snapshot) -> tuple[int, int]:
     """Return how much anonymous memory is shared since a fork, and the Pss of all memory."""
-    mappings = [m for m in snapshot.target.mappings if m.usage and m.usage.shared]
-    shared = sum(m.usage.shared for m in mappings if m.usage and m.anonymous)
+    shared = snapshot.target.mappings.sum(
+        lambda kind: kind.usage.shared if kind.usage and kind.anonymous else 0
+    )
     return shared, snapshot.target.pss or 0
 
 

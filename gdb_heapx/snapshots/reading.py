@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,6 +61,13 @@ class _Waiting(NamedTuple):
     reading: ArenaReading
     free: FreeChunks
     table: LinkTable
+
+
+def _may_be_malloc_s(mapping: Mapping, first: str = "") -> bool:
+    """Tell whether mmapped chunks may lie in a mapping whose permissions begin so."""
+    named = mapping.name.startswith("[") and not mapping.name.startswith("[anon")
+    private = not mapping.inode and mapping.permissions.endswith("p")
+    return private and not named and mapping.permissions.startswith(first)
 
 
 class MallocReading:
@@ -183,7 +190,7 @@ class MallocReading:
         """The problem that mp_ counts more mmapped chunks than can be; None where it doesn't."""
         space, parameters = self.space, self.libc.parameters
         number, total = parameters["n_mmaps"], parameters["mmapped_mem"]
-        room = sum(mapping.size for mapping in space.mappings)
+        room = space.mappings.sum(lambda kind: kind.size)
         if not space.mappings or max(total, number * space.page) <= room:
             return None
         statement = f"mp_ counts {number:,} mmapped chunks of {total:,} bytes: more than is mapped"
@@ -210,7 +217,8 @@ class MallocReading:
         found = without_surplus(found, number, total)
         damaged: list[tuple[MmappedChunk, Problem]] = []
         if len(found) < number:
-            single = [Stretch(part.start, part.end, part.end) for part in self._anonymous]
+            parts = outside(space.mappings.where(_may_be_malloc_s), self._taken)
+            single = [Stretch(part.start, part.end, part.end) for part in parts]
             damaged = find_damaged(space, layout, [*places, *single], found, number, total)
             found = MmappedChunks.of(found.own, merge(found, (chunk for chunk, _ in damaged)))
         certain = are_all(found, number, total)
@@ -240,10 +248,17 @@ class MallocReading:
         The kernel may show a chunk and a heap beside it as one mapping: newer releases (2.41, not
         2.36) don't map heaps NORESERVE. Where brk grows there are none.
         """
-        return stretches(self._anonymous)
+        mappings = self.space.mappings.in_order
+        runs = [
+            Mapping(start, end, permissions, 0, "")
+            for permissions in ("r--p", "---p")
+            for start, end in mappings.runs(partial(_may_be_malloc_s, first=permissions[0]))
+        ]
+        return stretches(outside(runs, self._taken))
 
     @cached_property
-    def _anonymous(self) -> list[Mapping]:
+    def _taken(self) -> list[tuple[int, int]]:
+        """The memory of heaps and stacks, and where brk grows: no mmapped chunk lies there."""
         page, main = self.space.page, self.arenas[0] if self.arenas else None
         heaps = [heap for arena in self.arenas for heap in arena.heaps]
         spans = [
@@ -252,15 +267,8 @@ class MallocReading:
         ]
         spans += ((align_down(s.start, page), align_up(s.end, page)) for s in self.stacks)
         brk = [heap.address for heap in main.heaps] if main and main.contiguous else []
-        likely = (
-            mapping
-            for mapping in self.space.mappings
-            if not mapping.inode
-            and mapping.permissions.endswith("p")
-            and (not mapping.name.startswith("[") or mapping.name.startswith("[anon"))
-            and not any(base in mapping for base in brk)
-        )
-        return list(outside(likely, spans))
+        grown = (self.space.mapping_at(base) for base in brk)
+        return [*spans, *((mapping.start, mapping.end) for mapping in grown if mapping)]
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:

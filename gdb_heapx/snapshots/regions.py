@@ -6,14 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from enum import Enum
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from ..target.amounts import Amount, amount_of, sum_of
-from ..target.mappings import ADDRESSES, DELETED, Mapping, Usage
-
-if TYPE_CHECKING:
-    from ..target.space import Residency, Space
+from ..target.amounts import Amount, sum_of
+from ..target.mappings import DELETED, Mapping, Mappings, Usage
 
 VARIABLES = "static variables (.bss)"
 
@@ -47,10 +44,6 @@ APART = (Owner.HUGETLB, Owner.DEVICE)
 EMPTY = (Owner.RESERVED, Owner.VOID, Owner.ABSENT)
 
 
-class OverlapError(Exception):
-    """Two owners claim the same byte: a bug in heapx."""
-
-
 class Span(NamedTuple):
     """A range that somebody is known to own.
 
@@ -76,56 +69,77 @@ class Region(NamedTuple):
 
 
 class AlikeRegions(NamedTuple):
-    """Regions, and what of all of them is in memory."""
+    """Regions that are alike, and what of all of them is in memory. Where they are whole mappings
+    of one kind, the first one stands for all: `number` of them.
+    """
 
     regions: Sequence[Region]
     amount: Amount
+    number: int = 1
 
 
-def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> tuple[Region, ...]:
-    """Return regions that fill every mapping; OverlapError where two spans overlap.
-
-    What no span covers belongs to whom the mapping belongs to: `programs` are the names of files
-    that aren't data. Where the mappings aren't known, the spans are all there is.
+class Regions:
+    """Regions: `single` ones, and `whole` mappings, by the numbers of their kinds. Of these each is
+    made when somebody asks for it; those that are `cut` are none of them.
     """
-    ordered = sorted(spans, key=lambda span: (span.start, span.end))
-    if not space.mappings:  # a remote process: only what is malloc's is known
-        return tuple(
-            Region(span, unmapped(span), amount_of(None, span.start, span.end)) for span in ordered
-        )
-    for left, right in zip(ordered, ordered[1:]):
-        if left.end > right.start:
-            raise OverlapError(f"{left} and {right}")
-    ordered.append(Span(ADDRESSES, ADDRESSES, Owner.UNKNOWN))  # behind all of them
-    regions: list[Region] = []
-    wholes: dict[tuple[Any, ...], tuple[Owner, Amount]] = {}
-    first = 0
-    for mapping in sorted(space.mappings, key=attrgetter("start")):
-        start, end, usage = mapping.start, mapping.end, mapping.usage
-        kind = mapping[2:5], usage, end - start  # mappings by the thousand are alike
-        whole = wholes.get(kind)
-        if whole is None:
-            whole = owner_of(mapping, programs), _of_whole(end - start, usage)
-            wholes[kind] = whole
-        owner, amount = whole
-        while ordered[first].end <= start:
-            first += 1
-        if end <= ordered[first].start and not mapping.left_out:
-            regions.append(Region(Span(start, end, owner), mapping, amount))
-            continue
-        for part in _parts(mapping, owner, ordered, first):
-            regions.append(Region(part, mapping, _amount(mapping, part, space.residency)))
-    return tuple(regions)
 
+    def __init__(
+        self,
+        single: Iterable[Region],
+        mappings: Mappings,
+        whole: dict[int, AlikeRegions],
+        cut: Container[int] = (),
+    ) -> None:
+        self._single, self._mappings, self._whole, self._cut = tuple(single), mappings, whole, cut
 
-def alike(regions: Iterable[Region]) -> list[AlikeRegions]:
-    """Return the regions that have one owner, and mappings of one name, permissions and file,
-    together.
-    """
-    found: dict[tuple[Any, ...], list[Region]] = defaultdict(list)
-    for region in regions:
-        found[region.span[2:] + region.mapping[2:5]].append(region)
-    return [AlikeRegions(each, sum_of(region.amount for region in each)) for each in found.values()]
+    @classmethod
+    def of(cls, regions: Iterable[Region]) -> Regions:
+        """Return regions as such."""
+        return regions if isinstance(regions, Regions) else cls(regions, Mappings.of(()), {})
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, at: int) -> Region:
+        return self._all[at]
+
+    def __iter__(self) -> Iterator[Region]:
+        return iter(self._all)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (Regions, tuple)) and self._all == (*other,)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def _all(self) -> tuple[Region, ...]:
+        """All of them; by address, where they fill mappings."""
+        if not self._whole:
+            return self._single
+        every = [*self._single, *self._wholes(self._whole)]
+        return tuple(sorted(every, key=lambda region: region.span.start))
+
+    def _wholes(self, whole: dict[int, AlikeRegions]) -> Iterator[Region]:
+        for at, number in enumerate(self._mappings.numbers):
+            if number in whole and at not in self._cut:
+                first, mapping = whole[number].regions[0], self._mappings[at]
+                span = first.span._replace(start=mapping.start, end=mapping.end)
+                yield Region(span, mapping, first.amount)
+
+    def owned_by(self, *owners: Owner) -> list[Region]:
+        """Return those of these owners."""
+        found = [region for region in self._single if region.span.owner in owners]
+        whole = {n: each for n, each in self._whole.items() if each.regions[0].span.owner in owners}
+        return [*found, *self._wholes(whole)] if whole else found
+
+    @cached_property
+    def alike(self) -> list[AlikeRegions]:
+        """Those together that have one owner, and mappings of one name, permissions and file."""
+        found: dict[tuple[Any, ...], list[Region]] = defaultdict(list)
+        for region in self._single:
+            found[region.span[2:] + region.mapping[2:5]].append(region)
+        amounts = (sum_of(region.amount for region in each) for each in found.values())
+        return [*map(AlikeRegions, found.values(), amounts), *self._whole.values()]
 
 
 def unmapped(span: Span) -> Mapping:
@@ -133,46 +147,15 @@ def unmapped(span: Span) -> Mapping:
     return Mapping(span.start, span.end, "rw-p", 0, "")
 
 
-def _parts(mapping: Mapping, owner: Owner, spans: list[Span], first: int) -> list[Span]:
-    """Return the spans within a mapping, and its owner's parts between them."""
-    parts, at = list[Span](), mapping.start
-    for index in range(first, len(spans)):
-        span = spans[index]
-        if span.start >= mapping.end:
-            break
-        start, end = max(span.start, mapping.start), min(span.end, mapping.end)
-        if at < start:
-            parts += _rest(mapping, owner, at, start)
-        parts.append(span._replace(start=start, end=end))
-        at = end
-    if at < mapping.end:
-        parts += _rest(mapping, owner, at, mapping.end)
-    return parts
-
-
-def _rest(mapping: Mapping, owner: Owner, start: int, end: int) -> Iterator[Span]:
-    """Yield what of a mapping no span covers, its owner's and what a core leaves out of it."""
-    held = max(mapping.end - mapping.left_out, start)
-    if start < min(held, end):
-        yield Span(start, min(held, end), owner)
-    if held < end:
-        yield Span(held, end, Owner.ABSENT)
-
-
-def _amount(mapping: Mapping, part: Span, residency: Residency | None) -> Amount:
-    """Return what of a region is in memory: as the kernel says where it is a whole mapping."""
-    return of_mapping(mapping, part) or amount_of(residency, part.start, part.end)
-
-
 def of_mapping(mapping: Mapping, part: Span) -> Amount | None:
     """Return what of a region is in memory where a mapping tells; None where only pages do."""
     usage, size = mapping.usage, part.end - part.start
     if usage is None or usage.apart or size == mapping.end - mapping.start:
-        return _of_whole(size, usage)
+        return of_whole(size, usage)
     return None
 
 
-def _of_whole(size: int, usage: Usage | None) -> Amount:
+def of_whole(size: int, usage: Usage | None) -> Amount:
     """Return what the kernel says of so many bytes."""
     if usage is None:
         return Amount(size, None, None)

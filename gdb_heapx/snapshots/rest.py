@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..glibc.layout import align_up
 from ..locate.runtimes import claims
@@ -32,13 +32,12 @@ def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> R
     target = opened.target
     spans = [Span(stack.start, stack.end, Owner.STACKS) for stack in opened.stacks]
     uncertain = [s for m in mallocs if not m.mmapped_certain for s in m.mmapped.spans]
-    taken = [(span.start, span.end) for span in (*own, *spans)]
-    free = _free(target, [*taken, *uncertain])
-    spans += _variables(target, free)
-    free = list(outside(free, [(span.start, span.end) for span in spans]))
-    claimed = claims(target, opened.runtimes, free)
+    taken = [*((span.start, span.end) for span in (*own, *spans)), *uncertain]
+    spans += _variables(target, taken)
+    taken += ((span.start, span.end) for span in spans)
+    claimed = claims(target, opened.runtimes, list(_free(target, taken))) if opened.runtimes else []
     spans += (Span(c.start, c.end, Owner.RUNTIME, name=c.memory) for c in claimed)
-    left = list(outside(free, [(claim.start, claim.end) for claim in claimed]))
+    left = _free(target, [*taken, *((claim.start, claim.end) for claim in claimed)])
     loaded = opened.loaded if _is_much(target, left) else ()
     if not target.facts.live:
         spans = list(_without_zeros(opened, spans, own))
@@ -46,28 +45,22 @@ def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> R
     return Rest(tuple(spans), (*names, *loaded))
 
 
-def _free(target: Target, taken: list[tuple[int, int]]) -> list[Mapping]:
-    """Return the private memory without a file that nobody has taken."""
-    return list(outside(_nobodys(target.space.mappings), taken))
+def _free(target: Target, taken: Iterable[tuple[int, int]]) -> Iterator[Mapping]:
+    """Yield the private memory without a file that nobody has taken."""
+    return outside(target.space.mappings.where(_is_nobodys), taken)
 
 
-def _nobodys(mappings: Iterable[Mapping]) -> Iterator[Mapping]:
-    known: dict[tuple[Any, ...], bool] = {}
-    for mapping in mappings:
-        kind = mapping[2:5], mapping.usage  # mappings by the thousand are alike
-        is_nobodys = known.get(kind)
-        if is_nobodys is None:
-            is_nobodys = owner_of(mapping) is Owner.ANONYMOUS
-            known[kind] = is_nobodys = is_nobodys and not mapping.name.startswith("[heap")
-        if is_nobodys:
-            yield mapping
+def _is_nobodys(mapping: Mapping) -> bool:
+    return owner_of(mapping) is Owner.ANONYMOUS and not mapping.name.startswith("[heap")
 
 
-def _variables(target: Target, free: Sequence[Mapping]) -> Iterator[Span]:
+def _variables(target: Target, taken: Iterable[tuple[int, int]]) -> Iterator[Span]:
     """Yield the zero-initialised variables of programs and libraries: behind their last mapping."""
     images = [(image, image.mappings[-1].end) for image in target.objects if image.mappings]
     ends = {behind for _, behind in images}
-    starts = {mapping.start: mapping for mapping in free if mapping.start in ends}
+    following = (target.space.mapping_at(behind) for behind in sorted(ends))
+    nobodys = (mapping for mapping in following if mapping and _is_nobodys(mapping))
+    starts = {part.start: part for part in outside(nobodys, taken)}
     for image, behind in images:
         if behind in starts:
             over = [end for start, end in image.spans(PF_W) if start <= behind < end]

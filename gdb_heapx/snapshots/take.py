@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
 from typing import NamedTuple
 
 from ..errors import LAYOUT_DIFFERS, LOST_IN_SWAP, NOT_REACHED, UNREAD, Problem
@@ -24,8 +23,9 @@ from .figures import ArenaFigures
 from .malloc import EVERYTHING, Malloc, Scope, bins_apart, frozen
 from .opened import Opened, open_target
 from .reading import Identity
-from .regions import AlikeRegions, Owner, Region, Span, alike, tile
+from .regions import Owner, Regions, Span
 from .rest import rest_of
+from .tiling import tile
 
 MUCH = 64 << 10  # bytes that others took by sbrk: files are searched for who did
 
@@ -44,7 +44,7 @@ class Snapshot:
 
     target: Facts
     mallocs: tuple[Malloc, ...]
-    regions: tuple[Region, ...]
+    regions: Regions
     allocators: tuple[str, ...]
     walked: bool
     walker: Walker
@@ -54,6 +54,9 @@ class Snapshot:
     searched: bool = True
     sbrk_callers: tuple[str, ...] = ()
     partial: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "regions", Regions.of(self.regions))  # of a file it has a tuple
 
     @property
     def libcs(self) -> tuple[str, ...]:
@@ -110,11 +113,6 @@ class Snapshot:
         known = [amount for amount in found if amount is not None]
         return sum(known) if len(known) == len(found) else None
 
-    @cached_property
-    def alike(self) -> list[AlikeRegions]:
-        """The regions that are alike, together."""
-        return alike(self.regions)
-
     @property
     def as_read(self) -> Snapshot:
         """The same without the arenas that were not read, because reading was stopped."""
@@ -155,7 +153,7 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
     if opened.refused and not (scope.whole and opened.instead):
         raise opened.refused
     mallocs, searched = _mallocs(opened, scope), scope.search is not Search.NONE
-    around = _around(opened, mallocs) if searched else _Around((), (), ())
+    around = _around(opened, mallocs) if searched else _Around(Regions.of(()), (), ())
     allocators = opened.allocators(not any(malloc.held for malloc in mallocs))
     left = tuple(each for reading in opened.mallocs for each in reading.left)
     stacks, mallocs = opened.stacks, _told_once(opened, mallocs)
@@ -178,7 +176,7 @@ def snapshot_of(opened: Opened, scope: Scope = EVERYTHING) -> Snapshot:
 class _Around(NamedTuple):
     """The address space, and who has what malloc hasn't; nothing where only malloc matters."""
 
-    regions: tuple[Region, ...]
+    regions: Regions
     runtimes: tuple[str, ...]
     sbrk_callers: tuple[str, ...]
 
@@ -232,12 +230,10 @@ def _beside(opened: Opened, mallocs: tuple[Malloc, ...]) -> Iterator[Span]:
     return beside_heaps(opened.target, mallocs[0].program_break, heaps, owner)
 
 
-def _callers(
-    opened: Opened, mallocs: tuple[Malloc, ...], regions: tuple[Region, ...]
-) -> tuple[str, ...]:
+def _callers(opened: Opened, mallocs: tuple[Malloc, ...], regions: Regions) -> tuple[str, ...]:
     """Return the files that use sbrk, where there is anything that malloc didn't take by it."""
     gaps = sum(arena.foreign.bytes for malloc in mallocs for arena in malloc.arenas)
-    beside = sum(r.amount.bytes for r in regions if r.span.owner is Owner.SBRK)
+    beside = sum(region.amount.bytes for region in regions.owned_by(Owner.SBRK))
     return sbrk_callers(opened.target) if gaps + beside >= MUCH else ()
 
 

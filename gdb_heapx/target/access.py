@@ -16,7 +16,7 @@ from .corefile import cut_short
 from .elf import Elf
 from .files import find_images
 from .images import DebugInfo, Image
-from .mappings import Fill, Mapping, Memory
+from .mappings import Fill, Mapping, Mappings, Memory
 from .maps import read_maps
 from .pages import PageStates
 from .process import ProcessMemory, QuietMemory, open_elf
@@ -34,7 +34,7 @@ class Access(NamedTuple):
     """
 
     memory: Memory
-    mappings: tuple[Mapping, ...]
+    mappings: Mappings
     images: tuple[Image, ...]
     auxiliary: Dict[int, int]
     residency: PageStates | None = None
@@ -81,7 +81,7 @@ def of_core(path: str, debug: Sequence[DebugInfo]) -> Access:
         mappings = named_by_content(mappings, dumped, debug)
     images, why = find_images(mappings, dumped, open_file, debug), "a core doesn't tell"
     told = (cut_short(core), dumped.fill_from(path), core.by_debugger)
-    return Access(dumped, mappings, images, core.auxiliary(), None, why, *told)
+    return Access(dumped, Mappings.of(mappings), images, core.auxiliary(), None, why, *told)
 
 
 def page_size(auxiliary: Dict[int, int]) -> int:

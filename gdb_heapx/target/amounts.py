@@ -53,6 +53,11 @@ class Amount:
             return Amount(size, *rest, None)
         return Amount(size, *rest, self.shared - other.shared)
 
+    def times(self, number: int) -> Amount:
+        """Return what so many of these are together."""
+        parts = (self.resident, self.swapped, self.shared)
+        return Amount(self.bytes * number, *(None if p is None else p * number for p in parts))
+
     @property
     def in_ram(self) -> int:
         """Bytes in RAM; all of them where that is unknown, as in a core."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping as Dict
 from typing import Literal
 
 from ..glibc.architecture import Architecture
 from ..records import dataclass
-from .mappings import Mapping
+from .mappings import Mapping, Mappings, Usage
 
 ByteOrder = Literal["little", "big"]
 
@@ -67,7 +68,7 @@ class Facts:
     architecture: str | None
     page: int
     live: bool
-    mappings: tuple[Mapping, ...]
+    mappings: Mappings
     threads: tuple[Thread, ...]
     exe_how: str = ""
     environment: Dict[str, str] | None = None
@@ -78,6 +79,9 @@ class Facts:
     cpus: int | None = None
     born: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mappings", Mappings.of(self.mappings))  # of a file it has a tuple
+
     @property
     def name(self) -> str:
         """What was looked at, for a sentence."""
@@ -86,16 +90,20 @@ class Facts:
     @property
     def mapped(self) -> bool:
         """Whether the address space is known."""
-        return bool(self.mappings)
+        return len(self.mappings) > 0
 
     @property
     def rss(self) -> int | None:
         """The kernel's sum of all mappings in bytes, None if unknown."""
-        usages = [m.usage.resident for m in self.mappings if m.usage is not None]
-        return sum(usages) if usages else None
+        return self._sum(lambda usage: usage.resident)
 
     @property
     def pss(self) -> int | None:
         """The same with each page divided by the processes that have it mapped."""
-        usages = [m.usage.proportional for m in self.mappings if m.usage is not None]
-        return sum(usages) if usages else None
+        return self._sum(lambda usage: usage.proportional)
+
+    def _sum(self, of: Callable[[Usage], int]) -> int | None:
+        """Return what the kernel says of all mappings; None where it says nothing."""
+        if not any(kind.usage for kind in self.mappings.kinds):
+            return None
+        return self.mappings.sum(lambda kind: of(kind.usage) if kind.usage else 0)

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from .elf import Elf
 from .images import DebugInfo, Image, base_name
-from .mappings import DELETED, Mapping, Memory
+from .mappings import DELETED, Mapping, Mappings, Memory
 
 
 def find_images(
@@ -37,7 +37,8 @@ def programs_among(images: Iterable[Image], mappings: Iterable[Mapping]) -> froz
     """Return the names of mapped files that are programs or libraries: ELF files, and what may be
     executed. All others hold data.
     """
-    executed = {m.name.removesuffix(DELETED) for m in mappings if m.inode and "x" in m.permissions}
+    kinds = Mappings.of(mappings).kinds
+    executed = {m.name.removesuffix(DELETED) for m in kinds if m.inode and "x" in m.permissions}
     others = (image for image in images if image.path not in executed)
     return frozenset(executed) | {i.path for i in others if i.debug or i.architecture or i.file}
 
@@ -45,10 +46,9 @@ def programs_among(images: Iterable[Image], mappings: Iterable[Mapping]) -> froz
 def _numbered(mappings: Iterable[Mapping]) -> Iterator[tuple[tuple[str, int], Mapping]]:
     """Yield each file's mappings with a number that a further copy of the file changes."""
     number = 0
-    for mapping in sorted(mappings, key=lambda mapping: mapping.start):
-        if mapping.inode:
-            number += not mapping.offset and "w" not in mapping.permissions
-            yield (mapping.name, number), mapping
+    for mapping in Mappings.of(mappings).in_order.where(lambda kind: bool(kind.inode)):
+        number += not mapping.offset and "w" not in mapping.permissions
+        yield (mapping.name, number), mapping
 
 
 def _is_about(info: DebugInfo, image: Image) -> bool:

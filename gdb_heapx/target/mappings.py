@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import attrgetter
-from typing import NamedTuple, Protocol
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from itertools import compress, islice
+from operator import attrgetter, gt, ne
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import MemoryFault
 
@@ -79,24 +82,110 @@ class Mapping(NamedTuple):
         return not self.inode and self.permissions.startswith("rw") and self.permissions[-1] == "p"
 
 
-class MappingIndex:
-    """Finds mappings by address, of which none overlap."""
+Wanted = Callable[[Mapping], bool]  # of a kind of mappings: it must not ask where they lie
 
-    def __init__(self, mappings: Iterable[Mapping]) -> None:
-        self._mappings = sorted(mappings, key=attrgetter("start"))
-        self._starts = [mapping.start for mapping in self._mappings]
+
+class Mappings:
+    """Mappings, of which none overlap: where each begins and ends, and of which kind it is, since
+    thousands are alike. One by one they are made when somebody asks for them.
+
+    `kinds` has the first mapping of each kind; the others differ from it by their place only.
+    `numbers` are those of each mapping's kind.
+    """
+
+    def __init__(
+        self, starts: list[int], ends: list[int], numbers: list[int], kinds: list[Mapping]
+    ) -> None:
+        self.starts, self.ends, self.numbers, self.kinds = starts, ends, numbers, kinds
+
+    @classmethod
+    def of(cls, mappings: Iterable[Mapping]) -> Mappings:
+        """Return mappings as such, in the order that they have."""
+        if isinstance(mappings, Mappings):
+            return mappings
+        starts, ends, numbers = list[int](), list[int](), list[int]()
+        kinds, known = list[Mapping](), dict[tuple[Any, ...], int]()
+        for mapping in mappings:
+            number = known.setdefault((mapping.size, *mapping[2:]), len(kinds))
+            if number == len(kinds):
+                kinds.append(mapping)
+            starts.append(mapping.start)
+            ends.append(mapping.end)
+            numbers.append(number)
+        return cls(starts, ends, numbers, kinds)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, at: int) -> Mapping:
+        return Mapping(self.starts[at], self.ends[at], *self.kinds[self.numbers[at]][2:])
+
+    def __iter__(self) -> Iterator[Mapping]:
+        return iter(self._all)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (Mappings, tuple)) and self._all == (*other,)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def _all(self) -> tuple[Mapping, ...]:
+        rows = [kind[2:] for kind in self.kinds]
+        return tuple(
+            Mapping(start, end, *rows[number])
+            for start, end, number in zip(self.starts, self.ends, self.numbers)
+        )
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many mappings are of each kind."""
+        counted = Counter(self.numbers)
+        return [counted[number] for number in range(len(self.kinds))]
+
+    @cached_property
+    def in_order(self) -> Mappings:
+        """The same by address."""
+        if not any(map(gt, self.starts, islice(self.starts, 1, None))):
+            return self
+        return Mappings.of(sorted(self, key=attrgetter("start")))
+
+    def sum(self, of: Callable[[Mapping], int]) -> int:
+        """Return the sum of what all mappings have, by what one of a kind has."""
+        return sum(of(kind) * count for kind, count in zip(self.kinds, self.counts))
+
+    def where(self, wanted: Wanted) -> Iterator[Mapping]:
+        """Yield the mappings whose kind is wanted."""
+        return map(self.__getitem__, self.places(wanted))
+
+    def runs(self, wanted: Wanted) -> list[tuple[int, int]]:
+        """Return from where to where mappings lie whose kind is wanted, those side by side as one;
+        they are in order.
+        """
+        places = [*self.places(wanted)]
+        starts, ends = [self.starts[at] for at in places], [self.ends[at] for at in places]
+        apart = map(ne, islice(starts, 1, None), ends)
+        firsts = [*starts[:1], *compress(islice(starts, 1, None), apart)]
+        apart = map(ne, islice(starts, 1, None), ends)
+        return [*zip(firsts, [*compress(ends, apart), *ends[-1:]])]
+
+    def places(self, wanted: Wanted) -> Iterable[int]:
+        """Return the numbers of the mappings whose kind is wanted."""
+        chosen = [wanted(kind) for kind in self.kinds]
+        if not any(chosen):
+            return ()
+        return compress(range(len(self)), map(chosen.__getitem__, self.numbers))
 
     def at(self, address: int) -> Mapping | None:
         """Return the mapping that has this address, None without."""
-        index = bisect_right(self._starts, address) - 1
-        found = self._mappings[index] if index >= 0 else None
-        return found if found and address < found.end else None
+        every = self.in_order
+        index = bisect_right(every.starts, address) - 1
+        return every[index] if index >= 0 and address < every.ends[index] else None
 
-    def within(self, start: int, end: int) -> Sequence[Mapping]:
+    def within(self, start: int, end: int) -> list[Mapping]:
         """Return the mappings that have bytes of [start, end), in order."""
-        first = max(bisect_right(self._starts, start) - 1, 0)
-        found = self._mappings[first : bisect_left(self._starts, end)]
-        return found[1:] if found and found[0].end <= start else found
+        every = self.in_order
+        first, behind = bisect_right(every.ends, start), bisect_left(every.starts, end)
+        return [*map(every.__getitem__, range(first, behind))]
 
 
 def outside(mappings: Iterable[Mapping], spans: Iterable[tuple[int, int]]) -> Iterator[Mapping]:

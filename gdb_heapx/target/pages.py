@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from ..errors import MemoryFault
-from .mappings import ADDRESSES, Mapping, MappingIndex
+from .mappings import ADDRESSES, Mapping, Mappings
 
 # What a byte of `states` says. A zero page is mapped, but holds no memory: Rss doesn't count it. A
 # shared page is resident, and another process has it mapped, too: since a fork, or as a file's.
@@ -70,11 +70,10 @@ class PageStates:
     BLOCK = 1024  # pages read, and kept, at once: one byte each; a small arena's are in one
     CAPACITY = 1 << 14  # blocks
 
-    def __init__(self, pid: int, page: int, mappings: tuple[Mapping, ...]) -> None:
+    def __init__(self, pid: int, page: int, mappings: Iterable[Mapping]) -> None:
         self.page = page
-        self._mappings = mappings
-        self._index = MappingIndex(mappings)
-        self._mapped = sum(mapping.size for mapping in mappings)
+        self._mappings = Mappings.of(mappings)
+        self._mapped = self._mappings.sum(lambda kind: kind.size)
         self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)  # noqa: SIM115
         self._blocks: dict[int, bytes] = {}
         self._kept: dict[bytes, bytes] = {}  # each of them once: many are all resident
@@ -122,7 +121,7 @@ class PageStates:
     def _missing_of_mapped(self, start: int, end: int) -> tuple[int, int, int]:
         """Return the same, and ask only for what is mapped: the rest is absent."""
         absent, swapped, shared = end - start, 0, 0
-        for mapping in self._index.within(start, end):
+        for mapping in self._mappings.within(start, end):
             low, high = max(mapping.start, start), min(mapping.end, end)
             gone, out, common = self._missing(low, high)
             absent, swapped = absent - (high - low - gone), swapped + out
@@ -151,7 +150,7 @@ class PageStates:
             return states
         resolved = bytearray(states)
         end = start + len(states) * self.page
-        for mapping in self._index.within(start, end):
+        for mapping in self._mappings.within(start, end):
             low, high = max(mapping.start, start), min(mapping.end, end)
             first, stop = (low - start) // self.page, (high - start) // self.page
             resolved[first:stop] = self._resolve(mapping, low, states[first:stop])
@@ -159,7 +158,7 @@ class PageStates:
 
     @cached_property
     def _apart(self) -> bool:
-        return any(mapping.usage and mapping.usage.apart for mapping in self._mappings)
+        return any(kind.usage and kind.usage.apart for kind in self._mappings.kinds)
 
     def _raw(self, start: int, end: int) -> bytes:
         count = (end - start) // self.page

@@ -19,7 +19,7 @@ RECORD = 1 << 14  # bytes of one record at most
 SOON = 0.0002  # seconds after which a thread that reads gets its turn
 
 
-def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[str]:
+def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[bytes]:
     """Yield a long file of /proc in pieces, each up to where one of its records begins, with such
     a `head`; OSError where it can't be read.
     """
@@ -29,9 +29,9 @@ def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[str]:
             rest += data
             last = _last_record(rest, head)
             if last is not None:
-                yield os.fsdecode(rest[:last])
+                yield rest[:last]
                 rest = rest[last:]
-    yield os.fsdecode(rest)
+    yield rest
 
 
 def _last_record(data: bytes, head: re.Pattern[bytes]) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from typing import BinaryIO
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from ..errors import MemoryFault, SwappedOutError
 from .elf import Elf
 from .headers import open_regular
-from .mappings import DELETED, Mapping, MappingIndex, Memory, check_range
+from .mappings import DELETED, Mapping, Mappings, Memory, check_range
 from .pages import IN_RAM, SWAPPED, UNTOUCHED, PageStates
 
 _TOUCHED = re.compile(b"[^%c]+" % UNTOUCHED)  # pages in a row
@@ -61,13 +61,13 @@ class QuietMemory:
         memory: Memory,
         pages: PageStates,
         pid: int,
-        mappings: tuple[Mapping, ...],
+        mappings: Iterable[Mapping],
         swap_in: int | None = None,
     ) -> None:
         self._memory = memory
         self._pages = pages
         self._pid = pid
-        self._mappings = MappingIndex(mappings)
+        self._mappings = Mappings.of(mappings)
         self._swap_in = swap_in
         self._swapped_in: set[int] = set()
 

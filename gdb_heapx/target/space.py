@@ -13,7 +13,7 @@ from ..errors import MemoryFault, StoppedError, UnreadError
 from ..glibc.layout import Struct
 from ..records import dataclass
 from .facts import ByteOrder, Facts
-from .mappings import Fill, Mapping, MappingIndex, Memory
+from .mappings import Fill, Mapping, Mappings, Memory
 from .pace import Pace
 
 Words = Union[memoryview, "array[int]"]  # of a target, as integers
@@ -64,17 +64,13 @@ class Space:
         return self.facts.page
 
     @property
-    def mappings(self) -> tuple[Mapping, ...]:
+    def mappings(self) -> Mappings:
         """What it is made of; empty where that isn't known."""
         return self.facts.mappings
 
     def mapping_at(self, address: int) -> Mapping | None:
         """Return the mapping that has this address, None without."""
-        return self._index.at(address)
-
-    @cached_property
-    def _index(self) -> MappingIndex:
-        return MappingIndex(self.mappings)
+        return self.mappings.at(address)
 
     def words(self, address: int, count: int) -> Words:
         """Return `count` words at `address` as integers; MemoryFault where they can't be read."""

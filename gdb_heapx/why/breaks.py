@@ -63,7 +63,7 @@ def _gaps(case: Case) -> Iterator[str]:
 
 def places(case: Case, owner: Owner) -> tuple[str, ...]:
     """Return the largest parts of [heap] that are this owner's, as sentences."""
-    parts = [r for r in case.snapshot.regions if r.span.owner is owner and r.span.arena is None]
+    parts = [r for r in case.snapshot.regions.owned_by(owner) if r.span.arena is None]
     parts.sort(key=lambda region: -region.amount.in_ram)
     return tuple(
         f"{r.span.start:#x} to {r.span.end:#x} of [heap]: {size_text(r.amount.in_ram)}"
@@ -80,8 +80,7 @@ def _callers(case: Case) -> Iterator[str]:
 
 
 def unexplained_heap(case: Case) -> Iterator[Finding]:
-    parts = [r for r in case.snapshot.regions if r.span.owner is Owner.UNKNOWN]
-    parts = [region for region in parts if region.span.arena is None]
+    parts = [r for r in case.snapshot.regions.owned_by(Owner.UNKNOWN) if r.span.arena is None]
     yield Finding(
         "unexplained_heap",
         sum(region.amount.in_ram for region in parts),

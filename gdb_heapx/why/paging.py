@@ -56,7 +56,7 @@ def locked(case: Case) -> Iterator[Finding]:
 def locked_all(case: Case) -> Iterator[Finding]:
     """All memory is locked: with MCL_FUTURE the kernel also fills what is mapped."""
     mappings = case.snapshot.target.mappings
-    if not any(m.usage.locked for m in mappings if m.usage):
+    if not any(kind.usage.locked for kind in mappings.kinds if kind.usage):
         return
     usable = [m for m in mappings if m.usage and m.permissions[:2] == "rw"]
     locked = [m for m in usable if m.usage and m.usage.locked]
@@ -66,7 +66,7 @@ def locked_all(case: Case) -> Iterator[Finding]:
         return
     kept = [(a.trim.kept_locked.in_ram, a) for a in case.snapshot.arenas() if a.trim is not None]
     free, filled = sum(amount for amount, _ in kept), _is_filled(locked)
-    regions = [r for r in case.snapshot.regions if r.span.owner in (Owner.HEAP, Owner.MMAPPED)]
+    regions = case.snapshot.regions.owned_by(Owner.HEAP, Owner.MMAPPED)
     places = {mapping.start for mapping in locked}
     of_malloc = sum(r.amount.in_ram for r in regions if r.mapping.start in places)
     all_of_it = anywhere(case, of_malloc, outside=max(resident - of_malloc, 0))

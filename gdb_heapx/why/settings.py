@@ -98,8 +98,8 @@ def asks_for_huge(malloc: Malloc, environment: Environment | None) -> bool:
 
 def in_huge_pages(case: Case) -> dict[int, int]:
     """Return what each of malloc's mappings has in transparent huge pages, the most first."""
-    owners = (Owner.HEAP, Owner.MMAPPED)
-    mappings = {r.mapping for r in case.snapshot.regions if r.span.owner in owners}
+    regions = case.snapshot.regions.owned_by(Owner.HEAP, Owner.MMAPPED)
+    mappings = {region.mapping for region in regions}
     huge = {m.start: m.usage.huge for m in mappings if m.usage is not None and m.usage.huge}
     return dict(sorted(huge.items(), key=lambda pair: (-pair[1], pair[0])))
 
