@@ -186,6 +186,17 @@ def test_a_long_list_of_mappings_is_read_in_pieces(part, tmp_path, monkeypatch):
     assert read_maps(1) == parse_smaps(SMAPS * 9)
 
 
+@pytest.mark.parametrize("size", [0, 1, 999, 4096, 10000])
+def test_a_long_file_is_read_whole_by_few_calls(size, tmp_path, monkeypatch):
+    path, data, read, calls = tmp_path / "maps", os.urandom(size), os.readv, []
+    path.write_bytes(data)
+    monkeypatch.setattr(pieces, "PART", 100)
+    monkeypatch.setattr(pieces, "PARTS", 20)
+    monkeypatch.setattr(os, "readv", lambda *args: calls.append(args) or read(*args))
+    assert pieces.whole(str(path)) == data
+    assert len(calls) <= size // 2000 + 2
+
+
 def test_a_file_that_is_left_half_read_leaves_no_thread(tmp_path, monkeypatch):
     path, before = tmp_path / "smaps", (threading.active_count(), sys.getswitchinterval())
     path.write_text(SMAPS * 99)

@@ -34,6 +34,14 @@ def pieces_of(path: str, head: re.Pattern[bytes]) -> Iterator[bytes]:
     yield rest
 
 
+def whole(path: str) -> bytes:
+    """Return a long file of /proc, read by few calls: at each of them other threads of Python may
+    get their turn, and keep it for milliseconds. OSError where it can't be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        return b"".join(iter(_reader(file.fileno()), b""))
+
+
 def _last_record(data: bytes, head: re.Pattern[bytes]) -> int | None:
     """Return where the last line with such a head begins; None if there is none near the end."""
     end = len(data)
@@ -45,18 +53,20 @@ def _last_record(data: bytes, head: re.Pattern[bytes]) -> int | None:
 
 def _read(descriptor: int) -> Generator[bytes, None, None]:
     """Yield what a file has, as much at once as one call returns."""
-    buffer = memoryview(bytearray(PART * PARTS))
-    parts = [buffer[at : at + PART] for at in range(0, len(buffer), PART)]
-
-    def more() -> bytes:
-        return bytes(buffer[: os.readv(descriptor, parts)])
-
+    more = _reader(descriptor)
     data = more()
     yield data
-    if len(data) == len(buffer):  # it is long
+    if len(data) == PART * PARTS:  # it is long
         yield from _ahead(more)
     else:
         yield from iter(more, b"")
+
+
+def _reader(descriptor: int) -> Callable[[], bytes]:
+    """Return what reads as much as one call returns; nothing at the end of the file."""
+    buffer = memoryview(bytearray(PART * PARTS))
+    parts = [buffer[at : at + PART] for at in range(0, len(buffer), PART)]
+    return lambda: bytes(buffer[: os.readv(descriptor, parts)])
 
 
 def _ahead(more: Callable[[], bytes]) -> Iterator[bytes]:

@@ -34,9 +34,12 @@ def mapped_files(pid: int) -> dict[str, int]:
     """Return the inode of each file that a living process maps to run it, by its name; {} if /proc
     doesn't tell.
     """
+    from .pieces import whole  # the shell command has no use for what that imports
+
     with suppress(OSError):
-        lines = text_of(f"/proc/{pid}/maps").split("\n")
-        return {found[2]: int(found[1]) for found in map(_RUN.fullmatch, lines) if found}
+        lines = os.fsdecode(whole(f"/proc/{pid}/maps")).split("\n")
+        named = (_RUN.fullmatch(line) for line in lines if "/" in line)  # of thousands few are
+        return {found[2]: int(found[1]) for found in named if found}
     return {}
 
 
