@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from live import HEAPX, gcore, gdb, heapx, run, table, told
 from releases import need
 from test_live_remote import served
+
+from gdb_heapx.target import maps
 
 pytestmark = pytest.mark.live
 
@@ -49,6 +53,51 @@ def test_a_shell_answers_from_a_file_without_gdb(scene, tmp_path):
         live = told("-p", scene.pid, command, "--format", "json")
         kept = without_gdb("--snapshot", file, command, "--format", "json", tmp_path=tmp_path)
         assert (kept.status, kept.out) == (live.status, live.out), command
+
+
+MANY = """
+import ctypes, mmap, sys
+pages = 6000
+memory = mmap.mmap(-1, pages * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+protect = ctypes.CDLL(None).mprotect
+for page in range(0, pages, 2):
+    memory[page * 4096] = 1
+    protect(ctypes.c_void_p(base + page * 4096), ctypes.c_size_t(4096), mmap.PROT_READ)
+blocks = [bytes(n % 3000) for n in range(20000)]
+del blocks[::2]
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_without_figures_of_thousands_of_mappings_malloc_s_own_are_the_same(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", MANY], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        try:
+            with open(f"/proc/{process.pid}/maps") as mappings:
+                assert len([*mappings]) > maps.MANY
+            file = tmp_path / "now.json.gz"
+            assert told("-p", process.pid, "save", "--no-types", "--no-pins", file).status == 0
+            for command in (
+                "arenas",
+                "heaps",
+                "bins",
+                "tcache",
+                "threads",
+                "top",
+                "trim",
+                "params",
+            ):
+                live = told("-p", process.pid, command, "--format", "json")
+                kept = heapx("--snapshot", file, command, "--format", "json")
+                assert (kept.status, kept.out) == (live.status, live.out), command
+            (row,) = table(live := told("-p", process.pid, "arenas", "--format", "json").report)
+            assert row["resident"] > 10 << 20, live
+        finally:
+            process.kill()
 
 
 def test_the_time_that_a_process_stood_still_is_told(scene, tmp_path):

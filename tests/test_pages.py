@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from properties import tried
 
 from gdb_heapx.errors import MemoryFault
-from gdb_heapx.target import pages
+from gdb_heapx.target import maps, pages
 from gdb_heapx.target.mappings import Mapping, Usage
-from gdb_heapx.target.maps import parse_maps, read_maps
+from gdb_heapx.target.maps import parse_maps, read_maps, read_places
 from gdb_heapx.target.pages import RESIDENT, SHARED, SWAPPED, UNTOUCHED, ZERO, PageStates
 
 BASE = 0x10000
@@ -397,3 +397,27 @@ def test_the_pages_of_every_mapping_add_up_to_what_smaps_says_is_private_and_sha
     assert private == {m: m.usage.resident - m.usage.shared for m in found}
     assert sum(private.values()) > 64 * PAGE // 3
     assert sum(shared.values()) > 1 << 20
+
+
+def test_without_the_kernel_s_figures_malloc_s_pages_are_in_the_same_states(monkeypatch):
+    if not pages.tells_zero_pages():
+        pytest.skip("before Linux 6.7 a mapping's Rss tells zero pages from shared ones")
+    monkeypatch.setattr(maps, "MANY", 1)
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        child.stdout.readline()
+        os.kill(child.pid, signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        try:
+            found, places = pages_of(child.pid), read_places(child.pid)
+            states = PageStates(child.pid, PAGE, places, unswapped=True)
+            anonymous = {
+                (m.start, m.end): states.states(m.start, m.end) for m in places if m.anonymous
+            }
+        finally:
+            child.kill()
+    if any(m.usage for m in places):
+        pytest.skip("this machine swaps")
+    assert anonymous == {(m.start, m.end): of for m, of in found.items() if m.anonymous}
+    assert ZERO in b"".join(anonymous.values())

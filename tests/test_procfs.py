@@ -16,7 +16,7 @@ from sessions import answer
 
 from gdb_heapx.errors import MemoryFault, SwappedOutError
 from gdb_heapx.snapshots.take import take
-from gdb_heapx.target import pages, pieces, procfs
+from gdb_heapx.target import maps, pages, pieces, procfs
 from gdb_heapx.target.mappings import Mapping, Usage
 from gdb_heapx.target.maps import parse_maps, parse_smaps, read_maps
 from gdb_heapx.target.pages import RESIDENT, SWAPPED, UNTOUCHED, ZERO, PageStates
@@ -243,6 +243,31 @@ def test_a_kernel_without_smaps_gives_mappings_without_usage(monkeypatch):
 
     monkeypatch.setattr(pieces, "open", without, raising=False)
     assert {m.usage for m in read_maps(os.getpid())} == {None}
+
+
+STATUS = dict.fromkeys(("VmSwap", "HugetlbPages", "VmLck"), "0 kB")
+
+
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("more", [{}, *({name: "4 kB"} for name in STATUS), {"VmSwap": None}])
+def test_thousands_of_mappings_need_no_figures_where_no_page_s_state_follows_from_these(
+    monkeypatch, few, more
+):
+    monkeypatch.setattr(maps, "MANY", 1 << 20 if few else 1)
+    monkeypatch.setattr(maps, "status_of", lambda pid: {**STATUS, **more})
+    for scans in (False, True):
+        monkeypatch.setattr(maps, "tells_zero_pages", lambda scans=scans: scans)
+        found, whole = maps.read_places(os.getpid()), read_maps(os.getpid())
+        without = scans and not few and not more
+        assert {m.usage is None for m in found} == {without}
+        places = [(m.name, m.permissions) for m in found if m.name]
+        assert places == [(m.name, m.permissions) for m in whole if m.name]
+
+
+def test_places_are_the_mappings_that_maps_lists():
+    found = maps._Found()
+    found.add_places(MAPS.encode())
+    assert found.mappings == parse_maps(MAPS)
 
 
 def test_the_maps_of_no_process_are_an_os_error():

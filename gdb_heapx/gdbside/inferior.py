@@ -54,9 +54,9 @@ class InferiorMemory:
             raise MemoryFault(address, size) from None
 
 
-def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
+def current_target(swap_in: int | None, compiled: bool, pace: Pace, figures: bool = True) -> Target:
     """Return the selected inferior as a Target, read at this pace; HeapxError if there is nothing
-    to look at.
+    to look at. `figures` as access.of_process.
     """
     inferior = gdb.selected_inferior()
     if not inferior.pid and not inferior.threads():
@@ -77,7 +77,7 @@ def current_target(swap_in: int | None, compiled: bool, pace: Pace) -> Target:
     word = word_size()
     plain = InferiorMemory(inferior)
     if native and pid is not None:
-        access = of_process(pid, word, swap_in, plain, debug_info())
+        access = of_process(pid, word, swap_in, plain, debug_info(), figures)
         environment = read_environment(pid)
     else:
         access = _of_core(core, plain) if core else _of_remote(plain)

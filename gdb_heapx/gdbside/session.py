@@ -145,4 +145,4 @@ def _opened(scope: Scope) -> Opened:
     """Return the selected inferior, opened as the user has set."""
     settings = preferred()
     swap_in = settings.swap_in if scope.swap_in is None else scope.swap_in
-    return opened(swap_in, settings.compiled != "off", given())
+    return opened(swap_in, settings.compiled != "off", given(), scope.figures)

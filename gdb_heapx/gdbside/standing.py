@@ -35,9 +35,10 @@ class How(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What was read, and of what; with what was held of it."""
+    """What was read, of what, with which `figures` of mappings; and what was held of it."""
 
     key: tuple[Any, ...]
+    figures: bool
     opened: Opened
     held: dict[How, Held]
 
@@ -45,21 +46,22 @@ class _Kept(NamedTuple):
 _kept: list[_Kept] = []  # one at most
 
 
-def opened(swap_in: int | None, compiled: bool, given: Given) -> Opened:
-    """Return the selected inferior, opened: as it was read before, where it hasn't moved since.
+def opened(swap_in: int | None, compiled: bool, given: Given, figures: bool = True) -> Opened:
+    """Return the selected inferior, opened: as it was read before, where it hasn't moved since, and
+    where that has `figures` of mappings, if these are wanted.
 
     HeapxError where there is none, or no glibc malloc that can be read.
     """
     inferior = gdb.selected_inferior()
     settings = (swap_in, compiled, given)
     key = (inferior.num, inferior.pid, core_path(), *settings, _by_kernel(inferior))
-    if _kept and _kept[0].key == key:
+    if _kept and _kept[0].key == key and _kept[0].figures >= figures:
         return _kept[0].opened
     forget()
-    found = open_target(current_target(swap_in, compiled, PACE), given)
+    found = open_target(current_target(swap_in, compiled, PACE, figures), given)
     # In the condition of a breakpoint gdb calls threads running, and tells of no event in between.
     if inferior.threads() and not any(thread.is_running() for thread in inferior.threads()):
-        _kept.append(_Kept(key, found, {}))
+        _kept.append(_Kept(key, figures, found, {}))
         for name in EVENTS:
             getattr(gdb.events, name).connect(forget)
     return found

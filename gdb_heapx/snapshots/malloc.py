@@ -45,7 +45,8 @@ class Scope:
     lists may have to be followed. `census`: count the chunks of each arena by their exact size.
     `outcomes`: tell what malloc_trim and free() would return of each arena, and with `pages`,
     unless only malloc's own figures matter, what keeps single pages from it. `strips`: tell what
-    fills the heaps, cell by cell.
+    fills the heaps, cell by cell. `figures`: ask what the kernel says of each mapping, be they ever
+    so many (access.of_process).
     """
 
     walk: bool = True
@@ -59,6 +60,7 @@ class Scope:
     outcomes: bool = True
     strips: bool = True
     pages: bool = True
+    figures: bool = True
 
 
 EVERYTHING = Scope()

@@ -17,10 +17,10 @@ from .elf import Elf
 from .files import find_images
 from .images import DebugInfo, Image
 from .mappings import Fill, Mapping, Mappings, Memory
-from .maps import read_maps
+from .maps import NOTHING, read_maps, read_places
 from .pages import PageStates
 from .process import ProcessMemory, QuietMemory, open_elf
-from .procfs import malloc_variables, read_auxiliary, swap_allowance
+from .procfs import malloc_variables, read_auxiliary, status_of, swap_allowance
 
 AT_PHDR, AT_PAGESZ, AT_ENTRY, AT_EXECFN = 3, 6, 9, 31
 PAGE_SIZES = {1 << bits for bits in range(12, 21)}
@@ -45,16 +45,26 @@ class Access(NamedTuple):
 
 
 def of_process(
-    pid: int, word: int, swap_in: int | None, plain: Memory, debug: Iterable[DebugInfo]
+    pid: int,
+    word: int,
+    swap_in: int | None,
+    plain: Memory,
+    debug: Iterable[DebugInfo],
+    figures: bool = True,
 ) -> Access:
-    """Return a process of this machine; by `plain` memory where its pages' states aren't told."""
+    """Return a process of this machine; by `plain` memory where its pages' states aren't told.
+
+    Without `figures` mappings by the thousand have none of the kernel's, where the states of pages
+    are the same without: it takes long to say them.
+    """
     try:
-        mappings = read_maps(pid)
+        mappings = read_maps(pid) if figures else read_places(pid)
     except OSError as error:
         raise HeapxError(f"cannot read /proc/{pid}/maps: {error.strerror}") from None
     auxiliary, open_file = read_auxiliary(pid, word), partial(open_elf, pid)
     try:
-        pages = PageStates(pid, page_size(auxiliary), mappings)
+        unswapped = status_of(pid).get("VmSwap") == NOTHING
+        pages = PageStates(pid, page_size(auxiliary), mappings, unswapped)
         allowed = swap_allowance() if swap_in is None else swap_in
         memory = ProcessMemory(pid)
         quiet = QuietMemory(memory, pages, pid, mappings, allowed)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain, repeat
 from operator import ge, ne, sub
 from typing import Any, NamedTuple, Optional
 
 from .mappings import Mapping, Mappings, Usage
-from .pieces import pieces_of
-from .procfs import text_of
+from .pages import tells_zero_pages
+from .pieces import pieces_of, whole
+from .procfs import status_of, text_of
 
 # start-end permissions offset device inode name; the name may hold anything but a line's end.
 _PLACE = rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) "
 _REST = rb"([-r][-w][-x][ps]) ([0-9a-f]{1,16}) \S+ ([0-9]{1,20}) *(.*)"
 _LINE, _TOLD = re.compile(_PLACE + _REST), re.compile(_REST)
+_PLACES = re.compile(_PLACE + rb"([-r][-w][-x][ps] .*)")  # of a line that the kernel has written
 _HEAD = re.compile(rb"[0-9a-f]{1,16}-[0-9a-f]{1,16} [-r][-w][-x][ps] ")
 FLAGS = b"VmFlags:"  # begins the last line, since Linux 3.8
 MOST = 1 << 12  # texts that are known again
+MANY = 1 << 12  # mappings: for what the kernel says of so many it takes long
+NOTHING = "0 kB"  # in a status
 _Figures = tuple[Optional[bytes], ...]
 
 
@@ -33,6 +37,21 @@ def read_maps(pid: int) -> Mappings:
         return _parsed(pieces_of(f"/proc/{pid}/smaps", _HEAD))
     except OSError:
         return Mappings.of(parse_maps(text_of(f"/proc/{pid}/maps")))
+
+
+def read_places(pid: int) -> Mappings:
+    """Return the same, but without `usage` where they are many, and nothing follows from it for the
+    states of pages, or what may be given back: none is in swap, in the pool of huge pages, or
+    locked.
+    """
+    status = status_of(pid)
+    if all(status.get(name) == NOTHING for name in ("VmSwap", "HugetlbPages", "VmLck")):
+        text = whole(f"/proc/{pid}/maps")
+        if text.count(b"\n") > MANY and tells_zero_pages():
+            found = _Found()
+            if found.add_places(text):
+                return found.mappings
+    return read_maps(pid)
 
 
 def parse_maps(text: str) -> tuple[Mapping, ...]:
@@ -54,12 +73,17 @@ def _parsed(pieces: Iterable[bytes]) -> Mappings:
         text = piece if piece.endswith(b"\n") else piece + b"\n"
         if not found.add_alike(text):
             found.add_each(text)
-    return Mappings(found.starts, found.ends, found.numbers, found.kinds)
+    return found.mappings
 
 
 def _mapping(groups: tuple[bytes, ...], usage: Usage | None) -> Mapping:
     start, end, *told = groups
     return _made(int(start, 16), int(end, 16), told, usage)
+
+
+def _of_line(start: int, end: int, told: bytes) -> Mapping | None:
+    head = _TOLD.fullmatch(told)
+    return _made(start, end, head.groups(), None) if head else None
 
 
 def _made(start: int, end: int, told: Iterable[bytes], usage: Usage | None) -> Mapping:
@@ -69,8 +93,8 @@ def _made(start: int, end: int, told: Iterable[bytes], usage: Usage | None) -> M
 
 
 class _Found:
-    """The mappings that were found, as Mappings has them. Of most a text that was met before tells
-    of which kind they are: all that the kernel says of one, but for where it lies.
+    """The mappings that were found, as Mappings has them. Of most what was met before tells of
+    which kind they are: all that the kernel says of one, but for where it lies.
     """
 
     def __init__(self) -> None:
@@ -78,7 +102,11 @@ class _Found:
         self.kinds, self._sizes = list[Mapping](), list[int]()
         self._usages = _Usages()
         self._known: dict[tuple[Any, ...], int] = {}
-        self._by_text: dict[bytes, int] = {}
+        self._met: dict[Hashable, int] = {}
+
+    @property
+    def mappings(self) -> Mappings:
+        return Mappings(self.starts, self.ends, self.numbers, self.kinds)
 
     def add_alike(self, text: bytes) -> bool:
         """Add the mappings of a text if each one's lines are as long as the first one's, but for
@@ -91,31 +119,51 @@ class _Found:
         low, high, told = zip(*rows)
         starts, ends = list(map(int, low, repeat(16))), list(map(int, high, repeat(16)))
         signs = 2 * len(rows)  # "-" and " "
-        whole = sum(map(len, chain(low, high, told))) + signs == len(text)
-        if not whole or any(map(ge, starts, ends)) or not self._know(starts, ends, told):
+        if sum(map(len, chain(low, high, told))) + signs != len(text) or any(map(ge, starts, ends)):
             return False
-        numbers = list(map(self._by_text.__getitem__, told))
-        if any(map(ne, map(sub, ends, starts), map(self._sizes.__getitem__, numbers))):
+        numbers = self._numbers(told, lambda at: self._told(starts[at], ends[at], told[at]))
+        sizes = map(self._sizes.__getitem__, numbers)
+        if not numbers or any(map(ne, map(sub, ends, starts), sizes)):
             return False
+        self._add(starts, ends, numbers)
+        return True
+
+    def add_places(self, text: bytes) -> bool:
+        """Add mappings of which each has a line about where it lies; False where one hasn't."""
+        low, high, told = zip(*_PLACES.findall(text))
+        starts, ends = list(map(int, low, repeat(16))), list(map(int, high, repeat(16)))
+        keys = tuple(zip(told, map(sub, ends, starts)))
+        numbers = self._numbers(keys, lambda at: _of_line(starts[at], ends[at], told[at]))
+        self._add(starts, ends, numbers)
+        return bool(numbers)
+
+    def _add(self, starts: list[int], ends: list[int], numbers: list[int]) -> None:
         self.starts += starts
         self.ends += ends
         self.numbers += numbers
-        return True
 
-    def _know(self, starts: list[int], ends: list[int], texts: tuple[bytes, ...]) -> bool:
-        """Learn of which kind mappings are by their texts; False where one isn't of one mapping."""
-        if len(self._by_text) > MOST:
-            self._by_text.clear()
-        if not set(texts).difference(self._by_text):
-            return True
-        for text, at in dict(zip(reversed(texts), reversed(range(len(texts))))).items():
-            head = _TOLD.match(text)
-            usage, end = self._usages.at(text, head.end() + 1) if head else (None, 0)
-            if head is None or end != len(text):
-                return False
-            mapping = _made(starts[at], ends[at], head.groups(), usage)
-            self._by_text[text] = self._number(mapping)
-        return True
+    def _numbers(
+        self, keys: tuple[Hashable, ...], made: Callable[[int], Mapping | None]
+    ) -> list[int]:
+        """Return the numbers of the kinds of mappings by what is told of each: where that wasn't
+        met before, of what is `made` of it; [] where one is none.
+        """
+        if len(self._met) > MOST:
+            self._met.clear()
+        if set(keys).difference(self._met):
+            for key, at in dict(zip(reversed(keys), reversed(range(len(keys))))).items():
+                mapping = None if key in self._met else made(at)
+                if mapping is not None:
+                    self._met[key] = self._number(mapping)
+                elif key not in self._met:
+                    return []
+        return list(map(self._met.__getitem__, keys))
+
+    def _told(self, start: int, end: int, text: bytes) -> Mapping | None:
+        """Return the mapping that a text is about; None where that isn't one."""
+        head = _TOLD.match(text)
+        usage, behind = self._usages.at(text, head.end() + 1) if head else (None, 0)
+        return _made(start, end, head.groups(), usage) if head and behind == len(text) else None
 
     def _number(self, mapping: Mapping) -> int:
         """Return the number of a mapping's kind."""

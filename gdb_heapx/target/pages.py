@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import struct
 import sys
 from array import array
@@ -27,6 +28,7 @@ _PAGEMAP_SCAN = 0xC0606610
 _PAGE_IS_PFNZERO = 1 << 5
 _SCAN_ARG = struct.Struct("12Q")
 _REGIONS = 512
+_SCANS = (6, 7)
 
 
 def _class(top: int) -> int:
@@ -60,18 +62,27 @@ def missing_of(pieces: Iterable[bytes], page: int, start: int, end: int) -> tupl
     return absent, swapped, shared
 
 
+def tells_zero_pages() -> bool:
+    """Tell whether the kernel tells zero pages from shared ones."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return release is not None and (int(release[1]), int(release[2])) >= _SCANS
+
+
 class PageStates:
     """Page states from /proc/PID/pagemap, as they were when first asked for.
 
-    OSError if not permitted. A mapping's Rss (smaps) tells what older kernels leave open. Beyond
-    the address space, and for more than is mapped in all, MemoryFault.
+    OSError if not permitted. A mapping's Rss (smaps) tells what older kernels leave open. Where all
+    is known to be `unswapped`, what looks swapped isn't. Beyond the address space, and for more
+    than is mapped in all, MemoryFault.
     """
 
     BLOCK = 1024  # pages read, and kept, at once: one byte each; a small arena's are in one
     CAPACITY = 1 << 14  # blocks
 
-    def __init__(self, pid: int, page: int, mappings: Iterable[Mapping]) -> None:
-        self.page = page
+    def __init__(
+        self, pid: int, page: int, mappings: Iterable[Mapping], unswapped: bool = False
+    ) -> None:
+        self.page, self._unswapped = page, unswapped
         self._mappings = Mappings.of(mappings)
         self._mapped = self._mappings.sum(lambda kind: kind.size)
         self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)  # noqa: SIM115
@@ -171,7 +182,7 @@ class PageStates:
         usage = mapping.usage
         if usage is not None and usage.apart:  # hugetlb and devices are not in Rss
             return states.translate(_NOT_IN_RSS)
-        if usage is not None and not usage.swapped:  # a guard region looks swapped
+        if self._unswapped or (usage is not None and not usage.swapped):  # guards look so
             states = states.replace(bytes([SWAPPED]), bytes([UNTOUCHED]))
         if _OPEN not in states:
             return states
