@@ -242,26 +242,29 @@ def test_the_walk_can_be_left_out(name):
             census=declared.census,
             outcomes=declared.outcomes,
             strips=declared.strips,
+            figures=name == "heapx",
         )
     ]
 
 
 LEAST = Scope(apart=False, census=False, outcomes=False, strips=False)
+OWN = replace(LEAST, search=Search.NONE, figures=False)
 WHOLE = replace(LEAST, census=True, outcomes=True)
 
 
 @pytest.mark.parametrize(
     ("line", "scope"),
     [
-        ("arenas", replace(LEAST, search=Search.NONE)),
-        ("arenas --no-walk --swap-in 0", replace(LEAST, walk=False, swap_in=0, search=Search.NONE)),
-        ("trim --pad 131072", replace(LEAST, pad=128 << 10, search=Search.NONE, outcomes=True)),
+        ("arenas", OWN),
+        ("arenas --no-walk --swap-in 0", replace(OWN, walk=False, swap_in=0)),
+        ("trim --pad 131072", replace(OWN, pad=128 << 10, outcomes=True)),
+        ("about", replace(LEAST, search=Search.NONE, whole=True)),
         (
             "ledger --swap-in 1048576",
             replace(LEAST, swap_in=1 << 20, search=Search.MAPPINGS, whole=True),
         ),
         ("mmapped", replace(LEAST, search=Search.HEADERS)),
-        ("bins", replace(LEAST, search=Search.NONE, apart=True)),
+        ("bins", replace(OWN, apart=True)),
         ("sizes", replace(LEAST, search=Search.HEADERS, census=True)),
         ("why", replace(WHOLE, search=Search.MAPPINGS, stale=True, whole=True)),
     ],
