@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..heap.states import Search
-from .command import Needs
+from .command import Command, Needs
 
 if TYPE_CHECKING:
     from ..snapshots.malloc import Scope
-    from .command import Command
 
 SNAPSHOTS = (Needs.SNAPSHOT, Needs.SESSION)
 

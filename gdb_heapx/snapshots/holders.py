@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -126,7 +126,7 @@ def together(found: Iterable[Holder], owner: Owner) -> list[Holder]:
     return sorted([*rest, one], key=_order)
 
 
-def _holder(owner: Owner, name: str, likely: bool, group: Iterable[AlikeRegions]) -> Holder:
+def _holder(owner: Owner, name: str, likely: bool, group: Sequence[AlikeRegions]) -> Holder:
     amount = sum_of(each.amount for each in group)
     number = len({region.mapping.start for each in group for region in each.regions})
     number += sum(each.number - 1 for each in group)

@@ -63,7 +63,7 @@ class _Waiting(NamedTuple):
     table: LinkTable
 
 
-def _may_be_malloc_s(mapping: Mapping, first: str = "") -> bool:
+def _is_likely(mapping: Mapping, first: str = "") -> bool:
     """Tell whether mmapped chunks may lie in a mapping whose permissions begin so."""
     named = mapping.name.startswith("[") and not mapping.name.startswith("[anon")
     private = not mapping.inode and mapping.permissions.endswith("p")
@@ -217,7 +217,7 @@ class MallocReading:
         found = without_surplus(found, number, total)
         damaged: list[tuple[MmappedChunk, Problem]] = []
         if len(found) < number:
-            parts = outside(space.mappings.where(_may_be_malloc_s), self._taken)
+            parts = outside(space.mappings.where(_is_likely), self._taken)
             single = [Stretch(part.start, part.end, part.end) for part in parts]
             damaged = find_damaged(space, layout, [*places, *single], found, number, total)
             found = MmappedChunks.of(found.own, merge(found, (chunk for chunk, _ in damaged)))
@@ -252,7 +252,7 @@ class MallocReading:
         runs = [
             Mapping(start, end, permissions, 0, "")
             for permissions in ("r--p", "---p")
-            for start, end in mappings.runs(partial(_may_be_malloc_s, first=permissions[0]))
+            for start, end in mappings.runs(partial(_is_likely, first=permissions[0]))
         ]
         return stretches(outside(runs, self._taken))
 

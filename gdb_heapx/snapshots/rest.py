@@ -37,8 +37,8 @@ def rest_of(opened: Opened, mallocs: Iterable[Malloc], own: Sequence[Span]) -> R
     taken += ((span.start, span.end) for span in spans)
     claimed = claims(target, opened.runtimes, list(_free(target, taken))) if opened.runtimes else []
     spans += (Span(c.start, c.end, Owner.RUNTIME, name=c.memory) for c in claimed)
-    left = _free(target, [*taken, *((claim.start, claim.end) for claim in claimed)])
-    loaded = opened.loaded if _is_much(target, left) else ()
+    taken += ((claim.start, claim.end) for claim in claimed)
+    loaded = opened.loaded if _is_much(target, taken) else ()
     if not target.facts.live:
         spans = list(_without_zeros(opened, spans, own))
     names = (present.runtime.name for present in opened.runtimes)
@@ -70,12 +70,19 @@ def _variables(target: Target, taken: Iterable[tuple[int, int]]) -> Iterator[Spa
                 yield Span(behind, end, Owner.ANONYMOUS, name=VARIABLES)
 
 
-def _is_much(target: Target, left: Iterable[Mapping]) -> bool:
+def _is_much(target: Target, taken: Sequence[tuple[int, int]]) -> bool:
     """Tell whether memory with no sign of its owner is worth a search for one."""
-    residency = target.space.residency
+    residency, much = target.space.residency, max(SMALLEST, (target.facts.rss or 0) // FIFTIETH)
+    said = target.space.mappings.sum(_resident_of_nobody)
+    if said - sum(end - start for start, end in merged(taken)) >= much:
+        return True  # though all that is taken be of it
+    left = _free(target, taken)
     amounts = (amount_of(residency, part.start, part.end).in_ram for part in left)
-    much = max(SMALLEST, (target.facts.rss or 0) // FIFTIETH)
     return any(total >= much for total in accumulate(amounts))
+
+
+def _resident_of_nobody(kind: Mapping) -> int:
+    return kind.usage.resident if kind.usage and _is_nobodys(kind) else 0
 
 
 def _without_zeros(opened: Opened, spans: Iterable[Span], own: Sequence[Span]) -> Iterator[Span]:

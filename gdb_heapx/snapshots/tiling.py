@@ -45,8 +45,8 @@ def tile(space: Space, spans: Iterable[Span], programs: Container[str] = ()) -> 
     owners = [owner_of(kind, programs) for kind in mappings.kinds]
     cut = dict(_cut(mappings, ordered, owners))
     single = [
-        Region(part, mappings[at], _amount(mappings[at], part, space.residency))
-        for at in sorted(cut)
+        Region(part, mapping, _amount(mapping, part, space.residency))
+        for at, mapping in ((at, mappings[at]) for at in sorted(cut))
         for part in cut[at]
     ]
     return Regions(single, mappings, dict(_whole(mappings, owners, cut)), cut)
@@ -81,13 +81,11 @@ def _whole(
     numbers, left = mappings.numbers, [*mappings.counts]
     for at in cut:
         left[numbers[at]] -= 1
-    starts = {mappings.starts[at] for at in cut}
-    for number, first in enumerate(mappings.kinds):
-        if not left[number]:
-            continue
-        if first.start in starts:
-            same = (at for at, each in enumerate(numbers) if each == number)
-            first = mappings[next(at for at in same if at not in cut)]
+    firsts: dict[int, Mapping] = {}
+    for at, number in enumerate(numbers):
+        if number not in firsts and at not in cut:
+            firsts[number] = mappings[at]
+    for number, first in firsts.items():
         amount = of_whole(first.size, first.usage)
         region = Region(Span(first.start, first.end, owners[number]), first, amount)
         yield number, AlikeRegions((region,), amount.times(left[number]), left[number])

@@ -89,7 +89,7 @@ class Mappings:
     """Mappings, of which none overlap: where each begins and ends, and of which kind it is, since
     thousands are alike. One by one they are made when somebody asks for them.
 
-    `kinds` has the first mapping of each kind; the others differ from it by their place only.
+    `kinds` has one mapping of each kind; the others differ from it by their place only.
     `numbers` are those of each mapping's kind.
     """
 

@@ -42,7 +42,7 @@ def read_maps(pid: int) -> Mappings:
 def read_places(pid: int) -> Mappings:
     """Return the same, but without `usage` where they are many, and nothing follows from it for the
     states of pages, or what may be given back: none is in swap, in the pool of huge pages, or
-    locked.
+    locked. A device's pages then look as if they were resident; no heap lies there.
     """
     status = status_of(pid)
     if all(status.get(name) == NOTHING for name in ("VmSwap", "HugetlbPages", "VmLck")):
@@ -152,11 +152,12 @@ class _Found:
             self._met.clear()
         if set(keys).difference(self._met):
             for key, at in dict(zip(reversed(keys), reversed(range(len(keys))))).items():
-                mapping = None if key in self._met else made(at)
-                if mapping is not None:
-                    self._met[key] = self._number(mapping)
-                elif key not in self._met:
+                if key in self._met:
+                    continue
+                mapping = made(at)
+                if mapping is None:
                     return []
+                self._met[key] = self._number(mapping)
         return list(map(self._met.__getitem__, keys))
 
     def _told(self, start: int, end: int, text: bytes) -> Mapping | None:
