@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import BinaryIO
 
 from ..errors import MemoryFault
 from .mappings import ADDRESSES, Mapping, Mappings
@@ -28,7 +28,6 @@ _PAGEMAP_SCAN = 0xC0606610
 _PAGE_IS_PFNZERO = 1 << 5
 _SCAN_ARG = struct.Struct("12Q")
 _REGIONS = 512
-_SCANS = (6, 7)
 
 
 def _class(top: int) -> int:
@@ -62,10 +61,32 @@ def missing_of(pieces: Iterable[bytes], page: int, start: int, end: int) -> tupl
     return absent, swapped, shared
 
 
+def _zero_pages(pagemap: BinaryIO, start: int, end: int) -> list[tuple[int, int]]:
+    """Return the ranges where the zero page is mapped; OSError if the kernel can't tell."""
+    found: list[tuple[int, int]] = []
+    regions = array("Q", bytes(24 * _REGIONS))
+    address, _ = regions.buffer_info()
+    while start < end:
+        argument = bytearray(
+            _SCAN_ARG.pack(
+                *(_SCAN_ARG.size, 0, start, end, 0, address, _REGIONS, 0),
+                *(0, _PAGE_IS_PFNZERO, 0, _PAGE_IS_PFNZERO),
+            )
+        )
+        number = fcntl.ioctl(pagemap.fileno(), _PAGEMAP_SCAN, argument)
+        found += zip(regions[0 : 3 * number : 3], regions[1 : 3 * number : 3])
+        start = _SCAN_ARG.unpack(argument)[4] if number == _REGIONS else end
+    return found
+
+
 def tells_zero_pages() -> bool:
     """Tell whether the kernel tells zero pages from shared ones."""
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return release is not None and (int(release[1]), int(release[2])) >= _SCANS
+    try:
+        with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+            _zero_pages(pagemap, 0, os.sysconf("SC_PAGESIZE"))
+    except OSError:
+        return False
+    return True
 
 
 class PageStates:
@@ -189,7 +210,7 @@ class PageStates:
         if mapping.inode:
             return states.replace(bytes([_OPEN]), bytes([SHARED]))
         try:
-            zero = self._zero_pages(start, start + len(states) * self.page)
+            zero = _zero_pages(self._file, start, start + len(states) * self.page)
         except OSError:  # before Linux 6.7
             return states.replace(bytes([_OPEN]), bytes([self._guess(mapping)]))
         resolved = bytearray(states.replace(bytes([_OPEN]), bytes([SHARED])))
@@ -197,23 +218,6 @@ class PageStates:
             first, stop = (low - start) // self.page, (high - start) // self.page
             resolved[first:stop] = bytes([ZERO]) * (stop - first)
         return bytes(resolved)
-
-    def _zero_pages(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Return the ranges where the zero page is mapped; OSError if the kernel can't tell."""
-        found: list[tuple[int, int]] = []
-        regions = array("Q", bytes(24 * _REGIONS))
-        address, _ = regions.buffer_info()
-        while start < end:
-            argument = bytearray(
-                _SCAN_ARG.pack(
-                    *(_SCAN_ARG.size, 0, start, end, 0, address, _REGIONS, 0),
-                    *(0, _PAGE_IS_PFNZERO, 0, _PAGE_IS_PFNZERO),
-                )
-            )
-            number = fcntl.ioctl(self._file.fileno(), _PAGEMAP_SCAN, argument)
-            found += zip(regions[0 : 3 * number : 3], regions[1 : 3 * number : 3])
-            start = _SCAN_ARG.unpack(argument)[4] if number == _REGIONS else end
-        return found
 
     def _guess(self, mapping: Mapping) -> int:
         """Tell by the mapping's Rss what its open pages are, taken together."""
