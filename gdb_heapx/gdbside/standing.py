@@ -61,7 +61,8 @@ def opened(swap_in: int | None, compiled: bool, given: Given, figures: bool = Tr
     found = open_target(current_target(swap_in, compiled, PACE, figures), given)
     # In the condition of a breakpoint gdb calls threads running, and tells of no event in between.
     if inferior.threads() and not any(thread.is_running() for thread in inferior.threads()):
-        _kept.append(_Kept(key, figures, found, {}))
+        known = figures or found.target.facts.rss is not None  # few mappings have them anyway
+        _kept.append(_Kept(key, known, found, {}))
         for name in EVENTS:
             getattr(gdb.events, name).connect(forget)
     return found
