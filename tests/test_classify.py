@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter
 from dataclasses import replace
 from unittest import mock
@@ -18,6 +19,7 @@ from test_damage import damage
 from gdb_heapx.errors import HeapxError
 from gdb_heapx.held import pointers, spots
 from gdb_heapx.held.held import hold
+from gdb_heapx.recognise import tables
 from gdb_heapx.recognise.by_python import Recognising
 from gdb_heapx.recognise.classify import classified_by, classify
 from gdb_heapx.recognise.counted import Kinds
@@ -330,6 +332,54 @@ def test_what_containers_have_is_known_whatever_is_at_hand(seed):
     whole = bodies_of(filled.target(True), None)
     for compiled in (True, False):
         assert bodies_of(filled.target(compiled), 2 * PAGE) == whole
+
+
+@tried(100)
+@given(SEEDS, st.integers(0, 4))
+def test_a_table_is_known_as_a_whole_or_not_at_all_where_few_reads_are_left(seed, most):
+    filled = Filled(seed)
+    whole, nodes = bodies_of(filled.target(True), None), (Code.BUCKETS, Code.HASH_NODE)
+    with mock.patch.object(tables, "MOST_READ", most):
+        found, by_python = (bodies_of(filled.target(how), 2 * PAGE) for how in (True, False))
+    assert found == by_python
+    for known, body in zip(whole, found):
+        assert body == known or (known is not None and known.code in nodes)
+    every, some = (Counter(body and body.code for body in bodies) for bodies in (whole, found))
+    assert some[Code.BUCKETS] or not some[Code.HASH_NODE]
+    assert some[Code.BUCKETS] < every[Code.BUCKETS] or some == every
+
+
+@pytest.mark.parametrize("windows", [1 << 16, 7, 6, 2, 1])
+def test_nodes_are_marked_where_as_many_reads_are_left_as_it_took_to_look_at_them(windows):
+    """Each of six nodes lies in a window of its own, and comes up once."""
+    finder, held = Scattered(6), mock.Mock()
+    held.index.begin_at.side_effect = lambda at: mock.Mock(rank=at // tables.WINDOW, region=0)
+    held.index.starts, held.index.ends = [0], [1 << 30]
+    held.lots.has.return_value, held.target.space.residency = False, None
+    held.target.space.memory.read.side_effect = lambda start, size: bytes(size)
+    with mock.patch.object(tables, "MOST_READ", 2 * windows):
+        tables.mark_tables(finder, held)
+    known = windows > 5
+    assert (
+        list(finder.marks) == [Code.BUCKETS, *[Code.HASH_NODE] * 6]
+        if known
+        else not any(finder.marks)
+    )
+
+
+class Scattered:
+    """A table of nodes one window from each other."""
+
+    def __init__(self, nodes):
+        self.marks = array("H", bytes(2 * (nodes + 1)))
+        self.tables = [tables.HashTable(0, tables.WINDOW, nodes)]
+
+    def along(self, at, left, mark, window):
+        while left and window.has(at):
+            if mark:
+                self.marks[at // tables.WINDOW] = mark
+            at, left = at + tables.WINDOW if left > 1 else 0, left - 1
+        return at, left
 
 
 @tried(100)

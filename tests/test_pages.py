@@ -411,13 +411,13 @@ def test_without_the_kernel_s_figures_malloc_s_pages_are_in_the_same_states(monk
         os.waitpid(child.pid, os.WUNTRACED)
         try:
             found, places = pages_of(child.pid), read_places(child.pid)
+            if places is None:
+                pytest.skip("this machine swaps")
             states = PageStates(child.pid, PAGE, places, unswapped=True)
             anonymous = {
                 (m.start, m.end): states.states(m.start, m.end) for m in places if m.anonymous
             }
         finally:
             child.kill()
-    if any(m.usage for m in places):
-        pytest.skip("this machine swaps")
     assert anonymous == {(m.start, m.end): of for m, of in found.items() if m.anonymous}
     assert ZERO in b"".join(anonymous.values())

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from heapbuilder import PAGE, Pages, changed, usual
@@ -245,6 +246,7 @@ def test_a_kernel_without_smaps_gives_mappings_without_usage(monkeypatch):
     assert {m.usage for m in read_maps(os.getpid())} == {None}
 
 
+SWAP = re.compile("^Swap: +0 kB$", re.M)
 STATUS = dict.fromkeys(("VmSwap", "HugetlbPages", "VmLck"), "0 kB")
 
 
@@ -255,13 +257,34 @@ def test_thousands_of_mappings_need_no_figures_where_no_page_s_state_follows_fro
 ):
     monkeypatch.setattr(maps, "MANY", 1 << 20 if few else 1)
     monkeypatch.setattr(maps, "status_of", lambda pid: {**STATUS, **more})
+    rollup = Path("/proc/self/smaps_rollup").read_text()
     for scans in (False, True):
         monkeypatch.setattr(maps, "tells_zero_pages", lambda scans=scans: scans)
         found, whole = maps.read_places(os.getpid()), read_maps(os.getpid())
-        without = scans and not few and not more
-        assert {m.usage is None for m in found} == {without}
-        places = [(m.name, m.permissions) for m in found if m.name]
-        assert places == [(m.name, m.permissions) for m in whole if m.name]
+        without = scans and not few and not more and SWAP.search(rollup)
+        assert (found is not None) == bool(without)
+        for each in () if found is None else [found]:
+            assert {m.usage for m in each} == {None}
+            places = [(m.name, m.permissions) for m in each if m.name]
+            assert places == [(m.name, m.permissions) for m in whole if m.name]
+
+
+@pytest.mark.parametrize("rollup", ["Rss: 8 kB\nSwap:       4 kB\n", "Rss: 8 kB\n", None])
+def test_the_status_may_say_that_nothing_is_in_swap_where_little_is(monkeypatch, rollup):
+    def text_of(path):
+        if rollup is None:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return rollup
+
+    monkeypatch.setattr(maps, "MANY", 1)
+    monkeypatch.setattr(maps, "status_of", lambda pid: STATUS)
+    monkeypatch.setattr(maps, "text_of", text_of)
+    assert maps.read_places(os.getpid()) is None
+
+
+def test_a_line_that_is_none_of_maps_gives_no_places():
+    for text in (b"", b"\n", MAPS.encode() + b"more\n"):
+        assert not maps._Found().add_places(text)
 
 
 def test_places_are_the_mappings_that_maps_lists():

@@ -330,6 +330,26 @@ def test_where_tables_would_take_too_much_together_they_do_not_wait():
     assert State.BINNED not in kinds_of(snapshot)
 
 
+def test_of_what_waits_chunks_in_lists_of_other_sizes_are_told():
+    heap = HeapBuilder()
+    for state, size in [(FREE, 512), (FREE, 256), *[(UNSORTED, 128)] * 9]:
+        heap.main.add(USED, 64)
+        heap.main.add(state, size)
+    heap.main.add(USED, 64)
+    one, other = (chunks for index, chunks in heap.main.bins.items() if index > 1)
+    one[0], other[0] = other[0], one[0]
+    snapshot, opened = waiting(heap.target())
+    assert not snapshot.problems
+    (problem,) = told_apart(snapshot, opened).problems
+    assert (problem.code, problem.arena, problem.damage) == ("check_failed", 0, True)
+
+
+def test_of_what_waits_a_second_look_at_the_same_stop_takes_no_second_table():
+    snapshot, opened = waiting(listed(random.Random(8)).target())
+    with joining(), mock.patch.object(table, "LinkTable", side_effect=AssertionError):
+        assert snapshot_of(opened) == snapshot
+
+
 def test_what_is_stopped_meanwhile_stays_together_and_that_is_said():
     snapshot, opened = waiting(listed(random.Random(7)).target())
     pace = opened.target.space.pace

@@ -33,7 +33,7 @@ def counted() -> Snapshot:
     from ..heap.states import Search
     from ..snapshots.malloc import Scope
 
-    return session().take(Scope(search=Search.NONE))
+    return session().take(Scope(search=Search.NONE, apart=False))
 
 
 @contextmanager

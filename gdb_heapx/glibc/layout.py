@@ -207,6 +207,11 @@ class Layout:
         sizes = [self.min_size + index * self.alignment for index in range(65)]
         return (*((size, size) for size in sizes[:64]), (sizes[64], None))
 
+    @property
+    def mangled(self) -> int:
+        """By how many bits is shifted what a link is mangled with: all, where none is."""
+        return 12 if self.safe_linking else 8 * self.word
+
     def reveal(self, stored: int, field: int) -> int:
         """Undo safe-linking of a link that was read at address `field` (PROTECT_PTR, 2.32)."""
-        return stored ^ (field >> 12) if self.safe_linking else stored
+        return stored ^ field >> self.mangled

@@ -18,6 +18,7 @@ MAX_HEAPS = 1 << 20
 HEAP_CHAIN, RING_BROKEN = "heap_chain", "ring_broken"  # problems: heaps are lost
 LOSES_HEAPS = (HEAP_CHAIN, LOST_IN_SWAP, NOT_REACHED)
 BAD_TOP, BAD_HEAP, BAD_SYSTEM = "bad_top", "bad_heap", "bad_system"
+SMALL = 512 << 10  # bytes of a heap that is read at once
 
 
 @dataclass(frozen=True)

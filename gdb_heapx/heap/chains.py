@@ -18,12 +18,11 @@ from ..errors import MemoryFault
 from ..glibc.layout import Layout
 from ..target.pages import RESIDENT
 from ..target.space import Space
-from .arenas import Heap
+from .arenas import SMALL, Heap
 from .places import Places
 
 WORD = 8  # bytes
 FIRST, LENGTH, SIZE, CHAIN = range(4)  # the words of a struct chain, and how many they are
-SMALL = 512 << 10  # bytes of a heap that is copied
 SMALLEST = 32  # bytes of a chunk
 
 
@@ -43,7 +42,7 @@ class Nearby:
         assert layout.tcache is not None
         self._follow = declared(code).heapx_chains
         self._space = space
-        self._mangled = 12 if layout.safe_linking else 8 * WORD  # Layout.reveal
+        self._mangled = layout.mangled
         ranges = map(layout.tcache_range, range(layout.tcache["entries"].size // WORD))
         self._sizes = [size for size, most in ranges if most]
         self._chains = array("Q", bytes(CHAIN * WORD * len(self._sizes)))

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import MemoryFault
 from ..glibc.layout import CHUNK_WORDS, FLAGS, SIZE, Layout, align_down, align_up
 from ..target.space import Space
-from .arenas import Heap
+from .arenas import SMALL, Heap
 from .cells import Cells
 from .chains import bytes_of
 from .declared import (
@@ -44,7 +44,6 @@ from .tally import Tally
 
 AT_ONCE = 256 << 10  # bytes read at once: what stays in a processor's cache
 FIRST_READ = 64 << 10  # bytes at a heap's beginning
-SMALL = 512 << 10  # bytes of a heap that is read at once
 
 
 def compiled(

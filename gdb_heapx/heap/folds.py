@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import field
-from operator import add
+from operator import add, mul
 from typing import NamedTuple, Protocol
 
 from ..errors import Problem
@@ -68,7 +68,7 @@ class Counts:
 
     @property
     def used_bytes(self) -> int:
-        return sum(size * count for size, count in self.used.items())
+        return sum(map(mul, self.used, self.used.values()))
 
     @property
     def free_chunks(self) -> int:
@@ -76,7 +76,7 @@ class Counts:
 
     @property
     def free_bytes(self) -> int:
-        return sum(size * count for size, count in self.free.items())
+        return sum(map(mul, self.free, self.free.values()))
 
     @property
     def bytes(self) -> int:

@@ -17,7 +17,7 @@ from functools import cached_property
 from itertools import compress
 from typing import Any
 
-from ..glibc.layout import UNSORTED, Layout, align_down
+from ..glibc.layout import UNSORTED, Layout, align_down, align_up
 from ..target.pages import missing_of
 from ..target.procfs import available
 from ..target.space import Space
@@ -34,6 +34,7 @@ NEAR, SPREAD = 11, 14  # bits: chunks are found by parts, where they lie dense, 
 GOES_ON, JOINED = 0, 1  # what heapx_join returns, where it isn't broken
 STEPS = 1 << 16  # links that are joined before anybody is asked whether to go on
 CELL = 4  # bytes
+HUGE = 2 << 20  # bytes of a page that cells may be in, each time
 BOTH_WAYS, ONE_WAY = 4, 2  # cells of a row, by how chunks are linked
 
 
@@ -161,13 +162,16 @@ class LinkTable:
 
     def let_target_go(self) -> None:
         """Read what else of the target is needed to join lists."""
-        assert self._states
+        _ = self._states
 
     @property
     def taken(self) -> int:
-        """How many bytes it takes."""
-        rows = (self.given.count + 1) * self.given.width
-        return int(rows + (self.given.places >> self.given.part)) * CELL
+        """How many bytes it takes, at most."""
+        cells = (
+            (self.given.count + 1) * self.given.width,
+            (self.given.places >> self.given.part) + 1,
+        )
+        return sum(align_up(number * CELL, HUGE) for number in cells)
 
     def has_all(self, number: int) -> bool:
         """Tell whether it had room for so many chunks."""

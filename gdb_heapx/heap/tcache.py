@@ -132,8 +132,7 @@ def _sound(
     ranges = [layout.tcache_range(number) for number in used]
     alike = [number for number, (_, most) in zip(used, ranges) if most]
     chains = [Chain(heads[i], stored[i], size) for i, (size, most) in zip(used, ranges) if most]
-    mangled = 12 if layout.safe_linking else layout.word * 8  # Layout.reveal
-    found = zip(alike, chains, links.chains(chains, layout.header, mangled))
+    found = zip(alike, chains, links.chains(chains, layout.header, layout.mangled))
     sound = [_Sound(i, chain.size, chunks) for i, chain, chunks in found if chunks is not None]
     return sound, sorted(set(used).difference(number for number, _, _ in sound))
 

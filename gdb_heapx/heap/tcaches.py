@@ -22,7 +22,7 @@ from ..target.amounts import Amount, amount_less
 from ..target.facts import Thread
 from ..target.space import Residency, Space
 from ..target.target import Target
-from .arenas import Arena, Heap, HeapIndex
+from .arenas import SMALL, Arena, Heap, HeapIndex
 from .library import library
 from .links import Links
 from .places import Places
@@ -32,7 +32,7 @@ from .threadvars import Offsets, find_offsets, has_no_tcache
 if TYPE_CHECKING:
     from .chains import Nearby
 
-SMALL, STEP = 512 << 10, 32 << 10  # bytes of a heap that is read at once, with a page in each step
+STEP = 32 << 10  # bytes: of a small heap a page is read in each
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def mark_tables(finder: Marking, held: Held) -> None:
 
 def _goes_to_the_end(finder: Marking, table: HashTable, mark: Code, reader: _Reader) -> bool:
     """Tell whether there are so many nodes, of which the last one leads nowhere."""
+    reader.begin(half=not mark)
     at, left = finder.along(table.first, table.nodes, mark, reader.window)
     while left and reader.bring(at):
         at, left = finder.along(at, left, mark, reader.window)
@@ -82,19 +83,27 @@ def _goes_to_the_end(finder: Marking, table: HashTable, mark: Code, reader: _Rea
 
 
 class _Reader:
-    """Reads windows, as many as may be."""
+    """Reads windows, as many as may be: for one way along a table, or half of them, which leaves as
+    many for another.
+    """
 
     def __init__(self, held: Held) -> None:
         self.window = Window()
         self._held, self._space, self._left = held, held.target.space, MOST_READ
+        self._may, self._met = 0, set[int]()
+
+    def begin(self, half: bool) -> None:
+        self.window = Window()
+        self._may, self._met = self._left // 2 if half else self._left, set()
 
     def bring(self, node: int) -> bool:
         """Bring the window that has a node which isn't at hand; return whether there is one."""
         held, page = self._held, self._space.page
         chunk = held.index.begin_at(node)
-        if chunk is None or held.lots.has(chunk.region) or not self._left:
-            return False
-        self._left -= 1
+        if chunk is None or held.lots.has(chunk.region) or not self._may or node in self._met:
+            return False  # where it was met before, they go round
+        self._left, self._may = self._left - 1, self._may - 1
+        self._met.add(node)
         return self._read(chunk, node, WINDOW) or self._read(chunk, node, page)
 
     def _read(self, chunk: HeldChunk, node: int, size: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from operator import mul
 
 from ..errors import UnreadError
 from ..heap.arenas import BAD_SYSTEM, Heap
@@ -173,6 +174,8 @@ def _by_power(counters: Iterable[tuple[Counter[int], Counter[int]]]) -> dict[int
     """Return bytes by the highest power of two in the chunk size, without those absent."""
     found: Counter[int] = Counter()
     for numbers, absent in counters:
-        for size, count in numbers.items():
-            found[size.bit_length()] += size * count - absent.get(size, 0)
+        for bits, size in zip(map(int.bit_length, numbers), map(mul, numbers, numbers.values())):
+            found[bits] += size
+        for size in absent.keys() & numbers.keys():
+            found[size.bit_length()] -= absent[size]
     return {1 << bits - 1: size for bits, size in sorted(found.items())}

@@ -196,11 +196,11 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
 
 def bins_apart(malloc: Malloc, reading: MallocReading) -> Malloc:
     """Return a malloc with those regular bins told apart that waited for it."""
-    told = reading.tell_apart()
-    if not told:
+    told, problems = reading.tell_apart()
+    if not told and not problems:
         return malloc
     arenas = (replace(a, bins=told.get(a.index, a.bins)) for a in malloc.arenas)
-    return replace(malloc, arenas=tuple(arenas))
+    return replace(malloc, arenas=tuple(arenas), problems=(*malloc.problems, *problems))
 
 
 class _Part(NamedTuple):

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from ..heap.table import LinkTable
 
 
+NOT_APART = (
+    "some chunks hang in lists of other sizes than theirs: heapx bins --chunks follows these lists"
+)
+
+
 class Identity(NamedTuple):
     """Which libc: its file, its build-id where it has one, and its release; nothing without one."""
 
@@ -56,9 +61,10 @@ class Mmapped(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """An arena whose regular bins are told apart when the target runs on."""
+    """What of an arena is needed to tell its regular bins apart when the target runs on."""
 
-    reading: ArenaReading
+    arena: Arena
+    bins: ArenaBins
     free: FreeChunks
     table: LinkTable
 
@@ -83,7 +89,7 @@ class MallocReading:
         self.outline = read_outline(target, libc)
         self.trimmer = Trimmer(target.space)
         self._arenas: dict[tuple[int, bool, bool], ArenaReading] = {}
-        self._waiting: list[_Waiting] = []
+        self._waiting: dict[int, _Waiting] = {}  # by the arena's number
         self.walks = Walks(target.space, libc.layout, self.outline, self.trimmer)
 
     @property
@@ -108,6 +114,8 @@ class MallocReading:
         """
         key = arena.index, walk, apart
         if key not in self._arenas:
+            if wait and arena.index in self._waiting and (arena.index, walk, False) in self._arenas:
+                return self._arenas[arena.index, walk, False]
             self.outline.links.begin()
             table = self._table(arena) if walk and apart else None
             found = self._compared(arena, walk, apart and not (wait and table), table)
@@ -126,29 +134,32 @@ class MallocReading:
         free = free_chunks(found.arena, found.walked)
         if free is None or not table.has_all(sum(free.sizes.values())):
             return False
-        if not may_be_kept((table, *(each.table for each in self._waiting))):
+        if not may_be_kept((table, *(each.table for each in self._waiting.values()))):
             return False
         table.let_target_go()
-        self._waiting.append(_Waiting(found, free, table))
+        self._waiting[found.arena.index] = _Waiting(found.arena, found.bins, free, table)
         return True
 
-    def tell_apart(self) -> dict[int, ArenaBins]:
-        """Tell the regular bins apart that wait for it, without the target, and return them with
-        the fastbins, by the numbers of their arenas; without those where that was stopped.
+    def tell_apart(self) -> tuple[dict[int, ArenaBins], list[Problem]]:
+        """Tell the regular bins apart that wait for it, without the target. Return them with the
+        fastbins, by the numbers of their arenas, but those where that was stopped; and what is
+        wrong with the others.
         """
-        told: dict[int, ArenaBins] = {}
-        for found, free, table in self._waiting:
-            arena, links = found.arena, self.outline.links
-            lists = list(regular_lists(self.space, self.libc.layout, arena, links))
-            bins = told_apart(self.space, self.libc.layout, lists, free, table)
+        told, problems = dict[int, ArenaBins](), list[Problem]()
+        for index, (arena, together, free, table) in self._waiting.items():
+            lists = regular_lists(self.space, self.libc.layout, arena, self.outline.links)
+            bins = told_apart(self.space, self.libc.layout, list(lists), free, table)
             if bins is None:
+                if self.space.pace.stopped is None:
+                    problems.append(Problem("check_failed", NOT_APART, arena.address, index))
                 continue
-            fast = (each for each in found.bins.bins if each.kind is State.FAST)
-            told[arena.index] = replace(found.bins, bins=(*fast, *bins))
-            if (arena.index, True, False) in self._arenas:  # what was read is kept
-                self._arenas[arena.index, True, True] = replace(found, bins=told[arena.index])
+            fast = (each for each in together.bins if each.kind is State.FAST)
+            told[index] = replace(together, bins=(*fast, *bins))
+            found = self._arenas.get((index, True, False))
+            if found is not None:  # what was read is kept
+                self._arenas[index, True, True] = replace(found, bins=told[index])
         self._waiting.clear()
-        return told
+        return told, problems
 
     def draw(self) -> None:
         """Have what fills heaps found wherever they are read from now on."""

@@ -17,10 +17,10 @@ from .elf import Elf
 from .files import find_images
 from .images import DebugInfo, Image
 from .mappings import Fill, Mapping, Mappings, Memory
-from .maps import NOTHING, read_maps, read_places
+from .maps import read_maps, read_places
 from .pages import PageStates
 from .process import ProcessMemory, QuietMemory, open_elf
-from .procfs import malloc_variables, read_auxiliary, status_of, swap_allowance
+from .procfs import malloc_variables, read_auxiliary, swap_allowance
 
 AT_PHDR, AT_PAGESZ, AT_ENTRY, AT_EXECFN = 3, 6, 9, 31
 PAGE_SIZES = {1 << bits for bits in range(12, 21)}
@@ -58,13 +58,13 @@ def of_process(
     are the same without: it takes long to say them.
     """
     try:
-        mappings = read_maps(pid) if figures else read_places(pid)
+        places = None if figures else read_places(pid)
+        mappings = read_maps(pid) if places is None else places
     except OSError as error:
         raise HeapxError(f"cannot read /proc/{pid}/maps: {error.strerror}") from None
     auxiliary, open_file = read_auxiliary(pid, word), partial(open_elf, pid)
     try:
-        unswapped = status_of(pid).get("VmSwap") == NOTHING
-        pages = PageStates(pid, page_size(auxiliary), mappings, unswapped)
+        pages = PageStates(pid, page_size(auxiliary), mappings, unswapped=places is not None)
         allowed = swap_allowance() if swap_in is None else swap_in
         memory = ProcessMemory(pid)
         quiet = QuietMemory(memory, pages, pid, mappings, allowed)

@@ -39,19 +39,25 @@ def read_maps(pid: int) -> Mappings:
         return Mappings.of(parse_maps(text_of(f"/proc/{pid}/maps")))
 
 
-def read_places(pid: int) -> Mappings:
-    """Return the same, but without `usage` where they are many, and nothing follows from it for the
-    states of pages, or what may be given back: none is in swap, in the pool of huge pages, or
-    locked. A device's pages then look as if they were resident; no heap lies there.
+def read_places(pid: int) -> Mappings | None:
+    """Return the same without `usage`; None where they aren't many, or where something follows from
+    it for the states of pages, or what may be given back: where any is in swap, in the pool of huge
+    pages, or locked. A device's pages then look as if they were resident; no heap lies there.
     """
-    status = status_of(pid)
-    if all(status.get(name) == NOTHING for name in ("VmSwap", "HugetlbPages", "VmLck")):
-        text = whole(f"/proc/{pid}/maps")
-        if text.count(b"\n") > MANY and tells_zero_pages():
-            found = _Found()
-            if found.add_places(text):
-                return found.mappings
-    return read_maps(pid)
+    status, found = status_of(pid), _Found()
+    if any(status.get(name) != NOTHING for name in ("VmSwap", "HugetlbPages", "VmLck")):
+        return None
+    text = whole(f"/proc/{pid}/maps")
+    many = text.count(b"\n") > MANY and tells_zero_pages() and _is_unswapped(pid)
+    return found.mappings if many and found.add_places(text) else None
+
+
+def _is_unswapped(pid: int) -> bool:
+    """Tell whether nothing is in swap: VmSwap may be 0 where few pages are (Linux 6.2 to 6.15)."""
+    try:
+        return re.search(r"^Swap: +0 kB$", text_of(f"/proc/{pid}/smaps_rollup"), re.M) is not None
+    except OSError:  # before Linux 4.14
+        return False
 
 
 def parse_maps(text: str) -> tuple[Mapping, ...]:
@@ -129,8 +135,11 @@ class _Found:
         return True
 
     def add_places(self, text: bytes) -> bool:
-        """Add mappings of which each has a line about where it lies; False where one hasn't."""
-        low, high, told = zip(*_PLACES.findall(text))
+        """Add mappings of which each has a line about where it lies; False where a line isn't."""
+        rows = _PLACES.findall(text)
+        if not rows or len(rows) != text.count(b"\n"):
+            return False
+        low, high, told = zip(*rows)
         starts, ends = list(map(int, low, repeat(16))), list(map(int, high, repeat(16)))
         keys = tuple(zip(told, map(sub, ends, starts)))
         numbers = self._numbers(keys, lambda at: _of_line(starts[at], ends[at], told[at]))

@@ -44,7 +44,7 @@ def missing_of(pieces: Iterable[bytes], page: int, start: int, end: int) -> tupl
     """Return what Residency.missing does of [start, end), by the states of its pages."""
     absent = swapped = shared = 0
     first = last = None
-    for piece in pieces:
+    for piece in filter(None, pieces):
         others = len(piece) - piece.count(RESIDENT)
         if others:
             common = piece.count(SHARED)
