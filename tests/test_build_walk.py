@@ -22,7 +22,7 @@ def said(*command):
     return subprocess.check_output([os.fspath(word) for word in command], text=True, timeout=60)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_it_needs_no_symbol_of_any_library(compiled):
     assert said("nm", "-D", "--undefined-only", compiled) == ""
     assert "(NEEDED)" not in said("readelf", "-dW", compiled)

@@ -785,7 +785,7 @@ def test_the_memory_of_a_chunk_is_what_malloc_usable_size_says(start, calling_gd
     "expression",
     ["malloc(100)", '"a string"', "number=9", "number++", "handle_request()", "kept[0]=&number"],
 )
-@pytest.mark.few(2)
+@pytest.mark.slow
 def test_an_expression_neither_writes_to_the_process_nor_calls_in_it(inferiors, expression):
     """The program stands still at its breakpoint, so only an expression could change anything."""
     shown = ("print number", "print kept[0]", "print main_arena.top")

@@ -532,6 +532,7 @@ def test_every_command_shows_a_damaged_heap(declared):
     assert said_of.status == 1
 
 
+@pytest.mark.few(8)
 @every_text
 def test_every_command_works_without_a_walk(declared):
     target = usual().target()

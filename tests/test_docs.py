@@ -93,6 +93,7 @@ def columns_shown(line):
         yield ", ".join(f"`{c['name']}` ({c['kind']})" for c in table["columns"])
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("name", TABLED)
 def test_the_page_has_no_columns_but_those_of_the_command_s_tables(name):
     """Whichever Python has made the page."""
@@ -130,6 +131,7 @@ def test_the_tables_are_those_of_the_issue():
     assert set(tables()) == {name for each in known for name in each.split()}
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("declared", TABLED.values(), ids=TABLED)
 def test_a_command_has_no_tables_but_those_that_it_declares(declared):
     declares = {table.name: [c.name for c in table.columns] for table in declared.tables}

@@ -80,7 +80,7 @@ ALL_STOP = ("maint set target-non-stop off",)
 
 
 @pytest.mark.parametrize(("threads", "before"), [("0", ()), ("2", ALL_STOP)])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_a_breakpoint_s_condition_may_ask_them(inferiors, threads, before):
     """The fourth chunk that requests keep is there when the third one begins."""
     lines = (
@@ -223,6 +223,7 @@ def test_the_largest_sizes_are_those_of_heapx(arenas):
     assert example("largest_sizes.py", arenas.pid, 0).status == 1
 
 
+@pytest.mark.slow
 def test_the_growth_of_a_request_is_what_it_keeps(inferiors):
     lines = (
         f"source {EXAMPLES / 'request_growth.py'}",

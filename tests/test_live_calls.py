@@ -147,6 +147,7 @@ def test_another_thread_is_taken_that_waits_where_the_main_one_works(start, call
     assert thread_states(pid)[pid] == "R"
 
 
+@pytest.mark.slow
 def test_where_no_thread_waits_it_refuses(start):
     busy = start("spinning", "0")
     refused(heapx("-p", busy.pid, "trim", "--now"), "no thread waits in a system call")
@@ -167,6 +168,7 @@ def test_the_registers_are_as_they_were(mixed, calling_gdb):
     assert after.partition("[Inferior")[0] == before
 
 
+@pytest.mark.slow
 def test_a_register_that_gdb_leaves_changed_is_put_back(mixed, calling_gdb, tmp_path):
     if os.uname().machine != "x86_64":
         pytest.skip("rbx is x86_64's")
@@ -195,6 +197,7 @@ def test_a_register_that_cannot_be_put_back_is_told_first(mixed, calling_gdb, tm
     assert "rbx" in told
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_during_the_call_is_told_first(start, calling_gdb):
     """A signal waits that ends it, and that it gets as soon as it runs."""
     victim = start("mixed")
@@ -213,6 +216,7 @@ def test_a_breakpoint_in_malloc_trim_does_not_stop_the_call(mixed, calling_gdb):
     assert re.findall(r"^([12]) .* keep ([yn]) ", result.out, re.M) == [("1", "y"), ("2", "n")]
 
 
+@pytest.mark.slow
 def test_the_thread_goes_on_with_its_system_call(mixed, calling_gdb):
     """It waits in sigwait: with a wrong result that would return."""
     assert heapx("-p", mixed.pid, "--gdb", calling_gdb, "trim", "--now").status == 0

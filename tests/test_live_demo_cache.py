@@ -73,6 +73,7 @@ def test_one_variable_holds_nearly_all(server):
     assert first["held"] > 0.99 * sum(row["bytes"] for row in sums)
 
 
+@pytest.mark.slow
 def test_there_are_as_many_pages_as_answers(server):
     pages = [r for r in table(look(server.pid, "types")) if r["type"] == "web::Page"]
     assert [(row["instances"], row["chunks"]) for row in pages] == [(server.answered,) * 2]
@@ -84,6 +85,7 @@ def test_the_variable_leads_to_a_page_by_the_nodes_of_its_table(server, a_page):
     assert way[-1]["type"] == "hash node"
 
 
+@pytest.mark.slow
 def test_what_is_leaked_are_the_requests_that_timed_out(server):
     (row,) = (r for r in table(look(server.pid, "leaks")) if r["degree"] != "interior")
     assert row["type"] == "web::Request"
@@ -123,7 +125,7 @@ def lost(server: Server) -> str:
 SHOWN = shown_in(SECOND)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(("_pid", "line", "shown"), SHOWN, ids=[each.line for each in SHOWN])
 def test_the_page_shows_what_heapx_says_first(server, a_page, lost, _pid, line, shown):
     of = {"chunk": lost, "refs": a_page, "chunks": a_page}

@@ -297,6 +297,7 @@ def test_output_is_written_whole_and_stdout_stays_empty(mixed, tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_output_is_relative_to_where_the_user_is(mixed, tmp_path):
     assert heapx("-p", mixed.pid, "arenas", "--output", "here", cwd=tmp_path).status == 0
     assert (tmp_path / "here").read_text().startswith("arenas")
@@ -326,6 +327,7 @@ def test_after_an_error_the_old_file_is_still_there(not_glibc, tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_a_full_pipe_s_reader_may_leave(mixed):
     line = f"'{HEAPX}' -p {mixed.pid} bins --format json | head -1"
     assert run(("sh", "-c", line)) == (0, "{\n", "")
@@ -353,6 +355,7 @@ def test_a_process_of_another_user_says_what_to_do(mixed):
     assert at_rest(mixed.pid)
 
 
+@pytest.mark.slow
 def test_root_without_the_capability_is_not_told_to_be_root(mixed):
     """Where the process has capabilities that heapx lacks, as one outside of a container may."""
     if os.geteuid() or shutil.which("setpriv") is None:

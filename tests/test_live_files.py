@@ -193,7 +193,7 @@ def test_a_core_without_its_headers(core, tmp_path, kept):
 
 
 @pytest.mark.parametrize("packer", ["xz", "gzip", "bzip2", "zstd", "lz4"])
-@pytest.mark.few(2)
+@pytest.mark.slow
 def test_of_a_packed_core_it_is_told_how_to_unpack_it(core, tmp_path, packer):
     """The command that it names makes the core."""
     if not shutil.which(packer):
@@ -244,6 +244,7 @@ def test_any_thread_stands_for_its_process(headless, start):
         eventually(lambda pid=inferior.pid: at_rest(pid), "all threads are let go")
 
 
+@pytest.mark.slow
 def test_nothing_is_called_where_gdb_does_not_see_every_thread(headless):
     result = heapx("-p", headless.pid, "trim", "--now")
     assert (result.status, result.out) == (3, "")

@@ -51,6 +51,7 @@ def test_it_works_from_a_fresh_clone(mixed):
     assert "Error" not in result.err
 
 
+@pytest.mark.slow
 def test_sourcing_twice_is_the_same_as_once(mixed):
     mark = r"python [gdb.write('===\n', stream) for stream in (gdb.STDOUT, gdb.STDERR)]"
     once = (mark, "heapx arenas", mark)
@@ -141,6 +142,7 @@ def test_what_only_a_shell_understands_is_told_as_gdb_has_it(line, instead):
     assert session(line).err.splitlines()[-1] == f"  In gdb: {instead}"
 
 
+@pytest.mark.slow
 def test_an_error_is_broken_at_words_on_a_terminal(mixed):
     with on_a_terminal(mixed) as typed:
         typed.sendline("set width 40")
@@ -229,7 +231,7 @@ def test_a_pipe_gets_no_escape_sequence_and_a_terminal_does(mixed, tmp_path):
 
 
 @pytest.mark.parametrize("interpreter", ["mi", "mi3"])
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_a_front_end_gets_no_escape_sequence_on_a_terminal_either(mixed, interpreter):
     with on_a_terminal(mixed, f"--interpreter={interpreter}") as typed:
         typed.sendline('1001-interpreter-exec console "heapx arenas"')
@@ -238,6 +240,7 @@ def test_a_front_end_gets_no_escape_sequence_on_a_terminal_either(mixed, interpr
         assert not re.search(BOLD, typed.before)
 
 
+@pytest.mark.slow
 def test_a_second_interface_for_a_front_end_gets_none_beside_a_terminal_that_does(mixed):
     controller, other = pty.openpty()
     tty.setraw(other)
@@ -255,6 +258,7 @@ def test_a_second_interface_for_a_front_end_gets_none_beside_a_terminal_that_doe
     front_end.close()
 
 
+@pytest.mark.slow
 def test_what_is_printed_into_a_file_has_no_escape_sequence(mixed, tmp_path):
     """gdb's stdout is a file; its lines come from a terminal."""
     file = tmp_path / "printed"
@@ -302,6 +306,7 @@ def test_aliases_defined_commands_and_abbreviations_work(mixed):
     assert "error" not in result.err.lower()
 
 
+@pytest.mark.slow
 def test_mi_gets_json_as_console_output(mixed):
     """Front ends, such as VS Code, speak MI to gdb."""
     result = run(

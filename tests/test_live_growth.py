@@ -195,6 +195,7 @@ def test_no_request_is_lost_where_threads_grow_at_once(start):
     assert seen(report)["grow_by_chunks"].bytes == truth(inferior)["grow_by_chunks"].bytes
 
 
+@pytest.mark.slow
 def test_without_symbols_the_calls_for_memory_tell_the_bytes(inferiors, tmp_path):
     elsewhere = Elsewhere(tmp_path / "elsewhere", inferiors)
     exe = inferiors / "growth"
@@ -263,6 +264,7 @@ def test_ctrl_c_ends_it_with_an_answer(start):
     as_before(inferior.pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
 )

@@ -700,7 +700,7 @@ def cored(request: Any, start_once: Any, tmp_path_factory: Any) -> Cored:
     return Cored(segments, said, live, kernel(inferior.pid).of("[stack]")[0])
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 def test_in_a_core_every_residency_is_unknown(cored):
     for command, report in cored.reports.items():
         cells = [
@@ -714,6 +714,7 @@ def test_in_a_core_every_residency_is_unknown(cored):
         assert not [cell for cell in cells if cell[1] is not None], command
 
 
+@pytest.mark.few(1)
 def test_in_a_core_one_note_says_why(cored):
     for report in cored.reports.values():
         notes = [note for note in report["notes"] if "resident" in note]

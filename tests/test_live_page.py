@@ -125,6 +125,7 @@ def test_words_sort_by_letter_and_numbers_in_them_by_size(view, file):
     assert column(view, "heapx check --all", 0) == sorted(row["check"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_word_that_is_typed_hides_the_other_rows(view, file):
     rows = parts(file.read_text()).report("heapx params")["tables"][0]["rows"]
     field = view.locator("#params input")
@@ -153,6 +154,7 @@ def test_the_tab_key_leads_to_all_that_can_be_used_and_shows_where_it_is(view):
     assert len(seen) == usable
 
 
+@pytest.mark.slow
 def test_a_bar_that_is_reached_says_what_it_is(view, file):
     rows = parts(file.read_text()).report("heapx sizes --group")["tables"][0]["rows"]
     smallest = min(rows, key=lambda row: row["size"])
@@ -161,6 +163,7 @@ def test_a_bar_that_is_reached_says_what_it_is(view, file):
     assert f"{smallest['in_use_chunks']:,} chunks" in said
 
 
+@pytest.mark.slow
 def test_a_row_of_the_map_says_what_lies_where(view, file):
     rows = parts(file.read_text()).report("heapx map")["tables"][0]["rows"]
     lanes = view.locator("#map .lane")
@@ -223,6 +226,7 @@ def test_of_a_long_table_paper_has_the_first_rows_and_says_so(printed):
     assert len(re.findall(r"^ +\d+ +(fast|unsorted|small|large) ", bins, re.M)) == 40
 
 
+@pytest.mark.slow
 def test_paper_is_white_where_the_screen_is_dark(chromium, file):
     seen = show(chromium, file, scheme="dark")
     colour = "getComputedStyle(document.body).backgroundColor"

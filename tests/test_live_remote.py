@@ -66,6 +66,7 @@ def test_over_gdbserver_growth_is_refused_and_fit_answers(start):
     assert "fit, sizes in bytes" in said.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "strip", "gdb_words"),
     [

@@ -172,6 +172,7 @@ def test_when_heapx_is_killed_gdb_lets_the_process_run_on_and_ends(
     left_alone(arenas, gdb, tmp_path)
 
 
+@pytest.mark.slow
 @at_many_moments
 def test_when_gdb_is_killed_heapx_lets_the_process_run_on(
     arenas, looking, duration, moment, tmp_path
@@ -262,6 +263,7 @@ def comms(pid):
 # Where the answer goes.
 
 
+@pytest.mark.slow
 def test_a_closed_standard_output_is_one_line(arenas):
     line = f"exec '{HEAPX}' -p {arenas.pid} arenas >&-"
     said = "heapx: standard output is closed\n  Redirect it, or use --output FILE.\n"

@@ -71,6 +71,7 @@ def fates_of(checked, request):
     }
 
 
+@pytest.mark.slow
 def test_valgrind_says_of_each_set_what_the_program_says_but_for_the_differences_named(checked):
     sets = sets_of(checked.oracle).values()
     assert sets

@@ -39,6 +39,7 @@ def test_figures_are_the_same_without_symbols(image):
     assert figures(image.without_symbols) == figures(image)
 
 
+@pytest.mark.few(6)
 def test_all_was_found_by_structure(image):
     how = {row["what"]: row["how"] for row in table(image.without_symbols.report("about"))}
     assert (how["main_arena"], how["mp_"]) == ("structure", "structure")

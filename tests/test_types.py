@@ -35,7 +35,7 @@ def total(rows) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", [*SOUND, "2.36-amd64-two-libcs"])
-@pytest.mark.few(6)
+@pytest.mark.few(2)
 def test_the_bytes_of_all_types_are_those_in_use(name):
     """Of arenas that is glibc's own figure (test_recorded_figures.py)."""
     target = target_of(load(name))
@@ -43,7 +43,7 @@ def test_the_bytes_of_all_types_are_those_in_use(name):
 
 
 @pytest.mark.parametrize("name", SOUND)
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 def test_what_is_resident_of_all_types_is_so_of_what_is_in_use(name):
     target = target_of(load(name))
     rows = asked(target, f"types {JSON}")
@@ -128,6 +128,7 @@ def test_chunk_has_the_type_that_types_has(filled):
         assert row["type"] == name
 
 
+@pytest.mark.slow
 def test_where_a_look_at_all_chunks_is_long_chunk_claims_what_no_container_changes(filled):
     known = 0
     with mock.patch.object(costs, "SHORT", 0):
