@@ -85,11 +85,16 @@ def drawn(chance):
     return Calls(held, (Call("heapx_chains", given),))
 
 
-def test_under_sanitizers_no_word_of_the_process_is_trusted(shared):
-    chance = random.Random(1)
-    made = [drawn(chance) for _ in range(2000 // SHARE)]
+def under_sanitizers_too(shared, made):
+    """Return what came of calls, which is the same under the sanitizers."""
     found = made_by(sanitized(shared), made)
     assert found == [made_here(native(shared), each) for each in made]
+    return found
+
+
+def test_under_sanitizers_no_word_of_the_process_is_trusted(shared):
+    chance = random.Random(1)
+    found = under_sanitizers_too(shared, [drawn(chance) for _ in range(2000 // SHARE)])
     numbers = {each.returned[0] for each in found}
     assert {0, 1, 2} <= numbers
     assert max(numbers) > 7  # of both lists: one has no more
@@ -109,9 +114,7 @@ def buckets(chance):
 
 def test_under_sanitizers_chunks_are_put_in_order_wherever_they_are_said_to_be(shared):
     chance = random.Random(1)
-    made = [buckets(chance) for _ in range(1000 // SHARE)]
-    found = made_by(sanitized(shared), made)
-    assert found == [made_here(native(shared), each) for each in made]
+    found = under_sanitizers_too(shared, [buckets(chance) for _ in range(1000 // SHARE)])
     assert {NOWHERE, 0} < {each.returned[0] for each in found}
 
 

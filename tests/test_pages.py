@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from array import array
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -379,7 +380,9 @@ def pages_of(pid: int) -> dict[Mapping, bytes]:
             return found
 
 
-def test_the_pages_of_every_mapping_add_up_to_what_smaps_says_is_private_and_shared():
+@contextmanager
+def stopped():
+    """Yield a process of many kinds of pages that stands still; it is gone afterwards."""
     with subprocess.Popen(
         [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
@@ -387,9 +390,14 @@ def test_the_pages_of_every_mapping_add_up_to_what_smaps_says_is_private_and_sha
         os.kill(child.pid, signal.SIGSTOP)
         os.waitpid(child.pid, os.WUNTRACED)
         try:
-            found = pages_of(child.pid)
+            yield child
         finally:
             child.kill()
+
+
+def test_the_pages_of_every_mapping_add_up_to_what_smaps_says_is_private_and_shared():
+    with stopped() as child:
+        found = pages_of(child.pid)
     private, shared = (
         {m: PAGE * states.count(kind) for m, states in found.items()} for kind in (RESIDENT, SHARED)
     )
@@ -403,21 +411,11 @@ def test_without_the_kernel_s_figures_malloc_s_pages_are_in_the_same_states(monk
     if not pages.tells_zero_pages():
         pytest.skip("before Linux 6.7 a mapping's Rss tells zero pages from shared ones")
     monkeypatch.setattr(maps, "MANY", 1)
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as child:
-        child.stdout.readline()
-        os.kill(child.pid, signal.SIGSTOP)
-        os.waitpid(child.pid, os.WUNTRACED)
-        try:
-            found, places = pages_of(child.pid), read_places(child.pid)
-            if places is None:
-                pytest.skip("this machine swaps")
-            states = PageStates(child.pid, PAGE, places, unswapped=True)
-            anonymous = {
-                (m.start, m.end): states.states(m.start, m.end) for m in places if m.anonymous
-            }
-        finally:
-            child.kill()
+    with stopped() as child:
+        found, places = pages_of(child.pid), read_places(child.pid)
+        if places is None:
+            pytest.skip("this machine swaps")
+        states = PageStates(child.pid, PAGE, places, unswapped=True)
+        anonymous = {(m.start, m.end): states.states(m.start, m.end) for m in places if m.anonymous}
     assert anonymous == {(m.start, m.end): of for m, of in found.items() if m.anonymous}
     assert ZERO in b"".join(anonymous.values())

@@ -233,7 +233,8 @@ def test_where_addresses_are_too_far_from_each_other_lists_are_followed():
         assert answers(heap.target()) == followed
 
 
-def test_a_chunk_in_the_list_of_another_size_is_told_where_fewer_are_sorted_than_not():
+def exchanged():
+    """Return a heap in which two chunks hang in each other's lists, and more are unsorted."""
     heap = HeapBuilder()
     for state, size in [(FREE, 512), (FREE, 256), *[(UNSORTED, 128)] * 9]:
         heap.main.add(USED, 64)
@@ -241,7 +242,11 @@ def test_a_chunk_in_the_list_of_another_size_is_told_where_fewer_are_sorted_than
     heap.main.add(USED, 64)
     one, other = (chunks for index, chunks in heap.main.bins.items() if index > 1)
     one[0], other[0] = other[0], one[0]
-    joined, followed = both(heap.target)
+    return heap
+
+
+def test_a_chunk_in_the_list_of_another_size_is_told_where_fewer_are_sorted_than_not():
+    joined, followed = both(exchanged().target)
     assert joined == followed
     assert [problem.code for problem in joined[0][2]] == ["bad_size", "bad_size"]
 
@@ -331,14 +336,7 @@ def test_where_tables_would_take_too_much_together_they_do_not_wait():
 
 
 def test_of_what_waits_chunks_in_lists_of_other_sizes_are_told():
-    heap = HeapBuilder()
-    for state, size in [(FREE, 512), (FREE, 256), *[(UNSORTED, 128)] * 9]:
-        heap.main.add(USED, 64)
-        heap.main.add(state, size)
-    heap.main.add(USED, 64)
-    one, other = (chunks for index, chunks in heap.main.bins.items() if index > 1)
-    one[0], other[0] = other[0], one[0]
-    snapshot, opened = waiting(heap.target())
+    snapshot, opened = waiting(exchanged().target())
     assert not snapshot.problems
     (problem,) = told_apart(snapshot, opened).problems
     assert (problem.code, problem.arena, problem.damage) == ("check_failed", 0, True)
