@@ -23,7 +23,7 @@ def own_memory(opened: Opened) -> Iterator[tuple[int, int]]:
         for arena in reading.arenas:
             for part in reading.walks.over(arena, arena.heaps).parts or ():
                 yield from _of_heap(reading, arena, part)
-        yield from reading.mmapped.chunks.spans if reading.mmapped.certain else ()
+        yield from reading.mmapped.found.chunks.spans if reading.mmapped.found.certain else ()
         libc = reading.libc
         yield libc.main_arena, libc.main_arena + libc.layout.state.size
         parameters = libc.parameters
@@ -58,7 +58,7 @@ def uncertain(opened: Opened) -> Iterator[Missed]:
     """Yield what may be malloc's, and is taken for other memory, because nobody tells."""
     for reading in opened.mallocs:
         name = reading.libc.path
-        if not reading.mmapped.certain:
+        if not reading.mmapped.found.certain:
             why = f"the mmapped chunks of {name} aren't known: they {COUNT}"
             yield Missed(RootKind.MAPPING, why, None, True)
         lost = [arena for arena in reading.arenas if not arena.complete]

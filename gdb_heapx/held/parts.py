@@ -66,9 +66,9 @@ def _pieces(walked: Walked) -> Iterator[tuple[int, int]]:
 
 
 def _mmapped(reading: MallocReading, libc: int) -> Iterator[HeldPart]:
-    if reading.mmapped.certain:
+    if reading.mmapped.found.certain:
         cached = reading.outline.caches.mmapped
-        for chunk in reading.mmapped_headers:
+        for chunk in reading.mmapped.headers:
             if chunk.address not in cached:
                 yield HeldPart(chunk.start, chunk.end, libc, chunk.address)
 

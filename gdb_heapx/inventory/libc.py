@@ -24,7 +24,8 @@ from ..heap.tcache import tcache_lists
 from ..heap.walk import FREE
 from ..report.model import Note
 from ..report.notes import note
-from ..snapshots.reading import MallocReading, Mmapped
+from ..snapshots.mmaps import Mmapped
+from ..snapshots.reading import MallocReading
 from ..snapshots.walks import FEW
 from .chunk import (
     BINNED,
@@ -96,13 +97,13 @@ class Inventory:
 
     @cached_property
     def _mmapped(self) -> Mmapped:
-        self.note(self.reading.mmapped.problems)
-        return self.reading.mmapped
+        self.note(self.reading.mmapped.found.problems)
+        return self.reading.mmapped.found
 
     @property
     def mmapped(self) -> MmappedChunks:
         """The mmapped chunks; none where those that were found aren't those that mp_ counts."""
-        return self.reading.mmapped_headers if self._mmapped.certain else MmappedChunks()
+        return self.reading.mmapped.headers if self._mmapped.certain else MmappedChunks()
 
     @property
     def uncertain_mmapped(self) -> Note | None:
@@ -114,7 +115,7 @@ class Inventory:
 
     def may_be_mmapped(self, address: int) -> bool:
         """Tell whether an address may be of a mmapped chunk that is missing."""
-        places = () if self._mmapped.certain else self.reading.may_hold_mmapped
+        places = () if self._mmapped.certain else self.reading.mmapped.places
         return any(address in place for place in places) and not self.in_stack(address)
 
     def in_stack(self, address: int) -> bool:

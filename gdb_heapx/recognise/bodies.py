@@ -7,25 +7,19 @@ and its memory another's by now: what is claimed must be seen in that, too. bodi
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import compress
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import MemoryFault
-from ..glibc.layout import FLAGS, IS_MMAPPED
-from ..held.columns import Columns, top_byte
 from ..held.root import RootKind
 from ..held.spots import (
     AROUND,
     BEFORE,
     BEHIND,
-    BLOCK_BITS,
-    BLOCKS,
     LARGEST,
-    ROUNDED,
     fills,
     may_call,
 )
+from .beginnings import Beginnings
 from .finder import MOST_KEPT, MOST_PAIRS, CompiledBodies
 from .functors import Functors
 from .kinds import FUNCTORS, Code, LedTo, gives_way, is_free
@@ -41,9 +35,6 @@ CACHED = 1032  # bytes of a chunk that malloc caches, and gives again as it is
 OVER = (RootKind.MAPPING, RootKind.SHARED, RootKind.STACK)  # where words stay of what is over
 SURE_FIRST = (RootKind.TLS, RootKind.KEY, *OVER)
 LOADS = range(0x3D000000, 0x42C80001)  # of max_load_factor: 1/32 to 100, as floats
-AT_ONCE = 1 << 17  # words
-LARGEST_BITS = LARGEST.bit_length() - 1
-BLOCK_BYTE = 3  # of a word, by whose bits blocks with code are told
 
 
 def find_bodies(held: Held) -> LedTo:
@@ -79,11 +70,7 @@ class Bodies:
         self._noting = False
         self._held, self._index, self._word = held, held.index, held.space.word
         self._functors, self._pairs = Functors(held), dict[tuple[int, int], tuple[int, int]]()
-        coded = (block for block, has in enumerate(held.blocks) if has)
-        self._coded = {block << BLOCK_BITS >> 8 * BLOCK_BYTE & 0xFF for block in coded}
-        self._low, self._high = (
-            (held.index.starts[0], max(held.index.ends)) if held.index.starts else (0, 0)
-        )
+        self._beginnings = Beginnings(held)
 
     def look_into_chunks(self) -> None:
         """Look for containers in all chunks."""
@@ -92,7 +79,7 @@ class Bodies:
         for region, (start, end) in enumerate(zip(index.starts, index.ends)):
             pace.check(start)
             self._held.lots.bring(region)
-            for address in self._candidates(start, end):
+            for address in self._beginnings.within(start, end):
                 chunk = index.at(address)
                 if chunk is not None and chunk.user <= address:
                     self._look_or_keep(self._around(address, chunk.user, chunk.user + chunk.usable))
@@ -100,7 +87,7 @@ class Bodies:
 
     def look_into(self, start: int, end: int) -> None:
         """Look for containers in a variable's memory."""
-        for address in self._candidates(start, end):
+        for address in self._beginnings.within(start, end):
             self._look(self._around(address, start, end))
 
     def note_tables(self) -> None:
@@ -111,60 +98,6 @@ class Bodies:
         """Look for containers in what was kept of roots, which may be over."""
         for at in range(0, len(spots), AROUND):
             self._look(spots[at : at + AROUND], over)
-
-    def _candidates(self, start: int, end: int) -> Iterator[int]:
-        """Yield where words of [start, end) may begin a container: a pointer into a heap, and a
-        number, or two further ones, or code twice.
-        """
-        word, low, high, grain = self._word, self._low, self._high, self._index.grains.size
-        blocks, space, step = self._held.blocks, self._held.space, AT_ONCE * self._word
-        for at in range(start, end, step):
-            size = (min(at + step + 3 * word, end) - at) // word * word
-            data = bytes(self._held.store.read(at, size)) + bytes(word)
-            words, columns = space.as_words(memoryview(data)), Columns(space, data)
-            likely = columns.as_bytes(self._likely(columns))
-            for place in compress(range(min(size // word - 2, AT_ONCE)), likely):
-                first, second, third = words[place], words[place + 1], words[place + 2]
-                if not low <= first < high or first % grain:
-                    continue
-                ordered = first <= second <= third < first + LARGEST
-                coded = blocks[(third >> BLOCK_BITS) % BLOCKS]  # most words are not
-                calls = coded and may_call(blocks, words[place : place + 4])
-                sized = (ordered or second < LARGEST) and self._may_fill(first, second, third)
-                if calls or sized:
-                    yield at + place * word
-
-    def _may_fill(self, address: int, second: int, third: int) -> bool:
-        """Tell whether a chunk that begins there may have as much as two words say, by the size
-        before it: most nodes of lists, and pointers to chunks one behind the other, don't.
-        """
-        try:
-            size = self._word_at(address - self._word)
-        except MemoryFault:
-            return False
-        if not size or size & IS_MMAPPED:  # not at hand, or to be rounded up to pages
-            return True
-        usable = (size & ~FLAGS) - self._word
-        string = third < usable <= third + ROUNDED
-        table = 0 <= usable - second * self._word < ROUNDED
-        return string or table or address <= second <= third <= address + usable
-
-    def _likely(self, columns: Columns) -> int:
-        """Flag the words that may begin a container, by what one byte of each word tells: all that
-        do, and few others.
-        """
-        low, last, large = self._low, self._high - 1, LARGEST_BITS // 8
-        top = top_byte(last)
-        leads = columns.having(top, range(low >> 8 * top, (last >> 8 * top) + 1))
-        if self._word <= large:
-            return leads
-        near = range(low >> LARGEST_BITS, (last + LARGEST >> LARGEST_BITS) + 1)
-        follows = columns.having(large, {each & 0xFF for each in near})
-        small = columns.having(large, (0,))
-        coded = columns.having(BLOCK_BYTE, self._coded)
-        second, third, fourth = 8, 16, 24  # shifts: of the words behind each
-        ordered = follows >> second & follows >> third
-        return leads & (small >> second | ordered | coded >> third & coded >> fourth)
 
     def _around(self, address: int, start: int, end: int) -> list[int]:
         """Return the words around an address, as of a spot, as far as they lie in [start, end)."""

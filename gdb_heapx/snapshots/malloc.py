@@ -27,8 +27,9 @@ from ..target.facts import Thread
 from .arena import ArenaReading
 from .figures import ArenaFigures, Check
 from .freeze import exact_sizes, figures_of, last_sizes, strips_of
+from .mmaps import Mmapped
 from .outcomes import Outcomes
-from .reading import Identity, MallocReading, Mmapped
+from .reading import Identity, MallocReading
 
 MANY = 1000  # arenas
 
@@ -177,7 +178,7 @@ def frozen(reading: MallocReading, scope: Scope) -> Malloc:
         threads=tuple(_threads(reading.target.facts.threads, reading.arenas, caches)),
         mmapped=mmapped.chunks,
         mmapped_certain=mmapped.certain,
-        mmapped_cached=reading.mmapped_cached,
+        mmapped_cached=reading.mmapped.cached,
         mmapped_amounts=_amounts(reading, mmapped.chunks, scope.search),
         parameters=parameters,
         defaults=releases.default_parameters(libc.layout),
@@ -246,14 +247,14 @@ def _pins(reading: MallocReading, arena: ArenaReading, scope: Scope) -> PinGroup
 def _mmapped(reading: MallocReading, search: Search) -> Mmapped:
     """Return the mmapped chunks as far as they are looked for."""
     if search is Search.NONE:
-        impossible = reading.mmapped_impossible
+        impossible = reading.mmapped.impossible
         return Mmapped(MmappedChunks(), False, [impossible] if impossible else [])
     if search is Search.MAPPINGS:
-        return reading.mmapped
+        return reading.mmapped.found
     try:
-        return reading.mmapped._replace(chunks=reading.mmapped_headers)
+        return reading.mmapped.found._replace(chunks=reading.mmapped.headers)
     except StoppedError:
-        return Mmapped(MmappedChunks(), False, reading.mmapped.problems)
+        return Mmapped(MmappedChunks(), False, reading.mmapped.found.problems)
 
 
 def _amounts(reading: MallocReading, chunks: MmappedChunks, search: Search) -> Amounts:

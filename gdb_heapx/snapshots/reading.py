@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property, partial
-from heapq import merge
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import MemoryFault, Problem, StoppedError
-from ..glibc.layout import align_down, align_up
-from ..heap.aligned import with_headers
 from ..heap.arenas import Arena
 from ..heap.bins import ArenaBins, FreeChunks, regular_lists
-from ..heap.counted import BAD_MMAPPED, are_all, find_damaged, without_surplus
 from ..heap.heaps import free_chunks
 from ..heap.holes import Holes, Trimmer
 from ..heap.left import LeftThread, left_threads
-from ..heap.mapsearch import Stretch, find_mmapped, stretches
-from ..heap.mmapped import MmappedChunk, MmappedChunks, chunk_of
 from ..heap.motion import aborted, mark_motion
 from ..heap.outline import read_outline
 from ..heap.regular import has_few, read_regular, told_apart
@@ -28,9 +22,9 @@ from ..locate.loader import own_variable
 from ..locate.stacks import Stack, thread_stacks
 from ..report.model import Note
 from ..report.notes import note
-from ..target.mappings import Mapping, outside
 from ..target.target import Target
 from .arena import ArenaReading
+from .mmaps import MmappedSearch
 from .walks import FEW, Walk, Walks
 
 if TYPE_CHECKING:
@@ -50,16 +44,6 @@ class Identity(NamedTuple):
     release: str | None = None
 
 
-class Mmapped(NamedTuple):
-    """The mmapped chunks that were found, whether they are exactly those that mp_ counts, and what
-    is wrong with headers of theirs.
-    """
-
-    chunks: MmappedChunks
-    certain: bool
-    problems: list[Problem]
-
-
 class _Waiting(NamedTuple):
     """What of an arena is needed to tell its regular bins apart when the target runs on."""
 
@@ -67,13 +51,6 @@ class _Waiting(NamedTuple):
     bins: ArenaBins
     free: FreeChunks
     table: LinkTable
-
-
-def _is_likely(mapping: Mapping, first: str = "") -> bool:
-    """Tell whether mmapped chunks may lie in a mapping whose permissions begin so."""
-    named = mapping.name.startswith("[") and not mapping.name.startswith("[anon")
-    private = not mapping.inode and mapping.permissions.endswith("p")
-    return private and not named and mapping.permissions.startswith(first)
 
 
 class MallocReading:
@@ -197,89 +174,9 @@ class MallocReading:
         return table
 
     @cached_property
-    def mmapped_impossible(self) -> Problem | None:
-        """The problem that mp_ counts more mmapped chunks than can be; None where it doesn't."""
-        space, parameters = self.space, self.libc.parameters
-        number, total = parameters["n_mmaps"], parameters["mmapped_mem"]
-        room = space.mappings.sum(lambda kind: kind.size)
-        if not space.mappings or max(total, number * space.page) <= room:
-            return None
-        statement = f"mp_ counts {number:,} mmapped chunks of {total:,} bytes: more than is mapped"
-        return Problem(BAD_MMAPPED, statement, parameters.address)
-
-    @cached_property
-    def mmapped(self) -> Mmapped:
-        """The chunks with a mapping of their own; they must be searched for.
-
-        Of aligned ones it has the first header of their mapping.
-        """
-        space, layout, parameters = self.space, self.libc.layout, self.libc.parameters
-        if self.mmapped_impossible:
-            return Mmapped(MmappedChunks(), False, [self.mmapped_impossible])
-        number, total = parameters["n_mmaps"], parameters["mmapped_mem"]
-        if not number:
-            return Mmapped(MmappedChunks(), not total, [])
-        places = self.may_hold_mmapped
-        try:
-            space.pace.begin("looking for mmapped chunks")
-            found = find_mmapped(space, layout, places, number, total)
-        except StoppedError:
-            return Mmapped(MmappedChunks(), False, [])
-        found = without_surplus(found, number, total)
-        damaged: list[tuple[MmappedChunk, Problem]] = []
-        if len(found) < number:
-            parts = outside(space.mappings.where(_is_likely), self._taken)
-            single = [Stretch(part.start, part.end, part.end) for part in parts]
-            damaged = find_damaged(space, layout, [*places, *single], found, number, total)
-            found = MmappedChunks.of(found.own, merge(found, (chunk for chunk, _ in damaged)))
-        certain = are_all(found, number, total)
-        return Mmapped(found, certain, [problem for _, problem in damaged])
-
-    @cached_property
-    def mmapped_headers(self) -> MmappedChunks:
-        """The same chunks, each with the header that belongs to what malloc returned."""
-        damaged = {problem.address for problem in self.mmapped.problems}
-        self.space.pace.begin("looking into mmapped chunks")
-        return with_headers(self.space, self.libc.layout, self.mmapped.chunks, damaged)
-
-    @cached_property
-    def mmapped_cached(self) -> dict[int, int]:
-        """The mmapped chunks in tcaches (from 2.43), with the bytes of their mappings."""
-        found: dict[int, int] = {}
-        for address in self.outline.caches.mmapped:
-            words = self.space.words_before_gap(address, 2)
-            chunk = chunk_of(self.space, self.libc.layout, address, *words) if words[1:] else None
-            found[address] = chunk.mapping if chunk else 0
-        return found
-
-    @cached_property
-    def may_hold_mmapped(self) -> list[Stretch]:
-        """Where mmapped chunks may lie: in anonymous memory, but in no heap and no thread's stack.
-
-        The kernel may show a chunk and a heap beside it as one mapping: newer releases (2.41, not
-        2.36) don't map heaps NORESERVE. Where brk grows there are none.
-        """
-        mappings = self.space.mappings.in_order
-        runs = [
-            Mapping(start, end, permissions, 0, "")
-            for permissions in ("r--p", "---p")
-            for start, end in mappings.runs(partial(_is_likely, first=permissions[0]))
-        ]
-        return stretches(outside(runs, self._taken))
-
-    @cached_property
-    def _taken(self) -> list[tuple[int, int]]:
-        """The memory of heaps and stacks, and where brk grows: no mmapped chunk lies there."""
-        page, main = self.space.page, self.arenas[0] if self.arenas else None
-        heaps = [heap for arena in self.arenas for heap in arena.heaps]
-        spans = [
-            (align_down(heap.address, page), align_up(heap.address + heap.reserved, page))
-            for heap in heaps
-        ]
-        spans += ((align_down(s.start, page), align_up(s.end, page)) for s in self.stacks)
-        brk = [heap.address for heap in main.heaps] if main and main.contiguous else []
-        grown = (self.space.mapping_at(base) for base in brk)
-        return [*spans, *((mapping.start, mapping.end) for mapping in grown if mapping)]
+    def mmapped(self) -> MmappedSearch:
+        """The chunks with a mapping of their own, when they are searched for."""
+        return MmappedSearch(self.space, self.libc, self.outline, lambda: self.stacks)
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
